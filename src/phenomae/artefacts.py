@@ -1,0 +1,193 @@
+"""What every output obeys: whole or absent, signed with its making, the same work never done twice.
+
+A folder grows as `NAME.partial` beside its final place, with `artefact.json` saying what it is to
+become, and is renamed when it is whole. Run again after a stop, a command finds the partial folder
+and goes on in it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from phenomae.progress import say
+
+FORMAT = 1  # raised when an artefact's layout changes, so that old ones are told apart
+SIGNATURE = "artefact.json"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What makes an artefact: its kind, the settings, and the identities of its sources."""
+
+    kind: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """A hash of kind, settings and sources: 32 hexadecimal digits."""
+        return hash_json({"format": FORMAT, **asdict(self)})
+
+
+def settings_dict(settings: Any) -> dict[str, Any]:
+    """Return a settings dataclass as plain JSON values (paths become text, tuples lists)."""
+    assert is_dataclass(settings)
+    assert not isinstance(settings, type)
+    return json.loads(json.dumps(asdict(settings), default=str))
+
+
+def hash_json(value: Any) -> str:
+    """Return 32 hexadecimal digits that stand for a JSON value, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def hash_file(path: Path) -> str:
+    """Return 32 hexadecimal digits that stand for a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+
+
+@contextmanager
+def whole_file(path: Path, sync: bool = True) -> Iterator[Path]:
+    """Give a path to write to; when the block ends well, it becomes `path` in one step.
+
+    `sync` waits for the disk, so that even a power cut leaves the whole file or none.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        yield partial
+        # Some writers (safetensors) make files that their owner alone may read.
+        partial.chmod(path.parent.stat().st_mode & 0o666)
+        if sync:
+            with open(partial, "rb+") as file:
+                os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file, whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n")
+
+
+@contextmanager
+def artefact_folder(path: Path, origin: Origin, overwrite: bool = False) -> Iterator[Path | None]:
+    """Give the folder to fill for the artefact `path`, or None where the same work is done.
+
+    The folder given is `path` + `.partial`; what an earlier, stopped call left in it is there
+    still. When the block ends well it is signed and renamed to `path`; the block may write its own
+    signature (`sign`) where the identity depends on content.
+
+    Raises ValueError where `path` (or its partial folder) holds other work and `overwrite` is
+    false, or where `path` is something else altogether.
+    """
+    partial = path.with_name(path.name + ".partial")
+    if path.exists() and not overwrite:
+        require_same_work(path, read_signature(path), origin)
+        say(f"{path} is already there, made with the same settings (--overwrite makes it anew)")
+        yield None
+        return
+    if path.exists():
+        read_signature(path)  # replaces artefacts only, never a folder that is not ours
+    _begin(partial, origin, overwrite)
+    yield partial
+    if read_signature(partial).get("identity") is None:
+        sign(partial, origin, origin.identity)
+    _replace_folder(partial, path)
+
+
+def sign(folder: Path, origin: Origin, identity: str | None) -> None:
+    """Write `artefact.json`; an identity of None says that the work has only begun."""
+    from phenomae import __version__
+
+    signature = {"format": FORMAT, **asdict(origin), "identity": identity, "version": __version__}
+    write_json(folder / SIGNATURE, signature)
+
+
+def read_signature(folder: Path, kind: str | None = None) -> dict[str, Any]:
+    """Return what made the artefact `folder`.
+
+    Raises ValueError where it is missing, unfinished, of another kind or of another format.
+    """
+    path = folder / SIGNATURE
+    if not path.exists():
+        what = kind or "phenomae artefact"
+        hint = _absence(folder)
+        raise ValueError(f"{folder} is not a {what}: {hint}")
+    try:
+        signature = json.loads(path.read_text())
+        found_format, found_kind = signature["format"], signature["kind"]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        raise ValueError(f"{path} is damaged: it should be the JSON that phenomae wrote") from None
+    if found_format != FORMAT:
+        raise ValueError(
+            f"{folder} has format {found_format}, but this phenomae reads format {FORMAT}: "
+            "make it anew with this version"
+        )
+    if kind is not None and found_kind != kind:
+        raise ValueError(f"{folder} is a {found_kind}, where a {kind} is needed")
+    return signature
+
+
+def read_identity(folder: Path, kind: str) -> str:
+    """Return the identity of the finished artefact `folder`."""
+    return read_signature(folder, kind)["identity"]
+
+
+def require_same_work(path: Path, found: dict[str, Any], origin: Origin) -> None:
+    """Raise ValueError, naming the setting that differs, unless `found` records the same work."""
+    if found["kind"] != origin.kind:
+        raise ValueError(f"{path} is a {found['kind']}, not a {origin.kind}: choose another name")
+    wanted = json.loads(json.dumps(asdict(origin), default=str))
+    for part, label in (("settings", "setting"), ("sources", "source")):
+        for key in sorted({*found[part], *wanted[part]}):
+            old, new = found[part].get(key), wanted[part].get(key)
+            if old != new:
+                raise ValueError(
+                    f"{path} was made with another {label}: {key} = {old!r}, now {new!r}; "
+                    "choose another name, or --overwrite to replace it"
+                )
+
+
+def _begin(partial: Path, origin: Origin, overwrite: bool) -> None:
+    """Make the partial folder, or find one that was begun for the same work."""
+    if (partial / SIGNATURE).exists():
+        try:
+            require_same_work(partial, read_signature(partial), origin)
+            return
+        except ValueError:
+            if not overwrite:
+                raise
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    sign(partial, origin, identity=None)
+
+
+def _replace_folder(partial: Path, path: Path) -> None:
+    """Put `partial` in the place of `path`; a stop in between loses neither."""
+    old = path.with_name(path.name + ".old")
+    if path.exists():
+        if old.exists():
+            shutil.rmtree(old)
+        os.replace(path, old)
+    os.replace(partial, path)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def _absence(folder: Path) -> str:
+    if folder.with_name(folder.name + ".partial").exists():
+        return "it is unfinished; run the command that makes it again, it will go on"
+    if not folder.exists():
+        return "there is nothing of that name"
+    return f"{SIGNATURE} is missing"

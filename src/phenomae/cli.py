@@ -1,0 +1,161 @@
+"""The table of commands, each named by string, so only what runs is imported."""
+
+import difflib
+import errno
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App
+from cyclopts.config import Dict
+from cyclopts.exceptions import CycloptsError
+
+from phenomae import __version__
+from phenomae.progress import set_quiet
+
+COMMANDS = {
+    "simulate": ("phenomae.simulate.simulate:simulate", "Draw a screen whose truth is known."),
+    "ingest": ("phenomae.store.ingest:ingest", "Bring raw plates into a store."),
+    "embed": ("phenomae.embed.embed:embed", "Give every well its vector, with a trained network."),
+    "intensity": (
+        "phenomae.embed.intensity:intensity",
+        "Give every well hand-made intensity statistics, as a baseline.",
+    ),
+    "correct": ("phenomae.correct.correct:correct", "Take the batch out of the wells."),
+    "map": ("phenomae.maps.map:map_wells", "Average wells to a map of genes or compounds."),
+    "benchmark": ("phenomae.benchmark.benchmark:benchmark", "Ask the map what biology knows."),
+    "report": ("phenomae.explore.report:report", "Write report.html: figures and tables."),
+}
+NETWORK_PACKAGES = ("torch", "lightning_fabric", "pytorch_optimizer", "einops", "safetensors")
+FAMILIES = {
+    "vit-mae": ("phenomae.pretrain.vit_mae:pretrain_vit_mae", "Masked autoencoder, ViT."),
+}
+
+app = App(
+    name="phenomae",
+    help="Masked autoencoders for cell morphology: from raw plates to a benchmarked map of genes.",
+    version=__version__,
+    help_epilogue="Every command takes --config FILE.toml (settings; flags win) and --quiet.",
+    result_action="return_value",
+)
+pretrain = App(name="pretrain", help="Teach an encoder, one command per family of models.")
+app.command(pretrain)
+for _table, _app in ((COMMANDS, app), (FAMILIES, pretrain)):
+    for _name, (_path, _help) in _table.items():
+        _app.command(_path, name=_name, help=_help, result_action="return_value")
+
+
+def read_recipe(path: Path, command: tuple[str, ...]) -> dict[str, Any]:
+    """Return the settings a TOML file holds for a command.
+
+    A recipe may hold a whole pipeline, one table a command (`[pretrain.vit-mae]`), or the settings
+    of a single command without a table. Raises ValueError where the file cannot be read or has a
+    table that is no command.
+    """
+    try:
+        recipe = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such recipe file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not TOML: {error}") from None
+    known = {*COMMANDS, "pretrain"}
+    for key, value in recipe.items():
+        if isinstance(value, dict) and key not in known:
+            raise ValueError(f"{path}: [{key}] is no command; commands are {', '.join(known)}")
+    section: Any = recipe
+    for word in command:
+        section = section.get(word, {})
+        if not isinstance(section, dict):
+            raise ValueError(f"{path}: {word} must be a table, like [{'.'.join(command)}]")
+    if unknown := set(recipe.get("pretrain", {})) - set(FAMILIES):
+        raise ValueError(f"{path}: [pretrain.{min(unknown)}] is no family of models")
+    loose = {key: value for key, value in recipe.items() if not isinstance(value, dict)}
+    return {**loose, **section}
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code: 0 done, 1 could not, 2 wrong command line."""
+    try:
+        tokens, config = _take_common_flags(arguments)
+        _check_command(tokens)
+        app.config = () if config is None else (_recipe_source(config, tokens),)
+        app(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        in_file = config is not None and str(config) in str(error)
+        return _fail(str(error), code=1 if in_file else 2)
+    except ImportError as error:
+        package = _missing_package(error)
+        if package not in NETWORK_PACKAGES:
+            raise
+        return _fail(f"this command needs {package}: pip install 'phenomae[train]'")
+    except OSError as error:
+        return _fail(_explain(error))
+    except ValueError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("stopped; the same command goes on where it was", code=130)
+    return 0
+
+
+def _check_command(tokens: list[str]) -> None:
+    """Raise for an unknown command here: cyclopts would first import every command there is."""
+    names, words = [*COMMANDS, "pretrain"], tokens[:1]
+    if tokens[:1] == ["pretrain"]:
+        names, words = list(FAMILIES), tokens[1:2]
+    if words and not words[0].startswith("-") and words[0] not in names:
+        close = difflib.get_close_matches(words[0], names, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"commands are {', '.join(names)}"
+        raise CycloptsError(msg=f"there is no command {words[0]!r}: {hint}")
+
+
+def _missing_package(error: ImportError) -> str | None:
+    """Return the package that is not installed; cyclopts wraps the error that names it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ModuleNotFoundError):
+        cause = cause.__cause__
+    return cause.name.split(".")[0] if cause is not None and cause.name else None
+
+
+def _take_common_flags(arguments: list[str]) -> tuple[list[str], Path | None]:
+    """Split `--config FILE` and `--quiet`, which every command takes, from the rest."""
+    tokens: list[str] = []
+    config: Path | None = None
+    quiet = False
+    rest = iter(arguments)
+    for token in rest:
+        if token == "--quiet":
+            quiet = True
+        elif token == "--config" or token.startswith("--config="):
+            value = token.partition("=")[2] or next(rest, None)
+            if value is None:
+                raise CycloptsError(msg="--config needs a file: --config recipe.toml")
+            config = Path(value)
+        else:
+            tokens.append(token)
+    set_quiet(quiet)
+    return tokens, config
+
+
+def _recipe_source(path: Path, tokens: list[str]) -> Dict:
+    """Return the recipe's settings for the command in `tokens`, in cyclopts' form."""
+    words = 2 if tokens[:1] == ["pretrain"] else 1
+    settings = read_recipe(path, tuple(tokens[:words]))
+    return Dict(settings, use_commands_as_keys=False, source=str(path))
+
+
+def _explain(error: OSError) -> str:
+    name = f"{error.filename}: " if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"{name}the disk is full; make room and run the same command again, it goes on"
+    return f"{name}{error.strerror or error}"
+
+
+def _fail(sentence: str, code: int = 1) -> int:
+    print(f"phenomae: {' '.join(sentence.split())}", file=sys.stderr)
+    return code

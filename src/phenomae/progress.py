@@ -1,0 +1,107 @@
+"""Tells how far long work has come: a bar on a terminal, a plain line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar, runtime_checkable
+
+Item = TypeVar("Item")
+
+_LINE_EVERY_S = 10.0
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Silence `say` and all progress of this process (`--quiet`)."""
+    global _quiet
+    _quiet = quiet
+
+
+def say(text: str) -> None:
+    """Tell the person one line, on standard error, so that standard output stays for results."""
+    if not _quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """What `track` hands out: call it after each piece of work."""
+
+    def __call__(self, advance: int = 1, note: str = "") -> None: ...
+
+
+@contextmanager
+def track(label: str, total: int, unit: str, done: int = 0) -> Iterator[Tracker]:
+    """Show work of `total` pieces of a `unit`, of which `done` were done before.
+
+    The rate and the time left count only what this call does.
+    """
+    if _quiet:
+        yield lambda advance=1, note="": None
+    elif sys.stderr.isatty():
+        with _bar(label, total, unit, done) as tracker:
+            yield tracker
+    else:
+        yield _lines(label, total, unit, done)
+
+
+def tracked(items: Iterable[Item], label: str, total: int, unit: str) -> Iterator[Item]:
+    """Yield the items while showing how many have been worked on."""
+    with track(label, total, unit) as advance:
+        for item in items:
+            yield item
+            advance()
+
+
+@contextmanager
+def _bar(label: str, total: int, unit: str, done: int) -> Iterator[Tracker]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(label, total=total, completed=done, note="")
+
+        def advance(advance: int = 1, note: str = "") -> None:
+            progress.update(task, advance=advance, note=note)
+
+        yield advance
+
+
+def _lines(label: str, total: int, unit: str, done: int) -> Tracker:
+    start = last = time.monotonic()
+    count = done
+
+    def advance(advance: int = 1, note: str = "") -> None:
+        nonlocal count, last
+        count += advance
+        now = time.monotonic()
+        if now - last < _LINE_EVERY_S and count < total:
+            return
+        last = now
+        rate = (count - done) / max(now - start, 1e-9)
+        left = (total - count) / max(rate, 1e-9)
+        parts = [f"{label}: {count}/{total} {unit}", f"{rate:.3g}/s", f"{_clock(left)} left"]
+        say(", ".join([*parts, note] if note else parts))
+
+    return advance
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,140 @@
+"""The wells artefact: a folder of Parquet files, one a plate, one row a well."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float32
+
+from phenomae.artefacts import Origin, artefact_folder, hash_json, read_identity, whole_file
+from phenomae.records import WELL_COLUMNS, check_name, feature_names, normalize_well
+
+KIND = "wells"
+
+
+@dataclass(frozen=True)
+class Wells:
+    """Every well of a screen, plates in the order of their names."""
+
+    table: pl.DataFrame
+    """One row a well, the columns of `records.WELL_COLUMNS`."""
+    features: Float32[np.ndarray, "n d"]
+    identity: str
+    """Hash of what made them."""
+
+
+def plate_path(folder: Path, plate: str) -> Path:
+    """Return where the wells of a plate lie: `FOLDER/PLATE.parquet`."""
+    return folder / f"{check_name(plate, 'plate')}.parquet"
+
+
+def write_plate(folder: Path, table: pl.DataFrame, features: Float32[np.ndarray, "n d"]) -> None:
+    """Write the wells of one plate; `table` holds the columns of `WELL_COLUMNS` in any order."""
+    assert len(table) == len(features) > 0
+    assert table["plate"].n_unique() == 1
+    columns = table.select([pl.col(name).cast(kind) for name, kind in WELL_COLUMNS.items()])
+    vectors = pl.from_numpy(
+        np.asarray(features, dtype=np.float32),
+        schema=feature_names(features.shape[1]),
+        orient="row",  # polars would guess, wrongly where there are as many wells as features
+    )
+    with whole_file(plate_path(folder, table["plate"][0])) as partial:
+        pl.concat([columns, vectors], how="horizontal").write_parquet(partial)
+
+
+def write_wells(
+    folder: Path, table: pl.DataFrame, features: Sequence[str], *, overwrite: bool = False
+) -> None:
+    """Make a wells folder of profiles that were made elsewhere, so that they can be corrected.
+
+    `table` has one row a well, the columns `plate`, `well`, `control` and any other of
+    `records.WELL_COLUMNS`; columns it lacks are left empty, and `perturbation` is then the guide,
+    else the gene, else the compound. `features` names its columns of numbers, in order.
+
+    Raises ValueError where a column is missing, a well is there twice, `control` is empty
+    somewhere, or `folder` holds something else.
+    """
+    records = _complete(table, features)
+    vectors = table.select(pl.col(list(features)).cast(pl.Float32))
+    content = pl.concat([records, vectors], how="horizontal").write_csv()
+    origin = Origin(KIND, {"features": list(features)}, {"table": hash_json(content)})
+    with artefact_folder(folder, origin, overwrite) as unfinished:
+        if unfinished is None:
+            return
+        for plate in records["plate"].unique().sort():
+            rows = records["plate"] == plate
+            write_plate(unfinished, records.filter(rows), vectors.filter(rows).to_numpy())
+
+
+def require_finite(wells: Wells, path: Path) -> None:
+    """Raise ValueError, naming plates and wells, where a feature is NaN or infinite."""
+    broken = np.flatnonzero(~np.isfinite(wells.features).all(axis=1))
+    if len(broken):
+        rows = wells.table[broken].select("plate", "well").rows()
+        names = ", ".join(f"{plate} {well}" for plate, well in rows[:5])
+        more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+        raise ValueError(
+            f"{path} has features that are NaN, empty or infinite: wells {names}{more}; "
+            "leave these wells out"
+        )
+
+
+def read_wells(folder: Path) -> Wells:
+    """Read a finished wells folder.
+
+    Raises ValueError where it is no wells folder or a plate lacks the columns of a wells file.
+    """
+    identity = read_identity(folder, KIND)
+    paths = sorted(folder.glob("*.parquet"))
+    if not paths:
+        raise ValueError(f"{folder} holds no plate: expected one .parquet file a plate")
+    plates = [_read_plate(path) for path in paths]
+    widths = {path.name: plate.width for path, plate in zip(paths, plates, strict=True)}
+    if len(set(widths.values())) > 1:
+        raise ValueError(f"{folder} mixes plates of different numbers of features: {widths}")
+    table = pl.concat(plates)
+    features = table.select(pl.exclude(list(WELL_COLUMNS))).to_numpy()
+    return Wells(table.select(list(WELL_COLUMNS)), np.ascontiguousarray(features), identity)
+
+
+def _read_plate(path: Path) -> pl.DataFrame:
+    try:
+        table = pl.read_parquet(path)
+    except (pl.exceptions.ComputeError, OSError) as error:
+        raise ValueError(f"{path} is not a Parquet file that can be read: {error}") from None
+    expected = [*WELL_COLUMNS, *feature_names(table.width - len(WELL_COLUMNS))]
+    wrong = sorted(set(expected) ^ set(table.columns))
+    if wrong:
+        raise ValueError(f"{path} is not a wells file: columns missing or unknown: {wrong}")
+    return table.select(
+        [pl.col(name).cast(WELL_COLUMNS.get(name, pl.Float32())) for name in expected]
+    )
+
+
+def _complete(table: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
+    """Return the columns of `WELL_COLUMNS`, checked, those that `table` lacks left empty."""
+    if missing := [
+        name for name in ("plate", "well", "control", *features) if name not in table.columns
+    ]:
+        raise ValueError(f"the table of wells lacks the columns {missing}; it has {table.columns}")
+    for name in ("plate", "well", "control"):
+        if table[name].has_nulls():
+            raise ValueError(f"the table of wells has empty cells in the column {name!r}")
+    records = table.select(
+        [
+            (pl.col(name) if name in table.columns else pl.lit(None)).cast(kind).alias(name)
+            for name, kind in WELL_COLUMNS.items()
+        ]
+    ).with_columns(
+        pl.col("well").map_elements(normalize_well, return_dtype=pl.String),
+        pl.coalesce("perturbation", "guide", "gene", "compound"),
+    )
+    twice = records.filter(records.select("plate", "well").is_duplicated())
+    if len(twice):
+        raise ValueError(
+            f"the table of wells has plate {twice['plate'][0]!r}, well {twice['well'][0]!r} twice: "
+            "expected one row a well"
+        )
+    return records

@@ -1,0 +1,64 @@
+"""Profiles made elsewhere become a wells folder."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from phenomae.records import WELL_COLUMNS
+from phenomae.wells import read_wells, require_finite, write_wells
+
+
+def profiles() -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "plate": ["P2", "P1", "P1"],
+            "well": ["a1", "B02", "B3"],
+            "gene": ["PLK1", None, "KIF11"],
+            "guide": ["s1", None, None],
+            "control": [False, True, False],
+            "score": [0.5, 1.5, 2.5],
+            "area": [1, 2, 3],
+        }
+    )
+
+
+def test_a_table_is_read_back_plate_by_plate(tmp_path):
+    write_wells(tmp_path / "wells", profiles(), ["score", "area"])
+    wells = read_wells(tmp_path / "wells")
+    assert wells.table.schema == pl.Schema(WELL_COLUMNS)
+    assert wells.table["plate"].to_list() == ["P1", "P1", "P2"]
+    assert wells.table["well"].to_list() == ["B02", "B03", "A01"]
+    assert wells.table["perturbation"].to_list() == [None, "KIF11", "s1"]
+    np.testing.assert_array_equal(wells.features, [[1.5, 2], [2.5, 3], [0.5, 1]])
+
+
+def test_other_content_is_another_identity(tmp_path):
+    write_wells(tmp_path / "one", profiles(), ["score"])
+    write_wells(tmp_path / "two", profiles().with_columns(pl.col("score") + 1), ["score"])
+    assert read_wells(tmp_path / "one").identity != read_wells(tmp_path / "two").identity
+    write_wells(tmp_path / "one", profiles(), ["score"])  # the same work: nothing to do
+    with pytest.raises(ValueError, match="another setting: features"):
+        write_wells(tmp_path / "one", profiles(), ["area"])
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        (profiles().drop("control"), r"lacks the columns \['control'\]"),
+        (profiles().drop("score"), r"lacks the columns \['score'\]"),
+        (profiles().with_columns(well=pl.lit("A1")), "plate 'P1', well 'A01' twice"),
+        (profiles().with_columns(control=pl.lit(None)), "empty cells in the column 'control'"),
+        (profiles().with_columns(well=pl.lit("first")), "'first' is not a well"),
+    ],
+)
+def test_a_table_that_will_not_do(tmp_path, table, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        write_wells(tmp_path / "wells", table, ["score"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_nan_is_named_with_its_well(tmp_path):
+    table = profiles().with_columns(score=pl.Series([0.5, float("nan"), None]))
+    write_wells(tmp_path / "wells", table, ["score"])
+    with pytest.raises(ValueError, match="wells P1 B02, P1 B03; leave"):
+        require_finite(read_wells(tmp_path / "wells"), tmp_path / "wells")
