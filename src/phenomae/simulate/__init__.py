@@ -1,0 +1,1 @@
+"""Draws a screen whose truth is known."""
