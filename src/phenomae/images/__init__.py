@@ -1,0 +1,1 @@
+"""Reads plates as microscopes and public data sets leave them."""

@@ -1,0 +1,121 @@
+"""TIFFs of every encoding give their pixels; damaged and foreign ones one clear sentence."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from phenomae.images.fields import RawField, RawScreen
+from phenomae.images.read import in_parallel, read_headers
+from phenomae.images.tiff import read_header, read_pixels
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 4096, (70, 90), dtype=np.uint16)
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "deflate", "packbits", "zstd"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_every_encoding_gives_the_same_pixels(tmp_path: Path, pixels, compression, order):
+    path = tmp_path / "image.TIF"
+    tifffile.imwrite(path, pixels, compression=compression, byteorder=order)
+    header = read_header(path)
+    assert (header.height, header.width, header.dtype) == (70, 90, "uint16")
+    assert header.bytes == path.stat().st_size
+    np.testing.assert_array_equal(read_pixels(path), pixels)
+    assert read_pixels(path).dtype == np.uint16
+
+
+def test_files_that_are_no_field(tmp_path: Path, pixels):
+    path = tmp_path / "image.tiff"
+
+    def refused(match: str) -> None:
+        for read in (read_header, read_pixels):
+            with pytest.raises(ValueError, match=match):
+                read(path)
+
+    with pytest.raises(ValueError, match="there is no file"):
+        read_header(path)
+    tifffile.imwrite(path, np.stack([pixels] * 3), photometric="minisblack")
+    refused("has 3 pages: expected one image a file")
+    tifffile.imwrite(path, np.stack([pixels] * 3, axis=-1), photometric="rgb")
+    refused("is a colour image")
+    tifffile.imwrite(
+        path, pixels.astype(np.uint8), photometric="palette", colormap=np.zeros((3, 256), np.uint16)
+    )
+    refused("is a colour image")
+    tifffile.imwrite(path, pixels.astype(np.float32))
+    refused("pixels of type float32: expected uint8 or uint16")
+    stack = np.zeros((4, 16, 16), np.uint16)
+    tifffile.imwrite(path, stack, tile=(4, 16, 16), volumetric=True, photometric="minisblack")
+    refused(r"has the shape \(4, 16, 16\): expected height and width")
+    path.write_bytes(b"not a tiff")
+    refused(r"is not a whole TIFF|cannot be decoded")
+    path.write_bytes(b"")
+    refused(r"is not a whole TIFF|cannot be decoded")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match="cannot be read: Is a directory"):
+        read_header(path)
+
+
+@pytest.mark.parametrize("compression", [None, "lzw"])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9, 0.999])
+def test_a_truncated_file_is_seen_without_decoding(tmp_path: Path, pixels, compression, share):
+    path = tmp_path / "image.tiff"
+    tifffile.imwrite(path, pixels, compression=compression, rowsperstrip=16)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ValueError, match=f"{path.name} is (cut short|not a whole TIFF)"):
+        read_header(path)
+
+
+def test_compressed_data_that_is_damaged_is_told_when_decoded(tmp_path: Path, pixels):
+    path = tmp_path / "image.tiff"
+    tifffile.imwrite(path, pixels, compression="deflate")
+    with tifffile.TiffFile(path) as tiff:
+        start = tiff.pages.first.dataoffsets[0]
+    content = bytearray(path.read_bytes())
+    content[start : start + 40] = bytes(40)
+    path.write_bytes(content)
+    read_header(path)
+    with pytest.raises(ValueError, match="cannot be decoded"):
+        read_pixels(path)
+
+
+def test_all_bad_files_are_counted_and_the_first_named(write_screen):
+    raw = write_screen()
+    folder = raw / "images/P1"
+    files = [folder / f"A01_s1_{name}.tiff" for name in ("DNA", "ER")]
+    field = RawField("P1", "A01", 1, tuple(files))
+    missing = RawField("P1", "A02", 1, (folder / "no1.tiff", folder / "no2.tiff"))
+    with pytest.raises(ValueError, match=r"2 problems: .*no1.tiff; .*no2.tiff$"):
+        read_headers(RawScreen(("DNA", "ER"), (field, missing)), raw, workers=2)
+    many = RawField("P1", "A02", 1, tuple(folder / f"no{index}.tiff" for index in range(9)))
+    with pytest.raises(ValueError, match=r"9 problems: .*no3.tiff; and 5 more$"):
+        read_headers(RawScreen(tuple("abcdefghi"), (many,)), raw, workers=2)
+
+
+def test_channels_of_a_field_must_agree(write_screen):
+    raw = write_screen()
+    other = raw / "other.tiff"
+    tifffile.imwrite(other, np.zeros((150, 99), np.uint16))
+    field = RawField("P1", "A01", 1, (raw / "images/P1/A01_s1_DNA.tiff", other))
+    with pytest.raises(ValueError, match="channels of different sizes or types: 150 x 99 uint16"):
+        read_headers(RawScreen(("DNA", "ER"), (field,)), raw, workers=1)
+
+
+def test_work_in_threads_keeps_the_order_and_stops_at_an_error():
+    assert list(in_parallel(lambda item: item * 2, range(50), workers=4)) == list(range(0, 100, 2))
+    done = []
+
+    def work(item: int) -> None:
+        done.append(item)
+        if item == 3:
+            raise ValueError("three")
+
+    with pytest.raises(ValueError, match="three"):
+        list(in_parallel(work, range(10_000), workers=2))
+    assert len(done) < 10_000
