@@ -1,0 +1,136 @@
+"""Opens a store and reads fields and crops from it. No torch here."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import tensorstore as ts
+from jaxtyping import Float32, Int, UInt
+
+from phenomae.artefacts import read_signature
+from phenomae.records import FIELD_COLUMNS
+
+KIND = "store"
+TABLE = "fields.parquet"
+_HANDLES = 4096  # open arrays kept; about 10 kB each
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store as its metadata tells it; pixels are read when asked for."""
+
+    path: Path
+    channels: tuple[str, ...]
+    dtype: str
+    """`uint8` or `uint16`."""
+    pixel_size_um: float | None
+    """Micrometres a pixel; None where nobody said."""
+    fields: pl.DataFrame
+    """One row a field, the columns of `records.FIELD_COLUMNS`, sorted by plate, well and site."""
+    identity: str
+    """Hash of what made it and of its pixels."""
+
+    def array(self, index: int) -> ts.TensorStore:
+        """Return the array (c, h, w) of a field, by its row in `fields`; handles are kept."""
+        return _open_array(str(self.path / self.fields["path"][index] / "0"), self.identity)
+
+
+def open_store(path: Path) -> Store:
+    """Open a finished store.
+
+    Raises ValueError where it is no store, unfinished, damaged, or of another version.
+    """
+    signature = read_signature(path, KIND)
+    try:
+        fields = pl.read_parquet(path / TABLE)
+    except FileNotFoundError:
+        raise ValueError(f"{path / TABLE} is missing: the store is damaged") from None
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ValueError(
+            f"{path / TABLE} is not a Parquet file that can be read: {error}"
+        ) from None
+    if missing := [name for name in FIELD_COLUMNS if name not in fields.columns]:
+        raise ValueError(f"{path / TABLE} has no column {missing[0]}")
+    settings = signature["settings"]
+    return Store(
+        path=path,
+        channels=tuple(settings["channels"]),
+        dtype=settings["dtype"],
+        pixel_size_um=settings["pixel_size_um"],
+        fields=fields.select(pl.col(name).cast(kind) for name, kind in FIELD_COLUMNS.items()),
+        identity=signature["identity"],
+    )
+
+
+def read_field(store: Store, index: int) -> UInt[np.ndarray, "c h w"]:
+    """Read all pixels of one field; raises ValueError where they are damaged."""
+    return _finish(store, index, store.array(index).read())
+
+
+def read_crops(
+    store: Store,
+    indices: Sequence[int] | Int[np.ndarray, " b"],
+    tops: Sequence[int] | Int[np.ndarray, " b"],
+    lefts: Sequence[int] | Int[np.ndarray, " b"],
+    size: int,
+) -> UInt[np.ndarray, "b c h w"]:
+    """Read square crops of `size` pixels, all at once; raises ValueError beyond a field's edge."""
+    wanted = [(int(i), int(y), int(x)) for i, y, x in zip(indices, tops, lefts, strict=True)]
+    reads = [_begin_crop(store, index, top, left, size) for index, top, left in wanted]
+    crops = np.empty((len(wanted), len(store.channels), size, size), store.dtype)
+    for crop, read, (index, _, _) in zip(crops, reads, wanted, strict=True):
+        crop[:] = _finish(store, index, read)
+    return crops
+
+
+def windows(
+    store: Store, indices: Sequence[int] | Int[np.ndarray, " b"]
+) -> Float32[np.ndarray, "b c 2"]:
+    """Return what becomes 0 and what becomes 1 in every channel of the fields `indices`."""
+    rows = store.fields[np.asarray(indices, dtype=np.int64)]
+    ends = [
+        np.array(rows[name].to_list(), dtype=np.float32) for name in ("window_low", "window_high")
+    ]
+    return np.stack(ends, axis=-1).reshape(len(rows), len(store.channels), 2)
+
+
+def _begin_crop(store: Store, index: int, top: int, left: int, size: int) -> ts.Future:
+    array = store.array(index)
+    _, height, width = array.shape
+    if not (0 <= top <= height - size and 0 <= left <= width - size):
+        where = store.path / store.fields["path"][index]
+        raise ValueError(
+            f"{where} has no crop of {size} at {top}, {left}: the field is {height} x {width}"
+        )
+    return array[:, top : top + size, left : left + size].read()
+
+
+def _finish(store: Store, index: int, read: ts.Future) -> np.ndarray:
+    try:
+        return read.result()
+    except ValueError as error:
+        where = store.path / store.fields["path"][index]
+        raise ValueError(f"{where} cannot be read: {error}") from None
+
+
+def _open_array(path: str, identity: str) -> ts.TensorStore:
+    return _open_in_process(path, identity, os.getpid())
+
+
+# The identity is there so that a store replaced under its name is opened anew, the process so that
+# a forked one does not inherit its parent's handles.
+@lru_cache(maxsize=_HANDLES)
+def _open_in_process(path: str, identity: str, process: int) -> ts.TensorStore:
+    spec = {
+        "driver": "zarr3",
+        "kvstore": {"driver": "file", "path": f"{os.path.abspath(path)}/"},
+        "recheck_cached_data": "open",  # a finished store does not change
+    }
+    try:
+        return ts.open(spec, open=True, read=True).result()
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be opened: {error}") from None

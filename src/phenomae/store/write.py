@@ -1,0 +1,91 @@
+"""Writes fields as sharded Zarr 3 arrays: one shard a field, so that a crop is one short read."""
+
+import hashlib
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorstore as ts
+from jaxtyping import UInt
+
+TILE = 128
+# On noisy 16-bit fields LZ4 after a bit shuffle takes 5 to 7 % more room than Zstandard level 3,
+# is written twice as fast and read up to 1.5 times as fast; a store is written once and read for
+# days. docs/store.md has the table.
+_COMPRESSION = {"cname": "lz4", "clevel": 5, "shuffle": "bitshuffle"}
+
+
+def write_array(path: Path, pixels: UInt[np.ndarray, "c h w"]) -> None:
+    """Write one field as the Zarr array `path`, its shard last and in one step.
+
+    Raises OSError where the disk does not take it.
+    """
+    shutil.rmtree(path, ignore_errors=True)  # what a stop left half done
+    try:
+        array = ts.open(_array_spec(path, pixels), create=True).result()
+        array.write(pixels).result()
+    except (ValueError, OSError) as error:
+        raise _explain(error, path) from None
+
+
+def checksum_if_whole(path: Path) -> str | None:
+    """Return the checksum of a field written before a stop; None where it must be written again."""
+    if not (path / "c/0/0/0").exists():
+        return None
+    try:
+        spec = {"driver": "zarr3", "kvstore": _location(path)}
+        return checksum(ts.open(spec, open=True, read=True).result().read().result())
+    except ValueError:  # a machine that lost power may have kept a file without its bytes
+        return None
+
+
+def checksum(pixels: UInt[np.ndarray, "c h w"]) -> str:
+    """Return 32 hexadecimal digits that stand for the pixels: SHA-256, little endian, c h w."""
+    little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
+    return hashlib.sha256(little.data).hexdigest()[:32]
+
+
+def _location(path: Path) -> dict[str, str]:
+    return {"driver": "file", "path": f"{path.absolute()}/"}
+
+
+def _array_spec(path: Path, pixels: UInt[np.ndarray, "c h w"]) -> dict[str, Any]:
+    channels, height, width = pixels.shape
+    shard = [channels, _round_up(height), _round_up(width)]
+    compress = {"typesize": pixels.itemsize, "blocksize": 0, **_COMPRESSION}
+    inner = [
+        {"name": "bytes", "configuration": {"endian": "little"}},
+        {"name": "blosc", "configuration": compress},
+    ]
+    if pixels.itemsize == 1:
+        inner[0] = {"name": "bytes"}
+    sharding = {"chunk_shape": [channels, TILE, TILE], "codecs": inner}
+    return {
+        "driver": "zarr3",
+        "kvstore": _location(path),
+        # A field of zeros is written too: its shard says that the field was done.
+        "store_data_equal_to_fill_value": True,
+        "metadata": {
+            "shape": list(pixels.shape),
+            "data_type": str(pixels.dtype),
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard}},
+            "dimension_names": ["c", "y", "x"],
+            "fill_value": 0,
+            "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
+        },
+    }
+
+
+def _round_up(side: int) -> int:
+    return -(-side // TILE) * TILE
+
+
+def _explain(error: Exception, path: Path) -> OSError:
+    """Return tensorstore's complaint as the OSError it began as, so that a full disk is named."""
+    number = re.search(r"os_error_code='(\d+)'", str(error))
+    if number is None:
+        return OSError(f"{path} could not be written: {error}")
+    return OSError(int(number[1]), os.strerror(int(number[1])), str(path))
