@@ -1,0 +1,70 @@
+"""From crops to the patches a transformer sees, and back."""
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+_EPS = 1e-5  # of intensities that lie in 0..1
+
+
+def standardise(
+    pixels: UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"],
+) -> Float[Tensor, "b c h w"]:
+    """Bring every channel of every crop to mean 0 and (biased) variance 1.
+
+    uint8 pixels are taken as 0..255, float pixels as 0..1. A channel that is flat becomes 0. Raises
+    ValueError for pixels of any other type.
+    """
+    if pixels.dtype != torch.uint8 and not pixels.is_floating_point():
+        raise ValueError(
+            f"pixels of type {pixels.dtype} have no known range: give uint8, or floats in 0..1"
+        )
+    # (x / 255 - mean) / sqrt(variance + eps) without the division
+    scale = 1.0 if pixels.is_floating_point() else 255.0
+    return functional.layer_norm(pixels.float(), pixels.shape[-2:], eps=_EPS * scale**2)
+
+
+def patchify(images: Float[Tensor, "b c h w"], patch_size: int) -> Float[Tensor, "b p k"]:
+    """Cut crops into patches, row by row; a patch's pixels are ordered row, column, channel."""
+    return rearrange(images, "b c (y i) (x j) -> b (y x) (i j c)", i=patch_size, j=patch_size)
+
+
+def unpatch(
+    patches: Float[Tensor, "b p k"], grid: tuple[int, int], patch_size: int
+) -> Float[Tensor, "b c h w"]:
+    """Put patches together to crops of `grid` = (rows, columns) patches: undoes `patchify`."""
+    return rearrange(
+        patches,
+        "b (y x) (i j c) -> b c (y i) (x j)",
+        y=grid[0],
+        i=patch_size,
+        j=patch_size,
+    )
+
+
+def patch_grid(height: int, width: int, patch_size: int) -> tuple[int, int]:
+    """Return the rows and columns of patches of a crop.
+
+    Raises ValueError where the patch does not divide the crop.
+    """
+    if height % patch_size or width % patch_size:
+        raise ValueError(
+            f"crops of {height} x {width} pixels cannot be cut into patches of {patch_size}: "
+            f"their sides must be multiples of {patch_size}"
+        )
+    return height // patch_size, width // patch_size
+
+
+def sincos_positions(grid: tuple[int, int], dim: int) -> Float[Tensor, "t d"]:
+    """Return the fixed position of the class token (zeros) and of every patch of a grid.
+
+    The first half of a vector tells the row, the second the column: sines, then cosines of
+    position / 10000^(i / n), i = 0..n-1 and n = dim / 4 (Vaswani et al. 2017, section 3.5).
+    """
+    rates = 10000.0 ** (-torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
+    rows, columns = torch.meshgrid(*(torch.arange(side) for side in grid), indexing="ij")
+    angles = [place.reshape(-1, 1) * rates for place in (rows, columns)]
+    table = torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=1)
+    return functional.pad(table, (0, 0, 1, 0)).float()

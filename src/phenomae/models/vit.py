@@ -1,0 +1,152 @@
+"""The encoder: a vision transformer that standardises its own input."""
+
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+
+from phenomae.models.patches import patch_grid, patchify, sincos_positions, standardise
+from phenomae.models.settings import VitMaeModel
+
+Pool = Literal["mean", "class"]
+NORM_EPS = 1e-6
+
+
+def attend(
+    q: Float[Tensor, "b n e d"], k: Float[Tensor, "b t e d"], v: Float[Tensor, "b t e d"]
+) -> Float[Tensor, "b n e*d"]:
+    """Return what the heads gather for `n` of the tokens, side by side."""
+    heads = functional.scaled_dot_product_attention(
+        q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    )
+    return rearrange(heads, "b e n d -> b n (e d)")
+
+
+class ParallelBlock(nn.Module):
+    """Attention and MLP side by side on one norm (Dehghani et al. 2023, arXiv 2302.05442, eq. 2).
+
+    One projection gives the MLP's hidden layer, q, k and v, in this order.
+    """
+
+    def __init__(
+        self, dim: int, num_heads: int, mlp_ratio: float, layer_scale: float, drop_path: float
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.drop_path = drop_path
+        self.hidden = int(dim * mlp_ratio)
+        self.in_norm = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.in_proj = nn.Linear(dim, self.hidden + 3 * dim, bias=False)
+        self.mlp_bias = nn.Parameter(torch.zeros(self.hidden))
+        self.q_norm = nn.LayerNorm(dim // num_heads, eps=NORM_EPS)
+        self.k_norm = nn.LayerNorm(dim // num_heads, eps=NORM_EPS)
+        self.attn_out_proj = nn.Linear(dim, dim)
+        self.mlp_out_proj = nn.Linear(self.hidden, dim)
+        self.layer_scale = nn.Parameter(torch.full((dim,), layer_scale))
+
+    def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        dim = x.shape[-1]
+        # The public weights were trained with the bias at the end of the fused rows, so that it
+        # falls on q, k and v too and leaves the first 3 d rows of the MLP without one.
+        bias = functional.pad(self.mlp_bias, (3 * dim, 0))
+        fused = functional.linear(self.in_norm(x), self.in_proj.weight, bias)
+        hidden, qkv = fused.split([self.hidden, 3 * dim], dim=-1)
+        q, k, v = rearrange(qkv, "b t (three e d) -> three b t e d", three=3, e=self.num_heads)
+        attended = attend(self.q_norm(q), self.k_norm(k), v)
+        update = self.attn_out_proj(attended) + self.mlp_out_proj(functional.gelu(hidden))
+        return torch.addcmul(x, update, self._scale(x))
+
+    def _scale(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "... d"]:
+        """LayerScale, and in training drop path: some crops skip the block, the rest weigh more."""
+        if not self.training or self.drop_path == 0:
+            return self.layer_scale
+        keep = 1 - self.drop_path
+        return self.layer_scale * (x.new_empty(len(x), 1, 1).bernoulli_(keep) / keep)
+
+
+class Vit(nn.Module):
+    """Vision transformer: crops in, one vector a patch out, and a class token before them."""
+
+    def __init__(self, settings: VitMaeModel, channels: int) -> None:
+        super().__init__()
+        dim = settings.embed_dim
+        self.patch_size = settings.patch_size
+        self.channels = channels
+        self.patch_embed = nn.Linear(channels * settings.patch_size**2, dim)
+        self.cls_token = nn.Parameter(torch.zeros(dim))
+        step = settings.drop_path / max(settings.depth - 1, 1)
+        self.blocks = nn.ModuleList(
+            ParallelBlock(
+                dim, settings.num_heads, settings.mlp_ratio, settings.layer_scale, step * index
+            )
+            for index in range(settings.depth)
+        )
+        # The public weights and the counts of the papers hold a norm for a head to use on pooled
+        # tokens; here neither tokens nor the embedding pass it.
+        self.fc_norm = nn.LayerNorm(dim, eps=NORM_EPS).requires_grad_(False)
+        self.grid = patch_grid(settings.crop_size, settings.crop_size, settings.patch_size)
+        self.positions: Tensor
+        self.register_buffer("positions", sincos_positions(self.grid, dim), persistent=False)
+        self.apply(initialise)
+        nn.init.normal_(self.cls_token, std=0.02)
+
+    def forward(
+        self, pixels: UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b t d"]:
+        """Return the tokens of every crop, class token first; crops may be of any size."""
+        patches = self.cut(pixels)
+        return self.encode(patches, self.positions_for(self.grid_of(pixels))[1:])
+
+    def embed(
+        self, pixels: UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"], pool: Pool = "mean"
+    ) -> Float[Tensor, "b d"]:
+        """Return one vector a crop: the mean over its patches, or its class token."""
+        tokens = self(pixels)
+        return tokens[:, 1:].mean(1) if pool == "mean" else tokens[:, 0]
+
+    def cut(
+        self, pixels: UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b p k"]:
+        """Standardise crops and cut them into patches.
+
+        Raises ValueError where the crops have another number of channels than the model, or sides
+        that the patch does not divide.
+        """
+        if pixels.shape[1] != self.channels:
+            raise ValueError(
+                f"crops of {pixels.shape[1]} channels were given to a model of {self.channels}: "
+                "channels must be those it was trained on"
+            )
+        self.grid_of(pixels)
+        return patchify(standardise(pixels), self.patch_size)
+
+    def encode(
+        self, patches: Float[Tensor, "b p k"], positions: Float[Tensor, "... p d"]
+    ) -> Float[Tensor, "b 1+p d"]:
+        """Return the tokens of patches that lie at `positions`, class token first."""
+        tokens = self.patch_embed(patches) + positions
+        x = torch.cat([self.cls_token.expand(len(tokens), 1, -1).to(tokens.dtype), tokens], dim=1)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def grid_of(self, pixels: Tensor) -> tuple[int, int]:
+        """Return the rows and columns of patches that crops have."""
+        return patch_grid(pixels.shape[-2], pixels.shape[-1], self.patch_size)
+
+    def positions_for(self, grid: tuple[int, int]) -> Float[Tensor, "t d"]:
+        """Return the position table of a grid of patches."""
+        if grid == self.grid:
+            return self.positions
+        return sincos_positions(grid, self.positions.shape[1]).to(self.positions)
+
+
+def initialise(module: nn.Module) -> None:
+    """Draw the weights of a linear layer as He et al. 2022 (arXiv 2111.06377, A.1) do."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

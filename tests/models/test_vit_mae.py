@@ -1,0 +1,148 @@
+"""The masked autoencoder: the golden case, exact masks, losses that mean what they say."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from phenomae.models.settings import VitMaeModel
+from phenomae.models.vit_mae import VitMae
+from phenomae.models.weights import load
+
+SMALL = VitMaeModel(
+    crop_size=32,
+    patch_size=8,
+    embed_dim=48,
+    depth=2,
+    num_heads=3,
+    layer_scale=0.5,
+    drop_path=0.0,
+    decoder_embed_dim=32,
+    decoder_depth=2,
+    decoder_num_heads=4,
+)
+
+
+def random_case(model: VitMae, count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    shape = (count, model.channels, 32, 32)
+    pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    return pixels, torch.rand(count, 16, generator=generator)
+
+
+@pytest.fixture
+def model() -> VitMae:
+    torch.manual_seed(0)
+    return VitMae(SMALL, channels=3)
+
+
+@torch.no_grad()
+def test_every_array_of_the_golden_case_is_repeated(shared: Path):
+    folder = shared / "fixtures/mae"
+    expected = np.load(folder / "case.npz")
+    model = load(folder)
+    pixels, noise = (torch.from_numpy(expected[name]) for name in ("pixels", "noise"))
+    out = model(pixels, noise)
+    normalized = model.unpatch(out.target)
+    found = {
+        "normalized": normalized,
+        "latent": out.latent,
+        "reconstruction": out.reconstruction,
+        "target": out.target,
+        "masked_mse": out.losses["masked_mse"].reshape(1),
+        "features": model.features(pixels),
+        "embedding": model.embed(pixels),
+        "cls": model.embed(pixels, pool="class"),
+    }
+    for name, array in found.items():
+        gap = np.abs(array.numpy() - expected[name]).max() / np.abs(expected[name]).max()
+        assert gap < 1e-5, name
+    np.testing.assert_array_equal(out.mask.numpy(), expected["mask"])
+    as_float = model.embed(pixels / 255)
+    torch.testing.assert_close(as_float, found["embedding"], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 0.75])
+def test_exactly_the_patches_of_largest_noise_are_hidden(ratio: float):
+    model = VitMae(VitMaeModel(**{**SMALL.__dict__, "mask_ratio": ratio}), channels=3)
+    pixels, noise = random_case(model)
+    mask = model(pixels, noise, full=False).mask
+    hidden = int(16 * ratio)
+    expected = np.argsort(np.argsort(noise.numpy(), axis=1), axis=1) >= 16 - hidden
+    np.testing.assert_array_equal(mask.numpy(), expected)
+
+
+def test_the_loss_is_the_mean_squared_error_on_hidden_patches(model: VitMae):
+    out = model(*random_case(model))
+    mask = out.mask.bool().numpy()
+    error = (out.reconstruction - out.target).detach().numpy() ** 2
+    np.testing.assert_allclose(out.losses["loss"].item(), error[mask].mean(), rtol=1e-6)
+    assert out.losses["masked_mse"] == out.losses["loss"]
+
+
+def test_a_pass_for_the_loss_alone_has_the_same_loss_and_gradients(model: VitMae):
+    gradients = {}
+    for full in (True, False):
+        model.zero_grad()
+        out = model(*random_case(model), full=full)
+        out.losses["loss"].backward()
+        gradients[full] = {
+            name: part.grad.clone() for name, part in model.named_parameters() if part.requires_grad
+        }
+        assert (out.reconstruction is None) == (out.target is None) == (not full)
+    for name, gradient in gradients[True].items():
+        torch.testing.assert_close(gradients[False][name], gradient, atol=1e-6, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_hidden_pixels_reach_neither_latent_nor_reconstruction(model: VitMae):
+    crops, noise = random_case(model)
+    patches = model.encoder.cut(crops)
+    out = model(crops, noise)
+    # swapping the pixels of hidden patches within a crop keeps every channel's mean and variance
+    order = noise.argsort(dim=1)
+    swapped = patches.clone()
+    rows = torch.arange(len(patches))
+    swapped[rows, order[:, -1]], swapped[rows, order[:, -2]] = (
+        patches[rows, order[:, -2]],
+        patches[rows, order[:, -1]],
+    )
+    lowest = swapped.amin()
+    as_crops = (model.unpatch(swapped) - lowest) / (swapped.amax() - lowest)
+    again = model(as_crops, noise)
+    torch.testing.assert_close(again.latent, out.latent, atol=2e-3, rtol=1e-3)
+    torch.testing.assert_close(again.reconstruction, out.reconstruction, atol=2e-3, rtol=1e-3)
+    assert not torch.allclose(again.target, out.target, atol=0.1)
+
+
+@torch.no_grad()
+def test_rectangular_crops_are_rebuilt_too(model: VitMae):
+    pixels = torch.rand(2, 3, 16, 64)
+    out = model(pixels, torch.rand(2, 16))
+    assert out.reconstruction.shape == out.target.shape == (2, 16, 192)
+    assert model.unpatch(out.target, (2, 8)).shape == pixels.shape
+
+
+def test_noise_of_another_shape_is_refused(model: VitMae):
+    pixels, noise = random_case(model)
+    with pytest.raises(ValueError, match=r"it must be \(4, 16\)"):
+        model(pixels, noise[:, :9])
+
+
+def test_it_learns_crops_by_heart(model: VitMae):
+    ramp = torch.linspace(0, 3.14, 32)
+    waves = [
+        torch.sin(a * ramp)[:, None] * torch.cos(b * ramp) for a, b in ((1, 2), (3, 1), (2, 4))
+    ]
+    pixels = torch.stack([torch.stack(waves[i:] + waves[:i]) for i in range(3)]) / 2 + 0.5
+    noise = torch.rand(3, 16, generator=torch.Generator().manual_seed(0))
+    optimiser = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    losses = []
+    for _ in range(150):
+        optimiser.zero_grad()
+        loss = model(pixels, noise, full=False).losses["loss"]
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 3

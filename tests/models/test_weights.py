@@ -1,0 +1,196 @@
+"""Weights come back as they were saved; anything else is one clear sentence."""
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from einops import rearrange
+from safetensors.torch import load_file, save_file
+
+from phenomae.models.settings import VitMaeModel
+from phenomae.models.vit_mae import VitMae
+from phenomae.models.weights import load, read_config, save
+
+TINY = VitMaeModel(
+    crop_size=16,
+    patch_size=4,
+    embed_dim=8,
+    depth=2,
+    num_heads=2,
+    decoder_embed_dim=16,
+    decoder_depth=1,
+    decoder_num_heads=2,
+)
+CONFIG = {"channels": ["DNA", "ER"], "pixel_size_um": 0.65, "identity": "0123"}
+
+
+@pytest.fixture
+def model() -> VitMae:
+    torch.manual_seed(0)
+    return VitMae(TINY, channels=2)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, model: VitMae) -> Path:
+    save(tmp_path / "run/weights", model, CONFIG)
+    return tmp_path / "run/weights"
+
+
+def test_weights_come_back_from_the_run_and_from_their_folder(folder: Path, model: VitMae):
+    for place in (folder, folder.parent, str(folder.parent)):
+        found = load(place)
+        assert found.settings == TINY
+        assert not found.training
+        for name, tensor in model.state_dict().items():
+            assert torch.equal(found.state_dict()[name], tensor)
+    assert read_config(folder.parent)["channels"] == ["DNA", "ER"]
+    assert read_config(folder.parent)["family"] == "vit-mae"
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_the_same_weights_give_the_same_bytes(folder: Path, tmp_path: Path, model: VitMae):
+    save(tmp_path / "again", model, CONFIG)
+    for name in ("config.json", "model.safetensors"):
+        assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_saving_again_replaces(folder: Path, model: VitMae):
+    torch.nn.init.ones_(model.encoder.cls_token)
+    save(folder, model, CONFIG)
+    assert load(folder).encoder.cls_token.sum() == TINY.embed_dim
+
+
+def test_channels_without_names_are_refused(tmp_path: Path, model: VitMae):
+    with pytest.raises(ValueError, match="1 channels are named for a model of 2"):
+        save(tmp_path / "w", model, {"channels": ["DNA"]})
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
+def test_missing_files_are_named(folder: Path, missing: str):
+    (folder / missing).unlink()
+    with pytest.raises(ValueError, match=rf"has no weights: .*{missing} is missing"):
+        load(folder.parent)
+
+
+@pytest.mark.parametrize("length", [4, 200, -10])
+def test_a_truncated_file_is_refused(folder: Path, length: int):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(ValueError, match=r"model.safetensors is cut short or no safetensors"):
+        load(folder)
+
+
+class Hostile:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return Path.touch, (self.target,)
+
+
+@pytest.mark.parametrize("dump", [pickle.dumps, None], ids=["pickle", "torch.save"])
+def test_a_pickle_is_refused_and_not_run(folder: Path, tmp_path: Path, dump):
+    trap, path = Hostile(tmp_path / "ran"), folder / "model.safetensors"
+    torch.save(trap, path) if dump is None else path.write_bytes(dump(trap))
+    with pytest.raises(ValueError, match="nothing else is opened"):
+        load(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def change_config(folder: Path, **changes) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"family": "unet-mae"}, "family 'unet-mae': needed is 'vit-mae'"),
+        ({"chans": 4, "ca": True}, "family 'channel-mae'"),
+        ({"model": None}, "should hold the tables model and channels"),
+        ({"channels": []}, "look at 'channels'"),
+        ({"model": {"embed_dim": 8}}, "does not fit a vit-mae model: look at 'crop_size'"),
+        ({"channels": ["DNA"]}, "shape"),
+        ({"chans": 2, "ca": False}, "lacks 'img'"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_refused(folder: Path, changes: dict, sentence: str):
+    change_config(folder, **changes)
+    with pytest.raises(ValueError, match=sentence):
+        load(folder)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "\xff"])
+def test_a_config_that_is_no_json_object_is_refused(folder: Path, text: str):
+    (folder / "config.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"config.json is damaged"):
+        load(folder)
+
+
+def test_tensors_of_another_model_are_refused(folder: Path):
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    save_file({**tensors, "head.weight": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match=r"has, beyond the model, head.weight"):
+        load(folder)
+    del tensors["encoder.cls_token"]
+    save_file(tensors, path)
+    with pytest.raises(ValueError, match=r"lacks encoder.cls_token"):
+        load(folder)
+
+
+def write_public(folder: Path, model: VitMae) -> dict[str, torch.Tensor]:
+    """Write a model under the public checkpoint's names, spelled out one by one."""
+    ours = model.state_dict()
+    public = {
+        "encoder.vit_backbone.cls_token": ours["encoder.cls_token"].reshape(1, 1, -1),
+        "encoder.vit_backbone.pos_embed": model.encoder.positions[None],
+        "decoder.pos_embeddings": model.decoder.positions[None],
+        "decoder.mask_token": ours["decoder.mask_token"].reshape(1, 1, -1),
+        "encoder.vit_backbone.patch_embed.proj.weight": rearrange(
+            ours["encoder.patch_embed.weight"], "d (i j c) -> d c i j", i=4, j=4
+        ),
+    }
+    prefixes = {
+        "encoder.patch_embed.bias": "encoder.vit_backbone.patch_embed.proj.bias",
+        "encoder.fc_norm.": "encoder.vit_backbone.fc_norm.",
+        "decoder.embed.": "encoder_decoder_proj.",
+        "decoder.pred.": "decoder_pred.",
+        "decoder.norm.": "decoder.norm.",
+        "decoder.blocks.0.norm": "decoder.blocks.0.norm",
+        "decoder.blocks.0.fc": "decoder.blocks.0.mlp.fc",
+        "decoder.blocks.0.qkv": "decoder.blocks.0.attn.qkv",
+        "decoder.blocks.0.proj": "decoder.blocks.0.attn.proj",
+        "encoder.blocks.0.layer_scale": "encoder.vit_backbone.blocks.0.ls.gamma",
+        "encoder.blocks.1.layer_scale": "encoder.vit_backbone.blocks.1.ls.gamma",
+        "encoder.blocks.": "encoder.vit_backbone.blocks.",
+    }
+    for name, tensor in model.state_dict().items():
+        prefix = next((start for start in prefixes if name.startswith(start)), None)
+        if prefix is not None:
+            public[prefixes[prefix] + name[len(prefix) :]] = tensor
+    folder.mkdir()
+    public = {name: part.contiguous() for name, part in public.items()}
+    save_file(public, folder / "model.safetensors")
+    sizes = {"ca": False, "dim": 8, "depth": 2, "heads": 2, "img": 16, "patch": 4, "chans": 2}
+    decoder = {"ddim": 16, "ddepth": 1, "dheads": 2, "mask_ratio": 0.75}
+    (folder / "config.json").write_text(json.dumps({**sizes, **decoder}))
+    return public
+
+
+def test_the_public_names_load(tmp_path: Path, model: VitMae):
+    write_public(tmp_path / "public", model)
+    found = load(tmp_path / "public").state_dict()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(found[name], tensor)
+
+
+def test_another_position_table_is_refused(tmp_path: Path, model: VitMae):
+    public = write_public(tmp_path / "public", model)
+    public["decoder.pos_embeddings"] = public["decoder.pos_embeddings"] + 1
+    save_file(public, tmp_path / "public/model.safetensors")
+    with pytest.raises(ValueError, match=r"decoder.positions is not the sine-cosine table"):
+        load(tmp_path / "public")
