@@ -1,0 +1,1 @@
+"""Turns stored plates into tensors, in a fixed and resumable order."""

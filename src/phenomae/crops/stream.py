@@ -1,0 +1,56 @@
+"""The training stream: crops of step k are the same however often the run was stopped."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Int64
+
+from phenomae.crops.draws import Purpose, draw
+from phenomae.crops.prefetch import prefetch
+from phenomae.crops.source import Source
+from phenomae.crops.tensors import Crops
+
+
+@dataclass
+class CropStream:
+    """Random crops of random fields, a pure function of (seed, step, index)."""
+
+    source: Source
+    fields: Int64[np.ndarray, " n"]
+    """Rows of fields.parquet to draw from, each as often as the others."""
+    crop_size: int
+    crops_per_step: int
+    seed: int
+    pin: bool = False
+    """Whether to keep crops where a GPU can fetch them by itself."""
+    waited_s: float = field(default=0.0, init=False)
+    """How long `steps` has kept its caller waiting, all in all."""
+
+    def step(self, step: int) -> Crops:
+        """Return the crops of a step."""
+        numbers = draw(self.seed, step, Purpose.PLACE, range(self.crops_per_step), 4)
+        chosen = self.fields[(numbers[:, 0] * len(self.fields)).astype(np.int64)]
+        heights, widths = self.source.sizes[chosen].T
+        tops = (numbers[:, 1] * (heights - self.crop_size + 1)).astype(np.int64)
+        lefts = (numbers[:, 2] * (widths - self.crop_size + 1)).astype(np.int64)
+        turns = (numbers[:, 3] * 8).astype(np.uint8)
+        crops = self.source.crops(chosen, tops, lefts, self.crop_size, turns)
+        return crops.pinned() if self.pin else crops
+
+    def steps(self, first: int, end: int) -> Iterator[tuple[int, Crops]]:
+        """Yield (step, crops) for the steps from `first` up to `end`, made in the background."""
+        with closing(prefetch(self.step, range(first, end))) as made:
+            for step in range(first, end):
+                begun = time.perf_counter()
+                crops = next(made)
+                self.waited_s += time.perf_counter() - begun
+                yield step, crops
+
+
+def centre_crops(source: Source, fields: Int64[np.ndarray, " b"], crop_size: int) -> Crops:
+    """Return the middle of each field, unturned: what validation and pictures look at."""
+    tops, lefts = ((source.sizes[fields] - crop_size) // 2).T
+    return source.crops(fields, tops, lefts, crop_size)

@@ -1,0 +1,58 @@
+"""Crops as they leave the store, and as a network takes them."""
+
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Float32, Int64, Shaped, UInt8
+from torch import Tensor
+
+
+@dataclass  # not frozen: Lightning Fabric copies what it hands a network field by field
+class Crops:
+    """Crops of one step, unturned and in the store's own type."""
+
+    pixels: Shaped[Tensor, "b c h w"]
+    """uint8 or uint16."""
+    windows: Float32[Tensor, "b c 2"]
+    """Lowest and highest intensity of the crop's plate and channel; used for uint16 only."""
+    turns: UInt8[Tensor, " b"]
+    """Three bits: 1 swaps rows and columns, 2 flips rows, 4 flips columns; together every flip and
+    quarter turn."""
+    keys: Int64[Tensor, "b 3"]
+    """Field (row of fields.parquet), top and left: where each crop comes from."""
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def pinned(self) -> "Crops":
+        """Return the same crops in memory that a GPU can fetch by itself."""
+        return Crops(*(getattr(self, item.name).pin_memory() for item in fields(self)))
+
+
+def network_input(
+    crops: Crops, device: torch.device | str
+) -> UInt8[Tensor, "b c h w"] | Float32[Tensor, "b c h w"]:
+    """Move crops to the device and make of them, there, what a network takes.
+
+    uint8 stays as it is (networks divide it by 255); uint16 goes through its window to 0..1, and
+    what lies outside the window is clipped.
+    """
+    moved = crops.pixels.to(device, non_blocking=True)
+    turned = bool(crops.turns.any())
+    pixels = turn(moved, crops.turns.to(device, non_blocking=True)) if turned else moved
+    if pixels.dtype == torch.uint8:
+        return pixels
+    low, high = crops.windows.to(device, non_blocking=True)[..., None, None].unbind(2)
+    return ((pixels.to(torch.float32) - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+
+
+def turn(
+    pixels: Shaped[Tensor, "b c h w"], turns: UInt8[Tensor, " b"]
+) -> Shaped[Tensor, "b c h w"]:
+    """Swap and flip each crop as its bits say (see `Crops.turns`)."""
+    if pixels.dtype == torch.uint16:  # torch moves few uint16 values about; their bits are enough
+        return turn(pixels.view(torch.int16), turns).view(torch.uint16)
+    bits = turns[:, None, None, None]
+    pixels = torch.where((bits & 1).bool(), pixels.transpose(-1, -2), pixels)
+    pixels = torch.where((bits & 2).bool(), pixels.flip(-2), pixels)
+    return torch.where((bits & 4).bool(), pixels.flip(-1), pixels)
