@@ -1,0 +1,1 @@
+"""Teaches an encoder. loop.py is the whole loop, on one page."""

@@ -1,0 +1,75 @@
+"""Pictures of what a masked autoencoder sees, what is hidden from it, and what it makes of it."""
+
+from pathlib import Path
+
+import numpy as np
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float32
+from matplotlib.figure import Figure
+
+from phenomae.artefacts import whole_file
+from phenomae.crops.tensors import Crops
+from phenomae.pretrain.objective import MaskedObjective
+
+_HIDDEN = "#31405c"
+_SIDE_INCHES = 1.35
+
+
+def draw_reconstructions(
+    path: Path, objective: MaskedObjective, crops: Crops, channels: tuple[str, ...]
+) -> None:
+    """Write a PNG: per crop the rows input, masked and rebuilt, one column a channel.
+
+    Rebuilt shows the network's guess where patches were hidden and the input where they were not.
+    Every channel is shown from its 0.5th to its 99.5th percentile in the input.
+    """
+    objective.eval()
+    output = objective.rebuild(crops)
+    assert output.reconstruction is not None
+    assert output.target is not None
+    model = objective.model
+    side = crops.pixels.shape[-1] // model.settings.patch_size
+    images = model.unpatch(output.target, (side, side)).float().cpu().numpy()
+    guesses = model.unpatch(output.reconstruction, (side, side)).float().cpu().numpy()
+    hidden = _to_pixels(output.mask.bool().cpu().numpy(), side, model.settings.patch_size)
+    figure = _draw(images, np.where(hidden, guesses, images), hidden, channels)
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png", metadata={"Software": None})
+
+
+def _to_pixels(
+    mask: Bool[np.ndarray, "b p"], side: int, patch_size: int
+) -> Bool[np.ndarray, "b 1 h w"]:
+    grid = rearrange(mask, "b (y x) -> b 1 y x", y=side)
+    return repeat(grid, "b 1 y x -> b 1 (y i) (x j)", i=patch_size, j=patch_size)
+
+
+def _draw(
+    images: Float32[np.ndarray, "b c h w"],
+    rebuilt: Float32[np.ndarray, "b c h w"],
+    hidden: Bool[np.ndarray, "b 1 h w"],
+    channels: tuple[str, ...],
+) -> Figure:
+    rows, columns = 3 * len(images), len(channels)
+    figure = Figure(
+        figsize=(_SIDE_INCHES * columns + 0.4, _SIDE_INCHES * 1.04 * rows + 0.3),
+        dpi=110,
+        layout="compressed",
+    )
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for row, column in np.ndindex(len(images), columns):
+        image = images[row, column]
+        low, high = np.percentile(image, [0.5, 99.5])
+        masked = np.ma.masked_array(image, hidden[row, 0])
+        shown = (image, masked, rebuilt[row, column])
+        for ax, pixels in zip(axes[3 * row : 3 * row + 3, column], shown, strict=True):
+            ax.imshow(pixels, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+            ax.set_facecolor(_HIDDEN)
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+    for ax, channel in zip(axes[0], channels, strict=True):
+        ax.set_title(channel, fontsize=9)
+    for index, ax in enumerate(axes[:, 0]):
+        ax.set_ylabel(("input", "masked", "rebuilt")[index % 3], fontsize=9)
+    figure.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)  # pyright: ignore
+    return figure

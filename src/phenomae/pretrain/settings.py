@@ -1,0 +1,62 @@
+"""How a network is trained, whatever its family."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cyclopts import Parameter
+
+from phenomae.models.machine import Device, Precision
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Everything but the network itself."""
+
+    steps: int = 10_000
+    """Training steps; 0 gives the untrained run."""
+    crops_per_step: int = 256
+    """Crops that one step of training takes."""
+    lr: float = 1e-4
+    """Highest learning rate of the cycle."""
+    warmup: float = 0.1
+    """Share of the steps in which the learning rate rises."""
+    weight_decay: float = 0.05
+    """Lion's weight decay; it acts on matrices alone."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Lion's betas."""
+    seed: int = 0
+    """Decides first weights, crops, what is hidden, and which wells are held out."""
+    device: Device = "auto"
+    """Where to run: auto takes the GPU where there is one."""
+    precision: Precision = "auto"
+    """Precision of matrix products: auto takes bf16 where the machine is good at it."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Whether to compile the network: auto does for long runs on a GPU."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints, of which the newest two are kept."""
+    log_every: int = 20
+    """Steps between lines of log.jsonl."""
+    validation: float = 0.05
+    """Share of the wells that is held out, to measure the loss on."""
+    validation_every: int = 500
+    """Steps between two measurements of the validation loss."""
+    validation_crops: int = 256
+    """Most crops of held-out wells to measure the loss on, one a field."""
+    cache_gb: float = 2.0
+    """Memory for whole fields: a store that fits is kept there, a larger one read crop by crop."""
+
+    def __post_init__(self) -> None:
+        least = {"steps": 0, "crops_per_step": 1, "seed": 0, "checkpoint_every": 1}
+        least |= {"log_every": 1, "validation_every": 1, "validation_crops": 1}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ValueError(f"{name} must be {value} or more, not {getattr(self, name)}")
+        for name in ("lr", "weight_decay", "cache_gb"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        for name in ("warmup", "validation"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a share of 0 up to 1, not {getattr(self, name)}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must be two numbers of 0 up to 1, not {self.betas}")
