@@ -1,0 +1,1 @@
+"""Gives every well its vector."""
