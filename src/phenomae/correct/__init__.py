@@ -1,0 +1,1 @@
+"""Takes the batch out and leaves the biology in."""
