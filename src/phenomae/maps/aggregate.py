@@ -1,0 +1,71 @@
+"""Means of wells: at once, or through their guides."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float32, Float64, Int
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """The rows of a map, in the order of their names."""
+
+    names: list[str]
+    features: Float32[np.ndarray, "g d"]
+    counts: pl.DataFrame
+    """Columns wells, guides, batches: how many distinct ones are behind a row; control: whether all
+    its wells are controls."""
+
+
+def aggregate(
+    table: pl.DataFrame, features: Float32[np.ndarray, "n d"], through_guides: bool
+) -> Aggregate:
+    """Return the mean of the wells of each `name`, in which every guide may count the same.
+
+    `table` holds the columns `name`, guide, batch, control. Raises ValueError where guides should
+    count and a well has none; control wells without a guide are a guide of their own.
+    """
+    names = table["name"].unique().sort()
+    code = {name: index for index, name in enumerate(names)}
+    row_of_well = np.array([code[name] for name in table["name"]])
+    values = features.astype(np.float64)
+    if through_guides:
+        _require_guides(table)
+        pairs = table.select("name", pl.col("guide").fill_null(""))
+        guides = pairs.unique().sort("name", "guide")
+        guide_code = {pair: index for index, pair in enumerate(guides.rows())}
+        guide_of_well = np.array([guide_code[pair] for pair in pairs.rows()])
+        values = group_means(values, guide_of_well, len(guides))
+        row_of_well = np.array([code[name] for name in guides["name"]])
+    counts = table.group_by("name").agg(
+        wells=pl.len().cast(pl.Int32),
+        guides=pl.col("guide").drop_nulls().n_unique().cast(pl.Int32),
+        batches=pl.col("batch").drop_nulls().n_unique().cast(pl.Int32),
+        control=pl.col("control").all(),
+    )
+    means = group_means(values, row_of_well, len(names)).astype(np.float32)
+    return Aggregate(names.to_list(), means, counts.sort("name").drop("name"))
+
+
+def group_means(
+    values: Float64[np.ndarray, "n d"], groups: Int[np.ndarray, " n"], count: int
+) -> Float64[np.ndarray, "g d"]:
+    """Return the mean of the rows of each group 0 ... count - 1; every group has rows."""
+    order = np.argsort(groups, kind="stable")
+    sizes = np.bincount(groups, minlength=count)
+    starts = np.cumsum(sizes) - sizes
+    return np.add.reduceat(values[order], starts, axis=0) / sizes[:, None]
+
+
+def _require_guides(table: pl.DataFrame) -> None:
+    bare = table.filter(pl.col("guide").is_null() & ~pl.col("control"))
+    if not len(bare):
+        return
+    if bare.height == table.filter(~pl.col("control")).height:
+        raise ValueError("the wells name no guides: use --through wells")
+    plate, well, name = bare.select("plate", "well", "name").row(0)
+    raise ValueError(
+        f"{len(bare)} wells have no guide, first {name} on plate {plate}, well {well}: "
+        "fill the column in the plate map, or use --through wells"
+    )

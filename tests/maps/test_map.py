@@ -1,0 +1,148 @@
+"""The command `map`: which wells it averages how, what it writes, when it refuses."""
+
+import json
+from pathlib import Path
+
+import anndata
+import numpy as np
+import polars as pl
+import pytest
+
+from phenomae.maps.map import MapSettings, map_wells
+from phenomae.maps.read import read_map
+from phenomae.wells import read_wells, write_wells
+
+# Two guides of TP53 with two wells and one; one guide of PLK1; a control; a well without a gene.
+TABLE = pl.DataFrame(
+    {
+        "plate": ["P2", "P1", "P1", "P1", "P1", "P2"],
+        "well": ["A01", "A02", "A03", "A04", "A05", "A06"],
+        "batch": ["two", "one", "one", "one", "one", "two"],
+        "gene": ["TP53", "TP53", "TP53", "PLK1", "NTC", None],
+        "guide": ["g1", "g1", "g2", "g3", "n1", None],
+        "compound": [None, "dmso", "taxol", "taxol", None, None],
+        "control": [False, False, False, False, True, False],
+        "x": [1.0, 2.0, 6.0, 10.0, 100.0, 50.0],
+        "y": [0.0, 1.0, -1.0, 2.5, 7.0, 9.0],
+    }
+)
+
+
+@pytest.fixture
+def wells(tmp_path: Path) -> Path:
+    write_wells(tmp_path / "wells", TABLE, ["x", "y"])
+    return tmp_path / "wells"
+
+
+def written(wells: Path, **settings) -> dict[str, list[float]]:
+    path = wells.with_name("map.h5ad")
+    map_wells(wells, path, settings=MapSettings(**settings), overwrite=True)
+    table = anndata.read_h5ad(path)
+    return dict(zip(table.obs_names, np.asarray(table.X).tolist(), strict=True))
+
+
+def test_genes_through_guides_is_the_default(wells):
+    assert written(wells) == {"PLK1": [10, 2.5], "TP53": [(1.5 + 6) / 2, (0.5 - 1) / 2]}
+    assert written(wells, through="guides") == written(wells)
+
+
+def test_genes_through_wells(wells):
+    assert written(wells, through="wells") == {"PLK1": [10, 2.5], "TP53": [3, 0]}
+
+
+def test_compounds_and_perturbations_go_through_wells(wells):
+    assert written(wells, by="compound") == {"dmso": [2, 1], "taxol": [8, 0.75]}
+    assert written(wells, by="perturbation") == {"g1": [1.5, 0.5], "g2": [6, -1], "g3": [10, 2.5]}
+
+
+def test_controls_are_kept_where_asked_for(wells):
+    assert written(wells, controls=True)["NTC"] == [100, 7]
+    assert written(wells, by="compound", controls=True)["control"] == [100, 7]
+
+
+def test_counts_and_signature_of_the_file(wells, capsys):
+    written(wells, controls=True)
+    assert "wells without a gene, left out of the map: 1" in capsys.readouterr().err
+    table = anndata.read_h5ad(wells.with_name("map.h5ad"))
+    assert np.asarray(table.X).dtype == np.float32
+    assert table.var_names.to_list() == ["feature_0000", "feature_0001"]
+    counts = table.obs.to_dict("index")
+    assert counts["TP53"] == {"wells": 3, "guides": 2, "batches": 2, "control": False}
+    assert counts["NTC"] == {"wells": 1, "guides": 1, "batches": 1, "control": True}
+    signature = json.loads(table.uns["phenomae"])
+    assert signature["sources"] == {"wells": read_wells(wells).identity}
+    read = read_map(wells.with_name("map.h5ad"))
+    assert read.names == ["NTC", "PLK1", "TP53"]
+    assert read.identity == signature["identity"]
+    assert read.obs["wells"].to_list() == [1, 1, 3]
+
+
+def test_the_same_map_is_the_same_bytes_and_made_once(wells, tmp_path, capsys):
+    one, two = tmp_path / "one.h5ad", tmp_path / "deep" / "two.h5ad"
+    map_wells(wells, one)
+    map_wells(wells, two)
+    assert one.read_bytes() == two.read_bytes()
+    map_wells(wells, one)
+    assert "already there" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="another setting: by = 'gene', now 'compound'"):
+        map_wells(wells, one, settings=MapSettings(by="compound"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "one.h5ad", "wells"]
+
+
+def test_a_map_made_elsewhere_is_read_but_not_replaced(wells, tmp_path):
+    path = tmp_path / "foreign.h5ad"
+    anndata.AnnData(np.eye(2), obs={"obs_names": ["A", "B"]}).write_h5ad(path)
+    assert read_map(path).names == ["A", "B"]
+    assert len(read_map(path).identity) == 32
+    with pytest.raises(ValueError, match="was not made by phenomae"):
+        map_wells(wells, path)
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "sentence"),
+    [
+        ({"guide": pl.lit(None)}, {}, "the wells name no guides: use --through wells"),
+        (
+            {"guide": pl.col("guide").replace("g2", None)},
+            {},
+            "1 wells have no guide, first TP53 on plate P1, well A03",
+        ),
+        ({"compound": pl.lit(None)}, {"by": "compound"}, "has no well with a compound"),
+        ({"control": pl.lit(True)}, {}, "has no well with a gene"),
+        ({"y": pl.lit(float("nan"))}, {}, "NaN, empty or infinite: wells P1 A02"),
+    ],
+)
+def test_wells_that_will_not_do(tmp_path, change, settings, sentence):
+    write_wells(tmp_path / "wells", TABLE.with_columns(**change), ["x", "y"])
+    with pytest.raises(ValueError, match=sentence):
+        map_wells(tmp_path / "wells", tmp_path / "map.h5ad", settings=MapSettings(**settings))
+    assert [path.name for path in tmp_path.iterdir()] == ["wells"]
+
+
+def test_a_map_is_named_h5ad(wells, tmp_path):
+    with pytest.raises(ValueError, match=r"ends with \.h5ad"):
+        map_wells(wells, tmp_path / "map.csv")
+
+
+def test_files_that_are_no_map(tmp_path):
+    import h5py
+
+    with pytest.raises(ValueError, match="there is no file of that name"):
+        read_map(tmp_path / "absent.h5ad")
+    (tmp_path / "text.h5ad").write_text("gene,x\nTP53,1\n")
+    with h5py.File(tmp_path / "other.h5ad", "w") as file:
+        file["image"] = np.eye(3)
+    for name in ("text.h5ad", "other.h5ad"):
+        with pytest.raises(ValueError, match=r"is not an \.h5ad file that can be read"):
+            read_map(tmp_path / name)
+    anndata.AnnData(obs={"obs_names": ["A"]}).write_h5ad(tmp_path / "bare.h5ad")
+    with pytest.raises(ValueError, match="has no X"):
+        read_map(tmp_path / "bare.h5ad")
+
+
+def test_a_map_of_another_format(tmp_path):
+    path = tmp_path / "old.h5ad"
+    signature = json.dumps({"format": 0})
+    anndata.AnnData(np.eye(2), uns={"phenomae": signature}).write_h5ad(path)
+    with pytest.raises(ValueError, match="format 0, but this phenomae reads format 1"):
+        read_map(path)
