@@ -1,0 +1,1 @@
+"""Asks the map what biology already knows."""

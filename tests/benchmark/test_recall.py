@@ -1,0 +1,88 @@
+"""Recall of known pairs against the public benchmark's golden case, a plain count, and chance."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phenomae.benchmark.annotations import pairs_on_map, read_sources
+from phenomae.benchmark.cosines import pair_cosines, unit_rows
+from phenomae.benchmark.recall import Tails, find_tails, shuffled_recalls
+
+PERCENTILES = [(0.05, 0.95), (0.1, 0.9), (0.01, 0.99)]
+
+
+@pytest.mark.parametrize("variant", ["raw", "centerscale_by_batch", "tvn", "tvn_coral"])
+def test_golden_case(shared: Path, variant):
+    expected = np.load(shared / "fixtures/map/expected.npz", allow_pickle=True)
+    table = pl.read_csv(shared / "fixtures/map/expected_recall.csv")
+    table = table.filter(pl.col("variant") == variant)
+    names = expected["genes"].tolist()
+    unit = unit_rows(expected[f"{variant}_aggregate"])
+    tails = find_tails(unit, PERCENTILES)
+    sources = read_sources(shared / "data/annotations")
+    assert [source.name for source in sources] == table["source"].to_list()
+    for source, row in zip(sources, table.iter_rows(named=True), strict=True):
+        pairs = pairs_on_map(source, names)
+        assert len(pairs) == row["query_distribution_size"]
+        wanted = [row[f"recall_{low}_{high}"] for low, high in PERCENTILES]
+        recall = tails.recall(pair_cosines(unit, pairs))
+        np.testing.assert_allclose(recall, wanted, rtol=0, atol=1e-9)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(4, 30), st.floats(0, 0.5), st.floats(0.5, 1), st.integers(0, 1000))
+def test_tails_hold_the_lowest_and_highest_share_of_all_pairs(count, low, high, seed):
+    unit = unit_rows(np.random.default_rng(seed).normal(size=(count, 4)))
+    pairs = np.argwhere(np.triu(np.ones((count, count)), k=1))
+    every = pair_cosines(unit, pairs)
+    found = find_tails(unit, [(low, high)]).recall(every)[0] * len(every)
+    up_to = np.array([(every <= cosine).mean() for cosine in every])
+    below = np.array([(every < cosine).mean() for cosine in every])
+    assert found == pytest.approx(((up_to <= low) | (below >= high)).sum())
+
+
+def test_tails_of_five_pairs_by_hand():
+    # Of five pairs, 20 % is one pair at each end, 10 % none, 0 % to 100 % none.
+    tails = Tails(np.array([2.0, 1.0]), np.array([4.0, 5.0]))
+    np.testing.assert_allclose(tails.recall(np.array([1.0, 3.0, 5.0])), [2 / 3, 0])
+
+
+def test_half_and_half_finds_everything_and_nothing_is_found_outside_0_to_1():
+    unit = unit_rows(np.random.default_rng(3).normal(size=(9, 4)))
+    pairs = np.argwhere(np.triu(np.ones((9, 9)), k=1))
+    tails = find_tails(unit, [(0.5, 0.5), (0.0, 1.0), (1.0, 1.0), (0.0, 0.0)])
+    np.testing.assert_array_equal(tails.recall(pair_cosines(unit, pairs)), [1, 0, 1, 1])
+
+
+def test_recall_does_not_change_with_rotation_scale_or_order_of_genes():
+    rng = np.random.default_rng(4)
+    features = rng.normal(size=(40, 6))
+    pairs = np.unique(np.sort(rng.integers(0, 40, size=(60, 2)), axis=1), axis=0)
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    order = rng.permutation(40)
+    rotation = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+
+    def recall(features: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+        unit = unit_rows(features)
+        return find_tails(unit, PERCENTILES[:2]).recall(pair_cosines(unit, pairs))
+
+    wanted = recall(features, pairs)
+    place = np.argsort(order)
+    np.testing.assert_array_equal(recall(features[order], place[pairs]), wanted)
+    np.testing.assert_array_equal(recall(3 * features @ rotation, pairs), wanted)
+
+
+def test_shuffles_average_chance_and_depend_on_seed_and_number_alone(monkeypatch):
+    rng = np.random.default_rng(5)
+    unit = unit_rows(rng.normal(size=(80, 10)))
+    pairs = np.argwhere(np.triu(np.ones((80, 80)), k=1))[::10]
+    tails = find_tails(unit, PERCENTILES[:2])
+    recalls = shuffled_recalls(unit, pairs, tails, shuffles=200, seed=1)
+    np.testing.assert_allclose(recalls.mean(axis=0), [0.1, 0.2], atol=0.01)
+    monkeypatch.setattr("phenomae.benchmark.recall._PAIRS_AT_ONCE", 1)
+    np.testing.assert_array_equal(shuffled_recalls(unit, pairs, tails, 3, 1), recalls[:3])
+    assert not np.array_equal(shuffled_recalls(unit, pairs, tails, 3, 2), recalls[:3])
