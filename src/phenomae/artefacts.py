@@ -8,6 +8,7 @@ and goes on in it.
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from phenomae.progress import say
 
 FORMAT = 1  # raised when an artefact's layout changes, so that old ones are told apart
 SIGNATURE = "artefact.json"
+_RUST_ERROR = re.compile(r"\(os error (\d+)\)")  # so polars and safetensors tell the system's
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ def hash_file(path: Path) -> str:
 def whole_file(path: Path, sync: bool = True) -> Iterator[Path]:
     """Give a path to write to; when the block ends well, it becomes `path` in one step.
 
-    `sync` waits for the disk, so that even a power cut leaves the whole file or none.
+    `sync` waits for the disk, so that even a power cut leaves the whole file or none. What the
+    system refuses, a full disk above all, is raised as an OSError that names `path`, in whatever
+    form the library that writes tells it.
     """
     partial = path.with_name(path.name + ".partial")
     try:
@@ -69,8 +73,21 @@ def whole_file(path: Path, sync: bool = True) -> Iterator[Path]:
             with open(partial, "rb+") as file:
                 os.fsync(file.fileno())
         os.replace(partial, path)
+    except Exception as error:
+        number = _system_error(error, partial)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _system_error(error: Exception, partial: Path) -> int | None:
+    """Return the number of the system's error behind a failure to write `partial`."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno if error.filename in (None, str(partial)) else None
+    told = _RUST_ERROR.search(str(error))
+    return int(told[1]) if told else None
 
 
 def write_json(path: Path, value: Any) -> None:

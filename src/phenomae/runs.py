@@ -72,8 +72,12 @@ def cut_log(folder: Path, step: int) -> None:
 
 def append_log(folder: Path, **record: Any) -> None:
     """Add one line to `log.jsonl`; every line carries the clock as `time`."""
-    with open(folder / "log.jsonl", "a") as file:
-        file.write(json.dumps({**record, "time": round(time.time(), 3)}) + "\n")
+    path = folder / "log.jsonl"
+    try:
+        with open(path, "a") as file:
+            file.write(json.dumps({**record, "time": round(time.time(), 3)}) + "\n")
+    except OSError as error:  # a full disk does not say which file it was
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The command `map`: wells in, one vector a gene, compound or perturbation out."""
 
+import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -86,8 +87,9 @@ def map_wells(
         return
     rows = aggregate(table.filter(kept), screen.features[kept], through == "guides")
     map_path.parent.mkdir(parents=True, exist_ok=True)
+    content = _encode(rows, origin)
     with whole_file(map_path) as partial:
-        _write(partial, rows, origin)
+        partial.write_bytes(content)
 
 
 def _name_rows(table: pl.DataFrame, settings: MapSettings) -> pl.DataFrame:
@@ -113,13 +115,23 @@ def _is_done(map_path: Path, origin: Origin, overwrite: bool) -> bool:
     return True
 
 
-def _write(path: Path, rows: Aggregate, origin: Origin) -> None:
+def _encode(rows: Aggregate, origin: Origin) -> bytes:
+    """Return the bytes of the .h5ad file.
+
+    Made in memory: on a full disk HDF5 prints tracebacks of its own and ends the process.
+    """
+    import h5py
     from anndata import AnnData
+    from anndata.io import write_elem
 
     signature = {"format": FORMAT, **asdict(origin), "identity": origin.identity}
-    AnnData(
+    table = AnnData(
         rows.features,
         obs={"obs_names": rows.names, **rows.counts.to_dict(as_series=False)},
         var={"var_names": feature_names(rows.features.shape[1])},
         uns={SIGNATURE: json.dumps(signature | {"version": __version__})},
-    ).write_h5ad(path)
+    )
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        write_elem(file, "/", table)
+    return buffer.getvalue()

@@ -1,5 +1,6 @@
 """`phenomae simulate OUT`: a raw screen with known relationships, as a microscope would leave it."""
 
+import io
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -152,8 +153,11 @@ def _draw_well(
             continue
         field = draw_field(design, settings, plate, batch, well, guide, site)
         for path, image in zip(paths, field, strict=True):
+            # Through memory, because a full disk then is an OSError that says so.
+            buffer = io.BytesIO()
+            tifffile.imwrite(buffer, image, metadata=None, software=False)
             with whole_file(path, sync=False) as unfinished:
-                tifffile.imwrite(unfinished, image, metadata=None, software=False)
+                unfinished.write_bytes(buffer.getvalue())
 
 
 def _load_data(design: Design, settings: SimulateSettings) -> pl.DataFrame:
