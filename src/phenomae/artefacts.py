@@ -110,6 +110,7 @@ def artefact_folder(path: Path, origin: Origin, overwrite: bool = False) -> Iter
     partial = path.with_name(path.name + ".partial")
     if path.exists() and not overwrite:
         require_same_work(path, read_signature(path), origin)
+        remove_replaced(path)
         say(f"{path} is already there, made with the same settings (--overwrite makes it anew)")
         yield None
         return
@@ -190,16 +191,43 @@ def _begin(partial: Path, origin: Origin, overwrite: bool) -> None:
     sign(partial, origin, identity=None)
 
 
+def set_aside(path: Path) -> None:
+    """Rename an artefact to NAME.replaced, where it is safe until its successor is whole."""
+    remove_replaced(path)
+    os.replace(path, _replaced(path))
+
+
+def remove_replaced(path: Path) -> None:
+    """Remove what `path` has taken the place of, if that is still there."""
+    old = _replaced(path)
+    if old.is_dir() and any(old.iterdir()):
+        read_signature(old)  # never a folder that is not ours
+    if old.is_dir():
+        remove_artefact(old)
+
+
+def remove_artefact(folder: Path) -> None:
+    """Remove a folder, its signature last, so that a stop does not make it a stranger's."""
+    for item in sorted(folder.iterdir()):
+        if item.is_dir() and not item.is_symlink():
+            shutil.rmtree(item)
+        elif item.name != SIGNATURE:
+            item.unlink()
+    (folder / SIGNATURE).unlink(missing_ok=True)
+    folder.rmdir()
+
+
+def _replaced(path: Path) -> Path:
+    # Not `.old`, which is what people call the artefacts they want to keep.
+    return path.with_name(path.name + ".replaced")
+
+
 def _replace_folder(partial: Path, path: Path) -> None:
     """Put `partial` in the place of `path`; a stop in between loses neither."""
-    old = path.with_name(path.name + ".old")
     if path.exists():
-        if old.exists():
-            shutil.rmtree(old)
-        os.replace(path, old)
+        set_aside(path)
     os.replace(partial, path)
-    if old.exists():
-        shutil.rmtree(old)
+    remove_replaced(path)
 
 
 def _absence(folder: Path) -> str:

@@ -1,9 +1,7 @@
 """A run is a folder: config.toml, environment.txt, log.jsonl, weights/."""
 
 import json
-import os
 import platform
-import shutil
 import sys
 import time
 from importlib.metadata import distributions
@@ -16,7 +14,10 @@ from phenomae.artefacts import (
     SIGNATURE,
     Origin,
     read_signature,
+    remove_artefact,
+    remove_replaced,
     require_same_work,
+    set_aside,
     sign,
     whole_file,
 )
@@ -38,11 +39,12 @@ def begin_run(
 
     Writes `config.toml`, which repeats the run (`phenomae COMMAND --config RUN/config.toml`), from
     `settings` (None: those of the origin), and `environment.txt`, with what `machine` says about
-    where it runs. With `overwrite` a finished run, or one of other work, is removed first. Raises
-    ValueError where `folder` holds other work (and `overwrite` is false) or something else.
+    where it runs. With `overwrite` an unfinished run of other work is removed first, and a finished
+    run lies beside as RUN.replaced until this one is finished. Raises ValueError where `folder`
+    holds other work (and `overwrite` is false) or something else.
     """
     if overwrite:
-        _discard(folder, origin)
+        _make_room(folder, origin)
     if _is_begun(folder):
         require_same_work(folder, read_signature(folder, KIND), origin)
     else:
@@ -58,7 +60,11 @@ def is_finished(folder: Path) -> bool:
 
 
 def finish_run(folder: Path, origin: Origin, identity: str) -> None:
-    """Sign a run whose files are all there; `identity` stands for its weights."""
+    """Sign a run whose files are all there; `identity` stands for its weights.
+
+    The run that it replaces is gone then.
+    """
+    remove_replaced(folder)
     sign(folder, origin, identity)
 
 
@@ -111,19 +117,15 @@ def _is_begun(folder: Path) -> bool:
     return folder.exists() and any(path.name != partial for path in folder.iterdir())
 
 
-def _discard(folder: Path, origin: Origin) -> None:
-    """Remove a run, unless it is the very work that is to be gone on with."""
-    old = folder.with_name(folder.name + ".old")
-    if _is_begun(folder):
-        found = read_signature(folder, KIND)
-        if found["identity"] is None and _is_same(folder, found, origin):
-            return
-        if old.exists():
-            shutil.rmtree(old)
-        os.replace(folder, old)  # in one step, so that a stop leaves no half of a run
-    if old.exists():
-        read_signature(old, KIND)
-        shutil.rmtree(old)
+def _make_room(folder: Path, origin: Origin) -> None:
+    """Take a run out of the way, unless it is the very work that is to be gone on with."""
+    if not _is_begun(folder):
+        return
+    found = read_signature(folder, KIND)
+    if found["identity"] is not None:
+        set_aside(folder)
+    elif not _is_same(folder, found, origin):
+        remove_artefact(folder)
 
 
 def _is_same(folder: Path, found: dict[str, Any], origin: Origin) -> bool:

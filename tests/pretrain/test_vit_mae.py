@@ -211,7 +211,7 @@ def test_other_settings_are_refused_unless_overwritten(
         pretrain_vit_mae(screen_path, again, settings=other)
     pretrain_vit_mae(screen_path, again, settings=other, overwrite=True)
     assert json.loads((again / "weights/config.json").read_text())["steps"] == 4
-    assert not (tmp_path / "run.old").exists()
+    assert not (tmp_path / "run.replaced").exists()
     assert [path.name for path in again.glob("checkpoints/*")] == ["step-00000004.safetensors"]
 
 
