@@ -1,12 +1,9 @@
 """`phenomae simulate OUT`: a raw screen with known relationships, as a microscope would leave it."""
 
 import io
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +26,7 @@ from phenomae.simulate.screen import (
     random_numbers,
     well_nuisance,
 )
+from phenomae.simulate.workers import start_workers
 
 KIND = "raw screen"
 
@@ -126,11 +124,7 @@ def _draw_plates(folder: Path, design: Design, settings: SimulateSettings) -> No
     plates = design.plate_map.partition_by("plate", as_dict=True, maintain_order=True)
     batches = {name: index for index, name in enumerate(design.plate_map["batch"].unique().sort())}
     total = len(design.plate_map) * settings.sites
-    workers = max(1, min(len(os.sched_getaffinity(0)), 16))
-    with (
-        track("simulate", total, "fields") as advance,
-        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
-    ):
+    with track("simulate", total, "fields") as advance, start_workers() as pool:
         for index, ((plate,), wells) in enumerate(plates.items()):
             images = folder / "images" / str(plate)
             images.mkdir(parents=True, exist_ok=True)
