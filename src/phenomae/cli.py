@@ -9,7 +9,7 @@ from typing import Any
 
 from cyclopts import App
 from cyclopts.config import Dict
-from cyclopts.exceptions import CycloptsError
+from cyclopts.exceptions import CycloptsError, UnknownOptionError
 
 from phenomae import __version__
 from phenomae.progress import set_quiet
@@ -31,6 +31,8 @@ NETWORK_PACKAGES = ("torch", "lightning_fabric", "pytorch_optimizer", "einops", 
 FAMILIES = {
     "vit-mae": ("phenomae.pretrain.vit_mae:pretrain_vit_mae", "Masked autoencoder, ViT."),
 }
+
+_FLAGS = ("--help", "-h", "--version")
 
 app = App(
     name="phenomae",
@@ -59,7 +61,7 @@ def read_recipe(path: Path, command: tuple[str, ...]) -> dict[str, Any]:
         raise ValueError(f"{path}: there is no such recipe file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not TOML: {error}") from None
-    known = {*COMMANDS, "pretrain"}
+    known = [*COMMANDS, "pretrain"]
     for key, value in recipe.items():
         if isinstance(value, dict) and key not in known:
             raise ValueError(f"{path}: [{key}] is no command; commands are {', '.join(known)}")
@@ -68,8 +70,12 @@ def read_recipe(path: Path, command: tuple[str, ...]) -> dict[str, Any]:
         section = section.get(word, {})
         if not isinstance(section, dict):
             raise ValueError(f"{path}: {word} must be a table, like [{'.'.join(command)}]")
-    if unknown := set(recipe.get("pretrain", {})) - set(FAMILIES):
-        raise ValueError(f"{path}: [pretrain.{min(unknown)}] is no family of models")
+    families = recipe.get("pretrain", {})
+    if isinstance(families, dict) and (unknown := set(families) - set(FAMILIES)):
+        raise ValueError(
+            f"{path}: [pretrain.{min(unknown)}] is no family of models; "
+            f"families are {', '.join(FAMILIES)}"
+        )
     loose = {key: value for key, value in recipe.items() if not isinstance(value, dict)}
     return {**loose, **section}
 
@@ -86,9 +92,9 @@ def run(arguments: list[str]) -> int:
         _check_command(tokens)
         app.config = () if config is None else (_recipe_source(config, tokens),)
         app(tokens, exit_on_error=False, print_error=False)
+        sys.stdout.flush()  # a full disk is told here, not by Python as it ends
     except CycloptsError as error:
-        in_file = config is not None and str(config) in str(error)
-        return _fail(str(error), code=1 if in_file else 2)
+        return _fail(*_explain_usage(error))
     except ImportError as error:
         package = _missing_package(error)
         if package not in NETWORK_PACKAGES:
@@ -108,7 +114,9 @@ def _check_command(tokens: list[str]) -> None:
     names, words = [*COMMANDS, "pretrain"], tokens[:1]
     if tokens[:1] == ["pretrain"]:
         names, words = list(FAMILIES), tokens[1:2]
-    if words and not words[0].startswith("-") and words[0] not in names:
+    if words and words[0] not in {*names, *_FLAGS}:
+        if words[0].startswith("-"):
+            raise CycloptsError(msg=f"there is no option {words[0]!r} before the command")
         close = difflib.get_close_matches(words[0], names, n=1)
         hint = f"did you mean {close[0]}?" if close else f"commands are {', '.join(names)}"
         raise CycloptsError(msg=f"there is no command {words[0]!r}: {hint}")
@@ -149,9 +157,25 @@ def _recipe_source(path: Path, tokens: list[str]) -> Dict:
     return Dict(settings, use_commands_as_keys=False, source=str(path))
 
 
+def _explain_usage(error: CycloptsError) -> tuple[str, int]:
+    """Return the sentence for settings that do not fit, and 1 where a recipe holds them, else 2."""
+    tokens = [getattr(error, "token", None), *(error.argument.tokens if error.argument else ())]
+    token = next((token for token in tokens if token is not None), None)
+    if token is None or token.source == "cli":
+        return str(error), 2
+    if not isinstance(error, UnknownOptionError):
+        return str(error), 1
+    key = (token.keyword or "").strip("[]").replace("][", ".")
+    known = [item.name.removeprefix("--").replace("-", "_") for item in error.argument_collection]
+    close = difflib.get_close_matches(key, known, n=1)
+    lists = " ".join(["phenomae", *(error.command_chain or ()), "--help"])
+    hint = f"did you mean {close[0]}?" if close else f"{lists} lists those there are"
+    return f"{token.source}: there is no setting {key!r}: {hint}", 1
+
+
 def _explain(error: OSError) -> str:
     name = f"{error.filename}: " if error.filename else ""
-    if error.errno == errno.ENOSPC:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{name}the disk is full; make room and run the same command again, it goes on"
     return f"{name}{error.strerror or error}"
 
