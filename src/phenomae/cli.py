@@ -65,13 +65,14 @@ def read_recipe(path: Path, command: tuple[str, ...]) -> dict[str, Any]:
     for key, value in recipe.items():
         if isinstance(value, dict) and key not in known:
             raise ValueError(f"{path}: [{key}] is no command; commands are {', '.join(known)}")
+        if not isinstance(value, dict) and key in known:
+            raise ValueError(f"{path}: {key} must be a table, like [{key}]")
     section: Any = recipe
     for word in command:
         section = section.get(word, {})
         if not isinstance(section, dict):
             raise ValueError(f"{path}: {word} must be a table, like [{'.'.join(command)}]")
-    families = recipe.get("pretrain", {})
-    if isinstance(families, dict) and (unknown := set(families) - set(FAMILIES)):
+    if unknown := set(recipe.get("pretrain", {})) - set(FAMILIES):
         raise ValueError(
             f"{path}: [pretrain.{min(unknown)}] is no family of models; "
             f"families are {', '.join(FAMILIES)}"

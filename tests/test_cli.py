@@ -1,0 +1,220 @@
+"""The command line: quick to help, one sentence for every mistake, flags before recipe."""
+
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from phenomae import cli
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
+COMMANDS = [(name,) for name in cli.COMMANDS] + [("pretrain", name) for name in cli.FAMILIES]
+SEVERAL = pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+
+
+def parse(*words: str, recipe: Path | None = None) -> dict:
+    """Return what a command would be called with, without calling it."""
+    tokens = list(words)
+    cli.app.config = () if recipe is None else (cli._recipe_source(recipe, tokens),)
+    _, bound, _ = cli.app.parse_args(tokens, exit_on_error=False, print_error=False)
+    return bound.arguments
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def outcome(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    """Run a command line that must fail; return its exit code and its sentence."""
+    code = cli.run(list(words))
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("phenomae: ")
+    assert captured.err.count("\n") == 1
+    assert not {"╭", "│", "Traceback"} & {*captured.err, *captured.err.split()}
+    return code, captured.err
+
+
+def test_import_and_help_load_no_torch_and_no_room():
+    rooms = "simulate images store models crops pretrain embed correct maps benchmark explore"
+    heavy = "torch polars numpy anndata tensorstore tifffile scipy matplotlib"
+    names = [*heavy.split(), *(f"phenomae.{room}" for room in rooms.split())]
+    for program in ("import phenomae", "from phenomae.cli import run; run(['--help'])"):
+        code = f"import sys; {program}; print(sys.modules.keys() & {{*{names}}})"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stdout.endswith("set()\n"), done.stdout
+        assert done.stderr == ""
+
+
+def test_help_lists_every_command_in_under_half_a_second():
+    times = []
+    for _ in range(8):
+        begun = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "phenomae", "--help"], capture_output=True, text=True, check=True
+        )
+        times.append(time.perf_counter() - begun)
+    assert min(times) < 0.5
+    assert all(name in done.stdout for name in [*cli.COMMANDS, "pretrain"])
+
+
+def test_version(capsys):
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == "0.1.0\n"
+
+
+@SEVERAL
+def test_every_setting_of_a_command_has_its_help(command):
+    app = cli.app
+    for word in command:
+        app = app[word]
+    arguments = app.assemble_argument_collection(parse_docstring=True)
+    assert len(arguments) > 1
+    named = [item for item in arguments if item.name != "*"]  # settings are their fields
+    assert [item.name for item in named if not item.parameter.help] == []
+
+
+@SEVERAL
+def test_every_command_takes_overwrite_and_refuses_what_it_does_not_know(command, capsys):
+    code, said = outcome(capsys, *command, "a", *_rest(command[0]), "--overwritten")
+    assert code == 2
+    assert "--overwritten" in said
+    assert "--overwrite?" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["ingst"], "there is no command 'ingst': did you mean ingest?"),
+        (["zzz"], "there is no command 'zzz': commands are simulate, ingest"),
+        (["pretrain", "vit-mea"], "there is no command 'vit-mea': did you mean vit-mae?"),
+        (["--overwrite", "ingest"], "there is no option '--overwrite' before the command"),
+        (["ingest", "RAW", "STORE", "--bitz", "8"], "Unknown option: --bitz. Did you mean --bits?"),
+        (["ingest", "RAW", "STORE", "--bits", "9"], 'Invalid value "9" for --bits'),
+        (["ingest", "RAW", "STORE", "--workers", "two"], "--workers"),
+        (["ingest", "RAW", "STORE", "MORE"], "MORE"),
+        (["ingest", "RAW"], "STORE"),
+        (["ingest"], "RAW"),
+        (["benchmark", "MAP", "RESULTS"], "--annotations"),
+        (["ingest", "RAW", "STORE", "--config"], "--config needs a file"),
+        (["--config"], "--config needs a file"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2(words, sentence, capsys):
+    code, said = outcome(capsys, *words)
+    assert code == 2
+    assert sentence in said
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[ingest]\nbitz = 8\n", "there is no setting 'bitz': did you mean bits?"),
+        ("bitz = 8\n", "there is no setting 'bitz': did you mean bits?"),
+        ("[ingest]\nzzz = 8\n", "no setting 'zzz': phenomae ingest --help lists those there are"),
+        ("[ingest]\nbits.a = 8\n", "there is no setting 'bits.a'"),
+        ("[ingest]\nraw = 'RAW'\n", "there is no setting 'raw'"),
+        ("[ingest]\nbits = 9\n", 'Invalid value "9" for [bits]'),
+        ("[ingest]\nworkers = 'two'\n", 'Invalid value for [workers]'),
+        ("[ingest]\nchannels = ['DNA']\n", 'Invalid value for [channels]'),
+        ("[ingst]\nbits = 8\n", "[ingst] is no command; commands are simulate, ingest"),
+        ("[pretrain.vit-mea]\nsteps = 1\n", "[pretrain.vit-mea] is no family of models"),
+        ("[pretrain]\nsteps = 1\n", "[pretrain.steps] is no family of models"),
+        ("ingest = 8\n", "ingest must be a table, like [ingest]"),
+        ("pretrain = 8\n", "pretrain must be a table, like [pretrain]"),
+        ("bits: 8\n", "is not TOML"),
+        ("bits = 8\nbits = 16\n", "is not TOML"),
+    ],
+)  # fmt: skip
+def test_a_wrong_recipe_ends_with_1_and_is_named(text, sentence, capsys, tmp_path):
+    recipe = write(tmp_path / "r", text)
+    code, said = outcome(capsys, "ingest", "RAW", "STORE", "--config", str(recipe))
+    assert code == 1
+    assert sentence in said
+    assert str(recipe) in said
+
+
+def test_recipes_that_cannot_be_read(capsys, tmp_path):
+    command = ("ingest", "RAW", "STORE")
+    code, said = outcome(capsys, *command, f"--config={tmp_path / 'absent.toml'}")
+    assert (code, "absent.toml: there is no such recipe file" in said) == (1, True)
+    code, said = outcome(capsys, *command, "--config", str(tmp_path))
+    assert (code, f"{tmp_path}: Is a directory" in said) == (1, True)
+    (tmp_path / "latin.toml").write_bytes(b'plate_name = "\xe9"')
+    code, said = outcome(capsys, *command, "--config", str(tmp_path / "latin.toml"))
+    assert (code, "latin.toml is not TOML" in said) == (1, True)
+
+
+def test_a_wrong_flag_ends_with_2_also_beside_a_recipe(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a", "[ingest]\nbits = 8\n")  # a name that occurs in every sentence
+    for flag in (["--bitz", "8"], ["--bits", "9"], ["MORE"]):
+        assert outcome(capsys, "ingest", "RAW", "STORE", *flag, "--config", "a")[0] == 2
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_every_recipe_parses_for_every_command_it_has_a_table_for(recipe):
+    tables = tomllib.loads(recipe.read_text())
+    commands = [name for name in tables if name in cli.COMMANDS]
+    parsed = [parse(name, "A", *_rest(name), recipe=recipe) for name in commands]
+    for family in tables.get("pretrain", {}):
+        parsed.append(parse("pretrain", family, "A", "B", recipe=recipe))
+    assert parsed
+    assert all("settings" in arguments for arguments in parsed)
+
+
+def _rest(command: str) -> list[str]:
+    """Return what a command needs beyond its first path."""
+    wanted = {"simulate": [], "report": [], "embed": ["B", "C"]}
+    return wanted.get(command, ["B", *(["--annotations", "C"] if command == "benchmark" else [])])
+
+
+def test_flags_win_over_the_recipe_and_the_recipe_over_defaults(tmp_path):
+    recipe = write(
+        tmp_path / "recipe.toml",
+        "[ingest]\nbits = 8\nworkers = 3\n[benchmark]\nannotations = 'P'\nlow = [0.1, 0.2]\n"
+        "[pretrain.vit-mae]\nsteps = 7\nlr = 0.5\nbetas = [0.5, 0.6]\n",
+    )
+    found = parse("ingest", "RAW", "STORE", "--workers", "5", recipe=recipe)["settings"]
+    assert (found.bits, found.workers, found.window_fields) == (8, 5, 32)
+    found = parse("benchmark", "M", "R", "--high", "0.9", "0.8", recipe=recipe)["settings"]
+    assert (found.annotations, found.low, found.high) == (Path("P"), (0.1, 0.2), (0.9, 0.8))
+    found = parse("benchmark", "M", "R", "--low", "0.3", recipe=recipe)["settings"]
+    assert found.low == (0.3,)
+    found = parse("pretrain", "vit-mae", "S", "R", "--lr", "0.25", recipe=recipe)["settings"]
+    assert (found.steps, found.lr, found.betas, found.warmup) == (7, 0.25, (0.5, 0.6), 0.1)
+    assert "settings" not in parse("ingest", "RAW", "STORE")
+
+
+def test_a_recipe_without_a_table_is_for_the_command_at_hand(tmp_path):
+    recipe = write(tmp_path / "recipe.toml", "seed = 5\n")
+    assert parse("simulate", "OUT", recipe=recipe)["settings"].seed == 5
+    assert parse("pretrain", "vit-mae", "S", "R", recipe=recipe)["settings"].seed == 5
+
+
+def test_quiet_and_config_may_stand_anywhere(tmp_path, capsys):
+    recipe = write(tmp_path / "recipe.toml", "[simulate]\ngenes = 1\n")
+    for words in (
+        ["--quiet", "simulate", "OUT", "--config", str(recipe)],
+        ["--config", str(recipe), "simulate", "--quiet", "OUT"],
+        ["simulate", f"--config={recipe}", "OUT"],
+    ):
+        code, said = outcome(capsys, *words)
+        assert (code, "genes = 1: expected 2 or more" in said) == (1, True)
+
+
+def test_output_that_cannot_be_written_is_told():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "phenomae", "--version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("phenomae: the disk is full")
+    assert done.stderr.count("\n") == 1
