@@ -40,6 +40,7 @@ app = App(
     version=__version__,
     help_epilogue="Every command takes --config FILE.toml (settings; flags win) and --quiet.",
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 pretrain = App(name="pretrain", help="Teach an encoder, one command per family of models.")
 app.command(pretrain)
