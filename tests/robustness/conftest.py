@@ -1,0 +1,119 @@
+"""Every command that writes, on inputs so small that it takes a second, and what it makes."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from phenomae import cli
+
+CLOCKS = ("time", "seconds", "crops_per_s", "data_wait")
+
+SIMULATE = "--genes 12 --complexes 4 --guides 2 --batches 2 --controls 4 --sites 1 --field-size 64"
+PRETRAIN = (
+    "--crop-size 32 --patch-size 8 --embed-dim 16 --depth 1 --num-heads 2 --decoder-embed-dim 16 "
+    "--decoder-depth 1 --decoder-num-heads 2 --steps 12 --crops-per-step 8 --checkpoint-every 4 "
+    "--log-every 3 --validation-every 5 --device cpu --precision float32"
+)
+# Command, its words (OUT is what it makes, other names are what commands before it made), and the
+# flags that make it other work. Each stands on those above it.
+TABLE = {
+    "simulate": (f"simulate OUT {SIMULATE}", "--seed 1"),
+    "ingest": ("ingest simulate OUT --workers 2", "--bits 8"),
+    "pretrain": (f"pretrain vit-mae ingest OUT {PRETRAIN}", "--seed 1"),
+    "embed": ("embed ingest pretrain OUT --device cpu --precision float32", "--crops-at-once 7"),
+    "intensity": ("intensity ingest OUT", ""),
+    "correct": ("correct embed OUT --batch plate", "--method center-scale"),
+    "map": ("map correct OUT", "--through wells"),
+    "benchmark": (
+        "benchmark map OUT --annotations simulate/relationships.csv --shuffle 3",
+        "--seed 1",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """One command on small inputs."""
+
+    name: str
+    line: str
+    other: list[str]
+    """Flags that make it other work; none where it has no setting."""
+    made: dict[str, Path]
+    """What this command and those above it made, undisturbed."""
+
+    @property
+    def whole(self) -> Path:
+        """What the command makes when nothing disturbs it."""
+        return self.made[self.name]
+
+    def out(self, folder: Path) -> Path:
+        """Return where the command may write in a folder."""
+        return folder / f"out{self.whole.suffix}"
+
+    def words(self, out: Path) -> list[str]:
+        """Return the command line that writes `out`."""
+        return [self._place(word, out) for word in self.line.split()]
+
+    def _place(self, word: str, out: Path) -> str:
+        if word == "OUT":
+            return str(out)
+        first, slash, rest = word.partition("/")
+        if word == self.line.split()[0] or first not in self.made:
+            return word
+        return f"{self.made[first]}{slash}{rest}"
+
+
+@pytest.fixture(scope="session")
+def works(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Work]:
+    """Every command by its name, with what it made undisturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    made: dict[str, Path] = {}
+    works = {}
+    for name, (line, other) in TABLE.items():
+        made[name] = folder / (f"{name}.h5ad" if name == "map" else name)
+        works[name] = Work(name, line, other.split(), dict(made))
+        assert cli.run(["--quiet", *works[name].words(made[name])]) == 0
+    return works
+
+
+@pytest.fixture
+def work(works: dict[str, Work], request: pytest.FixtureRequest) -> Work:
+    """The command that a test is parametrised with (`indirect`)."""
+    return works[request.param]
+
+
+@pytest.fixture(scope="session")
+def contents() -> Callable[[Path], dict[str, object]]:
+    """A function that returns every file of an artefact by its name, clocks left out."""
+    return _contents
+
+
+@pytest.fixture(scope="session")
+def phenomae() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A function that runs the command in a process of its own."""
+
+    def run(words: list[str], **options) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "phenomae", *words]
+        return subprocess.run(command, capture_output=True, text=True, **options)
+
+    return run
+
+
+def _contents(path: Path) -> dict[str, object]:
+    if path.is_file():
+        return {"": path.read_bytes()}
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    found: dict[str, object] = {str(file.relative_to(path)): file.read_bytes() for file in files}
+    found.pop("environment.txt", None)
+    if "log.jsonl" in found:
+        records = map(json.loads, (path / "log.jsonl").read_text().splitlines())
+        found["log.jsonl"] = [
+            {key: value for key, value in record.items() if key not in CLOCKS} for record in records
+        ]
+    return found

@@ -1,0 +1,236 @@
+"""SIGKILL at any moment: the same command, run again, leaves what an undisturbed one would have.
+
+Most commands are killed by an audit hook, just before their n-th change of a file or folder near
+the artefact, so that every state that Python code can leave on the disk is met, and met again each
+time. What other threads and processes write (`ingest`, `simulate`) is caught from outside, when so
+many files are there.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from phenomae import cli
+
+COMMANDS = ("simulate", "ingest", "pretrain", "embed", "intensity", "correct", "map", "benchmark")
+PHENOMAE = [sys.executable, "-m", "phenomae"]
+
+KILLED_AT = """
+import os, signal, sys
+place, moment, changes = sys.argv[1], int(sys.argv[2]), 0
+
+def watch(event, arguments):
+    global changes
+    if event == "open":
+        if not (isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)):
+            return
+    elif event not in ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod"):
+        return
+    if str(arguments[0]).startswith(place):
+        changes += 1
+        if changes == moment:
+            os.killpg(0, signal.SIGKILL)
+
+sys.addaudithook(watch)
+from phenomae.cli import run
+code = run(sys.argv[3:])
+print(changes)
+sys.exit(code)
+"""
+
+
+def killed_at(moment: int, words: list[str], out: Path) -> int | None:
+    """Run a command that is killed before its change number `moment`; None where it was.
+
+    Returns the number of its changes where it came to its end before.
+    """
+    command = [sys.executable, "-c", KILLED_AT, str(out), str(moment), *words]
+    done = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
+    if done.returncode == -signal.SIGKILL:
+        return None
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout.split()[-1])
+
+
+def killed_when(ready: Callable[[], bool], words: list[str]) -> bool:
+    """Start a command and kill it and its children when `ready`; say whether it was going."""
+    process = subprocess.Popen(
+        [*PHENOMAE, *words, "--quiet"],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    wait_until(ready, process)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    return process.wait() == -signal.SIGKILL
+
+
+def wait_until(ready: Callable[[], bool], process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while process.poll() is None and not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def finish(words: list[str]) -> None:
+    assert cli.run(["--quiet", *words]) == 0
+
+
+def is_only(out: Path) -> bool:
+    """Say whether nothing but the artefact is left in its folder."""
+    return [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def some_moments(changes: int) -> list[int]:
+    """Return every moment of a command with few, and two dozen or so of one with many."""
+    return sorted({*range(1, changes + 1, max(1, changes // 24)), changes})
+
+
+@pytest.mark.parametrize(
+    ("work", "moments"),
+    [
+        ("simulate", (3, 6)),
+        ("ingest", (60, 120)),
+        ("pretrain", (25,)),
+        ("embed", (6,)),
+        ("intensity", (2, 7)),
+        ("correct", (4, 9)),
+        ("map", (1, 3)),
+        ("benchmark", (8, 8)),
+    ],
+    indirect=["work"],
+)
+def test_killed_and_run_again_it_leaves_the_same_bytes(work, moments, tmp_path, contents):
+    out = work.out(tmp_path)
+    for moment in moments:
+        assert killed_at(moment, work.words(out), out) is None
+        assert work.name == "pretrain" or not out.exists()
+    finish(work.words(out))
+    assert contents(out) == contents(work.whole)
+    assert is_only(out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", COMMANDS, indirect=True)
+def test_killed_at_every_moment_it_leaves_the_same_bytes(work, tmp_path, contents):
+    changes = killed_at(0, work.words(work.out(tmp_path)), work.out(tmp_path))
+    assert contents(work.out(tmp_path)) == contents(work.whole)
+    assert changes is not None
+    for moment in some_moments(changes):
+        folder = tmp_path / str(moment)
+        folder.mkdir()
+        out = work.out(folder)
+        assert killed_at(moment, work.words(out), out) is None
+        finish(work.words(out))
+        assert contents(out) == contents(work.whole), moment
+        assert is_only(out), moment
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", COMMANDS, indirect=True)
+def test_killed_after_any_time_it_leaves_the_same_bytes(work, tmp_path, contents):
+    rng = random.Random(work.name)
+    begun = time.monotonic()
+    killed_at(0, work.words(work.out(tmp_path)), work.out(tmp_path))
+    usual_s = time.monotonic() - begun
+    for number in range(6):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        out = work.out(folder)
+        for _ in range(3):
+            end = time.monotonic() + rng.uniform(0.3, 1.0) * usual_s
+            killed_when(lambda end=end: time.monotonic() > end, work.words(out))
+        finish(work.words(out))
+        assert contents(out) == contents(work.whole)
+        assert is_only(out)
+
+
+def test_killed_while_it_overwrites_nothing_is_lost(works, tmp_path, contents):
+    for name, moment in (("correct", 13), ("map", 2), ("benchmark", 14), ("pretrain", 30)):
+        (tmp_path / name).mkdir()
+        overwrite(works[name], works[name].out(tmp_path / name), contents, [moment])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", COMMANDS, indirect=True)
+def test_killed_at_every_moment_while_it_overwrites(work, tmp_path, contents):
+    out = work.out(tmp_path)
+    finish([*work.words(out), *work.other])
+    changes = killed_at(0, [*work.words(out), "--overwrite"], out)
+    assert changes is not None
+    overwrite(work, out, contents, some_moments(changes))
+
+
+def overwrite(work, out: Path, contents: Callable, moments: list[int]) -> None:
+    """Kill `--overwrite` at some moments: the old or the new artefact is whole at each."""
+    new_words = [*work.words(out), "--overwrite"]
+    new = contents(work.whole)
+    for moment in moments:
+        finish([*work.words(out), *work.other, "--overwrite"])
+        old = contents(out)
+        assert (old != new) == bool(work.other)
+        assert killed_at(moment, new_words, out) is None
+        kept = [path for path in (out, Path(f"{out}.replaced")) if path.exists()]
+        assert any(contents(path) in (old, new) for path in kept), moment
+        finish(new_words)
+        assert contents(out) == new, moment
+        assert is_only(out), moment
+
+
+@pytest.mark.parametrize("share", [0.1, pytest.param(0.6, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("work", ["simulate", "ingest"], indirect=True)
+def test_killed_among_its_images_it_leaves_the_same_bytes(work, share, tmp_path, contents):
+    out, partial = work.out(tmp_path), tmp_path / "out.partial"
+    pattern = "images/*/*.tiff" if work.name == "simulate" else "*.zarr/*/*/*/0/c/0/0/0"
+    wanted = share * len(list(work.whole.glob(pattern)))
+    assert killed_when(lambda: len(list(partial.glob(pattern))) > wanted, work.words(out))
+    assert not out.exists()
+    finish(work.words(out))
+    assert contents(out) == contents(work.whole)
+    assert is_only(out)
+
+
+def begin_simulate(words: list[str], out: Path) -> subprocess.Popen[str]:
+    """Start `simulate` and return its process when it has begun to draw."""
+    process = subprocess.Popen(
+        [*PHENOMAE, *words, "--quiet"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    images = Path(f"{out}.partial/images")
+    wait_until(lambda: any(images.glob("*/*.tiff")), process)
+    assert process.poll() is None
+    return process
+
+
+def test_workers_of_a_killed_simulate_do_not_outlive_it(works, tmp_path, contents):
+    """Only the command itself is killed, as a job scheduler or an impatient hand does."""
+    work, out = works["simulate"], tmp_path / "out"
+    process = begin_simulate(work.words(out), out)
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = [Path("/proc", number, "stat") for number in listed]
+    assert workers
+    process.kill()
+    process.communicate()
+    finish(work.words(out))
+    alive = [stat.read_text().rpartition(")")[2].split()[0] for stat in workers if stat.exists()]
+    assert set(alive) <= {"Z"}
+    assert contents(out) == contents(work.whole)
+    assert is_only(out)
+
+
+def test_ctrl_c_is_one_sentence_and_can_be_gone_on_from(works, tmp_path, contents):
+    work, out = works["simulate"], tmp_path / "out"
+    process = begin_simulate(work.words(out), out)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == "phenomae: stopped; the same command goes on where it was\n"
+    finish(work.words(out))
+    assert contents(out) == contents(work.whole)
