@@ -20,7 +20,7 @@ from phenomae.progress import say
 
 FORMAT = 1  # raised when an artefact's layout changes, so that old ones are told apart
 SIGNATURE = "artefact.json"
-_RUST_ERROR = re.compile(r"\(os error (\d+)\)")  # so polars and safetensors tell the system's
+_RUST_ERROR = re.compile(r"\(os error (\d+)\)")  # so safetensors tells the system's
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,19 @@ def _system_error(error: Exception, partial: Path) -> int | None:
     return int(told[1]) if told else None
 
 
+def write_bytes(path: Path, content: bytes, sync: bool = True) -> None:
+    """Write a file, whole or not at all.
+
+    Libraries encode into memory and leave the writing to this: each tells a full disk in its own
+    way, or not at all, or ends the process.
+    """
+    with whole_file(path, sync) as partial:
+        partial.write_bytes(content)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, whole or not at all."""
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(value, indent=2) + "\n")
+    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 @contextmanager

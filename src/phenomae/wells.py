@@ -1,5 +1,6 @@
 """The wells artefact: a folder of Parquet files, one a plate, one row a well."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
-from phenomae.artefacts import Origin, artefact_folder, hash_json, read_identity, whole_file
+from phenomae.artefacts import Origin, artefact_folder, hash_json, read_identity, write_bytes
 from phenomae.records import WELL_COLUMNS, check_name, feature_names, normalize_well
 
 KIND = "wells"
@@ -40,8 +41,9 @@ def write_plate(folder: Path, table: pl.DataFrame, features: Float32[np.ndarray,
         schema=feature_names(features.shape[1]),
         orient="row",  # polars would guess, wrongly where there are as many wells as features
     )
-    with whole_file(plate_path(folder, table["plate"][0])) as partial:
-        pl.concat([columns, vectors], how="horizontal").write_parquet(partial)
+    buffer = io.BytesIO()
+    pl.concat([columns, vectors], how="horizontal").write_parquet(buffer)
+    write_bytes(plate_path(folder, table["plate"][0]), buffer.getvalue())
 
 
 def write_wells(

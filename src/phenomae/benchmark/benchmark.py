@@ -9,7 +9,7 @@ import polars as pl
 from cyclopts import Parameter
 from jaxtyping import Int
 
-from phenomae.artefacts import Origin, artefact_folder, hash_json, settings_dict, whole_file
+from phenomae.artefacts import Origin, artefact_folder, hash_json, settings_dict, write_bytes
 from phenomae.benchmark.annotations import Source, pairs_on_map, read_sources
 from phenomae.benchmark.cosines import pair_cosines, unit_rows
 from phenomae.benchmark.recall import Percentiles, find_tails, shuffled_recalls
@@ -79,8 +79,7 @@ def benchmark(
     with artefact_folder(results, origin, overwrite) as folder:
         if folder is not None:
             for name, table in measure(genes, pairs, percentiles, settings).items():
-                with whole_file(folder / name) as partial:
-                    table.write_csv(partial)
+                write_bytes(folder / name, table.write_csv().encode())
     print_table(results)
 
 

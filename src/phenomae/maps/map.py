@@ -15,7 +15,7 @@ from phenomae.artefacts import (
     Origin,
     require_same_work,
     settings_dict,
-    whole_file,
+    write_bytes,
 )
 from phenomae.maps.aggregate import Aggregate, aggregate
 from phenomae.maps.read import KIND, SIGNATURE, read_signature_of_map
@@ -87,9 +87,7 @@ def map_wells(
         return
     rows = aggregate(table.filter(kept), screen.features[kept], through == "guides")
     map_path.parent.mkdir(parents=True, exist_ok=True)
-    content = _encode(rows, origin)
-    with whole_file(map_path) as partial:
-        partial.write_bytes(content)
+    write_bytes(map_path, _encode(rows, origin))
 
 
 def _name_rows(table: pl.DataFrame, settings: MapSettings) -> pl.DataFrame:
@@ -116,10 +114,7 @@ def _is_done(map_path: Path, origin: Origin, overwrite: bool) -> bool:
 
 
 def _encode(rows: Aggregate, origin: Origin) -> bytes:
-    """Return the bytes of the .h5ad file.
-
-    Made in memory: on a full disk HDF5 prints tracebacks of its own and ends the process.
-    """
+    """Return the bytes of the .h5ad file."""
     import h5py
     from anndata import AnnData
     from anndata.io import write_elem

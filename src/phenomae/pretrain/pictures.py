@@ -1,5 +1,6 @@
 """Pictures of what a masked autoencoder sees, what is hidden from it, and what it makes of it."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float32
 from matplotlib.figure import Figure
 
-from phenomae.artefacts import whole_file
+from phenomae.artefacts import write_bytes
 from phenomae.crops.tensors import Crops
 from phenomae.pretrain.objective import MaskedObjective
 
@@ -33,8 +34,9 @@ def draw_reconstructions(
     guesses = model.unpatch(output.reconstruction, (side, side)).float().cpu().numpy()
     hidden = _to_pixels(output.mask.bool().cpu().numpy(), side, model.settings.patch_size)
     figure = _draw(images, np.where(hidden, guesses, images), hidden, channels)
-    with whole_file(path) as partial:
-        figure.savefig(partial, format="png", metadata={"Software": None})
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    write_bytes(path, buffer.getvalue())
 
 
 def _to_pixels(

@@ -12,7 +12,7 @@ import tifffile
 from cyclopts import Parameter
 from jaxtyping import UInt16
 
-from phenomae.artefacts import Origin, artefact_folder, settings_dict, whole_file
+from phenomae.artefacts import Origin, artefact_folder, settings_dict, write_bytes
 from phenomae.progress import say, track
 from phenomae.records import split_well
 from phenomae.simulate.cells import CHANNELS, draw_cells
@@ -90,9 +90,12 @@ def simulate(
         if folder is None:
             return
         _draw_plates(folder, design, settings)
-        _write_csv(folder / "load_data.csv", _load_data(design, settings))
-        _write_csv(folder / "plate_map.csv", design.plate_map)
-        _write_csv(folder / "relationships.csv", design.relationships)
+        for name, table in (
+            ("load_data.csv", _load_data(design, settings)),
+            ("plate_map.csv", design.plate_map),
+            ("relationships.csv", design.relationships),
+        ):
+            write_bytes(folder / name, table.write_csv().encode())
     if overwrite or (out / "load_data.csv").exists():
         wells, pairs = len(design.plate_map), len(design.relationships)
         say(f"{out}: {wells} wells, {wells * settings.sites} fields, {pairs} planted pairs")
@@ -147,11 +150,9 @@ def _draw_well(
             continue
         field = draw_field(design, settings, plate, batch, well, guide, site)
         for path, image in zip(paths, field, strict=True):
-            # Through memory, because a full disk then is an OSError that says so.
             buffer = io.BytesIO()
             tifffile.imwrite(buffer, image, metadata=None, software=False)
-            with whole_file(path, sync=False) as unfinished:
-                unfinished.write_bytes(buffer.getvalue())
+            write_bytes(path, buffer.getvalue(), sync=False)
 
 
 def _load_data(design: Design, settings: SimulateSettings) -> pl.DataFrame:
@@ -172,11 +173,6 @@ def _load_data_rows(design: Design, settings: SimulateSettings) -> Iterator[dict
 
 def _file_name(well: str, site: int, channel: str) -> str:
     return f"{well}_s{site}_{channel}.tiff"
-
-
-def _write_csv(path: Path, table: pl.DataFrame) -> None:
-    with whole_file(path) as unfinished:
-        table.write_csv(unfinished)
 
 
 def _check(settings: SimulateSettings) -> None:

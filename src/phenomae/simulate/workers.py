@@ -1,4 +1,4 @@
-"""The processes that draw fields: as many as there are cores, and none that outlives the command."""
+"""The processes that draw fields: one a core, and none that outlives the command."""
 
 import os
 import signal

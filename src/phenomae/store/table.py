@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float64
 
-from phenomae.artefacts import whole_file
+from phenomae.artefacts import write_bytes
 from phenomae.images.fields import RawScreen
 from phenomae.images.platemap import MAP_COLUMNS
 from phenomae.images.read import FieldHeader
@@ -50,11 +50,9 @@ def write_table(
     whole = table.with_columns(
         pl.Series(name, values, dtype=FIELD_COLUMNS[name]) for name, values in columns.items()
     )
-    # Through memory, because a full disk then is an OSError that says so.
     buffer = io.BytesIO()
     whole.select(list(FIELD_COLUMNS)).write_parquet(buffer)
-    with whole_file(path) as partial:
-        partial.write_bytes(buffer.getvalue())
+    write_bytes(path, buffer.getvalue())
 
 
 def print_plan(
