@@ -1,0 +1,1 @@
+"""Lets a person look: report and app."""

@@ -1,0 +1,126 @@
+"""A small screen, made as a person makes one: wells, map, results, and a run beside them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from jaxtyping import install_import_hook
+from matplotlib.figure import Figure
+
+SHAPED = [f"phenomae.explore.{name}" for name in ("clusters", "curves", "heatmap", "training")]
+install_import_hook(SHAPED, "beartype.beartype")
+
+from phenomae.artefacts import Origin  # noqa: E402
+from phenomae.benchmark.benchmark import BenchmarkSettings, benchmark  # noqa: E402
+from phenomae.explore.report import ReportSettings, report  # noqa: E402
+from phenomae.maps.map import MapSettings, map_wells  # noqa: E402
+from phenomae.runs import append_log, begin_run, finish_run  # noqa: E402
+from phenomae.wells import write_wells  # noqa: E402
+
+GENES, FEATURES = 40, 16
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Where its artefacts lie; tests copy what they change."""
+
+    run: Path
+    map: Path
+    results: Path
+    """Two sources, two percentile pairs, shuffled."""
+    baseline: Path
+    """The same questions, asked a noisier map."""
+    annotations: Path
+
+
+def planted(noise: float, seed: int) -> np.ndarray:
+    """Return 40 genes in tens of four that resemble each other."""
+    groups = np.random.default_rng(0).normal(size=(GENES // 4, FEATURES))
+    return np.repeat(groups, 4, axis=0) + noise * np.random.default_rng(seed).normal(
+        size=(GENES, FEATURES)
+    )
+
+
+def make_map(folder: Path, name: str, features: np.ndarray) -> Path:
+    columns = [f"x{index}" for index in range(FEATURES)]
+    table = pl.DataFrame(
+        {
+            "plate": ["P1"] * GENES,
+            "well": [f"{'AB'[row // 20]}{row % 20 + 1:02d}" for row in range(GENES)],
+            "gene": [f"GENE{row:02d}" for row in range(GENES)],
+            "control": [False] * GENES,
+        }
+    ).with_columns(pl.Series(column, features[:, index]) for index, column in enumerate(columns))
+    write_wells(folder / f"{name}.wells", table, columns)
+    path = folder / f"{name}.h5ad"
+    map_wells(folder / f"{name}.wells", path, settings=MapSettings(through="wells"))
+    return path
+
+
+def make_run(folder: Path, log: bool = True, picture: bool = True) -> Path:
+    origin = Origin("run", {"family": "vit-mae", "steps": 60}, {"store": "5" * 32})
+    begin_run(folder, origin, "pretrain vit-mae")
+    if log:
+        append_log(folder, step=0, validation_loss=1.25)
+        for step in range(20, 61, 20):
+            append_log(folder, step=step, loss=1 / step, lr=1e-4)
+        append_log(folder, step=60, validation_loss=0.5)
+    if picture:
+        figure = Figure(figsize=(3, 2), dpi=50)
+        figure.subplots().imshow(np.arange(6).reshape(2, 3))
+        figure.savefig(folder / "reconstructions.png")
+    finish_run(folder, origin, "7" * 32)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def screen(tmp_path_factory: pytest.TempPathFactory) -> Screen:
+    """The artefacts of a screen of 40 genes."""
+    folder = tmp_path_factory.mktemp("screen")
+    annotations = folder / "annotations"
+    annotations.mkdir()
+    pairs = [(a, b) for a in range(GENES) for b in range(a + 1, GENES) if a // 4 == b // 4]
+    for name, share in (("complexes", 1), ("signal_ing <&> more", 2)):
+        lines = [f"GENE{a:02d},GENE{b:02d}" for a, b in pairs[::share]]
+        (annotations / f"{name}.csv").write_text("\n".join(["entity1,entity2", *lines]) + "\n")
+    settings = BenchmarkSettings(annotations, low=(0.05, 0.1), high=(0.95, 0.9), shuffle=20)
+    made = {}
+    for name, noise in (("good", 0.4), ("noisy", 1.5)):
+        made[name] = make_map(folder, name, planted(noise, seed=1))
+        benchmark(made[name], folder / f"{name}.results", settings=settings)
+    return Screen(
+        make_run(folder / "run"),
+        made["good"],
+        folder / "good.results",
+        folder / "noisy.results",
+        annotations,
+    )
+
+
+@pytest.fixture(scope="session")
+def everything(screen: Screen) -> ReportSettings:
+    """A report of all there is."""
+    return ReportSettings(
+        run=screen.run,
+        results=screen.results,
+        map=screen.map,
+        baseline=(f"noisy map={screen.baseline}",),
+        title="A <b>screen</b> & its map",
+    )
+
+
+@pytest.fixture(scope="session")
+def whole(everything: ReportSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of that report."""
+    out = tmp_path_factory.mktemp("whole") / "report"
+    report(out, settings=everything)
+    return out
+
+
+@pytest.fixture
+def new_run(tmp_path: Path) -> Callable[..., Path]:
+    """A function that makes a finished run folder of one's own, with or without log and picture."""
+    return lambda **parts: make_run(tmp_path / "own_run", **parts)
