@@ -52,6 +52,9 @@ class Decoder(nn.Module):
         self.register_buffer("positions", sincos_positions(self.grid, dim), persistent=False)
         self.apply(initialise)
         nn.init.normal_(self.mask_token, std=0.02)
+        # Its first guess is the mean. What random weights guess would have to be unlearned first,
+        # and by then hardly a gradient reaches the layers below (docs/log.md, the plateau).
+        nn.init.zeros_(self.pred.weight)
 
     def forward(
         self,
