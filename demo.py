@@ -1,0 +1,103 @@
+"""The whole pipeline on a simulated screen, as the commands one would type: `make demo`.
+
+    python demo.py demo --seed 0
+
+Each step reads and writes files below the folder, and one that is done is not done again, so the
+script may be stopped and started at will. The truth of the screen is known (`relationships.csv`),
+so the last step can say how much of it the map found.
+"""
+
+import argparse
+import csv
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from phenomae import cli
+from phenomae.artefacts import whole_file, write_json
+
+RECIPE = Path(__file__).parent / "recipes" / "demo-vit-mae.toml"
+CORRECTION = "tvn --batch plate"
+SHUFFLES = 200
+EMBEDDINGS = ("trained", "untrained", "intensity")
+
+
+def list_steps(folder: Path, seed: int) -> list[str]:
+    """Return the commands of the pipeline, without the word phenomae."""
+    steps = [
+        f"simulate {folder}/raw --seed {seed}",
+        f"ingest {folder}/raw {folder}/store",
+        f"pretrain vit-mae {folder}/store {folder}/run --config {RECIPE} --seed {seed}",
+        f"pretrain vit-mae {folder}/store {folder}/run-untrained --config {RECIPE} --seed {seed} "
+        "--steps 0",
+        f"embed {folder}/store {folder}/run {folder}/wells-trained --config {RECIPE}",
+        f"embed {folder}/store {folder}/run-untrained {folder}/wells-untrained --config {RECIPE}",
+        f"intensity {folder}/store {folder}/wells-intensity",
+    ]
+    for name in EMBEDDINGS:
+        wells, gene_map = f"{folder}/wells-{name}", f"{folder}/map-{name}.h5ad"
+        steps += [
+            f"correct {wells} {wells}-corrected --method {CORRECTION}",
+            f"map {wells}-corrected {gene_map} --by gene",
+            f"benchmark {gene_map} {folder}/results-{name} "
+            f"--annotations {folder}/raw/relationships.csv --shuffle {SHUFFLES}",
+        ]
+    steps.append(
+        f"report {folder}/report --run {folder}/run --results {folder}/results-trained "
+        f"--map {folder}/map-trained.h5ad --baseline untrained={folder}/results-untrained "
+        f"--baseline intensity={folder}/results-intensity"
+    )
+    return steps
+
+
+def read_recall(results: Path) -> dict[str, float]:
+    """Return the recall of planted pairs and what it is to be judged by."""
+    with open(results / "recall.csv", newline="") as file:
+        row = next(csv.DictReader(file))
+    return {
+        "low": float(row["low"]),
+        "high": float(row["high"]),
+        "recall": float(row["recall"]),
+        "n_pairs": int(row["n_pairs"]),
+        "chance": float(row["chance"]),
+    }
+
+
+def read_shuffled(results: Path) -> dict[str, float]:
+    """Return what the same map gives when its genes' names are shuffled."""
+    with open(results / "shuffled.csv", newline="") as file:
+        row = next(csv.DictReader(file))
+    mean, sd = float(row["mean"]), float(row["sd"])
+    return {**read_recall(results), "recall": mean, "mean": mean, "sd": sd, "n": int(row["n"])}
+
+
+def main() -> int:
+    """Run what is not done yet; return the exit code of the first command that fails, or 0."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="where everything is written")
+    parser.add_argument("--seed", type=int, default=0, help="of screen and training (default 0)")
+    given = parser.parse_args()
+    folder, begun = given.folder, time.monotonic()
+    steps = list_steps(folder, given.seed)
+    for number, step in enumerate(steps, start=1):
+        print(f"\n[{number}/{len(steps)}] phenomae {step}", file=sys.stderr, flush=True)
+        if code := cli.run(step.split()):
+            return code
+    recall = {name: read_recall(folder / f"results-{name}") for name in EMBEDDINGS}
+    summary = {
+        "seed": given.seed,
+        "wall_s": round(time.monotonic() - begun, 1),
+        "correction": CORRECTION,
+        "recall": {**recall, "shuffled": read_shuffled(folder / "results-trained")},
+    }
+    write_json(folder / "summary.json", summary)
+    with whole_file(folder / "report.html") as page:
+        shutil.copyfile(folder / "report" / "report.html", page)
+    print(f"\nThe report: {(folder / 'report.html').resolve()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
