@@ -66,17 +66,18 @@ def test_the_environment_has_no_torch(python, tmp_path):
     assert "No module named 'torch'" in found.stderr
 
 
-def test_correct_map_and_benchmark_work_without_torch(python, tmp_path):
+def test_correct_map_benchmark_and_report_work_without_torch(python, tmp_path):
     make_screen(tmp_path)
     for command in (
         "correct wells corrected --method center-scale --batch plate",
         "map corrected map.h5ad --by gene --through wells",
         "benchmark map.h5ad results --annotations pairs.csv --shuffle 2",
+        "report report --results results --map map.h5ad",
     ):
         done = run(python, *command.split(), cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "results" / "recall.csv").exists()
-    assert done.stdout.startswith("source")
+    assert (tmp_path / "report" / "report.html").exists()
 
 
 def test_pretrain_says_what_to_install(python, tmp_path):
@@ -86,7 +87,9 @@ def test_pretrain_says_what_to_install(python, tmp_path):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("room", ["simulate", "images", "store", "correct", "maps", "benchmark"])
+@pytest.mark.parametrize(
+    "room", ["simulate", "images", "store", "correct", "maps", "benchmark", "explore"]
+)
 def test_a_room_of_the_laptop_wing_loads_no_torch(room):
     source = Path(__file__).parents[1] / "src" / "phenomae" / room
     modules = [f"phenomae.{room}.{path.stem}" for path in source.glob("*.py")]
