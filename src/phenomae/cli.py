@@ -153,10 +153,16 @@ def _take_common_flags(arguments: list[str]) -> tuple[list[str], Path | None]:
 
 
 def _recipe_source(path: Path, tokens: list[str]) -> Dict:
-    """Return the recipe's settings for the command in `tokens`, in cyclopts' form."""
+    """Return the recipe's settings for the command in `tokens`, in cyclopts' form.
+
+    Below their command's keys: beside them, a setting named like a command (`map` of `report`)
+    would be taken for one, and passed over.
+    """
     words = 2 if tokens[:1] == ["pretrain"] else 1
     settings = read_recipe(path, tuple(tokens[:words]))
-    return Dict(settings, use_commands_as_keys=False, source=str(path))
+    for word in reversed(tokens[:words]):
+        settings = {word: settings}
+    return Dict(settings, source=str(path))
 
 
 def _explain_usage(error: CycloptsError) -> tuple[str, int]:

@@ -74,11 +74,12 @@ def test_it_is_made_once_and_other_work_is_told_apart(screen, new_run, tmp_path,
 def test_the_command_takes_flags_and_a_recipe(everything, screen, whole, tmp_path, capsys):
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
-        f'[report]\nrun = "{screen.run}"\nbaseline = ["noisy map={screen.baseline}"]\n'
+        f'[report]\nrun = "{screen.run}"\nmap = "{screen.map}"\n'
+        f'baseline = ["noisy map={screen.baseline}"]\n'
         f'results = "{screen.results}"\ntitle = "{everything.title}"\n'
     )
     out = tmp_path / "out"
-    assert run(["report", str(out), "--config", str(recipe), "--map", str(screen.map)]) == 0
+    assert run(["report", str(out), "--config", str(recipe)]) == 0
     assert "out/report.html in a browser" in capsys.readouterr().err
     assert contents(out) == contents(whole)
     assert run(["report", str(tmp_path / "none")]) == 1
@@ -95,7 +96,7 @@ def test_the_command_takes_flags_and_a_recipe(everything, screen, whole, tmp_pat
         (["a=one", "a=two"], "--baseline a is given twice"),
         (["this map=one"], "the table has a row of that name"),
         (["shuffled names=one"], "the table has a row of that name"),
-        (["a=absent"], "absent is not a results: there is nothing of that name"),
+        (["a=absent"], "absent holds no results: there is nothing of that name"),
     ],
 )
 def test_baselines_that_will_not_do(screen, tmp_path, baselines, sentence):
@@ -131,8 +132,8 @@ def test_runs_that_are_none(screen, tmp_path):
             report(tmp_path / "out", settings=ReportSettings(run=folder))
         assert not list(tmp_path.glob("out*"))
 
-    refuse(tmp_path / "absent", "absent is not a run: there is nothing of that name")
-    refuse(screen.results, "is a results, where a run is needed")
+    refuse(tmp_path / "absent", "absent holds no run: there is nothing of that name")
+    refuse(screen.results, "holds results, not run")
     begin_run(tmp_path / "begun", Origin("run"), "pretrain vit-mae")
     refuse(tmp_path / "begun", "begun is unfinished: give its pretrain command again")
 
@@ -183,7 +184,7 @@ def test_results_that_will_not_do(screen, tmp_path, file, content, sentence):
 
 
 def test_results_that_are_none(screen, tmp_path):
-    with pytest.raises(ValueError, match="is a run, where a results is needed"):
+    with pytest.raises(ValueError, match="holds run, not results"):
         report(tmp_path / "out", settings=ReportSettings(results=screen.run))
     sign(tmp_path, Origin("results"), None)
     (tmp_path / "results.partial").mkdir()
