@@ -124,7 +124,7 @@ def artefact_folder(path: Path, origin: Origin, overwrite: bool = False) -> Iter
         yield None
         return
     if path.exists():
-        read_signature(path)  # replaces artefacts only, never a folder that is not ours
+        read_signature(path, origin.kind)  # never replaces what this command does not make
     _begin(partial, origin, overwrite)
     yield partial
     if read_signature(partial).get("identity") is None:
@@ -149,7 +149,7 @@ def read_signature(folder: Path, kind: str | None = None) -> dict[str, Any]:
     if not path.exists():
         what = kind or "phenomae artefact"
         hint = _absence(folder)
-        raise ValueError(f"{folder} is not a {what}: {hint}")
+        raise ValueError(f"{folder} holds no {what}: {hint}")
     try:
         signature = json.loads(path.read_text())
         found_format, found_kind = signature["format"], signature["kind"]
@@ -161,7 +161,7 @@ def read_signature(folder: Path, kind: str | None = None) -> dict[str, Any]:
             "make it anew with this version"
         )
     if kind is not None and found_kind != kind:
-        raise ValueError(f"{folder} is a {found_kind}, where a {kind} is needed")
+        raise ValueError(f"{folder} holds {found_kind}, not {kind}")
     return signature
 
 
@@ -173,7 +173,7 @@ def read_identity(folder: Path, kind: str) -> str:
 def require_same_work(path: Path, found: dict[str, Any], origin: Origin) -> None:
     """Raise ValueError, naming the setting that differs, unless `found` records the same work."""
     if found["kind"] != origin.kind:
-        raise ValueError(f"{path} is a {found['kind']}, not a {origin.kind}: choose another name")
+        raise ValueError(f"{path} holds {found['kind']}, not {origin.kind}: choose another name")
     wanted = json.loads(json.dumps(asdict(origin), default=str))
     for part, label in (("settings", "setting"), ("sources", "source")):
         for key in sorted({*found[part], *wanted[part]}):

@@ -230,7 +230,7 @@ def test_overwrite_spares_what_is_no_run(
     screen_path: Path, tiny: VitMaeSettings, tmp_path: Path
 ) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match="is not a run"):
+    with pytest.raises(ValueError, match="holds no run"):
         pretrain_vit_mae(screen_path, tmp_path, settings=tiny, overwrite=True)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 

@@ -71,7 +71,7 @@ def test_a_store_replaced_under_its_name_is_read_anew(raw, store_path):
 
 
 def test_stores_that_cannot_be_read(store_path, tmp_path):
-    with pytest.raises(ValueError, match="is not a store: there is nothing of that name"):
+    with pytest.raises(ValueError, match="holds no store: there is nothing of that name"):
         open_store(tmp_path / "nothing")
     table = store_path / "fields.parquet"
     whole = table.read_bytes()
