@@ -1,8 +1,8 @@
 """Makes clean light into a picture: focus, one histogram for all, staining, lamp, camera.
 
-The rule that keeps brightness from telling the truth: every channel of every field is given the same
-histogram before staining and camera come in. What a perturbation changes is then only *where* the
-light lies; statistics of a channel's pixel values carry nuisance alone.
+The rule that keeps brightness from telling the truth: every channel of every field is given the
+same histogram before staining and camera come in. What a perturbation changes is then only *where*
+the light lies; statistics of a channel's pixel values carry nuisance alone.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def photograph(
 
 
 def equalise(light: Float32[np.ndarray, "c h w"], blur: float) -> Float32[np.ndarray, "c h w"]:
-    """Blur every channel and give it its fixed histogram, by rank: 0..1, form kept, sums forgotten."""
+    """Blur every channel and give it its fixed histogram by rank: 0..1, form kept, sums not."""
     result = np.empty_like(light)
     for channel, image in enumerate(light):
         # Far around the cells a faint halo, so that ranks in the background are smooth as well.

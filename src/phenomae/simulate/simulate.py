@@ -1,4 +1,4 @@
-"""`phenomae simulate OUT`: a raw screen with known relationships, as a microscope would leave it."""
+"""`phenomae simulate OUT`: a raw screen of known truth, as a microscope would leave it."""
 
 import io
 from collections.abc import Iterator
@@ -44,8 +44,9 @@ class SimulateSettings:
     """Guides per gene, from weak to full strength."""
     batches: int = 2
     """Experimental batches; every guide stands once in each."""
-    controls: int = 48
-    """Negative control wells per plate of 384 wells."""
+    controls: int = 96
+    """Negative control wells per plate of 384 wells; corrections are fitted on them, and one that
+    turns to principal axes wants a few times as many as there are features."""
     sites: int = 2
     """Fields per well."""
     field_size: int = 256
@@ -57,7 +58,8 @@ class SimulateSettings:
     spread: float = 0.7
     """How much cells of one well differ, in the same steps."""
     nuisance: float = 1.0
-    """Strength of everything that hides the truth: staining, lamp, focus, crowding, noise; 0 is none."""
+    """Strength of all that hides the truth: staining, lamp, focus, crowding, read noise; 0 leaves
+    the noise of the photons alone."""
     seed: int = 0
     """The same seed gives the same bytes."""
 
@@ -182,7 +184,8 @@ def _check(settings: SimulateSettings) -> None:
             raise ValueError(f"{name} = {getattr(settings, name)}: expected {least} or more")
     if settings.complexes > settings.genes:
         raise ValueError(
-            f"complexes = {settings.complexes}: expected at most the number of genes, {settings.genes}"
+            f"complexes = {settings.complexes}: expected at most the number of genes, "
+            f"{settings.genes}"
         )
     if settings.controls >= 384:
         raise ValueError(f"controls = {settings.controls}: a plate has 384 wells, leave some free")
