@@ -9,7 +9,6 @@ so the last step can say how much of it the map found.
 
 import argparse
 import csv
-import json
 import shutil
 import sys
 import time
