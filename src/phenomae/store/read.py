@@ -36,7 +36,8 @@ class Store:
 
     def array(self, index: int) -> ts.TensorStore:
         """Return the array (c, h, w) of a field, by its row in `fields`; handles are kept."""
-        return _open_array(str(self.path / self.fields["path"][index] / "0"), self.identity)
+        path = os.path.abspath(self.path / self.fields["path"][index] / "0")
+        return _open_array(path, self.identity)
 
 
 def open_store(path: Path) -> Store:
@@ -127,7 +128,7 @@ def _open_array(path: str, identity: str) -> ts.TensorStore:
 def _open_in_process(path: str, identity: str, process: int) -> ts.TensorStore:
     spec = {
         "driver": "zarr3",
-        "kvstore": {"driver": "file", "path": f"{os.path.abspath(path)}/"},
+        "kvstore": {"driver": "file", "path": f"{path}/"},
         "recheck_cached_data": "open",  # a finished store does not change
     }
     try:
