@@ -104,7 +104,7 @@ def read_wells(folder: Path) -> Wells:
 def _read_plate(path: Path) -> pl.DataFrame:
     try:
         table = pl.read_parquet(path)
-    except (pl.exceptions.ComputeError, OSError) as error:
+    except (pl.exceptions.PolarsError, OSError) as error:
         raise ValueError(f"{path} is not a Parquet file that can be read: {error}") from None
     expected = [*WELL_COLUMNS, *feature_names(table.width - len(WELL_COLUMNS))]
     wrong = sorted(set(expected) ^ set(table.columns))

@@ -50,10 +50,14 @@ def read_signature_of_map(path: Path) -> dict[str, Any] | None:
 def _signature(table: Any, path: Path) -> dict[str, Any] | None:
     if SIGNATURE not in table.uns:
         return None
-    signature = json.loads(str(table.uns[SIGNATURE]))
-    if signature["format"] != FORMAT:
+    try:
+        signature = json.loads(str(table.uns[SIGNATURE]))
+        found_format = signature["format"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise ValueError(f"{path} is damaged: uns/{SIGNATURE} should be JSON") from None
+    if found_format != FORMAT:
         raise ValueError(
-            f"{path} has format {signature['format']}, but this phenomae reads format {FORMAT}: "
+            f"{path} has format {found_format}, but this phenomae reads format {FORMAT}: "
             "make it anew with this version"
         )
     return signature
@@ -68,7 +72,7 @@ def _open(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what a map lacks is said by the room that needs it
             table = anndata.read_h5ad(path)
-    except (OSError, KeyError, TypeError) as error:
+    except Exception as error:  # on damaged bytes HDF5 and anndata raise whatever they meet
         raise ValueError(f"{path} is not an .h5ad file that can be read: {error}") from None
     if table.X is None:
         raise ValueError(f"{path} has no X, where a map holds its vectors, one row a name")
