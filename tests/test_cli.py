@@ -1,14 +1,15 @@
 """The command line: quick to help, one sentence for every mistake, flags before recipe."""
 
+import os
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from phenomae import cli
+from phenomae.progress import say
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 COMMANDS = [(name,) for name in cli.COMMANDS] + [("pretrain", name) for name in cli.FAMILIES]
@@ -51,14 +52,16 @@ def test_import_and_help_load_no_torch_and_no_room():
 
 
 def test_help_lists_every_command_in_under_half_a_second():
+    """The processor's time, which a machine busy with other work does not stretch."""
     times = []
-    for _ in range(8):
-        begun = time.perf_counter()
+    for _ in range(5):
+        begun = os.times()
         done = subprocess.run(
             [sys.executable, "-m", "phenomae", "--help"], capture_output=True, text=True, check=True
         )
-        times.append(time.perf_counter() - begun)
-    assert min(times) < 0.5
+        ended = os.times()
+        times.append(sum(ended[2:4]) - sum(begun[2:4]))  # of children: user and system
+    assert 0 < min(times) < 0.5
     assert all(name in done.stdout for name in [*cli.COMMANDS, "pretrain"])
 
 
@@ -205,6 +208,12 @@ def test_quiet_and_config_may_stand_anywhere(tmp_path, capsys):
     ):
         code, said = outcome(capsys, *words)
         assert (code, "genes = 1: expected 2 or more" in said) == (1, True)
+
+
+def test_quiet_is_for_one_command_line(capsys):
+    assert cli.run(["--quiet", "--version"]) == 0
+    say("told")
+    assert capsys.readouterr().err == "told\n"
 
 
 def test_output_that_cannot_be_written_is_told():

@@ -108,6 +108,8 @@ def run(arguments: list[str]) -> int:
         return _fail(str(error))
     except KeyboardInterrupt:
         return _fail("stopped; the same command goes on where it was", code=130)
+    finally:
+        set_quiet(False)  # one command's wish, not that of a process which calls functions after it
     return 0
 
 
