@@ -18,7 +18,7 @@ from phenomae import cli
 from phenomae.artefacts import whole_file, write_json
 
 RECIPE = Path(__file__).parent / "recipes" / "demo-vit-mae.toml"
-CORRECTION = "tvn --batch plate"
+CORRECTION = "pca-center-scale --batch plate"
 SHUFFLES = 200
 EMBEDDINGS = ("trained", "untrained", "intensity")
 

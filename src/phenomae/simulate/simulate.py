@@ -53,7 +53,7 @@ class SimulateSettings:
     """Side of a field in pixels."""
     cells: float = 24.0
     """Usual number of cells in a field of 256 x 256."""
-    effect: float = 3.0
+    effect: float = 4.0
     """Length of a full phenotype, in steps of the parameters (one step is clearly visible)."""
     spread: float = 0.7
     """How much cells of one well differ, in the same steps."""
