@@ -94,8 +94,10 @@ def test_a_map_made_elsewhere_is_read_but_not_replaced(wells, tmp_path):
     anndata.AnnData(np.eye(2), obs={"obs_names": ["A", "B"]}).write_h5ad(path)
     assert read_map(path).names == ["A", "B"]
     assert len(read_map(path).identity) == 32
-    with pytest.raises(ValueError, match="was not made by phenomae"):
-        map_wells(wells, path)
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match="was not made by phenomae"):
+            map_wells(wells, path, overwrite=overwrite)
+    assert read_map(path).names == ["A", "B"]
 
 
 @pytest.mark.parametrize(

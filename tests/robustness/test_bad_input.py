@@ -54,12 +54,13 @@ def readers(made: dict[str, Path], out: Path) -> dict[str, list[list[object]]]:
             ["embed", made["ingest"], made["pretrain"], out, *CPU],
             ["intensity", made["ingest"], out],
         ],
+        "pretrain": [["embed", made["ingest"], made["pretrain"], out, *CPU]],
         "embed": [["correct", made["embed"], out], ["map", made["embed"], f"{out}.h5ad"]],
         "map": [["benchmark", made["map"], out, "--annotations", planted]],
     }
 
 
-@pytest.mark.parametrize("name", ["ingest", "embed", "map"])
+@pytest.mark.parametrize("name", ["ingest", "pretrain", "embed", "map"])
 def test_an_artefact_of_another_format(name, copies, tmp_path, capsys):
     out = tmp_path / "out"
     if name == "map":

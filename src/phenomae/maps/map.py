@@ -102,12 +102,17 @@ def _name_rows(table: pl.DataFrame, settings: MapSettings) -> pl.DataFrame:
 
 
 def _is_done(map_path: Path, origin: Origin, overwrite: bool) -> bool:
-    """Say whether the same map is there; raises ValueError where it is another one."""
-    if overwrite or not map_path.exists():
+    """Say whether the same map is there; raises ValueError where it is another one.
+
+    What phenomae did not make is not replaced, `overwrite` or not.
+    """
+    if not map_path.exists():
         return False
     signature = read_signature_of_map(map_path)
     if signature is None:
         raise ValueError(f"{map_path} was not made by phenomae: choose another name")
+    if overwrite:
+        return False
     require_same_work(map_path, signature, origin)
     say(f"{map_path} is already there, made with the same settings (--overwrite makes it anew)")
     return True

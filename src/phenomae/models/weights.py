@@ -10,11 +10,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from phenomae.artefacts import whole_file, write_json
+from phenomae.artefacts import SIGNATURE, read_signature, whole_file, write_json
 from phenomae.models.published import POSITIONS, read_golden_config, rename
 from phenomae.models.settings import VitMaeModel
 from phenomae.models.vit_mae import FAMILY, VitMae
-from phenomae.runs import WEIGHTS
+from phenomae.runs import KIND, WEIGHTS
 
 TENSORS = "model.safetensors"
 CONFIG = "config.json"
@@ -82,6 +82,8 @@ def read_config(folder: Path | str) -> dict[str, Any]:
 
 def _weights_folder(folder: Path) -> Path:
     """Find the folder that holds the weights: the one given, or `weights` in it."""
+    if (folder / SIGNATURE).exists():
+        read_signature(folder, KIND)  # a run, and of a format that this version reads
     place = folder / WEIGHTS if (folder / WEIGHTS).is_dir() else folder
     for name in (CONFIG, TENSORS):
         if not (place / name).is_file():
