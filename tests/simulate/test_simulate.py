@@ -137,10 +137,12 @@ def test_the_same_screen_is_made_once(screen, small, capsys):
         ("controls", 384, "controls = 384: a plate has 384 wells"),
         ("field_size", 60, "field_size = 60: expected a multiple of 4, 64 or more"),
         ("field_size", 66, "field_size = 66: expected a multiple of 4, 64 or more"),
-        ("effect", -0.1, "effect, nuisance and spread must not be negative"),
-        ("nuisance", -0.1, "effect, nuisance and spread must not be negative"),
-        ("spread", -0.1, "effect, nuisance and spread must not be negative"),
-        ("cells", 0.0, "cells must be positive"),
+        ("effect", -0.1, "effect = -0.1: expected 0 or more"),
+        ("nuisance", -0.1, "nuisance = -0.1: expected 0 or more"),
+        ("spread", -0.1, "spread = -0.1: expected 0 or more"),
+        ("effect", float("nan"), "effect = nan: expected 0 or more"),
+        ("cells", 0.0, "cells = 0.0: expected more than 0"),
+        ("seed", -1, "seed = -1: expected 0 or more"),
     ],
 )
 def test_settings_that_make_no_screen(small, tmp_path, capsys, setting, value, sentence):

@@ -1,6 +1,7 @@
 """`phenomae simulate OUT`: a raw screen of known truth, as a microscope would leave it."""
 
 import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -179,6 +180,7 @@ def _file_name(well: str, site: int, channel: str) -> str:
 
 def _check(settings: SimulateSettings) -> None:
     lowest = {"genes": 2, "complexes": 1, "guides": 1, "batches": 1, "controls": 0, "sites": 1}
+    lowest |= {"seed": 0}
     for name, least in lowest.items():
         if getattr(settings, name) < least:
             raise ValueError(f"{name} = {getattr(settings, name)}: expected {least} or more")
@@ -193,5 +195,8 @@ def _check(settings: SimulateSettings) -> None:
         raise ValueError(
             f"field_size = {settings.field_size}: expected a multiple of 4, 64 or more"
         )
-    if settings.effect < 0 or settings.nuisance < 0 or settings.spread < 0 or settings.cells <= 0:
-        raise ValueError("effect, nuisance and spread must not be negative, cells must be positive")
+    for name in ("effect", "spread", "nuisance"):
+        if not 0 <= getattr(settings, name) < math.inf:
+            raise ValueError(f"{name} = {getattr(settings, name)}: expected 0 or more")
+    if not 0 < settings.cells < math.inf:
+        raise ValueError(f"cells = {settings.cells}: expected more than 0")
