@@ -192,7 +192,9 @@ def _begin(partial: Path, origin: Origin, overwrite: bool) -> None:
             require_same_work(partial, read_signature(partial), origin)
             return
         except ValueError:
-            if not overwrite:
+            # One that stopped before it wrote anything (a wrong setting) is in nobody's way.
+            begun = any(not item.name.startswith(SIGNATURE) for item in partial.iterdir())
+            if begun and not overwrite:
                 raise
     if partial.exists():
         shutil.rmtree(partial)

@@ -15,7 +15,7 @@ from phenomae.models.settings import SIZES, VitMaeModel, kept_patches
         ({"embed_dim": 30, "num_heads": 5}, "embed_dim must be a multiple of 4"),
         ({"num_heads": 7}, "embed_dim must be a multiple of num_heads 7"),
         ({"decoder_num_heads": 5}, "decoder_embed_dim must be a multiple of decoder_num_heads 5"),
-        ({"mlp_ratio": 0.0}, "mlp_ratio must be above 0"),
+        ({"mlp_ratio": 0.0}, "mlp_ratio must give a hidden layer of 1 or more"),
         ({"drop_path": 1.0}, "drop_path must lie in 0 to 1"),
         ({"mask_ratio": 1.5}, "mask_ratio must lie between 0 and 1"),
         ({"mask_ratio": 0.999}, "mask_ratio must leave at least one of the 256 patches"),

@@ -107,10 +107,14 @@ def test_masks_and_drop_path_depend_on_seed_and_step_alone(
     source = Source(open_store(screen_path), "memory")
     crops = CropStream(source, np.arange(20), 16, 8, seed=0).step(0)
     torch.manual_seed(0)
-    objective = MaskedObjective(VitMae(tiny.model, 2), seed=0)
-    other = MaskedObjective(objective.model, seed=1)
+    model = VitMae(replace(tiny.model, drop_path=0.9, layer_scale=1.0), 2)
+    torch.nn.init.xavier_uniform_(model.decoder.pred.weight)
+    objective, other = MaskedObjective(model, seed=0), MaskedObjective(model, seed=1)
     with torch.no_grad():
         first = float(objective(crops, 5)["loss"])
+        masks = objective.rebuild(crops, 5).mask
+        assert torch.equal(objective.rebuild(crops, 5).mask, masks)
+        assert not torch.equal(objective.rebuild(crops, 6).mask, masks)
         torch.rand(7)
         assert float(objective(crops, 5)["loss"]) == first
         assert float(objective(crops, 6)["loss"]) != first

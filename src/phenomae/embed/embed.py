@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 from cyclopts import Parameter
 
-from phenomae.artefacts import Origin, artefact_folder, hash_json, settings_dict
+from phenomae.artefacts import Origin, artefact_folder, settings_dict
 from phenomae.crops.source import Source
 from phenomae.crops.tiles import Tiles, Tiling, tile_field
 from phenomae.embed.embedder import Embedder
@@ -69,14 +69,16 @@ def embed(
     screen = open_store(store)
     plates = read_plates(screen)
     model = weights.load(run)
-    identity = _check_channels(screen, run, model)
+    _check_channels(screen, run, model)
     tiles = _tile(screen, model.settings.crop_size, settings.tiling)
-    origin = Origin(KIND, settings_dict(settings), {"store": screen.identity, "run": identity})
+    origin = Origin(
+        KIND, settings_dict(settings), {"store": screen.identity, "run": weights.identify(run)}
+    )
+    machine = open_machine(settings.device, settings.precision)
     with artefact_folder(wells, origin, overwrite) as folder:
         if folder is None:
             return
         _report_left_out(screen, tiles)
-        machine = open_machine(settings.device, settings.precision)
         model.to(machine.device)
         source = Source(screen, "fields")
         embedder = Embedder(source, tiles, model, machine, settings.crops_at_once)
@@ -86,17 +88,15 @@ def embed(
             write_missing_plates(folder, plates, lambda plate: embedder.embed(plate, advance))
 
 
-def _check_channels(screen: Store, run: Path, model: VitMae) -> str:
-    """Return the identity of the weights of `run`, where they fit the store's channels."""
-    config = weights.read_config(run)
-    names = config.get("channels", [])
+def _check_channels(screen: Store, run: Path, model: VitMae) -> None:
+    """Raise ValueError where the weights of `run` do not fit the store's channels."""
+    names = weights.read_config(run).get("channels", [])
     if len(screen.channels) != model.channels or (names and tuple(names) != screen.channels):
         trained = ", ".join(names) or f"{model.channels} channels"
         raise ValueError(
             f"{screen.path} has the channels {', '.join(screen.channels)}, but {run} was trained "
             f"on {trained}: names and order must be the same"
         )
-    return config.get("identity") or hash_json(config)
 
 
 def _tile(screen: Store, size: int, tiling: Tiling) -> list[Tiles]:

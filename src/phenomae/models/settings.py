@@ -1,6 +1,7 @@
 """Sizes of networks: what has to be known, channels apart, to build one."""
 
 from dataclasses import dataclass, replace
+from math import inf
 
 from cyclopts import Parameter
 
@@ -58,8 +59,10 @@ class VitMaeModel:
         _require(
             whole, f"crop_size must be a multiple of patch_size {self.patch_size}", self.crop_size
         )
-        for name in ("mlp_ratio", "decoder_mlp_ratio"):
-            _require(getattr(self, name) > 0, f"{name} must be above 0", getattr(self, name))
+        for name, width in (("mlp_ratio", "embed_dim"), ("decoder_mlp_ratio", "decoder_embed_dim")):
+            value = getattr(self, name)
+            hidden = value * getattr(self, width)
+            _require(1 <= hidden < inf, f"{name} must give a hidden layer of 1 or more", value)
         _require(
             0 <= self.drop_path < 1, "drop_path must lie in 0 to 1, 1 left out", self.drop_path
         )

@@ -10,7 +10,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from phenomae.artefacts import SIGNATURE, read_signature, whole_file, write_json
+from phenomae.artefacts import (
+    SIGNATURE,
+    hash_file,
+    hash_json,
+    read_signature,
+    whole_file,
+    write_json,
+)
 from phenomae.models.published import POSITIONS, read_golden_config, rename
 from phenomae.models.settings import VitMaeModel
 from phenomae.models.vit_mae import FAMILY, VitMae
@@ -41,6 +48,13 @@ def save(folder: Path, model: VitMae, config: dict[str, Any]) -> None:
     }
     with whole_file(folder / TENSORS) as partial:
         save_file(tensors, partial)
+
+
+def identify(folder: Path) -> str:
+    """Return 32 hexadecimal digits that stand for the weights of a run or of a folder."""
+    place = _weights_folder(folder)
+    config = read_config(place)
+    return config.get("identity") or hash_json([config, hash_file(place / TENSORS)])
 
 
 def load(folder: Path | str) -> VitMae:
@@ -112,7 +126,10 @@ def _read_settings(folder: Path, config: dict[str, Any]) -> VitMaeModel:
     if not channels or settings.keys() != known:
         odd = sorted(settings.keys() ^ known) or ["channels"]
         raise ValueError(f"{folder / CONFIG} does not fit a {FAMILY} model: look at {odd[0]!r}")
-    return VitMaeModel(**settings)
+    try:
+        return VitMaeModel(**settings)
+    except TypeError as error:
+        raise ValueError(f"{folder / CONFIG} is damaged: {error}") from None
 
 
 def _read_golden_settings(folder: Path, config: dict[str, Any]) -> tuple[VitMaeModel, int]:
@@ -120,6 +137,8 @@ def _read_golden_settings(folder: Path, config: dict[str, Any]) -> tuple[VitMaeM
         return read_golden_config(config)
     except KeyError as error:
         raise ValueError(f"{folder / CONFIG} is damaged: it lacks {error}") from None
+    except TypeError as error:
+        raise ValueError(f"{folder / CONFIG} is damaged: {error}") from None
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

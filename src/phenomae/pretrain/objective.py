@@ -41,8 +41,11 @@ class MaskedObjective(nn.Module):
         device = next(self.parameters()).device
         pixels = network_input(crops, device)
         patches = pixels.shape[-2] * pixels.shape[-1] // self.model.settings.patch_size**2
-        noise = draw(self.seed, step, Purpose.MASK, range(len(crops)), patches)
-        return pixels, torch.from_numpy(noise.astype(np.float32)).to(device)
+        drawn = draw(self.seed, step, Purpose.MASK, range(len(crops)), patches)
+        noise = torch.from_numpy(drawn.astype(np.float32))
+        if device.type == "cuda":
+            noise = noise.pin_memory()  # or the copy would wait for the step before
+        return pixels, noise.to(device, non_blocking=True)
 
 
 def _seed_of(seed: int, step: int, purpose: Purpose) -> int:

@@ -58,5 +58,7 @@ class TrainingSettings:
         for name in ("warmup", "validation"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be a share of 0 up to 1, not {getattr(self, name)}")
+        if self.seed >= 2**63:
+            raise ValueError(f"seed must be below 2^63, not {self.seed}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must be two numbers of 0 up to 1, not {self.betas}")

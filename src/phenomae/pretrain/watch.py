@@ -1,5 +1,6 @@
 """Probes that tell how training goes: the log with its progress line, and the validation loss."""
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,6 +53,11 @@ class Log:
         steps, seconds = done - self.line_step, now - self.line_begun
         crops_per_s = steps * self.stream.crops_per_step / seconds
         loss = total / steps
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"{self.run}: the loss is {loss} between steps {self.line_step} and {done}, at an "
+                f"lr of {self.schedule(done - 1):.3g}: lower lr, with --overwrite to begin anew"
+            )
         append_log(
             self.run,
             step=done,
