@@ -105,6 +105,10 @@ def test_damaged_pixels_are_told_with_their_field(store_path):
         read_field(store, 3)
     with pytest.raises(ValueError, match=r"A/02/1 cannot be read"):
         read_crops(store, [0, 3], [0, 0], [0, 0], 64)
+    shard.unlink()
+    with pytest.raises(ValueError, match=r"A/02/1 cannot be read"):
+        read_field(open_store(store_path.rename(store_path.with_name("elsewhere"))), 3)
+    store_path.with_name("elsewhere").rename(store_path)
     (shard.parents[3] / "zarr.json").write_text("{}")
     with pytest.raises(ValueError, match="cannot be opened"):
         open_store(store_path.rename(store_path.with_name("moved"))).array(3)

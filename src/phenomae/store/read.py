@@ -130,6 +130,7 @@ def _open_in_process(path: str, identity: str, process: int) -> ts.TensorStore:
         "driver": "zarr3",
         "kvstore": {"driver": "file", "path": f"{path}/"},
         "recheck_cached_data": "open",  # a finished store does not change
+        "fill_missing_data_reads": False,  # every shard is written, so one that is gone is damage
     }
     try:
         return ts.open(spec, open=True, read=True).result()
