@@ -1,5 +1,7 @@
 """Profiles made elsewhere become a wells folder."""
 
+import shutil
+
 import numpy as np
 import polars as pl
 import pytest
@@ -49,12 +51,36 @@ def test_other_content_is_another_identity(tmp_path):
         (profiles().with_columns(well=pl.lit("A1")), "plate 'P1', well 'A01' twice"),
         (profiles().with_columns(control=pl.lit(None)), "empty cells in the column 'control'"),
         (profiles().with_columns(well=pl.lit("first")), "'first' is not a well"),
+        (profiles().with_columns(control=pl.lit("no")), "'control' is String, not Boolean"),
+        (profiles().with_columns(score=pl.lit("high")), "'score' is String, not Float32"),
     ],
 )
 def test_a_table_that_will_not_do(tmp_path, table, sentence):
     with pytest.raises(ValueError, match=sentence):
         write_wells(tmp_path / "wells", table, ["score"])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_feature_named_twice_or_like_a_column_of_wells(tmp_path):
+    for features in (["score", "score"], ["score", "gene"]):
+        with pytest.raises(ValueError, match=f"features names {features[1]!r}, which is there"):
+            write_wells(tmp_path / "wells", profiles(), features)
+
+
+def test_a_well_in_two_files_is_refused(tmp_path):
+    write_wells(tmp_path / "wells", profiles(), ["score"])
+    shutil.copy(tmp_path / "wells/P1.parquet", tmp_path / "wells/P1 copy.parquet")
+    with pytest.raises(ValueError, match=r"wells has plate 'P1', well 'B02' twice"):
+        read_wells(tmp_path / "wells")
+
+
+@pytest.mark.parametrize("name", ["control", "feature_0000"])
+def test_a_column_that_became_text_is_named(tmp_path, name):
+    write_wells(tmp_path / "wells", profiles(), ["score"])
+    path = tmp_path / "wells/P1.parquet"
+    pl.read_parquet(path).with_columns(pl.lit("False").alias(name)).write_parquet(path)
+    with pytest.raises(ValueError, match=rf"P1.parquet: the column '{name}' is String, not "):
+        read_wells(tmp_path / "wells")
 
 
 def test_a_nan_is_named_with_its_well(tmp_path):

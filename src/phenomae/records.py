@@ -6,6 +6,7 @@ patches), `e` heads, `k` the pixels of a patch in all its channels.
 """
 
 import re
+from collections.abc import Mapping
 
 import polars as pl
 
@@ -73,3 +74,22 @@ def check_name(value: str, noun: str) -> str:
     if value.startswith("."):
         raise ValueError(f"{value!r} cannot be the name of a {noun}: it begins with a dot")
     return value
+
+
+def cast_columns(
+    table: pl.DataFrame, kinds: Mapping[str, pl.DataType], source: str
+) -> pl.DataFrame:
+    """Return the columns `kinds` of a table, in that order, each of its type.
+
+    Raises ValueError, naming `source` and the column, where the values are not of that type.
+    """
+    columns: list[pl.Series] = []
+    for name, kind in kinds.items():
+        try:
+            columns.append(table[name].cast(kind))
+        except pl.exceptions.PolarsError as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(
+                f"{source}: the column {name!r} is {table[name].dtype}, not {kind}: {reason}"
+            ) from None
+    return pl.DataFrame(columns)

@@ -1,6 +1,7 @@
 """The wells artefact: a folder of Parquet files, one a plate, one row a well."""
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import polars as pl
 from jaxtyping import Float32
 
 from phenomae.artefacts import Origin, artefact_folder, hash_json, read_identity, write_bytes
-from phenomae.records import WELL_COLUMNS, check_name, feature_names, normalize_well
+from phenomae.records import WELL_COLUMNS, cast_columns, check_name, feature_names, normalize_well
 
 KIND = "wells"
 
@@ -55,11 +56,11 @@ def write_wells(
     `records.WELL_COLUMNS`; columns it lacks are left empty, and `perturbation` is then the guide,
     else the gene, else the compound. `features` names its columns of numbers, in order.
 
-    Raises ValueError where a column is missing, a well is there twice, `control` is empty
-    somewhere, or `folder` holds something else.
+    Raises ValueError where a column is missing or not of its type, a well is there twice, `control`
+    is empty somewhere, or `folder` holds something else.
     """
     records = _complete(table, features)
-    vectors = table.select(pl.col(list(features)).cast(pl.Float32))
+    vectors = cast_columns(table, dict.fromkeys(features, pl.Float32()), "the table of wells")
     content = pl.concat([records, vectors], how="horizontal").write_csv()
     origin = Origin(KIND, {"features": list(features)}, {"table": hash_json(content)})
     with artefact_folder(folder, origin, overwrite) as unfinished:
@@ -86,7 +87,8 @@ def require_finite(wells: Wells, path: Path) -> None:
 def read_wells(folder: Path) -> Wells:
     """Read a finished wells folder.
 
-    Raises ValueError where it is no wells folder or a plate lacks the columns of a wells file.
+    Raises ValueError where it is no wells folder, a plate is not of a wells file's columns, or a
+    well is there twice.
     """
     identity = read_identity(folder, KIND)
     paths = sorted(folder.glob("*.parquet"))
@@ -97,6 +99,11 @@ def read_wells(folder: Path) -> Wells:
     if len(set(widths.values())) > 1:
         raise ValueError(f"{folder} mixes plates of different numbers of features: {widths}")
     table = pl.concat(plates)
+    if (well := _find_twice(table)) is not None:
+        raise ValueError(
+            f"{folder} has plate {well[0]!r}, well {well[1]!r} twice: expected one row a well, "
+            "so is a file a copy of another?"
+        )
     features = table.select(pl.exclude(list(WELL_COLUMNS))).to_numpy()
     return Wells(table.select(list(WELL_COLUMNS)), np.ascontiguousarray(features), identity)
 
@@ -110,9 +117,14 @@ def _read_plate(path: Path) -> pl.DataFrame:
     wrong = sorted(set(expected) ^ set(table.columns))
     if wrong:
         raise ValueError(f"{path} is not a wells file: columns missing or unknown: {wrong}")
-    return table.select(
-        [pl.col(name).cast(WELL_COLUMNS.get(name, pl.Float32())) for name in expected]
-    )
+    kinds = {name: WELL_COLUMNS.get(name, pl.Float32()) for name in expected}
+    return cast_columns(table, kinds, str(path))
+
+
+def _find_twice(table: pl.DataFrame) -> tuple[str, str] | None:
+    """Return plate and well of the first well that has two rows, if there is one."""
+    twice = table.filter(table.select("plate", "well").is_duplicated())
+    return (twice["plate"][0], twice["well"][0]) if len(twice) else None
 
 
 def _complete(table: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
@@ -121,22 +133,22 @@ def _complete(table: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
         name for name in ("plate", "well", "control", *features) if name not in table.columns
     ]:
         raise ValueError(f"the table of wells lacks the columns {missing}; it has {table.columns}")
+    counts = Counter([*WELL_COLUMNS, *features])
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise ValueError(f"features names {twice[0]!r}, which is there already: each once")
     for name in ("plate", "well", "control"):
         if table[name].has_nulls():
             raise ValueError(f"the table of wells has empty cells in the column {name!r}")
-    records = table.select(
-        [
-            (pl.col(name) if name in table.columns else pl.lit(None)).cast(kind).alias(name)
-            for name, kind in WELL_COLUMNS.items()
-        ]
+    absent = [pl.lit(None).alias(name) for name in WELL_COLUMNS if name not in table.columns]
+    records = cast_columns(
+        table.with_columns(absent), WELL_COLUMNS, "the table of wells"
     ).with_columns(
         pl.col("well").map_elements(normalize_well, return_dtype=pl.String),
         pl.coalesce("perturbation", "guide", "gene", "compound"),
     )
-    twice = records.filter(records.select("plate", "well").is_duplicated())
-    if len(twice):
+    if (well := _find_twice(records)) is not None:
         raise ValueError(
-            f"the table of wells has plate {twice['plate'][0]!r}, well {twice['well'][0]!r} twice: "
+            f"the table of wells has plate {well[0]!r}, well {well[1]!r} twice: "
             "expected one row a well"
         )
     return records

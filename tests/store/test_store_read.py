@@ -78,6 +78,10 @@ def test_stores_that_cannot_be_read(store_path, tmp_path):
     pl.read_parquet(table).drop("checksum").write_parquet(table)
     with pytest.raises(ValueError, match=r"fields.parquet has no column checksum"):
         open_store(store_path)
+    table.write_bytes(whole)
+    pl.read_parquet(table).with_columns(control=pl.lit("False")).write_parquet(table)
+    with pytest.raises(ValueError, match=r"fields.parquet: the column 'control' is String, not B"):
+        open_store(store_path)
     table.write_bytes(whole[:100])
     with pytest.raises(ValueError, match=r"fields.parquet is not a Parquet file"):
         open_store(store_path)

@@ -12,7 +12,7 @@ import tensorstore as ts
 from jaxtyping import Float32, Int, UInt
 
 from phenomae.artefacts import read_signature
-from phenomae.records import FIELD_COLUMNS
+from phenomae.records import FIELD_COLUMNS, cast_columns
 
 KIND = "store"
 TABLE = "fields.parquet"
@@ -62,7 +62,7 @@ def open_store(path: Path) -> Store:
         channels=tuple(settings["channels"]),
         dtype=settings["dtype"],
         pixel_size_um=settings["pixel_size_um"],
-        fields=fields.select(pl.col(name).cast(kind) for name, kind in FIELD_COLUMNS.items()),
+        fields=cast_columns(fields, FIELD_COLUMNS, str(path / TABLE)),
         identity=signature["identity"],
     )
 
