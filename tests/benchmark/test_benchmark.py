@@ -85,6 +85,18 @@ def test_the_same_results_are_the_same_bytes_and_made_once(planted, tmp_path, ca
         benchmark(planted[0], one, settings=settings)
 
 
+@pytest.mark.parametrize("text", ["", "source\n", "\xff\n", "source,low\nx,0.05\n", "a,b\n1,2,3\n"])
+@pytest.mark.parametrize("name", ["recall.csv", "shuffled.csv"])
+def test_results_that_were_damaged_are_to_be_made_anew(planted, tmp_path, name, text, capsys):
+    settings = BenchmarkSettings(planted[1], shuffle=2)
+    benchmark(planted[0], tmp_path / "results", settings=settings)
+    (tmp_path / "results" / name).write_text(text)
+    with pytest.raises(ValueError, match=f"{name} is missing or damaged.* anew with .*--overwrite"):
+        benchmark(planted[0], tmp_path / "results", settings=settings)
+    assert capsys.readouterr().out.count("planted") == 1
+    benchmark(planted[0], tmp_path / "results", settings=settings, overwrite=True)
+
+
 def test_a_source_without_a_pair_is_passed_over(planted, tmp_path, capsys):
     folder = tmp_path / "annotations"
     folder.mkdir()

@@ -39,6 +39,11 @@ def test_all_columns_have_their_types_also_where_they_are_empty(tmp_path: Path):
     assert table.rows()[1] == ("P1", "B12", None, None, None, None, None, None, True)
 
 
+def test_a_column_that_is_there_twice_but_for_spaces(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"plate_map.csv has the column 'well' twice"):
+        read(tmp_path, "plate,well,well \nP1,A01,A02\n")
+
+
 def test_perturbation_is_guide_else_gene_else_compound(tmp_path: Path):
     text = "well,gene,guide,compound\nA01,G,g1,C\nA02,G,,C\nA03,,,C\nA04,,,\n"
     assert read(tmp_path, text)["perturbation"].to_list() == ["g1", "G", "C", None]

@@ -8,6 +8,23 @@ from jaxtyping import Float64, Int
 
 from phenomae.benchmark.recall import Percentiles
 
+RECALL: dict[str, pl.DataType] = {
+    "source": pl.String(),
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "recall": pl.Float64(),
+    "n_pairs": pl.Int64(),
+    "n_genes": pl.Int64(),
+    "chance": pl.Float64(),
+}
+SHUFFLED: dict[str, pl.DataType] = {
+    "source": pl.String(),
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "mean": pl.Float64(),
+    "sd": pl.Float64(),
+    "n": pl.Int64(),
+}
 _SHARES = ("recall", "shuffled", "+-")  # columns shown with four decimals
 
 
@@ -49,11 +66,28 @@ def shuffled_table(
     )
 
 
+def read_results_table(path: Path, columns: dict[str, pl.DataType]) -> pl.DataFrame:
+    """Read one file of the results; raises ValueError where it is missing or damaged."""
+    try:
+        table = pl.read_csv(path, schema_overrides=columns).select(list(columns))
+    except (pl.exceptions.PolarsError, FileNotFoundError):
+        table = pl.DataFrame(schema=columns)
+    if table.is_empty():
+        raise ValueError(
+            f"{path} is missing or damaged: expected rows with the columns {' '.join(columns)}; "
+            "make the results anew with benchmark --overwrite"
+        )
+    return table
+
+
 def print_table(results: Path) -> None:
-    """Print recall.csv, and beside it what shuffled names gave, on standard output."""
-    table = pl.read_csv(results / "recall.csv")
+    """Print recall.csv, and beside it what shuffled names gave, on standard output.
+
+    Raises ValueError where one of them is damaged.
+    """
+    table = read_results_table(results / "recall.csv", RECALL)
     if (results / "shuffled.csv").exists():
-        shuffled = pl.read_csv(results / "shuffled.csv", schema_overrides={"sd": pl.Float64})
+        shuffled = read_results_table(results / "shuffled.csv", SHUFFLED)
         table = table.join(
             shuffled.drop("n").rename({"mean": "shuffled", "sd": "+-"}),
             on=["source", "low", "high"],

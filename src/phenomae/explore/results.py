@@ -9,24 +9,8 @@ import polars as pl
 from phenomae.artefacts import read_signature
 from phenomae.benchmark.benchmark import KIND
 from phenomae.benchmark.recall import Percentiles
+from phenomae.benchmark.tables import RECALL, SHUFFLED, read_results_table
 
-_RECALL: dict[str, pl.DataType] = {
-    "source": pl.String(),
-    "low": pl.Float64(),
-    "high": pl.Float64(),
-    "recall": pl.Float64(),
-    "n_pairs": pl.Int64(),
-    "n_genes": pl.Int64(),
-    "chance": pl.Float64(),
-}
-_SHUFFLED: dict[str, pl.DataType] = {
-    "source": pl.String(),
-    "low": pl.Float64(),
-    "high": pl.Float64(),
-    "mean": pl.Float64(),
-    "sd": pl.Float64(),
-    "n": pl.Int64(),
-}
 _KEY = ["source", "low", "high"]
 
 
@@ -65,23 +49,10 @@ def at(table: pl.DataFrame, percentiles: Percentiles) -> pl.DataFrame:
 def read_results(folder: Path) -> Results:
     """Read a finished results folder; raises ValueError where it is none or a file is damaged."""
     signature = read_signature(folder, KIND)
-    recall = _read(folder / "recall.csv", _RECALL)
+    recall = read_results_table(folder / "recall.csv", RECALL)
     if (folder / "shuffled.csv").exists():
-        shuffled = _read(folder / "shuffled.csv", _SHUFFLED)
+        shuffled = read_results_table(folder / "shuffled.csv", SHUFFLED)
     else:
-        shuffled = pl.DataFrame(schema=_SHUFFLED)
+        shuffled = pl.DataFrame(schema=SHUFFLED)
     joined = recall.join(shuffled, on=_KEY, how="left", maintain_order="left")
-    return Results(joined, _read(folder / "curve.csv", _RECALL), signature)
-
-
-def _read(path: Path, columns: dict[str, pl.DataType]) -> pl.DataFrame:
-    try:
-        table = pl.read_csv(path, schema_overrides=columns).select(list(columns))
-    except (pl.exceptions.PolarsError, FileNotFoundError):
-        table = pl.DataFrame(schema=columns)
-    if table.is_empty():
-        raise ValueError(
-            f"{path} is missing or damaged: expected rows with the columns {' '.join(columns)}; "
-            "make the results anew with benchmark --overwrite"
-        )
-    return table
+    return Results(joined, read_results_table(folder / "curve.csv", RECALL), signature)

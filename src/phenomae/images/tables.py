@@ -1,5 +1,6 @@
 """Reads CSV and TSV as text, so that plate 0042 keeps its zeros."""
 
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
@@ -8,7 +9,7 @@ import polars as pl
 def read_table(path: Path) -> pl.DataFrame:
     """Return a CSV (or `.tsv`, `.txt`: tab-separated) as stripped text; empty cells are null.
 
-    Raises ValueError where the file is missing, empty or no table.
+    Raises ValueError where the file is missing, empty or no table, or has a column twice.
     """
     separator = "\t" if path.suffix.lower() in (".tsv", ".txt") else ","
     try:
@@ -20,6 +21,9 @@ def read_table(path: Path) -> pl.DataFrame:
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} is not a table that can be read: {reason}") from None
+    counts = Counter(name.strip() for name in table.columns)
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise ValueError(f"{path} has the column {twice[0]!r} twice, apart from spaces: rename one")
     table = table.rename({name: name.strip() for name in table.columns})
     if table.is_empty():
         raise ValueError(f"{path} has a header but no row")
