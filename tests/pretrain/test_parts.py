@@ -1,5 +1,6 @@
 """The parts around the loop, each against an outside oracle."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
