@@ -196,10 +196,18 @@ def _begin(partial: Path, origin: Origin, overwrite: bool) -> None:
             begun = any(not item.name.startswith(SIGNATURE) for item in partial.iterdir())
             if begun and not overwrite:
                 raise
+    elif is_begun(partial):
+        raise ValueError(f"{partial} is in the way and was not made by phenomae: move it")
     if partial.exists():
-        shutil.rmtree(partial)
+        remove_artefact(partial)
     partial.mkdir(parents=True)
     sign(partial, origin, identity=None)
+
+
+def is_begun(folder: Path) -> bool:
+    """Say whether a folder holds more than a stop in its very first moment leaves."""
+    partial = SIGNATURE + ".partial"
+    return folder.exists() and any(path.name != partial for path in folder.iterdir())
 
 
 def set_aside(path: Path) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import tomli_w
 
 from phenomae.artefacts import (
-    SIGNATURE,
     Origin,
+    is_begun,
     read_signature,
     remove_artefact,
     remove_replaced,
@@ -45,7 +45,7 @@ def begin_run(
     """
     if overwrite:
         _make_room(folder, origin)
-    if _is_begun(folder):
+    if is_begun(folder):
         require_same_work(folder, read_signature(folder, KIND), origin)
     else:
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def begin_run(
 
 def is_finished(folder: Path) -> bool:
     """Say whether `folder` is a run that came to its end."""
-    return _is_begun(folder) and read_signature(folder, KIND)["identity"] is not None
+    return is_begun(folder) and read_signature(folder, KIND)["identity"] is not None
 
 
 def finish_run(folder: Path, origin: Origin, identity: str) -> None:
@@ -111,15 +111,9 @@ def _config(command: str, settings: dict[str, Any]) -> str:
     return f"# phenomae {command} STORE RUN --config config.toml\n" + tomli_w.dumps(table)
 
 
-def _is_begun(folder: Path) -> bool:
-    """Say whether a folder holds more than a stop in its very first moment leaves."""
-    partial = SIGNATURE + ".partial"
-    return folder.exists() and any(path.name != partial for path in folder.iterdir())
-
-
 def _make_room(folder: Path, origin: Origin) -> None:
     """Take a run out of the way, unless it is the very work that is to be gone on with."""
-    if not _is_begun(folder):
+    if not is_begun(folder):
         return
     found = read_signature(folder, KIND)
     if found["identity"] is not None:

@@ -81,6 +81,20 @@ def test_a_stopped_correction_goes_on_to_the_same_bytes(tmp_path):
     assert not partial.exists()
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_partial_folder_that_is_somebody_elses_is_left_alone(tmp_path, overwrite):
+    wells, partial = make_wells(tmp_path / "wells"), tmp_path / "out.partial"
+    partial.mkdir()
+    (partial / "thesis.txt").write_text("two years")
+    with pytest.raises(ValueError, match=r"out.partial is in the way and was not made by phenomae"):
+        correct(wells, tmp_path / "out", overwrite=overwrite)
+    assert (partial / "thesis.txt").read_text() == "two years"
+    (partial / "thesis.txt").unlink()
+    (partial / "artefact.json.partial").write_text("{")  # a stop in the very first moment
+    correct(wells, tmp_path / "out", overwrite=overwrite)
+    assert not partial.exists()
+
+
 def test_the_same_work_is_not_done_twice(tmp_path, capsys):
     wells = make_wells(tmp_path / "wells")
     correct(wells, tmp_path / "out")

@@ -23,6 +23,32 @@ def test_pattern_lists_what_the_csv_lists(write_screen):
     assert listed(raw, "images/" + FULL) == by_csv
 
 
+def test_links_to_plates_are_followed(write_screen, tmp_path: Path):
+    raw = write_screen(plates=("P1", "P2"))
+    links = tmp_path / "links"
+    links.mkdir()
+    for plate in ("P2", "P1"):
+        (links / plate).symlink_to(raw / "images" / plate)
+    assert listed(links, FULL).plates == ["P1", "P2"]
+    below = tmp_path / "below"
+    below.mkdir()
+    (below / "screen").symlink_to(raw)
+    assert list_fields(below).plates == ["P1", "P2"]
+
+
+def test_a_pattern_may_ignore_case(write_screen):
+    raw = write_screen()
+    assert listed(raw, "(?i)" + FULL.replace("tiff", "TIFF")) == listed(raw, FULL)
+
+
+def test_settings_of_the_other_layout_are_refused(write_screen):
+    raw = write_screen()
+    with pytest.raises(ValueError, match="images is for LoadData CSVs: with a pattern RAW holds"):
+        list_fields(raw, LayoutSettings(pattern=FULL, images=raw / "images"))
+    with pytest.raises(ValueError, match="plate_name is for --pattern: a LoadData CSV names its"):
+        list_fields(raw, LayoutSettings(plate_name="P1"))
+
+
 def test_plate_falls_back_to_setting_then_folder_and_site_to_one(tmp_path: Path):
     folder = tmp_path / "plate 7"
     folder.mkdir()

@@ -1,5 +1,6 @@
 """What every layout is brought to: fields, each with one file a channel."""
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -71,6 +72,12 @@ def parse_well(row: str, column: str) -> str:
             chr(65 + number) if number < 26 else f"{chr(64 + number // 26)}{chr(65 + number % 26)}"
         )
     return normalize_well(row + column)
+
+
+def walk_files(raw: Path) -> list[Path]:
+    """Return all files below a folder, sorted; links to folders are followed, as plates are."""
+    found = os.walk(raw, followlinks=True)
+    return sorted(Path(folder, name) for folder, _, names in found for name in names)
 
 
 def gather_fields(files: Iterable[RawFile], channels: str, source: Path) -> RawScreen:

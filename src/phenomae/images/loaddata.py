@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
-from phenomae.images.fields import RawFile, complain, parse_site
+from phenomae.images.fields import RawFile, complain, parse_site, walk_files
 from phenomae.images.tables import read_table
 from phenomae.records import normalize_well
 
@@ -17,10 +17,8 @@ def find_loaddata(raw: Path) -> list[Path]:
     """Return the LoadData CSVs of `raw`: itself, those in it, or else those anywhere below it."""
     if raw.is_file():
         return [raw] if raw.suffix.lower() == ".csv" else []
-    for candidates in (raw.glob("*"), raw.rglob("*")):
-        if found := sorted(path for path in candidates if _NAME.fullmatch(path.name)):
-            return found
-    return []
+    beside = sorted(path for path in raw.iterdir() if _NAME.fullmatch(path.name))
+    return beside or [path for path in walk_files(raw) if _NAME.fullmatch(path.name)]
 
 
 def list_loaddata(csvs: list[Path], images: Path | None) -> list[RawFile]:

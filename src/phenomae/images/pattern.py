@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from phenomae.images.fields import RawFile, complain, parse_site, parse_well
+from phenomae.images.fields import RawFile, complain, parse_site, parse_well, walk_files
 from phenomae.progress import say
 from phenomae.records import normalize_well
 
@@ -20,7 +20,7 @@ def list_pattern(raw: Path, pattern: str, plate_name: str | None) -> list[RawFil
     nothing, or matches what is no well or site.
     """
     compiled = _compile(pattern)
-    paths = sorted(path for path in raw.rglob("*") if path.is_file())
+    paths = walk_files(raw)
     if not paths:
         raise ValueError(f"{raw} holds no files")
     files: list[RawFile] = []
@@ -47,8 +47,9 @@ def list_pattern(raw: Path, pattern: str, plate_name: str | None) -> list[RawFil
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
-    try:
-        compiled = re.compile(f"(?:.*/)?(?:{pattern})")
+    flags = re.IGNORECASE if pattern.startswith("(?i)") else re.NOFLAG
+    try:  # a flag must stand at the very start, where the folders before the pattern do
+        compiled = re.compile(f"(?:.*/)?(?:{pattern.removeprefix('(?i)')})", flags)
     except re.error as error:
         raise ValueError(f"pattern {pattern!r} is no regular expression: {error}") from None
     names = set(compiled.groupindex)

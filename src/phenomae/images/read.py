@@ -57,6 +57,10 @@ def list_fields(raw: Path, settings: LayoutSettings = LayoutSettings()) -> RawSc
     """
     if not raw.exists():
         raise ValueError(f"{raw}: there is no such file or folder")
+    if settings.pattern is None and settings.plate_name is not None:
+        raise ValueError("plate_name is for --pattern: a LoadData CSV names its plates")
+    if settings.pattern is not None and settings.images is not None:
+        raise ValueError("images is for LoadData CSVs: with a pattern RAW holds the images")
     if settings.pattern is not None:
         if not raw.is_dir():
             raise ValueError(f"{raw} is a file: a pattern needs a folder to look through")

@@ -25,7 +25,8 @@ from phenomae.store.windows import WindowSettings, check_windows
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class IngestSettings(LayoutSettings, PlateMapSettings, WindowSettings):
+# The fields of the last base come first: in --help, where files lie before how they are scaled.
+class IngestSettings(WindowSettings, PlateMapSettings, LayoutSettings):
     """How raw plates become a store."""
 
     bits: Literal[8, 16] = 16
