@@ -9,10 +9,13 @@ so the last step can say how much of it the map found.
 
 import argparse
 import csv
+import json
+import shlex
 import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from phenomae import cli
 from phenomae.artefacts import whole_file, write_json
@@ -24,29 +27,29 @@ EMBEDDINGS = ("trained", "untrained", "intensity")
 
 
 def list_steps(folder: Path, seed: int) -> list[str]:
-    """Return the commands of the pipeline, without the word phenomae."""
+    """Return the commands of the pipeline, without the word phenomae, as a shell takes them."""
+    at, recipe = shlex.quote(str(folder)), shlex.quote(str(RECIPE))
     steps = [
-        f"simulate {folder}/raw --seed {seed}",
-        f"ingest {folder}/raw {folder}/store",
-        f"pretrain vit-mae {folder}/store {folder}/run --config {RECIPE} --seed {seed}",
-        f"pretrain vit-mae {folder}/store {folder}/run-untrained --config {RECIPE} --seed {seed} "
-        "--steps 0",
-        f"embed {folder}/store {folder}/run {folder}/wells-trained --config {RECIPE}",
-        f"embed {folder}/store {folder}/run-untrained {folder}/wells-untrained --config {RECIPE}",
-        f"intensity {folder}/store {folder}/wells-intensity",
+        f"simulate {at}/raw --seed {seed}",
+        f"ingest {at}/raw {at}/store",
+        f"pretrain vit-mae {at}/store {at}/run --config {recipe} --seed {seed}",
+        f"pretrain vit-mae {at}/store {at}/run-untrained --config {recipe} --seed {seed} --steps 0",
+        f"embed {at}/store {at}/run {at}/wells-trained --config {recipe}",
+        f"embed {at}/store {at}/run-untrained {at}/wells-untrained --config {recipe}",
+        f"intensity {at}/store {at}/wells-intensity",
     ]
     for name in EMBEDDINGS:
-        wells, gene_map = f"{folder}/wells-{name}", f"{folder}/map-{name}.h5ad"
+        wells, gene_map = f"{at}/wells-{name}", f"{at}/map-{name}.h5ad"
         steps += [
             f"correct {wells} {wells}-corrected --method {CORRECTION}",
             f"map {wells}-corrected {gene_map} --by gene",
-            f"benchmark {gene_map} {folder}/results-{name} "
-            f"--annotations {folder}/raw/relationships.csv --shuffle {SHUFFLES}",
+            f"benchmark {gene_map} {at}/results-{name} "
+            f"--annotations {at}/raw/relationships.csv --shuffle {SHUFFLES}",
         ]
     steps.append(
-        f"report {folder}/report --run {folder}/run --results {folder}/results-trained "
-        f"--map {folder}/map-trained.h5ad --baseline untrained={folder}/results-untrained "
-        f"--baseline intensity={folder}/results-intensity"
+        f"report {at}/report --run {at}/run --results {at}/results-trained "
+        f"--map {at}/map-trained.h5ad --baseline untrained={at}/results-untrained "
+        f"--baseline intensity={at}/results-intensity"
     )
     return steps
 
@@ -72,6 +75,16 @@ def read_shuffled(results: Path) -> dict[str, float]:
     return {**read_recall(results), "recall": mean, "mean": mean, "sd": sd, "n": int(row["n"])}
 
 
+def _write_summary(path: Path, summary: dict[str, Any]) -> None:
+    """Write the summary, unless the one that is there differs in its seconds alone.
+
+    They are those of the call that did the work, or the last part of it.
+    """
+    if path.exists() and {**json.loads(path.read_text()), "wall_s": summary["wall_s"]} == summary:
+        return
+    write_json(path, summary)
+
+
 def main() -> int:
     """Run what is not done yet; return the exit code of the first command that fails, or 0."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -82,7 +95,7 @@ def main() -> int:
     steps = list_steps(folder, given.seed)
     for number, step in enumerate(steps, start=1):
         print(f"\n[{number}/{len(steps)}] phenomae {step}", file=sys.stderr, flush=True)
-        if code := cli.run(step.split()):
+        if code := cli.run(shlex.split(step)):
             return code
     recall = {name: read_recall(folder / f"results-{name}") for name in EMBEDDINGS}
     summary = {
@@ -91,7 +104,7 @@ def main() -> int:
         "correction": CORRECTION,
         "recall": {**recall, "shuffled": read_shuffled(folder / "results-trained")},
     }
-    write_json(folder / "summary.json", summary)
+    _write_summary(folder / "summary.json", summary)
     with whole_file(folder / "report.html") as page:
         shutil.copyfile(folder / "report" / "report.html", page)
     print(f"\nThe report: {(folder / 'report.html').resolve()}")

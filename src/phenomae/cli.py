@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from cyclopts.config import Dict
 from cyclopts.exceptions import CycloptsError, UnknownOptionError
 
@@ -41,6 +41,7 @@ app = App(
     help_epilogue="Every command takes --config FILE.toml (settings; flags win) and --quiet.",
     result_action="return_value",
     suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative=()),  # no --no-overwrite, --empty-betas and the like
 )
 pretrain = App(name="pretrain", help="Teach an encoder, one command per family of models.")
 app.command(pretrain)
@@ -106,6 +107,10 @@ def run(arguments: list[str]) -> int:
         return _fail(_explain(error))
     except ValueError as error:
         return _fail(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+            raise
+        return _fail("memory is too small: lower crops_per_step, crops_at_once or cache_gb")
     except KeyboardInterrupt:
         return _fail("stopped; the same command goes on where it was", code=130)
     finally:

@@ -99,9 +99,8 @@ def simulate(
             ("relationships.csv", design.relationships),
         ):
             write_bytes(folder / name, table.write_csv().encode())
-    if overwrite or (out / "load_data.csv").exists():
-        wells, pairs = len(design.plate_map), len(design.relationships)
-        say(f"{out}: {wells} wells, {wells * settings.sites} fields, {pairs} planted pairs")
+    wells, pairs = len(design.plate_map), len(design.relationships)
+    say(f"{out}: {wells} wells, {wells * settings.sites} fields, {pairs} planted pairs")
 
 
 def draw_field(

@@ -22,8 +22,8 @@ def start_workers() -> Iterator[ProcessPoolExecutor]:
             yield pool
     except BrokenProcessPool:
         raise OSError(
-            "a worker process was killed, perhaps for want of memory; "
-            "run the same command again, it goes on"
+            "a worker process was killed, perhaps for want of memory; run the same command again, "
+            "it goes on (a script must call simulate under `if __name__ == '__main__':`)"
         ) from None
 
 
