@@ -1,12 +1,12 @@
 """Hand-made intensity statistics of every well, the baseline that a network has to beat."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt
 
 from phenomae.artefacts import Origin, artefact_folder
+from phenomae.cores import available_cores
 from phenomae.embed.plates import Plate, mean_per_well, read_plates, write_missing_plates
 from phenomae.images.read import in_parallel
 from phenomae.progress import Tracker, track
@@ -56,7 +56,7 @@ def describe_field(pixels: UInt[np.ndarray, "c h w"]) -> Float64[np.ndarray, " d
 
 def _describe(screen: Store, plate: Plate, advance: Tracker) -> Float32[np.ndarray, "n d"]:
     vectors = []
-    fields, workers = plate.fields.tolist(), min(os.cpu_count() or 1, 8)
+    fields, workers = plate.fields.tolist(), min(available_cores(), 8)
     for vector in in_parallel(lambda at: describe_field(read_field(screen, at)), fields, workers):
         vectors.append(vector)
         advance()

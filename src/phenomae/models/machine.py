@@ -1,7 +1,6 @@
 """What a network runs on: device, precision and threads."""
 
 import logging
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +11,12 @@ from typing import Literal
 import torch
 from lightning_fabric import Fabric
 
+from phenomae.cores import available_cores
+
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bf16"]
 
 _CPU_FLAGS = Path("/proc/cpuinfo")
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,6 @@ def bf16_is_fast(device: str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     flags = _CPU_FLAGS.read_text().split() if _CPU_FLAGS.exists() else []
     return bool({"amx_bf16", "avx512_bf16"} & set(flags))
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use: its affinity, and a container's quota."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    quota, _, period = _QUOTA.read_text().partition(" ") if _QUOTA.exists() else ("max", "", "")
-    return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))
 
 
 @contextmanager

@@ -9,13 +9,15 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 
+from phenomae.cores import available_cores
+
 _MOST = 16
 
 
 @contextmanager
 def start_workers() -> Iterator[ProcessPoolExecutor]:
     """Give a pool of processes, one a core; raises OSError where one of them is killed."""
-    count = max(1, min(len(os.sched_getaffinity(0)), _MOST))
+    count = min(available_cores(), _MOST)
     context = get_context("spawn")
     try:
         with ProcessPoolExecutor(count, mp_context=context, initializer=_follow_parent) as pool:

@@ -1,6 +1,5 @@
 """All that an ingest knows before it reads a pixel: what lies there, joined and checked."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,6 +8,7 @@ import polars as pl
 from cyclopts import Parameter
 
 from phenomae.artefacts import Origin, hash_json, settings_dict
+from phenomae.cores import available_cores
 from phenomae.images.fields import RawField, RawScreen
 from phenomae.images.platemap import (
     PlateMapSettings,
@@ -65,7 +65,7 @@ class Plan:
 def plan_ingest(raw: Path, settings: IngestSettings) -> Plan:
     """List, join and check everything; raises ValueError for whatever is wrong."""
     _check(settings)
-    workers = settings.workers or min(os.cpu_count() or 1, 8)
+    workers = settings.workers or min(available_cores(), 8)
     screen = list_fields(raw, settings)
     path = find_plate_map(raw, settings.plate_map)
     plate_map = None
