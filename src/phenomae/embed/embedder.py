@@ -40,7 +40,7 @@ class Embedder:
         """
         vectors = []
         with torch.inference_mode(), self.machine.fabric.autocast():
-            for crops in prefetch(self._read, self._batches(plate)):
+            for crops in prefetch(self._read, self._parts(plate)):
                 pixels = network_input(crops, self.machine.device)
                 vectors.append(self.model.embed(pixels).float().cpu().numpy())
                 advance(len(crops))
@@ -48,7 +48,7 @@ class Embedder:
         wells = np.repeat(plate.well_of, counts)
         return mean_per_well(np.concatenate(vectors), wells, len(plate.table))
 
-    def _batches(self, plate: Plate) -> Iterator[Int64[np.ndarray, "b 3"]]:
+    def _parts(self, plate: Plate) -> Iterator[Int64[np.ndarray, "b 3"]]:
         """Yield field, top and left of the crops the network takes together."""
         places = np.array(
             [
