@@ -17,9 +17,8 @@ from phenomae.store.write import checksum, write_array
 
 # Shapes in the signatures of the networks' wing are checked here, and only here. The hook works on
 # what is imported after it, so it stands above every test of them.
-NETWORKS = [f"phenomae.models.{name}" for name in ("patches", "vit", "decoder", "vit_mae")]
-WING = ["phenomae.crops", "phenomae.pretrain", "phenomae.embed"]
-install_import_hook(NETWORKS + WING, "beartype.beartype")
+WING = [f"phenomae.{room}" for room in ("models", "crops", "pretrain", "embed")]
+install_import_hook(WING, "beartype.beartype")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from phenomae.models.settings import SIZES, VitMaeModel, kept_patches
+from phenomae.models.settings import VitMaeModel, kept_patches
+from phenomae.models.sizes import SIZES
 
 
 @pytest.mark.parametrize(
@@ -28,8 +29,8 @@ def test_sizes_that_do_not_fit_are_refused(change: dict, sentence: str):
 
 
 def test_the_named_sizes_are_those_of_the_papers():
-    assert list(SIZES) == ["S/16", "B/16", "B/8", "L/16", "L/8"]
-    assert {name: size.embed_dim for name, size in SIZES.items()} == {
+    assert list(SIZES["vit-mae"]) == ["S/16", "B/16", "B/8", "L/16", "L/8"]
+    assert {name: size.embed_dim for name, size in SIZES["vit-mae"].items()} == {
         "S/16": 384,
         "B/16": 768,
         "B/8": 768,

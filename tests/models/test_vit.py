@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.special import erf, softmax
 
-from phenomae.models.settings import SIZES, VitMaeModel
+from phenomae.models.settings import VitMaeModel
+from phenomae.models.sizes import SIZES, VIT_SIZES
 from phenomae.models.vit import ParallelBlock, Vit
 from phenomae.models.vit_mae import VitMae
 
@@ -35,7 +36,7 @@ def vit() -> Vit:
 @pytest.mark.parametrize("size", COUNTED)
 def test_parameters_are_those_that_were_counted(size: str):
     with torch.device("meta"):
-        model = VitMae(SIZES[size], channels=6)
+        model = VitMae(SIZES["vit-mae"][size], channels=6)
     encoder = sum(part.numel() for part in model.encoder.parameters())
     assert encoder + model.encoder.positions.numel() == COUNTED[size]
     blocks = sum(part.numel() for part in model.decoder.blocks.parameters())
@@ -85,7 +86,7 @@ def test_drop_path_skips_whole_crops_and_strengthens_the_others():
 
 
 def test_drop_path_grows_evenly_to_the_last_block():
-    rates = [block.drop_path for block in Vit(SIZES["S/16"], channels=1).blocks]
+    rates = [block.drop_path for block in Vit(VIT_SIZES["S/16"], channels=1).blocks]
     np.testing.assert_allclose(rates, np.linspace(0, 0.1, 12))
 
 

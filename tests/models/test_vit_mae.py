@@ -26,7 +26,7 @@ SMALL = VitMaeModel(
 
 def random_case(model: VitMae, count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(3)
-    shape = (count, model.channels, 32, 32)
+    shape = (count, len(model.channels), 32, 32)
     pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
     return pixels, torch.rand(count, 16, generator=generator)
 

@@ -13,7 +13,7 @@ from phenomae.embed.embedder import Embedder
 from phenomae.embed.plates import read_plates, write_missing_plates
 from phenomae.models import weights
 from phenomae.models.machine import Device, Precision, all_cores, open_machine
-from phenomae.models.vit_mae import VitMae
+from phenomae.models.network import Network
 from phenomae.progress import say, track
 from phenomae.store.read import Store, open_store
 from phenomae.wells import KIND, plate_path
@@ -88,11 +88,11 @@ def embed(
             write_missing_plates(folder, plates, lambda plate: embedder.embed(plate, advance))
 
 
-def _check_channels(screen: Store, run: Path, model: VitMae) -> None:
+def _check_channels(screen: Store, run: Path, model: Network) -> None:
     """Raise ValueError where the weights of `run` do not fit the store's channels."""
     names = weights.read_config(run).get("channels", [])
-    if len(screen.channels) != model.channels or (names and tuple(names) != screen.channels):
-        trained = ", ".join(names) or f"{model.channels} channels"
+    if len(screen.channels) != len(model.channels) or (names and tuple(names) != screen.channels):
+        trained = ", ".join(names) or f"{len(model.channels)} channels"
         raise ValueError(
             f"{screen.path} has the channels {', '.join(screen.channels)}, but {run} was trained "
             f"on {trained}: names and order must be the same"

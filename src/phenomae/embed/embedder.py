@@ -13,7 +13,7 @@ from phenomae.crops.tensors import Crops, network_input
 from phenomae.crops.tiles import Tiles
 from phenomae.embed.plates import Plate, mean_per_well
 from phenomae.models.machine import Machine
-from phenomae.models.vit_mae import VitMae
+from phenomae.models.network import Network
 from phenomae.progress import Tracker
 
 
@@ -24,7 +24,7 @@ class Embedder:
     source: Source
     tiles: Sequence[Tiles]
     """Where the crops of every field of the store lie."""
-    model: VitMae
+    model: Network
     machine: Machine
     crops_at_once: int
 

@@ -2,10 +2,12 @@
 
 import re
 
+import torch
 from einops import rearrange
 from torch import Tensor
 
-from phenomae.models.settings import VitMaeModel
+from phenomae.models.network import name_channels
+from phenomae.models.settings import ChannelMaeModel, VitMaeModel
 
 # Public name (a pattern), our name. First match counts.
 NAMES: tuple[tuple[str, str], ...] = (
@@ -17,19 +19,33 @@ NAMES: tuple[tuple[str, str], ...] = (
     (r"decoder_pred\.(\w+)", r"decoder.pred.\1"),
     (r"decoder\.pos_embeddings", "decoder.positions"),
     (r"decoder\.blocks\.(\d+)\.(?:attn|mlp)\.(.+)", r"decoder.blocks.\1.\2"),
+    (r"decoder\.mlp\.(.+)", r"decoder.\1"),
 )
 POSITIONS = ("encoder.positions", "decoder.positions")
+# Weights of a channel's own blocks: channel, block, name. Ours are one stack of all channels.
+_OF_CHANNEL = re.compile(r"decoder\.decoders\.(\d+)\.(\d+)\.(?:attn\.|mlp\.)?(.+)")
+_CHANNEL_TOKEN = re.compile(r"decoder\.modality_tokens\.(\d+)")
+_UNUSED = "decoder.placeholder"  # a row of zeros that stood for the class token
 
 
 def rename(public: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return public weights under our names and in our shapes.
 
     A convolution over patches becomes a linear layer over their pixels; tokens and position tables
-    lose their leading axes of length 1.
+    lose their leading axes of length 1; what every channel has of its own becomes one stack.
     """
-    ours = {}
+    ours: dict[str, Tensor] = {}
+    stacks: dict[str, dict[int, Tensor]] = {}
     for name, tensor in public.items():
-        ours[our_name(name)] = tensor
+        if match := _OF_CHANNEL.fullmatch(name):
+            part = tensor.T if tensor.ndim == 2 else tensor
+            stacks.setdefault(f"decoder.blocks.{match[2]}.{match[3]}", {})[int(match[1])] = part
+        elif match := _CHANNEL_TOKEN.fullmatch(name):
+            stacks.setdefault("decoder.channel_tokens", {})[int(match[1])] = tensor.flatten()
+        elif name != _UNUSED:
+            ours[our_name(name)] = tensor
+    for name, parts in stacks.items():
+        ours[name] = torch.stack([parts[index] for index in sorted(parts)])
     for name in ("encoder.cls_token", "decoder.mask_token"):
         if name in ours:
             ours[name] = ours[name].flatten()
@@ -50,9 +66,12 @@ def our_name(public: str) -> str:
     return public
 
 
-def read_golden_config(config: dict) -> tuple[VitMaeModel, int]:
-    """Return the settings and the number of channels that a golden case's `config.json` tells."""
-    settings = VitMaeModel(
+def read_golden_config(
+    config: dict,
+) -> tuple[str, VitMaeModel | ChannelMaeModel, tuple[str, ...]]:
+    """Return family, settings and channels that a golden case's `config.json` tells."""
+    family, kind = ("channel-mae", ChannelMaeModel) if config["ca"] else ("vit-mae", VitMaeModel)
+    settings = kind(
         crop_size=config["img"],
         patch_size=config["patch"],
         embed_dim=config["dim"],
@@ -63,4 +82,4 @@ def read_golden_config(config: dict) -> tuple[VitMaeModel, int]:
         decoder_num_heads=config["dheads"],
         mask_ratio=config["mask_ratio"],
     )
-    return settings, config["chans"]
+    return family, settings, name_channels(config["chans"])

@@ -1,20 +1,20 @@
 """Sizes of networks: what has to be known, channels apart, to build one."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 
 from cyclopts import Parameter
 
 
-def _require(holds: bool, rule: str, value: float) -> None:
+def _require(holds: bool, rule: str, value: object) -> None:
     if not holds:
         raise ValueError(f"{rule}, not {value}")
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class VitMaeModel:
-    """A masked autoencoder on a vision transformer; the defaults are ViT-S/16 at 256 pixels."""
+class VitModel:
+    """A vision transformer; the defaults are ViT-S/16 at 256 pixels."""
 
     crop_size: int = 256
     """Side of the square crops the model is trained on, in pixels."""
@@ -32,6 +32,28 @@ class VitMaeModel:
     """What each encoder block's output is multiplied with at first; it is learned from there."""
     drop_path: float = 0.1
     """Share of crops that skip the last encoder block in training; it grows evenly from 0."""
+
+    def __post_init__(self) -> None:
+        for name in ("crop_size", "patch_size", "embed_dim", "depth", "num_heads"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        _require_width("embed_dim", self.embed_dim, "num_heads", self.num_heads)
+        _require_hidden("mlp_ratio", self.mlp_ratio, self.embed_dim)
+        _require_whole_patches(self.crop_size, self.patch_size)
+        _require(
+            0 <= self.drop_path < 1, "drop_path must lie in 0 to 1, 1 left out", self.drop_path
+        )
+
+    @property
+    def patches(self) -> int:
+        """How many patches a crop of `crop_size` has, of one channel or of all together."""
+        return (self.crop_size // self.patch_size) ** 2
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class VitMaeModel(VitModel):
+    """A masked autoencoder on a vision transformer; the defaults are ViT-S/16 at 256 pixels."""
+
     decoder_embed_dim: int = 512
     """Width of the decoder."""
     decoder_depth: int = 8
@@ -42,42 +64,36 @@ class VitMaeModel:
     """Hidden width of the decoder's MLP, in units of decoder_embed_dim."""
     mask_ratio: float = 0.75
     """Share of patches that is hidden from the encoder in training."""
+    fourier_weight: float = 0.0
+    """Share of the loss that compares Fourier magnitudes of whole crops; 0.01 in the + models."""
+    normalise_targets: bool = False
+    """Whether every patch is brought to mean 0 and variance 1 before it has to be rebuilt."""
 
     def __post_init__(self) -> None:
-        for name in ("crop_size", "patch_size", "embed_dim", "depth", "num_heads"):
-            _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        super().__post_init__()
         for name in ("decoder_embed_dim", "decoder_depth", "decoder_num_heads"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
-        for width, heads in (
-            ("embed_dim", "num_heads"),
-            ("decoder_embed_dim", "decoder_num_heads"),
-        ):
-            value, count = getattr(self, width), getattr(self, heads)
-            _require(value % 4 == 0, f"{width} must be a multiple of 4", value)
-            _require(value % count == 0, f"{width} must be a multiple of {heads} {count}", value)
-        whole = self.crop_size % self.patch_size == 0
-        _require(
-            whole, f"crop_size must be a multiple of patch_size {self.patch_size}", self.crop_size
+        _require_width(
+            "decoder_embed_dim", self.decoder_embed_dim, "decoder_num_heads", self.decoder_num_heads
         )
-        for name, width in (("mlp_ratio", "embed_dim"), ("decoder_mlp_ratio", "decoder_embed_dim")):
-            value = getattr(self, name)
-            hidden = value * getattr(self, width)
-            _require(1 <= hidden < inf, f"{name} must give a hidden layer of 1 or more", value)
-        _require(
-            0 <= self.drop_path < 1, "drop_path must lie in 0 to 1, 1 left out", self.drop_path
-        )
-        _require(0 < self.mask_ratio < 1, "mask_ratio must lie between 0 and 1", self.mask_ratio)
-        kept = kept_patches(self.patches, self.mask_ratio)
-        _require(
-            0 < kept < self.patches,
-            f"mask_ratio must leave at least one of the {self.patches} patches and hide one",
-            self.mask_ratio,
-        )
+        _require_hidden("decoder_mlp_ratio", self.decoder_mlp_ratio, self.decoder_embed_dim)
+        _require_masking(self.mask_ratio, self.patches)
+        _require_share("fourier_weight", self.fourier_weight)
 
-    @property
-    def patches(self) -> int:
-        """How many patches a crop of `crop_size` has."""
-        return (self.crop_size // self.patch_size) ** 2
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ChannelMaeModel(VitMaeModel):
+    """A masked autoencoder that takes any channels; the defaults are S/16 at 256 pixels."""
+
+    cross_num_heads: int = 8
+    """Heads of the attention in which a channel of the decoder looks at all channels' tokens."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        heads = self.cross_num_heads
+        _require(heads >= 1, "cross_num_heads must be at least 1", heads)
+        _require_width("decoder_embed_dim", self.decoder_embed_dim, "cross_num_heads", heads)
 
 
 def kept_patches(patches: int, mask_ratio: float) -> int:
@@ -85,14 +101,28 @@ def kept_patches(patches: int, mask_ratio: float) -> int:
     return int(patches * (1 - mask_ratio))
 
 
-_BASE = VitMaeModel(embed_dim=768, num_heads=12)
-_LARGE = VitMaeModel(embed_dim=1024, depth=24, num_heads=16, drop_path=0.3)
+def _require_width(name: str, width: int, heads_name: str, heads: int) -> None:
+    _require(width % 4 == 0, f"{name} must be a multiple of 4", width)
+    _require(width % heads == 0, f"{name} must be a multiple of {heads_name} {heads}", width)
 
-# The encoders of Kraus et al. 2023 (arXiv 2309.16064), at crops of 256 pixels.
-SIZES: dict[str, VitMaeModel] = {
-    "S/16": VitMaeModel(),
-    "B/16": _BASE,
-    "B/8": replace(_BASE, patch_size=8),
-    "L/16": _LARGE,
-    "L/8": replace(_LARGE, patch_size=8),
-}
+
+def _require_hidden(name: str, ratio: float, width: int) -> None:
+    _require(1 <= ratio * width < inf, f"{name} must give a hidden layer of 1 or more", ratio)
+
+
+def _require_whole_patches(crop_size: int, patch_size: int) -> None:
+    whole = crop_size % patch_size == 0
+    _require(whole, f"crop_size must be a multiple of patch_size {patch_size}", crop_size)
+
+
+def _require_masking(mask_ratio: float, patches: int) -> None:
+    _require(0 < mask_ratio < 1, "mask_ratio must lie between 0 and 1", mask_ratio)
+    _require(
+        0 < kept_patches(patches, mask_ratio) < patches,
+        f"mask_ratio must leave at least one of the {patches} patches and hide one",
+        mask_ratio,
+    )
+
+
+def _require_share(name: str, value: float) -> None:
+    _require(0 <= value <= 1, f"{name} must be a share of 0 to 1", value)

@@ -1,17 +1,17 @@
-"""The encoder: a vision transformer that standardises its own input."""
+"""The vision transformer that standardises its own input, for one set of channels."""
 
-from typing import Literal
+from collections.abc import Iterator
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from phenomae.models.network import Encoder, Pixels, Pool
 from phenomae.models.patches import patch_grid, patchify, sincos_positions, standardise
-from phenomae.models.settings import VitMaeModel
+from phenomae.models.settings import VitModel
 
-Pool = Literal["mean", "class"]
 NORM_EPS = 1e-6
 
 
@@ -70,14 +70,17 @@ class ParallelBlock(nn.Module):
         return self.layer_scale * (x.new_empty(len(x), 1, 1).bernoulli_(keep) / keep)
 
 
-class Vit(nn.Module):
+class Vit(Encoder):
     """Vision transformer: crops in, one vector a patch out, and a class token before them."""
 
-    def __init__(self, settings: VitMaeModel, channels: int) -> None:
+    pools = ("mean", "class")
+
+    def __init__(self, settings: VitModel, channels: int) -> None:
         super().__init__()
         dim = settings.embed_dim
         self.patch_size = settings.patch_size
         self.channels = channels
+        self.depth = settings.depth
         self.patch_embed = nn.Linear(channels * settings.patch_size**2, dim)
         self.cls_token = nn.Parameter(torch.zeros(dim))
         step = settings.drop_path / max(settings.depth - 1, 1)
@@ -87,8 +90,8 @@ class Vit(nn.Module):
             )
             for index in range(settings.depth)
         )
-        # The public weights and the counts of the papers hold a norm for a head to use on pooled
-        # tokens; here neither tokens nor the embedding pass it.
+        # A norm for a classifier's head, and in the public weights, which hold it without using it;
+        # neither tokens nor the embedding pass it.
         self.fc_norm = nn.LayerNorm(dim, eps=NORM_EPS).requires_grad_(False)
         self.grid = patch_grid(settings.crop_size, settings.crop_size, settings.patch_size)
         self.positions: Tensor
@@ -96,33 +99,27 @@ class Vit(nn.Module):
         self.apply(initialise)
         nn.init.normal_(self.cls_token, std=0.02)
 
-    def forward(
-        self, pixels: UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"]
-    ) -> Float[Tensor, "b t d"]:
-        """Return the tokens of every crop, class token first; crops may be of any size."""
+    def walk(self, pixels: Pixels) -> Iterator[Float[Tensor, "b t d"]]:
+        """Yield the tokens of every block, class token first; crops may be of any size."""
         patches = self.cut(pixels)
-        return self.encode(patches, self.positions_for(self.grid_of(pixels))[1:])
+        x = self.enter(patches, self.positions_for(self.grid_of(pixels), pixels.shape[1]))
+        for block in self.blocks:
+            x = block(x)
+            yield x
 
-    def embed(
-        self, pixels: UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"], pool: Pool = "mean"
+    def pool(
+        self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
     ) -> Float[Tensor, "b d"]:
         """Return one vector a crop: the mean over its patches, or its class token."""
-        tokens = self(pixels)
-        return tokens[:, 1:].mean(1) if pool == "mean" else tokens[:, 0]
+        return tokens[:, 0] if pool == "class" else tokens[:, 1:].mean(1)
 
-    def cut(
-        self, pixels: UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"]
-    ) -> Float[Tensor, "b p k"]:
+    def cut(self, pixels: Pixels) -> Float[Tensor, "b p k"]:
         """Standardise crops and cut them into patches.
 
         Raises ValueError where the crops have another number of channels than the model, or sides
         that the patch does not divide.
         """
-        if pixels.shape[1] != self.channels:
-            raise ValueError(
-                f"crops of {pixels.shape[1]} channels were given to a model of {self.channels}: "
-                "channels must be those it was trained on"
-            )
+        self.check_channels(pixels.shape[1])
         self.grid_of(pixels)
         return patchify(standardise(pixels), self.patch_size)
 
@@ -130,21 +127,43 @@ class Vit(nn.Module):
         self, patches: Float[Tensor, "b p k"], positions: Float[Tensor, "... p d"]
     ) -> Float[Tensor, "b 1+p d"]:
         """Return the tokens of patches that lie at `positions`, class token first."""
-        tokens = self.patch_embed(patches) + positions
-        x = torch.cat([self.cls_token.expand(len(tokens), 1, -1).to(tokens.dtype), tokens], dim=1)
+        x = self.enter(patches, positions)
         for block in self.blocks:
             x = block(x)
         return x
 
-    def grid_of(self, pixels: Tensor) -> tuple[int, int]:
+    def enter(
+        self, patches: Float[Tensor, "b p k"], positions: Float[Tensor, "... p d"]
+    ) -> Float[Tensor, "b 1+p d"]:
+        """Return the tokens as the first block takes them."""
+        tokens = self.patch_embed(patches) + positions
+        first = self.cls_token.expand(len(tokens), 1, -1).to(tokens.dtype)
+        return torch.cat([first, tokens], dim=1)
+
+    def check_channels(self, count: int) -> None:
+        """Raise ValueError where crops have another number of channels than the model."""
+        if count != self.channels:
+            raise ValueError(
+                f"crops of {count} channels were given to a model of {self.channels}: "
+                "channels must be those it was trained on"
+            )
+
+    def grid_of(self, pixels: Pixels) -> tuple[int, int]:
         """Return the rows and columns of patches that crops have."""
         return patch_grid(pixels.shape[-2], pixels.shape[-1], self.patch_size)
 
-    def positions_for(self, grid: tuple[int, int]) -> Float[Tensor, "t d"]:
-        """Return the position table of a grid of patches."""
-        if grid == self.grid:
-            return self.positions
-        return sincos_positions(grid, self.positions.shape[1]).to(self.positions)
+    def positions_for(self, grid: tuple[int, int], channels: int) -> Float[Tensor, "p d"]:
+        """Return the positions of the patches of a grid; here every patch holds all `channels`."""
+        return positions_for(self.positions, self.grid, grid)[1:]
+
+
+def positions_for(
+    table: Float[Tensor, "t d"], table_grid: tuple[int, int], grid: tuple[int, int]
+) -> Float[Tensor, "s d"]:
+    """Return the positions of a grid: the table where it is of this grid, else a new one."""
+    if grid == table_grid:
+        return table
+    return sincos_positions(grid, table.shape[1]).to(table)
 
 
 def initialise(module: nn.Module) -> None:

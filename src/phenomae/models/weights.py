@@ -1,7 +1,7 @@
 """Keeps a trained network as safetensors and `config.json`; nothing is ever unpickled."""
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +18,30 @@ from phenomae.artefacts import (
     whole_file,
     write_json,
 )
+from phenomae.models.families import FAMILIES, build, read_settings
+from phenomae.models.network import Network
 from phenomae.models.published import POSITIONS, read_golden_config, rename
-from phenomae.models.settings import VitMaeModel
-from phenomae.models.vit_mae import FAMILY, VitMae
 from phenomae.runs import KIND, WEIGHTS
 
 TENSORS = "model.safetensors"
 CONFIG = "config.json"
 
 
-def save(folder: Path, model: VitMae, config: dict[str, Any]) -> None:
+def save(folder: Path, model: Network, config: dict[str, Any]) -> None:
     """Write a model's weights and, beside them, what has to be known to use them.
 
-    `config` must hold `channels`, the names of the model's channels in order, and may hold more
-    (pixel size, intensity convention, provenance); the family and the model's settings are added.
-    The tensors appear last, so that a folder that has them is whole; the same weights give the
-    same bytes.
+    `config` may hold pixel size, intensity convention, provenance and the like; the family, the
+    model's settings and the names of its channels are added. The tensors appear last, so that a
+    folder that has them is whole; the same weights give the same bytes.
     """
-    if len(config["channels"]) != model.channels:
-        raise ValueError(
-            f"{len(config['channels'])} channels are named for a model of {model.channels}: "
-            "every channel needs its name"
-        )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TENSORS).unlink(missing_ok=True)
-    write_json(folder / CONFIG, {**config, "family": FAMILY, "model": asdict(model.settings)})
+    known = {
+        "family": model.family,
+        "model": asdict(model.settings),
+        "channels": list(model.channels),
+    }
+    write_json(folder / CONFIG, {**config, **known})
     tensors = {
         name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
     }
@@ -57,21 +56,21 @@ def identify(folder: Path) -> str:
     return config.get("identity") or hash_json([config, hash_file(place / TENSORS)])
 
 
-def load(folder: Path | str) -> VitMae:
-    """Return the model of a run, or of a folder of weights, on the CPU and ready to embed.
+def load(folder: Path | str) -> Network:
+    """Return the network of a run, or of a folder of weights, on the CPU and ready to embed.
 
     The golden cases' folders, whose weights have the public checkpoint's names, load too. Raises
-    ValueError where weights are missing, damaged, of another family, or do not fit their config.
+    ValueError where weights are missing, damaged, of an unknown family, or do not fit their config.
     """
     folder = _weights_folder(Path(folder))
     config = read_config(folder)
     tensors = _read_tensors(folder / TENSORS)
     if "chans" in config:
-        settings, channels = _read_golden_settings(folder, config)
+        family, settings, channels = _read_golden_settings(folder, config)
         tensors = rename(tensors)
     else:
-        settings, channels = _read_settings(folder, config), len(config["channels"])
-    model = VitMae(settings, channels)
+        family, settings, channels = _read_settings(folder, config)
+    model = build(family, settings, channels)
     _fill(model, tensors, folder)
     return model.eval()
 
@@ -88,9 +87,11 @@ def read_config(folder: Path | str) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged: it should be JSON") from None
     if not isinstance(config, dict):
         raise ValueError(f"{path} is damaged: it should hold a JSON object")
-    family = _family(config)
-    if family != FAMILY:
-        raise ValueError(f"{path} describes a model of family {family!r}: needed is {FAMILY!r}")
+    if "chans" not in config and config.get("family") not in FAMILIES:
+        raise ValueError(
+            f"{path} describes a model of family {config.get('family')!r}: families are "
+            f"{', '.join(FAMILIES)}"
+        )
     return config
 
 
@@ -108,31 +109,19 @@ def _weights_folder(folder: Path) -> Path:
     return place
 
 
-def _family(config: dict[str, Any]) -> str | None:
-    if "chans" in config:
-        return "channel-mae" if config.get("ca") else FAMILY
-    return config.get("family")
-
-
-def _read_settings(folder: Path, config: dict[str, Any]) -> VitMaeModel:
-    known = {field.name for field in fields(VitMaeModel)}
-    try:
-        settings = dict(config["model"])
-        channels = list(config["channels"])
-    except (KeyError, TypeError, ValueError):
+def _read_settings(folder: Path, config: dict[str, Any]) -> tuple[str, Any, list[str]]:
+    channels, table = config.get("channels"), config.get("model")
+    if not isinstance(channels, list) or not isinstance(table, dict):
         raise ValueError(
-            f"{folder / CONFIG} is damaged: it should hold the tables model and channels"
-        ) from None
-    if not channels or settings.keys() != known:
-        odd = sorted(settings.keys() ^ known) or ["channels"]
-        raise ValueError(f"{folder / CONFIG} does not fit a {FAMILY} model: look at {odd[0]!r}")
+            f"{folder / CONFIG} is damaged: it should hold the table model and the list channels"
+        )
     try:
-        return VitMaeModel(**settings)
-    except TypeError as error:
+        return config["family"], read_settings(config["family"], table), channels
+    except ValueError as error:
         raise ValueError(f"{folder / CONFIG} is damaged: {error}") from None
 
 
-def _read_golden_settings(folder: Path, config: dict[str, Any]) -> tuple[VitMaeModel, int]:
+def _read_golden_settings(folder: Path, config: dict[str, Any]) -> tuple[str, Any, tuple[str, ...]]:
     try:
         return read_golden_config(config)
     except KeyError as error:
@@ -150,15 +139,14 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def _fill(model: VitMae, tensors: dict[str, Tensor], folder: Path) -> None:
+def _fill(model: Network, tensors: dict[str, Tensor], folder: Path) -> None:
     """Put tensors into a model; every name and shape must be the model's own."""
     wanted = model.state_dict()
     for name in POSITIONS:  # fixed and not saved; where a file has them they must be the same
         table = tensors.pop(name, None)
-        ours = model.get_buffer(name)
-        if table is not None and not (
-            table.shape == ours.shape and torch.allclose(table, ours, atol=1e-5)
-        ):
+        if table is None:
+            continue
+        if not _is_table(table, model.get_buffer(name)):
             raise ValueError(f"{folder / TENSORS}: {name} is not the sine-cosine table")
     if odd := sorted(tensors.keys() ^ wanted.keys()):
         state = "lacks" if odd[0] in wanted else "has, beyond the model,"
@@ -170,3 +158,10 @@ def _fill(model: VitMae, tensors: dict[str, Tensor], folder: Path) -> None:
                 f"describes {tuple(wanted[name].shape)}"
             )
     model.load_state_dict(tensors)
+
+
+def _is_table(found: Tensor, ours: Tensor) -> bool:
+    """Say whether a table holds our positions, once or, for several channels, over and over."""
+    times = (len(found) - 1) // (len(ours) - 1)
+    wanted = torch.cat([ours[:1], ours[1:].repeat(times, 1)])
+    return found.shape == wanted.shape and torch.allclose(found, wanted, atol=1e-5)

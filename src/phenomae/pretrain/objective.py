@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from phenomae.crops.draws import Purpose, draw
 from phenomae.crops.tensors import Crops, network_input
-from phenomae.models.vit_mae import MaeOutput, VitMae
+from phenomae.models.masking import MaeOutput, MaskedNetwork
 
 
 class MaskedObjective(nn.Module):
     """Rebuilds hidden patches; what is hidden depends on (seed, step, index) alone."""
 
-    def __init__(self, model: VitMae, seed: int) -> None:
+    def __init__(self, model: MaskedNetwork, seed: int) -> None:
         super().__init__()
         self.model = model
         self.seed = seed

@@ -12,7 +12,7 @@ from phenomae.artefacts import Origin, read_signature, require_same_work, settin
 from phenomae.models import weights
 from phenomae.models.machine import all_cores, open_machine
 from phenomae.models.settings import VitMaeModel
-from phenomae.models.vit_mae import FAMILY, VitMae
+from phenomae.models.vit_mae import VitMae
 from phenomae.pretrain.data import Data, open_data
 from phenomae.pretrain.objective import MaskedObjective
 from phenomae.pretrain.pictures import draw_reconstructions
@@ -22,7 +22,7 @@ from phenomae.progress import say
 from phenomae.runs import KIND, WEIGHTS, begin_run, finish_run, is_finished
 from phenomae.store.read import Store, open_store
 
-COMMAND = f"pretrain {FAMILY}"
+COMMAND = f"pretrain {VitMae.family}"
 
 
 @Parameter(name="*")
@@ -94,7 +94,7 @@ def _pretrain(
         machine={"device": str(machine.device), "precision": machine.precision},
     )
     torch.manual_seed(settings.seed)
-    model = VitMae(settings.model, len(screen.channels))
+    model = VitMae(settings.model, screen.channels)
     if wants_compiling(settings, machine.device):
         model.compile()
     objective = MaskedObjective(model, settings.seed)
@@ -109,14 +109,13 @@ def _pretrain(
 def _origin(screen: Store, settings: VitMaeSettings) -> Origin:
     decisive = settings_dict(settings)
     del decisive["cache_gb"]  # changes no number, and may have to be changed for a run to go on
-    return Origin(KIND, {"family": FAMILY, **decisive}, {"store": screen.identity})
+    return Origin(KIND, {"family": VitMae.family, **decisive}, {"store": screen.identity})
 
 
 def _config(screen: Store, settings: VitMaeSettings, identity: str) -> dict[str, Any]:
     """Return what the weights carry beside their sizes."""
     return {
         "identity": identity,
-        "channels": list(screen.channels),
         "pixel_size_um": screen.pixel_size_um,
         "intensity": "uint8/255" if screen.dtype == "uint8" else "window",
         "store": screen.identity,

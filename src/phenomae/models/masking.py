@@ -1,0 +1,129 @@
+"""Which patches are hidden, and how well they were rebuilt."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from phenomae.models.network import AnyEncoder, Network, Pixels
+from phenomae.models.settings import kept_patches
+
+_TARGET_EPS = 1e-6
+
+
+@dataclass(frozen=True)
+class MaeOutput:
+    """What a masked pass gives.
+
+    A patch's pixels are ordered row, column, channel; where every channel has its own patches,
+    these run channel by channel.
+    """
+
+    latent: Float[Tensor, "b t d"]
+    """What the encoder made of what it saw; tokens in the order of their noise, class token first.
+    """
+    mask: Float[Tensor, "b p"]
+    """1 where a patch was hidden."""
+    reconstruction: Float[Tensor, "b p k"] | None
+    """Predicted pixels of every patch; None in a pass for the loss alone."""
+    target: Float[Tensor, "b p k"] | None
+    """The pixels of every patch that were to be predicted; None in a pass for the loss alone."""
+    losses: dict[str, Float[Tensor, ""]]
+    """`loss` is what training minimises; the other entries are its parts."""
+
+
+class MaskedNetwork(Network[AnyEncoder]):
+    """A network that learns by rebuilding what is hidden from it."""
+
+    def forward(self, pixels: Pixels, noise: Float[Tensor, "b p"], full: bool = True) -> MaeOutput:
+        """Hide the patches of largest `noise`, rebuild them, and measure how well."""
+        raise NotImplementedError
+
+    def unpatch(
+        self, patches: Float[Tensor, "b p k"], grid: tuple[int, int] | None = None
+    ) -> Float[Tensor, "b c h w"]:
+        """Return patches as pictures; `grid` is rows and columns, None for the model's crops."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Which patches of every crop are seen, and which are hidden."""
+
+    order: Int64[Tensor, "b p"]
+    """The patches by rising noise: those seen, then the hidden ones."""
+    kept: int
+    """How many are seen, of every crop the same number."""
+
+    @property
+    def seen(self) -> Int64[Tensor, "b kept"]:
+        """The patches seen."""
+        return self.order[:, : self.kept]
+
+    @property
+    def hidden(self) -> Int64[Tensor, "b hidden"]:
+        """The patches hidden."""
+        return self.order[:, self.kept :]
+
+    def mask(self) -> Float[Tensor, "b p"]:
+        """Return 1 where a patch is hidden, 0 where it is seen."""
+        mask = torch.ones(self.order.shape, device=self.order.device)
+        return mask.scatter_(1, self.seen, 0.0)
+
+    def restore(self, rows: Float[Tensor, "b p k"]) -> Float[Tensor, "b p k"]:
+        """Return rows that lie in the masking's order in the patches' own order."""
+        return take(rows, self.order.argsort(dim=1))
+
+
+def hide(
+    noise: Float[Tensor, "b n"], patches: Float[Tensor, "b p k"], mask_ratio: float
+) -> Masking:
+    """Hide the patches of largest noise: of each crop the same share.
+
+    Raises ValueError where `noise` is not one number for each of the `patches`.
+    """
+    if noise.shape != patches.shape[:2]:
+        raise ValueError(
+            f"noise has shape {tuple(noise.shape)}, but the crops have {patches.shape[1]} "
+            f"patches each: it must be {tuple(patches.shape[:2])}"
+        )
+    return Masking(noise.argsort(dim=1, stable=True), kept_patches(noise.shape[1], mask_ratio))
+
+
+def take(rows: Float[Tensor, "b p k"], index: Int64[Tensor, "b n"]) -> Float[Tensor, "b n k"]:
+    """Return the rows that `index` names for every crop."""
+    start = torch.arange(len(rows), device=rows.device).unsqueeze(1) * rows.shape[1]
+    picked = rows.flatten(0, 1).index_select(0, (index + start).flatten())
+    return picked.unflatten(0, index.shape)
+
+
+def normalise_patches(patches: Float[Tensor, "b p k"]) -> Float[Tensor, "b p k"]:
+    """Bring every patch to mean 0 and variance 1 (He et al. 2022, arXiv 2111.06377, section 4.1).
+
+    The variance is the unbiased one, with 1e-6 added inside the root.
+    """
+    variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
+    return (patches - mean) / (variance + _TARGET_EPS).sqrt()
+
+
+def weigh_losses(
+    masked_mse: Float[Tensor, ""], fourier: Float[Tensor, ""] | None, weight: float
+) -> dict[str, Float[Tensor, ""]]:
+    """Return (1 - a) MSE + a Fourier as `loss`, and its parts (Kraus et al. 2023)."""
+    if fourier is None:
+        return {"loss": masked_mse, "masked_mse": masked_mse}
+    loss = (1 - weight) * masked_mse + weight * fourier
+    return {"loss": loss, "masked_mse": masked_mse, "fourier": fourier}
+
+
+def fourier_distance(
+    rebuilt: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]
+) -> Float[Tensor, ""]:
+    """Return the mean absolute difference of the magnitudes of two images' Fourier transforms.
+
+    Every channel of every crop is transformed by itself, without normalisation (as numpy's fft2).
+    """
+    magnitudes = [torch.fft.fft2(image.float()).abs() for image in (rebuilt, target)]
+    return functional.l1_loss(*magnitudes)
