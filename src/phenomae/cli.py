@@ -30,6 +30,10 @@ COMMANDS = {
 NETWORK_PACKAGES = ("torch", "lightning_fabric", "pytorch_optimizer", "einops", "safetensors")
 FAMILIES = {
     "vit-mae": ("phenomae.pretrain.vit_mae:pretrain_vit_mae", "Masked autoencoder, ViT."),
+    "channel-mae": (
+        "phenomae.pretrain.channel_mae:pretrain_channel_mae",
+        "Masked autoencoder, ViT, for any channels.",
+    ),
 }
 
 _FLAGS = ("--help", "-h", "--version")

@@ -31,7 +31,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def make_stream(store: Store, reading: str = "memory", seed: int = 0) -> CropStream:
     fields = np.arange(len(store.fields))
-    return CropStream(Source(store, reading), fields, 16, 24, seed)  # pyright: ignore
+    return CropStream(Source([store], reading), [fields], 16, 24, seed)  # pyright: ignore
 
 
 @pytest.mark.parametrize("reading", ["memory", "fields", "crops"])
@@ -67,7 +67,7 @@ def test_all_fields_places_and_turns_come_up(store: Store) -> None:
 
 
 def test_only_the_fields_given_are_drawn_from(store: Store) -> None:
-    stream = CropStream(Source(store, "memory"), np.array([1, 4]), 16, 50, 0)
+    stream = CropStream(Source([store], "memory"), [np.array([1, 4])], 16, 50, 0)
     assert set(stream.step(0).keys[:, 0].tolist()) == {1, 4}
 
 
@@ -89,7 +89,7 @@ def test_uint16_goes_through_its_window_and_uint8_stays() -> None:
     def crops(pixels: torch.Tensor) -> Crops:
         windows = torch.tensor([[[100.0, 300.0]]])
         zeros = torch.zeros(1, dtype=torch.uint8)
-        return Crops(pixels, windows, zeros, torch.zeros((1, 3), dtype=torch.int64))
+        return Crops(pixels, windows, zeros, torch.zeros((1, 3), dtype=torch.int64), ("DNA",))
 
     raw = torch.tensor([[[[0, 100], [150, 65535]]]])
     dim = network_input(crops(raw.to(torch.uint16)), "cpu")
@@ -100,18 +100,18 @@ def test_uint16_goes_through_its_window_and_uint8_stays() -> None:
 
 
 def test_centre_crops_are_the_middle(store: Store) -> None:
-    crops = centre_crops(Source(store, "crops"), np.array([0, 5]), 16)
+    crops = centre_crops(Source([store], "crops"), np.array([0, 5]), 16)
     assert crops.keys.tolist() == [[0, 14, 18], [5, 18, 18]]
 
 
 def test_a_store_is_held_in_memory_where_it_fits(store: Store) -> None:
     size = sum(read_field(store, index).nbytes for index in range(len(store.fields)))
-    assert choose_reading(store, size / 1e9) == "memory"
-    assert choose_reading(store, (size - 1) / 1e9) == "crops"
+    assert choose_reading([store], size / 1e9) == "memory"
+    assert choose_reading([store], (size - 1) / 1e9) == "crops"
 
 
 def test_fields_of_the_last_call_alone_are_kept(store: Store) -> None:
-    source = Source(store, "fields")
+    source = Source([store], "fields")
     zeros = np.zeros(2, dtype=np.int64)
     source.crops(np.array([0, 1]), zeros, zeros, 16)
     source.crops(np.array([1, 2]), zeros, zeros, 16)

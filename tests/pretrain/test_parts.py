@@ -15,7 +15,7 @@ from phenomae.models.machine import bf16_is_fast, open_machine
 from phenomae.models.vit_mae import VitMae
 from phenomae.pretrain.held_out import split_fields
 from phenomae.pretrain.loop import train
-from phenomae.pretrain.objective import MaskedObjective
+from phenomae.pretrain.masked import MaskedObjective
 from phenomae.pretrain.optimiser import build_lion, one_cycle
 from phenomae.pretrain.session import identify, wants_compiling
 from phenomae.pretrain.settings import TrainingSettings
@@ -105,8 +105,8 @@ def test_something_is_left_to_train_on(wells: int, share: float, count: int) -> 
 def test_masks_and_drop_path_depend_on_seed_and_step_alone(
     screen_path: Path, tiny: VitMaeSettings
 ) -> None:
-    source = Source(open_store(screen_path), "memory")
-    crops = CropStream(source, np.arange(20), 16, 8, seed=0).step(0)
+    source = Source([open_store(screen_path)], "memory")
+    crops = CropStream(source, [np.arange(20)], 16, 8, seed=0).step(0)
     torch.manual_seed(0)
     model = VitMae(replace(tiny.model, drop_path=0.9, layer_scale=1.0), 2)
     torch.nn.init.xavier_uniform_(model.decoder.pred.weight)
@@ -133,8 +133,8 @@ def test_the_loop_trains_whatever_gives_a_loss(screen_path: Path) -> None:
         def forward(self, crops, step):
             return {"loss": (crops.pixels.float().mean() / 4000 - self.value) ** 2}
 
-    source = Source(open_store(screen_path), "memory")
-    stream = CropStream(source, np.arange(20), 16, 8, seed=0)
+    source = Source([open_store(screen_path)], "memory")
+    stream = CropStream(source, [np.arange(20)], 16, 8, seed=0)
     objective = Constant()
     seen: list[tuple[int, float]] = []
     train(

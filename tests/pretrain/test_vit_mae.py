@@ -19,7 +19,7 @@ from phenomae.artefacts import read_signature
 from phenomae.models import weights
 from phenomae.models.vit_mae import VitMae
 from phenomae.pretrain.data import open_data
-from phenomae.pretrain.objective import MaskedObjective
+from phenomae.pretrain.masked import MaskedObjective
 from phenomae.pretrain.vit_mae import VitMaeSettings, pretrain_vit_mae
 from phenomae.runs import append_log, read_log
 from phenomae.store.read import open_store
@@ -103,7 +103,7 @@ def test_the_validation_loss_is_that_of_the_final_weights(
     run: Path, screen_path: Path, tiny: VitMaeSettings
 ) -> None:
     objective = MaskedObjective(weights.load(run), tiny.seed).eval()
-    (crops,) = open_data(open_store(screen_path), 16, tiny).validation(256)
+    (crops,) = open_data([open_store(screen_path)], 16, tiny).validation(256)
     expected = objective(crops, 0)["loss"].item()
     assert read_log(run)[-1]["validation_loss"] == pytest.approx(expected, rel=1e-6)
 

@@ -12,6 +12,8 @@ class Purpose(IntEnum):
     PLACE = 0
     MASK = 1
     DROP_PATH = 2
+    GROUP = 3
+    CHANNEL = 4
 
 
 def draw(

@@ -1,5 +1,6 @@
-"""Where crops are cut from: whole fields held in memory, or the store itself."""
+"""Where crops are cut from: whole fields held in memory, or the stores themselves."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -15,15 +16,47 @@ the last call only, `crops` reads every crop by itself."""
 
 
 class Source:
-    """Cuts crops out of a store's fields."""
+    """Cuts crops out of the fields of one store or of several, counted through."""
 
-    def __init__(self, store: Store, reading: Reading) -> None:
-        self.store = store
+    def __init__(
+        self, stores: Sequence[Store], reading: Reading, channels: Sequence[str] | None = None
+    ) -> None:
+        """Take `channels` of every store, in this order; None takes each store's own as they lie.
+
+        Raises ValueError where a store lacks one.
+        """
+        self.stores = stores
         self.reading = reading
-        self.sizes = _sizes(store)
+        self.sizes = np.concatenate([_sizes(store) for store in stores])
         """Height and width of every field."""
-        self._windows = windows(store, range(len(store.fields)))
+        self.store_of = np.repeat(np.arange(len(stores)), [len(item.fields) for item in stores])
+        """Which store every field lies in."""
+        self._first = np.concatenate([[0], np.cumsum([len(item.fields) for item in stores])])
+        self._channels = [_find_channels(store, channels) for store in stores]
+        self._windows = [
+            windows(store, range(len(store.fields)))[:, chosen]
+            for store, chosen in zip(stores, self._channels, strict=True)
+        ]
         self._held: dict[int, UInt[np.ndarray, "c h w"]] = {}
+
+    def channels_of(self, field: int) -> tuple[str, ...]:
+        """Return the names of the channels that crops of a field have."""
+        at = self.store_of[field]
+        return tuple(self.stores[at].channels[channel] for channel in self._channels[at])
+
+    def kinds(self) -> Int64[np.ndarray, " n"]:
+        """Return a number for every field; fields of one number can stand in one step.
+
+        They have the same channels in the same order, and the same type of pixels.
+        """
+        found: dict[tuple[object, ...], int] = {}
+        kinds = [
+            found.setdefault(
+                (store.dtype, *(store.channels[channel] for channel in chosen)), len(found)
+            )
+            for store, chosen in zip(self.stores, self._channels, strict=True)
+        ]
+        return np.array(kinds, dtype=np.int64)[self.store_of]
 
     def crops(
         self,
@@ -33,48 +66,74 @@ class Source:
         size: int,
         turns: UInt8[np.ndarray, " b"] | None = None,
     ) -> Crops:
-        """Return square crops; `turns` of None leaves them as they lie."""
-        if self.reading == "crops":
-            pixels = read_crops(self.store, fields, tops, lefts, size)
-        else:
-            pixels = self._cut(fields, tops, lefts, size)
+        """Return square crops of fields of one kind; `turns` of None leaves them as they lie."""
+        owners, rows = self.store_of[fields], fields - self._first[self.store_of[fields]]
+        first = self.stores[owners[0]]
+        shape = (len(fields), len(self._channels[owners[0]]), size, size)
+        pixels = np.empty(shape, dtype=first.dtype)
+        limits = np.empty((*shape[:2], 2), dtype=np.float32)
+        for owner in np.unique(owners).tolist():
+            mine = np.flatnonzero(owners == owner)
+            limits[mine] = self._windows[owner][rows[mine]]
+            pixels[mine] = self._read(owner, rows[mine], tops[mine], lefts[mine], size)
         if turns is None:
             turns = np.zeros(len(fields), dtype=np.uint8)
         return Crops(
             pixels=torch.from_numpy(pixels),
-            windows=torch.from_numpy(self._windows[fields]),
+            windows=torch.from_numpy(limits),
             turns=torch.from_numpy(turns),
             keys=torch.from_numpy(np.stack([fields, tops, lefts], axis=1)),
+            channels=self.channels_of(int(fields[0])),
         )
 
-    def _cut(
+    def _read(
         self,
-        fields: Int64[np.ndarray, " b"],
+        owner: int,
+        rows: Int64[np.ndarray, " b"],
         tops: Int64[np.ndarray, " b"],
         lefts: Int64[np.ndarray, " b"],
         size: int,
     ) -> UInt[np.ndarray, "b c h w"]:
-        self._hold(set(fields.tolist()))
-        shape = (len(fields), len(self.store.channels), size, size)
-        pixels = np.empty(shape, dtype=self.store.dtype)
-        places = zip(fields.tolist(), tops.tolist(), lefts.tolist(), strict=True)
-        for row, (field, top, left) in enumerate(places):
-            pixels[row] = self._held[field][:, top : top + size, left : left + size]
-        return pixels
+        """Read crops of one store."""
+        chosen = self._channels[owner]
+        if self.reading == "crops":
+            return read_crops(self.stores[owner], rows, tops, lefts, size)[:, chosen]
+        fields = (rows + self._first[owner]).tolist()
+        self._hold(set(fields))
+        places = zip(fields, tops.tolist(), lefts.tolist(), strict=True)
+        return np.stack(
+            [
+                self._held[field][chosen, top : top + size, left : left + size]
+                for field, top, left in places
+            ]
+        )
 
     def _hold(self, fields: set[int]) -> None:
         """Read those of the fields that are not in memory yet."""
         if self.reading == "fields":
             self._held = {field: self._held[field] for field in fields & self._held.keys()}
         for field in sorted(fields - self._held.keys()):
-            self._held[field] = read_field(self.store, field)
+            owner = self.store_of[field]
+            self._held[field] = read_field(self.stores[owner], field - int(self._first[owner]))
 
 
-def choose_reading(store: Store, cache_gb: float) -> Reading:
+def choose_reading(stores: Sequence[Store], cache_gb: float) -> Reading:
     """Return `memory` where all fields fit into `cache_gb` (10^9 bytes), else `crops`."""
-    pixel_bytes = len(store.channels) * np.dtype(store.dtype).itemsize
-    fits = int(_sizes(store).prod(axis=1).sum()) * pixel_bytes <= cache_gb * 1e9
-    return "memory" if fits else "crops"
+    size = sum(
+        int(_sizes(store).prod(axis=1).sum()) * len(store.channels) * np.dtype(store.dtype).itemsize
+        for store in stores
+    )
+    return "memory" if size <= cache_gb * 1e9 else "crops"
+
+
+def _find_channels(store: Store, channels: Sequence[str] | None) -> list[int]:
+    if channels is None:
+        return list(range(len(store.channels)))
+    if missing := [name for name in channels if name not in store.channels]:
+        raise ValueError(
+            f"{store.path} has no channel {missing[0]!r}: it has {', '.join(store.channels)}"
+        )
+    return [store.channels.index(name) for name in channels]
 
 
 def _sizes(store: Store) -> Int64[np.ndarray, "n 2"]:

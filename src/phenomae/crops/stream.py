@@ -1,12 +1,12 @@
 """The training stream: crops of step k are the same however often the run was stopped."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
 from phenomae.crops.draws import Purpose, draw
 from phenomae.crops.prefetch import prefetch
@@ -19,11 +19,14 @@ class CropStream:
     """Random crops of random fields, a pure function of (seed, step, index)."""
 
     source: Source
-    fields: Int64[np.ndarray, " n"]
-    """Rows of fields.parquet to draw from, each as often as the others."""
+    groups: Sequence[Int64[np.ndarray, " n"]]
+    """Rows of fields to draw from. A step takes fields of one group, or of a few, each group as
+    often as its number of fields says; within it every field comes as often as the others."""
     crop_size: int
     crops_per_step: int
     seed: int
+    groups_per_step: int = 1
+    """How many groups share a step evenly, one after the other."""
     pin: bool = False
     """Whether to keep crops where a GPU can fetch them by itself."""
     waited_s: float = field(default=0.0, init=False)
@@ -32,7 +35,7 @@ class CropStream:
     def step(self, step: int) -> Crops:
         """Return the crops of a step."""
         numbers = draw(self.seed, step, Purpose.PLACE, range(self.crops_per_step), 4)
-        chosen = self.fields[(numbers[:, 0] * len(self.fields)).astype(np.int64)]
+        chosen = self._choose_fields(step, numbers[:, 0])
         heights, widths = self.source.sizes[chosen].T
         tops = (numbers[:, 1] * (heights - self.crop_size + 1)).astype(np.int64)
         lefts = (numbers[:, 2] * (widths - self.crop_size + 1)).astype(np.int64)
@@ -48,6 +51,20 @@ class CropStream:
                 crops = next(made)
                 self.waited_s += time.perf_counter() - begun
                 yield step, crops
+
+    def _choose_fields(
+        self, step: int, numbers: Float64[np.ndarray, " b"]
+    ) -> Int64[np.ndarray, " b"]:
+        sizes = np.array([len(group) for group in self.groups])
+        drawn = draw(self.seed, step, Purpose.GROUP, range(self.groups_per_step), 1)[:, 0]
+        groups = np.searchsorted(np.cumsum(sizes), drawn * sizes.sum(), side="right")
+        parts = np.split(numbers, self.groups_per_step)
+        return np.concatenate(
+            [
+                self.groups[group][(part * sizes[group]).astype(np.int64)]
+                for group, part in zip(groups, parts, strict=True)
+            ]
+        )
 
 
 def centre_crops(source: Source, fields: Int64[np.ndarray, " b"], crop_size: int) -> Crops:

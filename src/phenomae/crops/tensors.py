@@ -1,6 +1,7 @@
 """Crops as they leave the store, and as a network takes them."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Float32, Int64, Shaped, UInt8
@@ -19,14 +20,27 @@ class Crops:
     """Three bits: 1 swaps rows and columns, 2 flips rows, 4 flips columns; together every flip and
     quarter turn."""
     keys: Int64[Tensor, "b 3"]
-    """Field (row of fields.parquet), top and left: where each crop comes from."""
+    """Field, top and left: where each crop comes from; fields are counted as `Source` does."""
+    channels: tuple[str, ...]
+    """Names of the channels, in order."""
 
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def only(self, channels: Sequence[str]) -> "Crops":
+        """Return the same crops of some of their channels, in the order given."""
+        chosen = [self.channels.index(name) for name in channels]
+        pixels = _as_bits(self.pixels)[:, chosen].view(self.pixels.dtype)
+        return replace(
+            self, pixels=pixels, windows=self.windows[:, chosen], channels=tuple(channels)
+        )
+
     def pinned(self) -> "Crops":
         """Return the same crops in memory that a GPU can fetch by itself."""
-        return Crops(*(getattr(self, item.name).pin_memory() for item in fields(self)))
+        tensors = {item.name: getattr(self, item.name) for item in fields(self)}
+        del tensors["channels"]
+        pinned = {name: tensor.pin_memory() for name, tensor in tensors.items()}
+        return Crops(**pinned, channels=self.channels)
 
 
 def network_input(
@@ -50,9 +64,14 @@ def turn(
     pixels: Shaped[Tensor, "b c h w"], turns: UInt8[Tensor, " b"]
 ) -> Shaped[Tensor, "b c h w"]:
     """Swap and flip each crop as its bits say (see `Crops.turns`)."""
-    if pixels.dtype == torch.uint16:  # torch moves few uint16 values about; their bits are enough
-        return turn(pixels.view(torch.int16), turns).view(torch.uint16)
+    if pixels.dtype == torch.uint16:
+        return turn(_as_bits(pixels), turns).view(torch.uint16)
     bits = turns[:, None, None, None]
     pixels = torch.where((bits & 1).bool(), pixels.transpose(-1, -2), pixels)
     pixels = torch.where((bits & 2).bool(), pixels.flip(-2), pixels)
     return torch.where((bits & 4).bool(), pixels.flip(-1), pixels)
+
+
+def _as_bits(pixels: Shaped[Tensor, "b c h w"]) -> Shaped[Tensor, "b c h w"]:
+    """Return uint16 as int16: torch moves few uint16 values about, and their bits are enough."""
+    return pixels.view(torch.int16) if pixels.dtype == torch.uint16 else pixels

@@ -80,7 +80,7 @@ def embed(
             return
         _report_left_out(screen, tiles)
         model.to(machine.device)
-        source = Source(screen, "fields")
+        source = Source([screen], "fields")
         embedder = Embedder(source, tiles, model, machine, settings.crops_at_once)
         done = [plate for plate in plates if plate_path(folder, plate.name).exists()]
         total, before = (sum(map(embedder.count, some)) for some in (plates, done))

@@ -92,6 +92,10 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
         rebuilt = self.decoder(latent, masking, grid, which.to(pixels.device))
         return self.unpatch(rebuilt[:, patches.shape[1] :], grid)
 
+    def count_patches(self, pixels: Pixels) -> int:
+        """Return how many patches each crop has in all its channels together."""
+        return super().count_patches(pixels) * pixels.shape[1]
+
     def unpatch(
         self, patches: Float[Tensor, "b c*p k"], grid: tuple[int, int] | None = None
     ) -> Float[Tensor, "b c h w"]:

@@ -41,6 +41,10 @@ class MaskedNetwork(Network[AnyEncoder]):
         """Hide the patches of largest `noise`, rebuild them, and measure how well."""
         raise NotImplementedError
 
+    def count_patches(self, pixels: Pixels) -> int:
+        """Return how many patches each crop has, for as many numbers of noise."""
+        return pixels.shape[-2] * pixels.shape[-1] // self.settings.patch_size**2
+
     def unpatch(
         self, patches: Float[Tensor, "b p k"], grid: tuple[int, int] | None = None
     ) -> Float[Tensor, "b c h w"]:

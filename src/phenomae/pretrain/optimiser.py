@@ -1,6 +1,7 @@
 """Lion, and the one cycle of its learning rate."""
 
 import math
+import re
 
 from pytorch_optimizer import Lion
 from torch import nn
@@ -9,6 +10,7 @@ from phenomae.pretrain.loop import Schedule
 
 _START = 25.0  # the cycle begins at lr / 25 and ends at lr / 25 / 10^4, as torch's OneCycleLR
 _END = 1e4
+_KEPT = re.compile(r"norm|bias|token")  # names of weights that do not decay
 
 
 def build_lion(
@@ -16,16 +18,20 @@ def build_lion(
 ) -> Lion:
     """Return Lion (Chen et al. 2023, arXiv 2302.06675) that lets only matrices decay.
 
-    Biases, norms, scales and single tokens keep their size.
+    Biases, norms, scales and tokens keep their size, also where they are stacks of several.
     """
-    parameters = [item for item in objective.parameters() if item.requires_grad]
-    matrices = [item for item in parameters if item.squeeze().ndim >= 2]
-    others = [item for item in parameters if item.squeeze().ndim < 2]
+    parameters = [item for item in objective.named_parameters() if item[1].requires_grad]
+    decaying = [item for name, item in parameters if _decays(name, item)]
+    others = [item for name, item in parameters if not _decays(name, item)]
     groups = [
-        {"params": matrices, "weight_decay": weight_decay},
+        {"params": decaying, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
     return Lion(groups, lr=lr, betas=betas, foreach=True)
+
+
+def _decays(name: str, parameter: nn.Parameter) -> bool:
+    return parameter.squeeze().ndim >= 2 and not _KEPT.search(name)
 
 
 def one_cycle(lr: float, steps: int, warmup_share: float) -> Schedule:

@@ -4,21 +4,18 @@ import io
 from pathlib import Path
 
 import numpy as np
-from einops import rearrange, repeat
 from jaxtyping import Bool, Float32
 from matplotlib.figure import Figure
 
 from phenomae.artefacts import write_bytes
 from phenomae.crops.tensors import Crops
-from phenomae.pretrain.objective import MaskedObjective
+from phenomae.pretrain.masked import MaskedObjective
 
 _HIDDEN = "#31405c"
 _SIDE_INCHES = 1.35
 
 
-def draw_reconstructions(
-    path: Path, objective: MaskedObjective, crops: Crops, channels: tuple[str, ...]
-) -> None:
+def draw_reconstructions(path: Path, objective: MaskedObjective, crops: Crops) -> None:
     """Write a PNG: per crop the rows input, masked and rebuilt, one column a channel.
 
     Rebuilt shows the network's guess where patches were hidden and the input where they were not.
@@ -28,28 +25,22 @@ def draw_reconstructions(
     output = objective.rebuild(crops)
     assert output.reconstruction is not None
     assert output.target is not None
-    model = objective.model
-    side = crops.pixels.shape[-1] // model.settings.patch_size
-    images = model.unpatch(output.target, (side, side)).float().cpu().numpy()
-    guesses = model.unpatch(output.reconstruction, (side, side)).float().cpu().numpy()
-    hidden = _to_pixels(output.mask.bool().cpu().numpy(), side, model.settings.patch_size)
-    figure = _draw(images, np.where(hidden, guesses, images), hidden, channels)
+    mask = output.mask.unsqueeze(-1).expand_as(output.target)
+    images, guesses, hidden = (
+        objective.model.unpatch(patches).float().cpu().numpy()
+        for patches in (output.target, output.reconstruction, mask)
+    )
+    rebuilt = np.where(hidden > 0, guesses, images)
+    figure = _draw(images, rebuilt, hidden > 0, crops.channels)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     write_bytes(path, buffer.getvalue())
 
 
-def _to_pixels(
-    mask: Bool[np.ndarray, "b p"], side: int, patch_size: int
-) -> Bool[np.ndarray, "b 1 h w"]:
-    grid = rearrange(mask, "b (y x) -> b 1 y x", y=side)
-    return repeat(grid, "b 1 y x -> b 1 (y i) (x j)", i=patch_size, j=patch_size)
-
-
 def _draw(
     images: Float32[np.ndarray, "b c h w"],
     rebuilt: Float32[np.ndarray, "b c h w"],
-    hidden: Bool[np.ndarray, "b 1 h w"],
+    hidden: Bool[np.ndarray, "b c h w"],
     channels: tuple[str, ...],
 ) -> Figure:
     rows, columns = 3 * len(images), len(channels)
@@ -62,7 +53,7 @@ def _draw(
     for row, column in np.ndindex(len(images), columns):
         image = images[row, column]
         low, high = np.percentile(image, [0.5, 99.5])
-        masked = np.ma.masked_array(image, hidden[row, 0])
+        masked = np.ma.masked_array(image, hidden[row, column])
         shown = (image, masked, rebuilt[row, column])
         for ax, pixels in zip(axes[3 * row : 3 * row + 3, column], shown, strict=True):
             ax.imshow(pixels, cmap="gray", vmin=low, vmax=high, interpolation="nearest")

@@ -10,6 +10,7 @@ from phenomae.models.machine import Machine
 from phenomae.pretrain.checkpoints import Checkpoints
 from phenomae.pretrain.data import Data
 from phenomae.pretrain.loop import train
+from phenomae.pretrain.objective import Objective
 from phenomae.pretrain.optimiser import build_lion, one_cycle
 from phenomae.pretrain.settings import TrainingSettings
 from phenomae.pretrain.watch import Log, Validation
@@ -20,7 +21,7 @@ _COMPILE_PAYS = 2000  # steps after which compiling for a GPU has earned its min
 
 
 def train_in_run(
-    run: Path, objective: nn.Module, data: Data, settings: TrainingSettings, machine: Machine
+    run: Path, objective: Objective, data: Data, settings: TrainingSettings, machine: Machine
 ) -> None:
     """Train from the newest checkpoint of `run`, or from the start, to the last step."""
     on_gpu = machine.device.type == "cuda"
@@ -31,7 +32,7 @@ def train_in_run(
     first_step = checkpoints.resume()
     cut_log(run, first_step)
 
-    stream = data.stream(settings, pin=on_gpu)
+    stream = data.stream(settings, objective.groups_per_step, pin=on_gpu)
     validation = Validation(
         run,
         wrapped,

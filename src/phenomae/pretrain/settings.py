@@ -1,7 +1,7 @@
 """How a network is trained, whatever its family."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar
 
 from cyclopts import Parameter
 
@@ -62,3 +62,11 @@ class TrainingSettings:
             raise ValueError(f"seed must be below 2^63, not {self.seed}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must be two numbers of 0 up to 1, not {self.betas}")
+
+
+Sizes = TypeVar("Sizes")
+
+
+def sizes_of(settings: Any, kind: type[Sizes]) -> Sizes:
+    """Return those of a training's settings that are its network's, as `kind`."""
+    return kind(**{item.name: getattr(settings, item.name) for item in fields(kind)})  # pyright: ignore

@@ -1,0 +1,109 @@
+"""Trains a network of any family in a run folder; the commands, one a family, call it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from phenomae import __version__
+from phenomae.artefacts import Origin, read_signature, require_same_work, settings_dict
+from phenomae.models import weights
+from phenomae.models.machine import Machine, all_cores, open_machine
+from phenomae.pretrain.data import Data
+from phenomae.pretrain.masked import MaskedObjective
+from phenomae.pretrain.objective import Objective
+from phenomae.pretrain.pictures import draw_reconstructions
+from phenomae.pretrain.session import identify, train_in_run, wants_compiling
+from phenomae.progress import say
+from phenomae.runs import KIND, WEIGHTS, begin_run, finish_run, is_finished
+from phenomae.store.read import Store, open_store
+
+
+@dataclass(frozen=True)
+class Family:
+    """What one family of networks brings to its training; settings are of the family's own kind."""
+
+    name: str
+    open_data: Callable[[Sequence[Store], Any], Data]
+    """Splits and groups the fields of stores."""
+    build: Callable[[Data, Any], Objective]
+    """Makes the network, its first weights drawn from torch's generator, and its objective."""
+
+
+def pretrain(family: Family, paths: Sequence[Path], settings: Any, overwrite: bool) -> None:
+    """Train a network on the stores that `paths` begin with, in the run that they end with.
+
+    A stopped run goes on from its newest checkpoint. Raises ValueError where the stores cannot be
+    trained on, or where the run was begun with other settings or other stores.
+    """
+    *store_paths, run = paths
+    stores = [open_store(path) for path in store_paths]
+    data = family.open_data(stores, settings)
+    origin = _origin(family, stores, settings)
+    if is_finished(run) and not overwrite:
+        require_same_work(run, read_signature(run, KIND), origin)
+        say(f"{run} is already there, trained with the same settings (--overwrite makes it anew)")
+        return
+    with all_cores():
+        _pretrain(family, stores, data, run, settings, origin, overwrite)
+
+
+def _pretrain(
+    family: Family,
+    stores: Sequence[Store],
+    data: Data,
+    run: Path,
+    settings: Any,
+    origin: Origin,
+    overwrite: bool,
+) -> None:
+    machine = open_machine(settings.device, settings.precision)
+    begin_run(
+        run,
+        origin,
+        f"pretrain {family.name}",
+        settings=settings_dict(settings),
+        overwrite=overwrite,
+        machine={"device": str(machine.device), "precision": machine.precision},
+    )
+    objective = _build(family, data, settings, machine)
+    train_in_run(run, objective, data, settings, machine)
+
+    if isinstance(objective, MaskedObjective):
+        draw_reconstructions(run / "reconstructions.png", objective, data.pictured())
+    identity = identify(objective.model, origin.identity)
+    weights.save(run / WEIGHTS, objective.model, _config(stores, settings, identity))
+    finish_run(run, origin, identity)
+
+
+def _build(family: Family, data: Data, settings: Any, machine: Machine) -> Objective:
+    torch.manual_seed(settings.seed)
+    objective = family.build(data, settings)
+    if wants_compiling(settings, machine.device):
+        objective.model.compile()
+    return objective
+
+
+def _origin(family: Family, stores: Sequence[Store], settings: Any) -> Origin:
+    decisive = settings_dict(settings)
+    del decisive["cache_gb"]  # changes no number, and may have to be changed for a run to go on
+    names = ["store", *(f"store {number}" for number in range(2, len(stores) + 1))]
+    sources = {name: store.identity for name, store in zip(names, stores, strict=True)}
+    return Origin(KIND, {"family": family.name, **decisive}, sources)
+
+
+def _config(stores: Sequence[Store], settings: Any, identity: str) -> dict[str, Any]:
+    """Return what the weights carry beside the network: where it comes from, what it has seen."""
+    sizes = {store.pixel_size_um for store in stores}
+    kinds = {"uint8/255" if store.dtype == "uint8" else "window" for store in stores}
+    identities = [store.identity for store in stores]
+    return {
+        "identity": identity,
+        "pixel_size_um": sizes.pop() if len(sizes) == 1 else None,
+        "intensity": kinds.pop() if len(kinds) == 1 else "uint8/255 and window",
+        "store": identities[0] if len(identities) == 1 else identities,
+        "steps": settings.steps,
+        "version": __version__,
+    }
