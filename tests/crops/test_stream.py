@@ -150,3 +150,51 @@ def test_a_stream_says_how_long_it_kept_its_caller_waiting(store: Store) -> None
     stream = make_stream(store)
     list(stream.steps(0, 2))
     assert stream.waited_s > 0
+
+
+def test_a_step_takes_the_groups_it_is_told_to_as_often_as_they_have_fields(store: Store) -> None:
+    groups = [np.array([0, 1, 2, 3]), np.array([4, 5])]
+    source = Source([store], "memory")
+    stream = CropStream(source, groups, 16, 4, seed=0, groups_per_step=2)
+    halves = [
+        half.tolist() for step in range(300) for half in stream.step(step).keys[:, 0].split(2)
+    ]
+    first = [half for half in halves if set(half) <= {0, 1, 2, 3}]
+    second = [half for half in halves if set(half) <= {4, 5}]
+    assert len(first) + len(second) == len(halves) == 600
+    assert abs(len(first) - 400) < 3 * (600 * 2 / 9) ** 0.5 + 10
+    assert {field for half in first for field in half} == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("reading", ["memory", "fields", "crops"])
+def test_several_stores_are_counted_through(store: Store, tmp_path, make_store, reading) -> None:
+    """Crops of a step from both have the pixels, the windows and the names of their own store."""
+    rng = np.random.default_rng(5)
+    pixels = {
+        ("P9", "A01", 1): rng.integers(0, 255, (3, 30, 30), dtype=store.dtype),
+    }
+    other = open_store(make_store(tmp_path / "other", pixels, ("ER", "AGP", "DNA")))
+    source = Source([store, other], reading, channels=("DNA", "ER"))
+    assert len(source.sizes) == 7
+    assert source.kinds().tolist() == [0] * 7
+    fields, places = np.array([6, 2, 6]), np.array([1, 2, 3])
+    crops = source.crops(fields, places, places, 16)
+    assert crops.channels == ("DNA", "ER")
+    theirs = read_field(other, 0)[[2, 0]]
+    np.testing.assert_array_equal(crops.pixels[0], theirs[:, 1:17, 1:17])
+    np.testing.assert_array_equal(crops.pixels[1], read_field(store, 2)[:, 2:18, 2:18])
+    np.testing.assert_array_equal(crops.pixels[2], theirs[:, 3:19, 3:19])
+    with pytest.raises(ValueError, match="has no channel 'AGP': it has DNA, ER"):
+        Source([store, other], reading, channels=("AGP",))
+    free = Source([store, other], reading)
+    assert free.kinds().tolist() == [0] * 6 + [1]
+    assert free.channels_of(6) == ("ER", "AGP", "DNA")
+
+
+def test_crops_of_some_channels_are_those_channels(store: Store) -> None:
+    crops = make_stream(store).step(0)
+    part = crops.only(["ER"])
+    assert part.channels == ("ER",)
+    np.testing.assert_array_equal(part.pixels, crops.pixels.numpy()[:, 1:])
+    assert torch.equal(part.windows, crops.windows[:, 1:])
+    assert torch.equal(part.keys, crops.keys)

@@ -19,7 +19,7 @@ class CropStream:
     """Random crops of random fields, a pure function of (seed, step, index)."""
 
     source: Source
-    groups: Sequence[Int64[np.ndarray, " n"]]
+    groups: Sequence[Int64[np.ndarray, " _n"]]
     """Rows of fields to draw from. A step takes fields of one group, or of a few, each group as
     often as its number of fields says; within it every field comes as often as the others."""
     crop_size: int

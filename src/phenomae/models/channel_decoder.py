@@ -15,7 +15,7 @@ from phenomae.models.patches import sincos_positions
 from phenomae.models.settings import ChannelMaeModel
 from phenomae.models.vit import attend, initialise, positions_for
 
-_NORM_EPS = 1e-5
+NORM_EPS = 1e-5
 
 
 class ChannelLinear(nn.Module):
@@ -49,7 +49,7 @@ class ChannelNorm(nn.Module):
     ) -> Float[Tensor, "c n d"]:
         """Normalise each token, and scale and shift it as its channel does."""
         weight, bias = pick(self.weight, which), pick(self.bias, which)
-        normal = functional.layer_norm(x, x.shape[-1:], eps=_NORM_EPS)
+        normal = functional.layer_norm(x, x.shape[-1:], eps=NORM_EPS)
         return torch.addcmul(bias.unsqueeze(1), normal, weight.unsqueeze(1))
 
 
@@ -67,8 +67,8 @@ class ChannelBlock(nn.Module):
         self.fc2 = ChannelLinear(channels, int(dim * mlp_ratio), dim)
 
     def forward(
-        self, x: Float[Tensor, "c b*p d"], which: Int64[Tensor, " c"] | None, crops: int
-    ) -> Float[Tensor, "c b*p d"]:
+        self, x: Float[Tensor, "c n d"], which: Int64[Tensor, " c"] | None, crops: int
+    ) -> Float[Tensor, "c n d"]:
         """Let every channel's tokens look at one another, crop by crop."""
         qkv = self.qkv(self.norm1(x, which), which)
         q, k, v = rearrange(
@@ -141,7 +141,7 @@ class ChannelDecoder(nn.Module):
         masking: Masking,
         grid: tuple[int, int],
         which: Int64[Tensor, " c"] | None,
-    ) -> Float[Tensor, "b c*p k"]:
+    ) -> Float[Tensor, "b p k"]:
         """Return the pixels of all patches in their own order, channel by channel.
 
         `latent` holds the tokens seen, class token first; `which` says which of the model's
@@ -158,11 +158,11 @@ class ChannelDecoder(nn.Module):
 
     def _fill_in(
         self,
-        seen: Float[Tensor, "b n d"],
+        seen: Float[Tensor, "b n _d"],
         masking: Masking,
         grid: tuple[int, int],
         which: Int64[Tensor, " c"] | None,
-    ) -> Float[Tensor, "b c*p d"]:
+    ) -> Float[Tensor, "b p d"]:
         """Return a token for every patch, at its place: the one seen, or else the mask token."""
         seen = self.embed(seen)
         hidden = self.mask_token.to(seen.dtype).expand(len(seen), masking.hidden.shape[1], -1)

@@ -41,7 +41,7 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
     def forward(
         self,
         pixels: Pixels,
-        noise: Float[Tensor, "b c*p"],
+        noise: Float[Tensor, "b p"],
         full: bool = True,
         channels: Sequence[str] | None = None,
     ) -> MaeOutput:
@@ -97,14 +97,14 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
         return super().count_patches(pixels) * pixels.shape[1]
 
     def unpatch(
-        self, patches: Float[Tensor, "b c*p k"], grid: tuple[int, int] | None = None
+        self, patches: Float[Tensor, "b p k"], grid: tuple[int, int] | None = None
     ) -> Float[Tensor, "b c h w"]:
         """Return patches as pictures; `grid` is rows and columns, None for the model's crops."""
         return unpatch_channels(patches, grid or self.encoder.grid, self.encoder.patch_size)
 
     def _encode(
         self,
-        patches: Float[Tensor, "b c*p k"],
+        patches: Float[Tensor, "b p k"],
         masking: Masking,
         grid: tuple[int, int],
         channels: int,

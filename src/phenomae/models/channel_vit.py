@@ -23,14 +23,14 @@ class ChannelVit(Vit):
 
     def pool(
         self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
-    ) -> Float[Tensor, "b d"]:
+    ) -> Float[Tensor, "b n"]:
         """Return one vector a crop; `channel` sets the channels' own means side by side."""
         if pool != "channel":
             return super().pool(tokens, pool, channels)
         means = reduce(tokens[:, 1:], "b (c p) d -> b c d", "mean", c=channels)
         return means.flatten(1)
 
-    def cut(self, pixels: Pixels) -> Float[Tensor, "b c*p k"]:
+    def cut(self, pixels: Pixels) -> Float[Tensor, "b p k"]:
         """Standardise crops and cut every channel into patches.
 
         Raises ValueError where the patch does not divide the crops' sides.
@@ -41,6 +41,6 @@ class ChannelVit(Vit):
     def check_channels(self, count: int) -> None:
         """Take any number of channels."""
 
-    def positions_for(self, grid: tuple[int, int], channels: int) -> Float[Tensor, "c*p d"]:
+    def positions_for(self, grid: tuple[int, int], channels: int) -> Float[Tensor, "p d"]:
         """Return the positions of all channels' patches: of every channel the same."""
         return super().positions_for(grid, channels).repeat(channels, 1)

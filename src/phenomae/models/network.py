@@ -33,13 +33,13 @@ class Encoder(nn.Module):
 
     def pool(
         self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
-    ) -> Float[Tensor, "b d"]:
+    ) -> Float[Tensor, "b n"]:
         """Return one vector a crop of so many channels from the tokens of any block."""
         return tokens.mean(1)
 
     def finish(
         self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
-    ) -> Float[Tensor, "b d"]:
+    ) -> Float[Tensor, "b n"]:
         """Return the embedding itself from the tokens of the last block."""
         return self.pool(tokens, pool, channels)
 
@@ -55,14 +55,14 @@ class Encoder(nn.Module):
         """
         if block is not None:
             return self.embed_blocks(pixels, [block], pool)[0]
-        self._check(pool, ())
+        self.check(pool, ())
         return self.finish(self(pixels), pool, pixels.shape[1])
 
     def embed_blocks(
         self, pixels: Pixels, blocks: Collection[int], pool: Pool = "mean"
-    ) -> list[Float[Tensor, "b d"]]:
+    ) -> list[Float[Tensor, "b _d"]]:
         """Return one vector a crop for each of `blocks`, in their order, in a single pass."""
-        self._check(pool, blocks)
+        self.check(pool, blocks)
         found: dict[int, Tensor] = {}
         for number, tokens in enumerate(self.walk(pixels), start=1):
             if number in blocks:
@@ -71,7 +71,8 @@ class Encoder(nn.Module):
                 break
         return [found[block] for block in blocks]
 
-    def _check(self, pool: Pool, blocks: Collection[int]) -> None:
+    def check(self, pool: Pool, blocks: Collection[int]) -> None:
+        """Raise ValueError for a pool or a block that there is not."""
         if pool not in self.pools:
             raise ValueError(
                 f"this network has no pool {pool!r}: its pools are {', '.join(self.pools)}"

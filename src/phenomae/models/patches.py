@@ -33,13 +33,13 @@ def patchify(images: Float[Tensor, "b c h w"], patch_size: int) -> Float[Tensor,
 
 def patchify_channels(
     images: Float[Tensor, "b c h w"], patch_size: int
-) -> Float[Tensor, "b c*p k"]:
+) -> Float[Tensor, "b p k"]:
     """Cut every channel by itself, channel by channel; a patch's pixels are ordered row, column."""
     return rearrange(images, "b c (y i) (x j) -> b (c y x) (i j)", i=patch_size, j=patch_size)
 
 
 def unpatch_channels(
-    patches: Float[Tensor, "b c*p k"], grid: tuple[int, int], patch_size: int
+    patches: Float[Tensor, "b p k"], grid: tuple[int, int], patch_size: int
 ) -> Float[Tensor, "b c h w"]:
     """Put patches together to crops of `grid` patches a channel: undoes `patchify_channels`."""
     return rearrange(

@@ -109,7 +109,7 @@ class Vit(Encoder):
 
     def pool(
         self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
-    ) -> Float[Tensor, "b d"]:
+    ) -> Float[Tensor, "b n"]:
         """Return one vector a crop: the mean over its patches, or its class token."""
         return tokens[:, 0] if pool == "class" else tokens[:, 1:].mean(1)
 
