@@ -5,13 +5,24 @@ from dataclasses import fields
 from typing import Any
 
 from phenomae.models.channel_mae import ChannelMae
+from phenomae.models.classifier import Classifier, ClassifyingNetwork, VitClassifier
 from phenomae.models.network import Network
-from phenomae.models.settings import ChannelMaeModel, VitMaeModel
+from phenomae.models.settings import (
+    ChannelMaeModel,
+    ClassifierModel,
+    UnetMaeModel,
+    VitClassifierModel,
+    VitMaeModel,
+)
+from phenomae.models.unet_mae import UnetMae
 from phenomae.models.vit_mae import VitMae
 
 FAMILIES: dict[str, tuple[type[Any], type[Network]]] = {
     VitMae.family: (VitMaeModel, VitMae),
     ChannelMae.family: (ChannelMaeModel, ChannelMae),
+    UnetMae.family: (UnetMaeModel, UnetMae),
+    Classifier.family: (ClassifierModel, Classifier),
+    VitClassifier.family: (VitClassifierModel, VitClassifier),
 }
 """Family: its settings, its network."""
 
@@ -34,7 +45,15 @@ def read_settings(family: str, table: dict[str, Any]) -> Any:
         raise ValueError(f"a {family} model cannot be built: {error}") from None
 
 
-def build(family: str, settings: Any, channels: Sequence[str]) -> Network:
-    """Return an untrained network."""
+def build(
+    family: str, settings: Any, channels: Sequence[str], classes: Sequence[str] | None = None
+) -> Network:
+    """Return an untrained network; raises ValueError for a classifier without `classes`."""
     _, network = FAMILIES[family]
-    return network(settings, channels)
+    if not issubclass(network, ClassifyingNetwork):
+        return network(settings, channels)
+    if not isinstance(classes, list | tuple):
+        raise ValueError(
+            f"a {family} model needs the list classes, the names of what it tells apart"
+        )
+    return network(settings, channels, classes)

@@ -96,6 +96,99 @@ class ChannelMaeModel(VitMaeModel):
         _require_width("decoder_embed_dim", self.decoder_embed_dim, "cross_num_heads", heads)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class UnetMaeModel:
+    """A masked autoencoder on a U-Net; the defaults are MU-Net-M at 256 pixels."""
+
+    crop_size: int = 256
+    """Side of the square crops the model is trained on, in pixels; it halves from scale to scale.
+    """
+    patch_size: int = 16
+    """Side of the squares that are hidden, in pixels; it must divide the crop."""
+    widths: tuple[int, ...] = (32, 64, 128, 256, 512)
+    """Width of every scale, the finest first; the last is the length of an embedding."""
+    depths: tuple[int, ...] = (2, 2, 4, 8, 18)
+    """3 x 3 convolutions of every scale; the decoder has as many, without the last scale."""
+    mask_ratio: float = 0.25
+    """Share of patches that is hidden from the encoder in training."""
+    fourier_weight: float = 0.0
+    """Share of the loss that compares Fourier magnitudes of whole crops; 0.01 in the + models."""
+    normalise_targets: bool = False
+    """Whether every patch is brought to mean 0 and variance 1 before it has to be rebuilt."""
+
+    def __post_init__(self) -> None:
+        for name in ("crop_size", "patch_size"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        for name in ("widths", "depths"):
+            _require_sizes(name, getattr(self, name))
+        scales = len(self.widths)
+        _require(scales >= 2, "widths must be of 2 scales or more", scales)
+        _require(
+            len(self.depths) == scales,
+            f"depths must be of as many scales as widths, {scales}",
+            len(self.depths),
+        )
+        step = 2 ** (scales - 1)
+        _require(
+            self.crop_size % step == 0,
+            f"crop_size must be a multiple of {step} to be halved {scales - 1} times",
+            self.crop_size,
+        )
+        _require_whole_patches(self.crop_size, self.patch_size)
+        _require_masking(self.mask_ratio, self.patches)
+        _require_share("fourier_weight", self.fourier_weight)
+
+    @property
+    def patches(self) -> int:
+        """How many patches a crop of `crop_size` has."""
+        return (self.crop_size // self.patch_size) ** 2
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ClassifierModel:
+    """A DenseNet that tells perturbations apart; the defaults are DenseNet-161 at 256 pixels."""
+
+    crop_size: int = 256
+    """Side of the square crops the model is trained on, in pixels."""
+    growth_rate: int = 48
+    """Features that every layer adds."""
+    first_width: int = 96
+    """Features of the first convolution."""
+    block_depths: tuple[int, ...] = (6, 12, 36, 24)
+    """Layers of every dense block."""
+    bottleneck: int = 4
+    """Features that a layer reads the map through, in units of growth_rate."""
+    neck_dim: int = 128
+    """Width of the layer before the classes, which is the length of an embedding."""
+    standardise: bool = True
+    """Whether every channel of every crop is brought to mean 0 and variance 1 by itself; if not,
+    batch norm alone takes out gain and offset, of a step's crops or of a plate."""
+
+    def __post_init__(self) -> None:
+        for name in ("crop_size", "growth_rate", "first_width", "bottleneck", "neck_dim"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        _require_sizes("block_depths", self.block_depths)
+        smallest, blocks = self.smallest_crop, len(self.block_depths)
+        _require(
+            self.crop_size >= smallest,
+            f"crop_size must be {smallest} or more with {blocks} blocks",
+            self.crop_size,
+        )
+
+    @property
+    def smallest_crop(self) -> int:
+        """Side of the smallest crop that leaves the last block a pixel."""
+        return 2 ** (len(self.block_depths) + 1)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class VitClassifierModel(VitModel):
+    """A vision transformer that tells perturbations apart; the defaults are ViT-S/16."""
+
+
 def kept_patches(patches: int, mask_ratio: float) -> int:
     """Return how many patches the encoder sees of a crop that has `patches`."""
     return int(patches * (1 - mask_ratio))
@@ -104,6 +197,11 @@ def kept_patches(patches: int, mask_ratio: float) -> int:
 def _require_width(name: str, width: int, heads_name: str, heads: int) -> None:
     _require(width % 4 == 0, f"{name} must be a multiple of 4", width)
     _require(width % heads == 0, f"{name} must be a multiple of {heads_name} {heads}", width)
+
+
+def _require_sizes(name: str, sizes: tuple[int, ...]) -> None:
+    positive = len(sizes) > 0 and min(sizes) >= 1
+    _require(positive, f"{name} must be one number or more, each at least 1", sizes)
 
 
 def _require_hidden(name: str, ratio: float, width: int) -> None:

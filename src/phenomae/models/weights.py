@@ -18,6 +18,7 @@ from phenomae.artefacts import (
     whole_file,
     write_json,
 )
+from phenomae.models.classifier import ClassifyingNetwork
 from phenomae.models.families import FAMILIES, build, read_settings
 from phenomae.models.network import Network
 from phenomae.models.published import POSITIONS, read_golden_config, rename
@@ -31,8 +32,8 @@ def save(folder: Path, model: Network, config: dict[str, Any]) -> None:
     """Write a model's weights and, beside them, what has to be known to use them.
 
     `config` may hold pixel size, intensity convention, provenance and the like; the family, the
-    model's settings and the names of its channels are added. The tensors appear last, so that a
-    folder that has them is whole; the same weights give the same bytes.
+    model's settings and the names of its channels and classes are added. The tensors appear last,
+    so that a folder that has them is whole; the same weights give the same bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TENSORS).unlink(missing_ok=True)
@@ -41,6 +42,8 @@ def save(folder: Path, model: Network, config: dict[str, Any]) -> None:
         "model": asdict(model.settings),
         "channels": list(model.channels),
     }
+    if isinstance(model, ClassifyingNetwork):
+        known["classes"] = list(model.classes)
     write_json(folder / CONFIG, {**config, **known})
     tensors = {
         name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
@@ -70,7 +73,10 @@ def load(folder: Path | str) -> Network:
         tensors = rename(tensors)
     else:
         family, settings, channels = _read_settings(folder, config)
-    model = build(family, settings, channels)
+    try:
+        model = build(family, settings, channels, config.get("classes"))
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG} is damaged: {error}") from None
     _fill(model, tensors, folder)
     return model.eval()
 

@@ -1,0 +1,91 @@
+"""Weakly supervised networks: they learn by telling perturbations apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from phenomae.models.densenet import DenseNet
+from phenomae.models.network import AnyEncoder, Network, Pixels
+from phenomae.models.settings import ClassifierModel, VitClassifierModel
+from phenomae.models.vit import Vit
+
+
+@dataclass(frozen=True)
+class ClassifierOutput:
+    """What a pass with labels gives."""
+
+    logits: Float[Tensor, "b k"]
+    """A number for every crop and class; the softmax over classes is the network's guess."""
+    losses: dict[str, Float[Tensor, ""]]
+    """`loss`, the cross entropy, is what training minimises; `accuracy` is the share of crops
+    whose largest logit is their own class's."""
+
+
+class ClassifyingNetwork(Network[AnyEncoder]):
+    """A network that learns by naming what was done to a crop's cells."""
+
+    head: nn.Linear
+
+    def __init__(
+        self, settings: object, channels: Sequence[str] | int, classes: Sequence[str]
+    ) -> None:
+        super().__init__(settings, channels)
+        self.classes = tuple(classes)
+        """Names of the perturbations; a label is a place in this list."""
+        if len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
+            raise ValueError(
+                "a classifier needs two or more classes, each named once, not "
+                f"{', '.join(self.classes) or 'none'}"
+            )
+
+    def forward(self, pixels: Pixels, labels: Int64[Tensor, " b"]) -> ClassifierOutput:
+        """Guess the classes of crops, and measure how well; labels count from 0."""
+        logits = self.classify(self.encoder.embed(pixels)).float()
+        right = logits.detach().argmax(1) == labels
+        losses = {
+            "loss": functional.cross_entropy(logits, labels),
+            "accuracy": right.float().mean(),
+        }
+        return ClassifierOutput(logits, losses)
+
+    def classify(self, vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
+        """Return a number for every embedding and class."""
+        return self.head(vectors)
+
+
+class Classifier(ClassifyingNetwork[DenseNet]):
+    """DenseNet as a classifier; the embedding is the narrow layer before the classes.
+
+    The classes are linear in the embedding, without norm or ReLU between: what tells them apart
+    then lies in the vector itself and keeps both its signs, so that cosines can see it.
+    """
+
+    family = "classifier"
+
+    def __init__(
+        self, settings: ClassifierModel, channels: Sequence[str] | int, classes: Sequence[str]
+    ) -> None:
+        super().__init__(settings, channels, classes)
+        self.encoder = DenseNet(settings, len(self.channels))
+        self.head = nn.Linear(settings.neck_dim, len(self.classes))
+
+
+class VitClassifier(ClassifyingNetwork[Vit]):
+    """Vision transformer as a classifier; the embedding is the mean over the patches."""
+
+    family = "vit-classifier"
+
+    def __init__(
+        self, settings: VitClassifierModel, channels: Sequence[str] | int, classes: Sequence[str]
+    ) -> None:
+        super().__init__(settings, channels, classes)
+        self.encoder = Vit(settings, len(self.channels))
+        self.encoder.fc_norm.requires_grad_(True)
+        self.head = nn.Linear(settings.embed_dim, len(self.classes))
+
+    def classify(self, vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
+        """Return a number for every embedding and class; a norm comes first."""
+        return self.head(self.encoder.fc_norm(vectors))
