@@ -93,3 +93,23 @@ def cast_columns(
                 f"{source}: the column {name!r} is {table[name].dtype}, not {kind}: {reason}"
             ) from None
     return pl.DataFrame(columns)
+
+
+def choose_channels(text: str, names: list[str], source: str) -> dict[str, str]:
+    """Return the channels that `text` (`DNA,ER` or `1=DNA,2=ER`) keeps, in order, and their labels.
+
+    Empty keeps all `names` as they are. Raises ValueError, naming `source`, for a channel that is
+    not among them, and for one that is named twice.
+    """
+    if not text.strip():
+        return {name: name for name in names}
+    pairs = [item.partition("=") for item in text.split(",")]
+    labels = {name.strip(): (label or name).strip() for name, _, label in pairs}
+    kept = set(labels.values())
+    if min(len(labels), len(kept)) < len(pairs) or "" in {*labels, *kept}:
+        raise ValueError(f"channels names one twice or none: {text!r}; expected DNA,ER or 1=DNA")
+    if missing := [name for name in labels if name not in names]:
+        raise ValueError(
+            f"{source} has no channel {missing[0]!r} (setting channels); it has {', '.join(names)}"
+        )
+    return labels

@@ -1,32 +1,50 @@
 """Gives every well the mean of its crops' vectors, from a pretrained network: `phenomae embed`."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 from cyclopts import Parameter
 
-from phenomae.artefacts import Origin, artefact_folder, settings_dict
+from phenomae.artefacts import SIGNATURE, Origin, artefact_folder, settings_dict
 from phenomae.crops.source import Source
 from phenomae.crops.tiles import Tiles, Tiling, tile_field
+from phenomae.embed.channels import match_channels
 from phenomae.embed.embedder import Embedder
-from phenomae.embed.plates import read_plates, write_missing_plates
+from phenomae.embed.plates import Plate, read_plates
 from phenomae.models import weights
+from phenomae.models.convolutions import batch_norms
 from phenomae.models.machine import Device, Precision, all_cores, open_machine
-from phenomae.models.network import Network
+from phenomae.models.network import Network, Pool
 from phenomae.progress import say, track
 from phenomae.store.read import Store, open_store
-from phenomae.wells import KIND, plate_path
+from phenomae.wells import KIND, plate_path, write_plate
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class EmbedSettings:
-    """How fields are cut, and where the network runs."""
+    """How fields are cut, what becomes their vector, and where the network runs."""
 
     tiling: Tiling = "grid"
     """How crops cover a field: grid lays them side by side, centred, and leaves a rim out;
     overlap adds crops at the edges so that nothing is left out."""
+    pool: Pool = "mean"
+    """What becomes a crop's vector: the mean over its tokens, the class token, or, of a
+    channel-agnostic network, the means over each channel's tokens, side by side."""
+    block: int | Literal["all"] | None = None
+    """Block whose tokens are taken, counted from 1; the last (and what follows it) if not given.
+    all takes every one in a single pass: WELLS/block-01, WELLS/block-02, ..."""
+    channels: str = ""
+    """Channels of the store to take, comma between, by their names in the network where these
+    differ: `Hoechst=DNA,ConA=ER`. Empty takes all by their own names."""
+    adabn: Literal["auto", "on", "off"] = "auto"
+    """Whether batch norms go by every plate's own statistics; auto does for networks so trained."""
+    adabn_crops: int = 512
+    """Most crops of a plate that its statistics are taken from, spread evenly over it."""
     crops_at_once: int = 64
     """Crops the network takes together."""
     device: Device = "auto"
@@ -35,8 +53,9 @@ class EmbedSettings:
     """Precision of matrix products: auto takes bf16 where the machine is good at it."""
 
     def __post_init__(self) -> None:
-        if self.crops_at_once < 1:
-            raise ValueError(f"crops_at_once must be 1 or more, not {self.crops_at_once}")
+        for name in ("crops_at_once", "adabn_crops"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
 
 
 def embed(
@@ -48,10 +67,11 @@ def embed(
     settings: EmbedSettings = EmbedSettings(),
     overwrite: bool = False,
 ) -> None:
-    """Give every well its vector: the mean over its crops of the mean over a crop's patches.
+    """Give every well its vector: the mean over its crops of the mean over a crop's tokens.
 
     A stopped call goes on with the plates that are missing. Raises ValueError where the store's
-    channels are not those the network was trained on, or a field is smaller than its crops.
+    channels are not those the network was trained on, where a field is smaller than its crops, or
+    where the network has no such block or pool.
 
     Parameters
     ----------
@@ -60,43 +80,81 @@ def embed(
     run
         What `phenomae pretrain` made, or a folder of weights.
     wells
-        Folder of the vectors, one Parquet file a plate.
+        Folder of the vectors, one Parquet file a plate; with --block all, of one such folder a
+        block.
     settings
-        How fields are cut, and where the network runs.
+        How fields are cut, what becomes their vector, and where the network runs.
     overwrite
         Replace wells that are there already.
     """
     screen = open_store(store)
     plates = read_plates(screen)
     model = weights.load(run)
-    _check_channels(screen, run, model)
-    tiles = _tile(screen, model.settings.crop_size, settings.tiling)
-    origin = Origin(
-        KIND, settings_dict(settings), {"store": screen.identity, "run": weights.identify(run)}
+    blocks = _choose_blocks(model, wells, settings)
+    embedder = Embedder(
+        source=Source([screen], "fields", match_channels(screen, model, settings.channels)),
+        tiles=_tile(screen, model.settings.crop_size, settings.tiling),
+        model=model,
+        machine=open_machine(settings.device, settings.precision),
+        crops_at_once=settings.crops_at_once,
+        pool=settings.pool,
+        adabn_crops=settings.adabn_crops if _adapts(model, run, settings) else 0,
     )
-    machine = open_machine(settings.device, settings.precision)
-    with artefact_folder(wells, origin, overwrite) as folder:
-        if folder is None:
-            return
-        _report_left_out(screen, tiles)
-        model.to(machine.device)
-        source = Source([screen], "fields")
-        embedder = Embedder(source, tiles, model, machine, settings.crops_at_once)
-        done = [plate for plate in plates if plate_path(folder, plate.name).exists()]
-        total, before = (sum(map(embedder.count, some)) for some in (plates, done))
-        with all_cores(), track("embed", total, "crops", before) as advance:
-            write_missing_plates(folder, plates, lambda plate: embedder.embed(plate, advance))
+    sources = {"store": screen.identity, "run": weights.identify(run)}
+    with ExitStack() as stack:
+        folders: dict[int | None, Path] = {}
+        for block in blocks:
+            origin = Origin(KIND, settings_dict(replace(settings, block=block)), sources)
+            place = wells / f"block-{block:02d}" if settings.block == "all" else wells
+            folder = stack.enter_context(artefact_folder(place, origin, overwrite))
+            if folder is not None:
+                folders[block] = folder
+        if folders:
+            _report_left_out(screen, embedder.tiles)
+            _embed_plates(embedder, plates, folders)
 
 
-def _check_channels(screen: Store, run: Path, model: Network) -> None:
-    """Raise ValueError where the weights of `run` do not fit the store's channels."""
-    names = weights.read_config(run).get("channels", [])
-    if len(screen.channels) != len(model.channels) or (names and tuple(names) != screen.channels):
-        trained = ", ".join(names) or f"{len(model.channels)} channels"
+def _embed_plates(embedder: Embedder, plates: list[Plate], folders: dict[int | None, Path]) -> None:
+    """Write the plates that are missing in any folder; `folders` says of which block each is."""
+    embedder.model.to(embedder.machine.device)
+    done = [plate for plate in plates if not _list_missing(folders, plate)]
+    total, before = (sum(map(embedder.count, some)) for some in (plates, done))
+    with all_cores(), track("embed", total, "crops", before) as advance:
+        for plate in plates:
+            if missing := _list_missing(folders, plate):
+                vectors = embedder.embed(plate, missing, advance)
+                for block, features in zip(missing, vectors, strict=True):
+                    write_plate(folders[block], plate.table, features)
+
+
+def _list_missing(folders: dict[int | None, Path], plate: Plate) -> list[int | None]:
+    """Return the blocks whose folder lacks a plate."""
+    return [
+        block for block, folder in folders.items() if not plate_path(folder, plate.name).exists()
+    ]
+
+
+def _choose_blocks(model: Network, wells: Path, settings: EmbedSettings) -> list[int | None]:
+    """Return the blocks to take; raises ValueError for one, or a pool, that is not there."""
+    if settings.block == "all" and (wells / SIGNATURE).exists():
+        raise ValueError(f"{wells} holds the wells of one block: choose another name for all")
+    blocks = range(1, model.encoder.depth + 1) if settings.block == "all" else [settings.block]
+    model.encoder.check(settings.pool, [block for block in blocks if block is not None])
+    return list(blocks)
+
+
+def _adapts(model: Network, run: Path, settings: EmbedSettings) -> bool:
+    """Say whether batch norms go by every plate's own statistics.
+
+    Raises ValueError where that is asked of a network without batch norms.
+    """
+    if settings.adabn == "on" and not batch_norms(model):
         raise ValueError(
-            f"{screen.path} has the channels {', '.join(screen.channels)}, but {run} was trained "
-            f"on {trained}: names and order must be the same"
+            f"adabn: the {model.family} network of {run} has no batch norms; leave it at auto"
         )
+    return settings.adabn == "on" or (
+        settings.adabn == "auto" and bool(weights.read_config(run).get("adabn"))
+    )
 
 
 def _tile(screen: Store, size: int, tiling: Tiling) -> list[Tiles]:
@@ -114,7 +172,7 @@ def _tile(screen: Store, size: int, tiling: Tiling) -> list[Tiles]:
     return [by_size[sides] for sides in screen.fields.select("height", "width").iter_rows()]
 
 
-def _report_left_out(screen: Store, tiles: list[Tiles]) -> None:
+def _report_left_out(screen: Store, tiles: Sequence[Tiles]) -> None:
     left_out = sum(tile.left_out for tile in tiles)
     if left_out:
         pixels = int(screen.fields.select(pl.col("height") * pl.col("width")).sum().item())

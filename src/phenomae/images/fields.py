@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from phenomae.records import check_name, normalize_well, split_well
+from phenomae.records import check_name, choose_channels, normalize_well, split_well
 
 _PROBLEMS_SHOWN = 4
 
@@ -106,7 +106,7 @@ def gather_fields(files: Iterable[RawFile], channels: str, source: Path) -> RawS
         raise ValueError(f"{source} holds no images")
     for plate in sorted({plate for plate, _, _ in found}):
         check_name(plate, "plate")
-    labels = _choose_channels(channels, list(names), source)
+    labels = choose_channels(channels, list(names), str(source))
     keys = sorted(found, key=lambda key: (key[0], well_order(key[1]), key[2]))
     for key in keys:
         problems += [
@@ -127,19 +127,3 @@ def complain(source: Path, problems: list[str], remedy: str = "") -> NoReturn:
     count = f"{len(problems)} problems: " if len(problems) > 1 else ""
     more = f"; and {rest} more" if rest > 0 else ""
     raise ValueError(f"{source}: {count}{shown}{more}{remedy}")
-
-
-def _choose_channels(text: str, names: list[str], source: Path) -> dict[str, str]:
-    """Return the channels to keep, in order: name in the raw files -> name in the store."""
-    if not text.strip():
-        return {name: name for name in names}
-    pairs = [item.partition("=") for item in text.split(",")]
-    labels = {name.strip(): (label or name).strip() for name, _, label in pairs}
-    kept = set(labels.values())
-    if min(len(labels), len(kept)) < len(pairs) or "" in {*labels, *kept}:
-        raise ValueError(f"channels names one twice or none: {text!r}; expected DNA,ER or 1=DNA")
-    if missing := [name for name in labels if name not in names]:
-        raise ValueError(
-            f"{source} has no channel {missing[0]!r} (setting channels); it has {', '.join(names)}"
-        )
-    return labels

@@ -65,7 +65,7 @@ class Data:
         group = max(self._by_group(fields), key=len)
         return centre_crops(self.source, _spread(group, _PICTURED), self.crop_size)
 
-    def _by_group(self, fields: Int64[np.ndarray, " n"]) -> list[Int64[np.ndarray, " g"]]:
+    def _by_group(self, fields: Int64[np.ndarray, " n"]) -> list[Int64[np.ndarray, " _g"]]:
         groups = self.group_of[fields]
         return [fields[groups == group] for group in np.unique(groups)]
 

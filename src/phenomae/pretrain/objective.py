@@ -1,5 +1,7 @@
 """What a network is trained for, as the loop asks for it."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -33,6 +35,10 @@ class Objective(nn.Module):
     def forward(self, crops: Crops, step: int) -> dict[str, Tensor]:
         """Return the losses of a step's crops; `loss` is what is minimised."""
         raise NotImplementedError
+
+    def notes(self) -> dict[str, Any]:
+        """Return what the weights' config.json says beside the network: how it is to be used."""
+        return {}
 
     def fix_drop_path(self, step: int) -> None:
         """Let drop path, which draws from torch's generator, depend on seed and step alone."""

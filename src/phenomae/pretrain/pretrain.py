@@ -74,7 +74,8 @@ def _pretrain(
     if isinstance(objective, MaskedObjective):
         draw_reconstructions(run / "reconstructions.png", objective, data.pictured())
     identity = identify(objective.model, origin.identity)
-    weights.save(run / WEIGHTS, objective.model, _config(stores, settings, identity))
+    config = {**_config(stores, settings, identity), **objective.notes()}
+    weights.save(run / WEIGHTS, objective.model, config)
     finish_run(run, origin, identity)
 
 

@@ -1,0 +1,99 @@
+"""Trains a DenseNet to tell perturbations apart: `phenomae pretrain classifier`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cyclopts import Parameter
+
+from phenomae.models.classifier import Classifier
+from phenomae.models.settings import ClassifierModel
+from phenomae.pretrain.classifying import (
+    ClassifyingObjective,
+    label_fields,
+    list_classes,
+    open_labelled,
+)
+from phenomae.pretrain.data import Data
+from phenomae.pretrain.pretrain import Family, pretrain
+from phenomae.pretrain.settings import TrainingSettings, sizes_of
+from phenomae.store.read import Store
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ClassifierSettings(TrainingSettings, ClassifierModel):
+    """Sizes of the network, and how it is trained."""
+
+    adabn: Literal["on", "off"] = "on"
+    """Whether batch norms go by single plates: a step's crops then come from one plate, and every
+    plate that is embedded gets statistics of its own."""
+    plates_per_step: int = 1
+    """With adabn, how many plates share a step's crops evenly, each with its own statistics."""
+
+    def __post_init__(self) -> None:
+        ClassifierModel.__post_init__(self)
+        TrainingSettings.__post_init__(self)
+        if self.plates_per_step < 1 or self.crops_per_step % self.plates_per_step:
+            raise ValueError(
+                f"plates_per_step must divide crops_per_step {self.crops_per_step}, "
+                f"not be {self.plates_per_step}"
+            )
+        if self.plates_per_step > 1 and self.adabn == "off":
+            raise ValueError("plates_per_step is a setting of adabn, which is off: leave it at 1")
+
+    @property
+    def model(self) -> ClassifierModel:
+        """The sizes alone."""
+        return sizes_of(self, ClassifierModel)
+
+
+def pretrain_classifier(
+    store: Path,
+    run: Path,
+    /,
+    *more: Path,
+    settings: ClassifierSettings = ClassifierSettings(),
+    overwrite: bool = False,
+) -> None:
+    """Train a DenseNet to name the perturbation of a crop, on one store or several.
+
+    With several, STORE STORE ... RUN. The classes are the perturbations of all wells, the controls'
+    among them; the embedding is the narrow layer before them. A stopped run goes on from its newest
+    checkpoint when the same command is given again. Raises ValueError where a store has no field or
+    too few perturbations, where a field is smaller than a crop, where the stores' channels differ,
+    or where RUN was begun with other settings or other stores.
+
+    Parameters
+    ----------
+    store
+        What `phenomae ingest` made.
+    run
+        Folder of the run; the final weights are RUN/weights/model.safetensors.
+    more
+        Where there are several stores: the others, and last the run.
+    settings
+        Sizes of the network, and how it is trained.
+    overwrite
+        Replace a run that is there already.
+    """
+    pretrain(FAMILY, (store, run, *more), settings, overwrite)
+
+
+def _open(stores: Sequence[Store], settings: ClassifierSettings) -> Data:
+    return open_labelled(stores, settings.crop_size, settings, by_plate=settings.adabn == "on")
+
+
+def _build(data: Data, settings: ClassifierSettings) -> ClassifyingObjective:
+    model = Classifier(settings.model, data.channels, list_classes(data))
+    return ClassifyingObjective(
+        model,
+        settings.seed,
+        label_fields(data),
+        settings.adabn == "on",
+        settings.plates_per_step,
+    )
+
+
+FAMILY = Family(Classifier.family, _open, _build)
