@@ -1,9 +1,10 @@
 # make demo: the whole pipeline on a simulated screen.  make test: style, types, walls, tests.
+# make demo-families: the demo with every family of networks, for their recall side by side.
 PYTHON ?= python3
 SEED ?= 0
 BIN = .venv/bin
 
-.PHONY: install demo test test-all clean
+.PHONY: install demo demo-families test test-all clean
 
 install: .venv/installed
 
@@ -15,6 +16,9 @@ install: .venv/installed
 
 demo: install
 	$(BIN)/python demo.py demo --seed $(SEED)
+
+demo-families: install
+	$(BIN)/python demo.py demo --seed $(SEED) --families
 
 test: install
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """The whole pipeline on a simulated screen, as the commands one would type: `make demo`.
 
-    python demo.py demo --seed 0
+    python demo.py demo --seed 0                 # make demo
+    python demo.py demo --seed 0 --families      # make demo-families: every kind of network
 
 Each step reads and writes files below the folder, and one that is done is not done again, so the
 script may be stopped and started at will. The truth of the screen is known (`relationships.csv`),
@@ -20,15 +21,19 @@ from typing import Any
 from phenomae import cli
 from phenomae.artefacts import whole_file, write_json
 
-RECIPE = Path(__file__).parent / "recipes" / "demo-vit-mae.toml"
+RECIPES = Path(__file__).parent / "recipes"
 CORRECTION = "pca-center-scale --batch plate"
 SHUFFLES = 200
 EMBEDDINGS = ("trained", "untrained", "intensity")
+OTHER_FAMILIES = ("channel-mae", "unet-mae", "classifier", "vit-classifier")
 
 
-def list_steps(folder: Path, seed: int) -> list[str]:
-    """Return the commands of the pipeline, without the word phenomae, as a shell takes them."""
-    at, recipe = shlex.quote(str(folder)), shlex.quote(str(RECIPE))
+def list_steps(folder: Path, seed: int, families: tuple[str, ...] = ()) -> list[str]:
+    """Return the commands of the pipeline, without the word phenomae, as a shell takes them.
+
+    `families` are those trained beside the masked autoencoder that the demo is about.
+    """
+    at, recipe = shlex.quote(str(folder)), shlex.quote(str(RECIPES / "demo-vit-mae.toml"))
     steps = [
         f"simulate {at}/raw --seed {seed}",
         f"ingest {at}/raw {at}/store",
@@ -38,7 +43,13 @@ def list_steps(folder: Path, seed: int) -> list[str]:
         f"embed {at}/store {at}/run-untrained {at}/wells-untrained --config {recipe}",
         f"intensity {at}/store {at}/wells-intensity",
     ]
-    for name in EMBEDDINGS:
+    for family in families:
+        its = shlex.quote(str(RECIPES / f"demo-{family}.toml"))
+        steps += [
+            f"pretrain {family} {at}/store {at}/run-{family} --config {its} --seed {seed}",
+            f"embed {at}/store {at}/run-{family} {at}/wells-{family} --config {its}",
+        ]
+    for name in (*EMBEDDINGS, *families):
         wells, gene_map = f"{at}/wells-{name}", f"{at}/map-{name}.h5ad"
         steps += [
             f"correct {wells} {wells}-corrected --method {CORRECTION}",
@@ -46,10 +57,12 @@ def list_steps(folder: Path, seed: int) -> list[str]:
             f"benchmark {gene_map} {at}/results-{name} "
             f"--annotations {at}/raw/relationships.csv --shuffle {SHUFFLES}",
         ]
+    others = (*EMBEDDINGS[1:], *families)
+    baselines = " ".join(f"--baseline {name}={at}/results-{name}" for name in others)
+    report = "report-families" if families else "report"
     steps.append(
-        f"report {at}/report --run {at}/run --results {at}/results-trained "
-        f"--map {at}/map-trained.h5ad --baseline untrained={at}/results-untrained "
-        f"--baseline intensity={at}/results-intensity"
+        f"report {at}/{report} --run {at}/run --results {at}/results-trained "
+        f"--map {at}/map-trained.h5ad {baselines}"
     )
     return steps
 
@@ -90,24 +103,29 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="where everything is written")
     parser.add_argument("--seed", type=int, default=0, help="of screen and training (default 0)")
+    parser.add_argument(
+        "--families", action="store_true", help="train all other families too, and compare them"
+    )
     given = parser.parse_args()
+    families = OTHER_FAMILIES if given.families else ()
     folder, begun = given.folder, time.monotonic()
-    steps = list_steps(folder, given.seed)
+    steps = list_steps(folder, given.seed, families)
     for number, step in enumerate(steps, start=1):
         print(f"\n[{number}/{len(steps)}] phenomae {step}", file=sys.stderr, flush=True)
         if code := cli.run(shlex.split(step)):
             return code
-    recall = {name: read_recall(folder / f"results-{name}") for name in EMBEDDINGS}
+    recall = {name: read_recall(folder / f"results-{name}") for name in (*EMBEDDINGS, *families)}
     summary = {
         "seed": given.seed,
         "wall_s": round(time.monotonic() - begun, 1),
         "correction": CORRECTION,
         "recall": {**recall, "shuffled": read_shuffled(folder / "results-trained")},
     }
-    _write_summary(folder / "summary.json", summary)
-    with whole_file(folder / "report.html") as page:
-        shutil.copyfile(folder / "report" / "report.html", page)
-    print(f"\nThe report: {(folder / 'report.html').resolve()}")
+    suffix = "-families" if families else ""
+    _write_summary(folder / f"summary{suffix}.json", summary)
+    with whole_file(folder / f"report{suffix}.html") as page:
+        shutil.copyfile(folder / f"report{suffix}" / "report.html", page)
+    print(f"\nThe report: {(folder / f'report{suffix}.html').resolve()}")
     return 0
 
 
