@@ -12,7 +12,8 @@ from phenomae import cli
 from phenomae.progress import say
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
-COMMANDS = [(name,) for name in cli.COMMANDS] + [("pretrain", name) for name in cli.FAMILIES]
+COMMANDS = [(name,) for name in cli.COMMANDS]
+COMMANDS += [(group, name) for group, (_, table) in cli.GROUPS.items() for name in table]
 SEVERAL = pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 
 
@@ -62,7 +63,7 @@ def test_help_lists_every_command_in_under_half_a_second():
         ended = os.times()
         times.append(sum(ended[2:4]) - sum(begun[2:4]))  # of children: user and system
     assert 0 < min(times) < 0.5
-    assert all(name in done.stdout for name in [*cli.COMMANDS, "pretrain"])
+    assert all(name in done.stdout for name in [*cli.COMMANDS, *cli.GROUPS])
 
 
 def test_version(capsys):
@@ -95,6 +96,9 @@ def test_every_command_takes_overwrite_and_refuses_what_it_does_not_know(command
         (["ingst"], "there is no command 'ingst': did you mean ingest?"),
         (["zzz"], "there is no command 'zzz': commands are simulate, ingest"),
         (["pretrain", "vit-mea"], "there is no command 'vit-mea': did you mean vit-mae?"),
+        (["weights", "exprot"], "there is no command 'exprot': did you mean export?"),
+        (["weights", "zzz"], "there is no command 'zzz': commands are import, export"),
+        (["weights", "import", "SOURCE"], "OUT"),
         (["--overwrite", "ingest"], "there is no option '--overwrite' before the command"),
         (["ingest", "RAW", "STORE", "--bitz", "8"], "Unknown option: --bitz. Did you mean --bits?"),
         (["ingest", "RAW", "STORE", "--bits", "9"], 'Invalid value "9" for --bits'),
@@ -125,8 +129,10 @@ def test_a_wrong_command_line_ends_with_2(words, sentence, capsys):
         ("[ingest]\nworkers = 'two'\n", 'Invalid value for [workers]'),
         ("[ingest]\nchannels = ['DNA']\n", 'Invalid value for [channels]'),
         ("[ingst]\nbits = 8\n", "[ingst] is no command; commands are simulate, ingest"),
-        ("[pretrain.vit-mea]\nsteps = 1\n", "[pretrain.vit-mea] is no family of models"),
-        ("[pretrain]\nsteps = 1\n", "[pretrain.steps] is no family of models"),
+        ("[pretrain.vit-mea]\nsteps = 1\n", "[pretrain.vit-mea] is no command; commands of"),
+        ("[pretrain]\nsteps = 1\n", "[pretrain.steps] is no command; commands of pretrain are"),
+        ("[weights.exprot]\n", "is no command; commands of weights are import, export"),
+        ("weights = 8\n", "weights must be a table, like [weights]"),
         ("ingest = 8\n", "ingest must be a table, like [ingest]"),
         ("pretrain = 8\n", "pretrain must be a table, like [pretrain]"),
         ("bits: 8\n", "is not TOML"),
@@ -197,6 +203,12 @@ def test_a_recipe_without_a_table_is_for_the_command_at_hand(tmp_path):
     recipe = write(tmp_path / "recipe.toml", "seed = 5\n")
     assert parse("simulate", "OUT", recipe=recipe)["settings"].seed == 5
     assert parse("pretrain", "vit-mae", "S", "R", recipe=recipe)["settings"].seed == 5
+
+
+def test_a_recipe_has_tables_for_every_command_of_two_words(tmp_path):
+    recipe = write(tmp_path / "recipe.toml", "[weights.import]\nchannels = 'DNA,ER'\n")
+    assert parse("weights", "import", "S", "O", recipe=recipe)["channels"] == "DNA,ER"
+    assert "channels" not in parse("weights", "export", "S", "O", recipe=recipe)
 
 
 def test_quiet_and_config_may_stand_anywhere(tmp_path, capsys):

@@ -186,7 +186,7 @@ def parse(command: str, is_name: bool) -> None:
     """Parse a command line; `phenomae ingest` within a line is the name of a command."""
     tokens, recipe = cli._take_common_flags(shlex.split(command, comments=True)[1:])
     cli._check_command(tokens)
-    words = 2 if tokens[:1] == ["pretrain"] else 1
+    words = 2 if tokens[0] in cli.GROUPS else 1
     if tokens[-1] in cli._FLAGS or (is_name and len(tokens) <= words):
         return
     shipped = recipe is not None and recipe.parts[0] == "recipes"
@@ -202,7 +202,8 @@ def test_every_flag_that_is_spoken_of_is_one(page):
 
 
 def every_flag() -> set[str]:
-    apps = [cli.app[name] for name in cli.COMMANDS] + [cli.pretrain[name] for name in cli.FAMILIES]
+    apps = [cli.app[name] for name in cli.COMMANDS]
+    apps += [cli.app[group][name] for group, (_, table) in cli.GROUPS.items() for name in table]
     arguments = [item for app in apps for item in app.assemble_argument_collection()]
     common = {"--config", "--quiet", *cli._FLAGS}
     return common | {name for item in arguments for name in item.names}

@@ -18,7 +18,15 @@ import pytest
 
 from phenomae.wells import write_wells
 
-NETWORKS = ("torch", "functorch", "lightning", "pytorch_optimizer", "einops", "safetensors")
+NETWORKS = (
+    "torch",
+    "functorch",
+    "lightning",
+    "pytorch_optimizer",
+    "einops",
+    "safetensors",
+    "huggingface_hub",
+)
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +88,11 @@ def test_correct_map_benchmark_and_report_work_without_torch(python, tmp_path):
     assert (tmp_path / "report" / "report.html").exists()
 
 
-def test_pretrain_says_what_to_install(python, tmp_path):
-    done = run(python, "pretrain", "vit-mae", "STORE", "RUN", "--steps", "1", cwd=tmp_path)
+@pytest.mark.parametrize(
+    "command", ["pretrain vit-mae STORE RUN --steps 1", "weights import SOURCE OUT"]
+)
+def test_what_needs_networks_says_what_to_install(python, command, tmp_path):
+    done = run(python, *command.split(), cwd=tmp_path)
     assert done.returncode == 1
     assert "pip install 'phenomae[train]'" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

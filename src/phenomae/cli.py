@@ -27,7 +27,14 @@ COMMANDS = {
     "benchmark": ("phenomae.benchmark.benchmark:benchmark", "Ask the map what biology knows."),
     "report": ("phenomae.explore.report:report", "Write report.html: figures and tables."),
 }
-NETWORK_PACKAGES = ("torch", "lightning_fabric", "pytorch_optimizer", "einops", "safetensors")
+NETWORK_PACKAGES = (
+    "torch",
+    "lightning_fabric",
+    "pytorch_optimizer",
+    "einops",
+    "safetensors",
+    "huggingface_hub",
+)
 FAMILIES = {
     "vit-mae": ("phenomae.pretrain.vit_mae:pretrain_vit_mae", "Masked autoencoder, ViT."),
     "channel-mae": (
@@ -35,6 +42,21 @@ FAMILIES = {
         "Masked autoencoder, ViT, for any channels.",
     ),
 }
+EXCHANGE = {
+    "import": (
+        "phenomae.models.exchange:import_weights",
+        "Bring published weights into a folder of ours.",
+    ),
+    "export": (
+        "phenomae.models.exchange:export_weights",
+        "Write weights as published ones lie on the hub.",
+    ),
+}
+GROUPS = {
+    "pretrain": ("Teach an encoder, one command per family of models.", FAMILIES),
+    "weights": ("Bring published weights in, or write such.", EXCHANGE),
+}
+"""Commands of two words: what the first is for, and the table of the second."""
 
 _FLAGS = ("--help", "-h", "--version")
 
@@ -47,9 +69,11 @@ app = App(
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=()),  # no --no-overwrite, --empty-betas and the like
 )
-pretrain = App(name="pretrain", help="Teach an encoder, one command per family of models.")
-app.command(pretrain)
-for _table, _app in ((COMMANDS, app), (FAMILIES, pretrain)):
+_apps = [(COMMANDS, app)]
+for _name, (_help, _table) in GROUPS.items():
+    _apps.append((_table, App(name=_name, help=_help)))
+    app.command(_apps[-1][1])
+for _table, _app in _apps:
     for _name, (_path, _help) in _table.items():
         _app.command(_path, name=_name, help=_help, result_action="return_value")
 
@@ -67,7 +91,7 @@ def read_recipe(path: Path, command: tuple[str, ...]) -> dict[str, Any]:
         raise ValueError(f"{path}: there is no such recipe file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not TOML: {error}") from None
-    known = [*COMMANDS, "pretrain"]
+    known = [*COMMANDS, *GROUPS]
     for key, value in recipe.items():
         if isinstance(value, dict) and key not in known:
             raise ValueError(f"{path}: [{key}] is no command; commands are {', '.join(known)}")
@@ -78,11 +102,12 @@ def read_recipe(path: Path, command: tuple[str, ...]) -> dict[str, Any]:
         section = section.get(word, {})
         if not isinstance(section, dict):
             raise ValueError(f"{path}: {word} must be a table, like [{'.'.join(command)}]")
-    if unknown := set(recipe.get("pretrain", {})) - set(FAMILIES):
-        raise ValueError(
-            f"{path}: [pretrain.{min(unknown)}] is no family of models; "
-            f"families are {', '.join(FAMILIES)}"
-        )
+    for group, (_, table) in GROUPS.items():
+        if unknown := set(recipe.get(group, {})) - set(table):
+            raise ValueError(
+                f"{path}: [{group}.{min(unknown)}] is no command; commands of {group} are "
+                f"{', '.join(table)}"
+            )
     loose = {key: value for key, value in recipe.items() if not isinstance(value, dict)}
     return {**loose, **section}
 
@@ -124,9 +149,9 @@ def run(arguments: list[str]) -> int:
 
 def _check_command(tokens: list[str]) -> None:
     """Raise for an unknown command here: cyclopts would first import every command there is."""
-    names, words = [*COMMANDS, "pretrain"], tokens[:1]
-    if tokens[:1] == ["pretrain"]:
-        names, words = list(FAMILIES), tokens[1:2]
+    names, words = [*COMMANDS, *GROUPS], tokens[:1]
+    if words and words[0] in GROUPS:
+        names, words = list(GROUPS[words[0]][1]), tokens[1:2]
     if words and words[0] not in {*names, *_FLAGS}:
         if words[0].startswith("-"):
             raise CycloptsError(msg=f"there is no option {words[0]!r} before the command")
@@ -169,7 +194,7 @@ def _recipe_source(path: Path, tokens: list[str]) -> Dict:
     Below their command's keys: beside them, a setting named like a command (`map` of `report`)
     would be taken for one, and passed over.
     """
-    words = 2 if tokens[:1] == ["pretrain"] else 1
+    words = 2 if tokens[:1] and tokens[0] in GROUPS else 1
     settings = read_recipe(path, tuple(tokens[:words]))
     for word in reversed(tokens[:words]):
         settings = {word: settings}

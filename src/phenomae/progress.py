@@ -18,6 +18,11 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
+def is_quiet() -> bool:
+    """Say whether this process is to be silent, for libraries that show progress of their own."""
+    return _quiet
+
+
 def say(text: str) -> None:
     """Tell the person one line, on standard error, so that standard output stays for results."""
     if not _quiet:

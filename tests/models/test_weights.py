@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ import torch
 from einops import rearrange
 from safetensors.torch import load_file, save_file
 
+from phenomae.artefacts import Origin, sign
+from phenomae.models.published import publish
 from phenomae.models.settings import VitMaeModel
 from phenomae.models.vit_mae import VitMae
-from phenomae.models.weights import load, read_config, save
+from phenomae.models.weights import identify, load, read_config, save
 
 TINY = VitMaeModel(
     crop_size=16,
@@ -107,7 +110,14 @@ def change_config(folder: Path, **changes) -> None:
         ({"channels": 3}, "should hold the table model and the list channels"),
         ({"model": {"embed_dims": 8}}, "'embed_dims' is no setting of a vit-mae model"),
         ({"channels": ["DNA"]}, "shape"),
-        ({"chans": 2, "ca": False}, "lacks 'img'"),
+        ({"chans": 2, "ca": False}, "are no whole model: it lacks dheads"),
+        ({"architectures": []}, "are no whole model: it lacks decoder.num_heads"),
+        ({"chans": 2, "dheads": 2}, "lack encoder.vit_backbone.patch_embed.proj.weight: they are"),
+        (
+            {"model": {"embed_dim": 6 * 10**9}},
+            "config.json is damaged: it describes a network larger",
+        ),
+        ({"model": {**asdict(TINY), "embed_dim": 2 * 10**6}}, "but config.json describes"),
     ],
 )
 def test_a_config_that_does_not_fit_is_refused(folder: Path, changes: dict, sentence: str):
@@ -187,3 +197,53 @@ def test_another_position_table_is_refused(tmp_path: Path, model: VitMae):
     save_file(public, tmp_path / "public/model.safetensors")
     with pytest.raises(ValueError, match=r"decoder.positions is not the sine-cosine table"):
         load(tmp_path / "public")
+
+
+def test_public_names_are_written_back(tmp_path: Path, model: VitMae):
+    public = write_public(tmp_path / "public", model)
+    found = publish(model, max_channels=2)
+    assert found.keys() == public.keys()
+    for name, tensor in public.items():
+        assert torch.equal(found[name], tensor), name
+
+
+def test_a_table_that_differs_in_its_last_bits_is_kept(tmp_path: Path, model: VitMae):
+    public = write_public(tmp_path / "public", model)
+    public["decoder.pos_embeddings"][0, 1:] += 1e-7
+    save_file(public, tmp_path / "public/model.safetensors")
+    save(tmp_path / "ours", load(tmp_path / "public"), {})
+    assert load_file(tmp_path / "ours/model.safetensors").keys() == {
+        *model.state_dict(),
+        "decoder.positions",
+    }
+    found = load(tmp_path / "ours")
+    assert torch.equal(found.decoder.positions, public["decoder.pos_embeddings"][0])
+    assert torch.equal(found.encoder.positions, model.encoder.positions)
+
+
+def test_an_archive_is_read_whatever_layout_it_is_of(folder: Path, model: VitMae):
+    torch.save({"state_dict": dict(model.state_dict())}, folder / "model.safetensors")
+    found = load(folder).state_dict()
+    assert all(torch.equal(found[name], part) for name, part in model.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.complex64])
+def test_numbers_of_another_kind_are_refused(folder: Path, dtype: torch.dtype):
+    tensors = load_file(folder / "model.safetensors")
+    tensors["encoder.cls_token"] = tensors["encoder.cls_token"].to(dtype)
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(ValueError, match=rf"encoder.cls_token has numbers of type {dtype}"):
+        load(folder)
+
+
+def test_an_artefact_of_another_kind_is_refused(folder: Path):
+    sign(folder, Origin("store"), "0123")
+    with pytest.raises(ValueError, match="holds store, not run or weights"):
+        load(folder)
+
+
+def test_a_public_configuration_cannot_give_an_identity(tmp_path: Path, model: VitMae):
+    write_public(tmp_path / "public", model)
+    before = identify(tmp_path / "public")
+    change_config(tmp_path / "public", identity="0123")
+    assert identify(tmp_path / "public") not in ("0123", before)

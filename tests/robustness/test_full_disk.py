@@ -11,7 +11,18 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("simulate", "ingest", "pretrain", "embed", "intensity", "correct", "map", "benchmark")
+COMMANDS = (
+    "simulate",
+    "ingest",
+    "pretrain",
+    "published",
+    "imported",
+    "embed",
+    "intensity",
+    "correct",
+    "map",
+    "benchmark",
+)
 BLOCK = 4096
 OWN_NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
 SENTENCE = "the disk is full; make room and run the same command again, it goes on\n"

@@ -19,7 +19,18 @@ import pytest
 
 from phenomae import cli
 
-COMMANDS = ("simulate", "ingest", "pretrain", "embed", "intensity", "correct", "map", "benchmark")
+COMMANDS = (
+    "simulate",
+    "ingest",
+    "pretrain",
+    "published",
+    "imported",
+    "embed",
+    "intensity",
+    "correct",
+    "map",
+    "benchmark",
+)
 PHENOMAE = [sys.executable, "-m", "phenomae"]
 
 KILLED_AT = """
@@ -100,6 +111,8 @@ def some_moments(changes: int) -> list[int]:
         ("simulate", (3, 6)),
         ("ingest", (60, 120)),
         ("pretrain", (25,)),
+        ("published", (3, 6)),
+        ("imported", (3, 6)),
         ("embed", (6,)),
         ("intensity", (2, 7)),
         ("correct", (4, 9)),

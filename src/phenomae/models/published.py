@@ -1,35 +1,49 @@
-"""The names that the public checkpoint gives its weights, and ours for the same."""
+"""The names and shapes that the public checkpoint gives its tensors, and ours for the same."""
 
 import re
+from collections.abc import Iterable
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
-from phenomae.models.network import name_channels
-from phenomae.models.settings import ChannelMaeModel, VitMaeModel
+from phenomae.models.network import Network
 
-# Public name (a pattern), our name. First match counts.
+FAMILIES = ("vit-mae", "channel-mae")
+"""Families that the public layout has."""
+
+# Public name, our name: # is a number and * any rest. In both directions the first match counts,
+# and a name that is not here is the same in both.
 NAMES: tuple[tuple[str, str], ...] = (
-    (r"encoder\.vit_backbone\.blocks\.(\d+)\.ls\.gamma", r"encoder.blocks.\1.layer_scale"),
-    (r"encoder\.vit_backbone\.patch_embed\.proj\.(\w+)", r"encoder.patch_embed.\1"),
-    (r"encoder\.vit_backbone\.pos_embed", "encoder.positions"),
-    (r"encoder\.vit_backbone\.(.+)", r"encoder.\1"),
-    (r"encoder_decoder_proj\.(\w+)", r"decoder.embed.\1"),
-    (r"decoder_pred\.(\w+)", r"decoder.pred.\1"),
-    (r"decoder\.pos_embeddings", "decoder.positions"),
-    (r"decoder\.blocks\.(\d+)\.(?:attn|mlp)\.(.+)", r"decoder.blocks.\1.\2"),
-    (r"decoder\.mlp\.(.+)", r"decoder.\1"),
+    ("encoder.vit_backbone.blocks.#.ls.gamma", "encoder.blocks.#.layer_scale"),
+    ("encoder.vit_backbone.patch_embed.proj.*", "encoder.patch_embed.*"),
+    ("encoder.vit_backbone.pos_embed", "encoder.positions"),
+    ("encoder.vit_backbone.*", "encoder.*"),
+    ("encoder_decoder_proj.*", "decoder.embed.*"),
+    ("decoder_pred.*", "decoder.pred.*"),
+    ("decoder.pos_embeddings", "decoder.positions"),
+    ("decoder.blocks.#.attn.qkv.*", "decoder.blocks.#.qkv.*"),
+    ("decoder.blocks.#.attn.proj.*", "decoder.blocks.#.proj.*"),
+    ("decoder.blocks.#.mlp.fc1.*", "decoder.blocks.#.fc1.*"),
+    ("decoder.blocks.#.mlp.fc2.*", "decoder.blocks.#.fc2.*"),
+    ("decoder.mlp.fc1.*", "decoder.fc1.*"),
+    ("decoder.mlp.fc2.*", "decoder.fc2.*"),
 )
 POSITIONS = ("encoder.positions", "decoder.positions")
-# Weights of a channel's own blocks: channel, block, name. Ours are one stack of all channels.
-_OF_CHANNEL = re.compile(r"decoder\.decoders\.(\d+)\.(\d+)\.(?:attn\.|mlp\.)?(.+)")
+_TOKENS = ("encoder.cls_token", "decoder.mask_token")
+_PROJECTION = "encoder.patch_embed.weight"
+_CHANNEL_TOKENS = "decoder.channel_tokens"
+# A channel's own blocks: channel, block, name as in the blocks of the plain decoder. Ours are one
+# stack of all channels.
+_OF_CHANNEL = re.compile(r"decoder\.decoders\.(\d+)\.(\d+)\.(.+)")
 _CHANNEL_TOKEN = re.compile(r"decoder\.modality_tokens\.(\d+)")
 _UNUSED = "decoder.placeholder"  # a row of zeros that stood for the class token
+OPTIONAL = (_UNUSED,)
+"""Public tensors that need not be there."""
 
 
 def rename(public: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return public weights under our names and in our shapes.
+    """Return public tensors under our names and in our shapes; undoes `publish`.
 
     A convolution over patches becomes a linear layer over their pixels; tokens and position tables
     lose their leading axes of length 1; what every channel has of its own becomes one stack.
@@ -39,47 +53,79 @@ def rename(public: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in public.items():
         if match := _OF_CHANNEL.fullmatch(name):
             part = tensor.T if tensor.ndim == 2 else tensor
-            stacks.setdefault(f"decoder.blocks.{match[2]}.{match[3]}", {})[int(match[1])] = part
+            stack = our_name(f"decoder.blocks.{match[2]}.{match[3]}")
+            stacks.setdefault(stack, {})[int(match[1])] = part
         elif match := _CHANNEL_TOKEN.fullmatch(name):
-            stacks.setdefault("decoder.channel_tokens", {})[int(match[1])] = tensor.flatten()
+            stacks.setdefault(_CHANNEL_TOKENS, {})[int(match[1])] = tensor.flatten()
         elif name != _UNUSED:
             ours[our_name(name)] = tensor
     for name, parts in stacks.items():
         ours[name] = torch.stack([parts[index] for index in sorted(parts)])
-    for name in ("encoder.cls_token", "decoder.mask_token"):
-        if name in ours:
-            ours[name] = ours[name].flatten()
+    for name in _TOKENS:
+        ours[name] = ours[name].flatten()
     for name in POSITIONS:
         if name in ours:
             ours[name] = ours[name].flatten(0, -2)
-    weight = ours.get("encoder.patch_embed.weight")
-    if weight is not None and weight.ndim == 4:
-        ours["encoder.patch_embed.weight"] = rearrange(weight, "d c i j -> d (i j c)")
+    ours[_PROJECTION] = rearrange(ours[_PROJECTION], "d c i j -> d (i j c)")
     return ours
 
 
-def our_name(public: str) -> str:
-    """Return our name of a public weight; a name that is not in the table stays."""
-    for pattern, name in NAMES:
-        if re.fullmatch(pattern, public):
-            return re.sub(pattern, name, public)
+def publish(model: Network, max_channels: int) -> dict[str, Tensor]:
+    """Return a model's tensors under the public names and in the public shapes.
+
+    The model is of one of `FAMILIES`. Of a channel-agnostic one the encoder's position table is
+    written out for `max_channels` channels.
+    """
+    tables = {name: model.get_buffer(name) for name in POSITIONS}
+    channels = len(model.channels)
+    agnostic = model.family == "channel-mae"
+    side = model.settings.patch_size
+    public: dict[str, Tensor] = {}
+    for name, tensor in {**model.state_dict(), **tables}.items():
+        if agnostic and name.startswith("decoder.blocks."):
+            public |= _split(name, tensor)
+        elif name == _CHANNEL_TOKENS:
+            rows = enumerate(tensor)
+            public |= {f"decoder.modality_tokens.{index}": row[None, None] for index, row in rows}
+        elif name in POSITIONS:
+            times = max_channels if name == "encoder.positions" else channels
+            public[public_name(name)] = repeat_table(tensor, times if agnostic else 1)[None]
+        elif name == _PROJECTION:
+            pixels = rearrange(tensor, "d (i j c) -> d c i j", i=side, j=side)
+            public[public_name(name)] = pixels
+        else:
+            public[public_name(name)] = tensor[None, None] if name in _TOKENS else tensor
+    if agnostic:
+        public[_UNUSED] = torch.zeros_like(public["decoder.mask_token"])
     return public
 
 
-def read_golden_config(
-    config: dict,
-) -> tuple[str, VitMaeModel | ChannelMaeModel, tuple[str, ...]]:
-    """Return family, settings and channels that a golden case's `config.json` tells."""
-    family, kind = ("channel-mae", ChannelMaeModel) if config["ca"] else ("vit-mae", VitMaeModel)
-    settings = kind(
-        crop_size=config["img"],
-        patch_size=config["patch"],
-        embed_dim=config["dim"],
-        depth=config["depth"],
-        num_heads=config["heads"],
-        decoder_embed_dim=config["ddim"],
-        decoder_depth=config["ddepth"],
-        decoder_num_heads=config["dheads"],
-        mask_ratio=config["mask_ratio"],
-    )
-    return family, settings, name_channels(config["chans"])
+def _split(name: str, stack: Tensor) -> dict[str, Tensor]:
+    """Return a stack of all channels' weights one by one, under their public names."""
+    place = public_name(name).removeprefix("decoder.blocks.")
+    parts = stack.mT if stack.ndim == 3 else stack
+    return {f"decoder.decoders.{index}.{place}": part for index, part in enumerate(parts)}
+
+
+def repeat_table(table: Tensor, times: int) -> Tensor:
+    """Return a position table for several channels: the class token's row, then all others."""
+    return torch.cat([table[:1], table[1:].repeat(times, 1)])
+
+
+def our_name(public: str) -> str:
+    """Return our name of a public tensor."""
+    return _translate(public, NAMES)
+
+
+def public_name(ours: str) -> str:
+    """Return the public name of a tensor of ours."""
+    return _translate(ours, [(old, new) for new, old in NAMES])
+
+
+def _translate(name: str, table: Iterable[tuple[str, str]]) -> str:
+    for old, new in table:
+        pattern = re.escape(old).replace(r"\#", r"(\d+)").replace(r"\*", "(.+)")
+        if match := re.fullmatch(pattern, name):
+            parts = iter(match.groups())
+            return re.sub(r"[#*]", lambda _: next(parts), new)  # noqa: B023
+    return name

@@ -1,6 +1,7 @@
-"""Keeps a trained network as safetensors and `config.json`; nothing is ever unpickled."""
+"""Keeps a trained network as safetensors and `config.json`; no code in a file is ever run."""
 
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,22 +19,30 @@ from phenomae.artefacts import (
     whole_file,
     write_json,
 )
+from phenomae.models.archive import is_archive, read_archive
 from phenomae.models.classifier import ClassifyingNetwork
 from phenomae.models.families import FAMILIES, build, read_settings
+from phenomae.models.layout import is_published, read_published
 from phenomae.models.network import Network
-from phenomae.models.published import POSITIONS, read_golden_config, rename
-from phenomae.runs import KIND, WEIGHTS
+from phenomae.models.patches import sincos_positions
+from phenomae.models.published import OPTIONAL, POSITIONS, publish, rename, repeat_table
+from phenomae.runs import KIND as RUN
+from phenomae.runs import WEIGHTS
+
+KIND = "weights"
+"""The kind of a folder of weights that no run of ours made."""
 
 TENSORS = "model.safetensors"
 CONFIG = "config.json"
 
 
-def save(folder: Path, model: Network, config: dict[str, Any]) -> None:
+def save(folder: Path, model: Network, config: Mapping[str, Any]) -> None:
     """Write a model's weights and, beside them, what has to be known to use them.
 
     `config` may hold pixel size, intensity convention, provenance and the like; the family, the
     model's settings and the names of its channels and classes are added. The tensors appear last,
-    so that a folder that has them is whole; the same weights give the same bytes.
+    so that a folder that has them is whole; the same weights give the same bytes. Position tables
+    are written where they are others, in their last bits, than this version's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TENSORS).unlink(missing_ok=True)
@@ -46,38 +55,52 @@ def save(folder: Path, model: Network, config: dict[str, Any]) -> None:
         known["classes"] = list(model.classes)
     write_json(folder / CONFIG, {**config, **known})
     tensors = {
-        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
+        name: value.detach().cpu().contiguous()
+        for name, value in {**model.state_dict(), **_foreign_tables(model)}.items()
     }
     with whole_file(folder / TENSORS) as partial:
         save_file(tensors, partial)
+
+
+def _foreign_tables(model: Network) -> dict[str, Tensor]:
+    """Return the position tables that came with a model and are not, bit by bit, our own."""
+    tables = {name: table for name, table in model.named_buffers() if name in POSITIONS}
+    grid = (model.settings.crop_size // model.settings.patch_size,) * 2 if tables else (0, 0)
+    return {
+        name: table
+        for name, table in tables.items()
+        if not torch.equal(table.cpu(), sincos_positions(grid, table.shape[1]))
+    }
 
 
 def identify(folder: Path) -> str:
     """Return 32 hexadecimal digits that stand for the weights of a run or of a folder."""
     place = _weights_folder(folder)
     config = read_config(place)
-    return config.get("identity") or hash_json([config, hash_file(place / TENSORS)])
+    own = None if is_published(config) else config.get("identity")
+    return own or hash_json([config, hash_file(place / TENSORS)])
 
 
 def load(folder: Path | str) -> Network:
     """Return the network of a run, or of a folder of weights, on the CPU and ready to embed.
 
-    The golden cases' folders, whose weights have the public checkpoint's names, load too. Raises
+    Folders as the public checkpoint lies in, and those of the golden cases, load too. Raises
     ValueError where weights are missing, damaged, of an unknown family, or do not fit their config.
     """
-    folder = _weights_folder(Path(folder))
-    config = read_config(folder)
-    tensors = _read_tensors(folder / TENSORS)
-    if "chans" in config:
-        family, settings, channels = _read_golden_settings(folder, config)
+    place = _weights_folder(Path(folder))
+    config = read_config(place)
+    path = place / TENSORS
+    tensors = _read_tensors(path)
+    if is_published(config):
+        made_of, wanted = _read_blueprint(place, config, tensors)
+        _require_fit(tensors, wanted, path, OPTIONAL)
         tensors = rename(tensors)
     else:
-        family, settings, channels = _read_settings(folder, config)
-    try:
-        model = build(family, settings, channels, config.get("classes"))
-    except ValueError as error:
-        raise ValueError(f"{folder / CONFIG} is damaged: {error}") from None
-    _fill(model, tensors, folder)
+        made_of, sketch = _read_settings(place, config)
+        tables = {name: table for name, table in sketch.named_buffers() if name in POSITIONS}
+        _require_fit(tensors, {**tables, **sketch.state_dict()}, path, POSITIONS)
+    model = build(*made_of)
+    _fill(model, tensors, path)
     return model.eval()
 
 
@@ -93,7 +116,7 @@ def read_config(folder: Path | str) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged: it should be JSON") from None
     if not isinstance(config, dict):
         raise ValueError(f"{path} is damaged: it should hold a JSON object")
-    if "chans" not in config and config.get("family") not in FAMILIES:
+    if not is_published(config) and config.get("family") not in FAMILIES:
         raise ValueError(
             f"{path} describes a model of family {config.get('family')!r}: families are "
             f"{', '.join(FAMILIES)}"
@@ -104,7 +127,9 @@ def read_config(folder: Path | str) -> dict[str, Any]:
 def _weights_folder(folder: Path) -> Path:
     """Find the folder that holds the weights: the one given, or `weights` in it."""
     if (folder / SIGNATURE).exists():
-        read_signature(folder, KIND)  # a run, and of a format that this version reads
+        kind = read_signature(folder)["kind"]
+        if kind not in (RUN, KIND):
+            raise ValueError(f"{folder} holds {kind}, not run or weights")
     place = folder / WEIGHTS if (folder / WEIGHTS).is_dir() else folder
     for name in (CONFIG, TENSORS):
         if not (place / name).is_file():
@@ -115,28 +140,36 @@ def _weights_folder(folder: Path) -> Path:
     return place
 
 
-def _read_settings(folder: Path, config: dict[str, Any]) -> tuple[str, Any, list[str]]:
+def _read_settings(folder: Path, config: dict[str, Any]) -> tuple[tuple[Any, ...], Network]:
+    """Return what `build` takes, and a sketch of what it gives."""
     channels, table = config.get("channels"), config.get("model")
     if not isinstance(channels, list) or not isinstance(table, dict):
         raise ValueError(
             f"{folder / CONFIG} is damaged: it should hold the table model and the list channels"
         )
+    family = config["family"]
     try:
-        return config["family"], read_settings(config["family"], table), channels
+        made_of = family, read_settings(family, table), channels, config.get("classes")
+        return made_of, _sketch(*made_of)
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG} is damaged: {error}") from None
 
 
-def _read_golden_settings(folder: Path, config: dict[str, Any]) -> tuple[str, Any, tuple[str, ...]]:
+def _read_blueprint(
+    folder: Path, config: dict[str, Any], tensors: Mapping[str, Tensor]
+) -> tuple[tuple[Any, ...], Mapping[str, Tensor]]:
+    """Return what `build` takes, and sketches of the tensors that published weights must be."""
     try:
-        return read_golden_config(config)
-    except KeyError as error:
-        raise ValueError(f"{folder / CONFIG} is damaged: it lacks {error}") from None
-    except TypeError as error:
-        raise ValueError(f"{folder / CONFIG} is damaged: {error}") from None
+        plan = read_published(config, tensors)
+        made_of = plan.family, plan.settings, plan.channels
+        return made_of, publish(_sketch(*made_of), plan.max_channels)
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG} and {TENSORS} are no whole model: {error}") from None
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
+    if is_archive(path):
+        return read_archive(path)
     try:
         return load_file(path)
     except SafetensorError as error:
@@ -145,29 +178,45 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def _fill(model: Network, tensors: dict[str, Tensor], folder: Path) -> None:
-    """Put tensors into a model; every name and shape must be the model's own."""
-    wanted = model.state_dict()
-    for name in POSITIONS:  # fixed and not saved; where a file has them they must be the same
-        table = tensors.pop(name, None)
-        if table is None:
-            continue
-        if not _is_table(table, model.get_buffer(name)):
-            raise ValueError(f"{folder / TENSORS}: {name} is not the sine-cosine table")
-    if odd := sorted(tensors.keys() ^ wanted.keys()):
-        state = "lacks" if odd[0] in wanted else "has, beyond the model,"
-        raise ValueError(f"{folder / TENSORS} {state} {odd[0]}: it is of another model")
-    for name, tensor in tensors.items():
+def _sketch(*made_of: Any) -> Network:
+    """Return a network of shapes alone: a config may ask for more than there is memory."""
+    try:
+        with torch.device("meta"):
+            return build(*made_of)
+    except RuntimeError:  # shapes can be too large even to be written down
+        raise ValueError("it describes a network larger than any") from None
+
+
+def _require_fit(
+    found: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    path: Path,
+    optional: Collection[str],
+) -> None:
+    """Raise ValueError unless tensors are those wanted, by name, shape and kind of number."""
+    odd = {name for name in found.keys() ^ wanted.keys() if name in found or name not in optional}
+    if odd:
+        name = min(odd)
+        state = "lacks" if name in wanted else "has, beyond the model,"
+        raise ValueError(f"{path} {state} {name}: it is of another model")
+    for name, tensor in found.items():
         if tensor.shape != wanted[name].shape:
             raise ValueError(
-                f"{folder / TENSORS}: {name} has shape {tuple(tensor.shape)}, but {CONFIG} "
-                f"describes {tuple(wanted[name].shape)}"
+                f"{path}: {name} has shape {tuple(tensor.shape)}, but {CONFIG} describes "
+                f"{tuple(wanted[name].shape)}"
             )
+        if tensor.is_floating_point() != wanted[name].is_floating_point() or tensor.is_complex():
+            raise ValueError(f"{path}: {name} has numbers of type {tensor.dtype}")
+
+
+def _fill(model: Network, tensors: dict[str, Tensor], path: Path) -> None:
+    """Put tensors that fit into a model; position tables must be the model's own, near enough."""
+    for name in POSITIONS:
+        if name not in tensors:
+            continue
+        found, ours = tensors.pop(name).float(), model.get_buffer(name)
+        wanted = repeat_table(ours, (len(found) - 1) // (len(ours) - 1))
+        if not torch.allclose(found, wanted, atol=1e-5):
+            raise ValueError(f"{path}: {name} is not the sine-cosine table")
+        ours.copy_(found[: len(ours)])
     model.load_state_dict(tensors)
-
-
-def _is_table(found: Tensor, ours: Tensor) -> bool:
-    """Say whether a table holds our positions, once or, for several channels, over and over."""
-    times = (len(found) - 1) // (len(ours) - 1)
-    wanted = torch.cat([ours[:1], ours[1:].repeat(times, 1)])
-    return found.shape == wanted.shape and torch.allclose(found, wanted, atol=1e-5)

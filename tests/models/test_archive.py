@@ -1,0 +1,171 @@
+"""A `torch.save` archive gives its tensors; whatever else one holds is refused and not run."""
+
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from phenomae.models.archive import is_archive, read_archive
+
+TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1, 2])}
+
+
+class Hostile:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return Path.touch, (self.target,)
+
+
+def saved(path: Path, content: object, **options) -> Path:
+    torch.save(content, path, **options)
+    return path
+
+
+def repacked(path: Path, change: Callable[[str, bytes], bytes], method: int) -> Path:
+    """Write an archive's entries again, changed."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, change(name, content))
+    return path
+
+
+@pytest.mark.parametrize("level", [True, False], ids=["state_dict", "plain"])
+def test_tensors_come_back_whatever_the_file_is_called(level: bool, tmp_path: Path):
+    path = saved(
+        tmp_path / "model.safetensors", {"state_dict": TENSORS} if level else dict(TENSORS)
+    )
+    assert is_archive(path)
+    found = read_archive(path)
+    assert found.keys() == TENSORS.keys()
+    assert all(torch.equal(found[name], TENSORS[name]) for name in TENSORS)
+
+
+def test_parameters_and_parts_of_tensors_come_back_plain(tmp_path: Path):
+    content = {"a": torch.nn.Parameter(TENSORS["a.weight"]), "b": TENSORS["a.weight"].T[1:]}
+    found = read_archive(saved(tmp_path / "a", content))
+    assert not found["a"].requires_grad
+    assert torch.equal(found["b"], content["b"])
+    assert found["b"].is_contiguous()
+
+
+def test_other_files_are_no_archives(tmp_path: Path):
+    for content in (b"", b"P", pickle.dumps(1)):
+        (tmp_path / "a").write_bytes(content)
+        assert not is_archive(tmp_path / "a")
+    old = saved(tmp_path / "b", dict(TENSORS), _use_new_zipfile_serialization=False)
+    assert not is_archive(old)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda trap: trap,
+        lambda trap: {"a": trap},
+        lambda trap: {"state_dict": {**TENSORS, "a": trap}},
+        lambda trap: {"state_dict": TENSORS, "more": trap},
+        lambda trap: [trap],
+    ],
+)
+def test_an_archive_that_would_run_code_is_refused(wrap: Callable, tmp_path: Path):
+    path = saved(tmp_path / "model.safetensors", wrap(Hostile(tmp_path / "ran")))
+    with pytest.raises(ValueError, match="holds more than tensors, and nothing else is opened"):
+        read_archive(path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("payload", ["pickle", "bytes", "nothing"])
+def test_an_archive_with_its_pickle_changed_is_refused(payload: str, tmp_path: Path):
+    contents = {"pickle": pickle.dumps(Hostile(tmp_path / "ran")), "bytes": b"\x80", "nothing": b""}
+    path = repacked(
+        saved(tmp_path / "a", dict(TENSORS)),
+        lambda name, content: contents[payload] if name.endswith("data.pkl") else content,
+        zipfile.ZIP_STORED,
+    )
+    with pytest.raises(ValueError, match="nothing else is opened"):
+        read_archive(path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_torchscript_archive_is_refused(tmp_path: Path):
+    class Doubling(torch.nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    traced = torch.jit.trace(Doubling(), torch.zeros(2))
+    torch.jit.save(traced, str(tmp_path / "a"))
+    repacked(tmp_path / "a", lambda _, content: content, zipfile.ZIP_STORED)
+    with pytest.raises(ValueError, match="nothing else is opened"):
+        read_archive(tmp_path / "a")
+
+
+def test_a_packed_archive_is_refused(tmp_path: Path):
+    """One of some kilobytes could unpack to more than there is memory."""
+    path = repacked(
+        saved(tmp_path / "a", dict(TENSORS)), lambda _, content: content, zipfile.ZIP_DEFLATED
+    )
+    with pytest.raises(ValueError, match=r"is a packed zip archive, which torch.save does not"):
+        read_archive(path)
+
+
+@pytest.mark.parametrize("length", [2, 100, -10, -200])
+def test_an_archive_cut_short_is_refused(length: int, tmp_path: Path):
+    path = saved(tmp_path / "a", dict(TENSORS))
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(ValueError, match=r"is cut short or damaged|is damaged or holds more"):
+        read_archive(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ([torch.zeros(1)], "is an archive of a list, not of tensors"),
+        (torch.zeros(1), "is an archive of a Tensor, not of tensors"),
+        ({"state_dict": [1]}, "is an archive of a list, not of tensors"),
+        ({"a": 1}, "holds 'a', which is no tensor"),
+        ({"a": {"b": torch.zeros(1)}}, "holds 'a', which is no tensor"),
+        ({"state_dict": {"a": torch.zeros(1)}, "epoch": 3}, "holds 'state_dict', which is no"),
+        ({1: torch.zeros(1)}, "holds 1, which is no tensor"),
+        ({"a": torch.zeros(2, 2).to_sparse()}, "holds 'a', which is no tensor"),
+        ({"a": torch.zeros(1).expand(10**9)}, "holds 'a', which is no tensor"),
+        ({"a": torch.zeros(2, device="meta")}, "holds 'a', which is no tensor"),
+    ],
+)
+def test_what_is_no_dictionary_of_tensors_is_refused(content, sentence: str, tmp_path: Path):
+    with pytest.raises(ValueError, match=sentence):
+        read_archive(saved(tmp_path / "a", content))
+
+
+def test_an_archive_whose_entries_share_their_bytes_is_refused(tmp_path: Path):
+    path = saved(tmp_path / "a", {"a": torch.arange(1000.0)})
+    with zipfile.ZipFile(path, "a") as archive:
+        (entry,) = (item for item in archive.infolist() if item.filename.endswith("data/0"))
+        archive.filelist += [entry] * 9
+        archive._didModify = True  # so that the list of entries is written anew
+    with pytest.raises(ValueError, match="is a packed zip archive"):
+        read_archive(path)
+
+
+def test_a_disk_that_cannot_be_read_is_no_damage(tmp_path: Path):
+    with pytest.raises(FileNotFoundError):
+        read_archive(tmp_path / "absent")
+
+
+def test_a_storage_shorter_than_its_tensor_is_refused(tmp_path: Path):
+    path = saved(tmp_path / "a", {"a": torch.arange(1000.0)})
+    repacked(
+        path,
+        lambda name, content: content[:8] if name.endswith("data/0") else content,
+        zipfile.ZIP_STORED,
+    )
+    with pytest.raises(ValueError, match="nothing else is opened"):
+        read_archive(path)
