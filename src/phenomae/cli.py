@@ -25,6 +25,7 @@ COMMANDS = {
     "correct": ("phenomae.correct.correct:correct", "Take the batch out of the wells."),
     "map": ("phenomae.maps.map:map_wells", "Average wells to a map of genes or compounds."),
     "benchmark": ("phenomae.benchmark.benchmark:benchmark", "Ask the map what biology knows."),
+    "models": ("phenomae.models.catalogue:models", "List the networks and what they cost."),
     "report": ("phenomae.explore.report:report", "Write report.html: figures and tables."),
 }
 NETWORK_PACKAGES = (
@@ -40,6 +41,15 @@ FAMILIES = {
     "channel-mae": (
         "phenomae.pretrain.channel_mae:pretrain_channel_mae",
         "Masked autoencoder, ViT, for any channels.",
+    ),
+    "unet-mae": ("phenomae.pretrain.unet_mae:pretrain_unet_mae", "Masked autoencoder, U-Net."),
+    "classifier": (
+        "phenomae.pretrain.classifier:pretrain_classifier",
+        "Weakly supervised DenseNet.",
+    ),
+    "vit-classifier": (
+        "phenomae.pretrain.vit_classifier:pretrain_vit_classifier",
+        "Weakly supervised ViT.",
     ),
 }
 EXCHANGE = {

@@ -21,11 +21,12 @@ def is_archive(path: Path) -> bool:
 def read_archive(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a `torch.save` archive by name, on the CPU.
 
-    It must hold a dictionary of tensors, by itself or under the one key `state_dict`. No code that
-    an archive names is run. Raises ValueError where it holds anything else or is damaged.
+    It must hold a dictionary of tensors, by itself or under the key `state_dict`, beside which
+    training programs leave numbers of their own. No code that an archive names is run. Raises
+    ValueError where it holds anything else or is damaged.
     """
     content = _unpack(path)
-    if isinstance(content, dict) and list(content) == [_LEVEL]:
+    if isinstance(content, dict) and isinstance(content.get(_LEVEL), dict):
         content = content[_LEVEL]
     if not isinstance(content, dict):
         raise ValueError(f"{path} is an archive of a {type(content).__name__}, not of tensors")

@@ -15,6 +15,7 @@ from phenomae.models.channel_decoder import ChannelLinear
 from phenomae.models.channel_mae import ChannelMae
 from phenomae.models.classifier import ClassifyingNetwork, VitClassifier
 from phenomae.models.convolutions import ConvolutionalEncoder
+from phenomae.models.decoder import Block
 from phenomae.models.network import Network
 from phenomae.models.settings import kept_patches
 from phenomae.models.unet_mae import UnetMae
@@ -50,7 +51,7 @@ def _(model: VitMae) -> int:
     kept = kept_patches(patches, settings.mask_ratio)
     tokens, dim = 1 + patches, settings.decoder_embed_dim
     predicted = patches if settings.fourier_weight > 0 else patches - kept
-    *inner, last = decoder.blocks
+    *inner, last = [block for block in decoder.blocks if isinstance(block, Block)]
     forward = _count_vit(model.encoder, kept)
     forward += 2 * _weights(decoder.embed) * (1 + kept)
     forward += sum(2 * _weights(block) * tokens + 4 * tokens**2 * dim for block in inner)

@@ -31,9 +31,7 @@ def patchify(images: Float[Tensor, "b c h w"], patch_size: int) -> Float[Tensor,
     return rearrange(images, "b c (y i) (x j) -> b (y x) (i j c)", i=patch_size, j=patch_size)
 
 
-def patchify_channels(
-    images: Float[Tensor, "b c h w"], patch_size: int
-) -> Float[Tensor, "b p k"]:
+def patchify_channels(images: Float[Tensor, "b c h w"], patch_size: int) -> Float[Tensor, "b p k"]:
     """Cut every channel by itself, channel by channel; a patch's pixels are ordered row, column."""
     return rearrange(images, "b c (y i) (x j) -> b (c y x) (i j)", i=patch_size, j=patch_size)
 
