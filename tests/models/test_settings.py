@@ -1,5 +1,8 @@
 """Every size that cannot be built is refused in one sentence that names the setting."""
 
+from fractions import Fraction
+from math import floor
+
 import pytest
 
 from phenomae.models.settings import VitMaeModel, kept_patches
@@ -39,6 +42,17 @@ def test_the_named_sizes_are_those_of_the_papers():
     }
 
 
-@pytest.mark.parametrize(("patches", "ratio", "kept"), [(256, 0.75, 64), (1024, 0.25, 768)])
+@pytest.mark.parametrize(
+    ("patches", "ratio", "kept"), [(256, 0.75, 64), (1024, 0.25, 768), (100, 0.8, 20)]
+)
 def test_the_share_kept_is_exact(patches: int, ratio: float, kept: int):
     assert kept_patches(patches, ratio) == kept
+
+
+@pytest.mark.parametrize("patches", [1, 7, 64, 100, 256, 1000, 1024, 6 * 256, 11 * 1024])
+def test_the_share_kept_is_that_of_the_ratio_as_it_is_written(patches: int):
+    for thousandths in range(1, 1000):
+        kept = patches * (1 - Fraction(thousandths, 1000))
+        assert kept_patches(patches, float(f"0.{thousandths:03}")) == floor(kept)
+    for parts in range(2, 100):
+        assert kept_patches(patches * parts, 1 / parts) == patches * (parts - 1)

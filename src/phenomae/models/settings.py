@@ -5,6 +5,9 @@ from math import inf
 
 from cyclopts import Parameter
 
+_SHARE_DIGITS = 9
+"""Decimals to which a share of a crop's patches is told from a whole number of them."""
+
 
 def _require(holds: bool, rule: str, value: object) -> None:
     if not holds:
@@ -190,8 +193,9 @@ class VitClassifierModel(VitModel):
 
 
 def kept_patches(patches: int, mask_ratio: float) -> int:
-    """Return how many patches the encoder sees of a crop that has `patches`."""
-    return int(patches * (1 - mask_ratio))
+    """Return how many patches the encoder sees of a crop that has `patches`: the share, cut off."""
+    # 1 - .8 falls short of .2 in floats, and a fifth of 100 patches would be 19
+    return int(round(patches * (1 - mask_ratio), _SHARE_DIGITS))
 
 
 def _require_width(name: str, width: int, heads_name: str, heads: int) -> None:
