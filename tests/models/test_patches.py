@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from phenomae.models.network import to_unit
 from phenomae.models.patches import patchify, sincos_positions, standardise, unpatch
 
 RNG = np.random.default_rng(0)
@@ -47,9 +49,19 @@ def test_a_flat_channel_becomes_zero():
     assert standardise(torch.full((1, 2, 8, 8), 77, dtype=torch.uint8)).abs().max() == 0
 
 
-def test_pixels_of_unknown_range_are_refused():
-    with pytest.raises(ValueError, match="give uint8"):  # where types are not checked
-        inspect.unwrap(standardise)(torch.zeros(1, 1, 8, 8, dtype=torch.int32))
+@pytest.mark.parametrize("function", [standardise, to_unit])
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint16, torch.bool])
+def test_pixels_of_unknown_range_are_refused(function: Callable, dtype: torch.dtype):
+    with pytest.raises(ValueError, match=f"type {dtype} have no known range: give uint8"):
+        # where types are not checked
+        inspect.unwrap(function)(torch.zeros(1, 1, 8, 8, dtype=dtype))
+
+
+def test_pixels_become_floats_in_unit_range():
+    pixels = RNG.integers(0, 256, (2, 3, 4, 4)).astype(np.uint8)
+    found = to_unit(torch.from_numpy(pixels)).numpy()
+    np.testing.assert_array_equal(found, pixels.astype(np.float32) / np.float32(255))
+    np.testing.assert_array_equal(to_unit(torch.from_numpy(found)), found)
 
 
 def test_positions_follow_the_formula():

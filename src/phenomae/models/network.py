@@ -122,11 +122,19 @@ def name_channels(count: int) -> tuple[str, ...]:
 
 
 def to_unit(pixels: Pixels) -> Float[Tensor, "b c h w"]:
-    """Return pixels as floats in 0..1; raises ValueError for types whose range is not known."""
+    """Return pixels as floats in 0..1; raises ValueError as `full_scale`."""
+    return pixels.float() / full_scale(pixels)
+
+
+def full_scale(pixels: Tensor) -> float:
+    """Return the largest value pixels can have: 255 for uint8, 1 for floats.
+
+    Raises ValueError for pixels of any other type.
+    """
     if pixels.dtype == torch.uint8:
-        return pixels.float() / 255
-    if not pixels.is_floating_point():
-        raise ValueError(
-            f"pixels of type {pixels.dtype} have no known range: give uint8, or floats in 0..1"
-        )
-    return pixels.float()
+        return 255.0
+    if pixels.is_floating_point():
+        return 1.0
+    raise ValueError(
+        f"pixels of type {pixels.dtype} have no known range: give uint8, or floats in 0..1"
+    )

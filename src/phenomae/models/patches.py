@@ -2,28 +2,23 @@
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
+
+from phenomae.models.network import Pixels, full_scale
 
 _EPS = 1e-5  # of intensities that lie in 0..1
 
 
-def standardise(
-    pixels: UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"],
-) -> Float[Tensor, "b c h w"]:
+def standardise(pixels: Pixels) -> Float[Tensor, "b c h w"]:
     """Bring every channel of every crop to mean 0 and (biased) variance 1.
 
     uint8 pixels are taken as 0..255, float pixels as 0..1. A channel that is flat becomes 0. Raises
     ValueError for pixels of any other type.
     """
-    if pixels.dtype != torch.uint8 and not pixels.is_floating_point():
-        raise ValueError(
-            f"pixels of type {pixels.dtype} have no known range: give uint8, or floats in 0..1"
-        )
-    # (x / 255 - mean) / sqrt(variance + eps) without the division
-    scale = 1.0 if pixels.is_floating_point() else 255.0
-    return functional.layer_norm(pixels.float(), pixels.shape[-2:], eps=_EPS * scale**2)
+    eps = _EPS * full_scale(pixels) ** 2  # as (x / 255 - mean) / sqrt(variance + _EPS)
+    return functional.layer_norm(pixels.float(), pixels.shape[-2:], eps=eps)
 
 
 def patchify(images: Float[Tensor, "b c h w"], patch_size: int) -> Float[Tensor, "b p k"]:
