@@ -139,10 +139,39 @@ def test_unknown_and_needless_channels_are_refused(model: ChannelMae):
     crops = random_crops(2)
     with pytest.raises(ValueError, match=r"'RNA' is none that the model was trained on: .*DNA, ER"):
         model(crops, torch.rand(2, 32), channels=["DNA", "RNA"])
-    with pytest.raises(ValueError, match="crops of 2 channels were given under the 3 names"):
-        model(crops, torch.rand(2, 32))
     with pytest.raises(ValueError, match="'ER' is among those given"):
         model.predict(crops, channels=["DNA", "ER"], missing=["ER"])
+    with pytest.raises(ValueError, match=r"'RNA' is none that the model was trained on: .*DNA, ER"):
+        model.predict(crops, channels=["DNA", "ER"], missing=["RNA"])
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["DNA"], "the 1 names DNA: every channel needs a name of its own"),
+        (NAMES, "the 3 names DNA, ER, AGP: every"),
+        (["DNA", "DNA"], "the 2 names DNA, DNA: every"),
+    ],
+)
+def test_channels_without_a_name_of_their_own_are_refused(
+    model: ChannelMae, names: list[str], told: str
+):
+    crops, sentence = random_crops(2), f"crops of 2 channels were given under {told}"
+    with pytest.raises(ValueError, match=sentence):
+        model(crops, torch.rand(2, 32), channels=names)
+    with pytest.raises(ValueError, match=sentence):
+        model.predict(crops, channels=names, missing=["AGP"])
+    with pytest.raises(ValueError, match="crops of 2 channels were given under the 3 names"):
+        model(crops, torch.rand(2, 32))
+
+
+@pytest.mark.parametrize(("missing", "told"), [([], "''"), (["AGP", "AGP"], "'AGP, AGP'")])
+def test_missing_stains_must_be_one_or_more_each_once(
+    model: ChannelMae, missing: list[str], told: str
+):
+    sentence = f"missing must name one channel or more, each once, not {told}"
+    with pytest.raises(ValueError, match=sentence):
+        model.predict(random_crops(2), channels=["DNA", "ER"], missing=missing)
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 48), (24, 8), (64, 64)])

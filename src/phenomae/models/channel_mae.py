@@ -9,16 +9,8 @@ from torch.nn import functional
 
 from phenomae.models.channel_decoder import ChannelDecoder
 from phenomae.models.channel_vit import ChannelVit
-from phenomae.models.masking import (
-    MaeOutput,
-    MaskedNetwork,
-    Masking,
-    fourier_distance,
-    hide,
-    normalise_patches,
-    take,
-    weigh_losses,
-)
+from phenomae.models.losses import fourier_distance, normalise_patches, weigh_losses
+from phenomae.models.masking import MaeOutput, MaskedNetwork, Masking, hide, take
 from phenomae.models.network import Pixels
 from phenomae.models.patches import unpatch_channels
 from phenomae.models.settings import ChannelMaeModel
@@ -49,7 +41,8 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
 
         `channels` names the crops' channels, in any order; None is the model's own. With `full`
         false the losses are the same, but `reconstruction` and `target` are None. Raises ValueError
-        for a channel that the model was not trained on.
+        for a channel that the model was not trained on, or where `channels` does not name each of
+        the crops' channels once.
         """
         which = self._find(channels, pixels)
         patches = self.encoder.cut(pixels)
@@ -78,8 +71,14 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
         """Return pictures of the stains that are `missing` from crops of `channels`.
 
         They are standardised, as the model sees pictures: mean 0 and variance 1 a crop. Raises
-        ValueError for a channel that the model was not trained on, and for one that is there.
+        ValueError for a channel that the model was not trained on, for one that is there, and where
+        `channels` does not name each of the crops' channels once, or `missing` none or one twice.
         """
+        _require_named(channels, pixels)
+        if len(set(missing)) != len(missing) or len(missing) == 0:
+            raise ValueError(
+                f"missing must name one channel or more, each once, not {', '.join(missing)!r}"
+            )
         if both := sorted(set(channels) & set(missing)):
             raise ValueError(f"channel {both[0]!r} is among those given: predict one that is not")
         which = self._indices([*channels, *missing])
@@ -115,11 +114,7 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
     def _find(self, channels: Sequence[str] | None, pixels: Pixels) -> Int64[Tensor, " c"] | None:
         """Return which of the model's channels crops hold, None for all in order."""
         names = self.channels if channels is None else tuple(channels)
-        if len(names) != pixels.shape[1]:
-            raise ValueError(
-                f"crops of {pixels.shape[1]} channels were given under the {len(names)} names "
-                f"{', '.join(names)}: every channel needs its name"
-            )
+        _require_named(names, pixels)
         return None if names == self.channels else self._indices(names).to(pixels.device)
 
     def _indices(self, names: Sequence[str]) -> Int64[Tensor, " c"]:
@@ -129,3 +124,12 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
                 f"{', '.join(self.channels)}"
             )
         return torch.tensor([self.channels.index(name) for name in names])
+
+
+def _require_named(names: Sequence[str], pixels: Pixels) -> None:
+    """Raise ValueError unless every channel of crops has a name of its own."""
+    if len(names) != pixels.shape[1] or len(set(names)) != len(names):
+        raise ValueError(
+            f"crops of {pixels.shape[1]} channels were given under the {len(names)} names "
+            f"{', '.join(names)}: every channel needs a name of its own"
+        )

@@ -7,15 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from phenomae.models.decoder import Decoder
-from phenomae.models.masking import (
-    MaeOutput,
-    MaskedNetwork,
-    fourier_distance,
-    hide,
-    normalise_patches,
-    take,
-    weigh_losses,
-)
+from phenomae.models.losses import fourier_distance, normalise_patches, weigh_losses
+from phenomae.models.masking import MaeOutput, MaskedNetwork, hide, take
 from phenomae.models.network import Pixels
 from phenomae.models.patches import unpatch
 from phenomae.models.settings import VitMaeModel

@@ -1,0 +1,38 @@
+"""How well hidden patches were rebuilt: what training minimises."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+_TARGET_EPS = 1e-6
+
+
+def normalise_patches(patches: Float[Tensor, "b p k"]) -> Float[Tensor, "b p k"]:
+    """Bring every patch to mean 0 and variance 1 (He et al. 2022, arXiv 2111.06377, section 4.1).
+
+    The variance is the unbiased one, with 1e-6 added inside the root.
+    """
+    variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
+    return (patches - mean) / (variance + _TARGET_EPS).sqrt()
+
+
+def weigh_losses(
+    masked_mse: Float[Tensor, ""], fourier: Float[Tensor, ""] | None, weight: float
+) -> dict[str, Float[Tensor, ""]]:
+    """Return (1 - a) MSE + a Fourier as `loss`, and its parts (Kraus et al. 2023)."""
+    if fourier is None:
+        return {"loss": masked_mse, "masked_mse": masked_mse}
+    loss = (1 - weight) * masked_mse + weight * fourier
+    return {"loss": loss, "masked_mse": masked_mse, "fourier": fourier}
+
+
+def fourier_distance(
+    rebuilt: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]
+) -> Float[Tensor, ""]:
+    """Return the mean absolute difference of the magnitudes of two images' Fourier transforms.
+
+    Every channel of every crop is transformed by itself, without normalisation (as numpy's fft2).
+    """
+    magnitudes = [torch.fft.fft2(image.float()).abs() for image in (rebuilt, target)]
+    return functional.l1_loss(*magnitudes)
