@@ -155,15 +155,26 @@ def test_a_stream_says_how_long_it_kept_its_caller_waiting(store: Store) -> None
 def test_a_step_takes_the_groups_it_is_told_to_as_often_as_they_have_fields(store: Store) -> None:
     groups = [np.array([0, 1, 2, 3]), np.array([4, 5])]
     source = Source([store], "memory")
-    stream = CropStream(source, groups, 16, 4, seed=0, groups_per_step=2)
-    halves = [
-        half.tolist() for step in range(300) for half in stream.step(step).keys[:, 0].split(2)
+    stream = CropStream(source, groups, 16, 2, seed=0)
+    steps = [set(stream.step(step).keys[:, 0].tolist()) for step in range(600)]
+    first = [fields for fields in steps if fields <= {0, 1, 2, 3}]
+    second = [fields for fields in steps if fields <= {4, 5}]
+    assert len(first) + len(second) == 600
+    assert abs(len(first) - 400) < 3 * (600 * 2 / 9) ** 0.5
+    assert set().union(*first) == {0, 1, 2, 3}
+
+
+def test_the_groups_of_a_step_are_different_ones(store: Store) -> None:
+    groups = [np.array([0, 1, 2]), np.array([3]), np.array([4, 5])]
+    stream = CropStream(Source([store], "memory"), groups, 16, 6, seed=0, groups_per_step=2)
+    of = [0, 0, 0, 1, 2, 2]
+    pairs = [
+        [{of[field] for field in half.tolist()} for half in stream.step(step).keys[:, 0].split(3)]
+        for step in range(40)
     ]
-    first = [half for half in halves if set(half) <= {0, 1, 2, 3}]
-    second = [half for half in halves if set(half) <= {4, 5}]
-    assert len(first) + len(second) == len(halves) == 600
-    assert abs(len(first) - 400) < 3 * (600 * 2 / 9) ** 0.5 + 10
-    assert {field for half in first for field in half} == {0, 1, 2, 3}
+    assert all(len(half) == 1 for pair in pairs for half in pair)
+    assert all(pair[0] != pair[1] for pair in pairs)
+    assert set().union(*(half for pair in pairs for half in pair)) == {0, 1, 2}
 
 
 @pytest.mark.parametrize("reading", ["memory", "fields", "crops"])
@@ -176,7 +187,7 @@ def test_several_stores_are_counted_through(store: Store, tmp_path, make_store, 
     other = open_store(make_store(tmp_path / "other", pixels, ("ER", "AGP", "DNA")))
     source = Source([store, other], reading, channels=("DNA", "ER"))
     assert len(source.sizes) == 7
-    assert source.kinds().tolist() == [0] * 7
+    assert source.kinds.tolist() == [0] * 7
     fields, places = np.array([6, 2, 6]), np.array([1, 2, 3])
     crops = source.crops(fields, places, places, 16)
     assert crops.channels == ("DNA", "ER")
@@ -187,7 +198,7 @@ def test_several_stores_are_counted_through(store: Store, tmp_path, make_store, 
     with pytest.raises(ValueError, match="has no channel 'AGP': it has DNA, ER"):
         Source([store, other], reading, channels=("AGP",))
     free = Source([store, other], reading)
-    assert free.kinds().tolist() == [0] * 6 + [1]
+    assert free.kinds.tolist() == [0] * 6 + [1]
     assert free.channels_of(6) == ("ER", "AGP", "DNA")
 
 

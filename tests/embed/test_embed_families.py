@@ -137,6 +137,7 @@ def test_blocks_that_were_stopped_go_on(screen_path: Path, channel_run: Path, tm
         ({"block": 0}, "there is no block 0"),
         ({"pool": "channel"}, "no pool 'channel': its pools are mean, class"),
         ({"adabn": "on"}, "the vit-mae network of .* has no batch norms"),
+        ({"adabn_crops": 1}, "adabn_crops must be 2 or more, not 1"),
         ({"channels": "DNA,DNA"}, "channels names one twice"),
         ({"channels": "DNA,AGP"}, "no channel 'AGP'"),
         ({"channels": "DNA"}, "has the channels DNA, ER, but the network was trained on DNA, ER"),
@@ -145,15 +146,21 @@ def test_blocks_that_were_stopped_go_on(screen_path: Path, channel_run: Path, tm
 def test_what_the_network_has_not_is_refused(
     screen_path: Path, run: Path, tmp_path: Path, change: dict, sentence: str
 ):
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(ValueError, match=sentence):  # of the settings, or of embed
         embed(screen_path, run, tmp_path / "wells", settings=replace(ON_CPU, **change))
     assert not list(tmp_path.glob("wells*"))
 
 
 def test_all_blocks_do_not_go_into_wells_of_one(screen_path: Path, run: Path, tmp_path: Path):
     embed(screen_path, run, tmp_path / "wells", settings=ON_CPU)
+    all_blocks = replace(ON_CPU, block="all")
     with pytest.raises(ValueError, match="holds the wells of one block"):
-        embed(screen_path, run, tmp_path / "wells", settings=replace(ON_CPU, block="all"))
+        embed(screen_path, run, tmp_path / "wells", settings=all_blocks)
+    embed(screen_path, run, tmp_path / "all", settings=all_blocks)
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match="holds a folder of wells a block"):
+            embed(screen_path, run, tmp_path / "all", settings=ON_CPU, overwrite=overwrite)
+    assert len(list((tmp_path / "all").iterdir())) == 2
 
 
 @pytest.fixture
@@ -250,3 +257,13 @@ def test_the_gain_of_a_whole_plate_does_not_reach_adapted_wells(
     }
     assert moved["on"] < 1e-2
     assert moved["off"] > 1e-1
+
+
+def test_a_plate_of_one_crop_has_no_statistics_of_its_own(
+    adabn_run: Path, tmp_path: Path, make_store
+):
+    image = np.random.default_rng(0).integers(0, 4000, (2, 40, 40), dtype=np.uint16)
+    store = make_store(tmp_path / "store", {("P1", "A01", 1): image}, ("DNA", "ER"))
+    with pytest.raises(ValueError, match="need two crops or more, and one has a single crop"):
+        embed(store, adabn_run, tmp_path / "wells", settings=ON_CPU)
+    embed(store, adabn_run, tmp_path / "off", settings=replace(ON_CPU, adabn="off"))

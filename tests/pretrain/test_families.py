@@ -10,16 +10,22 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+import zarr
 
 from phenomae import cli
+from phenomae.crops.stream import centre_crops
+from phenomae.crops.tensors import network_input
 from phenomae.models import weights
+from phenomae.models.adabn import reestimate
 from phenomae.pretrain.channel_mae import ChannelMaeSettings, pretrain_channel_mae
 from phenomae.pretrain.classifier import ClassifierSettings, pretrain_classifier
+from phenomae.pretrain.classifying import label_fields, open_labelled
 from phenomae.pretrain.unet_mae import UnetMaeSettings, pretrain_unet_mae
 from phenomae.pretrain.vit_classifier import VitClassifierSettings, pretrain_vit_classifier
 from phenomae.pretrain.vit_mae import VitMaeSettings, pretrain_vit_mae
 from phenomae.runs import read_log
 from phenomae.store.read import open_store
+from phenomae.store.write import write_array
 
 TRAINING: dict[str, Any] = {
     "crop_size": 16,
@@ -196,7 +202,7 @@ def test_nothing_to_tell_apart_is_refused(stores: dict[str, Path], tmp_path: Pat
     store = forget_perturbations(stores["first"], tmp_path / "store", kept=1)
     for family in ("classifier", "vit-classifier"):
         pretrain, settings = FAMILIES[family]
-        with pytest.raises(ValueError, match="names fewer than two perturbations"):
+        with pytest.raises(ValueError, match="fewer than two perturbations are known"):
             pretrain(store, tmp_path / "run", settings=settings)
     assert not (tmp_path / "run").exists()
 
@@ -208,9 +214,73 @@ def test_nothing_to_tell_apart_is_refused(stores: dict[str, Path], tmp_path: Pat
         ("channel-mae", {"cross_num_heads": 3}, "must be a multiple of cross_num_heads 3"),
         ("classifier", {"plates_per_step": 3}, "plates_per_step must divide crops_per_step 8"),
         ("classifier", {"adabn": "off"}, "plates_per_step is a setting of adabn"),
+        ("classifier", {"crops_per_step": 2}, "crops_per_step must be 4 or more, two a plate"),
         ("vit-mae", {"fourier_weight": 2.0}, "fourier_weight must be a share of 0 to 1"),
     ],
 )
 def test_settings_that_cannot_be_are_named(family: str, change: dict, sentence: str):
     with pytest.raises(ValueError, match=sentence):
         replace(FAMILIES[family][1], **change)
+
+
+def test_a_perturbation_is_never_held_out_alone(stores: dict[str, Path], tmp_path: Path):
+    """Two plates of five wells, each perturbation once a plate: its other well stays."""
+    _, settings = FAMILIES["vit-classifier"]
+    for share in (0.2, 0.9):
+        chosen = replace(settings, validation=share)
+        data = open_labelled([open_store(stores["first"])], 16, chosen, by_plate=False)
+        names = data.fields["perturbation"].to_numpy()
+        assert set(names[data.training]) == set(names)
+        assert set(names[data.held_out]) <= set(names[data.training])
+        assert sorted([*data.training, *data.held_out]) == list(range(10))
+
+
+def test_plates_of_a_step_must_be_there_and_alike(stores: dict[str, Path], tmp_path: Path):
+    _, settings = FAMILIES["classifier"]
+    many = replace(settings, plates_per_step=4)
+    with pytest.raises(ValueError, match="plates_per_step is 4, but there are 2 plates"):
+        pretrain_classifier(stores["first"], tmp_path / "run", settings=many)
+    bytes_ = make_bytes(stores["first"], tmp_path / "bytes")
+    with pytest.raises(ValueError, match="needs stores of one type of pixels"):
+        pretrain_classifier(stores["first"], bytes_, tmp_path / "run", settings=settings)
+    assert not (tmp_path / "run").exists()
+    one = replace(settings, plates_per_step=1)
+    pretrain_classifier(stores["first"], bytes_, tmp_path / "run", settings=one)
+
+
+def test_the_validation_loss_of_adabn_is_that_of_plates_with_their_own_statistics(
+    stores: dict[str, Path], tmp_path: Path
+):
+    _, settings = FAMILIES["classifier"]
+    pretrain_classifier(stores["first"], tmp_path / "run", settings=settings)
+    model = weights.load(tmp_path / "run")
+    data = open_labelled([open_store(stores["first"])], 32, settings, by_plate=True)
+    labels = label_fields(data)
+    total, count = 0.0, 0
+    for held_out in data.validation(256):
+        fields = held_out.keys[:, 0].numpy()
+        plate = data.fields["plate"][int(fields[0])]
+        mates = np.flatnonzero(data.fields["plate"].to_numpy() == plate)
+        reestimate(model, [network_input(centre_crops(data.source, mates, 32), "cpu")])
+        with torch.no_grad():
+            logits = model.classify(model.embed(network_input(held_out, "cpu"))).double()
+        right = torch.from_numpy(labels[fields])
+        total += float(torch.nn.functional.cross_entropy(logits, right, reduction="sum"))
+        count += len(fields)
+    logged = [line for line in read_log(tmp_path / "run") if "validation_loss" in line]
+    assert logged[-1]["validation_loss"] == pytest.approx(total / count, rel=1e-4)
+
+
+def make_bytes(store: Path, path: Path) -> Path:
+    """Copy a store as one of uint8, with plates of other names."""
+    shutil.copytree(store, path)
+    signature = json.loads((path / "artefact.json").read_text())
+    signature["settings"]["dtype"] = "uint8"
+    signature["identity"] = "of bytes"
+    (path / "artefact.json").write_text(json.dumps(signature))
+    fields = pl.read_parquet(path / "fields.parquet")
+    for place in fields["path"]:
+        pixels = np.asarray(zarr.open_array(path / place / "0", mode="r"))
+        shutil.rmtree(path / place / "0")
+        write_array(path / place / "0", (pixels % 256).astype(np.uint8))
+    return path

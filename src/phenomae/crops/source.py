@@ -1,6 +1,7 @@
 """Where crops are cut from: whole fields held in memory, or the stores themselves."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ class Source:
         Raises ValueError where a store lacks one.
         """
         self.stores = stores
+        self.wanted = channels
         self.reading = reading
         self.sizes = np.concatenate([_sizes(store) for store in stores])
         """Height and width of every field."""
@@ -44,8 +46,9 @@ class Source:
         at = self.store_of[field]
         return tuple(self.stores[at].channels[channel] for channel in self._channels[at])
 
+    @cached_property
     def kinds(self) -> Int64[np.ndarray, " n"]:
-        """Return a number for every field; fields of one number can stand in one step.
+        """A number for every field; fields of one number can stand in one step.
 
         They have the same channels in the same order, and the same type of pixels.
         """
@@ -58,6 +61,10 @@ class Source:
         ]
         return np.array(kinds, dtype=np.int64)[self.store_of]
 
+    def read_by(self, reading: Reading) -> "Source":
+        """Return a source of the same fields and channels that reads in another way."""
+        return Source(self.stores, reading, self.wanted)
+
     def crops(
         self,
         fields: Int64[np.ndarray, " b"],
@@ -67,6 +74,7 @@ class Source:
         turns: UInt8[np.ndarray, " b"] | None = None,
     ) -> Crops:
         """Return square crops of fields of one kind; `turns` of None leaves them as they lie."""
+        assert len(np.unique(self.kinds[fields])) == 1
         owners, rows = self.store_of[fields], fields - self._first[self.store_of[fields]]
         first = self.stores[owners[0]]
         shape = (len(fields), len(self._channels[owners[0]]), size, size)

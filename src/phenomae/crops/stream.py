@@ -20,8 +20,8 @@ class CropStream:
 
     source: Source
     groups: Sequence[Int64[np.ndarray, " _n"]]
-    """Rows of fields to draw from. A step takes fields of one group, or of a few, each group as
-    often as its number of fields says; within it every field comes as often as the others."""
+    """Rows of fields to draw from. A step takes fields of one group, drawn as often as it has
+    fields, or of a few different ones; within it every field comes as often as the others."""
     crop_size: int
     crops_per_step: int
     seed: int
@@ -55,16 +55,25 @@ class CropStream:
     def _choose_fields(
         self, step: int, numbers: Float64[np.ndarray, " b"]
     ) -> Int64[np.ndarray, " b"]:
-        sizes = np.array([len(group) for group in self.groups])
-        drawn = draw(self.seed, step, Purpose.GROUP, range(self.groups_per_step), 1)[:, 0]
-        groups = np.searchsorted(np.cumsum(sizes), drawn * sizes.sum(), side="right")
         parts = np.split(numbers, self.groups_per_step)
+        groups = [self.groups[group] for group in self._choose_groups(step)]
         return np.concatenate(
             [
-                self.groups[group][(part * sizes[group]).astype(np.int64)]
+                group[(part * len(group)).astype(np.int64)]
                 for group, part in zip(groups, parts, strict=True)
             ]
         )
+
+    def _choose_groups(self, step: int) -> list[int]:
+        """Draw a step's groups one after the other, each by its fields among those left."""
+        drawn = draw(self.seed, step, Purpose.GROUP, range(self.groups_per_step), 1)[:, 0]
+        sizes = np.array([len(group) for group in self.groups])
+        chosen: list[int] = []
+        for number in drawn:
+            group = int(np.searchsorted(np.cumsum(sizes), number * sizes.sum(), side="right"))
+            chosen.append(group)
+            sizes[group] = 0
+        return chosen
 
 
 def centre_crops(source: Source, fields: Int64[np.ndarray, " b"], crop_size: int) -> Crops:

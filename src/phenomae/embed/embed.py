@@ -53,9 +53,9 @@ class EmbedSettings:
     """Precision of matrix products: auto takes bf16 where the machine is good at it."""
 
     def __post_init__(self) -> None:
-        for name in ("crops_at_once", "adabn_crops"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        for name, least in (("crops_at_once", 1), ("adabn_crops", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be {least} or more, not {getattr(self, name)}")
 
 
 def embed(
@@ -67,7 +67,7 @@ def embed(
     settings: EmbedSettings = EmbedSettings(),
     overwrite: bool = False,
 ) -> None:
-    """Give every well its vector: the mean over its crops of the mean over a crop's tokens.
+    """Give every well its vector: the mean over its crops of what the network makes of each.
 
     A stopped call goes on with the plates that are missing. Raises ValueError where the store's
     channels are not those the network was trained on, where a field is smaller than its crops, or
@@ -91,27 +91,32 @@ def embed(
     plates = read_plates(screen)
     model = weights.load(run)
     blocks = _choose_blocks(model, wells, settings)
-    embedder = Embedder(
-        source=Source([screen], "fields", match_channels(screen, model, settings.channels)),
-        tiles=_tile(screen, model.settings.crop_size, settings.tiling),
-        model=model,
-        machine=open_machine(settings.device, settings.precision),
-        crops_at_once=settings.crops_at_once,
-        pool=settings.pool,
-        adabn_crops=settings.adabn_crops if _adapts(model, run, settings) else 0,
-    )
+    embedder = _build_embedder(screen, run, model, settings)
     sources = {"store": screen.identity, "run": weights.identify(run)}
     with ExitStack() as stack:
         folders: dict[int | None, Path] = {}
         for block in blocks:
             origin = Origin(KIND, settings_dict(replace(settings, block=block)), sources)
-            place = wells / f"block-{block:02d}" if settings.block == "all" else wells
+            place = _block_path(wells, block) if settings.block == "all" else wells
             folder = stack.enter_context(artefact_folder(place, origin, overwrite))
             if folder is not None:
                 folders[block] = folder
         if folders:
             _report_left_out(screen, embedder.tiles)
             _embed_plates(embedder, plates, folders)
+
+
+def _build_embedder(screen: Store, run: Path, model: Network, settings: EmbedSettings) -> Embedder:
+    adapts = _adapts(model, run, settings)
+    return Embedder(
+        source=Source([screen], "fields", match_channels(screen, model, settings.channels)),
+        tiles=_tile(screen, model.settings.crop_size, settings.tiling),
+        model=model,
+        machine=open_machine(settings.device, settings.precision),
+        crops_at_once=settings.crops_at_once,
+        pool=settings.pool,
+        adabn_crops=settings.adabn_crops if adapts else 0,
+    )
 
 
 def _embed_plates(embedder: Embedder, plates: list[Plate], folders: dict[int | None, Path]) -> None:
@@ -138,9 +143,15 @@ def _choose_blocks(model: Network, wells: Path, settings: EmbedSettings) -> list
     """Return the blocks to take; raises ValueError for one, or a pool, that is not there."""
     if settings.block == "all" and (wells / SIGNATURE).exists():
         raise ValueError(f"{wells} holds the wells of one block: choose another name for all")
+    if settings.block != "all" and _block_path(wells, 1).exists():
+        raise ValueError(f"{wells} holds a folder of wells a block: choose another name for one")
     blocks = range(1, model.encoder.depth + 1) if settings.block == "all" else [settings.block]
     model.encoder.check(settings.pool, [block for block in blocks if block is not None])
     return list(blocks)
+
+
+def _block_path(wells: Path, block: int | None) -> Path:
+    return wells / f"block-{block:02d}"
 
 
 def _adapts(model: Network, run: Path, settings: EmbedSettings) -> bool:

@@ -19,6 +19,8 @@ from phenomae.models.machine import Machine
 from phenomae.models.network import Network, Pixels, Pool
 from phenomae.progress import Tracker
 
+_FEWEST = 32  # crops that go into a plate's statistics together: norms see each such part by itself
+
 
 @dataclass(frozen=True)
 class Embedder:
@@ -52,7 +54,7 @@ class Embedder:
         with torch.inference_mode(), self.machine.fabric.autocast(), adapted:
             if self.adabn_crops:
                 reestimate(self.model, self._read_spread(places))
-            for pixels in self._read(self._split(places)):
+            for pixels in self._read(self._split(places), self.source):
                 for part, vectors in zip(parts, self._vectors(pixels, blocks), strict=True):
                     part.append(vectors.float().cpu().numpy())
                 advance(len(pixels))
@@ -87,13 +89,15 @@ class Embedder:
         """Yield crops from all over a plate, in parts that each come from all over it too."""
         count = min(self.adabn_crops, len(places))
         spread = places[np.arange(count) * len(places) // count]
-        parts = -(-count // self.crops_at_once)
-        return self._read(spread[part::parts] for part in range(parts))
+        parts = -(-count // max(self.crops_at_once, _FEWEST))
+        # Crop by crop: a part lies on as many fields, which would all be held in memory.
+        source = self.source.read_by("crops")
+        return self._read((spread[part::parts] for part in range(parts)), source)
 
-    def _read(self, parts: Iterator[Int64[np.ndarray, "b 3"]]) -> Iterator[Pixels]:
-        for crops in prefetch(self._cut, parts):
+    def _read(self, parts: Iterator[Int64[np.ndarray, "b 3"]], source: Source) -> Iterator[Pixels]:
+        def cut(places: Int64[np.ndarray, "b 3"]) -> Crops:
+            fields, tops, lefts = places.T
+            return source.crops(fields, tops, lefts, self.model.settings.crop_size)
+
+        for crops in prefetch(cut, parts):
             yield network_input(crops, self.machine.device)
-
-    def _cut(self, places: Int64[np.ndarray, "b 3"]) -> Crops:
-        fields, tops, lefts = places.T
-        return self.source.crops(fields, tops, lefts, self.model.settings.crop_size)

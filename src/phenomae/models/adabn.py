@@ -46,6 +46,11 @@ def reestimate(
         norm.train()
     try:
         for pixels in batches:
+            if len(pixels) < 2:
+                raise ValueError(
+                    "a plate's own statistics need two crops or more, and one has a single crop: "
+                    "leave it out, or switch adabn off"
+                )
             model.embed(pixels)
     finally:
         model.eval()

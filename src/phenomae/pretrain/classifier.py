@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from cyclopts import Parameter
 
 from phenomae.models.classifier import Classifier
@@ -19,6 +21,8 @@ from phenomae.pretrain.data import Data
 from phenomae.pretrain.pretrain import Family, pretrain
 from phenomae.pretrain.settings import TrainingSettings, sizes_of
 from phenomae.store.read import Store
+
+_PLATE_CROPS = 64  # what a plate's statistics are taken from when the validation loss is measured
 
 
 @Parameter(name="*")
@@ -39,6 +43,11 @@ class ClassifierSettings(TrainingSettings, ClassifierModel):
             raise ValueError(
                 f"plates_per_step must divide crops_per_step {self.crops_per_step}, "
                 f"not be {self.plates_per_step}"
+            )
+        if self.crops_per_step < 2 * self.plates_per_step:
+            raise ValueError(
+                f"crops_per_step must be {2 * self.plates_per_step} or more, two a plate, as batch "
+                f"norm compares crops, not {self.crops_per_step}"
             )
         if self.plates_per_step > 1 and self.adabn == "off":
             raise ValueError("plates_per_step is a setting of adabn, which is off: leave it at 1")
@@ -82,7 +91,19 @@ def pretrain_classifier(
 
 
 def _open(stores: Sequence[Store], settings: ClassifierSettings) -> Data:
-    return open_labelled(stores, settings.crop_size, settings, by_plate=settings.adabn == "on")
+    data = open_labelled(stores, settings.crop_size, settings, by_plate=settings.adabn == "on")
+    plates = len(np.unique(data.group_of[data.training]))
+    if settings.plates_per_step > plates:
+        raise ValueError(
+            f"plates_per_step is {settings.plates_per_step}, but there are {plates} plates to "
+            "train on: a step's plates are all different"
+        )
+    if settings.plates_per_step > 1 and data.source.kinds.any():
+        raise ValueError(
+            "plates_per_step above 1 needs stores of one type of pixels, and these hold uint8 and "
+            "uint16: leave it at 1, or ingest them alike"
+        )
+    return data
 
 
 def _build(data: Data, settings: ClassifierSettings) -> ClassifyingObjective:
@@ -91,7 +112,7 @@ def _build(data: Data, settings: ClassifierSettings) -> ClassifyingObjective:
         model,
         settings.seed,
         label_fields(data),
-        settings.adabn == "on",
+        partial(data.spread, most=_PLATE_CROPS) if settings.adabn == "on" else None,
         settings.plates_per_step,
     )
 

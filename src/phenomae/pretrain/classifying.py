@@ -1,6 +1,7 @@
 """Training by telling perturbations apart: the objective of the weakly supervised networks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from phenomae.store.read import Store
 class ClassifyingObjective(Objective):
     """Names what was done to the cells of a crop.
 
-    With `adabn` a step's crops come from `groups_per_step` plates, one after the other, and batch
+    With AdaBN a step's crops come from `groups_per_step` plates, one after the other, and batch
     norms see each plate by itself (Sypetkowski et al. 2023, arXiv 2301.05768).
     """
 
@@ -32,11 +33,12 @@ class ClassifyingObjective(Objective):
         model: ClassifyingNetwork,
         seed: int,
         labels: Int64[np.ndarray, " f"],
-        adabn: bool = False,
+        plate_of: Callable[[int], Crops] | None = None,
         groups_per_step: int = 1,
     ) -> None:
+        """Take the label of every field, and, for AdaBN, what gives crops of a field's plate."""
         super().__init__(model, seed)
-        self.adabn = adabn
+        self.plate_of = plate_of
         self.groups_per_step = groups_per_step
         self.labels: Tensor
         self.register_buffer("labels", torch.from_numpy(labels), persistent=False)
@@ -47,7 +49,8 @@ class ClassifyingObjective(Objective):
         pixels = network_input(crops, self.device)
         labels = self.labels[crops.keys[:, 0].to(self.device)]
         if not self.training:
-            return self._measure(pixels, labels)
+            with self._adapted(int(crops.keys[0, 0])):
+                return self.model.forward(pixels, labels).losses
         parts = zip(
             pixels.chunk(self.groups_per_step), labels.chunk(self.groups_per_step), strict=True
         )
@@ -56,35 +59,46 @@ class ClassifyingObjective(Objective):
 
     def notes(self) -> dict[str, Any]:
         """Say that plates are to be embedded with statistics of their own."""
-        return {"adabn": True} if self.adabn else {}
+        return {"adabn": True} if self.plate_of else {}
 
-    def _measure(self, pixels: Tensor, labels: Int64[Tensor, " b"]) -> dict[str, Tensor]:
-        """Return the losses of crops of one plate, as the trained network is used on it."""
-        if not self.adabn:
-            return self.model.forward(pixels, labels).losses
+    @contextmanager
+    def _adapted(self, field: int) -> Iterator[None]:
+        """Let batch norms go by a field's plate inside the block, as when it is embedded."""
+        if self.plate_of is None:
+            yield
+            return
         with kept_statistics(self.model):
-            reestimate(self.model, [pixels])
-            return self.model.forward(pixels, labels).losses
+            reestimate(self.model, [network_input(self.plate_of(field), self.device)])
+            yield
 
 
 def open_labelled(
     stores: Sequence[Store], crop_size: int, settings: TrainingSettings, by_plate: bool
 ) -> Data:
-    """Split the wells whose perturbation is known; raises ValueError where there are not two."""
+    """Split the wells whose perturbation is known, so that each one is there to train on.
+
+    Wells that alone have theirs are not held out. Raises ValueError where fewer than two
+    perturbations are known.
+    """
     data = open_data(stores, crop_size, settings, share_channels(stores), by_plate)
-    known = data.fields["perturbation"].is_not_null().to_numpy()
+    names = data.fields["perturbation"]
+    known = names.is_not_null().to_numpy()
     training, held_out = (part[known[part]] for part in (data.training, data.held_out))
-    if len(list_classes(data)) < 2 or not len(training):
+    trained = names.is_in(names[training].unique().implode()).fill_null(False).to_numpy()
+    training = np.sort(np.concatenate([training, held_out[~trained[held_out]]]))
+    data = replace(data, training=training, held_out=held_out[trained[held_out]])
+    if len(list_classes(data)) < 2:
         raise ValueError(
-            f"{stores[0].path} names fewer than two perturbations: there is nothing to tell apart; "
-            "ingest it with a plate map that says what was done to each well"
+            f"{', '.join(str(store.path) for store in stores)}: fewer than two perturbations are "
+            "known, so there is nothing to tell apart; ingest with a plate map that says what was "
+            "done to each well"
         )
-    return replace(data, training=training, held_out=held_out)
+    return data
 
 
 def list_classes(data: Data) -> tuple[str, ...]:
-    """Return the perturbations of all fields, controls' among them, in the order of their names."""
-    return tuple(data.fields["perturbation"].drop_nulls().unique().sort().to_list())
+    """Return the perturbations to train on, the controls' among them, in the order of names."""
+    return tuple(data.fields["perturbation"][data.training].unique().sort().to_list())
 
 
 def label_fields(data: Data) -> Int64[np.ndarray, " f"]:

@@ -65,6 +65,11 @@ class Data:
         group = max(self._by_group(fields), key=len)
         return centre_crops(self.source, _spread(group, _PICTURED), self.crop_size)
 
+    def spread(self, field: int, most: int) -> Crops:
+        """Return the middles of up to `most` fields of one field's group, spread evenly over it."""
+        group = np.flatnonzero(self.group_of == self.group_of[field])
+        return centre_crops(self.source, _spread(group, most), self.crop_size)
+
     def _by_group(self, fields: Int64[np.ndarray, " n"]) -> list[Int64[np.ndarray, " _g"]]:
         groups = self.group_of[fields]
         return [fields[groups == group] for group in np.unique(groups)]
@@ -89,7 +94,7 @@ def open_data(
     source = Source(stores, choose_reading(stores, settings.cache_gb), channels)
     fields = pl.concat([store.fields for store in stores])
     training, held_out = split_fields(fields, settings.validation, settings.seed)
-    parts = [source.kinds(), *([source.store_of, _number(fields["plate"])] if by_plate else [])]
+    parts = [source.kinds, *([source.store_of, _number(fields["plate"])] if by_plate else [])]
     _, group_of = np.unique(np.stack(parts), axis=1, return_inverse=True)
     return Data(source, fields, training, held_out, group_of.astype(np.int64), crop_size)
 
