@@ -2,8 +2,10 @@
 
 import json
 import pickle
-from dataclasses import asdict
+import re
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +13,9 @@ from einops import rearrange
 from safetensors.torch import load_file, save_file
 
 from phenomae.artefacts import Origin, sign
+from phenomae.models.families import build
 from phenomae.models.published import publish
-from phenomae.models.settings import VitMaeModel
+from phenomae.models.settings import ClassifierModel, UnetMaeModel, VitMaeModel
 from phenomae.models.vit_mae import VitMae
 from phenomae.models.weights import identify, load, read_config, save
 
@@ -26,6 +29,13 @@ TINY = VitMaeModel(
     decoder_depth=1,
     decoder_num_heads=2,
 )
+SETTINGS = {
+    "vit-mae": TINY,
+    "unet-mae": UnetMaeModel(crop_size=16, patch_size=4, widths=(8, 16), depths=(1, 1)),
+    "classifier": ClassifierModel(
+        crop_size=16, growth_rate=4, first_width=8, block_depths=(1, 1), neck_dim=6
+    ),
+}
 CONFIG = {"pixel_size_um": 0.65, "identity": "0123"}
 
 
@@ -114,7 +124,7 @@ def change_config(folder: Path, **changes) -> None:
         ({"architectures": []}, "are no whole model: it lacks decoder.num_heads"),
         ({"chans": 2, "dheads": 2}, "lack encoder.vit_backbone.patch_embed.proj.weight: they are"),
         (
-            {"model": {"embed_dim": 6 * 10**9}},
+            {"model": {"embed_dim": 2**31 - 8, "mlp_ratio": 2e9, "num_heads": 1}},
             "config.json is damaged: it describes a network larger",
         ),
         ({"model": {**asdict(TINY), "embed_dim": 2 * 10**6}}, "but config.json describes"),
@@ -126,7 +136,101 @@ def test_a_config_that_does_not_fit_is_refused(folder: Path, changes: dict, sent
         load(folder)
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "\xff"])
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("family", ["vit-mae"], r"describes a model of family \['vit-mae'\]: families are"),
+        ("family", None, "describes a model of family None"),
+        ("identity", ["0123"], r"is damaged: identity must be a text, not \['0123'\]"),
+        ("identity", 1, "is damaged: identity must be a text, not 1"),
+        ("channels", [1, 2], r"is damaged: channels must be a list of different names, not \[1, 2"),
+        ("channels", ["DNA", "DNA"], "is damaged: channels must be a list of different names"),
+        ("channels", ["DNA", ""], "is damaged: channels must be a list of different names"),
+        ("channels", [["DNA"], ["ER"]], "is damaged: channels must be a list of different names"),
+        ("channels", [], "is damaged: channels must be a list of different names"),
+        ("classes", [["a"]], r"is damaged: classes must be a list of different names, not \[\['a'"),
+        ("classes", "ab", "is damaged: classes must be a list of different names, not 'ab'"),
+        ("classes", ["a", "a"], "is damaged: classes must be a list of different names"),
+    ],
+)
+def test_a_key_of_another_type_is_refused(folder: Path, key: str, value: Any, told: str):
+    change_config(folder, **{key: value})
+    for read in (load, identify) if key in ("family", "identity") else (load,):
+        with pytest.raises(ValueError, match=f"config.json {told}"):
+            read(folder)
+
+
+WHOLE, NUMBER = "a whole number below 2^31", "a number below 2^31"
+SEVERAL, TRUTH = "a list of whole numbers below 2^31", "true or false"
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "value", "told"),
+    [
+        ("vit-mae", "depth", 2.0, f"must be {WHOLE}, not 2.0"),
+        ("vit-mae", "depth", True, f"must be {WHOLE}, not True"),
+        ("vit-mae", "patch_size", 8.0, f"must be {WHOLE}, not 8.0"),
+        ("vit-mae", "crop_size", 32.0, f"must be {WHOLE}, not 32.0"),
+        ("vit-mae", "crop_size", [32], f"must be {WHOLE}, not "),
+        ("vit-mae", "embed_dim", 4 * 10**30, f"must be {WHOLE}, not 4000"),
+        ("vit-mae", "embed_dim", 6 * 10**9, f"must be {WHOLE}, not 6000"),
+        ("vit-mae", "num_heads", -(2**31), f"must be {WHOLE}, not -2147483648"),
+        ("vit-mae", "layer_scale", "x", f"must be {NUMBER}, not 'x'"),
+        ("vit-mae", "layer_scale", None, f"must be {NUMBER}, not None"),
+        ("vit-mae", "layer_scale", float("nan"), f"must be {NUMBER}, not nan"),
+        ("vit-mae", "mlp_ratio", float("inf"), f"must be {NUMBER}, not inf"),
+        ("vit-mae", "mlp_ratio", 10**400, f"must be {NUMBER}, not 1000"),
+        ("vit-mae", "mask_ratio", True, f"must be {NUMBER}, not True"),
+        ("vit-mae", "normalise_targets", "yes", f"must be {TRUTH}, not 'yes'"),
+        ("vit-mae", "normalise_targets", 1, f"must be {TRUTH}, not 1"),
+        ("vit-mae", "depth", 10**9, "is 1000000000, but model.safetensors has 50 tensors in all"),
+        ("vit-mae", "decoder_depth", 10**9, "is 1000000000, but model.safetensors has 50 tensors"),
+        ("vit-mae", "crop_size", 2**20, "is 1048576, far too large for model.safetensors"),
+        ("unet-mae", "widths", [8.0, 16.0], f"must be {SEVERAL}, not "),
+        ("unet-mae", "widths", 8, f"must be {SEVERAL}, not 8"),
+        ("unet-mae", "widths", "88", f"must be {SEVERAL}, not '88'"),
+        ("unet-mae", "depths", [10**9, 1], "is (1000000000, 1), but model.safetensors has 16 "),
+        ("classifier", "block_depths", [2.0, 2], f"must be {SEVERAL}, not "),
+        ("classifier", "block_depths", [1, 10**9], "is (1, 1000000000), but model.safetensors has"),
+        ("classifier", "standardise", None, f"must be {TRUTH}, not None"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_before_anything_is_built(
+    tmp_path: Path, family: str, name: str, value: Any, told: str
+):
+    save(tmp_path, build(family, SETTINGS[family], ["DNA", "ER"], ["a", "b"]), {})
+    change_config(tmp_path, model={**asdict(SETTINGS[family]), name: value})
+    with pytest.raises(ValueError, match=rf"config.json is damaged: {name} {re.escape(told)}"):
+        load(tmp_path)
+
+
+def test_a_whole_number_will_do_for_a_number(folder: Path):
+    change_config(folder, model={**asdict(TINY), "layer_scale": 1})
+    assert load(folder).settings == replace(TINY, layer_scale=1.0)
+
+
+@pytest.mark.parametrize(
+    ("beside", "told"),
+    [
+        ({"model": {"depth": 2.0}}, f"depth must be {WHOLE}, not 2.0"),
+        ({"model": {"depth": 10**9}}, "depth is 1000000000, but model.safetensors has 52 tensors"),
+        ({"model": {"layer_scale": None}}, f"layer_scale must be {NUMBER}, not None"),
+        ({"model": {"normalise_targets": "yes"}}, f"normalise_targets must be {TRUTH}, not"),
+        ({"channels": [1, 2]}, "phenomae.channels must be a list of different names, not"),
+        ({"channels": ["DNA", "DNA"]}, "phenomae.channels must be a list of different names, not"),
+    ],
+)
+def test_what_stands_under_our_key_of_public_weights_is_checked_too(
+    tmp_path: Path, model: VitMae, beside: dict, told: str
+):
+    write_public(tmp_path / "public", model)
+    change_config(tmp_path / "public", phenomae=beside)
+    sentence = f"config.json and model.safetensors are no whole model: {told}"
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        load(tmp_path / "public")
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "\xff", "[" * 10**5, '{"a": ' + "1" * 5000 + "}"])
 def test_a_config_that_is_no_json_object_is_refused(folder: Path, text: str):
     (folder / "config.json").write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=r"config.json is damaged"):

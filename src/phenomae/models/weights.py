@@ -22,7 +22,7 @@ from phenomae.artefacts import (
 from phenomae.models.archive import is_archive, read_archive
 from phenomae.models.classifier import ClassifyingNetwork
 from phenomae.models.families import FAMILIES, build, read_settings
-from phenomae.models.layout import is_published, read_published
+from phenomae.models.layout import BESIDE, is_published, look_up, read_published
 from phenomae.models.network import Network
 from phenomae.models.patches import sincos_positions
 from phenomae.models.published import OPTIONAL, POSITIONS, publish, rename, repeat_table
@@ -34,6 +34,9 @@ KIND = "weights"
 
 TENSORS = "model.safetensors"
 CONFIG = "config.json"
+
+_LARGEST_TABLE = 2**26
+"""How many numbers a table of positions, which no file need hold, may have in any case."""
 
 
 def save(folder: Path, model: Network, config: Mapping[str, Any]) -> None:
@@ -96,7 +99,7 @@ def load(folder: Path | str) -> Network:
         _require_fit(tensors, wanted, path, OPTIONAL)
         tensors = rename(tensors)
     else:
-        made_of, sketch = _read_settings(place, config)
+        made_of, sketch = _read_settings(place, config, tensors)
         tables = {name: table for name, table in sketch.named_buffers() if name in POSITIONS}
         _require_fit(tensors, {**tables, **sketch.state_dict()}, path, POSITIONS)
     model = build(*made_of)
@@ -112,15 +115,19 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     path = _weights_folder(Path(folder)) / CONFIG
     try:
         config = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         raise ValueError(f"{path} is damaged: it should be JSON") from None
     if not isinstance(config, dict):
         raise ValueError(f"{path} is damaged: it should hold a JSON object")
-    if not is_published(config) and config.get("family") not in FAMILIES:
+    if is_published(config):
+        return config
+    family, identity = config.get("family"), config.get("identity")
+    if not isinstance(family, str) or family not in FAMILIES:
         raise ValueError(
-            f"{path} describes a model of family {config.get('family')!r}: families are "
-            f"{', '.join(FAMILIES)}"
+            f"{path} describes a model of family {family!r}: families are {', '.join(FAMILIES)}"
         )
+    if not isinstance(identity, str | None):
+        raise ValueError(f"{path} is damaged: identity must be a text, not {identity!r}")
     return config
 
 
@@ -140,17 +147,22 @@ def _weights_folder(folder: Path) -> Path:
     return place
 
 
-def _read_settings(folder: Path, config: dict[str, Any]) -> tuple[tuple[Any, ...], Network]:
+def _read_settings(
+    folder: Path, config: dict[str, Any], tensors: Mapping[str, Tensor]
+) -> tuple[tuple[Any, ...], Network]:
     """Return what `build` takes, and a sketch of what it gives."""
-    channels, table = config.get("channels"), config.get("model")
+    channels, table, classes = (config.get(key) for key in ("channels", "model", "classes"))
     if not isinstance(channels, list) or not isinstance(table, dict):
         raise ValueError(
             f"{folder / CONFIG} is damaged: it should hold the table model and the list channels"
         )
     family = config["family"]
     try:
-        made_of = family, read_settings(family, table), channels, config.get("classes")
-        return made_of, _sketch(*made_of)
+        _require_names("channels", channels)
+        if classes is not None:
+            _require_names("classes", classes)
+        made_of = family, read_settings(family, table), channels, classes
+        return made_of, _sketch(made_of, tensors)
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG} is damaged: {error}") from None
 
@@ -161,8 +173,10 @@ def _read_blueprint(
     """Return what `build` takes, and sketches of the tensors that published weights must be."""
     try:
         plan = read_published(config, tensors)
+        if (channels := look_up(config, f"{BESIDE}.channels")) is not None:
+            _require_names(f"{BESIDE}.channels", channels)
         made_of = plan.family, plan.settings, plan.channels
-        return made_of, publish(_sketch(*made_of), plan.max_channels)
+        return made_of, publish(_sketch(made_of, tensors), plan.max_channels)
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG} and {TENSORS} are no whole model: {error}") from None
 
@@ -178,13 +192,32 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def _sketch(*made_of: Any) -> Network:
-    """Return a network of shapes alone: a config may ask for more than there is memory."""
+def _require_names(key: str, names: Any) -> None:
+    """Raise ValueError unless `names` are a list of different texts, one or more."""
+    texts = isinstance(names, list) and all(isinstance(name, str) and name for name in names)
+    if not texts or len(set(names)) != len(names) or len(names) == 0:
+        raise ValueError(f"{key} must be a list of different names, not {names!r}")
+
+
+def _sketch(made_of: tuple[Any, ...], tensors: Mapping[str, Tensor]) -> Network:
+    """Return a network of shapes alone: a config may ask for more than there is memory or time.
+
+    Raises ValueError where it asks for more than can be in a file of these tensors.
+    """
+    settings = made_of[1]
+    for name, value in asdict(settings).items():
+        blocks = sum(value) if isinstance(value, tuple) else value
+        if name.endswith(("depth", "depths")) and blocks > len(tensors):
+            raise ValueError(f"{name} is {value}, but {TENSORS} has {len(tensors)} tensors in all")
     try:
         with torch.device("meta"):
-            return build(*made_of)
-    except RuntimeError:  # shapes can be too large even to be written down
+            model = build(*made_of)
+    except (RuntimeError, TypeError):  # shapes can be too large even to be written down
         raise ValueError("it describes a network larger than any") from None
+    room = max(_LARGEST_TABLE, sum(tensor.numel() for tensor in tensors.values()))
+    if any(table.numel() > room for name, table in model.named_buffers() if name in POSITIONS):
+        raise ValueError(f"crop_size is {settings.crop_size}, far too large for {TENSORS}")
+    return model
 
 
 def _require_fit(
