@@ -3,6 +3,7 @@
 import pickle
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,69 @@ def test_an_archive_whose_entries_share_their_bytes_is_refused(tmp_path: Path):
         archive._didModify = True  # so that the list of entries is written anew
     with pytest.raises(ValueError, match="is a packed zip archive"):
         read_archive(path)
+
+
+def test_every_byte_of_a_tensor_is_checked(tmp_path: Path):
+    path = saved(tmp_path / "a", {"a": torch.arange(64, dtype=torch.uint8)})
+    content = path.read_bytes()
+    first = content.index(bytes(range(64)))
+    for place in range(first, first + 64):
+        path.write_bytes(flipped(content, place))
+        with pytest.raises(ValueError, match="damaged: a/data/0 is not what its checksum says"):
+            read_archive(path)
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+def test_a_changed_byte_elsewhere_is_a_value_error_or_without_effect(tmp_path: Path):
+    path = saved(tmp_path / "a", dict(TENSORS))
+    content = path.read_bytes()
+    for place in range(0, len(content), 3):
+        path.write_bytes(flipped(content, place))
+        with suppress(ValueError):
+            found = read_archive(path)
+            assert all(torch.equal(found[name], TENSORS[name]) for name in TENSORS), place
+
+
+def test_a_tensor_that_calls_itself_a_folder_is_refused(tmp_path: Path):
+    path = saved(tmp_path / "a", dict(TENSORS))
+    with zipfile.ZipFile(path, "a") as archive:
+        for entry in archive.infolist():
+            entry.external_attr = 0x10
+        archive._didModify = True
+    with pytest.raises(ValueError, match="is damaged: it has folders"):
+        read_archive(path)
+
+
+@pytest.mark.parametrize("start", [2**40, 2**64 - 1])
+def test_a_list_of_entries_outside_the_file_is_refused(start: int, tmp_path: Path):
+    path = saved(tmp_path / "a", dict(TENSORS))
+    content = bytearray(path.read_bytes())
+    place = content.index(b"PK\6\6") + 48  # where the end says that the list begins
+    content[place : place + 8] = start.to_bytes(8, "little")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is cut short or damaged: "):
+        read_archive(path)
+
+
+def test_an_entry_that_ends_too_soon_is_refused(tmp_path: Path):
+    path = saved(tmp_path / "a", dict(TENSORS))
+    content = bytearray(path.read_bytes())
+    content[29] = 255  # of the first entry's own length of what stands before its content
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is cut short or damaged: an entry ends too soon"):
+        read_archive(path)
+
+
+def test_an_archive_without_checksums_is_read(tmp_path: Path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = saved(tmp_path / "a", dict(TENSORS))
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert torch.equal(read_archive(path)["b"], TENSORS["b"])
 
 
 def test_a_disk_that_cannot_be_read_is_no_damage(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 import warnings
 import zipfile
+from errno import EINVAL
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 
 _MAGIC = b"PK"
 _LEVEL = "state_dict"
+_FOLDER = 0x10  # among an entry's attributes
+_DAMAGE = (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, OSError)
+"""What reading a damaged zip archive may raise: OSError with EINVAL for a place that is none."""
 
 
 def is_archive(path: Path) -> bool:
@@ -37,7 +41,7 @@ def read_archive(path: Path) -> dict[str, Tensor]:
 
 
 def _unpack(path: Path) -> Any:
-    _require_unpacked(path)
+    _require_whole(path)
     try:
         # opened here, as torch takes any path that ends in .safetensors for what it says
         with open(path, "rb") as file, warnings.catch_warnings(action="ignore"):
@@ -51,19 +55,36 @@ def _unpack(path: Path) -> Any:
         ) from None
 
 
-def _require_unpacked(path: Path) -> None:
-    """Raise ValueError for a zip archive whose content is larger than the file: torch packs none.
-
-    Such a one of some kilobytes may fill the memory.
-    """
+def _require_whole(path: Path) -> None:
+    """Raise ValueError for a zip archive that is damaged, or packed, which torch's are not."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is cut short or damaged: {error}") from None
-    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
-    if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
-        raise ValueError(f"{path} is a packed zip archive, which torch.save does not write")
+        fault = _find_fault(path)
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno != EINVAL:
+            raise
+        told = str(error) or "an entry ends too soon"
+        raise ValueError(f"{path} is cut short or damaged: {told}") from None
+    if fault is not None:
+        raise ValueError(f"{path} is {fault}")
+
+
+def _find_fault(path: Path) -> str | None:
+    """Return what is wrong with a zip archive that can be read.
+
+    A packed one of some kilobytes may fill the memory; torch compares no checksums, and leaves a
+    tensor as the memory was where its entry is called a folder.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+        if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
+            return "a packed zip archive, which torch.save does not write"
+        if any(entry.external_attr & _FOLDER for entry in entries):
+            return "damaged: it has folders"
+        if not any(entry.CRC for entry in entries):  # torch can be told to write none
+            return None
+        changed = archive.testzip()
+    return None if changed is None else f"damaged: {changed} is not what its checksum says"
 
 
 def _is_plain(value: Any) -> bool:
