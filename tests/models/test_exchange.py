@@ -215,6 +215,15 @@ def test_a_source_that_is_nowhere_is_refused(source: str, tmp_path: Path):
         import_weights(source, tmp_path / "out")
 
 
+def test_a_file_is_no_source(public: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Also where its path could be a name on the hub."""
+    monkeypatch.chdir(tmp_path)
+    sentence = "model.safetensors is a file: give the folder that has config.json and model.safet"
+    for source in ("public/model.safetensors", str(public / "model.safetensors")):
+        with pytest.raises(ValueError, match=sentence):
+            import_weights(source, tmp_path / "out")
+
+
 def test_a_family_without_a_public_layout_is_refused(ours: Path, tmp_path: Path):
     edit_config(ours, family="unet-mae")
     with pytest.raises(ValueError, match="of family unet-mae, which the public layout does not"):

@@ -65,16 +65,8 @@ def import_weights(
         raise ValueError(f"{source} is in phenomae's own layout already: give it to embed as it is")
     model = weights.load(found.folder)
     model.channels = _name_channels(channels, model.channels)
-    beside = _beside(config, found.folder)
-    say(f"{found.name}: {licence_line(beside.get('licence'))}")
-    told = {
-        "pixel_size_um": beside.get("pixel_size_um"),
-        "intensity": beside.get("intensity", _INTENSITY),
-        "source": found.name,
-        "revision": found.revision,
-        "licence": beside.get("licence"),
-        "notice": NOTICE,
-    }
+    told = _provenance(found, config)
+    say(f"{found.name}: {licence_line(told['licence'])}")
     origin = Origin(
         weights.KIND,
         {"layout": "phenomae", "channels": list(model.channels), **told},
@@ -140,10 +132,27 @@ def _find(source: str) -> Source:
     folder = Path(source)
     if folder.is_dir():
         return Source(folder, folder.resolve().name, None)
+    if folder.exists():
+        raise ValueError(
+            f"{source} is a file: give the folder that has {weights.CONFIG} and {weights.TENSORS}"
+        )
     if not is_hub_id(source):
         raise ValueError(f"{source}: there is no such folder, and on the hub it is OWNER/NAME")
     fetched, commit = fetch(source, (weights.CONFIG, weights.TENSORS))
     return Source(fetched, source, commit)
+
+
+def _provenance(found: Source, config: dict[str, Any]) -> dict[str, Any]:
+    """Return what is kept beside imported weights of what they are and whose."""
+    beside = _beside(config, found.folder)
+    return {
+        "pixel_size_um": beside.get("pixel_size_um"),
+        "intensity": beside.get("intensity", _INTENSITY),
+        "source": found.name,
+        "revision": found.revision,
+        "licence": beside.get("licence"),
+        "notice": NOTICE,
+    }
 
 
 def _name_channels(text: str | None, names: tuple[str, ...]) -> tuple[str, ...]:
