@@ -6,9 +6,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from phenomae.models.attention import attend
 from phenomae.models.patches import sincos_positions
 from phenomae.models.settings import VitMaeModel
-from phenomae.models.vit import attend, initialise, positions_for
+from phenomae.models.vit import initialise, positions_for
 
 NORM_EPS = 1e-6  # the channel-agnostic decoder's is 1e-5: the golden cases tell them apart
 

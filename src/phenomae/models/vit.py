@@ -8,24 +8,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from phenomae.models.attention import attend
 from phenomae.models.network import Encoder, Pixels, Pool
 from phenomae.models.patches import patch_grid, patchify, sincos_positions, standardise
 from phenomae.models.settings import VitModel
 
 NORM_EPS = 1e-6
-
-
-def attend(
-    q: Float[Tensor, "b n e d"], k: Float[Tensor, "b t e d"], v: Float[Tensor, "b t e d"]
-) -> Float[Tensor, "b n e*d"]:
-    """Return what the heads gather for `n` of the tokens, side by side."""
-    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-    if q.device.type == "cpu":  # where bf16 attention is four times slower backwards than float32
-        with torch.autocast("cpu", enabled=False):
-            heads = functional.scaled_dot_product_attention(q.float(), k.float(), v.float())
-    else:
-        heads = functional.scaled_dot_product_attention(q, k, v)
-    return rearrange(heads, "b e n d -> b n (e d)")
 
 
 class ParallelBlock(nn.Module):

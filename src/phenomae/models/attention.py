@@ -1,0 +1,101 @@
+"""Attention, in whatever form the machine is fastest at."""
+
+import torch
+from einops import rearrange
+from jaxtyping import BFloat16, Float
+from torch import Tensor
+from torch.nn import functional
+
+_SLICE_BYTES = 4 * 2**20  # of scores, so that they stay in the cache from product to product
+
+
+def attend(
+    q: Float[Tensor, "b n e d"], k: Float[Tensor, "b t e d"], v: Float[Tensor, "b t e d"]
+) -> Float[Tensor, "b n e*d"]:
+    """Return what the heads gather for `n` of the tokens, side by side."""
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    if v.device.type == "cpu":
+        with torch.autocast("cpu", enabled=False):
+            heads = _attend_on_cpu(q, k, v)
+    else:
+        heads = functional.scaled_dot_product_attention(q, k, v)
+    return rearrange(heads, "b e n d -> b n (e d)")
+
+
+def _attend_on_cpu(
+    q: Float[Tensor, "b e n d"], k: Float[Tensor, "b e t d"], v: Float[Tensor, "b e t d"]
+) -> Float[Tensor, "b e n d"]:
+    """Take torch's attention in float32, and our own in bf16, where torch's is slow backwards.
+
+    Compiled networks have torch's too, as ours would cut their graph.
+    """
+    if v.dtype != torch.bfloat16 or torch.compiler.is_compiling():
+        return functional.scaled_dot_product_attention(q.float(), k.float(), v.float())
+    scaled = (q * q.shape[-1] ** -0.5).bfloat16()
+    pairs = [x.flatten(0, 1) for x in (scaled, k.bfloat16(), v)]
+    heads: Tensor = _SlicedAttention.apply(*pairs)  # pyright: ignore
+    return heads.unflatten(0, q.shape[:2])
+
+
+class _SlicedAttention(torch.autograd.Function):
+    """Attention of a few pairs of crop and head at a time, their scores in bf16.
+
+    Nothing but q, k and v is kept for the way back: scores are worked out again.
+    """
+
+    @staticmethod
+    def forward(
+        ctx,
+        q: BFloat16[Tensor, "s n d"],
+        k: BFloat16[Tensor, "s t d"],
+        v: BFloat16[Tensor, "s t d"],
+    ) -> BFloat16[Tensor, "s n d"]:
+        """Return softmax(q k^T) v."""
+        ctx.save_for_backward(q, k, v)
+        heads, scores = torch.empty_like(q), _allocate(q, k)
+        for at in _slices(q, k):
+            weights = _weigh(q[at], k[at], scores)
+            torch.bmm(weights, v[at], out=heads[at])
+        return heads
+
+    @staticmethod
+    def backward(ctx, gradient: BFloat16[Tensor, "s n d"]) -> tuple[Tensor, ...]:  # pyright: ignore
+        """Return the gradients of q, k and v."""
+        q, k, v = ctx.saved_tensors
+        gradient = gradient.contiguous()
+        of_q, of_k, of_v = (torch.empty_like(x) for x in (q, k, v))
+        scores, of_scores = _allocate(q, k), _allocate(q, k)
+        backwards = torch.ops.aten._softmax_backward_data.out
+        for at in _slices(q, k):
+            weights = _weigh(q[at], k[at], scores)
+            torch.bmm(weights.mT, gradient[at], out=of_v[at])
+            inner = torch.bmm(gradient[at], v[at].mT, out=of_scores[: len(weights)])
+            # torch's softmax on its way back, into memory that is there
+            backwards(inner, weights, -1, weights.dtype, grad_input=inner)
+            torch.bmm(inner, k[at], out=of_q[at])
+            torch.bmm(inner.mT, q[at], out=of_k[at])
+        return of_q, of_k, of_v
+
+
+def _weigh(
+    q: BFloat16[Tensor, "s n d"], k: BFloat16[Tensor, "s t d"], scores: BFloat16[Tensor, "_s n t"]
+) -> BFloat16[Tensor, "s n t"]:
+    """Return softmax(q k^T), written into `scores`."""
+    part = scores[: len(q)]
+    torch.bmm(q, k.mT, out=part)
+    return torch.softmax(part, -1, out=part)
+
+
+def _allocate(q: BFloat16[Tensor, "s n d"], k: BFloat16[Tensor, "s t d"]) -> Tensor:
+    return q.new_empty(min(_pairs_at_once(q, k), len(q)), q.shape[1], k.shape[1])
+
+
+def _slices(q: BFloat16[Tensor, "s n d"], k: BFloat16[Tensor, "s t d"]) -> list[slice]:
+    step = _pairs_at_once(q, k)
+    return [slice(start, start + step) for start in range(0, len(q), step)]
+
+
+def _pairs_at_once(q: BFloat16[Tensor, "s n d"], k: BFloat16[Tensor, "s t d"]) -> int:
+    """Return how many pairs' scores fit the cache; a core each at the least."""
+    fitting = _SLICE_BYTES // (q.shape[1] * k.shape[1] * q.element_size())
+    return max(fitting, torch.get_num_threads())
