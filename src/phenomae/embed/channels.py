@@ -13,7 +13,7 @@ def match_channels(store: Store, model: Network, wanted: str) -> tuple[str, ...]
     them in the order they come in. Raises ValueError where names differ, listing both.
     """
     names = choose_channels(wanted, list(store.channels), str(store.path))
-    if "channel" in model.encoder.pools:
+    if model.encoder.any_channels:
         return tuple(names)
     nameless = model.channels == name_channels(len(model.channels))
     if nameless and len(names) == len(model.channels):

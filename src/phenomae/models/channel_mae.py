@@ -35,11 +35,12 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
         pixels: Pixels,
         noise: Float[Tensor, "b p"],
         full: bool = True,
-        channels: Sequence[str] | None = None,
+        channels: Sequence[str] | Int64[Tensor, " c"] | None = None,
     ) -> MaeOutput:
         """Hide the patches of largest `noise`, rebuild them, and measure how well.
 
-        `channels` names the crops' channels, in any order; None is the model's own. With `full`
+        `channels` names the crops' channels, in any order, or gives what `places` makes of their
+        names, for a compiled model to see them as numbers; None is the model's own. With `full`
         false the losses are the same, but `reconstruction` and `target` are None. Raises ValueError
         for a channel that the model was not trained on, or where `channels` does not name each of
         the crops' channels once.
@@ -81,7 +82,7 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
             )
         if both := sorted(set(channels) & set(missing)):
             raise ValueError(f"channel {both[0]!r} is among those given: predict one that is not")
-        which = self._indices([*channels, *missing])
+        which = self.places([*channels, *missing])
         patches = self.encoder.cut(pixels)
         grid = self.encoder.grid_of(pixels)
         per_channel = grid[0] * grid[1]
@@ -111,19 +112,24 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
         positions = self.encoder.positions_for(grid, channels)
         return self.encoder.encode(take(patches, masking.seen), positions[masking.seen])
 
-    def _find(self, channels: Sequence[str] | None, pixels: Pixels) -> Int64[Tensor, " c"] | None:
-        """Return which of the model's channels crops hold, None for all in order."""
-        names = self.channels if channels is None else tuple(channels)
-        _require_named(names, pixels)
-        return None if names == self.channels else self._indices(names).to(pixels.device)
-
-    def _indices(self, names: Sequence[str]) -> Int64[Tensor, " c"]:
+    def places(self, names: Sequence[str]) -> Int64[Tensor, " c"]:
+        """Return which of the model's channels each name is; raises ValueError for any other."""
         if unknown := [name for name in names if name not in self.channels]:
             raise ValueError(
                 f"channel {unknown[0]!r} is none that the model was trained on: these are "
                 f"{', '.join(self.channels)}"
             )
         return torch.tensor([self.channels.index(name) for name in names])
+
+    def _find(
+        self, channels: Sequence[str] | Int64[Tensor, " c"] | None, pixels: Pixels
+    ) -> Int64[Tensor, " c"] | None:
+        """Return which of the model's channels crops hold, None for all in order."""
+        if isinstance(channels, Tensor):
+            return channels
+        names = self.channels if channels is None else tuple(channels)
+        _require_named(names, pixels)
+        return None if names == self.channels else self.places(names).to(pixels.device)
 
 
 def _require_named(names: Sequence[str], pixels: Pixels) -> None:

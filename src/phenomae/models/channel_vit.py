@@ -16,6 +16,7 @@ class ChannelVit(Vit):
     Tokens run channel by channel. Nothing tells the encoder which stain a channel holds.
     """
 
+    any_channels = True
     pools = ("mean", "class", "channel")
 
     def __init__(self, settings: VitModel) -> None:

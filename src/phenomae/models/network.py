@@ -17,6 +17,8 @@ class Encoder(nn.Module):
 
     depth: int
     """How many blocks there are to take tokens from."""
+    any_channels: ClassVar[bool] = False
+    """Whether crops may have other channels than those of the training."""
     pools: ClassVar[tuple[Pool, ...]] = ("mean",)
     """The ways in which this encoder's tokens can become a vector."""
 

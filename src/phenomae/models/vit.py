@@ -11,6 +11,7 @@ from torch.nn import functional
 from phenomae.models.attention import attend
 from phenomae.models.network import Encoder, Pixels, Pool
 from phenomae.models.patches import patch_grid, patchify, sincos_positions, standardise
+from phenomae.models.pointwise import is_fused, linear, linear_gelu
 from phenomae.models.settings import VitModel
 
 NORM_EPS = 1e-6
@@ -43,12 +44,22 @@ class ParallelBlock(nn.Module):
         # The public weights were trained with the bias at the end of the fused rows, so that it
         # falls on q, k and v too and leaves the first 3 d rows of the MLP without one.
         bias = functional.pad(self.mlp_bias, (3 * dim, 0))
-        fused = functional.linear(self.in_norm(x), self.in_proj.weight, bias)
-        hidden, qkv = fused.split([self.hidden, 3 * dim], dim=-1)
+        hidden, qkv = self._project(self.in_norm(x), bias)
         q, k, v = rearrange(qkv, "b t (three e d) -> three b t e d", three=3, e=self.num_heads)
         attended = attend(self.q_norm(q), self.k_norm(k), v)
-        update = self.attn_out_proj(attended) + self.mlp_out_proj(functional.gelu(hidden))
+        update = self.attn_out_proj(attended) + self.mlp_out_proj(hidden)
         return torch.addcmul(x, update, self._scale(x))
+
+    def _project(
+        self, x: Float[Tensor, "b t d"], bias: Float[Tensor, " o"]
+    ) -> tuple[Float[Tensor, "b t h"], Float[Tensor, "b t k"]]:
+        """Return the MLP's hidden layer after its GELU, and q, k and v side by side."""
+        weight, sizes = self.in_proj.weight, [self.hidden, 3 * x.shape[-1]]
+        if is_fused(x):
+            (to_hidden, to_qkv), (first, last) = weight.split(sizes), bias.split(sizes)
+            return linear_gelu(x, to_hidden, first), linear(x, to_qkv, last)
+        hidden, qkv = functional.linear(x, weight, bias).split(sizes, dim=-1)
+        return functional.gelu(hidden), qkv
 
     def _scale(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "... d"]:
         """LayerScale, and in training drop path: some crops skip the block, the rest weigh more."""

@@ -1,6 +1,6 @@
 """Training by rebuilding what is hidden: the objective of the masked autoencoders."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ class MaskedObjective(Objective):
             noise = noise.pin_memory()  # or the copy would wait for the step before
         return pixels, noise.to(self.device, non_blocking=True)
 
-    def _names(self, crops: Crops) -> dict[str, Sequence[str]]:
+    def _names(self, crops: Crops) -> dict[str, Any]:
         """Return what the network has to be told about the crops' channels: here nothing."""
         return {}
 
@@ -61,6 +61,8 @@ class ChannelObjective(MaskedObjective):
     def __init__(self, model: ChannelMae, seed: int, drop_channel: float) -> None:
         super().__init__(model, seed)
         self.drop_channel = drop_channel
+        self._places = model.places
+        self._placed: dict[tuple[str, ...], Tensor] = {}
 
     def forward(self, crops: Crops, step: int) -> dict[str, Tensor]:
         """Return the losses of a step's crops."""
@@ -73,5 +75,9 @@ class ChannelObjective(MaskedObjective):
         left_out = crops.channels[int(place * len(crops.channels))]
         return crops.only([name for name in crops.channels if name != left_out])
 
-    def _names(self, crops: Crops) -> dict[str, Sequence[str]]:
-        return {"channels": crops.channels}
+    def _names(self, crops: Crops) -> dict[str, Any]:
+        if crops.channels == self.model.channels:
+            return {}
+        if crops.channels not in self._placed:
+            self._placed[crops.channels] = self._places(crops.channels).to(self.device)
+        return {"channels": self._placed[crops.channels]}
