@@ -37,8 +37,8 @@ class ConvolutionalEncoder(Encoder):
         """Return what may be computed together so that no crop feels its mates in the last bit.
 
         On a CPU that is one crop at a time: convolutions and products are done in another order
-        for another number of crops. It costs little, as one crop keeps the cores busy. A batch norm
-        in training mode has to see all crops together.
+        for another number of crops. It takes a tenth longer on one thread, and more on several that
+        other work keeps busy. A batch norm in training mode has to see all crops together.
         """
         return [x] if x.is_cuda or learns_statistics(self) else x.split(1)
 
