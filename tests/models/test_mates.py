@@ -36,7 +36,6 @@ NETWORKS = {
     "classifier without standardising": ClassifierModel(**DENSE, standardise=False),
     "vit-classifier": VitClassifierModel(**VIT),
 }
-TRANSFORMERS = ("vit-mae", "channel-mae", "vit-classifier")
 PLACES = (0, 17, 31)
 
 needs_compiler = pytest.mark.skipif(
@@ -84,7 +83,7 @@ def embed_compiled(name: str, out: Path) -> None:
 
 @needs_compiler
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TRANSFORMERS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_mates_hardly_change_a_compiled_vector(name: str, tmp_path: Path):
     out = tmp_path / "vectors.npz"
     subprocess.run([sys.executable, __file__, name, str(out)], check=True)

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn import functional
 
 from phenomae.models.channel_decoder import ChannelDecoder
 from phenomae.models.channel_vit import ChannelVit
-from phenomae.models.losses import fourier_distance, normalise_patches, weigh_losses
 from phenomae.models.masking import MaeOutput, MaskedNetwork, Masking, hide, take
 from phenomae.models.network import Pixels
 from phenomae.models.patches import unpatch_channels
@@ -51,19 +49,8 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
         masking = hide(noise, patches, self.settings.mask_ratio)
         latent = self._encode(patches, masking, grid, pixels.shape[1])
         rebuilt = self.decoder(latent, masking, grid, which)
-        target = normalise_patches(patches) if self.settings.normalise_targets else patches
-        hidden = masking.hidden
-        error = functional.mse_loss(take(rebuilt, hidden).float(), take(target, hidden))
-        weight, fourier = self.settings.fourier_weight, None
-        if weight > 0:
-            fourier = fourier_distance(self.unpatch(rebuilt, grid), self.unpatch(target, grid))
-        return MaeOutput(
-            latent=latent,
-            mask=masking.mask(),
-            reconstruction=rebuilt if full else None,
-            target=target if full else None,
-            losses=weigh_losses(error, fourier, weight),
-        )
+        hidden = take(rebuilt, masking.hidden)
+        return self._judge(latent, masking, patches, hidden, rebuilt, grid, full)
 
     @torch.no_grad()
     def predict(

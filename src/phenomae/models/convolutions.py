@@ -38,9 +38,11 @@ class ConvolutionalEncoder(Encoder):
 
         On a CPU that is one crop at a time: convolutions and products are done in another order
         for another number of crops. It takes a tenth longer on one thread, and more on several that
-        other work keeps busy. A batch norm in training mode has to see all crops together.
+        other work keeps busy. Nobody counts on last bits in bf16, on a GPU or from a compiled
+        network. A batch norm in training mode has to see all crops together.
         """
-        return [x] if x.is_cuda or learns_statistics(self) else x.split(1)
+        together = x.is_cuda or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
+        return [x] if together or learns_statistics(self) else x.split(1)
 
     def check_channels(self, count: int) -> None:
         """Raise ValueError where crops have another number of channels than the model."""

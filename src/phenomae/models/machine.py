@@ -88,7 +88,7 @@ def kept_memory() -> Iterator[None]:
         yield
         return
     library.mallopt(_MMAP_MAX, 0)
-    library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    library.mallopt(_TRIM_THRESHOLD, -1)  # never; a limit of 2 GB is reached by large steps
     try:
         yield
     finally:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn import functional
 
+from phenomae.models.losses import fourier_distance, normalise_patches, weigh_losses
 from phenomae.models.network import AnyEncoder, Network, Pixels
 from phenomae.models.settings import kept_patches
 
@@ -47,6 +49,34 @@ class MaskedNetwork(Network[AnyEncoder]):
     ) -> Float[Tensor, "b c h w"]:
         """Return patches as pictures; `grid` is rows and columns, None for the model's crops."""
         raise NotImplementedError
+
+    def _judge(
+        self,
+        latent: Float[Tensor, "b t d"],
+        masking: "Masking",
+        patches: Float[Tensor, "b p k"],
+        predicted: Float[Tensor, "b hidden k"],
+        rebuilt: Float[Tensor, "b p k"] | None,
+        grid: tuple[int, int],
+        full: bool,
+    ) -> MaeOutput:
+        """Measure how well hidden patches were `predicted`, and give all that a pass gives.
+
+        `rebuilt`, all patches in their own order, is needed for a full pass and the Fourier loss.
+        """
+        target = normalise_patches(patches) if self.settings.normalise_targets else patches
+        error = functional.mse_loss(predicted.float(), take(target, masking.hidden))
+        weight, fourier = self.settings.fourier_weight, None
+        if weight > 0:
+            assert rebuilt is not None
+            fourier = fourier_distance(self.unpatch(rebuilt, grid), self.unpatch(target, grid))
+        return MaeOutput(
+            latent=latent,
+            mask=masking.mask(),
+            reconstruction=rebuilt if full else None,
+            target=target if full else None,
+            losses=weigh_losses(error, fourier, weight),
+        )
 
 
 @dataclass(frozen=True)

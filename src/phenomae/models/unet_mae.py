@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
-from phenomae.models.losses import fourier_distance, normalise_patches, weigh_losses
 from phenomae.models.masking import MaeOutput, MaskedNetwork, hide, take
 from phenomae.models.network import Pixels
 from phenomae.models.patches import patchify, unpatch
@@ -35,22 +33,11 @@ class UnetMae(MaskedNetwork[Unet]):
         grid = self.encoder.grid_of_sides(pixels.shape[-2], pixels.shape[-1])
         patches = patchify(images, self.encoder.patch_size)
         masking = hide(noise, patches, self.settings.mask_ratio)
-        mask = masking.mask()
-        maps = list(self.encoder.maps(images * self._shutter(mask, grid)))
+        maps = list(self.encoder.maps(images * self._shutter(masking.mask(), grid)))
         rebuilt = patchify(self.decoder(maps), self.encoder.patch_size)
-        target = normalise_patches(patches) if self.settings.normalise_targets else patches
-        hidden = masking.hidden
-        error = functional.mse_loss(take(rebuilt, hidden).float(), take(target, hidden))
-        weight, fourier = self.settings.fourier_weight, None
-        if weight > 0:
-            fourier = fourier_distance(self.unpatch(rebuilt, grid), self.unpatch(target, grid))
-        return MaeOutput(
-            latent=rearrange(maps[-1], "b d y x -> b (y x) d"),
-            mask=mask,
-            reconstruction=rebuilt if full else None,
-            target=target if full else None,
-            losses=weigh_losses(error, fourier, weight),
-        )
+        latent = rearrange(maps[-1], "b d y x -> b (y x) d")
+        hidden = take(rebuilt, masking.hidden)
+        return self._judge(latent, masking, patches, hidden, rebuilt, grid, full)
 
     def unpatch(
         self, patches: Float[Tensor, "b p k"], grid: tuple[int, int] | None = None

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from phenomae.models.decoder import Decoder
-from phenomae.models.losses import fourier_distance, normalise_patches, weigh_losses
 from phenomae.models.masking import MaeOutput, MaskedNetwork, hide, take
 from phenomae.models.network import Pixels
 from phenomae.models.patches import unpatch
@@ -37,24 +35,11 @@ class VitMae(MaskedNetwork[Vit]):
         masking = hide(noise, patches, self.settings.mask_ratio)
         positions = self.encoder.positions_for(grid, len(self.channels))
         latent = self.encoder.encode(take(patches, masking.seen), positions[masking.seen])
-        target = normalise_patches(patches) if self.settings.normalise_targets else patches
-        weight = self.settings.fourier_weight
-        every = full or weight > 0
+        every = full or self.settings.fourier_weight > 0
         predicted = self.decoder(latent, masking.order, grid, every)
-        hidden = take(target, masking.hidden)
-        error = functional.mse_loss(predicted[:, -hidden.shape[1] :].float(), hidden)
         rebuilt = masking.restore(predicted) if every else None
-        fourier = None
-        if weight > 0:
-            assert rebuilt is not None
-            fourier = fourier_distance(self.unpatch(rebuilt, grid), self.unpatch(target, grid))
-        return MaeOutput(
-            latent=latent,
-            mask=masking.mask(),
-            reconstruction=rebuilt if full else None,
-            target=target if full else None,
-            losses=weigh_losses(error, fourier, weight),
-        )
+        hidden = predicted[:, -masking.hidden.shape[1] :]
+        return self._judge(latent, masking, patches, hidden, rebuilt, grid, full)
 
     def unpatch(
         self, patches: Float[Tensor, "b p k"], grid: tuple[int, int] | None = None
