@@ -37,9 +37,9 @@ from phenomae.pretrain.optimiser import build_lion
 FAMILIES = {"vit-mae": (VitMae, VitMaeModel), "channel-mae": (ChannelMae, ChannelMaeModel)}
 TARGETS = {("vit-mae", "train"): 1.5, ("vit-mae", "embed"): 1.2}
 TARGETS |= {("channel-mae", "train"): 2.0, ("channel-mae", "embed"): 1.2}
-# As embed takes them; of a training step as many as take a few seconds.
+# As embed takes them; of a training step as many as take several seconds.
 CROPS = {("vit-mae", "train"): 48, ("vit-mae", "embed"): 64}
-CROPS |= {("channel-mae", "train"): 4, ("channel-mae", "embed"): 4}
+CROPS |= {("channel-mae", "train"): 16, ("channel-mae", "embed"): 4}
 
 
 @dataclass
@@ -200,7 +200,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", nargs="+", default=["train", "embed"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--channels", type=int, default=6)
-    parser.add_argument("--crops", type=int, help="crops a step, else 48 or, embedding, 64; or 4")
+    parser.add_argument("--crops", type=int, help="crops a step, else those of CROPS")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=1, help="steps a round")
     parser.add_argument("--compile", action="store_true", help="ours compiled, too")
