@@ -1,38 +1,94 @@
-"""What every layout is brought to: fields, each with one file a channel."""
+"""What every layout is brought to: fields, each with one image a channel."""
 
-import os
 import re
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from phenomae.records import check_name, choose_channels, normalize_well, split_well
+import polars as pl
+
+from phenomae.records import normalize_well, split_well
 
 _PROBLEMS_SHOWN = 4
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the bytes of one image lie."""
+
+    url: str
+    """A path, or an address: s3://, http:// or https://."""
+    row: int | None = None
+    """Which row of a Parquet file; None where the image is a file of its own."""
+
+    def __str__(self) -> str:
+        return self.url if self.row is None else f"{self.url}, row {self.row}"
+
+
+@dataclass(frozen=True)
 class RawFile:
-    """One file: one channel of one field."""
+    """One image as a layout finds it: one channel of one field, in one plane of focus."""
 
     plate: str
     well: str
     """As `records.normalize_well` writes it."""
     site: int
     channel: str
-    path: Path
+    place: Place
+    plane: int = 1
+    acquisition: str = ""
+    """Which imaging of the plate it is of: what tells two imagings apart, a folder as a rule."""
+    illumination: Place | None = None
+    """The illumination function it may be divided by, a `.npy`."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a field, or with what should have become one."""
+
+    what: str
+    plate: str | None = None
+    well: str | None = None
+    site: int | None = None
+
+    def __str__(self) -> str:
+        return self.what
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a layout makes of a raw folder."""
+
+    files: Sequence[RawFile]
+    pixel_sizes_um: Mapping[str, float] = field(default_factory=dict)
+    """Micrometres a pixel, by plate, where the layout tells."""
+    wells: pl.DataFrame | None = None
+    """The plate map that the layout brings along, of `platemap.MAP_COLUMNS`."""
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    """How many files are no images of a field, by what they are: `{"thumbnails": 8}`."""
+    problems: Sequence[Problem] = ()
+    """Images that the index speaks of in a way that cannot be understood."""
+
+
+@dataclass(frozen=True)
+class RawImage:
+    """One channel of a field."""
+
+    planes: tuple[Place, ...]
+    """More than one are a stack, of which the brightest pixels count."""
+    illumination: Place | None = None
+    """What the image is to be divided by; None where it is to stay as it is."""
 
 
 @dataclass(frozen=True)
 class RawField:
-    """One site's image as files, one a channel, in the order of `RawScreen.channels`."""
+    """One site's image, channels in the order of `RawScreen.channels`."""
 
     plate: str
     well: str
     site: int
-    files: tuple[Path, ...]
+    images: tuple[RawImage, ...]
 
     def __str__(self) -> str:
         return f"plate {self.plate}, well {self.well}, site {self.site}"
@@ -44,6 +100,10 @@ class RawScreen:
 
     channels: tuple[str, ...]
     fields: tuple[RawField, ...]
+    pixel_sizes_um: Mapping[str, float] = field(default_factory=dict)
+    wells: pl.DataFrame | None = None
+    skipped: tuple[Problem, ...] = ()
+    """What was left out, and why."""
 
     @property
     def plates(self) -> list[str]:
@@ -74,55 +134,9 @@ def parse_well(row: str, column: str) -> str:
     return normalize_well(row + column)
 
 
-def walk_files(raw: Path) -> list[Path]:
-    """Return all files below a folder, sorted; links to folders are followed, as plates are."""
-    found = os.walk(raw, followlinks=True)
-    return sorted(Path(folder, name) for folder, _, names in found for name in names)
-
-
-def gather_fields(files: Iterable[RawFile], channels: str, source: Path) -> RawScreen:
-    """Put files together to fields and check that every field has one file for each channel.
-
-    `channels` names those to keep and their order (`DNA,ER`), perhaps under another name
-    (`1=DNA,2=ER`); where it is empty all are kept, in the order they come in.
-
-    Raises ValueError where two files claim one channel of a field, where a field lacks a channel,
-    where no field has a channel asked for, or where there is no file at all.
-    """
-    problems: list[str] = []
-    found: dict[tuple[str, str, int], dict[str, Path]] = defaultdict(dict)
-    names: dict[str, None] = {}
-    for file in files:
-        names.setdefault(file.channel)
-        field = found[file.plate, file.well, file.site]
-        # A row or file met twice is no harm (JUMP lists every field in two CSVs); two files are.
-        if field.setdefault(file.channel, file.path) != file.path:
-            label = RawField(file.plate, file.well, file.site, ())
-            problems.append(
-                f"{label}, channel {file.channel} has two files: "
-                f"{field[file.channel]} and {file.path}"
-            )
-    if not found:
-        raise ValueError(f"{source} holds no images")
-    for plate in sorted({plate for plate, _, _ in found}):
-        check_name(plate, "plate")
-    labels = choose_channels(channels, list(names), str(source))
-    keys = sorted(found, key=lambda key: (key[0], well_order(key[1]), key[2]))
-    for key in keys:
-        problems += [
-            f"{RawField(*key, ())} lacks channel {name}"
-            for name in labels
-            if name not in found[key]
-        ]
-    if problems:
-        complain(source, problems)
-    fields = tuple(RawField(*key, tuple(found[key][name] for name in labels)) for key in keys)
-    return RawScreen(tuple(labels.values()), fields)
-
-
-def complain(source: Path, problems: list[str], remedy: str = "") -> NoReturn:
+def complain(source: Path, problems: Sequence[object], remedy: str = "") -> NoReturn:
     """Raise one ValueError that counts the problems, names the first few, and adds a remedy."""
-    shown = "; ".join(problems[:_PROBLEMS_SHOWN])
+    shown = "; ".join(str(problem) for problem in problems[:_PROBLEMS_SHOWN])
     rest = len(problems) - _PROBLEMS_SHOWN
     count = f"{len(problems)} problems: " if len(problems) > 1 else ""
     more = f"; and {rest} more" if rest > 0 else ""
