@@ -7,35 +7,22 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from cyclopts import Parameter
 from jaxtyping import UInt
 
-from phenomae.images.fields import RawField, RawScreen, complain, gather_fields
-from phenomae.images.loaddata import find_loaddata, list_loaddata
+from phenomae.images.fields import Listing, Problem, RawField, RawScreen
+from phenomae.images.gather import gather_fields
+from phenomae.images.grey import ImageHeader
+from phenomae.images.illumination import divide
+from phenomae.images.layouts import LAYOUTS
 from phenomae.images.pattern import list_pattern
-from phenomae.images.tiff import TiffHeader, read_header, read_pixels
-from phenomae.progress import track
+from phenomae.images.picture import read_header, read_pixels
+from phenomae.images.settings import LayoutSettings
+from phenomae.progress import say, track
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class LayoutSettings:
-    """How the raw files lie on disk."""
-
-    pattern: str | None = None
-    """Regular expression with named groups (channel; well, or row and column; plate; site) that
-    explains the path of an image below RAW, or its last parts. Without it RAW is, or holds,
-    LoadData CSVs."""
-    plate_name: str | None = None
-    """Name of the plate where the pattern has no group `plate`; without it the image's folder."""
-    images: Path | None = None
-    """Folder the images lie in now, where PathName in the LoadData CSV is of another machine."""
-    channels: str = ""
-    """Channels to keep, in this order, comma between: `DNA,ER`; `1=DNA,2=ER` also renames them.
-    Empty keeps all."""
+DEFAULT = LayoutSettings()
 
 
 @dataclass(frozen=True)
@@ -46,61 +33,54 @@ class FieldHeader:
     width: int
     dtype: str
     bytes: tuple[int, ...]
-    """Size of each channel's file."""
+    """Size of each image's file, channel by channel, plane by plane."""
 
 
-def list_fields(raw: Path, settings: LayoutSettings = LayoutSettings()) -> RawScreen:
+def list_fields(raw: Path, settings: LayoutSettings = DEFAULT) -> RawScreen:
     """List all fields of `raw` without opening an image.
 
-    Raises ValueError where `raw` is missing, empty, or of no layout known, where a field lacks a
-    channel or has two files for one, or where the settings do not fit.
+    What is wrong with a field leaves it out, and stands in `RawScreen.skipped`. Raises ValueError
+    where `raw` is missing, empty, or of no layout known, or where the settings do not fit.
     """
     if not raw.exists():
         raise ValueError(f"{raw}: there is no such file or folder")
-    if settings.pattern is None and settings.plate_name is not None:
-        raise ValueError("plate_name is for --pattern: a LoadData CSV names its plates")
-    if settings.pattern is not None and settings.images is not None:
-        raise ValueError("images is for LoadData CSVs: with a pattern RAW holds the images")
-    if settings.pattern is not None:
-        if not raw.is_dir():
-            raise ValueError(f"{raw} is a file: a pattern needs a folder to look through")
-        files = list_pattern(raw, settings.pattern, settings.plate_name)
-    else:
-        csvs = find_loaddata(raw)
-        if not csvs:
-            state = (
-                "is empty" if raw.is_dir() and not any(raw.iterdir()) else "is of no known layout"
-            )
-            raise ValueError(f"{raw} {state}: expected load_data.csv in it, or the setting pattern")
-        files = list_loaddata(csvs, settings.images)
-    return gather_fields(files, settings.channels, raw)
+    _check(settings)
+    listing = _list_pattern(raw, settings) if settings.pattern else _list_layout(raw, settings)
+    for what, count in listing.passed_over.items():
+        say(f"passed over: {count} {what}")
+    return gather_fields(listing, settings, raw)
 
 
-def read_headers(screen: RawScreen, source: Path, workers: int) -> list[FieldHeader]:
-    """Open every file of a screen and return what each field is, before a pixel is decoded.
+def read_headers(
+    fields: Sequence[RawField], workers: int
+) -> tuple[list[FieldHeader | None], list[Problem]]:
+    """Open every file of the fields and return what each is, before a pixel is decoded.
 
-    Raises one ValueError for all files that are missing, damaged or not grey images of 8 or 16
-    bits, and for fields whose channels differ in size or kind.
+    A field has None where a file is missing, damaged or not a grey image of 8 or 16 bits, or where
+    its channels differ in size or kind; all that is wrong is returned beside.
     """
-    headers: list[FieldHeader] = []
-    problems: list[str] = []
-    with track("checking images", len(screen.fields), "fields") as advance:
-        for header, found in in_parallel(_check_field, screen.fields, workers):
+    headers: list[FieldHeader | None] = []
+    problems: list[Problem] = []
+    with track("checking images", len(fields), "fields") as advance:
+        for header, found in in_threads(_check_field, fields, workers):
+            headers.append(header)
             problems += found
-            if header is not None:
-                headers.append(header)
             advance()
-    if problems:
-        complain(source, problems)
-    return headers
+    return headers, problems
 
 
 def read_field(field: RawField) -> UInt[np.ndarray, "c h w"]:
-    """Read the pixels of one field, all channels."""
-    return np.stack([read_pixels(path) for path in field.files])
+    """Read the pixels of one field, all channels; raises ValueError where one cannot be decoded."""
+    channels = []
+    for image in field.images:
+        pixels = read_pixels(image.planes[0])
+        for plane in image.planes[1:]:
+            pixels = np.maximum(pixels, read_pixels(plane))
+        channels.append(divide(pixels, image.illumination) if image.illumination else pixels)
+    return np.stack(channels)
 
 
-def in_parallel(
+def in_threads(
     work: Callable[[Item], Result], items: Sequence[Item], workers: int
 ) -> Iterator[Result]:
     """Do `work` on all items in threads and yield the results in the order of the items.
@@ -114,18 +94,56 @@ def in_parallel(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _check_field(field: RawField) -> tuple[FieldHeader | None, list[str]]:
-    headers: list[TiffHeader] = []
-    problems: list[str] = []
-    for path in field.files:
-        try:
-            headers.append(read_header(path))
-        except ValueError as error:
-            problems.append(str(error))
+def _check(settings: LayoutSettings) -> None:
+    if settings.plane != "max" and not settings.plane.isdecimal():
+        raise ValueError(f"plane must be a number or max, not {settings.plane!r}")
+    if settings.pattern is not None and settings.layout not in ("auto", "pattern"):
+        raise ValueError(f"a pattern explains file names: layout {settings.layout} needs none")
+    if settings.layout == "pattern" and settings.pattern is None:
+        raise ValueError("layout pattern needs --pattern, a regular expression with named groups")
+    if settings.pattern is not None and settings.images is not None:
+        raise ValueError("images is for LoadData CSVs: with a pattern RAW holds the images")
+
+
+def _list_pattern(raw: Path, settings: LayoutSettings) -> Listing:
+    if not raw.is_dir():
+        raise ValueError(f"{raw} is a file: a pattern needs a folder to look through")
+    return list_pattern(raw, (), settings)
+
+
+def _list_layout(raw: Path, settings: LayoutSettings) -> Listing:
+    names = list(LAYOUTS) if settings.layout == "auto" else [settings.layout]
+    found = {name: paths for name in names if (paths := LAYOUTS[name].find(raw))}
+    if not found:
+        empty = raw.is_dir() and not any(raw.iterdir())
+        state = "is empty" if empty else f"is not of the layout {settings.layout}"
+        if settings.layout == "auto" and not empty:
+            state = "is of no known layout"
+        signs = ", ".join(f"{LAYOUTS[name].sign} ({name})" for name in names)
+        raise ValueError(f"{raw} {state}: looked for {signs}, and there is the setting pattern")
+    name, *others = found
+    if settings.layout == "auto":
+        beside = f"; passed over {' and '.join(others)}" if others else ""
+        more = f" and {len(found[name]) - 1} more" if len(found[name]) > 1 else ""
+        say(f"layout {name}, for there is {found[name][0]}{more}{beside}")
+    return LAYOUTS[name].list(raw, found[name], settings)
+
+
+def _check_field(field: RawField) -> tuple[FieldHeader | None, list[Problem]]:
+    where = field.plate, field.well, field.site
+    headers: list[ImageHeader] = []
+    problems: list[Problem] = []
+    for image in field.images:
+        for place in image.planes:
+            try:
+                headers.append(read_header(place))
+            except ValueError as error:
+                problems.append(Problem(str(error), *where))
     if problems:
         return None, problems
     kinds = {(header.height, header.width, header.dtype) for header in headers}
     if len(kinds) > 1:
         listed = " and ".join(f"{h} x {w} {dtype}" for h, w, dtype in sorted(kinds))
-        return None, [f"{field} has channels of different sizes or types: {listed}"]
+        what = f"{field} has channels of different sizes or types: {listed}"
+        return None, [Problem(what, *where)]
     return FieldHeader(*kinds.pop(), tuple(header.bytes for header in headers)), []
