@@ -40,18 +40,79 @@ FIELD_COLUMNS: dict[str, pl.DataType] = {
     "checksum": pl.String(),
 }
 
-_WELL = re.compile(r"([A-Z]{1,2})0*([1-9][0-9]?)")
+# Rows and columns of a plate, by how many wells it has.
+PLATE_SHAPES = {
+    6: (2, 3),
+    12: (3, 4),
+    24: (4, 6),
+    48: (6, 8),
+    96: (8, 12),
+    384: (16, 24),
+    1536: (32, 48),
+}
+
+_COUNT = r"0*[1-9][0-9]?"
+# A01, a1, A-01, A:1; and 01-A-01, which counts the wells in front.
+_LETTERED = re.compile(rf"(?:[0-9]{{1,4}}-(?=[A-Za-z]+-))?([A-Za-z]{{1,2}})[-_: ]?({_COUNT})")
+_NUMBERED = re.compile(rf"[Rr]({_COUNT})[-_: ]?[Cc]({_COUNT})")  # r01c01
 
 
-def normalize_well(name: str) -> str:
+def normalize_well(name: str, plate_size: int | None = None) -> str:
     """Return a well's name as phenomae writes it: row letters, then two digits (`a1` -> `A01`).
 
-    Raises ValueError where `name` is not row letters and a column number.
+    Reads `A1`, `a01`, `A-01`, `A:1`, `01-A-01`, `r01c01` and, where `plate_size` says how many
+    wells the plate has, a number alone, which counts the wells row by row from 1.
+
+    Raises ValueError where `name` is none of these, or no well of a plate of that size.
     """
-    match = _WELL.fullmatch(name.strip().upper())
-    if match is None:
+    text = name.strip()
+    if match := _NUMBERED.fullmatch(text) or _LETTERED.fullmatch(text):
+        return parse_well(match[1], match[2], plate_size)
+    if re.fullmatch(r"[0-9]{1,6}", text) is None:
         raise ValueError(f"{name!r} is not a well: expected row letters and a column, like B07")
-    return f"{match[1]}{int(match[2]):02d}"
+    if plate_size is None:
+        raise ValueError(
+            f"{name!r} is not a well: a number alone counts wells row by row, "
+            "which needs the size of the plate"
+        )
+    if not 1 <= int(text) <= plate_size:
+        raise ValueError(f"{name!r} is not a well of a plate of {plate_size}")
+    row, column = divmod(int(text) - 1, PLATE_SHAPES[plate_size][1])
+    return f"{_row_letters(row)}{column + 1:02d}"
+
+
+def parse_well(row: str, column: str, plate_size: int | None = None) -> str:
+    """Return the well of a row, by letters or by number from 1, and a column's number.
+
+    Raises ValueError where they are none, or not of a plate of `plate_size` wells.
+    """
+    row, column = row.strip(), column.strip()
+    if re.fullmatch(_COUNT, row):
+        row = _row_letters(int(row) - 1)
+    if not re.fullmatch(r"[A-Za-z]{1,2}", row) or not re.fullmatch(_COUNT, column):
+        raise ValueError(
+            f"row {row!r} and column {column!r} are not a well: expected letters or a number, "
+            "and a number"
+        )
+    return _check_well(f"{row.upper()}{int(column):02d}", plate_size)
+
+
+def _row_letters(row: int) -> str:
+    """Return the letters of a row, counted from 0: A to Z, then AA."""
+    return chr(65 + row) if row < 26 else chr(64 + row // 26) + chr(65 + row % 26)
+
+
+def _check_well(well: str, plate_size: int | None) -> str:
+    if plate_size is None:
+        return well
+    rows, columns = PLATE_SHAPES[plate_size]
+    row, column = split_well(well)
+    last = _row_letters(rows - 1)
+    if (len(row), row) > (len(last), last) or int(column) > columns:
+        raise ValueError(
+            f"{well!r} is not a well of a plate of {plate_size}, whose last is {last}{columns:02d}"
+        )
+    return well
 
 
 def split_well(name: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import polars as pl
 
-from phenomae.records import normalize_well, split_well
+from phenomae.records import split_well
 
 _PROBLEMS_SHOWN = 4
 
@@ -122,16 +122,6 @@ def parse_site(text: str) -> int:
     if re.fullmatch(r"[0-9]{1,6}", text) is None:
         raise ValueError(f"{text!r} is not a site: expected a whole number")
     return int(text)
-
-
-def parse_well(row: str, column: str) -> str:
-    """Return the well of a row, by letter or by number from 1, and a column's number."""
-    if re.fullmatch(r"0*[1-9][0-9]?", row):
-        number = int(row) - 1
-        row = (
-            chr(65 + number) if number < 26 else f"{chr(64 + number // 26)}{chr(65 + number % 26)}"
-        )
-    return normalize_well(row + column)
 
 
 def complain(source: Path, problems: Sequence[object], remedy: str = "") -> NoReturn:
