@@ -64,6 +64,11 @@ def gather_fields(listing: Listing, settings: LayoutSettings, source: Path) -> R
     )
 
 
+def is_transmitted(channel: str) -> bool:
+    """Say whether a channel's name is that of brightfield or phase contrast."""
+    return _TRANSMITTED.search(channel) is not None
+
+
 def _settle_duplicates(
     files: Iterable[RawFile],
     policy: Literal["error", "first", "last", "apart"],
@@ -124,7 +129,7 @@ def _choose_channels(files: Sequence[RawFile], text: str, source: Path) -> dict[
     """Return the channels to keep, in order, and their labels."""
     names = list(dict.fromkeys(file.channel for file in files))
     if not text.strip():
-        transmitted = [name for name in names if _TRANSMITTED.search(name)]
+        transmitted = [name for name in names if is_transmitted(name)]
         if transmitted and len(transmitted) < len(names):
             say(f"left out, as no stain: {', '.join(transmitted)} (--channels names what to keep)")
             names = [name for name in names if name not in transmitted]
