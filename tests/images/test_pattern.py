@@ -4,23 +4,33 @@ from pathlib import Path
 
 import pytest
 
-from phenomae.images.fields import parse_well
-from phenomae.images.read import LayoutSettings, list_fields, read_headers
+from phenomae.images.fields import Listing
+from phenomae.images.pattern import list_pattern
+from phenomae.images.read import list_fields, read_headers
+from phenomae.images.settings import LayoutSettings
 
 FULL = r"(?P<plate>[^/]+)/(?P<well>[A-Z]\d+)_s(?P<site>\d+)_(?P<channel>\w+)\.tiff"
 
 
-def listed(raw: Path, pattern: str, **settings: str):
-    return list_fields(raw, LayoutSettings(pattern=pattern, **settings))
+def listed(raw: Path, pattern: str, **settings: str) -> Listing:
+    return list_pattern(raw, (), LayoutSettings(pattern=pattern, **settings))  # type: ignore[arg-type]
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
 
 
 def test_pattern_lists_what_the_csv_lists(write_screen):
     raw = write_screen(plates=("P1", "P2"))
-    by_csv, by_pattern = list_fields(raw), listed(raw, FULL)
-    assert by_pattern == by_csv
+    by_csv = list_fields(raw)
+    assert list_fields(raw, LayoutSettings(pattern=FULL)) == by_csv
     (raw / "load_data.csv").unlink()
     (raw / "plate_map.csv").unlink()
-    assert listed(raw, "images/" + FULL) == by_csv
+    assert list_fields(raw, LayoutSettings(pattern="images/" + FULL)) == by_csv
 
 
 def test_links_to_plates_are_followed(write_screen, tmp_path: Path):
@@ -29,98 +39,115 @@ def test_links_to_plates_are_followed(write_screen, tmp_path: Path):
     links.mkdir()
     for plate in ("P2", "P1"):
         (links / plate).symlink_to(raw / "images" / plate)
-    assert listed(links, FULL).plates == ["P1", "P2"]
-    below = tmp_path / "below"
-    below.mkdir()
-    (below / "screen").symlink_to(raw)
-    assert list_fields(below).plates == ["P1", "P2"]
+    assert {file.plate for file in listed(links, FULL).files} == {"P1", "P2"}
 
 
-def test_a_pattern_may_ignore_case(write_screen):
-    raw = write_screen()
-    assert listed(raw, "(?i)" + FULL.replace("tiff", "TIFF")) == listed(raw, FULL)
+def test_a_link_that_leads_back_is_not_followed(tmp_path: Path):
+    touch(tmp_path, "raw/P1/A01_s1_DNA.tiff")
+    (tmp_path / "raw/P1/up").symlink_to(tmp_path / "raw")
+    (tmp_path / "raw/P1/same").symlink_to(tmp_path / "raw/P1")
+    assert len(listed(tmp_path / "raw", FULL).files) == 1
 
 
-def test_settings_of_the_other_layout_are_refused(write_screen):
-    raw = write_screen()
-    with pytest.raises(ValueError, match="images is for LoadData CSVs: with a pattern RAW holds"):
-        list_fields(raw, LayoutSettings(pattern=FULL, images=raw / "images"))
-    with pytest.raises(ValueError, match="plate_name is for --pattern: a LoadData CSV names its"):
-        list_fields(raw, LayoutSettings(plate_name="P1"))
+def test_a_pattern_may_ignore_case(tmp_path: Path):
+    touch(tmp_path, "P1/A01_s1_DNA.TIFF", "P1/A01_s2_DNA.tiff")
+    assert len(listed(tmp_path, "(?i)" + FULL).files) == 2
+    assert len(listed(tmp_path, FULL).files) == 1
 
 
-def test_plate_falls_back_to_setting_then_folder_and_site_to_one(tmp_path: Path):
-    folder = tmp_path / "plate 7"
-    folder.mkdir()
-    for number in (10, 2):
-        (folder / f"r02c03-ch{number}.tiff").touch()
+def test_plate_falls_back_to_setting_then_folder_and_site_and_plane_to_one(tmp_path: Path):
+    folder = touch(tmp_path / "plate 7", "r02c03-ch10.tiff", "r02c03-ch2.tiff")
     pattern = r"r(?P<row>\d+)c(?P<column>\d+)-ch(?P<channel>\d+)\.tiff"
-    screen = listed(tmp_path, pattern)
-    assert screen.channels == ("2", "10")
-    assert str(screen.fields[0]) == "plate plate 7, well B03, site 1"
-    assert listed(tmp_path, pattern, plate_name="X").plates == ["X"]
-    assert listed(folder, pattern).plates == ["plate 7"]
+    first, second = listed(tmp_path, pattern).files
+    assert (first.channel, second.channel) == ("2", "10")
+    assert (first.plate, first.well, first.site, first.plane) == ("plate 7", "B03", 1, 1)
+    assert first.place.url == str(folder / "r02c03-ch2.tiff")
+    assert listed(tmp_path, pattern, plate_name="X").files[0].plate == "X"
+    assert listed(folder, pattern).files[0].plate == "plate 7"
 
 
-@pytest.mark.parametrize(
-    ("row", "column", "well"),
-    [
-        ("1", "1", "A01"),
-        ("26", "4", "Z04"),
-        ("27", "12", "AA12"),
-        ("32", "48", "AF48"),
-        ("c", "007", "C07"),
-    ],
-)
-def test_rows_by_letter_or_number(row, column, well):
-    assert parse_well(row, column) == well
+def test_planes_names_with_spaces_and_signs_and_hidden_files(tmp_path: Path):
+    touch(tmp_path, "P #1/A-01 z3 a.TIF", "P #1/A-01 z12 a.TIF", "P #1/._A-01 z3 a.TIF")
+    listing = listed(tmp_path, r"(?P<well>\w-\d\d) z(?P<plane>\d+) (?P<channel>\w)\.TIF")
+    assert [(f.plate, f.well, f.plane) for f in listing.files] == [
+        ("P #1", "A01", 12),
+        ("P #1", "A01", 3),
+    ]
+    assert listing.passed_over == {}
+
+
+def test_the_acquisition_is_the_folder_that_the_groups_leave(tmp_path: Path):
+    touch(
+        tmp_path,
+        "run 1/BR1__day 1/DNA/A01.tif",
+        "run 1/BR1__day 1/ER/A01.tif",
+        "run 2/BR22__day 1/ER/A01.tif",
+    )
+    pattern = r"(?P<plate>BR\d+)__[^/]+/(?P<channel>\w+)/(?P<well>\w+)\.tif"
+    assert [(f.channel, f.plate, f.acquisition) for f in listed(tmp_path, pattern).files] == [
+        ("DNA", "BR1", "run 1/*__day 1/*"),
+        ("ER", "BR1", "run 1/*__day 1/*"),
+        ("ER", "BR22", "run 2/*__day 1/*"),
+    ]
 
 
 @pytest.mark.parametrize(
     ("pattern", "sentence"),
     [
         ("(?P<channel>", "is no regular expression"),
-        (r"(?P<well>A01)", "no group .*channel"),
-        (r"(?P<channel>.)", "either a group .*well"),
-        (r"(?P<row>.)(?P<channel>.)", "either a group .*well"),
-        (r"(?P<well>.)(?P<row>.)(?P<column>.)(?P<channel>.)", "either a group .*well"),
+        (r"(?P<well>A01)", r"no group .*channel"),
+        (r"(?P<channel>.)", r"either a group .*well"),
+        (r"(?P<row>.)(?P<channel>.)", r"either a group .*well"),
+        (r"(?P<well>.)(?P<row>.)(?P<column>.)(?P<channel>.)", r"either a group .*well"),
         (r"(?P<well>.)(?P<chanel>.)", "has a group 'chanel'; groups are plate, well"),
         (r"(?P<well>none)(?P<channel>.)", "no file matches .*; one is 'images/P1/A01_s1_DNA.tiff'"),
-        (r"(?P<well>.)(?P<channel>.*)\.tiff", "12 problems: .*'A' is not a well"),
-        (r"(?P<well>...)_(?P<site>s.)_(?P<channel>.*)\.tiff", "'s1' is not a site"),
-        (r"(?P<well>...)_s(?P<site>.)_(?P<channel>\w)\w*\.tiff", None),
-        (r"(?P<well>...)_s._(?P<channel>\w+)\.tiff", "site 1, channel DNA has two files"),
     ],
 )
 def test_a_pattern_that_is_wrong_is_told_in_one_sentence(write_screen, pattern, sentence):
-    raw = write_screen()
-    if sentence is None:
-        assert listed(raw, pattern).channels == ("D", "E")
-        return
     with pytest.raises(ValueError, match=sentence):
-        listed(raw, pattern)
+        listed(write_screen(), pattern)
 
 
-def test_a_pattern_needs_a_folder_with_files(write_screen, tmp_path: Path):
-    raw = write_screen()
-    with pytest.raises(ValueError, match="is a file: a pattern needs a folder"):
-        listed(raw / "load_data.csv", FULL)
-    (tmp_path / "empty").mkdir()
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("P/A_s1_z1_D.tif", "'A' is not a well"),
+        ("P/A01_sx_z1_D.tif", "'x' is not a site: expected a whole number"),
+        ("P/A01_s1_zx_D.tif", "'x' is not a plane: expected a whole number"),
+        ("P/A01_s1_z1_.tif", "the group channel is empty"),
+        (".P/A01_s1_z1_D.tif", "'.P' cannot be the name of a plate"),
+    ],
+)
+def test_a_file_that_is_named_wrongly_is_a_problem_and_the_others_are_read(tmp_path, name, what):
+    touch(tmp_path, name, "Q/A01_s1_z1_D.tif", "Q/notes.txt")
+    listing = listed(tmp_path, r"(?P<well>\w+?)_s(?P<site>.)_z(?P<plane>.)_(?P<channel>\w*)\.tif")
+    assert [file.plate for file in listing.files] == ["Q"]
+    assert listing.passed_over == {"files that do not match the pattern": 1}
+    (problem,) = listing.problems
+    assert str(problem).startswith(f"{tmp_path / name}: {what}")
+
+
+def test_a_pattern_needs_files(tmp_path: Path):
     with pytest.raises(ValueError, match="holds no files"):
-        listed(tmp_path / "empty", FULL)
+        listed(tmp_path, FULL)
 
 
-def test_files_that_do_not_match_are_counted(write_screen, capsys):
-    listed(write_screen(), FULL)
-    assert "2 files do not match the pattern" in capsys.readouterr().err
-
-
-def test_real_plate_of_imagexpress(shared):
+def test_a_real_plate_of_imagexpress(shared):
     raw = shared / "data/images/imagexpress_faim/9987_Plate_3435"
     pattern = r"[^_/]+_(?P<well>[A-H]\d\d)_s(?P<site>\d)_w(?P<channel>\d)\.TIF"
-    screen = listed(raw, pattern, plate_name="9987")
+    screen = list_fields(raw, LayoutSettings(pattern=pattern, plate_name="9987"))
     assert (len(screen.fields), screen.channels) == (4, ("1", "2"))
-    headers = read_headers(screen, raw, workers=1)
+    headers, problems = read_headers(screen.fields, workers=1)
+    assert not problems
     assert {(header.height, header.width, header.dtype) for header in headers} == {
         (256, 256, "uint16")
     }
+
+
+def test_a_real_plate_that_counts_its_wells_in_front(shared):
+    raw = shared / "data/images/bbbc013_cellprofiler_sbs96"
+    pattern = r"Channel(?P<channel>\d)-(?P<well>\d\d-[A-H]-\d\d)\.tif"
+    listing = listed(raw, pattern, plate_name="1049")
+    assert len(listing.files) == 192
+    wells = {Path(file.place.url).name[9:16]: file.well for file in listing.files}
+    assert (wells["01-A-01"], wells["14-B-02"], wells["96-H-12"]) == ("A01", "B02", "H12")

@@ -117,10 +117,13 @@ def well_order(well: str) -> tuple[int, str, int]:
     return len(row), row, int(column)
 
 
-def parse_site(text: str) -> int:
-    """Return a site's number; raises ValueError where `text` is no number from 0 to 999,999."""
+def parse_site(text: str, noun: str = "site") -> int:
+    """Return a site's number, or that of a plane, as `noun` says.
+
+    Raises ValueError where `text` is no number from 0 to 999,999.
+    """
     if re.fullmatch(r"[0-9]{1,6}", text) is None:
-        raise ValueError(f"{text!r} is not a site: expected a whole number")
+        raise ValueError(f"{text!r} is not a {noun}: expected a whole number")
     return int(text)
 
 

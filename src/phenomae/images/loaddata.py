@@ -1,78 +1,94 @@
-"""The LoadData CSV of CellProfiler and JUMP: one row a field, two columns a channel."""
+"""The LoadData CSV of CellProfiler and JUMP: one row a field, columns for each channel."""
 
 import re
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 
 import polars as pl
 
-from phenomae.images.fields import RawFile, complain, parse_site, walk_files
+from phenomae.images.fields import Listing, Problem, RawFile
+from phenomae.images.indices import find_indices
+from phenomae.images.loadrows import LIGHTS, LoadDataRows
+from phenomae.images.settings import LayoutSettings
 from phenomae.images.tables import read_table
-from phenomae.records import normalize_well
 
-_NAME = re.compile(r".*load_?data.*\.csv", re.IGNORECASE)
-_FILE, _PATH = "FileName_Orig", "PathName_Orig"
+# JUMP keeps the same table in several forms; the first of these that is there is read.
+_FORMS = (".csv", ".csv.gz", ".parquet")
+_NAME = re.compile(r".*load_?data.*(\.csv|\.csv\.gz|\.parquet)")
 
 
 def find_loaddata(raw: Path) -> list[Path]:
     """Return the LoadData CSVs of `raw`: itself, those in it, or else those anywhere below it."""
     if raw.is_file():
-        return [raw] if raw.suffix.lower() == ".csv" else []
-    beside = sorted(path for path in raw.iterdir() if _NAME.fullmatch(path.name))
-    return beside or [path for path in walk_files(raw) if _NAME.fullmatch(path.name)]
+        return [raw] if _NAME.fullmatch(raw.name.lower()) or _has_columns(raw) else []
+    beside = [
+        path
+        for path in sorted(raw.iterdir())
+        if _NAME.fullmatch(path.name.lower()) and not path.name.startswith(".") and path.is_file()
+    ]
+    return beside or find_indices(raw, lambda name: _NAME.fullmatch(name) is not None)
 
 
-def list_loaddata(csvs: list[Path], images: Path | None) -> list[RawFile]:
-    """List the files that LoadData CSVs name.
+def list_loaddata(raw: Path, csvs: Sequence[Path], settings: LayoutSettings) -> Listing:
+    """List the images that LoadData CSVs name.
 
-    A relative PathName counts from its CSV's folder. `images` is where the files lie now, if
-    PathName speaks of another machine: the longest tail of PathName that exists below it counts.
+    A relative PathName counts from its CSV's folder. `settings.images` is where the files lie now,
+    if PathName speaks of another machine: the longest tail of PathName that exists below it counts.
 
-    Raises ValueError where a CSV lacks the columns of LoadData, or a row its plate, well or site.
+    Raises ValueError where a CSV cannot be read or lacks the columns of LoadData; a row that lacks
+    its plate, well, site or images is a problem of the listing.
     """
+    chosen = _choose_forms(csvs)
+    tables = {csv: read_table(csv) for csv in chosen}
+    if settings.illumination == "divide":
+        corrected = {csv.parent for csv in chosen if _illuminated(tables[csv])}
+        # JUMP's load_data.csv says nothing that load_data_with_illum.csv beside it does not.
+        tables = {
+            csv: table
+            for csv, table in tables.items()
+            if csv.parent not in corrected or _illuminated(table)
+        }
     files: list[RawFile] = []
+    problems: list[Problem] = []
+    sizes: dict[str, set[float]] = {}
+    for csv, table in tables.items():
+        reader = LoadDataRows(csv, table.columns, settings)
+        for number, row in enumerate(table.iter_rows(named=True), start=2):
+            reader.read(number, row)
+        files += reader.files
+        problems += reader.problems
+        for plate, found in reader.pixel_sizes_um.items():
+            sizes.setdefault(plate, set()).update(found)
+    return Listing(
+        files,
+        # A plate whose rows disagree was imaged twice, and has no one pixel size.
+        pixel_sizes_um={plate: found.pop() for plate, found in sizes.items() if len(found) == 1},
+        passed_over={"LoadData tables that are there in another form": len(csvs) - len(chosen)}
+        if len(chosen) < len(csvs)
+        else {},
+        problems=problems,
+    )
+
+
+def _has_columns(path: Path) -> bool:
+    try:
+        columns = read_table(path).columns
+    except ValueError:
+        return False
+    return any(name.startswith(("FileName_", "PathName_", "URL_", "Metadata_")) for name in columns)
+
+
+def _choose_forms(csvs: Sequence[Path]) -> list[Path]:
+    """Return the tables, each in one form: load_data.csv goes before load_data.csv.gz."""
+    chosen: dict[tuple[Path, str], tuple[int, Path]] = {}
     for csv in csvs:
-        table = read_table(csv)
-        channels = [name.removeprefix(_FILE) for name in table.columns if name.startswith(_FILE)]
-        wanted = ["Metadata_Plate", "Metadata_Well", *(_PATH + name for name in channels)]
-        if not channels or set(wanted) - set(table.columns):
-            missing = [name for name in wanted if name not in table.columns] or [_FILE + "..."]
-            raise ValueError(f"{csv} is no LoadData CSV: it has no column {missing[0]}")
-        files += _read_rows(csv, table, channels, images)
-    return files
+        match = _NAME.fullmatch(csv.name.lower())
+        form = match[1] if match else ""
+        key = csv.parent, csv.name.lower().removesuffix(form)
+        rank = _FORMS.index(form) if form else 0
+        chosen[key] = min(chosen.get(key, (rank, csv)), (rank, csv))
+    return [csv for _, csv in chosen.values()]
 
 
-def _read_rows(
-    csv: Path, table: pl.DataFrame, channels: list[str], images: Path | None
-) -> list[RawFile]:
-    files: list[RawFile] = []
-    problems: list[str] = []
-    folders: dict[str, Path] = {}
-    for number, row in enumerate(table.iter_rows(named=True), start=2):
-        try:
-            plate = row["Metadata_Plate"] or ""
-            well = normalize_well(row["Metadata_Well"] or "")
-            site = parse_site(row.get("Metadata_Site") or "1")
-        except ValueError as error:
-            problems.append(f"line {number}: {error}")
-            continue
-        for channel in channels:
-            name, folder = row[_FILE + channel], row[_PATH + channel] or ""
-            if name is None:
-                continue  # told by gather_fields: this site lacks the channel
-            if folder not in folders:
-                folders[folder] = _find_folder(csv, folder, images)
-            files.append(RawFile(plate, well, site, channel, folders[folder] / name))
-    if problems:
-        complain(csv, problems)
-    return files
-
-
-def _find_folder(csv: Path, folder: str, images: Path | None) -> Path:
-    """Return the folder a PathName means here."""
-    if images is None:
-        return csv.parent / folder
-    parts = PurePosixPath(folder.replace("\\", "/")).parts
-    tails = [images.joinpath(*parts[start:]) for start in range(1, len(parts) + 1)]
-    if not PurePosixPath(folder).is_absolute():
-        tails.insert(0, images / folder)
-    return next((tail for tail in tails if tail.is_dir()), images)
+def _illuminated(table: pl.DataFrame) -> bool:
+    return any(name.startswith(LIGHTS) for name in table.columns)
