@@ -1,12 +1,14 @@
 """Plate maps: columns by any name, controls by label, and wells that do not match the images."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from phenomae.images.fields import Problem
+from phenomae.images.mapsettings import PlateMapSettings
 from phenomae.images.platemap import (
     MAP_COLUMNS,
-    PlateMapSettings,
     find_plate_map,
     match_wells,
     read_plate_map,
@@ -95,6 +97,13 @@ def test_tabs_concentrations_and_labels(tmp_path: Path):
         ("plate,well\nP1,A01\nP1,A02\nP1,A01\n", {}, "plate P1, well A01 comes twice"),
         ("well\nA01\nA0\n", {}, "line 3: 'A0' is not a well"),
         ("plate,well\nP1,A01\n,A02\n", {}, "1 rows name no plate"),
+        ("well\nA01\n17\n", {}, r"line 3: '17' is not a well.*\(setting plate_size\)"),
+        ("well\n17\n97\n", {"plate_size": 96}, "line 3: '97' is not a well of a plate of 96$"),
+        ("well\nI01\n", {"plate_size": 96}, "'I01' is not a well of a plate of 96, whose last"),
+        ("r,c\n33,1\n", {"well_column": "r,c", "plate_size": 1536}, "'AG01' is not a well of"),
+        ("r,c\nA,\n", {"well_column": "r,c"}, "line 2: row 'A' and column '' are not a well"),
+        ("a,b,c\n1,2,3\n", {"well_column": "a,b,c"}, "well_column names 3 columns, expected"),
+        ("well,concentration_um\nA01,nan\n", {}, "concentration 'nan' is not a number"),
         ("well,concentration_um\nA01,low\n", {}, "concentration 'low' is not a number"),
         ("well,control\nA01,DMSO\n", {}, "control has 'DMSO', .* control_label"),
         (
@@ -123,17 +132,85 @@ def test_columns_without_a_use_are_told_once(tmp_path: Path, capsys):
 
 
 def test_where_the_plate_map_is_found(write_screen, tmp_path: Path, monkeypatch):
+    def find(start: Path, name: str | None = None) -> Path | None:
+        return find_plate_map(start, PlateMapSettings(plate_map=Path(name) if name else None))
+
     raw = write_screen()
-    assert find_plate_map(raw, None) == raw / "plate_map.csv"
-    assert find_plate_map(raw / "load_data.csv", None) == raw / "plate_map.csv"
-    assert find_plate_map(raw, Path("load_data.csv")) == raw / "load_data.csv"
+    assert find(raw) == raw / "plate_map.csv"
+    assert find(raw / "load_data.csv") == raw / "plate_map.csv"
+    assert find(raw, "load_data.csv") == raw / "load_data.csv"
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here.csv").touch()
-    assert find_plate_map(raw, Path("here.csv")) == Path("here.csv")
+    assert find(raw, "here.csv") == Path("here.csv")
     with pytest.raises(ValueError, match="there is no such plate map, nor in"):
-        find_plate_map(raw, Path("gone.csv"))
+        find(raw, "gone.csv")
+    with pytest.raises(ValueError, match=r"images is a folder: name a file \(plate map\)"):
+        find(raw, "images")
     (raw / "plate_map.csv").unlink()
-    assert find_plate_map(raw, None) is None
+    assert find(raw) is None
+
+
+def test_columns_as_jump_calls_them(tmp_path: Path, capsys):
+    text = (
+        "Metadata_Plate,Metadata_Well,Metadata_Batch,Metadata_JCP2022,Metadata_Symbol,"
+        "Metadata_pert_iname,Metadata_control_type\n"
+        "BR1,A1,B1,JCP2022_800002,non-targeting,x,negcon\nBR1,P24,B1,JCP2022_1,AARS1,y,\n"
+        "BR1,P23,B1,JCP2022_2,PLK1,z,poscon_diverse\n"
+    )
+    table = read(tmp_path, text, plates=("BR1", "BR2"))
+    assert table["well"].to_list() == ["A01", "P24", "P23"]
+    assert table["batch"].to_list() == ["B1"] * 3
+    assert table["perturbation"].to_list() == ["JCP2022_800002", "JCP2022_1", "JCP2022_2"]
+    assert table["gene"].to_list() == ["non-targeting", "AARS1", "PLK1"]
+    assert table["compound"].to_list() == [None] * 3
+    assert table["control"].to_list() == [True, False, False]
+    said = capsys.readouterr().err
+    assert "Metadata_Well as well, Metadata_Batch as batch, Metadata_JCP2022 as perturb" in said
+    assert "columns that are not used: Metadata_pert_iname" in said
+
+
+def test_a_type_of_control_that_is_not_negative_makes_no_control(tmp_path: Path):
+    # In JUMP's pilots pert_type says `control` of positive controls too.
+    table = read(tmp_path, "well_position,broad_sample,pert_type\nA01,B1,control\nA02,B2,trt\n")
+    assert table["control"].to_list() == [False, False]
+    assert table["perturbation"].to_list() == ["B1", "B2"]
+    text = "Well,Metadata_pert_type,Metadata_Gene\nA01,negcon,G\nA02,poscon,\n"
+    table = read(tmp_path, text)
+    assert table["control"].to_list() == [True, False]
+    assert table["gene"].to_list() == ["G", None]
+
+
+def test_what_is_called_twice_must_be_named(tmp_path: Path):
+    text = "well,Metadata_gene,Metadata_Gene\nA01,G,H\n"
+    with pytest.raises(ValueError, match=r"Metadata_gene and Metadata_Gene: say .*gene_column"):
+        read(tmp_path, text)
+    assert read(tmp_path, text, gene_column="Metadata_Gene")["gene"].to_list() == ["H"]
+
+
+def test_controls_are_where_nothing_is_written(tmp_path: Path):
+    text = "well,broad_sample\nA01,\nA02,BRD-1\nA03,DMSO\n"
+    for label, expected in (("", [True, False, False]), ("DMSO,", [True, False, True])):
+        table = read(tmp_path, text, control_column="broad_sample", control_label=label)
+        assert table["control"].to_list() == expected
+
+
+@pytest.mark.parametrize(
+    ("head", "cells", "settings"),
+    [
+        ("well", "b11", {}),
+        ("well", "B-011", {}),
+        ("well", "23-B-11", {}),
+        ("well", "r02c11", {}),
+        ("well", "R2C11", {}),
+        ("well", "23", {"plate_size": 96}),
+        ("well", "B11", {"plate_size": 384}),
+        ("Row,Column", "B,11", {"well_column": "Row,Column"}),
+        ("Row,Column", "2,11", {"well_column": "Row, Column"}),
+        ("c,r", "011,02", {"well_column": "r,c"}),
+    ],
+)
+def test_wells_in_every_spelling(tmp_path: Path, head, cells, settings):
+    assert read(tmp_path, f"{head}\n{cells}\n", **settings)["well"].to_list() == ["B11"]
 
 
 def match(raw: Path, text: str, **settings: str):
@@ -151,7 +228,10 @@ def test_wells_with_images_that_the_map_lacks(write_screen):
     with pytest.raises(ValueError, match=sentence + r".*\(--unmapped keep or skip allows it\)"):
         match(raw, text)
     assert len(match(raw, text, unmapped="keep").fields) == 6
-    assert {field.well for field in match(raw, text, unmapped="skip").fields} == {"A01"}
+    skipped = match(raw, text, unmapped="skip")
+    assert {field.well for field in skipped.fields} == {"A01"}
+    assert str(skipped.skipped[0]) == "plate P1, well A02, site 1 is not in the plate map"
+    assert (skipped.skipped[0].well, len(skipped.skipped)) == ("A02", 4)
     with pytest.raises(ValueError, match="names none of the wells that have images"):
         match(raw, "well\nH01\n", unmapped="skip", unimaged="skip")
 
@@ -162,3 +242,17 @@ def test_wells_of_the_map_without_images(write_screen):
     with pytest.raises(ValueError, match="well H12 is in the plate map but has no images"):
         match(raw, text)
     assert len(match(raw, text, unimaged="skip").fields) == 6
+
+
+def test_a_well_whose_fields_are_all_bad_was_imaged(write_screen):
+    raw = write_screen()
+    path = raw / "plate_map.csv"
+    screen = list_fields(raw)
+    bad = [field for field in screen.fields if field.well == "B01"]
+    kept = replace(
+        screen,
+        fields=tuple(field for field in screen.fields if field not in bad),
+        skipped=tuple(Problem("cut short", "P1", "B01", field.site) for field in bad),
+    )
+    table = read_plate_map(path, PlateMapSettings(), screen.plates)
+    assert match_wells(kept, table, path, PlateMapSettings()) == kept

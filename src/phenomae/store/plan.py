@@ -41,7 +41,7 @@ class IngestSettings(WindowSettings, PlateMapSettings, LayoutSettings):
 
 
 # Where files lie and how fast they are read is no part of what a store is.
-_NOT_IDENTITY = ("plate_map", "images", "workers", "dry_run")
+_NOT_IDENTITY = ("plate_map", "barcode_map", "images", "workers", "dry_run")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def plan_ingest(raw: Path, settings: IngestSettings) -> Plan:
     _check(settings)
     workers = settings.workers or min(available_cores(), 8)
     screen = list_fields(raw, settings)
-    path = find_plate_map(raw, settings.plate_map)
+    path = find_plate_map(raw, settings)
     plate_map = None
     if path is not None:
         plate_map = read_plate_map(path, settings, screen.plates)
