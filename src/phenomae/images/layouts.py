@@ -4,8 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from phenomae.images.cellvoyager import find_cellvoyager, list_cellvoyager
 from phenomae.images.fields import Listing
+from phenomae.images.imagexpress import find_imagexpress, list_imagexpress
 from phenomae.images.loaddata import find_loaddata, list_loaddata
+from phenomae.images.phenix import find_phenix, list_phenix
 from phenomae.images.settings import LayoutSettings
 
 
@@ -23,6 +26,9 @@ class Layout:
 
 LAYOUTS: Mapping[str, Layout] = {
     "loaddata": Layout("load_data*.csv", find_loaddata, list_loaddata),
+    "phenix": Layout("Index.idx.xml or Index.xml", find_phenix, list_phenix),
+    "imagexpress": Layout("*.HTD", find_imagexpress, list_imagexpress),
+    "cellvoyager": Layout("MeasurementData.mlf", find_cellvoyager, list_cellvoyager),
 }
 """In the order in which `auto` takes the first that fits: a LoadData CSV says more than the index
 that lies beside it."""
