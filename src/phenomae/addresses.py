@@ -1,8 +1,12 @@
 """Files that lie on another machine: s3://, http:// and https://, through tensorstore."""
 
 import os
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter, Token
 
 _SCHEMES = ("s3://", "http://", "https://")
 
@@ -10,6 +14,24 @@ _SCHEMES = ("s3://", "http://", "https://")
 def is_address(text: str) -> bool:
     """Say whether a text is the address of something on another machine, not a path."""
     return text.startswith(_SCHEMES)
+
+
+def locate(text: str) -> Path | str:
+    """Return an address as it stands, and any other text as a path."""
+    return text.rstrip("/") if is_address(text) else Path(text)
+
+
+def _convert(type_: Any, tokens: Sequence[Token]) -> Path | str:
+    return locate(tokens[0].value)
+
+
+Location = Annotated[Path | str, Parameter(converter=_convert)]
+"""Where a store lies: a path, or an s3:// address."""
+
+
+def below(location: Path | str, name: str) -> Path | str:
+    """Return the place of a name below a location."""
+    return location / name if isinstance(location, Path) else f"{location}/{name}"
 
 
 def kvstore_spec(address: str) -> dict[str, Any] | str:
@@ -29,6 +51,8 @@ def kvstore_spec(address: str) -> dict[str, Any] | str:
         spec["aws_region"] = region
     if os.environ.get("AWS_NO_SIGN_REQUEST", "").lower() in ("1", "true", "yes"):
         spec["aws_credentials"] = {"type": "anonymous"}
+    elif "AWS_ACCESS_KEY_ID" in os.environ:  # asked by itself, or a log line tells of other places
+        spec["aws_credentials"] = {"type": "environment"}
     return spec
 
 
@@ -39,18 +63,42 @@ def read_address(address: str) -> bytes:
     they cannot be had.
     """
     folder, _, name = address.rpartition("/")
-    try:
-        found = _open(folder + "/").read(name).result()
-    except ValueError as error:
-        raise OSError(f"{address} cannot be read: {first_reason(error)}") from None
+    found = _ask(address, "read", lambda: _open(folder + "/").read(name))
     if found.state != "value":
         raise FileNotFoundError(address)
     return found.value
 
 
+def write_address(address: str, content: bytes) -> None:
+    """Write bytes to an address, which a server takes whole or not at all; raises OSError."""
+    folder, _, name = address.rpartition("/")
+    _ask(address, "written", lambda: _open(folder + "/").write(name, content))
+
+
+def list_addresses(folder: str) -> list[str]:
+    """Return the names of everything below an address, sorted; raises OSError."""
+    names = _ask(folder, "listed", lambda: _open(folder + "/").list())
+    return sorted(name.decode() for name in names)
+
+
+def remove_addresses(folder: str) -> None:
+    """Remove everything below an address; raises OSError."""
+    import tensorstore as ts
+
+    _ask(folder, "removed", lambda: _open(folder + "/").delete_range(ts.KvStore.KeyRange()))
+
+
 def first_reason(error: Exception) -> str:
     """Return what tensorstore complains of, without its notes on where in its source."""
     return str(error).split(" [", 1)[0].splitlines()[0]
+
+
+def _ask(address: str, done: str, request: Callable[[], Any]) -> Any:
+    """Return what a server answers; raises OSError, saying what could not be done."""
+    try:
+        return request().result()
+    except ValueError as error:
+        raise OSError(f"{address} cannot be {done}: {first_reason(error)}") from None
 
 
 @lru_cache(maxsize=64)

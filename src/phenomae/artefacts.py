@@ -50,6 +50,11 @@ def hash_json(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def hash_bytes(content: bytes) -> str:
+    """Return 32 hexadecimal digits that stand for bytes."""
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
 def hash_file(path: Path) -> str:
     """Return 32 hexadecimal digits that stand for a file's bytes."""
     with open(path, "rb") as file:
@@ -134,10 +139,15 @@ def artefact_folder(path: Path, origin: Origin, overwrite: bool = False) -> Iter
 
 def sign(folder: Path, origin: Origin, identity: str | None) -> None:
     """Write `artefact.json`; an identity of None says that the work has only begun."""
+    write_bytes(folder / SIGNATURE, signature_of(origin, identity))
+
+
+def signature_of(origin: Origin, identity: str | None) -> bytes:
+    """Return what `artefact.json` holds."""
     from phenomae import __version__
 
     signature = {"format": FORMAT, **asdict(origin), "identity": identity, "version": __version__}
-    write_json(folder / SIGNATURE, signature)
+    return (json.dumps(signature, indent=2) + "\n").encode()
 
 
 def read_signature(folder: Path, kind: str | None = None) -> dict[str, Any]:
@@ -150,11 +160,18 @@ def read_signature(folder: Path, kind: str | None = None) -> dict[str, Any]:
         what = kind or "phenomae artefact"
         hint = _absence(folder)
         raise ValueError(f"{folder} holds no {what}: {hint}")
+    return parse_signature(path.read_bytes(), folder, kind)
+
+
+def parse_signature(content: bytes, folder: Path | str, kind: str | None = None) -> dict[str, Any]:
+    """Return what `artefact.json` of `folder` says; raises ValueError as `read_signature` does."""
     try:
-        signature = json.loads(path.read_text())
+        signature = json.loads(content)
         found_format, found_kind = signature["format"], signature["kind"]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-        raise ValueError(f"{path} is damaged: it should be the JSON that phenomae wrote") from None
+        raise ValueError(
+            f"{folder}/{SIGNATURE} is damaged: it should be the JSON that phenomae wrote"
+        ) from None
     if found_format != FORMAT:
         raise ValueError(
             f"{folder} has format {found_format}, but this phenomae reads format {FORMAT}: "
@@ -170,7 +187,7 @@ def read_identity(folder: Path, kind: str) -> str:
     return read_signature(folder, kind)["identity"]
 
 
-def require_same_work(path: Path, found: dict[str, Any], origin: Origin) -> None:
+def require_same_work(path: Path | str, found: dict[str, Any], origin: Origin) -> None:
     """Raise ValueError, naming the setting that differs, unless `found` records the same work."""
     if found["kind"] != origin.kind:
         raise ValueError(f"{path} holds {found['kind']}, not {origin.kind}: choose another name")

@@ -38,6 +38,16 @@ FIELD_COLUMNS: dict[str, pl.DataType] = {
     "window_low": pl.List(pl.Float64()),
     "window_high": pl.List(pl.Float64()),
     "checksum": pl.String(),
+    # How good a field is, the worst of its channels (of `foreground` the fullest), then by channel.
+    "focus": pl.Float64(),
+    "saturation": pl.Float64(),
+    "foreground": pl.Float64(),
+    "channel_focus": pl.List(pl.Float64()),
+    "channel_saturation": pl.List(pl.Float64()),
+    "channel_foreground": pl.List(pl.Float64()),
+    "percentile_1": pl.List(pl.Float64()),
+    "percentile_50": pl.List(pl.Float64()),
+    "percentile_99": pl.List(pl.Float64()),
 }
 
 # Rows and columns of a plate, by how many wells it has.

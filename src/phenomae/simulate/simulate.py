@@ -27,7 +27,7 @@ from phenomae.simulate.screen import (
     random_numbers,
     well_nuisance,
 )
-from phenomae.simulate.workers import start_workers
+from phenomae.workers import start_workers
 
 KIND = "raw screen"
 

@@ -1,22 +1,30 @@
 """`phenomae ingest RAW STORE`: raw plates into a store of OME-Zarr plates."""
 
-from itertools import groupby
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float64
+import polars as pl
 
-from phenomae.artefacts import artefact_folder, hash_file, hash_json, sign
+from phenomae.addresses import Location, below
+from phenomae.artefacts import Origin, artefact_folder, hash_bytes, hash_json, sign
+from phenomae.images.fields import Problem
 from phenomae.progress import say, track
-from phenomae.store.plan import IngestSettings, plan_ingest
+from phenomae.store.files import read_file, write_file
+from phenomae.store.plan import IngestSettings, Plan, plan_ingest, refuse_problems
 from phenomae.store.plate import write_plate
-from phenomae.store.read import TABLE
-from phenomae.store.table import print_plan, write_table
+from phenomae.store.read import REPORT, TABLE
+from phenomae.store.remote import remote_artefact, sign_remote
+from phenomae.store.table import print_plan, report_problems, write_table
+from phenomae.workers import start_workers
+
+_WORTH_PROCESSES = 256e6  # bytes of images; below it they take longer to start than they save
 
 
 def ingest(
     raw: Path,
-    store: Path,
+    store: Location,
     /,
     *,
     settings: IngestSettings = IngestSettings(),  # noqa: B008 (frozen)
@@ -27,9 +35,9 @@ def ingest(
     Parameters
     ----------
     raw
-        A folder with LoadData CSVs or with images that `pattern` explains, or one LoadData CSV.
+        A folder as a microscope or a public data set left it, or its index file.
     store
-        Folder to make.
+        Folder to make, or s3:// address.
     overwrite
         Replace a store that is there and was made otherwise.
 
@@ -41,18 +49,81 @@ def ingest(
     """
     plan = plan_ingest(raw, settings)
     if settings.dry_run:
-        print_plan(plan.screen, plan.headers, plan.table, plan.plate_map)
+        print_plan(
+            plan.screen,
+            plan.headers,
+            plan.table,
+            plan.plate_map,
+            plan.pixel_size_um,
+            plan.problems,
+        )
+    refuse_problems(raw, plan.problems, settings)
+    if settings.dry_run:
         return
-    with artefact_folder(store, plan.origin, overwrite) as folder:
+    with _open_folder(store, plan.origin, overwrite) as folder:
         if folder is None:
             return
-        windows: dict[str, Float64[np.ndarray, "c 2"]] = {}
-        checksums: list[str] = []
-        with track("ingesting", len(plan.screen.fields), "fields") as advance:
-            for plate, fields in groupby(plan.screen.fields, key=lambda field: field.plate):
-                windows[plate], found = write_plate(folder, list(fields), plan, settings, advance)
-                checksums += found
-        write_table(folder / TABLE, plan.table, windows, checksums)
-        identity = hash_json([plan.origin.identity, hash_file(folder / TABLE)])
-        sign(folder, plan.origin, identity)
-    say(f"{store}: {len(checksums)} fields of {len(windows)} plates")
+        table, problems = write_plates(folder, plan, settings)
+        refuse_problems(raw, problems, settings)
+        finish_store(folder, table, [*plan.problems, *problems], plan.origin)
+    say(f"{store}: {len(table)} fields of {table['plate'].n_unique()} plates")
+
+
+def write_plates(
+    folder: Path | str, plan: Plan, settings: IngestSettings
+) -> tuple[pl.DataFrame, list[Problem]]:
+    """Write all plates of a plan that are not there yet.
+
+    Returns the finished table of their fields, and what is wrong with those that could not be
+    decoded.
+    """
+    tables: list[pl.DataFrame] = []
+    problems: list[Problem] = []
+    total = len(plan.screen.fields)
+    with start_crew(plan) as crew, track("ingesting", total, "fields") as advance:
+        for plate in plan.screen.plates:
+            rows, wrong = write_plate(folder, plate, plan, settings, crew, advance)
+            tables.append(rows)
+            problems += wrong
+    return pl.concat(tables), problems
+
+
+def finish_store(
+    folder: Path | str, table: pl.DataFrame, problems: list[Problem], origin: Origin
+) -> str:
+    """Write the table and the report, and sign; returns the store's identity."""
+    write_table(below(folder, TABLE), table)
+    write_file(below(folder, REPORT), report_problems(problems))
+    identity = identify(origin, read_file(below(folder, TABLE)))
+    if isinstance(folder, Path):
+        sign(folder, origin, identity)
+    else:
+        sign_remote(folder, origin, identity)
+    return identity
+
+
+def identify(origin: Origin, table: bytes) -> str:
+    """Return a store's identity: a hash over its making and its table, so over every pixel."""
+    return hash_json([origin.identity, hash_bytes(table)])
+
+
+@contextmanager
+def start_crew(plan: Plan) -> Iterator[Executor]:
+    """Give processes to share the work with, or threads where there is little of it."""
+    if plan.workers > 1 and sum(sum(header.bytes) for header in plan.headers) > _WORTH_PROCESSES:
+        with start_workers(plan.workers) as pool:
+            yield pool
+    else:
+        with ThreadPoolExecutor(plan.workers) as pool:
+            yield pool
+
+
+@contextmanager
+def _open_folder(store: Path | str, origin: Origin, overwrite: bool) -> Iterator[Path | str | None]:
+    opened = (
+        artefact_folder(store, origin, overwrite)
+        if isinstance(store, Path)
+        else remote_artefact(store, origin, overwrite)
+    )
+    with opened as folder:
+        yield folder

@@ -8,40 +8,41 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from phenomae.artefacts import whole_file
-from phenomae.records import split_well
+from phenomae.addresses import below
+from phenomae.store.files import write_file
 
 VERSION = "0.5"
 # A viewer's first look; which stain a channel shows is said by its label alone.
 _COLORS = ("0000FF", "00FF00", "FF0000", "FFFF00", "FF00FF", "00FFFF", "FFFFFF")
 
 
-def write_group(folder: Path, attributes: dict[str, Any]) -> None:
+def write_group(location: Path | str, attributes: dict[str, Any]) -> None:
     """Write a Zarr group, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
     document = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-    with whole_file(folder / "zarr.json") as partial:
-        partial.write_text(json.dumps(document, indent=2) + "\n")
+    write_file(below(location, "zarr.json"), (json.dumps(document, indent=2) + "\n").encode())
 
 
 def write_plate_groups(
-    folder: Path, name: str, images: dict[str, int], making: dict[str, Any]
+    location: Path | str, name: str, paths: Sequence[str], making: dict[str, Any]
 ) -> None:
     """Write the groups of a plate, its rows and its wells.
 
-    `images` counts each well's fields, wells in order; `making` says how pixels became what they
-    are, under the key `phenomae`.
+    `paths` are those of all images, `PLATE.zarr/ROW/COLUMN/IMAGE`, wells in order; `making` says
+    how pixels became what they are, under the key `phenomae`.
     """
-    pairs = {well: split_well(well) for well in images}
-    rows = sorted({row for row, _ in pairs.values()}, key=lambda row: (len(row), row))
-    columns = sorted({column for _, column in pairs.values()}, key=int)
+    images: dict[tuple[str, str], list[str]] = {}
+    for path in paths:
+        row, column, image = path.split("/")[-3:]
+        images.setdefault((row, column), []).append(image)
+    rows = sorted({row for row, _ in images}, key=lambda row: (len(row), row))
+    columns = sorted({column for _, column in images}, key=int)
     wells = [
         {
             "path": f"{row}/{column}",
             "rowIndex": rows.index(row),
             "columnIndex": columns.index(column),
         }
-        for row, column in pairs.values()
+        for row, column in images
     ]
     plate = {
         "name": name,
@@ -49,24 +50,14 @@ def write_plate_groups(
         "rows": [{"name": row} for row in rows],
         "columns": [{"name": column} for column in columns],
         "wells": wells,
-        "field_count": max(images.values()),
+        "field_count": max(map(len, images.values())),
     }
     for row in rows:
-        write_group(folder / row, {})
-    for well, (row, column) in pairs.items():
-        paths = [{"path": str(index)} for index in range(images[well])]
-        well_attributes = {"version": VERSION, "well": {"version": VERSION, "images": paths}}
-        write_group(folder / row / column, {"ome": well_attributes})
-    # Last, because its presence says that the rest is there: see read_making.
-    write_group(folder, {"ome": {"version": VERSION, "plate": plate}, "phenomae": making})
-
-
-def read_making(folder: Path) -> dict[str, Any] | None:
-    """Return what `write_plate_groups` was told of a plate's making; None where it has not run."""
-    try:
-        return json.loads((folder / "zarr.json").read_text())["attributes"]["phenomae"]
-    except FileNotFoundError:
-        return None
+        write_group(below(location, row), {})
+    for (row, column), names in images.items():
+        well = {"version": VERSION, "images": [{"path": image} for image in names]}
+        write_group(below(location, f"{row}/{column}"), {"ome": {"version": VERSION, "well": well}})
+    write_group(location, {"ome": {"version": VERSION, "plate": plate}, "phenomae": making})
 
 
 def image_attributes(

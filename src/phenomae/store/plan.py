@@ -1,6 +1,7 @@
 """All that an ingest knows before it reads a pixel: what lies there, joined and checked."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,14 +10,16 @@ from cyclopts import Parameter
 
 from phenomae.artefacts import Origin, hash_json, settings_dict
 from phenomae.cores import available_cores
-from phenomae.images.fields import RawField, RawScreen
+from phenomae.images.fields import Problem, RawField, RawScreen, complain
+from phenomae.images.places import name_of
 from phenomae.images.platemap import (
     PlateMapSettings,
     find_plate_map,
     match_wells,
     read_plate_map,
 )
-from phenomae.images.read import FieldHeader, LayoutSettings, list_fields, read_headers
+from phenomae.images.read import FieldHeader, list_fields, read_headers
+from phenomae.images.settings import LayoutSettings
 from phenomae.progress import say
 from phenomae.store.read import KIND
 from phenomae.store.table import field_table
@@ -32,16 +35,16 @@ class IngestSettings(WindowSettings, PlateMapSettings, LayoutSettings):
     bits: Literal[8, 16] = 16
     """16 keeps pixels as they are, 8-bit files too; 8 makes bytes of them through the windows."""
     pixel_size_um: float | None = None
-    """Micrometres a pixel; None where it is not known."""
+    """Micrometres a pixel; without it what the layout's index says, if it says anything."""
     workers: int | None = None
-    """Threads that read and write; None takes one a core, 8 at most. The bytes do not depend on
-    it."""
+    """Processes that read and write; None takes one a core. The bytes do not depend on it."""
     dry_run: bool = False
     """List what would be read, report what is wrong with it, and write nothing."""
 
 
-# Where files lie and how fast they are read is no part of what a store is.
-_NOT_IDENTITY = ("plate_map", "barcode_map", "images", "workers", "dry_run")
+# Where files lie, how fast they are read and what is done with bad ones is no part of what a store
+# is: which fields it has is told by its table.
+_NOT_IDENTITY = ("layout", "plate_map", "images", "on_bad", "workers", "dry_run")
 
 
 @dataclass(frozen=True)
@@ -49,42 +52,61 @@ class Plan:
     """What will be read and what it will become."""
 
     screen: RawScreen
+    """Of the fields whose files look whole."""
     headers: list[FieldHeader]
     """One a field, in the order of the screen's fields."""
     raw_dtypes: dict[str, str]
     """Of every plate's files."""
     dtype: str
     """Of the stored pixels."""
+    pixel_size_um: float | None
     table: pl.DataFrame
     """The store's table, as far as it is known by now."""
     plate_map: Path | None
+    problems: list[Problem]
+    """What is wrong with the fields that are left out."""
     origin: Origin
     workers: int
 
 
 def plan_ingest(raw: Path, settings: IngestSettings) -> Plan:
-    """List, join and check everything; raises ValueError for whatever is wrong."""
+    """List, join and check everything; raises ValueError for whatever is wrong with all of it.
+
+    What is wrong with single fields stands in `Plan.problems`.
+    """
     _check(settings)
-    workers = settings.workers or min(available_cores(), 8)
+    workers = settings.workers or available_cores()
     screen = list_fields(raw, settings)
-    path = find_plate_map(raw, settings)
-    plate_map = None
-    if path is not None:
-        plate_map = read_plate_map(path, settings, screen.plates)
-        screen = match_wells(screen, plate_map, path, settings)
-    elif settings.control_label is not None:
-        raise ValueError(
-            f"control_label {settings.control_label!r} needs a plate map: there is no "
-            f"plate_map.csv in {raw}, so name it with plate_map"
-        )
-    else:
-        say("no plate map: wells carry no perturbation and none is a control")
-    headers = read_headers(screen, raw, workers)
+    path, plate_map = _find_wells(raw, screen, settings)
+    if plate_map is not None:
+        screen = match_wells(screen, plate_map, path or raw, settings)
+    found, wrong = read_headers(screen.fields, workers)
+    problems = [*screen.skipped, *wrong]
+    whole = [header is not None for header in found]
+    if not any(whole):
+        complain(raw, problems or ["no field is whole"])
+    fields = tuple(field for field, is_whole in zip(screen.fields, whole, strict=True) if is_whole)
+    screen, headers = replace(screen, fields=fields), [item for item in found if item is not None]
     raw_dtypes = _plate_dtypes(raw, screen, headers)
     dtype = _stored_dtype(raw, raw_dtypes, settings.bits)
     table = field_table(screen, headers, plate_map)
-    origin = _origin(screen, headers, dtype, table, settings)
-    return Plan(screen, headers, raw_dtypes, dtype, table, path, origin, workers)
+    pixel_size_um = settings.pixel_size_um or _find_pixel_size(raw, screen)
+    origin = _origin(screen, headers, dtype, table, replace(settings, pixel_size_um=pixel_size_um))
+    return Plan(
+        screen, headers, raw_dtypes, dtype, pixel_size_um, table, path, problems, origin, workers
+    )
+
+
+def refuse_problems(raw: Path, problems: Sequence[Problem], settings: IngestSettings) -> None:
+    """Raise ValueError for bad fields unless they may be skipped; all are named before."""
+    if not problems:
+        return
+    if settings.on_bad == "skip":
+        say(f"left out: {len(problems)} problems with fields, all told in ingest-report.csv")
+        return
+    for problem in problems:
+        say(f"wrong: {problem}")
+    complain(raw, problems, " (--on-bad skip leaves such fields out)")
 
 
 def _check(settings: IngestSettings) -> None:
@@ -93,6 +115,24 @@ def _check(settings: IngestSettings) -> None:
         raise ValueError(f"pixel_size_um must be above 0, not {settings.pixel_size_um}")
     if settings.workers is not None and settings.workers < 1:
         raise ValueError(f"workers must be at least 1, not {settings.workers}")
+
+
+def _find_wells(
+    raw: Path, screen: RawScreen, settings: IngestSettings
+) -> tuple[Path | None, pl.DataFrame | None]:
+    """Return where the plate map lies, None where the layout brings it along, and the map."""
+    path = find_plate_map(raw, settings)
+    if path is not None:
+        return path, read_plate_map(path, settings, screen.plates)
+    if screen.wells is not None:
+        return None, screen.wells
+    if settings.control_label is not None:
+        raise ValueError(
+            f"control_label {settings.control_label!r} needs a plate map: there is no "
+            f"plate_map.csv in {raw}, so name it with plate_map"
+        )
+    say("no plate map: wells carry no perturbation and none is a control")
+    return None, None
 
 
 def _plate_dtypes(raw: Path, screen: RawScreen, headers: list[FieldHeader]) -> dict[str, str]:
@@ -119,6 +159,18 @@ def _stored_dtype(raw: Path, raw_dtypes: dict[str, str], bits: int) -> str:
     return next(iter(plates))
 
 
+def _find_pixel_size(raw: Path, screen: RawScreen) -> float | None:
+    """Return the pixel size that the index tells of all plates alike."""
+    sizes = {screen.pixel_sizes_um.get(plate) for plate in screen.plates}
+    if len(sizes) > 1:
+        told = ", ".join(f"{plate} {screen.pixel_sizes_um.get(plate)}" for plate in screen.plates)
+        raise ValueError(
+            f"{raw}: its plates have pixels of different sizes, in micrometres: {told}; put them "
+            "into stores of their own, or say with --pixel-size-um what all have"
+        )
+    return sizes.pop()
+
+
 def _origin(
     screen: RawScreen,
     headers: list[FieldHeader],
@@ -128,9 +180,11 @@ def _origin(
 ) -> Origin:
     """Return what makes the store: settings, files by name and size, and the wells' columns."""
     files = [
-        (str(field), path.name, size)
+        (str(field), name_of(place), size)
         for field, header in zip(screen.fields, headers, strict=True)
-        for path, size in zip(field.files, header.bytes, strict=True)
+        for place, size in zip(
+            [place for image in field.images for place in image.planes], header.bytes, strict=True
+        )
     ]
     sources = {"raw": hash_json(files), "wells": hash_json(table.rows())}
     kept = {

@@ -1,98 +1,168 @@
-"""Writes one plate of a store: its windows, its metadata, and its fields in parallel."""
+"""Writes one plate of a store: its fields in parallel, then its windows and its metadata."""
 
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64, UInt
 
-from phenomae.images.fields import RawField
-from phenomae.images.read import in_parallel, read_field
-from phenomae.progress import Tracker
-from phenomae.store.metadata import (
-    image_attributes,
-    read_making,
-    write_group,
-    write_plate_groups,
-)
+from phenomae.addresses import below
+from phenomae.images.fields import Problem, RawField
+from phenomae.images.read import read_field
+from phenomae.progress import Tracker, say
+from phenomae.records import FIELD_COLUMNS
+from phenomae.store.metadata import image_attributes, write_group, write_plate_groups
 from phenomae.store.plan import IngestSettings, Plan
-from phenomae.store.windows import BYTE_WINDOW, measure_windows, to_bytes
-from phenomae.store.write import checksum, checksum_if_whole, write_array
+from phenomae.store.quality import Quality, measure_quality
+from phenomae.store.windows import (
+    BYTE_WINDOW,
+    count_levels,
+    find_windows,
+    is_stretched,
+    sample_fields,
+    to_bytes,
+)
+from phenomae.store.write import checksum, read_if_whole, write_array
+
+_Windows = Float64[np.ndarray, "c 2"]
+
+
+@dataclass(frozen=True)
+class _Job:
+    field: RawField
+    path: str
+    """Of its image group, in the store."""
+    sampled: bool
+    """Whether the plate's windows are taken from it."""
+
+
+@dataclass(frozen=True)
+class _Written:
+    path: str
+    checksum: str
+    quality: Quality
+    levels: Int64[np.ndarray, "c levels"] | None
 
 
 def write_plate(
-    folder: Path,
-    fields: list[RawField],
+    folder: Path | str,
+    plate: str,
     plan: Plan,
     settings: IngestSettings,
+    crew: Executor,
     advance: Tracker,
-) -> tuple[Float64[np.ndarray, "c 2"], list[str]]:
-    """Write the fields of one plate that are not there yet.
+) -> tuple[pl.DataFrame, list[Problem]]:
+    """Write the fields of one plate that are not there yet, and its metadata.
 
-    Returns the windows of the plate's stored pixels and its fields' checksums. Raises ValueError
-    where a file cannot be decoded and OSError where the disk does not take it.
+    Returns the plate's rows of the table, finished, and what is wrong with the fields that could
+    not be decoded, which have none. Raises OSError where the disk does not take it, and ValueError
+    where no window can be found.
     """
-    plate, channels = fields[0].plate, plan.screen.channels
+    table = plan.table.filter(pl.col("plate") == plate)
+    fields = [field for field in plan.screen.fields if field.plate == plate]
+    sample = set(sample_fields(fields, settings.window_fields))
     raw_dtype = plan.raw_dtypes[plate]
-    raw_windows = _find_windows(folder / f"{plate}.zarr", fields, plan, settings)
-    shrink = raw_windows if plan.dtype != raw_dtype else None
-    windows = raw_windows if shrink is None else np.tile(BYTE_WINDOW, (len(channels), 1))
-    attributes = image_attributes(channels, windows, plan.dtype, settings.pixel_size_um)
-    paths = plan.table.filter(pl.col("plate") == plate)["path"]
-    write = partial(_write_field, folder, attributes, shrink)
-    checksums: list[str] = []
-    for found in in_parallel(write, list(zip(fields, paths, strict=True)), plan.workers):
-        checksums.append(found)
+    shrinks = plan.dtype != raw_dtype
+    raw_windows = np.tile(BYTE_WINDOW, (len(plan.screen.channels), 1))
+    if shrinks:
+        counted = crew.map(_count_raw, sorted(sample, key=fields.index))
+        raw_windows = _find_windows(plate, list(counted), settings, lossless=True)
+    jobs = [
+        _Job(field, path, field in sample and raw_dtype == "uint16" and not shrinks)
+        for field, path in zip(fields, table["path"], strict=True)
+    ]
+    written: list[_Written] = []
+    problems: list[Problem] = []
+    for done in crew.map(partial(_write_field, folder, raw_windows if shrinks else None), jobs):
+        written.append(done) if isinstance(done, _Written) else problems.append(done)
         advance()
-    return windows, checksums
+    if not written:
+        return table.clear(), problems
+    if raw_dtype == "uint16" and not shrinks:
+        raw_windows = _find_windows(plate, [done.levels for done in written], settings)
+    windows = np.tile(BYTE_WINDOW, (len(raw_windows), 1)) if shrinks else raw_windows
+    rows = _finish_rows(table, written, windows)
+    attributes = image_attributes(plan.screen.channels, windows, plan.dtype, plan.pixel_size_um)
+    for path in rows["path"]:
+        write_group(below(folder, path), attributes)
+    making = _describe(plan, raw_dtype, raw_windows, settings)
+    write_plate_groups(below(folder, f"{plate}.zarr"), plate, rows["path"].to_list(), making)
+    return rows, problems
+
+
+def _count_raw(field: RawField) -> Int64[np.ndarray, "c levels"] | None:
+    try:
+        return count_levels(read_field(field))
+    except ValueError:
+        return None  # told when the field is to be written
 
 
 def _find_windows(
-    folder: Path, fields: list[RawField], plan: Plan, settings: IngestSettings
-) -> Float64[np.ndarray, "c 2"]:
-    """Return the windows of the raw pixels, measured once and written into the plate's metadata."""
-    channels, raw_dtype = plan.screen.channels, plan.raw_dtypes[fields[0].plate]
-    making = read_making(folder)
-    if making is not None:
-        return np.array([making["raw_windows"][name] for name in channels])
+    plate: str,
+    counted: Sequence[Int64[np.ndarray, "c levels"] | None],
+    settings: IngestSettings,
+    lossless: bool = False,
+) -> _Windows:
+    """Return the windows of raw pixels; with `lossless` all of them where those are 8-bit ones."""
+    levels = [counts for counts in counted if counts is not None]
+    if not levels:
+        raise ValueError(
+            f"plate {plate}: none of the fields that its windows are taken from can be decoded; "
+            "take more with --window-fields"
+        )
+    total = np.sum(levels, axis=0)
+    if lossless and is_stretched(total):
+        say(f"plate {plate}: its 16-bit pixels are 8-bit ones times 257, and are kept without loss")
+        return np.tile((0.0, 65535.0), (len(total), 1))
+    return find_windows(total, settings)
+
+
+def _write_field(folder: Path | str, shrink: _Windows | None, job: _Job) -> _Written | Problem:
+    """Write one field, unless an earlier, stopped call did, and measure it."""
+    location = below(folder, f"{job.path}/0")
+    pixels: UInt[np.ndarray, "c h w"] | None = read_if_whole(location)
+    if pixels is None:
+        try:
+            pixels = read_field(job.field)
+        except ValueError as error:
+            return Problem(str(error), job.field.plate, job.field.well, job.field.site)
+        if shrink is not None:
+            pixels = to_bytes(pixels, shrink)
+        write_array(location, pixels)
+    levels = count_levels(pixels) if job.sampled else None
+    return _Written(job.path, checksum(pixels), measure_quality(pixels), levels)
+
+
+def _finish_rows(table: pl.DataFrame, written: list[_Written], windows: _Windows) -> pl.DataFrame:
+    """Return the rows of the fields that were written, with all columns."""
+    ends = {"window_low": windows[:, 0].tolist(), "window_high": windows[:, 1].tolist()}
+    found = [
+        {"path": done.path, "checksum": done.checksum, **ends, **done.quality.row()}
+        for done in written
+    ]
+    kinds = {name: FIELD_COLUMNS[name] for name in found[0]}
+    rows = table.join(pl.DataFrame(found, kinds), on="path", how="inner", maintain_order="left")
+    return rows.select(list(FIELD_COLUMNS))
+
+
+def _describe(
+    plan: Plan, raw_dtype: str, raw_windows: _Windows, settings: IngestSettings
+) -> dict[str, Any]:
+    """Return how a plate's pixels became what they are."""
+    sampled = "8-bit pixels keep the window 0 to 255"
     if raw_dtype == "uint16":
-        windows = measure_windows(fields, settings, plan.workers)
         sampled = (
             f"percentiles {settings.low_percentile} and {settings.high_percentile} of the first "
             f"{settings.window_fields} fields by SHA-256 of plate/well/site"
         )
-    else:
-        windows = np.tile(BYTE_WINDOW, (len(channels), 1))
-        sampled = "8-bit pixels keep the window 0 to 255"
-    making = {
+    return {
         "raw_dtype": raw_dtype,
         "dtype": plan.dtype,
-        "raw_windows": dict(zip(channels, windows.tolist(), strict=True)),
+        "raw_windows": dict(zip(plan.screen.channels, raw_windows.tolist(), strict=True)),
         "sampled": sampled,
     }
-    images: dict[str, int] = {}
-    for field in fields:
-        images[field.well] = images.get(field.well, 0) + 1
-    write_plate_groups(folder, fields[0].plate, images, making)
-    return windows
-
-
-def _write_field(
-    folder: Path,
-    attributes: dict[str, Any],
-    shrink: Float64[np.ndarray, "c 2"] | None,
-    item: tuple[RawField, str],
-) -> str:
-    """Write one field, unless an earlier, stopped call did, and return its checksum."""
-    field, path = item
-    found = checksum_if_whole(folder / path / "0")
-    if found is not None:
-        return found
-    pixels = read_field(field)
-    if shrink is not None:
-        pixels = to_bytes(pixels, shrink)
-    write_group(folder / path, attributes)
-    write_array(folder / path / "0", pixels)
-    return checksum(pixels)

@@ -1,21 +1,27 @@
 """Opens a store and reads fields and crops from it. No torch here."""
 
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import tensorstore as ts
 from jaxtyping import Float32, Int, UInt
 
+from phenomae.addresses import below, locate
 from phenomae.artefacts import read_signature
 from phenomae.records import FIELD_COLUMNS, cast_columns
+from phenomae.store.files import array_location, read_file
+from phenomae.store.remote import read_remote_signature
 
 KIND = "store"
 TABLE = "fields.parquet"
+REPORT = "ingest-report.csv"
 _HANDLES = 4096  # open arrays kept; about 10 kB each
 
 
@@ -23,7 +29,8 @@ _HANDLES = 4096  # open arrays kept; about 10 kB each
 class Store:
     """A store as its metadata tells it; pixels are read when asked for."""
 
-    path: Path
+    path: Path | str
+    """Where it lies: a path or an address."""
     channels: tuple[str, ...]
     dtype: str
     """`uint8` or `uint16`."""
@@ -36,35 +43,54 @@ class Store:
 
     def array(self, index: int) -> ts.TensorStore:
         """Return the array (c, h, w) of a field, by its row in `fields`; handles are kept."""
-        path = os.path.abspath(self.path / self.fields["path"][index] / "0")
+        location = below(self.path, f"{self.fields['path'][index]}/0")
+        path = location if isinstance(location, str) else os.path.abspath(location)
         return _open_array(path, self.identity)
 
 
-def open_store(path: Path) -> Store:
-    """Open a finished store.
+def open_store(location: Path | str) -> Store:
+    """Open a finished store: a path, or an s3:// address.
 
     Raises ValueError where it is no store, unfinished, damaged, or of another version.
     """
-    signature = read_signature(path, KIND)
-    try:
-        fields = pl.read_parquet(path / TABLE)
-    except FileNotFoundError:
-        raise ValueError(f"{path / TABLE} is missing: the store is damaged") from None
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise ValueError(
-            f"{path / TABLE} is not a Parquet file that can be read: {error}"
-        ) from None
+    signature = read_store_signature(location)
+    fields = read_table(location)
     if missing := [name for name in FIELD_COLUMNS if name not in fields.columns]:
-        raise ValueError(f"{path / TABLE} has no column {missing[0]}")
+        raise ValueError(
+            f"{below(location, TABLE)} has no column {missing[0]}: if an earlier version of "
+            "phenomae made the store, ingest its plates again"
+        )
     settings = signature["settings"]
     return Store(
-        path=path,
+        path=location,
         channels=tuple(settings["channels"]),
         dtype=settings["dtype"],
         pixel_size_um=settings["pixel_size_um"],
-        fields=cast_columns(fields, FIELD_COLUMNS, str(path / TABLE)),
+        fields=cast_columns(fields, FIELD_COLUMNS, str(below(location, TABLE))),
         identity=signature["identity"],
     )
+
+
+def read_store_signature(location: Path | str) -> dict[str, Any]:
+    """Return what made a finished store; raises ValueError where there is none."""
+    if isinstance(location, Path):
+        return read_signature(location, KIND)
+    found = read_remote_signature(location, KIND)
+    if found is None or found["identity"] is None:
+        state = "there is nothing" if found is None else "it is unfinished: ingest it again"
+        raise ValueError(f"{location} holds no store: {state}")
+    return found
+
+
+def read_table(location: Path | str) -> pl.DataFrame:
+    """Return the table of a store; raises ValueError where it is missing or damaged."""
+    path = below(location, TABLE)
+    try:
+        return pl.read_parquet(io.BytesIO(read_file(path)))
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing: the store is damaged") from None
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ValueError(f"{path} is not a Parquet file that can be read: {error}") from None
 
 
 def read_field(store: Store, index: int) -> UInt[np.ndarray, "c h w"]:
@@ -118,7 +144,7 @@ def _view_crop(store: Store, index: int, top: int, left: int, size: int) -> ts.T
     array = store.array(index)
     _, height, width = array.shape
     if not (0 <= top <= height - size and 0 <= left <= width - size):
-        where = store.path / store.fields["path"][index]
+        where = below(store.path, store.fields["path"][index])
         raise ValueError(
             f"{where} has no crop of {size} at {top}, {left}: the field is {height} x {width}"
         )
@@ -129,7 +155,7 @@ def _finish(store: Store, index: int, read: ts.Future) -> np.ndarray:
     try:
         return read.result()
     except ValueError as error:
-        where = store.path / store.fields["path"][index]
+        where = below(store.path, store.fields["path"][index])
         raise ValueError(f"{where} cannot be read: {error}") from None
 
 
@@ -143,7 +169,7 @@ def _open_array(path: str, identity: str) -> ts.TensorStore:
 def _open_in_process(path: str, identity: str, process: int) -> ts.TensorStore:
     spec = {
         "driver": "zarr3",
-        "kvstore": {"driver": "file", "path": f"{path}/"},
+        "kvstore": array_location(locate(path)),
         "recheck_cached_data": "open",  # a finished store does not change
         "fill_missing_data_reads": False,  # every shard is written, so one that is gone is damage
     }

@@ -4,15 +4,13 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import polars as pl
-from jaxtyping import Float64
 
-from phenomae.artefacts import write_bytes
-from phenomae.images.fields import RawScreen
+from phenomae.images.fields import Problem, RawScreen
 from phenomae.images.platemap import MAP_COLUMNS
 from phenomae.images.read import FieldHeader
 from phenomae.records import FIELD_COLUMNS, split_well
+from phenomae.store.files import write_file
 
 
 def field_table(
@@ -38,27 +36,30 @@ def field_table(
     return joined.with_columns(pl.col("control").fill_null(False))
 
 
-def write_table(
-    path: Path,
-    table: pl.DataFrame,
-    windows: dict[str, Float64[np.ndarray, "c 2"]],
-    checksums: Sequence[str],
-) -> None:
-    """Write the finished table; `windows` are per plate those of the pixels as they are stored."""
-    lows, highs = ([windows[plate][:, end].tolist() for plate in table["plate"]] for end in (0, 1))
-    columns = {"window_low": lows, "window_high": highs, "checksum": list(checksums)}
-    whole = table.with_columns(
-        pl.Series(name, values, dtype=FIELD_COLUMNS[name]) for name, values in columns.items()
-    )
+def write_table(location: Path | str, table: pl.DataFrame) -> None:
+    """Write a table of the store, whole or not at all."""
     buffer = io.BytesIO()
-    whole.select(list(FIELD_COLUMNS)).write_parquet(buffer)
-    write_bytes(path, buffer.getvalue())
+    table.write_parquet(buffer)
+    write_file(location, buffer.getvalue())
+
+
+def report_problems(problems: Sequence[Problem]) -> bytes:
+    """Return ingest-report.csv: one row for everything that was left out."""
+    rows = [(item.plate, item.well, item.site, item.what) for item in problems]
+    kinds = {name: FIELD_COLUMNS[name] for name in ("plate", "well", "site")}
+    table = pl.DataFrame(rows, {**kinds, "problem": pl.String()}, orient="row")
+    return table.write_csv().encode()
 
 
 def print_plan(
-    screen: RawScreen, headers: Sequence[FieldHeader], table: pl.DataFrame, plate_map: Path | None
+    screen: RawScreen,
+    headers: Sequence[FieldHeader],
+    table: pl.DataFrame,
+    plate_map: Path | None,
+    pixel_size_um: float | None,
+    problems: Sequence[Problem],
 ) -> None:
-    """Print what an ingest would read, one line a plate, on standard output."""
+    """Print what an ingest would read, one line a plate, and what is wrong, on standard output."""
     kinds = [f"{header.height}x{header.width} {header.dtype}" for header in headers]
     sizes = [sum(header.bytes) for header in headers]
     plates = (
@@ -75,10 +76,14 @@ def print_plan(
         )
     )
     print(f"channels: {', '.join(screen.channels)}")
-    print(f"plate map: {plate_map or 'none'}")
+    wells = "the layout's own" if screen.wells is not None else "none"
+    print(f"plate map: {plate_map or wells}")
+    print(f"pixel size: {pixel_size_um or 'not known'}{' micrometres' * bool(pixel_size_um)}")
     lines = [plates.columns, *([str(value) for value in row] for row in plates.iter_rows())]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip())
     fields = len(screen.fields)
-    print(f"in all: {len(plates)} plates, {fields} fields, {fields * len(screen.channels)} files")
+    print(f"in all: {len(plates)} plates, {fields} fields, {fields * len(screen.channels)} images")
+    for problem in problems:
+        print(f"wrong: {problem}")

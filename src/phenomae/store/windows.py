@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from cyclopts import Parameter
-from jaxtyping import Float64, Int64, UInt8, UInt16
+from jaxtyping import Float64, Int64, UInt, UInt8, UInt16
 
 from phenomae.images.fields import RawField
-from phenomae.images.read import in_parallel, read_field
+from phenomae.store.quality import percentiles
 
 BYTE_WINDOW = (0.0, 255.0)
 _LEVELS = 65536
+_BYTE_IN_WORD = 257  # 255 x 257 = 65535: how 8 bits are stretched to 16 without loss
 
 
 @Parameter(name="*")
@@ -50,21 +51,29 @@ def sample_fields(fields: Sequence[RawField], count: int) -> list[RawField]:
     return sorted(fields, key=rank)[:count]
 
 
-def measure_windows(
-    fields: Sequence[RawField], settings: WindowSettings, workers: int
+def count_levels(pixels: UInt[np.ndarray, "c h w"]) -> Int64[np.ndarray, "c levels"]:
+    """Count the pixels of every level, channel by channel."""
+    return np.stack([np.bincount(channel.ravel(), minlength=_LEVELS) for channel in pixels])
+
+
+def find_windows(
+    levels: Int64[np.ndarray, "c levels"], settings: WindowSettings
 ) -> Float64[np.ndarray, "c 2"]:
-    """Return the low and high end of each channel's window, over the sample of one plate.
+    """Return the low and high end of each channel's window, of pixels counted by level.
 
     The p-th percentile is the smallest value that at least p percent of the pixels do not exceed.
     A channel of one value gets a window of width 1.
     """
-    sample = sample_fields(fields, settings.window_fields)
-    total = sum(in_parallel(_count_levels, sample, workers))
-    assert isinstance(total, np.ndarray)
-    shares = np.array([settings.low_percentile, settings.high_percentile]) / 100
-    ends = np.stack([_percentiles(counts, shares) for counts in total])
+    wanted = settings.low_percentile, settings.high_percentile
+    ends = np.array([percentiles(counts, wanted) for counts in levels])
     ends[:, 1] = np.maximum(ends[:, 1], ends[:, 0] + 1)
     return ends
+
+
+def is_stretched(levels: Int64[np.ndarray, "c levels"]) -> bool:
+    """Say whether 16-bit pixels are 8-bit ones times 257, and more than black and white."""
+    seen = np.flatnonzero(levels.sum(axis=0))
+    return len(seen) > 2 and not (seen % _BYTE_IN_WORD).any()
 
 
 def to_bytes(
@@ -77,17 +86,3 @@ def to_bytes(
         table = np.rint((levels - low) * (255 / (high - low))).clip(0, 255).astype(np.uint8)
         out[channel] = table[pixels[channel]]
     return out
-
-
-def _count_levels(field: RawField) -> Int64[np.ndarray, "c levels"]:
-    return np.stack(
-        [np.bincount(channel.ravel(), minlength=_LEVELS) for channel in read_field(field)]
-    )
-
-
-def _percentiles(
-    counts: Int64[np.ndarray, " levels"], shares: Float64[np.ndarray, " q"]
-) -> Float64[np.ndarray, " q"]:
-    cumulative = np.cumsum(counts)
-    ranks = np.maximum(np.ceil(shares * cumulative[-1]), 1)
-    return np.searchsorted(cumulative, ranks).astype(np.float64)

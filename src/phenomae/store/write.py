@@ -11,6 +11,9 @@ import numpy as np
 import tensorstore as ts
 from jaxtyping import UInt
 
+from phenomae.addresses import first_reason
+from phenomae.store.files import array_location
+
 TILE = 128
 # On noisy 16-bit fields LZ4 after a bit shuffle takes 5 to 7 % more room than Zstandard level 3,
 # is written twice as fast and read up to 1.5 times as fast; a store is written once and read for
@@ -18,26 +21,32 @@ TILE = 128
 _COMPRESSION = {"cname": "lz4", "clevel": 5, "shuffle": "bitshuffle"}
 
 
-def write_array(path: Path, pixels: UInt[np.ndarray, "c h w"]) -> None:
-    """Write one field as the Zarr array `path`, its shard last and in one step.
+def write_array(location: Path | str, pixels: UInt[np.ndarray, "c h w"]) -> None:
+    """Write one field as a Zarr array, its shard last and in one step.
 
-    Raises OSError where the disk does not take it.
+    Raises OSError where the disk, or the server, does not take it.
     """
-    shutil.rmtree(path, ignore_errors=True)  # what a stop left half done
+    if isinstance(location, Path):
+        shutil.rmtree(location, ignore_errors=True)  # what a stop left half done
     try:
-        array = ts.open(_array_spec(path, pixels), create=True).result()
+        spec = _array_spec(location, pixels)
+        array = ts.open(spec, create=True, delete_existing=not isinstance(location, Path)).result()
         array.write(pixels).result()
     except (ValueError, OSError) as error:
-        raise _explain(error, path) from None
+        raise _explain(error, location) from None
 
 
-def checksum_if_whole(path: Path) -> str | None:
-    """Return the checksum of a field written before a stop; None where it must be written again."""
-    if not (path / "c/0/0/0").exists():
+def read_if_whole(location: Path | str) -> UInt[np.ndarray, "c h w"] | None:
+    """Return a field written before a stop; None where it must be written again."""
+    if isinstance(location, Path) and not (location / "c/0/0/0").exists():
         return None
+    spec = {
+        "driver": "zarr3",
+        "kvstore": array_location(location),
+        "fill_missing_data_reads": False,  # the shard is written last: without it nothing is there
+    }
     try:
-        spec = {"driver": "zarr3", "kvstore": _location(path)}
-        return checksum(ts.open(spec, open=True, read=True).result().read().result())
+        return ts.open(spec, open=True, read=True).result().read().result()
     except ValueError:  # a machine that lost power may have kept a file without its bytes
         return None
 
@@ -48,11 +57,7 @@ def checksum(pixels: UInt[np.ndarray, "c h w"]) -> str:
     return hashlib.sha256(little.data).hexdigest()[:32]
 
 
-def _location(path: Path) -> dict[str, str]:
-    return {"driver": "file", "path": f"{path.absolute()}/"}
-
-
-def _array_spec(path: Path, pixels: UInt[np.ndarray, "c h w"]) -> dict[str, Any]:
+def _array_spec(location: Path | str, pixels: UInt[np.ndarray, "c h w"]) -> dict[str, Any]:
     channels, height, width = pixels.shape
     shard = [channels, _round_up(height), _round_up(width)]
     compress = {"typesize": pixels.itemsize, "blocksize": 0, **_COMPRESSION}
@@ -65,7 +70,7 @@ def _array_spec(path: Path, pixels: UInt[np.ndarray, "c h w"]) -> dict[str, Any]
     sharding = {"chunk_shape": [channels, TILE, TILE], "codecs": inner}
     return {
         "driver": "zarr3",
-        "kvstore": _location(path),
+        "kvstore": array_location(location),
         # A field of zeros is written too: its shard says that the field was done.
         "store_data_equal_to_fill_value": True,
         "metadata": {
@@ -83,9 +88,9 @@ def _round_up(side: int) -> int:
     return -(-side // TILE) * TILE
 
 
-def _explain(error: Exception, path: Path) -> OSError:
+def _explain(error: Exception, path: Path | str) -> OSError:
     """Return tensorstore's complaint as the OSError it began as, so that a full disk is named."""
     number = re.search(r"os_error_code='(\d+)'", str(error))
     if number is None:
-        return OSError(f"{path} could not be written: {error}")
+        return OSError(f"{path} could not be written: {first_reason(error)}")
     return OSError(int(number[1]), os.strerror(int(number[1])), str(path))

@@ -1,4 +1,4 @@
-"""The processes that draw fields: one a core, and none that outlives the command."""
+"""Processes that share a command's work, and none that outlives it."""
 
 import os
 import signal
@@ -15,9 +15,9 @@ _MOST = 16
 
 
 @contextmanager
-def start_workers() -> Iterator[ProcessPoolExecutor]:
+def start_workers(count: int | None = None) -> Iterator[ProcessPoolExecutor]:
     """Give a pool of processes, one a core; raises OSError where one of them is killed."""
-    count = min(available_cores(), _MOST)
+    count = count or min(available_cores(), _MOST)
     context = get_context("spawn")
     try:
         with ProcessPoolExecutor(count, mp_context=context, initializer=_follow_parent) as pool:
@@ -25,7 +25,7 @@ def start_workers() -> Iterator[ProcessPoolExecutor]:
     except BrokenProcessPool:
         raise OSError(
             "a worker process was killed, perhaps for want of memory; run the same command again, "
-            "it goes on (a script must call simulate under `if __name__ == '__main__':`)"
+            "it goes on (a script must call phenomae under `if __name__ == '__main__':`)"
         ) from None
 
 

@@ -1,0 +1,29 @@
+"""A store's small files, on a disk or on S3, and where tensorstore finds its arrays."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from phenomae.addresses import kvstore_spec, read_address, write_address
+from phenomae.artefacts import write_bytes
+
+
+def read_file(location: Path | str) -> bytes:
+    """Return a file's bytes; raises FileNotFoundError, or another OSError."""
+    return location.read_bytes() if isinstance(location, Path) else read_address(location)
+
+
+def write_file(location: Path | str, content: bytes) -> None:
+    """Write a file, whole or not at all; raises OSError."""
+    if isinstance(location, Path):
+        location.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(location, content)
+    else:
+        write_address(location, content)
+
+
+def array_location(location: Path | str) -> dict[str, Any] | str:
+    """Return what tensorstore takes for the folder of an array."""
+    if isinstance(location, Path):
+        return {"driver": "file", "path": f"{os.path.abspath(location)}/"}
+    return kvstore_spec(f"{location}/")
