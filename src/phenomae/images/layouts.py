@@ -9,6 +9,8 @@ from phenomae.images.fields import Listing
 from phenomae.images.imagexpress import find_imagexpress, list_imagexpress
 from phenomae.images.loaddata import find_loaddata, list_loaddata
 from phenomae.images.phenix import find_phenix, list_phenix
+from phenomae.images.rxrx1 import find_rxrx1, list_rxrx1
+from phenomae.images.rxrx3_core import find_rxrx3_core, list_rxrx3_core
 from phenomae.images.settings import LayoutSettings
 
 
@@ -29,6 +31,8 @@ LAYOUTS: Mapping[str, Layout] = {
     "phenix": Layout("Index.idx.xml or Index.xml", find_phenix, list_phenix),
     "imagexpress": Layout("*.HTD", find_imagexpress, list_imagexpress),
     "cellvoyager": Layout("MeasurementData.mlf", find_cellvoyager, list_cellvoyager),
+    "rxrx3-core": Layout("Parquet files with __key__", find_rxrx3_core, list_rxrx3_core),
+    "rxrx1": Layout("metadata.csv of RxRx1", find_rxrx1, list_rxrx1),
 }
 """In the order in which `auto` takes the first that fits: a LoadData CSV says more than the index
 that lies beside it."""

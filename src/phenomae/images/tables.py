@@ -50,6 +50,7 @@ def _read_text(path: Path) -> pl.DataFrame:
 def _read_parquet(path: Path) -> pl.DataFrame:
     with pq.ParquetFile(path) as file:
         table = file.read()
+    table.validate(full=True)  # text that is no UTF-8 is not for polars
     for field in table.schema:
         if pa.types.is_nested(field.type) or pa.types.is_binary(field.type):
             raise pa.ArrowInvalid(f"its column {field.name!r} is {field.type}, no text or number")
