@@ -8,7 +8,7 @@ from typing import NoReturn
 import polars as pl
 
 from phenomae.images.barcodes import BARCODE, read_barcoded_maps
-from phenomae.images.fields import Problem, RawScreen, complain
+from phenomae.images.fields import RawScreen, complain
 from phenomae.images.mapcolumns import (
     find_columns,
     join_columns,
@@ -98,12 +98,9 @@ def match_wells(
     fields = tuple(field for field in screen.fields if (field.plate, field.well) in mapped)
     if not fields:
         raise ValueError(f"{path} names none of the wells that have images")
-    left_out = tuple(
-        Problem(f"{field} is not in the plate map", field.plate, field.well, field.site)
-        for field in screen.fields
-        if (field.plate, field.well) not in mapped
-    )
-    return replace(screen, fields=fields, skipped=screen.skipped + left_out)
+    if left_out := len(screen.fields) - len(fields):
+        say(f"{path}: left out {left_out} fields of wells that it does not name")
+    return replace(screen, fields=fields)
 
 
 def _find(folder: Path, named: Path, noun: str) -> Path:

@@ -44,7 +44,7 @@ class IngestSettings(WindowSettings, PlateMapSettings, LayoutSettings):
 
 # Where files lie, how fast they are read and what is done with bad ones is no part of what a store
 # is: which fields it has is told by its table.
-_NOT_IDENTITY = ("layout", "plate_map", "images", "on_bad", "workers", "dry_run")
+_NOT_IDENTITY = ("layout", "plate_map", "barcode_map", "images", "on_bad", "workers", "dry_run")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def plan_ingest(raw: Path, settings: IngestSettings) -> Plan:
     screen = list_fields(raw, settings)
     path, plate_map = _find_wells(raw, screen, settings)
     if plate_map is not None:
-        screen = match_wells(screen, plate_map, path or raw, settings)
+        screen = match_wells(screen, _without_lost(plate_map, screen), path or raw, settings)
     found, wrong = read_headers(screen.fields, workers)
     problems = [*screen.skipped, *wrong]
     whole = [header is not None for header in found]
@@ -133,6 +133,14 @@ def _find_wells(
         )
     say("no plate map: wells carry no perturbation and none is a control")
     return None, None
+
+
+def _without_lost(plate_map: pl.DataFrame, screen: RawScreen) -> pl.DataFrame:
+    """Return a plate map without the wells whose every field is skipped: that is told by itself."""
+    left = {(field.plate, field.well) for field in screen.fields}
+    lost = {(problem.plate, problem.well) for problem in screen.skipped} - left
+    keep = [well not in lost for well in plate_map.select("plate", "well").iter_rows()]
+    return plate_map.filter(pl.Series(keep, dtype=pl.Boolean))
 
 
 def _plate_dtypes(raw: Path, screen: RawScreen, headers: list[FieldHeader]) -> dict[str, str]:
