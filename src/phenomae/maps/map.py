@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +21,8 @@ from phenomae.maps.aggregate import Aggregate, aggregate
 from phenomae.maps.read import KIND, SIGNATURE, read_signature_of_map
 from phenomae.progress import say
 from phenomae.records import feature_names
-from phenomae.wells import read_wells, require_finite
+from phenomae.wells import Wells, read_wells, require_finite
+from phenomae.where import match_rows
 
 CONTROL = "control"  # the name on the map of control wells that have no name of their own
 
@@ -38,6 +39,9 @@ class MapSettings:
     wells at once. Not given: guides for --by gene, wells otherwise."""
     controls: bool = False
     """Keep the control wells; as a rule they are left out of a map."""
+    where: str | None = None
+    """SQL that a well's row must fulfil: "plate != 'P3' AND sites > 1". Not given: all wells are
+    taken."""
 
 
 def map_wells(
@@ -63,12 +67,12 @@ def map_wells(
     overwrite
         Replace `map_path` where it was made with other settings.
 
-    Raises ValueError where a feature is NaN or infinite, no well has a name in the column --by, or
-    guides are asked for and some wells have none.
+    Raises ValueError where a feature is NaN or infinite, no well has a name in the column --by,
+    guides are asked for and some wells have none, or `where` does not do.
     """
     if map_path.suffix != ".h5ad":
         raise ValueError(f"{map_path} cannot be the map: give it a name that ends with .h5ad")
-    screen = read_wells(wells)
+    screen = _keep_wells(read_wells(wells), settings.where, wells)
     require_finite(screen, wells)
     through = settings.through or ("guides" if settings.by == "gene" else "wells")
     origin = Origin(
@@ -88,6 +92,15 @@ def map_wells(
     rows = aggregate(table.filter(kept), screen.features[kept], through == "guides")
     map_path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(map_path, _encode(rows, origin))
+
+
+def _keep_wells(screen: Wells, where: str | None, path: Path) -> Wells:
+    """Return the wells of which the SQL expression holds; raises ValueError as `match_rows`."""
+    if where is None:
+        return screen
+    kept = match_rows(screen.table, where, str(path))
+    say(f"{len(kept) - kept.sum()} of {len(kept)} wells are left out by --where")
+    return replace(screen, table=screen.table.filter(kept), features=screen.features[kept])
 
 
 def _name_rows(table: pl.DataFrame, settings: MapSettings) -> pl.DataFrame:
