@@ -1,4 +1,4 @@
-"""Makes the next pieces of work in a background thread while the present one is used."""
+"""Makes the next pieces of work in background threads while the present one is used."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -10,14 +10,14 @@ Made = TypeVar("Made")
 
 
 def prefetch(
-    make: Callable[[Item], Made], items: Iterable[Item], ahead: int = 3
+    make: Callable[[Item], Made], items: Iterable[Item], ahead: int = 3, threads: int = 1
 ) -> Generator[Made]:
     """Yield `make(item)` for every item, in order, holding up to `ahead` results in readiness.
 
     What `make` raises is raised where its result would have come.
     """
     waiting: deque[Future[Made]] = deque()
-    executor = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="prefetch")
     try:
         for item in items:
             waiting.append(executor.submit(make, item))

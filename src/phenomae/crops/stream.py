@@ -29,16 +29,27 @@ class CropStream:
     """How many groups share a step evenly, one after the other."""
     pin: bool = False
     """Whether to keep crops where a GPU can fetch them by itself."""
+    weights: Float64[np.ndarray, " _f"] | None = None
+    """How often each of the source's fields is drawn, beside the others; None: all alike. A group
+    is drawn by the sum over its fields."""
+    crops_per_field: int = 1
+    """How many crops, one after the other, are cut from each field that is drawn."""
     waited_s: float = field(default=0.0, init=False)
     """How long `steps` has kept its caller waiting, all in all."""
+
+    def __post_init__(self) -> None:
+        weights = np.ones(len(self.source.sizes)) if self.weights is None else self.weights
+        self._ends = [np.cumsum(weights[group]) for group in self.groups]
 
     def step(self, step: int) -> Crops:
         """Return the crops of a step."""
         numbers = draw(self.seed, step, Purpose.PLACE, range(self.crops_per_step), 4)
-        chosen = self._choose_fields(step, numbers[:, 0])
+        firsts = numbers[:: self.crops_per_field, 0]
+        chosen = self._choose_fields(step, firsts).repeat(self.crops_per_field)
         heights, widths = self.source.sizes[chosen].T
-        tops = (numbers[:, 1] * (heights - self.crop_size + 1)).astype(np.int64)
-        lefts = (numbers[:, 2] * (widths - self.crop_size + 1)).astype(np.int64)
+        sides = self.source.sides(self.crop_size)[self.source.store_of[chosen]]
+        tops = (numbers[:, 1] * (heights - sides + 1)).astype(np.int64)
+        lefts = (numbers[:, 2] * (widths - sides + 1)).astype(np.int64)
         turns = (numbers[:, 3] * 8).astype(np.uint8)
         crops = self.source.crops(chosen, tops, lefts, self.crop_size, turns)
         return crops.pinned() if self.pin else crops
@@ -55,28 +66,34 @@ class CropStream:
     def _choose_fields(
         self, step: int, numbers: Float64[np.ndarray, " b"]
     ) -> Int64[np.ndarray, " b"]:
-        parts = np.split(numbers, self.groups_per_step)
-        groups = [self.groups[group] for group in self._choose_groups(step)]
+        groups, parts = self._choose_groups(step), np.split(numbers, self.groups_per_step)
         return np.concatenate(
             [
-                group[(part * len(group)).astype(np.int64)]
+                self.groups[group][_choose(self._ends[group], part)]
                 for group, part in zip(groups, parts, strict=True)
             ]
         )
 
     def _choose_groups(self, step: int) -> list[int]:
-        """Draw a step's groups one after the other, each by its fields among those left."""
-        drawn = draw(self.seed, step, Purpose.GROUP, range(self.groups_per_step), 1)[:, 0]
-        sizes = np.array([len(group) for group in self.groups])
+        """Draw a step's groups one after the other, each by its weight among those left."""
+        drawn = draw(self.seed, step, Purpose.GROUP, range(self.groups_per_step), 1)
+        weights = np.array([ends[-1] for ends in self._ends])
         chosen: list[int] = []
         for number in drawn:
-            group = int(np.searchsorted(np.cumsum(sizes), number * sizes.sum(), side="right"))
-            chosen.append(group)
-            sizes[group] = 0
+            chosen.append(int(_choose(np.cumsum(weights), number)[0]))
+            weights[chosen[-1]] = 0
         return chosen
+
+
+def _choose(
+    ends: Float64[np.ndarray, " n"], numbers: Float64[np.ndarray, " b"]
+) -> Int64[np.ndarray, " b"]:
+    """Return in which of the stretches that end there numbers of [0, 1) fall."""
+    return np.searchsorted(ends, numbers * ends[-1], side="right")
 
 
 def centre_crops(source: Source, fields: Int64[np.ndarray, " b"], crop_size: int) -> Crops:
     """Return the middle of each field, unturned: what validation and pictures look at."""
-    tops, lefts = ((source.sizes[fields] - crop_size) // 2).T
+    sides = source.sides(crop_size)[source.store_of[fields]]
+    tops, lefts = ((source.sizes[fields] - sides[:, None]) // 2).T
     return source.crops(fields, tops, lefts, crop_size)

@@ -1,18 +1,18 @@
 """Gives every well the mean of its crops' vectors, from a pretrained network: `phenomae embed`."""
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import polars as pl
 from cyclopts import Parameter
 
 from phenomae.artefacts import SIGNATURE, Origin, artefact_folder, settings_dict
-from phenomae.crops.source import Source
-from phenomae.crops.tiles import Tiles, Tiling, tile_field
+from phenomae.crops.fields import keep_fields
+from phenomae.crops.source import Source, check_pixel_size
+from phenomae.crops.tiles import Tiling
 from phenomae.embed.channels import match_channels
+from phenomae.embed.covering import cover_fields, tell_left_out
 from phenomae.embed.embedder import Embedder
 from phenomae.embed.plates import Plate, read_plates
 from phenomae.models import weights
@@ -22,6 +22,8 @@ from phenomae.models.network import Network, Pool
 from phenomae.progress import say, track
 from phenomae.store.read import Store, open_store
 from phenomae.wells import KIND, plate_path, write_plate
+
+_NEAR = 1.1  # pixel sizes as near as this are taken for one
 
 
 @Parameter(name="*")
@@ -51,11 +53,19 @@ class EmbedSettings:
     """Where to run: auto takes the GPU where there is one."""
     precision: Precision = "auto"
     """Precision of matrix products: auto takes bf16 where the machine is good at it."""
+    where: str | None = None
+    """SQL that a field's row in fields.parquet must fulfil: "focus > 0.1 AND plate != 'P3'". A well
+    is the mean over the fields that are left; one without any is left out. Not given: all fields
+    are taken."""
+    pixel_size_um: float | None = None
+    """Micrometres a pixel to bring fields to, as a rule those the network was trained at. Not
+    given: pixels stay those of the store."""
 
     def __post_init__(self) -> None:
         for name, least in (("crops_at_once", 1), ("adabn_crops", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more, not {getattr(self, name)}")
+        check_pixel_size(self.pixel_size_um)
 
 
 def embed(
@@ -87,7 +97,8 @@ def embed(
     overwrite
         Replace wells that are there already.
     """
-    screen = open_store(store)
+    whole = open_store(store)
+    screen = keep_fields(whole, settings.where)
     plates = read_plates(screen)
     model = weights.load(run)
     blocks = _choose_blocks(model, wells, settings)
@@ -102,15 +113,22 @@ def embed(
             if folder is not None:
                 folders[block] = folder
         if folders:
-            _report_left_out(screen, embedder.tiles)
+            if left_out := len(whole.fields) - len(screen.fields):
+                say(f"{left_out} of {len(whole.fields)} fields are left out by --where")
+            _tell_pixel_sizes(screen, run, settings)
+            tell_left_out(screen, embedder.tiles)
             _embed_plates(embedder, plates, folders)
 
 
 def _build_embedder(screen: Store, run: Path, model: Network, settings: EmbedSettings) -> Embedder:
     adapts = _adapts(model, run, settings)
+    channels = match_channels(screen, model, settings.channels)
+    source = Source([screen], "fields", channels, settings.pixel_size_um)
+    crop_size = model.settings.crop_size
+    side = int(source.sides(crop_size)[0])
     return Embedder(
-        source=Source([screen], "fields", match_channels(screen, model, settings.channels)),
-        tiles=_tile(screen, model.settings.crop_size, settings.tiling),
+        source=source,
+        tiles=cover_fields(screen, crop_size, side, settings.tiling),
         model=model,
         machine=open_machine(settings.device, settings.precision),
         crops_at_once=settings.crops_at_once,
@@ -168,26 +186,13 @@ def _adapts(model: Network, run: Path, settings: EmbedSettings) -> bool:
     )
 
 
-def _tile(screen: Store, size: int, tiling: Tiling) -> list[Tiles]:
-    """Return where the crops of every field lie; fields of one size are worked out once."""
-    by_size: dict[tuple[int, int], Tiles] = {}
-    for row in screen.fields.select("height", "width", "path").iter_rows(named=True):
-        sides = row["height"], row["width"]
-        if min(sides) < size:
-            raise ValueError(
-                f"{screen.path}: {row['path']} has {sides[0]} x {sides[1]} pixels, but the network "
-                f"takes crops of {size} x {size}: train one on smaller crops"
-            )
-        if sides not in by_size:
-            by_size[sides] = tile_field(*sides, size, tiling)
-    return [by_size[sides] for sides in screen.fields.select("height", "width").iter_rows()]
-
-
-def _report_left_out(screen: Store, tiles: Sequence[Tiles]) -> None:
-    left_out = sum(tile.left_out for tile in tiles)
-    if left_out:
-        pixels = int(screen.fields.select(pl.col("height") * pl.col("width")).sum().item())
+def _tell_pixel_sizes(screen: Store, run: Path, settings: EmbedSettings) -> None:
+    """Say where the network was trained at a scale that is not the store's, by a tenth or more."""
+    trained, ours = weights.read_config(run).get("pixel_size_um"), screen.pixel_size_um
+    if settings.pixel_size_um is not None or not ours or not isinstance(trained, int | float):
+        return
+    if max(trained, ours) > _NEAR * min(trained, ours):
         say(
-            f"{left_out} of {pixels} pixels ({100 * left_out / pixels:.1f} %) lie in no crop, at "
-            "the rims of fields (--tiling overlap takes them in)"
+            f"a pixel of {screen.path} is {ours} um, but the network was trained at {trained} um: "
+            f"--pixel-size-um {trained} brings the fields to that"
         )

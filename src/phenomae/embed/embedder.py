@@ -95,9 +95,12 @@ class Embedder:
         return self._read((spread[part::parts] for part in range(parts)), source)
 
     def _read(self, parts: Iterator[Int64[np.ndarray, "b 3"]], source: Source) -> Iterator[Pixels]:
+        on_gpu = self.machine.device.type == "cuda"
+
         def cut(places: Int64[np.ndarray, "b 3"]) -> Crops:
             fields, tops, lefts = places.T
-            return source.crops(fields, tops, lefts, self.model.settings.crop_size)
+            crops = source.crops(fields, tops, lefts, self.model.settings.crop_size)
+            return crops.pinned() if on_gpu else crops
 
         for crops in prefetch(cut, parts):
             yield network_input(crops, self.machine.device)

@@ -7,8 +7,8 @@ from jaxtyping import Float32, Float64, Int64, UInt
 
 from phenomae.artefacts import Origin, artefact_folder
 from phenomae.cores import available_cores
+from phenomae.crops.prefetch import prefetch
 from phenomae.embed.plates import Plate, mean_per_well, read_plates, write_missing_plates
-from phenomae.images.read import in_parallel
 from phenomae.progress import Tracker, track
 from phenomae.store.read import Store, open_store, read_field
 from phenomae.wells import KIND, plate_path
@@ -55,9 +55,11 @@ def describe_field(pixels: UInt[np.ndarray, "c h w"]) -> Float64[np.ndarray, " d
 
 
 def _describe(screen: Store, plate: Plate, advance: Tracker) -> Float32[np.ndarray, "n d"]:
-    vectors = []
-    fields, workers = plate.fields.tolist(), min(available_cores(), 8)
-    for vector in in_parallel(lambda at: describe_field(read_field(screen, at)), fields, workers):
+    def describe(field: int) -> Float64[np.ndarray, " d"]:
+        return describe_field(read_field(screen, field))
+
+    vectors, threads = [], min(available_cores(), 8)
+    for vector in prefetch(describe, plate.fields.tolist(), ahead=2 * threads, threads=threads):
         vectors.append(vector)
         advance()
     return mean_per_well(np.stack(vectors), plate.well_of, len(plate.table))

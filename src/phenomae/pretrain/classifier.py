@@ -49,6 +49,12 @@ class ClassifierSettings(TrainingSettings, ClassifierModel):
                 f"crops_per_step must be {2 * self.plates_per_step} or more, two a plate, as batch "
                 f"norm compares crops, not {self.crops_per_step}"
             )
+        if self.crops_per_step // self.plates_per_step % self.crops_per_field:
+            raise ValueError(
+                "crops_per_field must divide the crops of a plate, "
+                f"{self.crops_per_step // self.plates_per_step} a step, not be "
+                f"{self.crops_per_field}"
+            )
         if self.plates_per_step > 1 and self.adabn == "off":
             raise ValueError("plates_per_step is a setting of adabn, which is off: leave it at 1")
 

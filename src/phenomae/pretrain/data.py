@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int64
 
+from phenomae.crops.fields import balance, check_balance
 from phenomae.crops.source import Source, choose_reading
 from phenomae.crops.stream import CropStream, centre_crops
 from phenomae.crops.tensors import Crops
@@ -40,6 +41,9 @@ class Data:
 
     def stream(self, settings: TrainingSettings, groups_per_step: int, pin: bool) -> CropStream:
         """Return the crops of every step."""
+        weights = np.ones(len(self.fields))
+        if settings.balance is not None:
+            weights[self.training] = balance(self.fields[settings.balance][self.training])
         return CropStream(
             self.source,
             self._by_group(self.training),
@@ -48,6 +52,8 @@ class Data:
             settings.seed,
             groups_per_step,
             pin,
+            weights,
+            settings.crops_per_field,
         )
 
     def validation(self, most: int) -> list[Crops]:
@@ -86,13 +92,17 @@ def open_data(
 
     `channels` are taken from every store, in this order; None takes each store's own, and a step's
     crops then come from stores of the same channels. With `by_plate` they come from one plate.
-    Raises ValueError where a store has no field, lacks a channel, or has a field smaller than a
-    crop.
+    Raises ValueError where a store has no field, lacks a channel or the column to balance by, does
+    not know its pixel size and has to, or has a field smaller than a crop.
     """
-    for store in stores:
-        _check_fields(store, crop_size)
-    source = Source(stores, choose_reading(stores, settings.cache_gb), channels)
-    fields = pl.concat([store.fields for store in stores])
+    reading = choose_reading(stores, settings.cache_gb)
+    source = Source(stores, reading, channels, settings.pixel_size_um)
+    for store, side in zip(stores, source.sides(crop_size).tolist(), strict=True):
+        _check_fields(store, crop_size, side)
+    if settings.balance is not None:
+        check_balance(stores, settings.balance)
+    # Stores of several ages may have columns of their own.
+    fields = pl.concat([store.fields for store in stores], how="diagonal")
     training, held_out = split_fields(fields, settings.validation, settings.seed)
     parts = [source.kinds, *([source.store_of, _number(fields["plate"])] if by_plate else [])]
     _, group_of = np.unique(np.stack(parts), axis=1, return_inverse=True)
@@ -115,15 +125,18 @@ def share_channels(stores: Sequence[Store]) -> tuple[str, ...]:
     return first.channels
 
 
-def _check_fields(store: Store, crop_size: int) -> None:
+def _check_fields(store: Store, crop_size: int, side: int) -> None:
+    """Raise ValueError unless there are fields, and crops of `side` of their pixels fit in each."""
     if store.fields.is_empty():
         raise ValueError(f"{store.path} holds no field to train on: ingest plates with images")
     sides = store.fields.select(pl.min_horizontal("height", "width")).to_series()
-    if sides.min() < crop_size:  # pyright: ignore
+    if sides.min() < side:  # pyright: ignore
         smallest = store.fields.row(int(sides.arg_min() or 0), named=True)
+        scaled = f" ({side} of its own pixels)" if side != crop_size else ""
         raise ValueError(
-            f"crop_size {crop_size} is larger than a field of {store.path}: {smallest['path']} "
-            f"has {smallest['height']} x {smallest['width']} pixels; take a smaller crop_size"
+            f"crop_size {crop_size}{scaled} is larger than a field of {store.path}: "
+            f"{smallest['path']} has {smallest['height']} x {smallest['width']} pixels; take a "
+            "smaller crop_size"
         )
 
 

@@ -9,6 +9,7 @@ import torch
 
 from phenomae import __version__
 from phenomae.artefacts import Origin, read_signature, require_same_work, settings_dict
+from phenomae.crops.fields import keep_fields
 from phenomae.models import weights
 from phenomae.models.machine import Machine, all_cores, open_machine
 from phenomae.pretrain.data import Data
@@ -39,7 +40,7 @@ def pretrain(family: Family, paths: Sequence[Path], settings: Any, overwrite: bo
     trained on, or where the run was begun with other settings or other stores.
     """
     *store_paths, run = paths
-    stores = [open_store(path) for path in store_paths]
+    stores = [keep_fields(open_store(path), settings.where) for path in store_paths]
     data = family.open_data(stores, settings)
     origin = _origin(family, stores, settings)
     if is_finished(run) and not overwrite:
@@ -60,6 +61,7 @@ def _pretrain(
     overwrite: bool,
 ) -> None:
     machine = open_machine(settings.device, settings.precision)
+    _tell_pixel_sizes(stores, settings)
     begin_run(
         run,
         origin,
@@ -90,14 +92,24 @@ def _build(family: Family, data: Data, settings: Any, machine: Machine) -> Objec
 def _origin(family: Family, stores: Sequence[Store], settings: Any) -> Origin:
     decisive = settings_dict(settings)
     del decisive["cache_gb"]  # changes no number, and may have to be changed for a run to go on
+    if settings.crops_per_field == 1:
+        del decisive["crops_per_field"]  # as in runs begun before there was such a setting
     names = ["store", *(f"store {number}" for number in range(2, len(stores) + 1))]
     sources = {name: store.identity for name, store in zip(names, stores, strict=True)}
     return Origin(KIND, {"family": family.name, **decisive}, sources)
 
 
+def _tell_pixel_sizes(stores: Sequence[Store], settings: Any) -> None:
+    """Say where stores whose pixels are not of one size are trained on as they are."""
+    sizes = {str(store.path): store.pixel_size_um for store in stores if store.pixel_size_um}
+    if settings.pixel_size_um is None and len(set(sizes.values())) > 1:
+        told = ", ".join(f"{path} {size} um" for path, size in sizes.items())
+        say(f"pixel sizes differ: {told}; --pixel-size-um brings all crops to one")
+
+
 def _config(stores: Sequence[Store], settings: Any, identity: str) -> dict[str, Any]:
     """Return what the weights carry beside the network: where it comes from, what it has seen."""
-    sizes = {store.pixel_size_um for store in stores}
+    sizes = {settings.pixel_size_um or store.pixel_size_um for store in stores}
     kinds = {"uint8/255" if store.dtype == "uint8" else "window" for store in stores}
     identities = [store.identity for store in stores]
     return {

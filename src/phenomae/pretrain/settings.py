@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeVar
 
 from cyclopts import Parameter
 
+from phenomae.crops.source import check_pixel_size
 from phenomae.models.machine import Device, Precision
 
 
@@ -45,10 +46,23 @@ class TrainingSettings:
     """Most crops of held-out wells to measure the loss on, one a field."""
     cache_gb: float = 2.0
     """Memory for whole fields: a store that fits is kept there, a larger one read crop by crop."""
+    where: str | None = None
+    """SQL that a field's row in fields.parquet must fulfil: "focus > 0.1 AND plate != 'P3'". Not
+    given: all fields are taken."""
+    balance: str | None = None
+    """Column of fields.parquet (perturbation, plate, batch, ...) whose values are to come equally
+    often, those of few fields too; fields without a value count as one value more. Not given: every
+    field comes as often as the others."""
+    crops_per_field: int = 1
+    """Crops that are cut from a field whenever it is drawn, to save reads; it must divide
+    crops_per_step."""
+    pixel_size_um: float | None = None
+    """Micrometres a pixel to bring all crops to. Not given: pixels stay those of the stores."""
 
     def __post_init__(self) -> None:
         least = {"steps": 0, "crops_per_step": 1, "seed": 0, "checkpoint_every": 1}
         least |= {"log_every": 1, "validation_every": 1, "validation_crops": 1}
+        least |= {"crops_per_field": 1}
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise ValueError(f"{name} must be {value} or more, not {getattr(self, name)}")
@@ -62,6 +76,12 @@ class TrainingSettings:
             raise ValueError(f"seed must be below 2^63, not {self.seed}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must be two numbers of 0 up to 1, not {self.betas}")
+        if self.crops_per_step % self.crops_per_field:
+            raise ValueError(
+                f"crops_per_field must divide crops_per_step {self.crops_per_step}, not be "
+                f"{self.crops_per_field}"
+            )
+        check_pixel_size(self.pixel_size_um)
 
 
 Sizes = TypeVar("Sizes")
