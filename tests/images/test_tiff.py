@@ -6,9 +6,22 @@ import numpy as np
 import pytest
 import tifffile
 
-from phenomae.images.fields import RawField, RawScreen
-from phenomae.images.read import in_parallel, read_headers
-from phenomae.images.tiff import read_header, read_pixels
+from phenomae.images import picture
+from phenomae.images.fields import Place, RawField, RawImage
+from phenomae.images.grey import ImageHeader
+from phenomae.images.read import in_threads, read_headers
+
+
+def read_header(path: Path) -> ImageHeader:
+    return picture.read_header(Place(str(path)))
+
+
+def read_pixels(path: Path) -> np.ndarray:
+    return picture.read_pixels(Place(str(path)))
+
+
+def make_field(site: int, *paths: Path) -> RawField:
+    return RawField("P1", "A01", site, tuple(RawImage((Place(str(path)),)) for path in paths))
 
 
 @pytest.fixture
@@ -51,10 +64,11 @@ def test_files_that_are_no_field(tmp_path: Path, pixels):
     stack = np.zeros((4, 16, 16), np.uint16)
     tifffile.imwrite(path, stack, tile=(4, 16, 16), volumetric=True, photometric="minisblack")
     refused(r"has the shape \(4, 16, 16\): expected height and width")
-    path.write_bytes(b"not a tiff")
-    refused(r"is not a whole TIFF|cannot be decoded")
-    path.write_bytes(b"")
-    refused(r"is not a whole TIFF|cannot be decoded")
+    for content in (b"not a tiff", b""):
+        path.write_bytes(content)
+        refused("is no image that is known here: expected TIFF, PNG or JPEG 2000")
+    path.write_bytes(b"II*\0 and no more")
+    refused("has 0 pages|is not a whole image")
     path.unlink()
     path.mkdir()
     with pytest.raises(ValueError, match="cannot be read: Is a directory"):
@@ -68,7 +82,7 @@ def test_a_truncated_file_is_seen_without_decoding(tmp_path: Path, pixels, compr
     tifffile.imwrite(path, pixels, compression=compression, rowsperstrip=16)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(ValueError, match=f"{path.name} is (cut short|not a whole TIFF)"):
+    with pytest.raises(ValueError, match=f"{path.name} is (cut short|not a whole image|no image)"):
         read_header(path)
 
 
@@ -85,30 +99,32 @@ def test_compressed_data_that_is_damaged_is_told_when_decoded(tmp_path: Path, pi
         read_pixels(path)
 
 
-def test_all_bad_files_are_counted_and_the_first_named(write_screen):
-    raw = write_screen()
-    folder = raw / "images/P1"
-    files = [folder / f"A01_s1_{name}.tiff" for name in ("DNA", "ER")]
-    field = RawField("P1", "A01", 1, tuple(files))
-    missing = RawField("P1", "A02", 1, (folder / "no1.tiff", folder / "no2.tiff"))
-    with pytest.raises(ValueError, match=r"2 problems: .*no1.tiff; .*no2.tiff$"):
-        read_headers(RawScreen(("DNA", "ER"), (field, missing)), raw, workers=2)
-    many = RawField("P1", "A02", 1, tuple(folder / f"no{index}.tiff" for index in range(9)))
-    with pytest.raises(ValueError, match=r"9 problems: .*no3.tiff; and 5 more$"):
-        read_headers(RawScreen(tuple("abcdefghi"), (many,)), raw, workers=2)
+def test_all_bad_files_are_told(write_screen):
+    folder = write_screen() / "images/P1"
+    whole = make_field(1, *[folder / f"A01_s1_{name}.tiff" for name in ("DNA", "ER")])
+    missing = make_field(2, *[folder / f"no{index}.tiff" for index in range(9)])
+    headers, problems = read_headers([whole, missing, whole], workers=2)
+    assert [header is None for header in headers] == [False, True, False]
+    assert [problem.what for problem in problems] == [
+        f"there is no file {folder}/no{index}.tiff" for index in range(9)
+    ]
+    assert {(problem.plate, problem.well, problem.site) for problem in problems} == {
+        ("P1", "A01", 2)
+    }
 
 
 def test_channels_of_a_field_must_agree(write_screen):
     raw = write_screen()
     other = raw / "other.tiff"
     tifffile.imwrite(other, np.zeros((150, 99), np.uint16))
-    field = RawField("P1", "A01", 1, (raw / "images/P1/A01_s1_DNA.tiff", other))
-    with pytest.raises(ValueError, match="channels of different sizes or types: 150 x 99 uint16"):
-        read_headers(RawScreen(("DNA", "ER"), (field,)), raw, workers=1)
+    field = make_field(1, raw / "images/P1/A01_s1_DNA.tiff", other)
+    headers, problems = read_headers([field], workers=1)
+    assert headers == [None]
+    assert "channels of different sizes or types: 150 x 99 uint16" in problems[0].what
 
 
 def test_work_in_threads_keeps_the_order_and_stops_at_an_error():
-    assert list(in_parallel(lambda item: item * 2, range(50), workers=4)) == list(range(0, 100, 2))
+    assert list(in_threads(lambda item: item * 2, range(50), workers=4)) == list(range(0, 100, 2))
     done = []
 
     def work(item: int) -> None:
@@ -117,5 +133,5 @@ def test_work_in_threads_keeps_the_order_and_stops_at_an_error():
             raise ValueError("three")
 
     with pytest.raises(ValueError, match="three"):
-        list(in_parallel(work, range(10_000), workers=2))
+        list(in_threads(work, range(10_000), workers=2))
     assert len(done) < 10_000

@@ -35,7 +35,7 @@ def test_zarr_python_reads_the_pixels_of_the_tiffs(write_screen, tmp_path):
     for row, field in zip(table.iter_rows(named=True), fields, strict=True):
         assert (row["plate"], row["well"], row["site"]) == (field.plate, field.well, field.site)
         array = zarr.open_array(tmp_path / "store" / row["path"] / "0", mode="r")
-        expected = np.stack([tifffile.imread(path) for path in field.files])
+        expected = np.stack([tifffile.imread(image.planes[0].url) for image in field.images])
         np.testing.assert_array_equal(array[:], expected)
         assert array.shape == (3, row["height"], row["width"]) == (3, 150, 130)
         assert array.shards == (3, 256, 256)
@@ -170,11 +170,12 @@ def test_dry_run_lists_and_writes_nothing(write_screen, tmp_path, capsys):
     assert run(["ingest", str(raw), str(tmp_path / "store"), "--dry-run", "--quiet"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "channels: DNA, ER"
-    assert lines[2].split() == [
+    assert lines[2] == "pixel size: not known"
+    assert lines[3].split() == [
         *("plate", "wells", "fields", "sites", "controls", "perturbations", "size", "mb"),
     ]
-    assert lines[3].split()[:8] == ["P1", "3", "6", "2", "1", "3", "150x130", "uint16"]
-    assert lines[-1] == "in all: 2 plates, 12 fields, 24 files"
+    assert lines[4].split()[:8] == ["P1", "3", "6", "2", "1", "3", "150x130", "uint16"]
+    assert lines[-1] == "in all: 2 plates, 12 fields, 24 images"
     assert not list(tmp_path.glob("store*"))
 
 

@@ -2,37 +2,39 @@
 
 import numpy as np
 import pytest
-import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenomae.images.fields import RawField
-from phenomae.store.windows import WindowSettings, measure_windows, sample_fields, to_bytes
-
-
-def write_fields(folder, pixels: np.ndarray) -> list[RawField]:
-    fields = []
-    for site, image in enumerate(pixels):
-        files = [folder / f"{site}_{channel}.tiff" for channel in range(len(image))]
-        for file, channel in zip(files, image, strict=True):
-            tifffile.imwrite(file, channel)
-        fields.append(RawField("P", "A01", site, tuple(files)))
-    return fields
+from phenomae.store.windows import (
+    WindowSettings,
+    count_levels,
+    find_windows,
+    is_stretched,
+    sample_fields,
+    to_bytes,
+)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.1, 99.9), (0, 100), (5, 50), (33.3, 66.6)])
-def test_percentiles_are_those_of_numpy(tmp_path, low, high):
+def test_percentiles_are_those_of_numpy(low, high):
     pixels = np.random.default_rng(0).negative_binomial(2, 0.01, (4, 3, 31, 37)).astype(np.uint16)
-    fields = write_fields(tmp_path, pixels)
     expected = np.percentile(pixels, [low, high], axis=(0, 2, 3), method="inverted_cdf").T
-    for workers in (1, 3):
-        found = measure_windows(fields, WindowSettings(low, high), workers)
-        np.testing.assert_array_equal(found, expected)
+    levels = sum(count_levels(image) for image in pixels)
+    np.testing.assert_array_equal(find_windows(levels, WindowSettings(low, high)), expected)
 
 
-def test_a_channel_of_one_value_has_a_window_of_width_one(tmp_path):
-    fields = write_fields(tmp_path, np.full((2, 1, 8, 8), 700, np.uint16))
-    np.testing.assert_array_equal(measure_windows(fields, WindowSettings(), 1), [[700, 701]])
+def test_a_channel_of_one_value_has_a_window_of_width_one():
+    levels = count_levels(np.full((1, 8, 8), 700, np.uint16))
+    np.testing.assert_array_equal(find_windows(levels, WindowSettings()), [[700, 701]])
+
+
+def test_bytes_stretched_to_words_are_known():
+    pixels = np.arange(256, dtype=np.uint16).reshape(1, 16, 16)
+    assert is_stretched(count_levels(pixels * 257))
+    assert not is_stretched(count_levels(pixels * 257 + (pixels == 9)))
+    assert not is_stretched(count_levels(pixels))
+    assert not is_stretched(count_levels(np.zeros((1, 4, 4), np.uint16)))
 
 
 def test_the_sample_depends_on_names_alone():
