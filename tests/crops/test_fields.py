@@ -1,0 +1,118 @@
+"""Which fields are drawn, and how often: by a filter, a balance, and several crops a field."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from phenomae.crops.fields import balance, check_balance, keep_fields
+from phenomae.crops.source import Source
+from phenomae.crops.stream import CropStream
+from phenomae.store.read import Store, open_store, read_field
+
+# Twelve fields of three perturbations, of 6, 3 and 1, and two without any.
+VALUES = pl.Series(["b"] * 6 + [None, "a", "a", "c", None, "a"])
+EXPECTED = np.array([1 / 6] * 6 + [1 / 2, 1 / 3, 1 / 3, 1, 1 / 2, 1 / 3]) / 4
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, make_store) -> Store:
+    """Two plates of six wells, each field of a size of its own."""
+    rng = np.random.default_rng(0)
+    pixels = {
+        (plate, f"A{column:02d}", 1): rng.integers(0, 4000, (2, 20 + column, 30), dtype=np.uint16)
+        for plate in ("P1", "P2")
+        for column in range(1, 7)
+    }
+    path = tmp_path_factory.mktemp("fields") / "store"
+    opened = open_store(make_store(path, pixels, ("DNA", "ER")))
+    return replace(opened, fields=opened.fields.with_columns(perturbation=VALUES))
+
+
+def count_fields(stream: CropStream, steps: int) -> np.ndarray:
+    drawn = np.concatenate([stream.step(step).keys[:, 0].numpy() for step in range(steps)])
+    return np.bincount(drawn, minlength=12)
+
+
+def test_the_store_that_is_kept_has_the_fields_that_polars_filters(store: Store) -> None:
+    kept = keep_fields(store, "plate = 'P2' AND height > 23")
+    oracle = store.fields.filter((pl.col("plate") == "P2") & (pl.col("height") > 23))
+    assert kept.fields.equals(oracle)
+    np.testing.assert_array_equal(read_field(kept, 0), read_field(store, 9))
+    assert keep_fields(store, None) is store
+    with pytest.raises(ValueError, match=r"store has no column 'dose'; it has plate, well"):
+        keep_fields(store, "dose > 1")
+
+
+def test_every_value_weighs_the_same_and_shares_it_evenly() -> None:
+    weights = balance(VALUES)
+    np.testing.assert_allclose(weights / weights.sum(), EXPECTED, rtol=1e-12)
+
+
+@given(st.lists(st.none() | st.integers(0, 5), min_size=1, max_size=30))
+def test_the_weights_of_a_value_add_up_to_one(numbers: list[int | None]) -> None:
+    weights = balance(pl.Series(numbers, dtype=pl.Int64))
+    for value in set(numbers):
+        mine = [weight for weight, number in zip(weights, numbers, strict=True) if number == value]
+        assert sum(mine) == pytest.approx(1)
+        assert len(set(mine)) == 1
+
+
+def test_balanced_fields_come_as_often_as_they_should(store: Store) -> None:
+    stream = CropStream(
+        Source([store], "memory"), [np.arange(12)], 16, 60, 0, weights=balance(VALUES)
+    )
+    counts = count_fields(stream, 200)
+    assert stats.chisquare(counts, EXPECTED * counts.sum()).pvalue > 0.001
+
+
+def test_groups_do_not_upset_the_balance(store: Store) -> None:
+    """Plates are drawn by the weight of their fields, so all in all each value comes as often."""
+    groups = [np.arange(6), np.arange(6, 12)]
+    stream = CropStream(Source([store], "memory"), groups, 16, 2, 0, weights=balance(VALUES))
+    counts = count_fields(stream, 4000)
+    both = [set((stream.step(step).keys[:, 0] // 6).tolist()) for step in range(50)]
+    assert set(map(len, both)) == {1}
+    # A step's two crops share their plate, so that the counts spread about twice as wide.
+    assert stats.chisquare(counts / 2, EXPECTED * counts.sum() / 2).pvalue > 0.001
+
+
+def test_equal_weights_draw_what_no_weights_do(store: Store) -> None:
+    source, groups = Source([store], "memory"), [np.arange(5), np.arange(5, 12)]
+    plain = CropStream(source, groups, 16, 12, 3)
+    weighed = CropStream(source, groups, 16, 12, 3, weights=np.ones(12))
+    for step in range(20):
+        assert plain.step(step).keys.tolist() == weighed.step(step).keys.tolist()
+
+
+@pytest.mark.parametrize("groups_per_step", [1, 2])
+def test_several_crops_come_from_each_field(store: Store, groups_per_step: int) -> None:
+    groups = [np.arange(6), np.arange(6, 12)]
+    streams = [
+        CropStream(
+            Source([store], "crops"), groups, 16, 24, 1, groups_per_step, crops_per_field=count
+        )
+        for count in (1, 4)
+    ]
+    alone, shared = (stream.step(5) for stream in streams)
+    fields = shared.keys[:, 0].reshape(6, 4)
+    assert (fields == fields[:, :1]).all()
+    # The first of four is the crop that it is alone; the others keep their place by their own draw.
+    assert shared.keys[::4].tolist() == alone.keys[::4].tolist()
+    assert shared.turns.tolist() == alone.turns.tolist()
+    assert len({tuple(key) for key in shared.keys.tolist()}) > 20
+    for pixels, (field, top, left) in zip(shared.pixels, shared.keys.tolist(), strict=True):
+        whole = read_field(store, field)
+        np.testing.assert_array_equal(pixels, whole[:, top : top + 16, left : left + 16])
+
+
+def test_a_column_to_balance_by_must_be_there_and_single(store: Store) -> None:
+    check_balance([store], "perturbation")
+    with pytest.raises(ValueError, match=r"balance 'dose': .*store has no such column; it has"):
+        check_balance([store], "dose")
+    with pytest.raises(ValueError, match="balance 'window_low' holds lists: take a column"):
+        check_balance([store], "window_low")
