@@ -66,7 +66,7 @@ def test_a_folder_named_like_a_value_is_no_column(tmp_path: Path):
         ("t.csv", b"a,b\n", "a header but no row"),
         ("t.csv", b"a,a \n1,2\n", "the column 'a' twice"),
         ("t.csv", b"a,b\n1,2,3\n", "t.csv is not a table that can be read"),
-        ("t.csv", b"a,b\n1,\xb5M\n", "t.csv is not a table that can be read: .*utf-8"),
+        ("t.csv", b"a,b\n1,\xb5M\n", "t.csv is not a table that can be read: .*save it as UTF-8"),
         ("t.csv.gz", b"a,b\n1,2\n", "not a table that can be read: Not a gzipped file"),
         ("t.csv.gz", gzip.compress(TEXT.encode())[:-12], "cannot|not a table that can be read"),
         ("t.parquet", b"PAR1", "t.parquet is not a table that can be read"),
@@ -78,6 +78,16 @@ def test_what_is_no_table_is_told_in_one_sentence(tmp_path: Path, name, data, se
     with pytest.raises(ValueError, match=sentence) as caught:
         read_table(tmp_path / name)
     assert "\n" not in str(caught.value)
+
+
+def test_parquet_whose_text_is_damaged_is_told(tmp_path: Path):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"plate": ["name of a plate"]}), path, compression="none")
+    damaged = path.read_bytes().replace(b"name of a plate", b"name \xff of plate")
+    assert damaged != path.read_bytes()
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"t.parquet is not a table .*Invalid UTF8 sequence"):
+        read_table(path)
 
 
 def test_parquet_with_pictures_is_no_table(tmp_path: Path):

@@ -96,7 +96,7 @@ def _list_shard(shard: Path) -> tuple[list[RawFile], list[Problem]]:
             table = opened.read(columns=[_KEY])
         table.validate(full=True)
         keys = table[_KEY].cast(pa.string()).to_pylist()
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         return [], [Problem(f"{shard} is not a Parquet file that can be read: {reason}")]
     files: list[RawFile] = []

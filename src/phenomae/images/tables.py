@@ -10,6 +10,16 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+# What damage makes polars, pyarrow and gzip raise.
+_ERRORS = (
+    pl.exceptions.PolarsError,
+    pa.ArrowException,
+    OSError,
+    EOFError,
+    zlib.error,
+    UnicodeDecodeError,
+)
+
 
 def read_table(path: Path) -> pl.DataFrame:
     """Return a table as stripped text; empty cells are null.
@@ -25,9 +35,10 @@ def read_table(path: Path) -> pl.DataFrame:
         raise ValueError(f"{path}: there is no such file") from None
     except pl.exceptions.NoDataError:
         raise ValueError(f"{path} is empty") from None
-    except (pl.exceptions.PolarsError, pa.ArrowException, OSError, EOFError, zlib.error) as error:
+    except _ERRORS as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path} is not a table that can be read: {reason}") from None
+        remedy = " (save it as UTF-8)" if "utf-8" in reason else ""
+        raise ValueError(f"{path} is not a table that can be read: {reason}{remedy}") from None
     counts = Counter(name.strip() for name in table.columns)
     if twice := [name for name, count in counts.items() if count > 1]:
         raise ValueError(f"{path} has the column {twice[0]!r} twice, apart from spaces: rename one")

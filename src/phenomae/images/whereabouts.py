@@ -18,7 +18,7 @@ class Whereabouts:
         """`beside` is the table's folder, `images` where the files lie if they were moved."""
         self._beside = beside
         self._images = images
-        self._folders: dict[str, tuple[Path, bool]] = {}
+        self._folders: dict[str, tuple[str, bool]] = {}
 
     def find(self, folder: str, name: str | None, url: str | None) -> str:
         """Return the path or address of an image, from its folder and name, its URL, or both.
@@ -50,18 +50,19 @@ class Whereabouts:
         """Return where a file should lie, and whether its folder is there."""
         if folder not in self._folders:
             self._folders[folder] = self._find_folder(folder)
-        path, is_there = self._folders[folder]
-        return str(path / name), is_there or os.path.isfile(path / name)
+        here, is_there = self._folders[folder]
+        path = os.path.join(here, name)
+        return path, is_there or (self._images is not None and os.path.isfile(path))
 
-    def _find_folder(self, folder: str) -> tuple[Path, bool]:
+    def _find_folder(self, folder: str) -> tuple[str, bool]:
         """Return the folder that is meant, or the longest tail of it that lies in `images`."""
         if self._images is None:
             path = self._beside / folder
-            return path, os.path.isdir(path)
+            return str(path), os.path.isdir(path)
         parts = [part for part in folder.replace("\\", "/").split("/") if part not in ("", ".")]
         tails = (self._images.joinpath(*parts[start:]) for start in range(len(parts)))
         found = next((tail for tail in tails if os.path.isdir(tail)), None)
-        return found or self._images, found is not None
+        return str(found or self._images), found is not None
 
 
 def _decode(url: str) -> str:
