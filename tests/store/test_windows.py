@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenomae.images.fields import RawField
+from phenomae.store.quality import count_levels
 from phenomae.store.windows import (
     WindowSettings,
-    count_levels,
     find_windows,
     is_stretched,
     sample_fields,

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import UInt
 
-from phenomae.images.fields import Listing, Problem, RawField, RawScreen
+from phenomae.images.fields import Listing, Problem, RawField, RawImage, RawScreen
 from phenomae.images.gather import gather_fields
 from phenomae.images.grey import ImageHeader
 from phenomae.images.illumination import divide
@@ -71,12 +71,7 @@ def read_headers(
 
 def read_field(field: RawField) -> UInt[np.ndarray, "c h w"]:
     """Read the pixels of one field, all channels; raises ValueError where one cannot be decoded."""
-    channels = []
-    for image in field.images:
-        pixels = read_pixels(image.planes[0])
-        for plane in image.planes[1:]:
-            pixels = np.maximum(pixels, read_pixels(plane))
-        channels.append(divide(pixels, image.illumination) if image.illumination else pixels)
+    channels = [_read_image(image) for image in field.images]
     return np.stack(channels)
 
 
@@ -92,6 +87,13 @@ def in_threads(
         yield from pool.map(work, items)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _read_image(image: RawImage) -> UInt[np.ndarray, "h w"]:
+    pixels = read_pixels(image.planes[0])
+    for plane in image.planes[1:]:
+        pixels = np.maximum(pixels, read_pixels(plane))
+    return divide(pixels, image.illumination) if image.illumination else pixels
 
 
 def _check(settings: LayoutSettings) -> None:

@@ -18,10 +18,9 @@ from phenomae.progress import Tracker, say
 from phenomae.records import FIELD_COLUMNS
 from phenomae.store.metadata import image_attributes, write_group, write_plate_groups
 from phenomae.store.plan import IngestSettings, Plan
-from phenomae.store.quality import Quality, measure_quality
+from phenomae.store.quality import Quality, count_levels, measure_quality
 from phenomae.store.windows import (
     BYTE_WINDOW,
-    count_levels,
     find_windows,
     is_stretched,
     sample_fields,
@@ -134,8 +133,9 @@ def _write_field(folder: Path | str, shrink: _Windows | None, job: _Job) -> _Wri
         if shrink is not None:
             pixels = to_bytes(pixels, shrink)
         write_array(location, pixels)
-    levels = count_levels(pixels) if job.sampled else None
-    return _Written(job.path, checksum(pixels), measure_quality(pixels), levels)
+    levels = count_levels(pixels)
+    quality = measure_quality(pixels, levels)
+    return _Written(job.path, checksum(pixels), quality, levels if job.sampled else None)
 
 
 def _finish_rows(table: pl.DataFrame, written: list[_Written], windows: _Windows) -> pl.DataFrame:

@@ -25,7 +25,7 @@ class Quality:
     """Share of pixels brighter than background + 5 sigma; the background is the commonest level,
     sigma the root mean square of what is darker than it."""
     percentiles: tuple[tuple[float, ...], ...]
-    """1, 50 and 99, of every second pixel of every second row."""
+    """1, 50 and 99."""
 
     def row(self) -> dict[str, float | list[float]]:
         """Return the figures under their names in `records.FIELD_COLUMNS`."""
@@ -43,15 +43,22 @@ class Quality:
         }
 
 
-def measure_quality(pixels: UInt[np.ndarray, "c h w"]) -> Quality:
-    """Measure every channel of a field."""
-    sparse = [np.bincount(channel[::2, ::2].ravel()) for channel in pixels]
+def measure_quality(
+    pixels: UInt[np.ndarray, "c h w"], levels: Int64[np.ndarray, "c levels"]
+) -> Quality:
+    """Measure every channel of a field; `levels` is what `count_levels` makes of it."""
     return Quality(
         focus=tuple(_focus(channel) for channel in pixels),
-        saturation=tuple(_saturation(channel) for channel in pixels),
-        foreground=tuple(_foreground(counts) for counts in sparse),
-        percentiles=tuple(tuple(percentiles(counts, _PERCENTILES)) for counts in sparse),
+        saturation=tuple(_saturation(counts) for counts in levels),
+        foreground=tuple(_foreground(counts) for counts in levels),
+        percentiles=tuple(tuple(percentiles(counts, _PERCENTILES)) for counts in levels),
     )
+
+
+def count_levels(pixels: UInt[np.ndarray, "c h w"]) -> Int64[np.ndarray, "c levels"]:
+    """Count the pixels of every level that the type has, channel by channel."""
+    levels = int(np.iinfo(pixels.dtype).max) + 1
+    return np.stack([np.bincount(channel.ravel(), minlength=levels) for channel in pixels])
 
 
 def percentiles(counts: Int64[np.ndarray, " levels"], wanted: Sequence[float]) -> list[float]:
@@ -75,11 +82,11 @@ def _focus(channel: UInt[np.ndarray, "h w"]) -> float:
     return float(around.var()) / variance if variance > 0 else 0.0
 
 
-def _saturation(channel: UInt[np.ndarray, "h w"]) -> float:
-    highest = channel.max()
-    if channel.min() == highest:
-        return 0.0 if highest == 0 else 1.0
-    return float(np.count_nonzero(channel == highest) / channel.size)
+def _saturation(counts: Int64[np.ndarray, " levels"]) -> float:
+    seen = np.flatnonzero(counts)
+    if seen[-1] == 0:
+        return 0.0
+    return float(counts[seen[-1]] / counts.sum())
 
 
 def _foreground(counts: Int64[np.ndarray, " levels"]) -> float:

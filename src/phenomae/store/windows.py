@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from cyclopts import Parameter
-from jaxtyping import Float64, Int64, UInt, UInt8, UInt16
+from jaxtyping import Float64, Int64, UInt8, UInt16
 
 from phenomae.images.fields import RawField
 from phenomae.store.quality import percentiles
@@ -49,11 +49,6 @@ def sample_fields(fields: Sequence[RawField], count: int) -> list[RawField]:
         return hashlib.sha256(name.encode()).hexdigest()
 
     return sorted(fields, key=rank)[:count]
-
-
-def count_levels(pixels: UInt[np.ndarray, "c h w"]) -> Int64[np.ndarray, "c levels"]:
-    """Count the pixels of every level, channel by channel."""
-    return np.stack([np.bincount(channel.ravel(), minlength=_LEVELS) for channel in pixels])
 
 
 def find_windows(
