@@ -1,10 +1,12 @@
 """Which fields are drawn, and how often: by a filter, a balance, and several crops a field."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import tensorstore as ts
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -116,3 +118,31 @@ def test_a_column_to_balance_by_must_be_there_and_single(store: Store) -> None:
         check_balance([store], "dose")
     with pytest.raises(ValueError, match="balance 'window_low' holds lists: take a column"):
         check_balance([store], "window_low")
+
+
+def bytes_read() -> int:
+    """What tensorstore has read from files so far, by its own count."""
+    (metric,) = ts.experimental_collect_matching_metrics("/tensorstore/kvstore/file/bytes_read")
+    return metric["values"][0]["value"]
+
+
+def test_crops_that_share_a_field_read_it_once(tmp_path: Path, make_store) -> None:
+    """Fields of 260 x 260 in chunks of 128: a crop of 200 touches all nine or four of them."""
+    rng = np.random.default_rng(0)
+    pixels = {
+        ("P1", f"A{column:02d}", 1): rng.integers(0, 4000, (2, 260, 260), dtype=np.uint16)
+        for column in range(1, 9)
+    }
+    store = open_store(make_store(tmp_path / "store", pixels, ("DNA", "ER")))
+    size = (tmp_path / "store/P1.zarr/A/01/0/0/c/0/0/0").stat().st_size
+    taken = {}
+    for count in (1, 8):
+        stream = CropStream(
+            Source([store], "crops"), [np.arange(8)], 200, 64, 0, crops_per_field=count
+        )
+        stream.step(0)  # opens the arrays
+        before = bytes_read()
+        fields = stream.step(1).keys[:, 0].unique()
+        taken[count] = (bytes_read() - before) / size
+        assert taken[count] <= len(fields)
+    assert taken[8] > 1

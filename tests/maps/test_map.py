@@ -148,3 +148,44 @@ def test_a_map_of_another_format(tmp_path):
     anndata.AnnData(np.eye(2), uns={"phenomae": signature}).write_h5ad(path)
     with pytest.raises(ValueError, match="format 0, but this phenomae reads format 1"):
         read_map(path)
+
+
+@pytest.mark.parametrize(
+    ("sql", "oracle"),
+    [
+        ("plate != 'P2'", pl.col("plate") != "P2"),
+        ("guide IN ('g1', 'g3')", pl.col("guide").is_in(["g1", "g3"])),
+        (
+            "compound IS NULL OR batch = 'one'",
+            pl.col("compound").is_null() | (pl.col("batch") == "one"),
+        ),
+    ],
+)
+def test_where_leaves_the_wells_that_polars_filters(wells, tmp_path, capsys, sql, oracle):
+    kept = TABLE.filter(oracle)
+    write_wells(tmp_path / "kept", kept, ["x", "y"])
+    assert written(wells, where=sql, through="wells") == written(tmp_path / "kept", through="wells")
+    assert f"{6 - len(kept)} of 6 wells are left out by --where" in capsys.readouterr().err
+
+
+def test_a_broken_well_may_be_left_out_by_where(tmp_path):
+    broken = TABLE.with_columns(x=pl.when(pl.col("plate") == "P2").then(np.nan).otherwise("x"))
+    write_wells(tmp_path / "wells", broken, ["x", "y"])
+    with pytest.raises(ValueError, match="NaN"):
+        written(tmp_path / "wells")
+    assert "TP53" in written(tmp_path / "wells", where="plate = 'P1'")
+
+
+def test_where_is_part_of_the_work_and_says_what_does_not_do(wells):
+    path = wells.with_name("map.h5ad")
+    map_wells(wells, path, settings=MapSettings(where="sites > 0 OR plate = 'P1'"))
+    with pytest.raises(ValueError, match="another setting: where = "):
+        map_wells(wells, path)
+    for sql, sentence in (
+        ("dose > 1", "has no column 'dose'; it has plate, well, sites, batch"),
+        ("plate = 'P9'", "leaves nothing of"),
+        ("plate", "gives String and not true or false"),
+        ("plate >", "does not do for"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            written(wells, where=sql)

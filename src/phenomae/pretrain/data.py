@@ -101,8 +101,7 @@ def open_data(
         _check_fields(store, crop_size, side)
     if settings.balance is not None:
         check_balance(stores, settings.balance)
-    # Stores of several ages may have columns of their own.
-    fields = pl.concat([store.fields for store in stores], how="diagonal")
+    fields = pl.concat([store.fields for store in stores])
     training, held_out = split_fields(fields, settings.validation, settings.seed)
     parts = [source.kinds, *([source.store_of, _number(fields["plate"])] if by_plate else [])]
     _, group_of = np.unique(np.stack(parts), axis=1, return_inverse=True)
