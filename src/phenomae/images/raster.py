@@ -6,7 +6,7 @@ from typing import BinaryIO
 import imagecodecs
 import numpy as np
 from jaxtyping import UInt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from phenomae.images.grey import ImageHeader, UnfitError, check_grey
 
@@ -25,6 +25,8 @@ def read_header(stream: BinaryIO) -> ImageHeader:
                 mode, format = image.mode, image.format
         except Image.DecompressionBombError:
             raise UnfitError("claims more pixels than an image of a field can have") from None
+        except UnidentifiedImageError:
+            raise UnfitError("is no PNG or JPEG 2000 to be read: its header is damaged") from None
     if mode not in _TYPES:
         raise UnfitError(
             f"is a colour image or of another kind ({mode}): expected grey, 8 or 16 bits"
