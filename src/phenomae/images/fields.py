@@ -104,6 +104,8 @@ class RawScreen:
     wells: pl.DataFrame | None = None
     skipped: tuple[Problem, ...] = ()
     """What was left out, and why."""
+    imagings: Mapping[str, str] = field(default_factory=dict)
+    """Of plates that are later imagings of another, which that is: `{"P1-2": "P1"}`."""
 
     @property
     def plates(self) -> list[str]:

@@ -38,7 +38,7 @@ def gather_fields(listing: Listing, settings: LayoutSettings, source: Path) -> R
         problems = [str(problem) for problem in listing.problems[:1]]
         raise ValueError(f"{source} holds no images" + "".join(f": {what}" for what in problems))
     problems = list(listing.problems)
-    files = _settle_duplicates(listing.files, settings.duplicates, problems)
+    files, imagings = _settle_duplicates(listing.files, settings.duplicates, problems)
     for plate in sorted({file.plate for file in files}):
         check_name(plate, "plate")
     labels = _choose_channels(files, settings.channels, source)
@@ -57,10 +57,15 @@ def gather_fields(listing: Listing, settings: LayoutSettings, source: Path) -> R
     pixel_sizes = {
         plate: size
         for plate in {field.plate for field in fields}
-        if (size := listing.pixel_sizes_um.get(plate)) is not None
+        if (size := listing.pixel_sizes_um.get(imagings.get(plate, plate))) is not None
     }
     return RawScreen(
-        tuple(labels.values()), tuple(fields), pixel_sizes, listing.wells, tuple(problems)
+        channels=tuple(labels.values()),
+        fields=tuple(fields),
+        pixel_sizes_um=pixel_sizes,
+        wells=listing.wells,
+        skipped=tuple(problems),
+        imagings=imagings,
     )
 
 
@@ -73,8 +78,11 @@ def _settle_duplicates(
     files: Iterable[RawFile],
     policy: Literal["error", "first", "last", "apart"],
     problems: list[Problem],
-) -> list[RawFile]:
-    """Return the files without the second imaging of a field, or with a name for it."""
+) -> tuple[list[RawFile], dict[str, str]]:
+    """Return the files without the second imaging of a field, or with a plate's name for it.
+
+    Beside them comes of which plate such a plate is another imaging.
+    """
     by_field: dict[_FieldKey, list[RawFile]] = defaultdict(list)
     for file in dict.fromkeys(files):  # a row met twice is no harm: JUMP lists fields in two CSVs
         by_field[file.plate, file.well, file.site].append(file)
@@ -97,7 +105,7 @@ def _settle_duplicates(
             acquisitions = sorted({file.acquisition for file in found})
             kept = acquisitions[0 if policy == "first" else -1]
             settled += [file for file in found if file.acquisition == kept]
-    return settled
+    return settled, {}
 
 
 def _clash(files: Sequence[RawFile]) -> tuple[RawFile, RawFile] | None:
@@ -110,19 +118,24 @@ def _clash(files: Sequence[RawFile]) -> tuple[RawFile, RawFile] | None:
     return None
 
 
-def _name_apart(files: Sequence[RawFile], plates: set[str]) -> list[RawFile]:
+def _name_apart(files: Sequence[RawFile], plates: set[str]) -> tuple[list[RawFile], dict[str, str]]:
     """Make plates of their own of every later imaging of `plates`: PLATE-2, PLATE-3."""
-    imagings: dict[str, set[str]] = defaultdict(set)
+    found: dict[str, set[str]] = defaultdict(set)
     for file in files:
-        imagings[file.plate].add(file.acquisition)
+        found[file.plate].add(file.acquisition)
     names = {
-        (plate, acquisition): plate if number == 1 else f"{plate}-{number}"
+        (plate, acquisition): f"{plate}-{number}"
         for plate in plates
-        for number, acquisition in enumerate(sorted(imagings[plate]), start=1)
+        for number, acquisition in enumerate(sorted(found[plate])[1:], start=2)
     }
-    return [
+    if taken := sorted(set(names.values()) & set(found)):
+        raise ValueError(
+            f"--duplicates apart would name a plate {taken[0]}, which there is already"
+        )
+    named = [
         replace(file, plate=names.get((file.plate, file.acquisition), file.plate)) for file in files
     ]
+    return named, {name: plate for (plate, _), name in names.items()}
 
 
 def _choose_channels(files: Sequence[RawFile], text: str, source: Path) -> dict[str, str]:

@@ -1,25 +1,17 @@
 """`phenomae ingest RAW STORE`: raw plates into a store of OME-Zarr plates."""
 
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import polars as pl
-
-from phenomae.addresses import Location, below
-from phenomae.artefacts import Origin, artefact_folder, hash_bytes, hash_json, sign
-from phenomae.images.fields import Problem
-from phenomae.progress import say, track
-from phenomae.store.files import read_file, write_file
-from phenomae.store.plan import IngestSettings, Plan, plan_ingest, refuse_problems
-from phenomae.store.plate import write_plate
-from phenomae.store.read import REPORT, TABLE
-from phenomae.store.remote import remote_artefact, sign_remote
-from phenomae.store.table import print_plan, report_problems, write_table
-from phenomae.workers import start_workers
-
-_WORTH_PROCESSES = 256e6  # bytes of images; below it they take longer to start than they save
+from phenomae.addresses import Location
+from phenomae.artefacts import Origin, artefact_folder
+from phenomae.progress import say
+from phenomae.store.add import add_plates
+from phenomae.store.finish import finish_store, write_plates
+from phenomae.store.plan import IngestSettings, plan_ingest, refuse_problems
+from phenomae.store.remote import remote_artefact
+from phenomae.store.table import print_plan
 
 
 def ingest(
@@ -28,6 +20,7 @@ def ingest(
     /,
     *,
     settings: IngestSettings = IngestSettings(),  # noqa: B008 (frozen)
+    add: bool = False,
     overwrite: bool = False,
 ) -> None:
     """Bring raw plates into a store of OME-Zarr plates.
@@ -38,6 +31,8 @@ def ingest(
         A folder as a microscope or a public data set left it, or its index file.
     store
         Folder to make, or s3:// address.
+    add
+        Add the plates to a store that is there, of the same channels and kind.
     overwrite
         Replace a store that is there and was made otherwise.
 
@@ -47,6 +42,8 @@ def ingest(
         Where anything is wrong with the listing, an image, the plate map or a setting. Nothing has
         been written then, unless a file turned out to be damaged as it was decoded.
     """
+    if add and overwrite:
+        raise ValueError("add keeps the plates that are there, overwrite does not: choose one")
     plan = plan_ingest(raw, settings)
     if settings.dry_run:
         print_plan(
@@ -60,6 +57,9 @@ def ingest(
     refuse_problems(raw, plan.problems, settings)
     if settings.dry_run:
         return
+    if add:
+        add_plates(raw, store, plan, settings)
+        return
     with _open_folder(store, plan.origin, overwrite) as folder:
         if folder is None:
             return
@@ -67,55 +67,6 @@ def ingest(
         refuse_problems(raw, problems, settings)
         finish_store(folder, table, [*plan.problems, *problems], plan.origin)
     say(f"{store}: {len(table)} fields of {table['plate'].n_unique()} plates")
-
-
-def write_plates(
-    folder: Path | str, plan: Plan, settings: IngestSettings
-) -> tuple[pl.DataFrame, list[Problem]]:
-    """Write all plates of a plan that are not there yet.
-
-    Returns the finished table of their fields, and what is wrong with those that could not be
-    decoded.
-    """
-    tables: list[pl.DataFrame] = []
-    problems: list[Problem] = []
-    total = len(plan.screen.fields)
-    with start_crew(plan) as crew, track("ingesting", total, "fields") as advance:
-        for plate in plan.screen.plates:
-            rows, wrong = write_plate(folder, plate, plan, settings, crew, advance)
-            tables.append(rows)
-            problems += wrong
-    return pl.concat(tables), problems
-
-
-def finish_store(
-    folder: Path | str, table: pl.DataFrame, problems: list[Problem], origin: Origin
-) -> str:
-    """Write the table and the report, and sign; returns the store's identity."""
-    write_table(below(folder, TABLE), table)
-    write_file(below(folder, REPORT), report_problems(problems))
-    identity = identify(origin, read_file(below(folder, TABLE)))
-    if isinstance(folder, Path):
-        sign(folder, origin, identity)
-    else:
-        sign_remote(folder, origin, identity)
-    return identity
-
-
-def identify(origin: Origin, table: bytes) -> str:
-    """Return a store's identity: a hash over its making and its table, so over every pixel."""
-    return hash_json([origin.identity, hash_bytes(table)])
-
-
-@contextmanager
-def start_crew(plan: Plan) -> Iterator[Executor]:
-    """Give processes to share the work with, or threads where there is little of it."""
-    if plan.workers > 1 and sum(sum(header.bytes) for header in plan.headers) > _WORTH_PROCESSES:
-        with start_workers(plan.workers) as pool:
-            yield pool
-    else:
-        with ThreadPoolExecutor(plan.workers) as pool:
-            yield pool
 
 
 @contextmanager

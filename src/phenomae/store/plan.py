@@ -79,7 +79,7 @@ def plan_ingest(raw: Path, settings: IngestSettings) -> Plan:
     screen = list_fields(raw, settings)
     path, plate_map = _find_wells(raw, screen, settings)
     if plate_map is not None:
-        screen = match_wells(screen, _without_lost(plate_map, screen), path or raw, settings)
+        screen = match_wells(screen, plate_map, path or raw, settings)
     found, wrong = read_headers(screen.fields, workers)
     problems = [*screen.skipped, *wrong]
     whole = [header is not None for header in found]
@@ -123,9 +123,10 @@ def _find_wells(
     """Return where the plate map lies, None where the layout brings it along, and the map."""
     path = find_plate_map(raw, settings)
     if path is not None:
-        return path, read_plate_map(path, settings, screen.plates)
+        plates = sorted({screen.imagings.get(plate, plate) for plate in screen.plates})
+        return path, _repeat_wells(read_plate_map(path, settings, plates), screen)
     if screen.wells is not None:
-        return None, screen.wells
+        return None, _repeat_wells(screen.wells, screen)
     if settings.control_label is not None:
         raise ValueError(
             f"control_label {settings.control_label!r} needs a plate map: there is no "
@@ -135,12 +136,13 @@ def _find_wells(
     return None, None
 
 
-def _without_lost(plate_map: pl.DataFrame, screen: RawScreen) -> pl.DataFrame:
-    """Return a plate map without the wells whose every field is skipped: that is told by itself."""
-    left = {(field.plate, field.well) for field in screen.fields}
-    lost = {(problem.plate, problem.well) for problem in screen.skipped} - left
-    keep = [well not in lost for well in plate_map.select("plate", "well").iter_rows()]
-    return plate_map.filter(pl.Series(keep, dtype=pl.Boolean))
+def _repeat_wells(plate_map: pl.DataFrame, screen: RawScreen) -> pl.DataFrame:
+    """Return a plate map with the wells of a plate for its later imagings, too."""
+    later = [
+        plate_map.filter(pl.col("plate") == plate).with_columns(plate=pl.lit(name))
+        for name, plate in screen.imagings.items()
+    ]
+    return pl.concat([plate_map, *later])
 
 
 def _plate_dtypes(raw: Path, screen: RawScreen, headers: list[FieldHeader]) -> dict[str, str]:

@@ -12,6 +12,9 @@ from phenomae.images.read import FieldHeader
 from phenomae.records import FIELD_COLUMNS, split_well
 from phenomae.store.files import write_file
 
+_REPORT_COLUMNS = {name: FIELD_COLUMNS[name] for name in ("plate", "well", "site")}
+_REPORT_COLUMNS |= {"problem": pl.String()}
+
 
 def field_table(
     screen: RawScreen, headers: Sequence[FieldHeader], plate_map: pl.DataFrame | None
@@ -46,9 +49,13 @@ def write_table(location: Path | str, table: pl.DataFrame) -> None:
 def report_problems(problems: Sequence[Problem]) -> bytes:
     """Return ingest-report.csv: one row for everything that was left out."""
     rows = [(item.plate, item.well, item.site, item.what) for item in problems]
-    kinds = {name: FIELD_COLUMNS[name] for name in ("plate", "well", "site")}
-    table = pl.DataFrame(rows, {**kinds, "problem": pl.String()}, orient="row")
-    return table.write_csv().encode()
+    return pl.DataFrame(rows, _REPORT_COLUMNS, orient="row").write_csv().encode()
+
+
+def parse_problems(report: bytes) -> list[Problem]:
+    """Return what an ingest-report.csv tells."""
+    rows = pl.read_csv(io.BytesIO(report), schema=_REPORT_COLUMNS)
+    return [Problem(what, plate, well, site) for plate, well, site, what in rows.iter_rows()]
 
 
 def print_plan(

@@ -1,0 +1,71 @@
+"""Writes the plates of a plan into a folder, and what makes a store of it."""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+
+from phenomae.addresses import below
+from phenomae.artefacts import Origin, hash_bytes, hash_json, sign
+from phenomae.images.fields import Problem
+from phenomae.progress import track
+from phenomae.store.files import read_file, write_file
+from phenomae.store.plan import IngestSettings, Plan
+from phenomae.store.plate import write_plate
+from phenomae.store.read import REPORT, TABLE
+from phenomae.store.remote import sign_remote
+from phenomae.store.table import report_problems, write_table
+from phenomae.workers import start_workers
+
+_WORTH_PROCESSES = 256e6  # bytes of images; below it they take longer to start than they save
+
+
+def write_plates(
+    folder: Path | str, plan: Plan, settings: IngestSettings
+) -> tuple[pl.DataFrame, list[Problem]]:
+    """Write all plates of a plan that are not there yet.
+
+    Returns the finished table of their fields, and what is wrong with those that could not be
+    decoded.
+    """
+    tables: list[pl.DataFrame] = []
+    problems: list[Problem] = []
+    total = len(plan.screen.fields)
+    with start_crew(plan) as crew, track("ingesting", total, "fields") as advance:
+        for plate in plan.screen.plates:
+            rows, wrong = write_plate(folder, plate, plan, settings, crew, advance)
+            tables.append(rows)
+            problems += wrong
+    return pl.concat(tables), problems
+
+
+def finish_store(
+    folder: Path | str, table: pl.DataFrame, problems: list[Problem], origin: Origin
+) -> str:
+    """Write the table and the report, and sign; returns the store's identity."""
+    write_table(below(folder, TABLE), table)
+    write_file(below(folder, REPORT), report_problems(problems))
+    identity = identify(origin, read_file(below(folder, TABLE)))
+    if isinstance(folder, Path):
+        sign(folder, origin, identity)
+    else:
+        sign_remote(folder, origin, identity)
+    return identity
+
+
+def identify(origin: Origin, table: bytes) -> str:
+    """Return a store's identity: a hash over its making and its table, so over every pixel."""
+    return hash_json([origin.identity, hash_bytes(table)])
+
+
+@contextmanager
+def start_crew(plan: Plan) -> Iterator[Executor]:
+    """Give processes to share the work with, or threads where there is little of it."""
+    if plan.workers > 1 and sum(sum(header.bytes) for header in plan.headers) > _WORTH_PROCESSES:
+        with start_workers(plan.workers) as pool:
+            yield pool
+    else:
+        with ThreadPoolExecutor(plan.workers) as pool:
+            yield pool
