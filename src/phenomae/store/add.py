@@ -11,7 +11,7 @@ from phenomae.images.fields import Problem
 from phenomae.progress import say
 from phenomae.store.files import read_file
 from phenomae.store.finish import finish_store, write_plates
-from phenomae.store.plan import IngestSettings, Plan, refuse_problems
+from phenomae.store.plan import IngestSettings, Plan
 from phenomae.store.read import KIND, REPORT, TABLE, open_store, read_store_signature, read_table
 from phenomae.store.table import parse_problems, report_problems, write_table
 
@@ -44,8 +44,7 @@ def add_plates(raw: Path, store: Path | str, plan: Plan, settings: IngestSetting
         _move_in(added, store, plan)
         table, problems = read_table(added), _read_problems(added)
     else:  # nothing can be moved there: plates are written where they stay
-        table, problems = write_plates(store, plan, settings)
-        refuse_problems(raw, problems, settings)
+        table, problems = write_plates(store, raw, plan, settings)
         problems = [*plan.problems, *problems]
     number = len(made.sources) // 2 + 1
     more = {f"{name} {number}": value for name, value in plan.origin.sources.items()}
@@ -82,8 +81,7 @@ def _require_alike(store: Path | str, made: Origin, plan: Plan) -> None:
 
 
 def _make(folder: Path, raw: Path, plan: Plan, settings: IngestSettings) -> None:
-    table, problems = write_plates(folder, plan, settings)
-    refuse_problems(raw, problems, settings)
+    table, problems = write_plates(folder, raw, plan, settings)
     write_table(folder / TABLE, table)
     (folder / REPORT).write_bytes(report_problems([*plan.problems, *problems]))
 

@@ -1,10 +1,11 @@
 """A store's small files, on a disk or on S3, and where tensorstore finds its arrays."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
-from phenomae.addresses import kvstore_spec, read_address, write_address
+from phenomae.addresses import kvstore_spec, read_address, remove_addresses, write_address
 from phenomae.artefacts import write_bytes
 
 
@@ -20,6 +21,14 @@ def write_file(location: Path | str, content: bytes) -> None:
         write_bytes(location, content)
     else:
         write_address(location, content)
+
+
+def remove_folder(location: Path | str) -> None:
+    """Remove a folder with all that is in it, if it is there; raises OSError."""
+    if not isinstance(location, Path):
+        remove_addresses(location)
+    elif location.exists():
+        shutil.rmtree(location)
 
 
 def array_location(location: Path | str) -> dict[str, Any] | str:

@@ -1,5 +1,6 @@
 """Writes the plates of a plan into a folder, and what makes a store of it."""
 
+import io
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,34 +12,53 @@ from phenomae.addresses import below
 from phenomae.artefacts import Origin, hash_bytes, hash_json, sign
 from phenomae.images.fields import Problem
 from phenomae.progress import track
-from phenomae.store.files import read_file, write_file
-from phenomae.store.plan import IngestSettings, Plan
+from phenomae.store.files import read_file, remove_folder, write_file
+from phenomae.store.plan import IngestSettings, Plan, refuse_problems
 from phenomae.store.plate import write_plate
 from phenomae.store.read import REPORT, TABLE
 from phenomae.store.remote import sign_remote
 from phenomae.store.table import report_problems, write_table
 from phenomae.workers import start_workers
 
+_ROWS = "rows"  # of plates that are done, in a store that is not
 _WORTH_PROCESSES = 256e6  # bytes of images; below it they take longer to start than they save
 
 
 def write_plates(
-    folder: Path | str, plan: Plan, settings: IngestSettings
+    folder: Path | str, raw: Path, plan: Plan, settings: IngestSettings
 ) -> tuple[pl.DataFrame, list[Problem]]:
     """Write all plates of a plan that are not there yet.
 
-    Returns the finished table of their fields, and what is wrong with those that could not be
-    decoded.
+    Returns the finished table of their fields, and what is wrong with those that are left out, as
+    they could not be decoded. Raises ValueError for these where they may not be skipped. The rows
+    of a plate without any are kept until all plates are done, so that none of its pixels is looked
+    at again after a stop.
     """
     tables: list[pl.DataFrame] = []
     problems: list[Problem] = []
     total = len(plan.screen.fields)
+    kept = below(folder, _ROWS)
     with start_crew(plan) as crew, track("ingesting", total, "fields") as advance:
         for plate in plan.screen.plates:
-            rows, wrong = write_plate(folder, plate, plan, settings, crew, advance)
+            rows = _read_rows(below(kept, f"{plate}.parquet"))
+            if rows is None:
+                rows, wrong = write_plate(folder, plate, plan, settings, crew, advance)
+                if not wrong:
+                    write_table(below(kept, f"{plate}.parquet"), rows)
+                problems += wrong
+            else:
+                advance(len(rows))
             tables.append(rows)
-            problems += wrong
+    refuse_problems(raw, problems, settings)
+    remove_folder(kept)
     return pl.concat(tables), problems
+
+
+def _read_rows(location: Path | str) -> pl.DataFrame | None:
+    try:
+        return pl.read_parquet(io.BytesIO(read_file(location)))
+    except (FileNotFoundError, pl.exceptions.PolarsError):
+        return None
 
 
 def finish_store(

@@ -63,8 +63,7 @@ def ingest(
     with _open_folder(store, plan.origin, overwrite) as folder:
         if folder is None:
             return
-        table, problems = write_plates(folder, plan, settings)
-        refuse_problems(raw, problems, settings)
+        table, problems = write_plates(folder, raw, plan, settings)
         finish_store(folder, table, [*plan.problems, *problems], plan.origin)
     say(f"{store}: {len(table)} fields of {table['plate'].n_unique()} plates")
 
