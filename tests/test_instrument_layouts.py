@@ -1,0 +1,117 @@
+"""What instruments leave, from raw to wells: their real index files, with images of known means.
+
+The means tell well, site, channel and plane, so that a mix-up would show.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import tifffile
+
+from phenomae.embed.intensity import STATISTICS, intensity
+from phenomae.store.ingest import ingest
+from phenomae.store.plan import IngestSettings
+from phenomae.store.read import open_store
+from phenomae.wells import read_wells
+
+SIZE = (150, 130)
+MEAN = STATISTICS.index("mean")
+
+
+def image(level: int) -> np.ndarray:
+    """An image whose mean is `level`."""
+    rows = np.arange(SIZE[0])[:, None] % 2 * 2 - 1
+    return np.broadcast_to(level + rows, SIZE).astype(np.uint16)
+
+
+def means(raw: Path, home: Path, **settings) -> dict[tuple[str, str], dict[str, float]]:
+    """Ingest and describe; return (plate, well) -> channel -> mean."""
+    ingest(raw, home / "store", settings=IngestSettings(workers=1, **settings))
+    store = open_store(home / "store")
+    intensity(home / "store", home / "wells")
+    screen = read_wells(home / "wells")
+    found = screen.features[:, MEAN :: len(STATISTICS)].astype(float).round(2).tolist()
+    wells = screen.table.select("plate", "well").rows()
+    return {
+        well: dict(zip(store.channels, values, strict=True))
+        for well, values in zip(wells, found, strict=True)
+    }
+
+
+@pytest.mark.parametrize("version", ["1", "5", "7"])
+def test_phenix(shared: Path, tmp_path: Path, version: str):
+    """pe2loaddata's table, made of the same index, says which file is of which channel."""
+    origin = shared / f"data/images/phenix_pe2loaddata/Version{version}"
+    raw = tmp_path / "BR 1 #2__2020-11-19T00_00_00-Measurement 1/Images"
+    raw.mkdir(parents=True)
+    (index,) = (origin / "images").glob("Index*.xml")
+    shutil.copy(index, raw)
+    table = pl.read_csv(origin / f"load_data_version{version}.csv", infer_schema=False)
+    (row,) = table.rows(named=True)
+    stains = [name.removeprefix("FileName_Orig") for name in row if name.startswith("FileName_")]
+    expected = {}
+    for number, stain in enumerate(stains):
+        name = row[f"FileName_Orig{stain}"]
+        tifffile.imwrite(raw / name, image(100 + 10 * number), compression="lzw")
+        label = row[f"Metadata_ChannelName_Orig{stain}"]
+        if stain not in ("Brightfield", "DPC"):
+            expected[label] = 100.0 + 10 * number
+    found = means(raw.parent, tmp_path)
+    assert found == {(row["Metadata_Plate"], row["Metadata_Well"]): expected}
+    size = open_store(tmp_path / "store").pixel_size_um
+    assert size == pytest.approx(float(row["Metadata_ImageResolutionX"]) * 1e6)
+
+
+def test_imagexpress(shared: Path, tmp_path: Path):
+    raw = shared / "data/images/imagexpress_faim/9987_Plate_3435"
+    found = means(raw, tmp_path)
+    names = {"DAPI": "w1", "FITC": "w2"}
+    expected = {
+        ("9987", well): {
+            stain: np.mean(
+                [
+                    tifffile.imread(raw / f"TimePoint_1/9987_{well}_s{site}_{wave}.TIF").mean()
+                    for site in (1, 2)
+                ]
+            )
+            for stain, wave in names.items()
+        }
+        for well in ("B02", "B03")
+    }
+    assert found.keys() == expected.keys()
+    for well, channels in expected.items():
+        assert found[well] == pytest.approx(channels, abs=0.01)
+
+
+@pytest.mark.parametrize("plane", ["max", "2"])
+def test_cellvoyager(shared: Path, tmp_path: Path, plane: str):
+    (origin,) = (shared / "data/images/cellvoyager_cv8000_layout_only").iterdir()
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for path in origin.iterdir():
+        if path.suffix != ".tif":
+            shutil.copy(path, raw)
+            continue
+        level = 9999  # of a shading file
+        if match := re.search(r"_([A-P])(\d\d)_T0001F(\d{3})L01A0\dZ(\d\d)C(\d\d)\.tif", path.name):
+            row, column, field, z, channel = (
+                int(part) if part.isdigit() else ord(part) - 64 for part in match.groups()
+            )
+            level = 1000 * row + 100 * channel + 10 * z + field + column
+        tifffile.imwrite(raw / path.name, image(level))
+    found = means(raw, tmp_path, plane=plane)
+    plate = "CV8000-Minimal-DataSet-2C-3W-4S-FP2-stack"
+    z = 4 if plane == "max" else 2
+    assert found == {
+        (plate, f"{'ABCDEF'[row - 1]}{column:02d}"): {
+            # Fields 1 to 4: their mean is 2.5.
+            name: 1000.0 * row + 100 * channel + 10 * z + 2.5 + column
+            for channel, name in ((1, "405"), (2, "488"))
+        }
+        for row, column in ((4, 8), (5, 3), (6, 8))
+    }
+    assert open_store(tmp_path / "store").pixel_size_um == 0.325
