@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phenomae.records import normalize_well, parse_well
+from phenomae.records import choose_channels, normalize_well, parse_well
 
 SHAPES = {96: (8, 12), 384: (16, 24), 1536: (32, 48)}
 ROWS = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "AA", "AB", "AC", "AD", "AE", "AF"]
@@ -97,3 +97,14 @@ def test_a_number_alone_needs_the_size_of_the_plate():
 def test_rows_and_columns_that_are_none(row, column):
     with pytest.raises(ValueError, match=r"row .* and column .* are not a well"):
         parse_well(row, column)
+
+
+def test_channels_are_chosen_ordered_and_renamed():
+    names = ["1", "2", "405ex, 570-630-em)"]
+    assert choose_channels("", names, "raw") == {name: name for name in names}
+    assert choose_channels("2, 1=DNA", names, "raw") == {"2": "2", "1": "DNA"}
+    quoted = '"405ex, 570-630-em)"=AGP,1'
+    assert choose_channels(quoted, names, "raw") == {"405ex, 570-630-em)": "AGP", "1": "1"}
+    for text in ("1,1", "1=A,2=A", "1,,2", ",", '"1\n2"'):
+        with pytest.raises(ValueError, match=r"channels names one twice or none|has no channel"):
+            choose_channels(text, names, "raw")

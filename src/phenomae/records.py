@@ -5,6 +5,7 @@ Axis letters in shapes, everywhere: `b` crops, `c` channels, `h w` pixels, `p` p
 patches), `e` heads, `k` the pixels of a patch in all its channels.
 """
 
+import csv
 import re
 from collections.abc import Mapping
 
@@ -38,7 +39,8 @@ FIELD_COLUMNS: dict[str, pl.DataType] = {
     "window_low": pl.List(pl.Float64()),
     "window_high": pl.List(pl.Float64()),
     "checksum": pl.String(),
-    # How good a field is, the worst of its channels (of `foreground` the fullest), then by channel.
+    # How good a field is: the focus of its worst channel over the plate's median, of the others the
+    # highest of its channels; then by channel.
     "focus": pl.Float64(),
     "saturation": pl.Float64(),
     "foreground": pl.Float64(),
@@ -169,12 +171,13 @@ def cast_columns(
 def choose_channels(text: str, names: list[str], source: str) -> dict[str, str]:
     """Return the channels that `text` (`DNA,ER` or `1=DNA,2=ER`) keeps, in order, and their labels.
 
-    Empty keeps all `names` as they are. Raises ValueError, naming `source`, for a channel that is
-    not among them, and for one that is named twice.
+    A name with a comma stands in double quotes. Empty keeps all `names` as they are. Raises
+    ValueError, naming `source`, for a channel that is not among them, and for one named twice.
     """
     if not text.strip():
         return {name: name for name in names}
-    pairs = [item.partition("=") for item in text.split(",")]
+    (items,) = csv.reader([" ".join(text.split())], skipinitialspace=True)
+    pairs = [item.partition("=") for item in items]
     labels = {name.strip(): (label or name).strip() for name, _, label in pairs}
     kept = set(labels.values())
     if min(len(labels), len(kept)) < len(pairs) or "" in {*labels, *kept}:

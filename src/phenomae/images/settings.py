@@ -26,8 +26,8 @@ class LayoutSettings:
     images: Path | None = None
     """Folder the images lie in now, where PathName in the LoadData CSV is of another machine."""
     channels: str = ""
-    """Channels to keep, in this order, comma between: `DNA,ER`; `1=DNA,2=ER` also renames them.
-    Empty keeps all but brightfield and phase contrast."""
+    """Channels to keep, in this order, comma between: `DNA,ER`; `1=DNA,2=ER` also renames them; a
+    name with a comma in double quotes. Empty keeps all but brightfield and phase contrast."""
     plane: str = "max"
     """Which plane of a stack: its number, or `max` for the brightest of all, pixel by pixel."""
     illumination: Literal["keep", "divide"] = "keep"
