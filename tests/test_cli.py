@@ -15,7 +15,8 @@ RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 COMMANDS = [(name,) for name in cli.COMMANDS]
 COMMANDS += [(group, name) for group, (_, table) in cli.GROUPS.items() for name in table]
 SEVERAL = pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-WRITING = [command for command in COMMANDS if command != ("models",)]  # that one only prints
+PRINTING = (("models",), ("store", "check"))
+WRITING = [command for command in COMMANDS if command not in PRINTING]
 
 
 def parse(*words: str, recipe: Path | None = None) -> dict:

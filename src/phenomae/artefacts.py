@@ -165,13 +165,12 @@ def read_signature(folder: Path, kind: str | None = None) -> dict[str, Any]:
 
 def parse_signature(content: bytes, folder: Path | str, kind: str | None = None) -> dict[str, Any]:
     """Return what `artefact.json` of `folder` says; raises ValueError as `read_signature` does."""
+    damaged = f"{folder}/{SIGNATURE} is damaged: it should be the JSON that phenomae wrote"
     try:
         signature = json.loads(content)
         found_format, found_kind = signature["format"], signature["kind"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-        raise ValueError(
-            f"{folder}/{SIGNATURE} is damaged: it should be the JSON that phenomae wrote"
-        ) from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ValueError(damaged) from None
     if found_format != FORMAT:
         raise ValueError(
             f"{folder} has format {found_format}, but this phenomae reads format {FORMAT}: "
@@ -179,6 +178,9 @@ def parse_signature(content: bytes, folder: Path | str, kind: str | None = None)
         )
     if kind is not None and found_kind != kind:
         raise ValueError(f"{folder} holds {found_kind}, not {kind}")
+    held = [signature.get(name) for name in ("settings", "sources")]
+    if not all(isinstance(part, dict) for part in held) or "identity" not in signature:
+        raise ValueError(damaged)
     return signature
 
 

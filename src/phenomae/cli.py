@@ -62,7 +62,11 @@ EXCHANGE = {
         "Write weights as published ones lie on the hub.",
     ),
 }
+STORES = {
+    "check": ("phenomae.store.check:check", "Verify that a store is whole, pixel by pixel."),
+}
 GROUPS = {
+    "store": ("Look after stores.", STORES),
     "pretrain": ("Teach an encoder, one command per family of models.", FAMILIES),
     "weights": ("Bring published weights in, or write such.", EXCHANGE),
 }

@@ -16,19 +16,36 @@ VERSION = "0.5"
 _COLORS = ("0000FF", "00FF00", "FF0000", "FFFF00", "FF00FF", "00FFFF", "FFFFFF")
 
 
+def group_document(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return what the zarr.json of a group holds."""
+    return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+
+
 def write_group(location: Path | str, attributes: dict[str, Any]) -> None:
     """Write a Zarr group, whole or not at all."""
-    document = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-    write_file(below(location, "zarr.json"), (json.dumps(document, indent=2) + "\n").encode())
+    content = json.dumps(group_document(attributes), indent=2) + "\n"
+    write_file(below(location, "zarr.json"), content.encode())
 
 
 def write_plate_groups(
     location: Path | str, name: str, paths: Sequence[str], making: dict[str, Any]
 ) -> None:
-    """Write the groups of a plate, its rows and its wells.
+    """Write the groups of a plate, its rows and its wells, the plate's own last.
 
     `paths` are those of all images, `PLATE.zarr/ROW/COLUMN/IMAGE`, wells in order; `making` says
     how pixels became what they are, under the key `phenomae`.
+    """
+    groups = plate_attributes(name, paths)
+    plate = groups.pop("")
+    for group, attributes in groups.items():
+        write_group(below(location, group), attributes)
+    write_group(location, {**plate, "phenomae": making})
+
+
+def plate_attributes(name: str, paths: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the attributes of a plate's group (by the name `""`), its rows' and its wells'.
+
+    `paths` are those of all images, `PLATE.zarr/ROW/COLUMN/IMAGE`, wells in order.
     """
     images: dict[tuple[str, str], list[str]] = {}
     for path in paths:
@@ -52,12 +69,11 @@ def write_plate_groups(
         "wells": wells,
         "field_count": max(map(len, images.values())),
     }
-    for row in rows:
-        write_group(below(location, row), {})
+    groups: dict[str, dict[str, Any]] = {row: {} for row in rows}
     for (row, column), names in images.items():
         well = {"version": VERSION, "images": [{"path": image} for image in names]}
-        write_group(below(location, f"{row}/{column}"), {"ome": {"version": VERSION, "well": well}})
-    write_group(location, {"ome": {"version": VERSION, "plate": plate}, "phenomae": making})
+        groups[f"{row}/{column}"] = {"ome": {"version": VERSION, "well": well}}
+    return {**groups, "": {"ome": {"version": VERSION, "plate": plate}}}
 
 
 def image_attributes(

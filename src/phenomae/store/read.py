@@ -14,7 +14,7 @@ import tensorstore as ts
 from jaxtyping import Float32, Int, UInt
 
 from phenomae.addresses import below, locate
-from phenomae.artefacts import read_signature
+from phenomae.artefacts import SIGNATURE, read_signature
 from phenomae.records import FIELD_COLUMNS, cast_columns
 from phenomae.store.files import array_location, read_file
 from phenomae.store.remote import read_remote_signature
@@ -60,15 +60,34 @@ def open_store(location: Path | str) -> Store:
             f"{below(location, TABLE)} has no column {missing[0]}: if an earlier version of "
             "phenomae made the store, ingest its plates again"
         )
-    settings = signature["settings"]
+    channels, dtype, pixel_size_um = _read_settings(location, signature["settings"])
     return Store(
         path=location,
-        channels=tuple(settings["channels"]),
-        dtype=settings["dtype"],
-        pixel_size_um=settings["pixel_size_um"],
+        channels=channels,
+        dtype=dtype,
+        pixel_size_um=pixel_size_um,
         fields=cast_columns(fields, FIELD_COLUMNS, str(below(location, TABLE))),
         identity=signature["identity"],
     )
+
+
+def _read_settings(
+    location: Path | str, settings: dict[str, Any]
+) -> tuple[tuple[str, ...], str, float | None]:
+    """Return channels, type and pixel size as a store's signature tells them."""
+    channels, dtype = settings.get("channels"), settings.get("dtype")
+    pixel_size_um = settings.get("pixel_size_um")
+    if (
+        not isinstance(channels, list)
+        or not all(isinstance(name, str) for name in channels)
+        or dtype not in ("uint8", "uint16")
+        or not isinstance(pixel_size_um, float | int | None)
+    ):
+        raise ValueError(
+            f"{below(location, SIGNATURE)} is damaged: it does not tell the store's channels, "
+            "dtype and pixel size"
+        )
+    return tuple(channels), dtype, pixel_size_um
 
 
 def read_store_signature(location: Path | str) -> dict[str, Any]:

@@ -4,10 +4,12 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorstore as ts
 from jaxtyping import UInt
 
@@ -29,7 +31,13 @@ def write_array(location: Path | str, pixels: UInt[np.ndarray, "c h w"]) -> None
     if isinstance(location, Path):
         shutil.rmtree(location, ignore_errors=True)  # what a stop left half done
     try:
-        spec = _array_spec(location, pixels)
+        spec = {
+            "driver": "zarr3",
+            "kvstore": array_location(location),
+            # A field of zeros is written too: its shard says that the field was done.
+            "store_data_equal_to_fill_value": True,
+            "metadata": array_metadata(pixels.shape, pixels.dtype),
+        }
         array = ts.open(spec, create=True, delete_existing=not isinstance(location, Path)).result()
         array.write(pixels).result()
     except (ValueError, OSError) as error:
@@ -57,30 +65,26 @@ def checksum(pixels: UInt[np.ndarray, "c h w"]) -> str:
     return hashlib.sha256(little.data).hexdigest()[:32]
 
 
-def _array_spec(location: Path | str, pixels: UInt[np.ndarray, "c h w"]) -> dict[str, Any]:
-    channels, height, width = pixels.shape
+def array_metadata(shape: Sequence[int], dtype: npt.DTypeLike) -> dict[str, Any]:
+    """Return what the zarr.json of a field's array holds, but for what tensorstore adds."""
+    channels, height, width = shape
+    kind = np.dtype(dtype)
     shard = [channels, _round_up(height), _round_up(width)]
-    compress = {"typesize": pixels.itemsize, "blocksize": 0, **_COMPRESSION}
+    compress = {"typesize": kind.itemsize, "blocksize": 0, **_COMPRESSION}
     inner = [
         {"name": "bytes", "configuration": {"endian": "little"}},
         {"name": "blosc", "configuration": compress},
     ]
-    if pixels.itemsize == 1:
+    if kind.itemsize == 1:
         inner[0] = {"name": "bytes"}
     sharding = {"chunk_shape": [channels, TILE, TILE], "codecs": inner}
     return {
-        "driver": "zarr3",
-        "kvstore": array_location(location),
-        # A field of zeros is written too: its shard says that the field was done.
-        "store_data_equal_to_fill_value": True,
-        "metadata": {
-            "shape": list(pixels.shape),
-            "data_type": str(pixels.dtype),
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard}},
-            "dimension_names": ["c", "y", "x"],
-            "fill_value": 0,
-            "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
-        },
+        "shape": list(shape),
+        "data_type": str(kind),
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard}},
+        "dimension_names": ["c", "y", "x"],
+        "fill_value": 0,
+        "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
     }
 
 
