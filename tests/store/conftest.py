@@ -50,3 +50,28 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
         return capsys.readouterr().err
 
     return ingest
+
+
+@pytest.fixture
+def expose() -> Callable[..., np.ndarray]:
+    """A function that takes a picture: shot noise, an offset of 100 and the limit of the type."""
+
+    def take(light: np.ndarray, rng: np.random.Generator, dtype: str = "uint16") -> np.ndarray:
+        return (rng.poisson(light) + 100).clip(0, np.iinfo(dtype).max).astype(dtype)
+
+    return take
+
+
+@pytest.fixture
+def cells() -> Callable[..., np.ndarray]:
+    """A function that draws light of sharp discs, 5 to 9 pixels in radius, with grains in them."""
+
+    def draw(rng: np.random.Generator, size: int = 400, count: int = 40) -> np.ndarray:
+        light = np.zeros((size, size))
+        rows, columns = np.mgrid[:size, :size]
+        places, radii = rng.uniform(0, size, (2, count)), rng.uniform(5, 9, count)
+        for row, column, radius in zip(*places, radii, strict=True):
+            light[(rows - row) ** 2 + (columns - column) ** 2 <= radius**2] = 2000
+        return light * rng.uniform(0.5, 1.5, light.shape)
+
+    return draw

@@ -25,7 +25,10 @@ IMAGE = "images/P1/A02_s1_ER.tiff"
 CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda raw: (raw / IMAGE).unlink(), f"there is no file {{raw}}/{IMAGE}"),
     "truncated": (lambda raw: cut(raw / IMAGE), f"{IMAGE} is cut short"),
-    "no tiff": (lambda raw: (raw / IMAGE).write_text("x"), f"{IMAGE} is no image that is known here"),
+    "no tiff": (
+        lambda raw: (raw / IMAGE).write_text("x"),
+        f"{IMAGE} is no image that is known here",
+    ),
     "colour": (
         lambda raw: tifffile.imwrite(raw / IMAGE, np.stack([BLANK] * 3, -1), photometric="rgb"),
         f"{IMAGE} is a colour image",

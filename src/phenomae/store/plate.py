@@ -18,7 +18,7 @@ from phenomae.progress import Tracker, say
 from phenomae.records import FIELD_COLUMNS
 from phenomae.store.metadata import image_attributes, write_group, write_plate_groups
 from phenomae.store.plan import IngestSettings, Plan
-from phenomae.store.quality import Quality, count_levels, measure_quality
+from phenomae.store.quality import Quality, count_levels, measure_quality, quality_columns
 from phenomae.store.windows import (
     BYTE_WINDOW,
     find_windows,
@@ -140,12 +140,15 @@ def _write_field(folder: Path | str, shrink: _Windows | None, job: _Job) -> _Wri
 
 def _finish_rows(table: pl.DataFrame, written: list[_Written], windows: _Windows) -> pl.DataFrame:
     """Return the rows of the fields that were written, with all columns."""
-    ends = {"window_low": windows[:, 0].tolist(), "window_high": windows[:, 1].tolist()}
-    found = [
-        {"path": done.path, "checksum": done.checksum, **ends, **done.quality.row()}
-        for done in written
-    ]
-    kinds = {name: FIELD_COLUMNS[name] for name in found[0]}
+    count = len(written)
+    found = {
+        "path": [done.path for done in written],
+        "checksum": [done.checksum for done in written],
+        "window_low": [windows[:, 0].tolist()] * count,
+        "window_high": [windows[:, 1].tolist()] * count,
+        **quality_columns([done.quality for done in written]),
+    }
+    kinds = {name: FIELD_COLUMNS[name] for name in found}
     rows = table.join(pl.DataFrame(found, kinds), on="path", how="inner", maintain_order="left")
     return rows.select(list(FIELD_COLUMNS))
 

@@ -1,4 +1,7 @@
-"""Figures that tell a good field from one that is out of focus, saturated or empty."""
+"""Figures that tell a good field from one that is out of focus, saturated or empty.
+
+All are ratios of whole numbers, so that every machine finds the same.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +10,7 @@ import numpy as np
 from jaxtyping import Int64, UInt
 
 _PERCENTILES = (1, 50, 99)
-_FOCUS_SIDE = 1024
+_FOCUS_PIXELS = 2**20
 _BINS = 256
 
 
@@ -16,31 +19,17 @@ class Quality:
     """What is measured of each channel of a field, in the order of its channels."""
 
     focus: tuple[float, ...]
-    """Variance of the Laplacian over the variance of the pixels (Pertuz et al. 2013, LAP4) in the
-    middle 1024 x 1024: 20 for white noise, towards 0 for a blur; 0 where all pixels are alike."""
+    """1 - C(2) / C(1), where C(k) is the covariance of pixels k apart in a row or column: Vollath's
+    F4 (1987) over C(1). Noise has no covariance, so it has no say; 1 - exp(-3 / (4 s^2)) for points
+    blurred by a Gaussian of s pixels; 0 where nothing is to be seen but noise."""
     saturation: tuple[float, ...]
-    """Share of pixels of the channel's highest value; hardly any in an image that is not
-    saturated (PercentMaximal of CellProfiler, as a share)."""
+    """Share of pixels of the channel's highest value, where there are more of them than of the
+    value below, or else 0."""
     foreground: tuple[float, ...]
     """Share of pixels brighter than background + 5 sigma; the background is the commonest level,
     sigma the root mean square of what is darker than it."""
     percentiles: tuple[tuple[float, ...], ...]
     """1, 50 and 99."""
-
-    def row(self) -> dict[str, float | list[float]]:
-        """Return the figures under their names in `records.FIELD_COLUMNS`."""
-        low, middle, high = (list(values) for values in zip(*self.percentiles, strict=True))
-        return {
-            "focus": min(self.focus),
-            "saturation": max(self.saturation),
-            "foreground": max(self.foreground),
-            "channel_focus": list(self.focus),
-            "channel_saturation": list(self.saturation),
-            "channel_foreground": list(self.foreground),
-            "percentile_1": low,
-            "percentile_50": middle,
-            "percentile_99": high,
-        }
 
 
 def measure_quality(
@@ -48,11 +37,36 @@ def measure_quality(
 ) -> Quality:
     """Measure every channel of a field; `levels` is what `count_levels` makes of it."""
     return Quality(
-        focus=tuple(_focus(channel) for channel in pixels),
-        saturation=tuple(_saturation(counts) for counts in levels),
-        foreground=tuple(_foreground(counts) for counts in levels),
+        focus=tuple(map(_focus, pixels, levels)),
+        saturation=tuple(map(_saturation, levels)),
+        foreground=tuple(map(_foreground, levels)),
         percentiles=tuple(tuple(percentiles(counts, _PERCENTILES)) for counts in levels),
     )
+
+
+def quality_columns(fields: Sequence[Quality]) -> dict[str, list[float] | list[list[float]]]:
+    """Return the columns of `records.FIELD_COLUMNS` that tell of the fields of one plate.
+
+    `focus` is over that of the plate's median field, channel by channel, and of the worst channel:
+    stains differ in how fine they are. A channel that more than half of the fields do not show has
+    no say in it.
+    """
+    focus = np.array([field.focus for field in fields])
+    usual = np.median(focus, axis=0)
+    seen = usual > 0
+    relative = (focus[:, seen] / usual[seen]).min(axis=1) if seen.any() else np.zeros(len(fields))
+    low, middle, high = np.moveaxis(np.array([field.percentiles for field in fields]), 2, 0)
+    return {
+        "focus": relative.tolist(),
+        "saturation": [max(field.saturation) for field in fields],
+        "foreground": [max(field.foreground) for field in fields],
+        "channel_focus": focus.tolist(),
+        "channel_saturation": [list(field.saturation) for field in fields],
+        "channel_foreground": [list(field.foreground) for field in fields],
+        "percentile_1": low.tolist(),
+        "percentile_50": middle.tolist(),
+        "percentile_99": high.tolist(),
+    }
 
 
 def count_levels(pixels: UInt[np.ndarray, "c h w"]) -> Int64[np.ndarray, "c levels"]:
@@ -69,24 +83,39 @@ def percentiles(counts: Int64[np.ndarray, " levels"], wanted: Sequence[float]) -
     return np.searchsorted(cumulative, ranks).astype(float).tolist()
 
 
-def _focus(channel: UInt[np.ndarray, "h w"]) -> float:
-    height, width = (min(side, _FOCUS_SIDE) for side in channel.shape)
+def _focus(channel: UInt[np.ndarray, "h w"], counts: Int64[np.ndarray, " levels"]) -> float:
+    height, width = channel.shape
     if min(height, width) < 3:
         return 0.0
-    top, left = (channel.shape[0] - height) // 2, (channel.shape[1] - width) // 2
-    middle = channel[top : top + height, left : left + width].astype(np.float32)
-    middle -= middle.mean()  # or the sums of float32 would lose what little an even image varies
-    around = middle[:-2, 1:-1] + middle[2:, 1:-1] + middle[1:-1, :-2] + middle[1:-1, 2:]
-    around -= 4 * middle[1:-1, 1:-1]
-    variance = float(middle.var())
-    return float(around.var()) / variance if variance > 0 else 0.0
+    stride = max(channel.size // _FOCUS_PIXELS, 1)  # of rows: large fields need not be read whole
+    rows = channel[:-2:stride]
+    near = _square_step(rows, channel[1:-1:stride]), _square_step(rows[:, 1:], rows[:, :-1])
+    far = _square_step(rows, channel[2::stride]), _square_step(rows[:, 2:], rows[:, :-2])
+    # The mean square of the step between pixels k apart is 2 (C(0) - C(k)).
+    covariance = _variance(counts) - sum(near) / 4
+    chance = 4 * _variance(counts) / np.sqrt(2 * rows.size)  # four times what noise alone has
+    if covariance <= chance:
+        return 0.0
+    return max((sum(far) - sum(near)) / 4 / covariance, 0.0)
+
+
+def _square_step(one: UInt[np.ndarray, "h w"], other: UInt[np.ndarray, "h w"]) -> float:
+    step = one.astype(np.int64) - other
+    return float(np.einsum("ij,ij->", step, step) / step.size)
+
+
+def _variance(counts: Int64[np.ndarray, " levels"]) -> float:
+    levels, size = np.arange(len(counts)), int(counts.sum())
+    total, squares = int(counts @ levels), int(counts @ levels**2)
+    return (size * squares - total**2) / size**2
 
 
 def _saturation(counts: Int64[np.ndarray, " levels"]) -> float:
     seen = np.flatnonzero(counts)
-    if seen[-1] == 0:
+    highest = counts[seen[-1]]
+    if seen[-1] == 0 or (len(seen) > 1 and highest <= counts[seen[-2]]):
         return 0.0
-    return float(counts[seen[-1]] / counts.sum())
+    return float(highest / counts.sum())
 
 
 def _foreground(counts: Int64[np.ndarray, " levels"]) -> float:
@@ -94,8 +123,8 @@ def _foreground(counts: Int64[np.ndarray, " levels"]) -> float:
     low, high = levels[0], int(percentiles(counts, [99])[0])
     step = max((high - low) // _BINS, 1)  # single levels of 16 bits are too rare to be compared
     grouped = np.add.reduceat(counts, np.arange(low, len(counts), step))
-    background = low + (int(np.argmax(grouped)) + 0.5) * step - 0.5
-    darker = levels[levels <= background]
-    spread = counts[darker] @ (darker - background) ** 2 / max(counts[darker].sum(), 1)
-    limit = background + 5 * max(np.sqrt(spread), 0.5 * step)
-    return float(counts[levels[levels > limit]].sum() / counts.sum())
+    twice = 2 * low + (2 * int(np.argmax(grouped)) + 1) * step - 1  # twice the bin's middle
+    darker = levels[2 * levels <= twice]
+    spread = int(counts[darker] @ (2 * darker - twice) ** 2) / max(int(counts[darker].sum()), 1)
+    limit = twice + 5 * max(np.sqrt(spread), step)
+    return float(counts[levels[2 * levels > limit]].sum() / counts.sum())
