@@ -11,6 +11,7 @@ from jaxtyping import Int64, UInt
 
 _PERCENTILES = (1, 50, 99)
 _FOCUS_PIXELS = 2**20
+_COUNTED_AT_ONCE = 2**18
 _BINS = 256
 
 
@@ -71,8 +72,14 @@ def quality_columns(fields: Sequence[Quality]) -> dict[str, list[float] | list[l
 
 def count_levels(pixels: UInt[np.ndarray, "c h w"]) -> Int64[np.ndarray, "c levels"]:
     """Count the pixels of every level that the type has, channel by channel."""
-    levels = int(np.iinfo(pixels.dtype).max) + 1
-    return np.stack([np.bincount(channel.ravel(), minlength=levels) for channel in pixels])
+    channels, height, width = pixels.shape
+    counts = np.zeros((channels, int(np.iinfo(pixels.dtype).max) + 1), np.int64)
+    rows = max(_COUNTED_AT_ONCE // width, 1)  # numpy makes eight bytes of every pixel it counts
+    for channel, levels in zip(pixels, counts, strict=True):
+        for top in range(0, height, rows):
+            found = np.bincount(channel[top : top + rows].ravel())
+            levels[: len(found)] += found
+    return counts
 
 
 def percentiles(counts: Int64[np.ndarray, " levels"], wanted: Sequence[float]) -> list[float]:
