@@ -11,12 +11,9 @@ from collections.abc import Mapping
 
 import polars as pl
 
-# What a plate map says of a well, in the order every table keeps. A column that does not apply is
-# there all the same, empty and of its own type, so that tables of different screens can be stacked.
-WELL_COLUMNS: dict[str, pl.DataType] = {
-    "plate": pl.String(),
-    "well": pl.String(),
-    "sites": pl.Int32(),
+# What was done to a well. A column that does not apply is there all the same, empty and of its own
+# type, so that tables of different screens can be stacked.
+_TREATMENT: dict[str, pl.DataType] = {
     "batch": pl.String(),
     "perturbation": pl.String(),
     "gene": pl.String(),
@@ -26,24 +23,41 @@ WELL_COLUMNS: dict[str, pl.DataType] = {
     "control": pl.Boolean(),
 }
 
-# One row a field in a store's fields.parquet: the well's columns (without `sites`), then where the
-# field lies and how its intensities become 0..1: (pixel - window_low) / (window_high - window_low).
+# How good a field is: the focus of its worst channel over the plate's median, of the others the
+# highest of its channels.
+_QUALITY: dict[str, pl.DataType] = {
+    "focus": pl.Float64(),
+    "saturation": pl.Float64(),
+    "foreground": pl.Float64(),
+}
+
+# What a plate map says of a well.
+PLATE_MAP_COLUMNS = {"plate": pl.String(), "well": pl.String(), **_TREATMENT}
+
+# One row a well, in the order every table of wells keeps; quality is the mean over its fields,
+# empty where the wells are not of a store.
+WELL_COLUMNS: dict[str, pl.DataType] = {
+    "plate": pl.String(),
+    "well": pl.String(),
+    "sites": pl.Int32(),
+    **_TREATMENT,
+    **_QUALITY,
+}
+
+# One row a field in a store's fields.parquet: what was done to its well, where the field lies, how
+# its intensities become 0..1 ((pixel - window_low) / (window_high - window_low)), how good it is.
 FIELD_COLUMNS: dict[str, pl.DataType] = {
     "plate": pl.String(),
     "well": pl.String(),
     "site": pl.Int32(),
-    **{name: kind for name, kind in WELL_COLUMNS.items() if name not in ("plate", "well", "sites")},
+    **_TREATMENT,
     "path": pl.String(),
     "height": pl.Int32(),
     "width": pl.Int32(),
     "window_low": pl.List(pl.Float64()),
     "window_high": pl.List(pl.Float64()),
     "checksum": pl.String(),
-    # How good a field is: the focus of its worst channel over the plate's median, of the others the
-    # highest of its channels; then by channel.
-    "focus": pl.Float64(),
-    "saturation": pl.Float64(),
-    "foreground": pl.Float64(),
+    **_QUALITY,
     "channel_focus": pl.List(pl.Float64()),
     "channel_saturation": pl.List(pl.Float64()),
     "channel_foreground": pl.List(pl.Float64()),
@@ -178,7 +192,7 @@ def choose_channels(text: str, names: list[str], source: str) -> dict[str, str]:
         return {name: name for name in names}
     (items,) = csv.reader([" ".join(text.split())], skipinitialspace=True)
     pairs = [item.partition("=") for item in items]
-    labels = {name.strip(): (label or name).strip() for name, _, label in pairs}
+    labels = {name.strip(): (label if equals else name).strip() for name, equals, label in pairs}
     kept = set(labels.values())
     if min(len(labels), len(kept)) < len(pairs) or "" in {*labels, *kept}:
         raise ValueError(f"channels names one twice or none: {text!r}; expected DNA,ER or 1=DNA")

@@ -8,7 +8,7 @@ import pytest
 from phenomae.images.fields import Problem
 from phenomae.images.mapsettings import PlateMapSettings
 from phenomae.images.platemap import (
-    MAP_COLUMNS,
+    PLATE_MAP_COLUMNS,
     find_plate_map,
     match_wells,
     read_plate_map,
@@ -26,7 +26,7 @@ def test_all_columns_have_their_types_also_where_they_are_empty(tmp_path: Path):
     table = read(
         tmp_path, "plate,well,gene,guide,control\nP1,a1,TP53,TP53_1,false\nP1,B12,,,TRUE\n"
     )
-    assert dict(table.schema) == MAP_COLUMNS
+    assert dict(table.schema) == PLATE_MAP_COLUMNS
     assert table.rows(named=True)[0] == {
         "plate": "P1",
         "well": "A01",

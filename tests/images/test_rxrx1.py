@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from phenomae.images.fields import Listing
-from phenomae.images.platemap import MAP_COLUMNS
 from phenomae.images.read import list_fields, read_field, read_headers
 from phenomae.images.rxrx1 import find_rxrx1, list_rxrx1
 from phenomae.images.settings import LayoutSettings
+from phenomae.records import PLATE_MAP_COLUMNS
 
 HEAD = "site_id,well_id,cell_type,dataset,experiment,plate,well,site,well_type,sirna,sirna_id\n"
 ROWS = (
@@ -63,7 +63,7 @@ def test_plates_are_told_apart_by_their_experiment(raw: Path):
 def test_wells_have_their_sirna_and_their_batch(raw: Path):
     wells = listed(raw).wells
     assert wells is not None
-    assert dict(wells.schema) == MAP_COLUMNS
+    assert dict(wells.schema) == PLATE_MAP_COLUMNS
     assert wells.rows() == [
         ("HEPG2-01_Plate1", "B02", "HEPG2-01", "EMPTY", None, "EMPTY", None, None, True),
         ("HEPG2-01_Plate1", "B03", "HEPG2-01", "s15652", None, "s15652", None, None, False),

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from phenomae.images.fields import Listing
-from phenomae.images.platemap import MAP_COLUMNS
 from phenomae.images.read import list_fields, read_field, read_headers
 from phenomae.images.rxrx3_core import find_rxrx3_core, list_rxrx3_core
 from phenomae.images.settings import LayoutSettings
+from phenomae.records import PLATE_MAP_COLUMNS
 
 HEAD = (
     "well_id,experiment_name,plate,address,gene,treatment,SMILES,concentration,"
@@ -91,7 +91,7 @@ def test_every_row_is_an_image(raw: Path):
 def test_wells_have_guides_or_compounds_and_what_is_a_control(raw: Path):
     wells = listed(raw).wells
     assert wells is not None
-    assert dict(wells.schema) == MAP_COLUMNS
+    assert dict(wells.schema) == PLATE_MAP_COLUMNS
     gene, compound = "gene-079_Plate8", "compound-001_Plate8"
     assert wells.rows() == [
         (gene, "H29", "gene-079", "RPLP2_guide_4", "RPLP2", "RPLP2_guide_4", None, None, False),

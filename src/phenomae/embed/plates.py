@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Float32, Int64
 
-from phenomae.records import WELL_COLUMNS
+from phenomae.records import PLATE_MAP_COLUMNS, WELL_COLUMNS
 from phenomae.store.read import Store
 from phenomae.wells import plate_path, write_plate
 
@@ -54,9 +54,10 @@ def mean_per_well(
 
 
 def _plate(fields: pl.DataFrame) -> Plate:
-    once = [name for name in WELL_COLUMNS if name not in ("well", "sites")]
     wells = fields.group_by("well", maintain_order=True).agg(
-        *(pl.col(name).first() for name in once), pl.len().alias("sites")
+        *(pl.col(name).first() for name in PLATE_MAP_COLUMNS if name != "well"),
+        pl.len().alias("sites"),
+        pl.col("focus", "saturation", "foreground").mean(),
     )
     rows = {name: row for row, name in enumerate(wells["well"])}
     return Plate(

@@ -64,7 +64,7 @@ class Listing:
     pixel_sizes_um: Mapping[str, float] = field(default_factory=dict)
     """Micrometres a pixel, by plate, where the layout tells."""
     wells: pl.DataFrame | None = None
-    """The plate map that the layout brings along, of `platemap.MAP_COLUMNS`."""
+    """The plate map that the layout brings along, of `records.PLATE_MAP_COLUMNS`."""
     passed_over: Mapping[str, int] = field(default_factory=dict)
     """How many files are no images of a field, by what they are: `{"thumbnails": 8}`."""
     problems: Sequence[Problem] = ()

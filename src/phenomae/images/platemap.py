@@ -20,9 +20,7 @@ from phenomae.images.mapcolumns import (
 from phenomae.images.mapsettings import PlateMapSettings
 from phenomae.images.tables import read_table
 from phenomae.progress import say
-from phenomae.records import WELL_COLUMNS
-
-MAP_COLUMNS = {name: kind for name, kind in WELL_COLUMNS.items() if name != "sites"}
+from phenomae.records import PLATE_MAP_COLUMNS
 
 
 def find_plate_map(raw: Path, settings: PlateMapSettings) -> Path | None:
@@ -40,7 +38,7 @@ def find_plate_map(raw: Path, settings: PlateMapSettings) -> Path | None:
 
 
 def read_plate_map(path: Path, settings: PlateMapSettings, plates: Sequence[str]) -> pl.DataFrame:
-    """Read what `find_plate_map` found: `MAP_COLUMNS`, one row a well, by whatever names.
+    """Read what `find_plate_map` found: `PLATE_MAP_COLUMNS`, one row a well, by whatever names.
 
     Raises ValueError where a column named by a setting is missing, a well comes twice, a value is
     not of its column's kind, or no well has the control label.
@@ -50,8 +48,8 @@ def read_plate_map(path: Path, settings: PlateMapSettings, plates: Sequence[str]
         origins = [f"line {line}" for line in range(2, len(table) + 2)]
     else:
         table, origins = read_barcoded_maps(path, _map_folder(path, settings.plate_map), plates)
-    chosen = {name: getattr(settings, setting_of(name)) for name in MAP_COLUMNS}
-    defaults = {name: getattr(PlateMapSettings(), setting_of(name)) for name in MAP_COLUMNS}
+    chosen = {name: getattr(settings, setting_of(name)) for name in PLATE_MAP_COLUMNS}
+    defaults = {name: getattr(PlateMapSettings(), setting_of(name)) for name in PLATE_MAP_COLUMNS}
     if settings.barcode_map is not None:
         chosen["plate"] = BARCODE
     sources = find_columns(path, table, chosen, defaults)
@@ -71,7 +69,7 @@ def read_plate_map(path: Path, settings: PlateMapSettings, plates: Sequence[str]
         given = [columns.get(name, empty) for name in ("guide", "gene", "compound")]
         columns["perturbation"] = pl.select(pl.coalesce(given)).to_series()
     return pl.DataFrame(
-        {name: columns.get(name, empty).cast(kind) for name, kind in MAP_COLUMNS.items()}
+        {name: columns.get(name, empty).cast(kind) for name, kind in PLATE_MAP_COLUMNS.items()}
     )
 
 

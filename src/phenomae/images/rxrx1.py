@@ -10,10 +10,9 @@ from pathlib import Path
 import polars as pl
 
 from phenomae.images.fields import Listing, Place, Problem, RawFile, complain, parse_site
-from phenomae.images.platemap import MAP_COLUMNS
 from phenomae.images.settings import LayoutSettings
 from phenomae.images.tables import read_table
-from phenomae.records import check_name, normalize_well
+from phenomae.records import PLATE_MAP_COLUMNS, check_name, normalize_well
 
 _COLUMNS = ("experiment", "plate", "well", "site", "well_type", "sirna")
 _TYPES = ("treatment", "negative_control", "positive_control")
@@ -155,5 +154,5 @@ def _wells(csv: Path, sites: Sequence[_Site], imaged: Set[tuple[str, str]]) -> p
             for key, site in wells.items()
             if key in imaged
         ],
-        schema=MAP_COLUMNS,
+        schema=PLATE_MAP_COLUMNS,
     )

@@ -7,9 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from phenomae.images.fields import complain
-from phenomae.images.platemap import MAP_COLUMNS
 from phenomae.images.tables import read_table
-from phenomae.records import normalize_well
+from phenomae.records import PLATE_MAP_COLUMNS, normalize_well
 
 _COLUMNS = (
     "experiment_name",
@@ -50,7 +49,7 @@ def read_wells(path: Path) -> pl.DataFrame:
             problems.append(f"line {line}: plate {key[0]}, well {key[1]} comes twice")
     if problems:
         complain(path, problems)
-    return pl.DataFrame(list(rows.values()), schema=MAP_COLUMNS)
+    return pl.DataFrame(list(rows.values()), schema=PLATE_MAP_COLUMNS)
 
 
 def _read_row(row: Mapping[str, str | None]) -> dict[str, object]:

@@ -7,9 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from phenomae.images.fields import Problem, RawScreen
-from phenomae.images.platemap import MAP_COLUMNS
 from phenomae.images.read import FieldHeader
-from phenomae.records import FIELD_COLUMNS, split_well
+from phenomae.records import FIELD_COLUMNS, PLATE_MAP_COLUMNS, split_well
 from phenomae.store.files import write_file
 
 _REPORT_COLUMNS = {name: FIELD_COLUMNS[name] for name in ("plate", "well", "site")}
@@ -34,7 +33,7 @@ def field_table(
     names = ("plate", "well", "site", "path", "height", "width")
     table = pl.DataFrame(rows, {name: FIELD_COLUMNS[name] for name in names}, orient="row")
     if plate_map is None:
-        plate_map = pl.DataFrame(schema=MAP_COLUMNS)
+        plate_map = pl.DataFrame(schema=PLATE_MAP_COLUMNS)
     joined = table.join(plate_map, on=["plate", "well"], how="left", maintain_order="left")
     return joined.with_columns(pl.col("control").fill_null(False))
 
