@@ -5,10 +5,12 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 from cyclopts import Parameter, Token
 
 _SCHEMES = ("s3://", "http://", "https://")
+_RETRIES = {"max_retries": 6}  # a minute, as each waits twice as long as the one before
 
 
 def is_address(text: str) -> bool:
@@ -34,7 +36,7 @@ def below(location: Path | str, name: str) -> Path | str:
     return location / name if isinstance(location, Path) else f"{location}/{name}"
 
 
-def kvstore_spec(address: str) -> dict[str, Any] | str:
+def kvstore_spec(address: str) -> dict[str, Any]:
     """Return what tensorstore opens for an address.
 
     Of Amazon's own settings `AWS_ENDPOINT_URL` (another server that speaks S3) and
@@ -42,9 +44,13 @@ def kvstore_spec(address: str) -> dict[str, Any] | str:
     credentials and region.
     """
     if not address.startswith("s3://"):
-        return address
+        scheme, _, rest = address.partition("://")
+        host, _, path = rest.partition("/")
+        base, path = f"{scheme}://{host}", "/" + unquote(path)
+        return {"driver": "http", "base_url": base, "path": path, "http_request_retries": _RETRIES}
     bucket, _, path = address.removeprefix("s3://").partition("/")
     spec: dict[str, Any] = {"driver": "s3", "bucket": bucket, "path": path}
+    spec["s3_request_retries"] = _RETRIES
     if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
         spec["endpoint"] = endpoint
     if region := os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"):
@@ -63,7 +69,8 @@ def read_address(address: str) -> bytes:
     they cannot be had.
     """
     folder, _, name = address.rpartition("/")
-    found = _ask(address, "read", lambda: _open(folder + "/").read(name))
+    key = name if address.startswith("s3://") else unquote(name)
+    found = _ask(address, "read", lambda: _open(folder + "/").read(key))
     if found.state != "value":
         raise FileNotFoundError(address)
     return found.value
@@ -97,8 +104,12 @@ def _ask(address: str, done: str, request: Callable[[], Any]) -> Any:
     """Return what a server answers; raises OSError, saying what could not be done."""
     try:
         return request().result()
-    except ValueError as error:
-        raise OSError(f"{address} cannot be {done}: {first_reason(error)}") from None
+    except (ValueError, NotImplementedError) as error:  # nothing is written to a web server
+        reason = first_reason(error)
+        if reason.startswith("PERMISSION_DENIED"):
+            reason = f"the server does not let you ({reason}); AWS_NO_SIGN_REQUEST=1 is for public "
+            reason += "buckets, others need credentials"
+        raise OSError(f"{address} cannot be {done}: {reason}") from None
 
 
 @lru_cache(maxsize=64)

@@ -31,7 +31,7 @@ def remove_folder(location: Path | str) -> None:
         shutil.rmtree(location)
 
 
-def array_location(location: Path | str) -> dict[str, Any] | str:
+def array_location(location: Path | str) -> dict[str, Any]:
     """Return what tensorstore takes for the folder of an array."""
     if isinstance(location, Path):
         return {"driver": "file", "path": f"{os.path.abspath(location)}/"}

@@ -96,7 +96,9 @@ def read_store_signature(location: Path | str) -> dict[str, Any]:
         return read_signature(location, KIND)
     found = read_remote_signature(location, KIND)
     if found is None or found["identity"] is None:
-        state = "there is nothing" if found is None else "it is unfinished: ingest it again"
+        # A server tells of a bucket that is not there as it tells of a file.
+        nothing = "there is nothing of that name, or no such bucket"
+        state = nothing if found is None else "it is unfinished: ingest it again"
         raise ValueError(f"{location} holds no store: {state}")
     return found
 
