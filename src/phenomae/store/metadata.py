@@ -9,11 +9,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from phenomae.addresses import below
+from phenomae.store.colors import choose_colors
 from phenomae.store.files import write_file
 
 VERSION = "0.5"
-# A viewer's first look; which stain a channel shows is said by its label alone.
-_COLORS = ("0000FF", "00FF00", "FF0000", "FFFF00", "FF00FF", "00FFFF", "FFFFFF")
 
 
 def group_document(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -97,7 +96,7 @@ def image_attributes(
     shown = [
         {
             "label": name,
-            "color": _COLORS[index % len(_COLORS)],
+            "color": color,
             "active": True,
             "window": {
                 "min": 0.0,
@@ -106,6 +105,6 @@ def image_attributes(
                 "end": float(high),
             },
         }
-        for index, (name, (low, high)) in enumerate(zip(channels, windows, strict=True))
+        for name, color, (low, high) in zip(channels, choose_colors(channels), windows, strict=True)
     ]
     return {"ome": {"version": VERSION, "multiscales": [multiscale], "omero": {"channels": shown}}}
