@@ -2,7 +2,7 @@
 
     python benchmarks/crops.py                          draws 16 fields (2 GB of disk) and measures
     python benchmarks/crops.py --folder /data/screen    draws there once, and measures again later
-    python benchmarks/crops.py --memory-steps 0         without the ten minutes of 10,000 steps
+    python benchmarks/crops.py --memory-steps 0         without the minutes of 10,000 steps
 
 The pixels are a simulated screen's: 6 channels of 2048 x 2048 uint16 with shot and read noise, as
 LZW TIFFs (one file a channel) and as the store that `phenomae ingest` makes of these very files.
@@ -48,8 +48,8 @@ TARGETS = {"TIFF": 100, "zarr": 6}
 MOST_BYTES = 2.5
 # So few that crops of a step seldom lie on one field, where they would share what is read.
 CROPS_PER_STEP = 16
-WORK = {"ours": 512, "TIFF": 2, "zarr": 64}
-"""Crops that each process makes in its turn, about half a second's work."""
+WORK = {"ours": 1024, "TIFF": 4, "zarr": 192}
+"""Crops that each process makes in its turn, about a second's work."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,9 @@ def run_rounds(folder: Path, size: int, rounds: int, processes: int) -> dict[str
                 mean = (statistics.mean(values) for values in zip(*map(astuple, done), strict=True))
                 rate, cpu_rate, read = mean
                 turns[side].append(Turn(processes * rate, cpu_rate, read))
-    for pipe in pipes:
+    for pipe, worker in zip(pipes, workers, strict=True):
         pipe.send("")
+        worker.join()
     return turns
 
 
