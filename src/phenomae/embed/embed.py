@@ -7,6 +7,7 @@ from typing import Literal
 
 from cyclopts import Parameter
 
+from phenomae.addresses import Location
 from phenomae.artefacts import SIGNATURE, Origin, artefact_folder, settings_dict
 from phenomae.crops.fields import keep_fields
 from phenomae.crops.source import Source, check_pixel_size
@@ -69,7 +70,7 @@ class EmbedSettings:
 
 
 def embed(
-    store: Path,
+    store: Location,
     run: Path,
     wells: Path,
     /,
@@ -86,7 +87,7 @@ def embed(
     Parameters
     ----------
     store
-        What `phenomae ingest` made.
+        What `phenomae ingest` made: a folder, or an s3:// address.
     run
         What `phenomae pretrain` made, or a folder of weights.
     wells

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt
 
+from phenomae.addresses import Location
 from phenomae.artefacts import Origin, artefact_folder
 from phenomae.cores import available_cores
 from phenomae.crops.prefetch import prefetch
@@ -17,7 +18,7 @@ PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 STATISTICS = ("mean", "sd", *(f"percentile {at}" for at in PERCENTILES), "skewness", "kurtosis")
 
 
-def intensity(store: Path, wells: Path, /, *, overwrite: bool = False) -> None:
+def intensity(store: Location, wells: Path, /, *, overwrite: bool = False) -> None:
     """Describe every well by statistics of its pixels' intensities, channel by channel.
 
     A channel's features stand together, in the order of `STATISTICS`. Form and arrangement cannot
@@ -27,7 +28,7 @@ def intensity(store: Path, wells: Path, /, *, overwrite: bool = False) -> None:
     Parameters
     ----------
     store
-        What `phenomae ingest` made.
+        What `phenomae ingest` made: a folder, or an s3:// address.
     wells
         Folder of the vectors, one Parquet file a plate.
     overwrite

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cyclopts import Parameter
 
+from phenomae.addresses import Location
 from phenomae.models.channel_mae import ChannelMae
 from phenomae.models.settings import ChannelMaeModel
 from phenomae.pretrain.data import Data, open_data
@@ -36,10 +36,10 @@ class ChannelMaeSettings(TrainingSettings, ChannelMaeModel):
 
 
 def pretrain_channel_mae(
-    store: Path,
-    run: Path,
+    store: Location,
+    run: Location,
     /,
-    *more: Path,
+    *more: Location,
     settings: ChannelMaeSettings = ChannelMaeSettings(),
     overwrite: bool = False,
 ) -> None:
@@ -54,7 +54,7 @@ def pretrain_channel_mae(
     Parameters
     ----------
     store
-        What `phenomae ingest` made.
+        What `phenomae ingest` made: a folder, or an s3:// address.
     run
         Folder of the run; the final weights are RUN/weights/model.safetensors.
     more

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from cyclopts import Parameter
 
+from phenomae.addresses import Location
 from phenomae.models.classifier import Classifier
 from phenomae.models.settings import ClassifierModel
 from phenomae.pretrain.classifying import (
@@ -65,10 +65,10 @@ class ClassifierSettings(TrainingSettings, ClassifierModel):
 
 
 def pretrain_classifier(
-    store: Path,
-    run: Path,
+    store: Location,
+    run: Location,
     /,
-    *more: Path,
+    *more: Location,
     settings: ClassifierSettings = ClassifierSettings(),
     overwrite: bool = False,
 ) -> None:
@@ -83,7 +83,7 @@ def pretrain_classifier(
     Parameters
     ----------
     store
-        What `phenomae ingest` made.
+        What `phenomae ingest` made: a folder, or an s3:// address.
     run
         Folder of the run; the final weights are RUN/weights/model.safetensors.
     more

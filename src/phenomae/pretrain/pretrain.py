@@ -33,13 +33,15 @@ class Family:
     """Makes the network, its first weights drawn from torch's generator, and its objective."""
 
 
-def pretrain(family: Family, paths: Sequence[Path], settings: Any, overwrite: bool) -> None:
+def pretrain(family: Family, paths: Sequence[Path | str], settings: Any, overwrite: bool) -> None:
     """Train a network on the stores that `paths` begin with, in the run that they end with.
 
     A stopped run goes on from its newest checkpoint. Raises ValueError where the stores cannot be
     trained on, or where the run was begun with other settings or other stores.
     """
     *store_paths, run = paths
+    if not isinstance(run, Path):
+        raise ValueError(f"{run} cannot be a run: RUN comes last, and is a folder on this machine")
     stores = [keep_fields(open_store(path), settings.where) for path in store_paths]
     data = family.open_data(stores, settings)
     origin = _origin(family, stores, settings)

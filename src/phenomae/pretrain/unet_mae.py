@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cyclopts import Parameter
 
+from phenomae.addresses import Location
 from phenomae.models.settings import UnetMaeModel
 from phenomae.models.unet_mae import UnetMae
 from phenomae.pretrain.data import Data, open_data, share_channels
@@ -31,10 +31,10 @@ class UnetMaeSettings(TrainingSettings, UnetMaeModel):
 
 
 def pretrain_unet_mae(
-    store: Path,
-    run: Path,
+    store: Location,
+    run: Location,
     /,
-    *more: Path,
+    *more: Location,
     settings: UnetMaeSettings = UnetMaeSettings(),
     overwrite: bool = False,
 ) -> None:
@@ -48,7 +48,7 @@ def pretrain_unet_mae(
     Parameters
     ----------
     store
-        What `phenomae ingest` made.
+        What `phenomae ingest` made: a folder, or an s3:// address.
     run
         Folder of the run; the final weights are RUN/weights/model.safetensors.
     more

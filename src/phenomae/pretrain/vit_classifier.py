@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cyclopts import Parameter
 
+from phenomae.addresses import Location
 from phenomae.models.classifier import VitClassifier
 from phenomae.models.settings import VitClassifierModel
 from phenomae.pretrain.classifying import (
@@ -36,10 +36,10 @@ class VitClassifierSettings(TrainingSettings, VitClassifierModel):
 
 
 def pretrain_vit_classifier(
-    store: Path,
-    run: Path,
+    store: Location,
+    run: Location,
     /,
-    *more: Path,
+    *more: Location,
     settings: VitClassifierSettings = VitClassifierSettings(),
     overwrite: bool = False,
 ) -> None:
@@ -54,7 +54,7 @@ def pretrain_vit_classifier(
     Parameters
     ----------
     store
-        What `phenomae ingest` made.
+        What `phenomae ingest` made: a folder, or an s3:// address.
     run
         Folder of the run; the final weights are RUN/weights/model.safetensors.
     more

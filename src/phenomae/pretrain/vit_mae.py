@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cyclopts import Parameter
 
+from phenomae.addresses import Location
 from phenomae.models.settings import VitMaeModel
 from phenomae.models.vit_mae import VitMae
 from phenomae.pretrain.data import Data, open_data, share_channels
@@ -31,10 +31,10 @@ class VitMaeSettings(TrainingSettings, VitMaeModel):
 
 
 def pretrain_vit_mae(
-    store: Path,
-    run: Path,
+    store: Location,
+    run: Location,
     /,
-    *more: Path,
+    *more: Location,
     settings: VitMaeSettings = VitMaeSettings(),
     overwrite: bool = False,
 ) -> None:
@@ -48,7 +48,7 @@ def pretrain_vit_mae(
     Parameters
     ----------
     store
-        What `phenomae ingest` made.
+        What `phenomae ingest` made: a folder, or an s3:// address.
     run
         Folder of the run; the final weights are RUN/weights/model.safetensors.
     more
