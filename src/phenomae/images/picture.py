@@ -1,5 +1,6 @@
 """One image, of whatever format: what its header promises, and its pixels."""
 
+import struct
 from types import ModuleType
 from typing import BinaryIO
 
@@ -19,6 +20,8 @@ _FORMATS = {
     b"\xff\x4f\xff\x51": raster,
 }
 """First bytes and who reads what follows: endings of file names are as people left them."""
+
+_WITHIN = (TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, struct.error)
 
 
 def read_header(place: Place) -> ImageHeader:
@@ -58,5 +61,6 @@ def _format_of(stream: BinaryIO) -> ModuleType:
 
 
 def _strip(error: Exception) -> str:
+    """Return what a parser complains of; what Python does within it says nothing to people."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0] if lines and not isinstance(error, _WITHIN) else "its header is damaged"

@@ -3,6 +3,7 @@
 import io
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -14,6 +15,8 @@ from phenomae.images.fields import Place
 PARQUET_COLUMN = "jp2"
 """Of RxRx3-core: a struct with the field `bytes`."""
 
+_ONE_AT_A_TIME = Lock()
+
 
 def open_place(place: Place) -> BinaryIO:
     """Return what lies at a place, to be read and sought in.
@@ -22,16 +25,19 @@ def open_place(place: Place) -> BinaryIO:
     """
     try:
         if place.row is not None:
-            return io.BytesIO(_read_row(place.url, place.row))
+            if not isinstance(content := _read_row(place.url, place.row), bytes):
+                raise ValueError(f"{place} has no bytes of an image in its column {PARQUET_COLUMN}")
+            return io.BytesIO(content)
         if is_address(place.url):
             return io.BytesIO(read_address(place.url))
         return open(place.url, "rb")
     except FileNotFoundError:
         raise ValueError(f"there is no file {place}") from None
-    except OSError as error:
-        reason = f"{place} cannot be read: {error.strerror}" if error.strerror else str(error)
-        raise ValueError(reason) from None
-    except pa.ArrowException as error:
+    except (OSError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise ValueError(f"{place} cannot be read: {error.strerror}") from None
+        if place.row is None:  # an address, which the error names
+            raise ValueError(str(error)) from None
         reason = str(error).splitlines()[0]
         raise ValueError(f"{place} is not a Parquet file that can be read: {reason}") from None
 
@@ -41,7 +47,14 @@ def name_of(place: Place) -> str:
     return Path(place.url).name if place.row is None else f"{Path(place.url).name}#{place.row}"
 
 
-def _read_row(path: str, row: int) -> bytes:
+def _read_row(path: str, row: int) -> object:
+    # Arrow's reader of a file is not for two threads at once: they wait for each other for ever, or
+    # the process crashes. And one of them reads what the others want too.
+    with _ONE_AT_A_TIME:
+        return _read_row_alone(path, row)
+
+
+def _read_row_alone(path: str, row: int) -> object:
     file = _open_parquet(path)
     group = 0
     while row >= (rows := file.metadata.row_group(group).num_rows):
@@ -51,7 +64,7 @@ def _read_row(path: str, row: int) -> bytes:
             raise FileNotFoundError(path)
     images = _read_group(path, group)
     value = images[row].as_py()
-    return value["bytes"] if isinstance(value, dict) else value
+    return value.get("bytes") if isinstance(value, dict) else value
 
 
 @lru_cache(maxsize=4)

@@ -48,6 +48,8 @@ def read_pixels(stream: BinaryIO) -> UInt[np.ndarray, "h w"]:
         raise UnfitError(f"has the shape {pixels.shape}, not that of its header")
     if header.dtype == "uint16" and pixels.dtype == np.uint8:
         pixels = pixels.astype(np.uint16)
+    if pixels.dtype != header.dtype:
+        raise UnfitError(f"has pixels of type {pixels.dtype}, not of that in its header")
     return pixels
 
 

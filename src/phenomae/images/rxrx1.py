@@ -16,7 +16,7 @@ from phenomae.records import PLATE_MAP_COLUMNS, check_name, normalize_well
 
 _COLUMNS = ("experiment", "plate", "well", "site", "well_type", "sirna")
 _TYPES = ("treatment", "negative_control", "positive_control")
-_NAME = re.compile(r"([A-Z]{1,2}[0-9]{1,2})_s([0-9]{1,6})_(w[0-9]+)\.png", re.ASCII)
+_NAME = re.compile(r"([A-Z]{1,2}(?:0?[1-9]|[1-9][0-9]))_s([0-9]{1,6})_(w[0-9]+)\.png", re.ASCII)
 
 
 def find_rxrx1(raw: Path) -> list[Path]:

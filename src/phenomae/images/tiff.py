@@ -37,7 +37,8 @@ def _check_page(tiff: tifffile.TiffFile) -> ImageHeader:
         raise UnfitError("is a colour image: expected one grey channel a file")
     size = tiff.filehandle.size
     header = check_grey(page.shape, str(page.dtype), size)
-    segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
-    if not segments or any(count == 0 or start + count > size for start, count in segments):
+    starts, counts = page.dataoffsets, page.databytecounts
+    ends = [start + count for start, count in zip(starts, counts, strict=False)]
+    if not 0 < len(starts) == len(counts) or 0 in counts or max(ends) > size:
         raise UnfitError("is cut short: its header speaks of more bytes than there are")
     return header

@@ -10,7 +10,7 @@ import polars as pl
 
 from phenomae.addresses import below
 from phenomae.artefacts import Origin, hash_bytes, hash_json, sign
-from phenomae.images.fields import Problem
+from phenomae.images.fields import Problem, complain
 from phenomae.progress import track
 from phenomae.store.files import read_file, remove_folder, write_file
 from phenomae.store.plan import IngestSettings, Plan, refuse_problems
@@ -51,7 +51,10 @@ def write_plates(
             tables.append(rows)
     refuse_problems(raw, problems, settings)
     remove_folder(kept)
-    return pl.concat(tables), problems
+    table = pl.concat(tables)
+    if table.is_empty():
+        complain(raw, problems)
+    return table, problems
 
 
 def _read_rows(location: Path | str) -> pl.DataFrame | None:

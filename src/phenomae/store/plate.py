@@ -69,8 +69,11 @@ def write_plate(
     shrinks = plan.dtype != raw_dtype
     raw_windows = np.tile(BYTE_WINDOW, (len(plan.screen.channels), 1))
     if shrinks:
-        counted = crew.map(_count_raw, sorted(sample, key=fields.index))
-        raw_windows = _find_windows(plate, list(counted), settings, lossless=True)
+        counted = list(crew.map(_count_raw, sorted(sample, key=fields.index)))
+        bad = [counts for counts in counted if isinstance(counts, Problem)]
+        if len(bad) == len(fields):
+            return pl.DataFrame(schema=FIELD_COLUMNS), bad
+        raw_windows = _find_windows(plate, counted, settings, lossless=True)
     jobs = [
         _Job(field, path, field in sample and raw_dtype == "uint16" and not shrinks)
         for field, path in zip(fields, table["path"], strict=True)
@@ -81,7 +84,7 @@ def write_plate(
         written.append(done) if isinstance(done, _Written) else problems.append(done)
         advance()
     if not written:
-        return table.clear(), problems
+        return pl.DataFrame(schema=FIELD_COLUMNS), problems
     if raw_dtype == "uint16" and not shrinks:
         raw_windows = _find_windows(plate, [done.levels for done in written], settings)
     windows = np.tile(BYTE_WINDOW, (len(raw_windows), 1)) if shrinks else raw_windows
@@ -94,21 +97,26 @@ def write_plate(
     return rows, problems
 
 
-def _count_raw(field: RawField) -> Int64[np.ndarray, "c levels"] | None:
+def _count_raw(field: RawField) -> Int64[np.ndarray, "c levels"] | Problem:
+    pixels = _read(field)
+    return pixels if isinstance(pixels, Problem) else count_levels(pixels)
+
+
+def _read(field: RawField) -> UInt[np.ndarray, "c h w"] | Problem:
     try:
-        return count_levels(read_field(field))
-    except ValueError:
-        return None  # told when the field is to be written
+        return read_field(field)
+    except ValueError as error:
+        return Problem(str(error), field.plate, field.well, field.site)
 
 
 def _find_windows(
     plate: str,
-    counted: Sequence[Int64[np.ndarray, "c levels"] | None],
+    counted: Sequence[Int64[np.ndarray, "c levels"] | Problem | None],
     settings: IngestSettings,
     lossless: bool = False,
 ) -> _Windows:
     """Return the windows of raw pixels; with `lossless` all of them where those are 8-bit ones."""
-    levels = [counts for counts in counted if counts is not None]
+    levels = [counts for counts in counted if isinstance(counts, np.ndarray)]
     if not levels:
         raise ValueError(
             f"plate {plate}: none of the fields that its windows are taken from can be decoded; "
@@ -124,12 +132,11 @@ def _find_windows(
 def _write_field(folder: Path | str, shrink: _Windows | None, job: _Job) -> _Written | Problem:
     """Write one field, unless an earlier, stopped call did, and measure it."""
     location = below(folder, f"{job.path}/0")
-    pixels: UInt[np.ndarray, "c h w"] | None = read_if_whole(location)
+    pixels: UInt[np.ndarray, "c h w"] | Problem | None = read_if_whole(location)
     if pixels is None:
-        try:
-            pixels = read_field(job.field)
-        except ValueError as error:
-            return Problem(str(error), job.field.plate, job.field.well, job.field.site)
+        pixels = _read(job.field)
+        if isinstance(pixels, Problem):
+            return pixels
         if shrink is not None:
             pixels = to_bytes(pixels, shrink)
         write_array(location, pixels)
