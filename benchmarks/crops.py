@@ -36,7 +36,7 @@ import zarr
 
 from phenomae.crops.source import Source
 from phenomae.crops.stream import CropStream
-from phenomae.models.machine import kept_memory
+from phenomae.memory import kept_memory
 from phenomae.progress import set_quiet
 from phenomae.simulate.simulate import SimulateSettings, simulate
 from phenomae.store.ingest import ingest

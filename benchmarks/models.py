@@ -26,9 +26,9 @@ from plain import PlainMae, load_golden
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from phenomae.memory import kept_memory
 from phenomae.models.channel_mae import ChannelMae
 from phenomae.models.flops import count_embedding_flops, count_training_flops
-from phenomae.models.machine import kept_memory
 from phenomae.models.settings import ChannelMaeModel, VitMaeModel
 from phenomae.models.sizes import VIT_SIZES
 from phenomae.models.vit_mae import VitMae

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 
 from phenomae.cores import available_cores
+from phenomae.memory import keep_memory
 
 _MOST = 16
 
@@ -20,13 +21,18 @@ def start_workers(count: int | None = None) -> Iterator[ProcessPoolExecutor]:
     count = count or min(available_cores(), _MOST)
     context = get_context("spawn")
     try:
-        with ProcessPoolExecutor(count, mp_context=context, initializer=_follow_parent) as pool:
+        with ProcessPoolExecutor(count, mp_context=context, initializer=_begin) as pool:
             yield pool
     except BrokenProcessPool:
         raise OSError(
             "a worker process was killed, perhaps for want of memory; run the same command again, "
             "it goes on (a script must call phenomae under `if __name__ == '__main__':`)"
         ) from None
+
+
+def _begin() -> None:
+    keep_memory()  # every field takes as much as the one before
+    _follow_parent()
 
 
 def _follow_parent() -> None:

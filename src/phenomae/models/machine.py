@@ -1,6 +1,5 @@
 """What a network runs on: device, precision and threads."""
 
-import ctypes
 import logging
 import os
 from collections.abc import Iterator
@@ -13,12 +12,12 @@ import torch
 from lightning_fabric import Fabric
 
 from phenomae.cores import available_cores
+from phenomae.memory import kept_memory
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bf16"]
 
 _CPU_FLAGS = Path("/proc/cpuinfo")
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # numbers of mallopt(3)
 
 
 @dataclass(frozen=True)
@@ -74,24 +73,3 @@ def all_cores() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
-
-
-@contextmanager
-def kept_memory() -> Iterator[None]:
-    """Let memory that is freed inside the block stay with the process until its end.
-
-    A network takes and frees the same large pieces step after step. glibc gives each back to the
-    system, which has to clear new ones: up to a quarter of a step (docs/log.md).
-    """
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "mallopt"):  # another C library
-        yield
-        return
-    library.mallopt(_MMAP_MAX, 0)
-    library.mallopt(_TRIM_THRESHOLD, -1)  # never; a limit of 2 GB is reached by large steps
-    try:
-        yield
-    finally:
-        library.mallopt(_MMAP_MAX, 65536)  # glibc's own values
-        library.mallopt(_TRIM_THRESHOLD, 128 * 1024)
-        library.malloc_trim(0)
