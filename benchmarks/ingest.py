@@ -1,6 +1,6 @@
 """How close an ingest comes to what its two unavoidable parts take: decoding and compressing.
 
-    python benchmarks/ingest.py               24 fields of 6 x 2048 x 2048, LZW TIFFs, 2 processes
+    python benchmarks/ingest.py               48 fields of 6 x 2048 x 2048, LZW TIFFs, 2 processes
 
 The bound is 1 / (1 / decode + 1 / compress), both rates measured in as many processes on the same
 pixels, the page cache warm: decoding as tifffile does it, compressing as Blosc does it with the
@@ -78,7 +78,7 @@ def time_ingest(raw: Path, store: Path, size: int, processes: int, bits: int) ->
 def read_arguments() -> argparse.Namespace:
     """Return what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--fields", type=int, default=24)
+    parser.add_argument("--fields", type=int, default=48)
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
