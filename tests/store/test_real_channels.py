@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import tifffile
 
+from phenomae.images.gather import is_transmitted
 from phenomae.store.read import open_store
 
 NAMES = ["DNA", "Brightfield", "ER", "phase contrast", "BF_low", "Digital Phase Contrast", "AGP"]
+LIGHTS = ["bright-field", "Phase", "Transmitted Light", "TL 20", "TL", "DIC", "DPC", "BF"]
+STAINS = ["DNA", "mitotl", "Stain 2", "BFP", "Dickkopf", "Cy5", "TLR4", "RNA"]
 
 
 def write(raw: Path, plate: str, levels: dict[str, int], sites: int = 1) -> None:
@@ -80,6 +83,11 @@ def test_transmitted_light_is_left_out_and_told(tmp_path, ingested, capsys):
     said = capsys.readouterr().err
     assert "left out, as no stain: BF_low, Brightfield, Digital Phase Contrast, phase" in said
     assert "--channels names what to keep" in said
+
+
+def test_transmitted_light_is_known_by_many_names():
+    assert all(is_transmitted(name) for name in LIGHTS)
+    assert not any(is_transmitted(name) for name in STAINS)
 
 
 def test_transmitted_light_that_is_named_is_kept(tmp_path, ingested):

@@ -22,7 +22,9 @@ from phenomae.progress import say
 from phenomae.records import check_name, choose_channels
 
 # Transmitted light shows no stain, and no network of the papers has seen it.
-_TRANSMITTED = re.compile(r"bright[ _-]*field|phase|(?:^|[^a-z])(?:bf|dpc)(?:[^a-z]|$)", re.I)
+_TRANSMITTED = re.compile(
+    r"bright[ _-]*field|phase|transmitted|(?:^|[^a-z])(?:bf|dic|dpc|tl)(?:[^a-z]|$)", re.I
+)
 
 _FieldKey = tuple[str, str, int]
 _Planes = dict[int, Place]
@@ -70,7 +72,7 @@ def gather_fields(listing: Listing, settings: LayoutSettings, source: Path) -> R
 
 
 def is_transmitted(channel: str) -> bool:
-    """Say whether a channel's name is that of brightfield or phase contrast."""
+    """Say whether a channel's name is that of brightfield, phase or interference contrast."""
     return _TRANSMITTED.search(channel) is not None
 
 
