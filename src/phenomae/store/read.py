@@ -18,7 +18,6 @@ from phenomae.artefacts import SIGNATURE, read_signature
 from phenomae.records import FIELD_COLUMNS, cast_columns
 from phenomae.store.files import array_location, read_file
 from phenomae.store.remote import read_remote_signature
-from phenomae.store.shards import Cut, Shard, fill_crops, open_shard
 
 KIND = "store"
 TABLE = "fields.parquet"
@@ -142,20 +141,25 @@ def read_crops(
     `channels` are taken in this order, counted as the store does; None takes all.
     """
     wanted = [(int(i), int(y), int(x)) for i, y, x in zip(indices, tops, lefts, strict=True)]
-    fields = [index for index, _, _ in wanted]
-    taken = range(len(store.channels)) if channels is None else channels
-    pixels = np.empty((len(wanted), len(taken), size, size), store.dtype)
-    cuts = [Cut(crop, top, left) for crop, (_, top, left) in zip(pixels, wanted, strict=True)]
-    shards = [_find_shard(store, index) for index in fields]
-    by_hand = [shard for shard in shards if shard is not None]
-    if len(by_hand) == len(shards):
-        _check_places(store, fields, cuts, [shard.shape for shard in by_hand])
-        fill_crops(by_hand, cuts, taken)
-    else:
-        arrays = store.arrays(fields)
-        _check_places(store, fields, cuts, [array.shape for array in arrays])
-        _fill_by_tensorstore(store, fields, arrays, cuts, taken)
-    return pixels
+    every = list(range(len(store.channels)))
+    taken = every if channels is None else list(channels)
+    arrays = store.arrays([index for index, _, _ in wanted])
+    views = [
+        _view_crop(store, array, *place, size) for array, place in zip(arrays, wanted, strict=True)
+    ]
+    if taken != every:
+        views = [view[taken] for view in views]
+    crops = np.empty((len(wanted), len(taken), size, size), store.dtype)
+    # Written right where they belong, which saves a copy; in one batch, so that crops of a field
+    # share its index and the chunks they have in common.
+    with ts.Batch() as batch:
+        reads = [
+            ts.array(crop).write(view, batch=batch).commit
+            for crop, view in zip(crops, views, strict=True)
+        ]
+    for read, (index, _, _) in zip(reads, wanted, strict=True):
+        _finish(store, index, read)
+    return crops
 
 
 def windows(
@@ -169,45 +173,16 @@ def windows(
     return np.stack(ends, axis=-1).reshape(len(rows), len(store.channels), 2)
 
 
-def _find_shard(store: Store, index: int) -> Shard | None:
-    """Return the shard of a field, where it lies on a disk as `write_array` lays it out."""
-    if not isinstance(store.path, Path):
-        return None
-    return open_shard(f"{store.path}/{store.fields['path'][index]}", store.identity)
-
-
-def _check_places(
-    store: Store, fields: Sequence[int], cuts: Sequence[Cut], shapes: Sequence[Sequence[int]]
-) -> None:
-    for index, cut, (_, height, width) in zip(fields, cuts, shapes, strict=True):
-        size = cut.pixels.shape[-1]
-        if not (0 <= cut.top <= height - size and 0 <= cut.left <= width - size):
-            where = below(store.path, store.fields["path"][index])
-            raise ValueError(
-                f"{where} has no crop of {size} at {cut.top}, {cut.left}: the field is "
-                f"{height} x {width}"
-            )
-
-
-def _fill_by_tensorstore(
-    store: Store,
-    fields: Sequence[int],
-    arrays: Sequence[ts.TensorStore],
-    cuts: Sequence[Cut],
-    channels: Sequence[int],
-) -> None:
-    """Fill crops from wherever their fields lie, however they are packed."""
-    reads = []
-    # Written right where they belong, which saves a copy; in one batch, so that crops of a field
-    # share its index and the chunks they have in common.
-    with ts.Batch() as batch:
-        for array, cut in zip(arrays, cuts, strict=True):
-            size = cut.pixels.shape[-1]
-            view = array[:, cut.top : cut.top + size, cut.left : cut.left + size]
-            view = view[list(channels)][ts.d[:].translate_to[0]]
-            reads.append(ts.array(cut.pixels).write(view, batch=batch).commit)
-    for read, index in zip(reads, fields, strict=True):
-        _finish(store, index, read)
+def _view_crop(
+    store: Store, array: ts.TensorStore, index: int, top: int, left: int, size: int
+) -> ts.TensorStore:
+    _, height, width = array.shape
+    if not (0 <= top <= height - size and 0 <= left <= width - size):
+        where = below(store.path, store.fields["path"][index])
+        raise ValueError(
+            f"{where} has no crop of {size} at {top}, {left}: the field is {height} x {width}"
+        )
+    return array[:, top : top + size, left : left + size][ts.d[:].translate_to[0]]
 
 
 def _finish(store: Store, index: int, read: ts.Future) -> np.ndarray:

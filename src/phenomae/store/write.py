@@ -77,13 +77,11 @@ def array_metadata(shape: Sequence[int], dtype: npt.DTypeLike) -> dict[str, Any]
     ]
     if kind.itemsize == 1:
         inner[0] = {"name": "bytes"}
-    index = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
-    sharding = {"chunk_shape": [channels, TILE, TILE], "codecs": inner, "index_codecs": index}
+    sharding = {"chunk_shape": [channels, TILE, TILE], "codecs": inner}
     return {
         "shape": list(shape),
         "data_type": str(kind),
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard}},
-        "chunk_key_encoding": {"name": "default"},
         "dimension_names": ["c", "y", "x"],
         "fill_value": 0,
         "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
