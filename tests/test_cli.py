@@ -212,7 +212,8 @@ def test_a_recipe_without_a_table_is_for_the_command_at_hand(tmp_path):
 def test_a_recipe_has_tables_for_every_command_of_two_words(tmp_path):
     recipe = write(tmp_path / "recipe.toml", "[weights.import]\nchannels = 'DNA,ER'\n")
     assert parse("weights", "import", "S", "O", recipe=recipe)["channels"] == "DNA,ER"
-    assert "channels" not in parse("weights", "export", "S", "O", recipe=recipe)
+    with pytest.raises(ValueError, match="has no settings for weights export: it is a recipe for"):
+        parse("weights", "export", "S", "O", recipe=recipe)
 
 
 def test_quiet_and_config_may_stand_anywhere(tmp_path, capsys):

@@ -13,6 +13,7 @@ from cyclopts.exceptions import CycloptsError, UnknownOptionError
 
 from phenomae import __version__
 from phenomae.progress import set_quiet
+from phenomae.runs import Stopped
 
 COMMANDS = {
     "simulate": ("phenomae.simulate.simulate:simulate", "Draw a screen whose truth is known."),
@@ -72,6 +73,9 @@ GROUPS = {
 }
 """Commands of two words: what the first is for, and the table of the second."""
 
+TRY_AGAIN = 75
+"""Exit code (EX_TEMPFAIL) of work that was asked to stop, has saved, and is to be started again."""
+
 _FLAGS = ("--help", "-h", "--version")
 
 app = App(
@@ -123,7 +127,29 @@ def read_recipe(path: Path, command: tuple[str, ...]) -> dict[str, Any]:
                 f"{', '.join(table)}"
             )
     loose = {key: value for key, value in recipe.items() if not isinstance(value, dict)}
+    held, asked = _commands_of(recipe), " ".join(command)
+    if held and not loose and asked not in held and _is_command(command):
+        raise ValueError(
+            f"{path} has no settings for {asked}: it is a recipe for {', '.join(held)}"
+        )
     return {**loose, **section}
+
+
+def _commands_of(recipe: dict[str, Any]) -> list[str]:
+    """Return the commands that a recipe has tables for."""
+    held: list[str] = []
+    for key, table in recipe.items():
+        if key in GROUPS:
+            held += [f"{key} {word}" for word in table]
+        elif isinstance(table, dict):
+            held.append(key)
+    return held
+
+
+def _is_command(words: tuple[str, ...]) -> bool:
+    if words and words[0] in GROUPS:
+        return words[1:2] != () and words[1] in GROUPS[words[0]][1]
+    return words[:1] != () and words[0] in COMMANDS
 
 
 def main() -> None:
@@ -154,6 +180,8 @@ def run(arguments: list[str]) -> int:
         if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
             raise
         return _fail("memory is too small: lower crops_per_step, crops_at_once or cache_gb")
+    except Stopped as stopped:
+        return _fail(str(stopped), code=TRY_AGAIN)
     except KeyboardInterrupt:
         return _fail("stopped; the same command goes on where it was", code=130)
     finally:

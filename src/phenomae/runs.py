@@ -22,8 +22,15 @@ from phenomae.artefacts import (
     whole_file,
 )
 
+
+class Stopped(Exception):  # noqa: N818
+    """Work that was asked to stop and has saved what it had: to be started again (exit code 75)."""
+
+
 KIND = "run"
 WEIGHTS = "weights"
+_KINDS = ("passed_over", "recall", "validation_loss")
+"""What tells lines of `log.jsonl` that are of one step apart; the others have its loss."""
 
 
 def begin_run(
@@ -69,9 +76,16 @@ def finish_run(folder: Path, origin: Origin, identity: str) -> None:
 
 
 def cut_log(folder: Path, step: int) -> None:
-    """Take out of `log.jsonl` what a run that goes on after `step` steps writes again (0: all)."""
+    """Take out of `log.jsonl` what a run that goes on after `step` steps writes again (0: all).
+
+    What it says of steps that were passed over stays.
+    """
     if (folder / "log.jsonl").exists():
-        kept = [record for record in read_log(folder) if step and record["step"] <= step]
+        kept = [
+            record
+            for record in read_log(folder)
+            if "passed_over" in record or (step and record["step"] <= step)
+        ]
         lines = "".join(json.dumps(record) + "\n" for record in kept)
         _write_text(folder / "log.jsonl", lines)
 
@@ -94,13 +108,14 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     path = folder / "log.jsonl"
     if not path.exists():
         return []
-    records: dict[tuple[int, bool], dict[str, Any]] = {}
+    records: dict[tuple[int, str], dict[str, Any]] = {}
     for line in path.read_text().splitlines():
         try:
             record = json.loads(line)
         except json.JSONDecodeError:
             continue
-        records[record["step"], "validation_loss" in record] = record
+        kind = next((name for name in _KINDS if name in record), "")
+        records[record["step"], kind] = record
     return [records[key] for key in sorted(records)]
 
 

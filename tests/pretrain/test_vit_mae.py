@@ -30,6 +30,7 @@ ARTEFACT = (
     "reconstructions.png",
     "weights/config.json",
     "weights/model.safetensors",
+    "checkpoints/step-00000004.safetensors",
     "checkpoints/step-00000008.safetensors",
     "checkpoints/step-00000012.safetensors",
 )
@@ -52,7 +53,7 @@ def contents(run: Path) -> dict[str, bytes]:
 
 def numbers(run: Path) -> list[dict]:
     """What the log says, speeds and clocks left out."""
-    clocks = ("time", "seconds", "crops_per_s", "data_wait")
+    clocks = ("time", "seconds", "crops_per_s", "data_wait", "mfu")
     lines = (run / "log.jsonl").read_text().splitlines()
     return [
         {key: value for key, value in json.loads(line).items() if key not in clocks}
@@ -83,7 +84,8 @@ def test_the_log_has_loss_rate_and_validation(run: Path, tiny: VitMaeSettings) -
     losses = {line["step"]: line for line in log if "loss" in line}
     assert list(losses) == [3, 4, 6, 8, 9, 12]  # log_every, and where checkpoints are
     assert losses[3].keys() == {
-        *("step", "loss", "lr", "crops_per_s", "data_wait", "seconds", "time")
+        *("step", "loss", "lr", "gradient_norm", "crops_per_s", "data_wait", "mfu"),
+        *("seconds", "time"),
     }
     assert [line["step"] for line in log if "validation_loss" in line] == [0, 5, 10, 12]
     assert losses[12]["lr"] == pytest.approx(tiny.lr / 25 / 1e4)
@@ -132,7 +134,7 @@ def test_it_learns(screen_path: Path, tiny: VitMaeSettings, tmp_path: Path, prec
 def test_a_loss_that_is_no_number_ends_the_run(
     screen_path: Path, tiny: VitMaeSettings, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=r"the loss is nan .*lower lr, with --overwrite"):
+    with pytest.raises(ValueError, match=r"the loss of step 6 is nan, .*lower lr, or set"):
         pretrain_vit_mae(screen_path, tmp_path / "run", settings=replace(tiny, lr=1e6))
     assert not (tmp_path / "run" / "weights").exists()
 
@@ -220,7 +222,8 @@ def test_other_settings_are_refused_unless_overwritten(
     pretrain_vit_mae(screen_path, again, settings=other, overwrite=True)
     assert json.loads((again / "weights/config.json").read_text())["steps"] == 4
     assert not (tmp_path / "run.replaced").exists()
-    assert [path.name for path in again.glob("checkpoints/*")] == ["step-00000004.safetensors"]
+    names = [f"step-{done:08d}.safetensors" for done in (0, 4)]
+    assert sorted(path.name for path in again.glob("checkpoints/*")) == names
 
 
 def test_an_unfinished_run_of_other_settings_is_refused(
@@ -243,8 +246,12 @@ def test_overwrite_spares_what_is_no_run(
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_a_damaged_checkpoint_is_named(
-    run: Path, screen_path: Path, tiny: VitMaeSettings, tmp_path: Path
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
+    run: Path,
+    screen_path: Path,
+    tiny: VitMaeSettings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     again = tmp_path / "run"
     shutil.copytree(run, again)
@@ -252,11 +259,16 @@ def test_a_damaged_checkpoint_is_named(
     (again / "artefact.json").write_text(json.dumps({**signature, "identity": None}))
     last = again / "checkpoints/step-00000012.safetensors"
     last.write_bytes(last.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"step-00000012\.safetensors is damaged"):
-        pretrain_vit_mae(screen_path, again, settings=tiny)
-    last.unlink()
     pretrain_vit_mae(screen_path, again, settings=tiny)
+    said = capsys.readouterr().err
+    assert "step-00000012.safetensors is damaged (" in said
+    assert "going on from step-00000008.safetensors" in said
     assert contents(again) == contents(run)
+    (again / "artefact.json").write_text(json.dumps({**signature, "identity": None}))
+    for path in again.glob("checkpoints/*"):
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"and no other checkpoint can be read: delete .*ch"):
+        pretrain_vit_mae(screen_path, again, settings=tiny)
 
 
 def test_a_crop_larger_than_the_smallest_field_is_refused(

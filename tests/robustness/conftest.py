@@ -11,7 +11,7 @@ import pytest
 
 from phenomae import cli
 
-CLOCKS = ("time", "seconds", "crops_per_s", "data_wait")
+CLOCKS = ("time", "seconds", "crops_per_s", "data_wait", "mfu")
 
 SIMULATE = "--genes 12 --complexes 4 --guides 2 --batches 2 --controls 4 --sites 1 --field-size 64"
 PRETRAIN = (

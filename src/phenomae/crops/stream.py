@@ -1,9 +1,9 @@
 """The training stream: crops of step k are the same however often the run was stopped."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -34,6 +34,8 @@ class CropStream:
     is drawn by the sum over its fields."""
     crops_per_field: int = 1
     """How many crops, one after the other, are cut from each field that is drawn."""
+    share: range | None = None
+    """Which of a step's crops to give, where processes share it; None: all."""
     waited_s: float = field(default=0.0, init=False)
     """How long `steps` has kept its caller waiting, all in all."""
 
@@ -42,24 +44,33 @@ class CropStream:
         self._ends = [np.cumsum(weights[group]) for group in self.groups]
 
     def step(self, step: int) -> Crops:
-        """Return the crops of a step."""
+        """Return the crops of a step, or this stream's share of them."""
         numbers = draw(self.seed, step, Purpose.PLACE, range(self.crops_per_step), 4)
         firsts = numbers[:: self.crops_per_field, 0]
         chosen = self._choose_fields(step, firsts).repeat(self.crops_per_field)
+        share = range(self.crops_per_step) if self.share is None else self.share
+        numbers, chosen = numbers[share.start : share.stop], chosen[share.start : share.stop]
         heights, widths = self.source.sizes[chosen].T
         sides = self.source.sides(self.crop_size)[self.source.store_of[chosen]]
         tops = (numbers[:, 1] * (heights - sides + 1)).astype(np.int64)
         lefts = (numbers[:, 2] * (widths - sides + 1)).astype(np.int64)
         turns = (numbers[:, 3] * 8).astype(np.uint8)
         crops = self.source.crops(chosen, tops, lefts, self.crop_size, turns)
+        crops = replace(crops, first=share.start)
         return crops.pinned() if self.pin else crops
 
-    def steps(self, first: int, end: int) -> Iterator[tuple[int, Crops]]:
-        """Yield (step, crops) for the steps from `first` up to `end`, made in the background."""
-        with closing(prefetch(self.step, range(first, end))) as made:
+    def steps(
+        self, first: int, end: int, without: Collection[int] = ()
+    ) -> Iterator[tuple[int, Crops | None]]:
+        """Yield (step, crops) for the steps from `first` up to `end`, made in the background.
+
+        Steps of `without` are passed over: None stands for their crops.
+        """
+        wanted = (step for step in range(first, end) if step not in without)
+        with closing(prefetch(self.step, wanted)) as made:
             for step in range(first, end):
                 begun = time.perf_counter()
-                crops = next(made)
+                crops = None if step in without else next(made)
                 self.waited_s += time.perf_counter() - begun
                 yield step, crops
 

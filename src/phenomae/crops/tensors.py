@@ -1,6 +1,6 @@
 """Crops as they leave the store, and as a network takes them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -23,6 +23,13 @@ class Crops:
     """Field, top and left: where each crop comes from; fields are counted as `Source` does."""
     channels: tuple[str, ...]
     """Names of the channels, in order."""
+    first: int = 0
+    """Which of its step's crops the first one is."""
+
+    @property
+    def rows(self) -> range:
+        """Which of their step's crops these are: what is drawn at random for a crop goes by it."""
+        return range(self.first, self.first + len(self))
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -35,12 +42,18 @@ class Crops:
             self, pixels=pixels, windows=self.windows[:, chosen], channels=tuple(channels)
         )
 
+    def part(self, start: int, stop: int) -> "Crops":
+        """Return the crops from one place up to another."""
+        return self._map(lambda tensor: tensor[start:stop], first=self.first + start)
+
     def pinned(self) -> "Crops":
         """Return the same crops in memory that a GPU can fetch by itself."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, change: Callable[[Tensor], Tensor], **rest: int) -> "Crops":
         tensors = {item.name: getattr(self, item.name) for item in fields(self)}
-        del tensors["channels"]
-        pinned = {name: tensor.pin_memory() for name, tensor in tensors.items()}
-        return Crops(**pinned, channels=self.channels)
+        tensors = {name: value for name, value in tensors.items() if isinstance(value, Tensor)}
+        return replace(self, **{name: change(tensors[name]) for name in tensors}, **rest)
 
 
 def network_input(

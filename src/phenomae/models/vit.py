@@ -29,6 +29,9 @@ class ParallelBlock(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.drop_path = drop_path
+        self.draws: Float[Tensor, " b"] | None = None
+        """A number of 0..1 for every crop, which decides whether drop path lets it skip this block;
+        None has torch's generator decide."""
         self.hidden = int(dim * mlp_ratio)
         self.in_norm = nn.LayerNorm(dim, eps=NORM_EPS)
         self.in_proj = nn.Linear(dim, self.hidden + 3 * dim, bias=False)
@@ -65,8 +68,9 @@ class ParallelBlock(nn.Module):
         """LayerScale, and in training drop path: some crops skip the block, the rest weigh more."""
         if not self.training or self.drop_path == 0:
             return self.layer_scale
-        keep = 1 - self.drop_path
-        return self.layer_scale * (x.new_empty(len(x), 1, 1).bernoulli_(keep) / keep)
+        draws = torch.rand(len(x), device=x.device) if self.draws is None else self.draws
+        kept = (draws >= self.drop_path).to(x.dtype) / (1 - self.drop_path)
+        return self.layer_scale * kept[:, None, None]
 
 
 class Vit(Encoder):

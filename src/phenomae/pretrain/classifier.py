@@ -19,7 +19,7 @@ from phenomae.pretrain.classifying import (
 )
 from phenomae.pretrain.data import Data
 from phenomae.pretrain.pretrain import Family, pretrain
-from phenomae.pretrain.settings import TrainingSettings, sizes_of
+from phenomae.pretrain.settings import INDIFFERENT, TrainingSettings, sizes_of
 from phenomae.store.read import Store
 
 _PLATE_CROPS = 64  # what a plate's statistics are taken from when the validation loss is measured
@@ -49,11 +49,22 @@ class ClassifierSettings(TrainingSettings, ClassifierModel):
                 f"crops_per_step must be {2 * self.plates_per_step} or more, two a plate, as batch "
                 f"norm compares crops, not {self.crops_per_step}"
             )
-        if self.crops_per_step // self.plates_per_step % self.crops_per_field:
+        a_plate = self.crops_per_step // self.plates_per_step
+        most = min(self.crops_at_once or a_plate, a_plate)
+        if most < 2 or a_plate % most:
+            raise ValueError(
+                f"crops_at_once must be 2 or more and divide the {a_plate} crops of a plate, as "
+                f"batch norm compares crops of one plate, not be {self.crops_at_once}"
+            )
+        if a_plate % self.crops_per_field:
             raise ValueError(
                 "crops_per_field must divide the crops of a plate, "
-                f"{self.crops_per_step // self.plates_per_step} a step, not be "
-                f"{self.crops_per_field}"
+                f"{a_plate} a step, not be {self.crops_per_field}"
+            )
+        if self.activation_checkpointing == "on":
+            raise ValueError(
+                "activation_checkpointing would have batch norms count every crop twice: leave it "
+                "off, and lower crops_at_once where memory is too small"
             )
         if self.plates_per_step > 1 and self.adabn == "off":
             raise ValueError("plates_per_step is a setting of adabn, which is off: leave it at 1")
@@ -120,7 +131,15 @@ def _build(data: Data, settings: ClassifierSettings) -> ClassifyingObjective:
         label_fields(data),
         partial(data.spread, most=_PLATE_CROPS) if settings.adabn == "on" else None,
         settings.plates_per_step,
+        settings.crops_per_step // settings.plates_per_step,
     )
 
 
-FAMILY = Family(Classifier.family, _open, _build)
+# What batch norms see depends on how many crops go together.
+_DECISIVE = ("crops_at_once", "activation_checkpointing")
+FAMILY = Family(
+    Classifier.family,
+    _open,
+    _build,
+    tuple(name for name in INDIFFERENT if name not in _DECISIVE),
+)

@@ -13,6 +13,7 @@ from torch import Tensor
 from phenomae.crops.tensors import Crops, network_input
 from phenomae.models.adabn import kept_statistics, reestimate
 from phenomae.models.classifier import ClassifyingNetwork
+from phenomae.models.network import Pixels
 from phenomae.pretrain.data import Data, open_data, share_channels
 from phenomae.pretrain.objective import Objective
 from phenomae.pretrain.settings import TrainingSettings
@@ -35,27 +36,38 @@ class ClassifyingObjective(Objective):
         labels: Int64[np.ndarray, " f"],
         plate_of: Callable[[int], Crops] | None = None,
         groups_per_step: int = 1,
+        crops_per_group: int | None = None,
     ) -> None:
-        """Take the label of every field, and, for AdaBN, what gives crops of a field's plate."""
+        """Take the label of every field, and, for AdaBN, what gives crops of a field's plate.
+
+        `crops_per_group` is how many of a step's crops come from one plate; None: all.
+        """
         super().__init__(model, seed)
         self.plate_of = plate_of
         self.groups_per_step = groups_per_step
+        self.crops_per_group = crops_per_group
         self.labels: Tensor
         self.register_buffer("labels", torch.from_numpy(labels), persistent=False)
 
     def forward(self, crops: Crops, step: int) -> dict[str, Tensor]:
         """Return the cross entropy of a step's crops as `loss`, and their accuracy."""
-        self.fix_drop_path(step)
-        pixels = network_input(crops, self.device)
-        labels = self.labels[crops.keys[:, 0].to(self.device)]
         if not self.training:
             with self._adapted(int(crops.keys[0, 0])):
-                return self.model.forward(pixels, labels).losses
-        parts = zip(
-            pixels.chunk(self.groups_per_step), labels.chunk(self.groups_per_step), strict=True
-        )
-        losses = [self.model(*part).losses for part in parts]
+                return self.model.forward(*self._inputs(crops)).losses
+        losses = []
+        for part in self._by_plate(crops):
+            self.fix_drop_path(part.rows, step)
+            losses.append(self.model(*self._inputs(part)).losses)
         return {name: torch.stack([part[name] for part in losses]).mean() for name in losses[0]}
+
+    def _by_plate(self, crops: Crops) -> list[Crops]:
+        """Cut crops where those of a step's next plate begin."""
+        length = self.crops_per_group or len(crops)
+        return [crops.part(at, at + length) for at in range(0, len(crops), length)]
+
+    def _inputs(self, crops: Crops) -> tuple[Pixels, Int64[Tensor, " b"]]:
+        labels = self.labels[crops.keys[:, 0].to(self.device)]
+        return network_input(crops, self.device), labels
 
     def notes(self) -> dict[str, Any]:
         """Say that plates are to be embedded with statistics of their own."""

@@ -39,8 +39,14 @@ class Data:
         names = [name for field in firsts for name in self.source.channels_of(int(field))]
         return tuple(dict.fromkeys(names))
 
-    def stream(self, settings: TrainingSettings, groups_per_step: int, pin: bool) -> CropStream:
-        """Return the crops of every step."""
+    def stream(
+        self,
+        settings: TrainingSettings,
+        groups_per_step: int,
+        pin: bool,
+        share: range | None = None,
+    ) -> CropStream:
+        """Return the crops of every step, or a process's share of them."""
         weights = np.ones(len(self.fields))
         if settings.balance is not None:
             weights[self.training] = balance(self.fields[settings.balance][self.training])
@@ -54,6 +60,7 @@ class Data:
             pin,
             weights,
             settings.crops_per_field,
+            share,
         )
 
     def validation(self, most: int) -> list[Crops]:

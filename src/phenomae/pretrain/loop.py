@@ -1,42 +1,36 @@
 """The training loop, whatever it trains and wherever."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from phenomae.crops.stream import CropStream
+from phenomae.crops.tensors import Crops
 
-Schedule = Callable[[int], float]
-"""The learning rate of a step, counted from 0."""
+Losses = Mapping[str, Tensor]
+"""A step's losses, of which `loss` is minimised; none where the step was passed over."""
 
-Probe = Callable[[int, Mapping[str, Tensor]], None]
+Learn = Callable[[Crops, int], Losses]
+"""Takes one step of training: a step's crops, and its number from 0."""
+
+Probe = Callable[[int, Losses], None]
 """Looks on: called after every step with the number of steps done and that step's losses."""
 
 
 def train(
-    objective: nn.Module,
+    learn: Learn,
     stream: CropStream,
-    optimiser: torch.optim.Optimizer,
-    schedule: Schedule,
     *,
     first_step: int,
     steps: int,
-    backward: Callable[[Tensor], None],
+    passed_over: Collection[int] = (),
     probes: Sequence[Probe] = (),
 ) -> None:
-    """Take the steps from `first_step` up to `steps`.
+    """Take the steps from `first_step` up to `steps`, but for those that are passed over.
 
-    `objective(crops, step)` gives losses, of which `loss` is minimised. `backward` is how the
-    machine takes gradients. Probes measure, log and save; the loop does not know what.
+    Probes watch, measure, log and save; the loop does not know what.
     """
-    objective.train()
-    for step, crops in stream.steps(first_step, steps):
-        for group in optimiser.param_groups:
-            group["lr"] = schedule(step)
-        losses = objective(crops, step)
-        backward(losses["loss"])
-        optimiser.step()
-        optimiser.zero_grad()
+    for step, crops in stream.steps(first_step, steps, without=passed_over):
+        losses = learn(crops, step) if crops is not None else {}
         for probe in probes:
             probe(step + 1, losses)

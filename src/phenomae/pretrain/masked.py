@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float32
 from torch import Tensor
@@ -25,7 +24,7 @@ class MaskedObjective(Objective):
 
     def forward(self, crops: Crops, step: int) -> dict[str, Tensor]:
         """Return the losses of a step's crops."""
-        self.fix_drop_path(step)
+        self.fix_drop_path(crops.rows, step)
         pixels, noise = self._inputs(crops, step)
         # A compiled model would be compiled once more for the few crops it is measured on.
         run = self.model if self.training else self.model.forward
@@ -40,11 +39,7 @@ class MaskedObjective(Objective):
     def _inputs(self, crops: Crops, step: int) -> tuple[Pixels, Float32[Tensor, "b p"]]:
         pixels = network_input(crops, self.device)
         patches = self.model.count_patches(pixels)
-        drawn = draw(self.seed, step, Purpose.MASK, range(len(crops)), patches)
-        noise = torch.from_numpy(drawn.astype(np.float32))
-        if self.device.type == "cuda":
-            noise = noise.pin_memory()  # or the copy would wait for the step before
-        return pixels, noise.to(self.device, non_blocking=True)
+        return pixels, self.send(draw(self.seed, step, Purpose.MASK, crops.rows, patches))
 
     def _names(self, crops: Crops) -> dict[str, Any]:
         """Return what the network has to be told about the crops' channels: here nothing."""

@@ -4,11 +4,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float32, Float64
 from torch import Tensor, nn
 
-from phenomae.crops.draws import Purpose
+from phenomae.crops.draws import Purpose, draw
 from phenomae.crops.tensors import Crops
 from phenomae.models.network import Network
+from phenomae.models.vit import ParallelBlock
 
 
 class Objective(nn.Module):
@@ -40,7 +42,18 @@ class Objective(nn.Module):
         """Return what the weights' config.json says beside the network: how it is to be used."""
         return {}
 
-    def fix_drop_path(self, step: int) -> None:
-        """Let drop path, which draws from torch's generator, depend on seed and step alone."""
-        sequence = np.random.SeedSequence([self.seed, step, Purpose.DROP_PATH])
-        torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
+    def fix_drop_path(self, rows: range, step: int) -> None:
+        """Let drop path depend on (seed, step, index) alone, for `rows` of a step's crops."""
+        modules = self.encoder.modules()
+        blocks = [part for part in modules if isinstance(part, ParallelBlock) and part.drop_path]
+        if blocks and self.training:
+            drawn = draw(self.seed, step, Purpose.DROP_PATH, rows, len(blocks))
+            for block, numbers in zip(blocks, self.send(drawn).T, strict=True):
+                block.draws = numbers
+
+    def send(self, numbers: Float64[np.ndarray, "b d"]) -> Float32[Tensor, "b d"]:
+        """Return drawn numbers on the device."""
+        sent = torch.from_numpy(numbers.astype(np.float32))
+        if self.device.type == "cuda":
+            sent = sent.pin_memory()  # or the copy would wait for the step before
+        return sent.to(self.device, non_blocking=True)

@@ -6,7 +6,7 @@ import re
 from pytorch_optimizer import Lion
 from torch import nn
 
-from phenomae.pretrain.loop import Schedule
+from phenomae.pretrain.learner import Schedule
 
 _START = 25.0  # the cycle begins at lr / 25 and ends at lr / 25 / 10^4, as torch's OneCycleLR
 _END = 1e4

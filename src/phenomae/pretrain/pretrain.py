@@ -6,18 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from phenomae import __version__
 from phenomae.artefacts import Origin, read_signature, require_same_work, settings_dict
 from phenomae.crops.fields import keep_fields
 from phenomae.models import weights
-from phenomae.models.machine import Machine, all_cores, open_machine
+from phenomae.models.machine import all_cores
+from phenomae.models.start import start_from
 from phenomae.pretrain.data import Data
 from phenomae.pretrain.masked import MaskedObjective
 from phenomae.pretrain.objective import Objective
 from phenomae.pretrain.pictures import draw_reconstructions
-from phenomae.pretrain.session import identify, train_in_run, wants_compiling
-from phenomae.progress import say
+from phenomae.pretrain.session import identify, open_session, wants_compiling
+from phenomae.pretrain.settings import INDIFFERENT, LATER
+from phenomae.pretrain.team import Team, gather_team, whole
+from phenomae.progress import say, set_quiet
 from phenomae.runs import KIND, WEIGHTS, begin_run, finish_run, is_finished
 from phenomae.store.read import Store, open_store
 
@@ -31,6 +35,8 @@ class Family:
     """Splits and groups the fields of stores."""
     build: Callable[[Data, Any], Objective]
     """Makes the network, its first weights drawn from torch's generator, and its objective."""
+    indifferent: tuple[str, ...] = INDIFFERENT
+    """Settings that may be others when a run goes on."""
 
 
 def pretrain(family: Family, paths: Sequence[Path | str], settings: Any, overwrite: bool) -> None:
@@ -50,7 +56,13 @@ def pretrain(family: Family, paths: Sequence[Path | str], settings: Any, overwri
         say(f"{run} is already there, trained with the same settings (--overwrite makes it anew)")
         return
     with all_cores():
-        _pretrain(family, stores, data, run, settings, origin, overwrite)
+        team = gather_team(settings)
+        try:
+            if not team.writes:
+                set_quiet(True)
+            _pretrain(family, stores, data, run, settings, origin, overwrite, team)
+        finally:
+            team.leave()
 
 
 def _pretrain(
@@ -61,20 +73,25 @@ def _pretrain(
     settings: Any,
     origin: Origin,
     overwrite: bool,
+    team: Team,
 ) -> None:
-    machine = open_machine(settings.device, settings.precision)
-    _tell_pixel_sizes(stores, settings)
-    begin_run(
-        run,
-        origin,
-        f"pretrain {family.name}",
-        settings=settings_dict(settings),
-        overwrite=overwrite,
-        machine={"device": str(machine.device), "precision": machine.precision},
-    )
-    objective = _build(family, data, settings, machine)
-    train_in_run(run, objective, data, settings, machine)
+    objective = _build(family, data, settings, team)
+    if team.writes:
+        _tell_pixel_sizes(stores, settings)
+        begin_run(
+            run,
+            origin,
+            f"pretrain {family.name}",
+            settings=settings_dict(settings),
+            overwrite=overwrite,
+            machine=_describe(team),
+        )
+    team.wait()
+    open_session(run, objective, data, settings, team).run()
 
+    objective = _reunite(objective, lambda: family.build(data, settings))
+    if not team.writes:
+        return
     if isinstance(objective, MaskedObjective):
         draw_reconstructions(run / "reconstructions.png", objective, data.pictured())
     identity = identify(objective.model, origin.identity)
@@ -83,21 +100,47 @@ def _pretrain(
     finish_run(run, origin, identity)
 
 
-def _build(family: Family, data: Data, settings: Any, machine: Machine) -> Objective:
+def _build(family: Family, data: Data, settings: Any, team: Team) -> Objective:
     torch.manual_seed(settings.seed)
     objective = family.build(data, settings)
-    if wants_compiling(settings, machine.device):
+    if settings.init is not None:
+        for line in start_from(objective.model, settings.init):
+            say(line)
+    if wants_compiling(settings, team.machine.device):
         objective.model.compile()
     return objective
 
 
+def _reunite(objective: Objective, build: Callable[[], Objective]) -> Objective:
+    """Return an objective whose weights lie in this process alone, where they are shared."""
+    state = objective.state_dict()
+    if not any(isinstance(value, DTensor) for value in state.values()):
+        return objective
+    state = {name: whole(value).cpu() for name, value in state.items()}
+    alone = build()
+    alone.load_state_dict(state)
+    return alone
+
+
+def _describe(team: Team) -> dict[str, str]:
+    """Return what environment.txt says of where a network is trained."""
+    machine = team.machine
+    told = {"device": str(machine.device), "precision": machine.precision}
+    return told if team.count == 1 else {**told, "processes": str(team.count)}
+
+
 def _origin(family: Family, stores: Sequence[Store], settings: Any) -> Origin:
     decisive = settings_dict(settings)
-    del decisive["cache_gb"]  # changes no number, and may have to be changed for a run to go on
-    if settings.crops_per_field == 1:
-        del decisive["crops_per_field"]  # as in runs begun before there was such a setting
+    for key in family.indifferent:
+        del decisive[key]
+    for key, before in LATER.items():
+        if key in decisive and getattr(settings, key) == before:
+            del decisive[key]  # as in runs begun before there was such a setting
     names = ["store", *(f"store {number}" for number in range(2, len(stores) + 1))]
     sources = {name: store.identity for name, store in zip(names, stores, strict=True)}
+    if settings.init is not None:
+        decisive.pop("init")  # wherever it lies
+        sources["init"] = weights.identify(settings.init)
     return Origin(KIND, {"family": family.name, **decisive}, sources)
 
 

@@ -1,12 +1,14 @@
 """How a network is trained, whatever its family."""
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from cyclopts import Parameter
 
 from phenomae.crops.source import check_pixel_size
-from phenomae.models.machine import Device, Precision
+from phenomae.models.machine import Device, Precision, Strategy
+from phenomae.pretrain.trackers import Tracker
 
 
 @Parameter(name="*")
@@ -34,10 +36,32 @@ class TrainingSettings:
     """Precision of matrix products: auto takes bf16 where the machine is good at it."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Whether to compile the network: auto does for long runs on a GPU."""
+    strategy: Strategy = "auto"
+    """How processes (of torchrun or SLURM) share the work: ddp, each with the whole network, which
+    auto takes; or fsdp, each with a part of it, for networks that fill a GPU."""
+    crops_at_once: int | None = None
+    """Most crops that a device takes at a time; of more, gradients are added up. Not given: all
+    that fall to it."""
+    activation_checkpointing: Literal["on", "off"] = "off"
+    """Whether to work out the blocks' insides again on the way back, to save memory."""
+    gradient_clip: float = 0.0
+    """Largest norm of a step's gradients; those above are scaled down to it. 0 leaves them."""
+    rollbacks: int = 3
+    """How often a run may go back to its last checkpoint and pass over the step at which the loss
+    exploded, before it stops."""
     checkpoint_every: int = 500
-    """Steps between checkpoints, of which the newest two are kept."""
+    """Steps between checkpoints."""
+    keep: int = 3
+    """How many of the newest checkpoints are kept."""
+    milestones: tuple[float, ...] = ()
+    """Shares of all steps after which checkpoints are kept for good: 0.1,0.5,1."""
+    init: Path | None = None
+    """A run, or a folder of weights, to start from: of other channels and crop sizes, too."""
     log_every: int = 20
     """Steps between lines of log.jsonl."""
+    track: tuple[Tracker, ...] = ()
+    """Where to show the training beside log.jsonl: tensorboard, wandb, mlflow (their own variables
+    say where those are)."""
     validation: float = 0.05
     """Share of the wells that is held out, to measure the loss on."""
     validation_every: int = 500
@@ -62,11 +86,11 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         least = {"steps": 0, "crops_per_step": 1, "seed": 0, "checkpoint_every": 1}
         least |= {"log_every": 1, "validation_every": 1, "validation_crops": 1}
-        least |= {"crops_per_field": 1}
+        least |= {"crops_per_field": 1, "rollbacks": 0, "keep": 1}
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise ValueError(f"{name} must be {value} or more, not {getattr(self, name)}")
-        for name in ("lr", "weight_decay", "cache_gb"):
+        for name in ("lr", "weight_decay", "cache_gb", "gradient_clip"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
         for name in ("warmup", "validation"):
@@ -81,8 +105,27 @@ class TrainingSettings:
                 f"crops_per_field must divide crops_per_step {self.crops_per_step}, not be "
                 f"{self.crops_per_field}"
             )
+        if not all(0 <= share <= 1 for share in self.milestones):
+            raise ValueError(f"milestones must be shares of 0 to 1, not {self.milestones}")
+        if self.crops_at_once is not None and self.crops_at_once < 1:
+            raise ValueError(f"crops_at_once must be 1 or more, not {self.crops_at_once}")
         check_pixel_size(self.pixel_size_um)
 
+
+INDIFFERENT = ("cache_gb", "strategy", "crops_at_once", "activation_checkpointing", "keep", "track")
+"""Settings that decide where and how a run's numbers are worked out, not what they are (but for
+rounding): they may be others when it goes on."""
+
+LATER = {
+    "crops_at_once": None,
+    "activation_checkpointing": "off",
+    "crops_per_field": 1,
+    "gradient_clip": 0.0,
+    "rollbacks": 3,
+    "milestones": (),
+    "init": None,
+}
+"""Settings that earlier versions did not have, and what they were then without saying so."""
 
 Sizes = TypeVar("Sizes")
 

@@ -1,74 +1,99 @@
 """Probes that tell how training goes: the log with its progress line, and the validation loss."""
 
-import math
 import time
-from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from phenomae.artefacts import settings_dict
 from phenomae.crops.stream import CropStream
 from phenomae.crops.tensors import Crops
-from phenomae.pretrain.loop import Schedule
+from phenomae.pretrain.learner import Schedule
+from phenomae.pretrain.loop import Losses
+from phenomae.pretrain.meter import Meter
+from phenomae.pretrain.settings import TrainingSettings
+from phenomae.pretrain.team import Team
+from phenomae.pretrain.trackers import OpenTracker, open_trackers
 from phenomae.progress import Tracker
 from phenomae.runs import append_log
 
 
-class Log:
-    """Writes loss, lr and speed to `log.jsonl` now and then, and moves the progress bar.
+class Journal:
+    """Where numbers of a run are written down: `log.jsonl`, and the trackers asked for."""
 
-    Losses are added up on the device, so that the loop waits for it only when a line is written.
-    `boundaries` are lengths of which every multiple ends a line's mean: a run that goes on from a
-    checkpoint then logs the same means.
-    """
+    def __init__(self, run: Path, team: Team) -> None:
+        self.run, self.team = run, team
+        self.trackers: list[OpenTracker] = []
+
+    def open_trackers(self, settings: TrainingSettings, first_step: int) -> None:
+        """Open the trackers asked for, for a run that has done `first_step` steps."""
+        told = settings_dict(settings)
+        self.trackers = open_trackers(settings.track, self.run, told, first_step)
+
+    def close(self) -> None:
+        """Let the trackers write what they have not yet written."""
+        for tracker in self.trackers:
+            tracker.close()
+
+    def write(self, step: int, **values: float) -> None:
+        """Write down what was measured after so many steps; one process does it for all."""
+        if not self.team.writes:
+            return
+        append_log(self.run, step=step, **values)
+        for tracker in self.trackers:
+            tracker.log(step, values)
+
+
+class Log:
+    """Writes loss, lr and speed down at the meter's boundaries, and moves the progress bar."""
 
     def __init__(
         self,
-        run: Path,
+        journal: Journal,
+        meter: Meter,
         stream: CropStream,
         schedule: Schedule,
         tracker: Tracker,
         first_step: int,
-        boundaries: tuple[int, ...],
+        share_of_peak: float,
     ) -> None:
-        self.run, self.stream, self.schedule, self.tracker = run, stream, schedule, tracker
-        self.boundaries = boundaries
+        """Take what a crop a second is of the machines' measured peak as `share_of_peak`."""
+        self.journal, self.meter = journal, meter
+        self.stream, self.schedule, self.tracker = stream, schedule, tracker
+        self.share_of_peak = share_of_peak
         self.begun = self.line_begun = time.perf_counter()
         self.line_step = first_step
-        self.waited_s = 0.0
-        self.total: Tensor | None = None
+        self.waited_s = stream.waited_s
         self.note = ""
 
-    def __call__(self, done: int, losses: Mapping[str, Tensor]) -> None:
-        """Count one step; write a line where one is due."""
-        loss = losses["loss"].detach()
-        self.total = loss.float() if self.total is None else self.total + loss
-        if any(done % length == 0 for length in self.boundaries):
-            self._write(done, float(self.total))
+    def __call__(self, done: int, losses: Losses) -> None:
+        """Count one step; write a line where one is due: a probe of the loop."""
+        if self.meter.is_boundary(done) and self.meter.losses:
+            self._write(done)
         self.tracker(1, self.note)
 
-    def _write(self, done: int, total: float) -> None:
+    def _write(self, done: int) -> None:
         now = time.perf_counter()
         steps, seconds = done - self.line_step, now - self.line_begun
         crops_per_s = steps * self.stream.crops_per_step / seconds
-        loss = total / steps
-        if not math.isfinite(loss):
-            raise ValueError(
-                f"{self.run}: the loss is {loss} between steps {self.line_step} and {done}, at an "
-                f"lr of {self.schedule(done - 1):.3g}: lower lr, with --overwrite to begin anew"
-            )
-        append_log(
-            self.run,
-            step=done,
+        loss, used = fmean(self.meter.losses), crops_per_s * self.share_of_peak
+        waited = (self.stream.waited_s - self.waited_s) / seconds
+        self.journal.write(
+            done,
             loss=loss,
             lr=self.schedule(done - 1),
+            gradient_norm=fmean(self.meter.norms),
             crops_per_s=round(crops_per_s, 2),
-            data_wait=round((self.stream.waited_s - self.waited_s) / seconds, 4),
+            data_wait=round(waited, 4),
+            mfu=round(used, 4),
             seconds=round(now - self.begun, 3),
         )
-        self.note = f"loss {loss:.4f}, {crops_per_s:.0f} crops/s"
-        self.line_begun, self.line_step, self.total = now, done, None
+        self.note = (
+            f"loss {loss:.4f}, {crops_per_s:.0f} crops/s, waits {waited:.0%}, MFU {used:.0%}"
+        )
+        self.line_begun, self.line_step = now, done
         self.waited_s = self.stream.waited_s
 
 
@@ -76,12 +101,12 @@ class Validation:
     """Measures the loss on crops of held-out wells, always the same crops and the same patches."""
 
     def __init__(
-        self, run: Path, objective: nn.Module, crops: list[Crops], every: int, last: int
+        self, journal: Journal, objective: nn.Module, crops: list[Crops], every: int, last: int
     ) -> None:
-        self.run, self.objective, self.crops = run, objective, crops
+        self.journal, self.objective, self.crops = journal, objective, crops
         self.every, self.last = every, last
 
-    def __call__(self, done: int, losses: Mapping[str, Tensor]) -> None:
+    def __call__(self, done: int, losses: Losses) -> None:
         """Measure where it is time to: a probe of the loop."""
         if done % self.every == 0 or done == self.last:
             self.measure(done)
@@ -98,4 +123,4 @@ class Validation:
         ]
         self.objective.train()
         mean = sum(sums) / sum(len(part) for part in self.crops)
-        append_log(self.run, step=done, validation_loss=mean)
+        self.journal.write(done, validation_loss=mean)
