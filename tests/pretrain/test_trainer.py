@@ -55,7 +55,7 @@ def learn(objective: nn.Module, stream: CropStream, steps: int = 3, **settings) 
     fabric = Fabric(accelerator="cpu", devices=1)
     wrapped = fabric.setup_module(objective)
     optimiser = fabric.setup_optimizers(torch.optim.SGD(objective.parameters(), lr=1.0))
-    learner = Learner(fabric, wrapped, optimiser, lambda step: 0.01, **settings)
+    learner = Learner(fabric, wrapped, optimiser, lambda step: 0.01, **settings)  # pyright: ignore
     return [
         {name: float(value) for name, value in learner(stream.step(step), step).items()}
         for step in range(steps)
@@ -77,7 +77,7 @@ def test_drop_path_goes_by_a_crops_place_in_its_step(
 ) -> None:
     """The loss of a step is the mean of its parts' losses, where every crop weighs the same."""
     objective, crops = build(dropping), stream.step(4)
-    nn.init.xavier_uniform_(objective.model.decoder.pred.weight)
+    nn.init.xavier_uniform_(objective.model.get_parameter("decoder.pred.weight"))
     whole = float(objective(crops, 4)["loss"])
     parts = [float(objective(part, 4)["loss"]) for part in split(crops, 2)]
     assert whole == pytest.approx(np.mean(parts), rel=1e-6)
