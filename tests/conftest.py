@@ -18,7 +18,7 @@ from phenomae.store.write import checksum, write_array
 
 # Shapes in the signatures of the networks' wing are checked here, and only here. The hook works on
 # what is imported after it, so it stands above every test of them.
-WING = [f"phenomae.{room}" for room in ("models", "crops", "pretrain", "embed")]
+WING = [f"phenomae.{room}" for room in ("models", "crops", "pretrain", "embed", "probes")]
 install_import_hook(WING, "beartype.beartype")
 
 

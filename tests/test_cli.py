@@ -15,7 +15,7 @@ RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 COMMANDS = [(name,) for name in cli.COMMANDS]
 COMMANDS += [(group, name) for group, (_, table) in cli.GROUPS.items() for name in table]
 SEVERAL = pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-PRINTING = (("models",), ("store", "check"))
+PRINTING = (("models",), ("plan",), ("store", "check"))
 WRITING = [command for command in COMMANDS if command not in PRINTING]
 
 

@@ -191,7 +191,10 @@ def parse(command: str, is_name: bool) -> None:
         return
     shipped = recipe is not None and recipe.parts[0] == "recipes"
     cli.app.config = (cli._recipe_source(ROOT / recipe, tokens),) if shipped else ()
-    cli.app.parse_args(tokens, exit_on_error=False, print_error=False)
+    _, bound, _ = cli.app.parse_args(tokens, exit_on_error=False, print_error=False)
+    if tokens[0] == "plan":
+        cli._check_command(list(bound.args))
+        cli.app.parse_args(bound.args, exit_on_error=False, print_error=False)
 
 
 @EACH_MANUAL

@@ -4,8 +4,9 @@ import difflib
 import errno
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 from cyclopts.config import Dict
@@ -14,6 +15,16 @@ from cyclopts.exceptions import CycloptsError, UnknownOptionError
 from phenomae import __version__
 from phenomae.progress import set_quiet
 from phenomae.runs import Stopped
+
+PLAN = """Say what a training would take, before it is started.
+
+The word plan stands before any command line of pretrain, with all its settings:
+
+phenomae plan pretrain vit-mae STORE RUN --steps 1000
+
+It takes a few steps by the clock, and reckons from them what all would take: passes over the
+pixels, FLOPs, memory, disk and hours. Nothing is written.
+"""
 
 COMMANDS = {
     "simulate": ("phenomae.simulate.simulate:simulate", "Draw a screen whose truth is known."),
@@ -27,6 +38,7 @@ COMMANDS = {
     "map": ("phenomae.maps.map:map_wells", "Average wells to a map of genes or compounds."),
     "benchmark": ("phenomae.benchmark.benchmark:benchmark", "Ask the map what biology knows."),
     "models": ("phenomae.models.catalogue:models", "List the networks and what they cost."),
+    "plan": ("phenomae.cli:plan", PLAN),
     "report": ("phenomae.explore.report:report", "Write report.html: figures and tables."),
 }
 NETWORK_PACKAGES = (
@@ -38,18 +50,18 @@ NETWORK_PACKAGES = (
     "huggingface_hub",
 )
 FAMILIES = {
-    "vit-mae": ("phenomae.pretrain.vit_mae:pretrain_vit_mae", "Masked autoencoder, ViT."),
+    "vit-mae": ("phenomae.probes.commands:pretrain_vit_mae", "Masked autoencoder, ViT."),
     "channel-mae": (
-        "phenomae.pretrain.channel_mae:pretrain_channel_mae",
+        "phenomae.probes.commands:pretrain_channel_mae",
         "Masked autoencoder, ViT, for any channels.",
     ),
-    "unet-mae": ("phenomae.pretrain.unet_mae:pretrain_unet_mae", "Masked autoencoder, U-Net."),
+    "unet-mae": ("phenomae.probes.commands:pretrain_unet_mae", "Masked autoencoder, U-Net."),
     "classifier": (
-        "phenomae.pretrain.classifier:pretrain_classifier",
+        "phenomae.probes.commands:pretrain_classifier",
         "Weakly supervised DenseNet.",
     ),
     "vit-classifier": (
-        "phenomae.pretrain.vit_classifier:pretrain_vit_classifier",
+        "phenomae.probes.commands:pretrain_vit_classifier",
         "Weakly supervised ViT.",
     ),
 }
@@ -94,6 +106,43 @@ for _name, (_help, _table) in GROUPS.items():
 for _table, _app in _apps:
     for _name, (_path, _help) in _table.items():
         _app.command(_path, name=_name, help=_help, result_action="return_value")
+
+
+def plan(
+    *words: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    burst_s: float = 15.0,
+    processes: int = 1,
+    json: bool = False,
+) -> None:
+    """Print what a training would take.
+
+    Parameters
+    ----------
+    words
+        A command line of pretrain: pretrain vit-mae STORE RUN --steps 1000.
+    burst_s
+        Seconds for which steps are taken by the clock, three or more.
+    processes
+        Reckon with so many processes, each on a device like this one; one is measured.
+    json
+        Print one JSON object instead of a table.
+    """
+    if words[:1] != ("pretrain",) or len(words) == 1:
+        given = f"not {' '.join(words[:2])!r}" if words else "and here is none"
+        raise CycloptsError(
+            msg=f"plan takes a command line of pretrain, pretrain vit-mae STORE RUN, {given}"
+        )
+    _check_command(list(words))
+    _, bound, _ = app.parse_args(list(words), exit_on_error=False, print_error=False)
+    bound.apply_defaults()
+    given = bound.arguments
+
+    from phenomae.pretrain.plan import plan as plan_training
+    from phenomae.pretrain.planned import show
+
+    settings, paths = given["settings"], (given["store"], given["run"], *given["more"])
+    family = import_module(type(settings).__module__).FAMILY
+    show(plan_training(family, paths, settings, burst_s, processes), json)
 
 
 def read_recipe(path: Path, command: tuple[str, ...]) -> dict[str, Any]:
@@ -177,9 +226,12 @@ def run(arguments: list[str]) -> int:
     except ValueError as error:
         return _fail(str(error))
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+        if not _is_want_of_memory(error):
             raise
-        return _fail("memory is too small: lower crops_per_step, crops_at_once or cache_gb")
+        return _fail(
+            "memory is too small: lower crops_at_once, or crops_per_step, or cache_gb, or set "
+            "activation_checkpointing on"
+        )
     except Stopped as stopped:
         return _fail(str(stopped), code=TRY_AGAIN)
     except KeyboardInterrupt:
@@ -187,6 +239,12 @@ def run(arguments: list[str]) -> int:
     finally:
         set_quiet(False)  # one command's wish, not that of a process which calls functions after it
     return 0
+
+
+def _is_want_of_memory(error: Exception) -> bool:
+    """Say whether an error is numpy's, torch's or CUDA's for memory that is not there."""
+    known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return known or "can't allocate memory" in str(error)  # torch on a CPU
 
 
 def _check_command(tokens: list[str]) -> None:
@@ -234,13 +292,22 @@ def _recipe_source(path: Path, tokens: list[str]) -> Dict:
     """Return the recipe's settings for the command in `tokens`, in cyclopts' form.
 
     Below their command's keys: beside them, a setting named like a command (`map` of `report`)
-    would be taken for one, and passed over.
+    would be taken for one, and passed over. A plan takes what the command planned does.
     """
+    if tokens[:1] == ["plan"]:
+        return _planned_source(path, tokens)
     words = 2 if tokens[:1] and tokens[0] in GROUPS else 1
     settings = read_recipe(path, tuple(tokens[:words]))
     for word in reversed(tokens[:words]):
         settings = {word: settings}
     return Dict(settings, source=str(path))
+
+
+def _planned_source(path: Path, tokens: list[str]) -> Dict:
+    planned = tokens[tokens.index("pretrain") :] if "pretrain" in tokens else ["pretrain"]
+    settings = _recipe_source(path, planned).data
+    own = tomllib.loads(path.read_text()).get("plan", {})
+    return Dict({**settings, "plan": own}, source=str(path))
 
 
 def _explain_usage(error: CycloptsError) -> tuple[str, int]:

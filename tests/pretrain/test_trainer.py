@@ -278,3 +278,40 @@ def test_it_starts_from_other_weights(
     with pytest.raises(ValueError, match="first has no weights"):
         pretrain_vit_mae(screen_path, tmp_path / "third", settings=settings)
     assert not (tmp_path / "third").exists()
+
+
+def test_trackers_get_the_numbers_of_the_log_and_the_pictures(
+    screen_path: Path, tiny: VitMaeSettings, tmp_path: Path
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = tmp_path / "run"
+    pretrain_vit_mae(screen_path, run, settings=replace(tiny, track=("tensorboard",)))
+    shown = EventAccumulator(str(run / "tensorboard")).Reload()
+    for name in ("loss", "validation_loss", "gradient_norm", "mfu"):
+        logged = {line["step"]: line[name] for line in read_log(run) if name in line}
+        events = {event.step: event.value for event in shown.Scalars(name)}
+        assert events == pytest.approx(logged)
+    pictures = [event.step for event in shown.Images("reconstructions")]
+    assert pictures == [5, 10, 12]
+
+
+def test_too_little_memory_is_one_sentence(screen_path: Path, tmp_path: Path) -> None:
+    """A limit of 12 GB of address space, and a layer of 120 GB."""
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (12 * 10**9,) * 2); "
+    start = "from phenomae import cli; sys.exit(cli.run(sys.argv[1:]))"
+    words = ["pretrain", "vit-mae", str(screen_path), str(tmp_path / "run"), "--steps=1"]
+    words += [
+        "--crop-size=16",
+        "--patch-size=4",
+        "--embed-dim=65536",
+        "--num-heads=1",
+        "--device=cpu",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", limit + start, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        "phenomae: memory is too small: lower crops_at_once, or crops_per_step"
+    )

@@ -67,8 +67,8 @@ def benchmark(
     percentiles = _check_percentiles(settings)
     sources = read_sources(settings.annotations)
     genes = read_map(map_path)
-    _check_map(genes, map_path, percentiles)
-    pairs = _find_pairs(sources, genes.names, settings.annotations)
+    check_map(genes, map_path, percentiles)
+    pairs = find_pairs(sources, genes.names, settings.annotations)
     # Where the annotations lie does not matter, but what they say does.
     checksums = hash_json({source.name: source.checksum for source in sources})
     origin = Origin(
@@ -124,7 +124,7 @@ def _check_percentiles(settings: BenchmarkSettings) -> list[Percentiles]:
     return percentiles
 
 
-def _check_map(genes: Map, path: Path, percentiles: list[Percentiles]) -> None:
+def check_map(genes: Map, path: Path, percentiles: list[Percentiles]) -> None:
     """Raise ValueError where the cosines of the map are undefined or too few."""
     if twice := [name for name, count in _counts(genes.names).items() if count > 1]:
         raise ValueError(f"{path} has {twice[0]} more than once: expected one row a name")
@@ -135,7 +135,11 @@ def _check_map(genes: Map, path: Path, percentiles: list[Percentiles]) -> None:
         if rows := np.flatnonzero(broken).tolist():
             names = ", ".join(genes.names[row] for row in rows[:5])
             raise ValueError(f"{path} has rows with {what}: {names} ({len(rows)} of them)")
-    count = len(genes.names)
+    check_count(len(genes.names), path, percentiles)
+
+
+def check_count(count: int, path: Path, percentiles: list[Percentiles]) -> None:
+    """Raise ValueError where so many genes make fewer pairs than a share of them can be found."""
     pairs = count * (count - 1) // 2
     shares = [share for low, high in percentiles for share in (low, 1 - high)]
     smallest = min((share for share in shares if share > 0), default=1.0)
@@ -153,10 +157,13 @@ def _counts(names: list[str]) -> dict[str, int]:
     return counts
 
 
-def _find_pairs(
+def find_pairs(
     sources: list[Source], names: list[str], path: Path
 ) -> dict[str, Int[np.ndarray, "pairs 2"]]:
-    """Return the pairs of the sources that have any on the map; says which have none."""
+    """Return the pairs of the sources that have any on a map of these names; says which have none.
+
+    Raises ValueError where none has.
+    """
     pairs = {source.name: pairs_on_map(source, names) for source in sources}
     if not any(len(known) for known in pairs.values()):
         raise ValueError(

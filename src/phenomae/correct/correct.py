@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 from cyclopts import Parameter
+from jaxtyping import Bool, Float64
 
 from phenomae.artefacts import Origin, artefact_folder, settings_dict
 from phenomae.correct.batches import Batches, read_batches, require_controls
@@ -61,6 +62,7 @@ def correct(
     require_finite(screen, wells)
     batches = read_batches(screen.table, settings.batch)
     correction = fit_controls(screen, batches, settings.method)
+    _tell_undefined(correction, screen, batches)
     origin = Origin(KIND, settings_dict(settings), {"wells": screen.identity})
     with artefact_folder(out, origin, overwrite) as folder:
         if folder is None:
@@ -80,12 +82,19 @@ def correct(
 def fit_controls(
     screen: Wells, batches: Batches, method: str
 ) -> CenterScale | PcaCenterScale | TVN:
-    """Return the correction that the screen's controls give; tells what they leave undefined."""
-    control = screen.table["control"].fill_null(False).to_numpy()
-    require_controls(batches, control)
-    controls = screen.features[control].astype(np.float64)
-    batches = None if batches is None else batches[control]
-    correction = METHODS[method]().fit(controls, batches)
+    """Return the correction that the screen's controls give.
+
+    Raises ValueError where a batch has fewer than 2 controls, or its controls do not differ.
+    """
+    require_controls(batches, _is_control(screen))
+    return METHODS[method]().fit(*_choose_controls(screen, batches))
+
+
+def _tell_undefined(
+    correction: CenterScale | PcaCenterScale | TVN, screen: Wells, batches: Batches
+) -> None:
+    """Say where the controls do not vary along as many directions as there are features."""
+    controls, batches = _choose_controls(screen, batches)
     corrected = correction.transform(controls, batches)
     before, after = controls.shape[1], int(corrected.any(axis=0).sum())
     if after < before:
@@ -93,4 +102,14 @@ def fit_controls(
             f"the {len(controls)} controls vary along {after} directions only, of {before} "
             "features; the others have no scale and become 0 or are left out"
         )
-    return correction
+
+
+def _is_control(screen: Wells) -> Bool[np.ndarray, " n"]:
+    return screen.table["control"].fill_null(False).to_numpy()
+
+
+def _choose_controls(screen: Wells, batches: Batches) -> tuple[Float64[np.ndarray, "m d"], Batches]:
+    """Return features and batches of the controls."""
+    control = _is_control(screen)
+    controls = screen.features[control].astype(np.float64)
+    return controls, None if batches is None else batches[control]

@@ -21,7 +21,7 @@ class Plate:
     table: pl.DataFrame
     """One row a well, the columns of `records.WELL_COLUMNS`."""
     fields: Int64[np.ndarray, " m"]
-    """Rows of fields.parquet."""
+    """Numbers of fields: their rows in fields.parquet."""
     well_of: Int64[np.ndarray, " m"]
     """Which row of `table` each field belongs to."""
 
@@ -30,9 +30,12 @@ def read_plates(store: Store) -> list[Plate]:
     """Return a store's plates; raises ValueError where it has none."""
     if store.fields.is_empty():
         raise ValueError(f"{store.path} holds no field to embed: ingest plates with images")
-    fields = store.fields.with_row_index("field")
-    parts = fields.partition_by("plate", maintain_order=True)
-    return [_plate(part) for part in parts]
+    return list_plates(store.fields.with_row_index("field"))
+
+
+def list_plates(fields: pl.DataFrame) -> list[Plate]:
+    """Return the plates of some fields of one store, whose numbers stand in the column `field`."""
+    return [_plate(part) for part in fields.partition_by("plate", maintain_order=True)]
 
 
 def write_missing_plates(

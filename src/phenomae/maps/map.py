@@ -78,7 +78,7 @@ def map_wells(
     origin = Origin(
         KIND, settings_dict(settings) | {"through": through}, {"wells": screen.identity}
     )
-    table = _name_rows(screen.table, settings)
+    table = name_rows(screen.table, settings)
     kept = table["name"].is_not_null().to_numpy()
     if not kept.any():
         raise ValueError(
@@ -103,7 +103,7 @@ def _keep_wells(screen: Wells, where: str | None, path: Path) -> Wells:
     return replace(screen, table=screen.table.filter(kept), features=screen.features[kept])
 
 
-def _name_rows(table: pl.DataFrame, settings: MapSettings) -> pl.DataFrame:
+def name_rows(table: pl.DataFrame, settings: MapSettings) -> pl.DataFrame:
     """Return the wells with a column `name`: their row of the map, null where they have none."""
     control = pl.col("control").fill_null(False)
     name = pl.col(settings.by).replace("", None)

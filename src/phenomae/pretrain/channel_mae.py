@@ -10,7 +10,7 @@ from phenomae.models.channel_mae import ChannelMae
 from phenomae.models.settings import ChannelMaeModel
 from phenomae.pretrain.data import Data, open_data
 from phenomae.pretrain.masked import ChannelObjective
-from phenomae.pretrain.pretrain import Family, pretrain
+from phenomae.pretrain.pretrain import Family, Probes, pretrain
 from phenomae.pretrain.settings import TrainingSettings, sizes_of
 from phenomae.store.read import Store
 
@@ -42,6 +42,7 @@ def pretrain_channel_mae(
     *more: Location,
     settings: ChannelMaeSettings = ChannelMaeSettings(),
     overwrite: bool = False,
+    probes: Probes = (),
 ) -> None:
     """Train a masked autoencoder that takes any channels, on one store or several.
 
@@ -63,8 +64,10 @@ def pretrain_channel_mae(
         Sizes of the network, and how it is trained.
     overwrite
         Replace a run that is there already.
+    probes
+        What looks on beside the probes there are anyway.
     """
-    pretrain(FAMILY, (store, run, *more), settings, overwrite)
+    pretrain(FAMILY, (store, run, *more), settings, overwrite, probes)
 
 
 def _open(stores: Sequence[Store], settings: ChannelMaeSettings) -> Data:

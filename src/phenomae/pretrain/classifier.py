@@ -18,7 +18,7 @@ from phenomae.pretrain.classifying import (
     open_labelled,
 )
 from phenomae.pretrain.data import Data
-from phenomae.pretrain.pretrain import Family, pretrain
+from phenomae.pretrain.pretrain import Family, Probes, pretrain
 from phenomae.pretrain.settings import INDIFFERENT, TrainingSettings, sizes_of
 from phenomae.store.read import Store
 
@@ -82,6 +82,7 @@ def pretrain_classifier(
     *more: Location,
     settings: ClassifierSettings = ClassifierSettings(),
     overwrite: bool = False,
+    probes: Probes = (),
 ) -> None:
     """Train a DenseNet to name the perturbation of a crop, on one store or several.
 
@@ -103,8 +104,10 @@ def pretrain_classifier(
         Sizes of the network, and how it is trained.
     overwrite
         Replace a run that is there already.
+    probes
+        What looks on beside the probes there are anyway.
     """
-    pretrain(FAMILY, (store, run, *more), settings, overwrite)
+    pretrain(FAMILY, (store, run, *more), settings, overwrite, probes)
 
 
 def _open(stores: Sequence[Store], settings: ClassifierSettings) -> Data:

@@ -6,13 +6,39 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32
 from matplotlib.figure import Figure
+from torch import nn
 
 from phenomae.artefacts import write_bytes
 from phenomae.crops.tensors import Crops
+from phenomae.pretrain.loop import Losses
 from phenomae.pretrain.masked import MaskedObjective
+from phenomae.pretrain.team import is_shared
+from phenomae.pretrain.watch import Journal
 
 _HIDDEN = "#31405c"
 _SIDE_INCHES = 1.35
+
+
+class Panels:
+    """Draws reconstructions when the validation loss is measured, for trackers to show."""
+
+    def __init__(
+        self, journal: Journal, objective: nn.Module, crops: Crops, every: int, last: int
+    ) -> None:
+        self.journal, self.objective, self.crops = journal, objective, crops
+        self.every, self.last = every, last
+
+    def __call__(self, done: int, losses: Losses) -> None:
+        """Draw where it is time to, and somebody looks: a probe of the loop."""
+        due = done % self.every == 0 or done == self.last
+        if not due or not self.journal.trackers or is_shared(self.objective):
+            return
+        if isinstance(self.objective, MaskedObjective):
+            path = self.journal.run / "reconstructions.png"
+            draw_reconstructions(path, self.objective, self.crops)
+            self.objective.train()
+            for tracker in self.journal.trackers:
+                tracker.picture(done, "reconstructions", path)
 
 
 def draw_reconstructions(path: Path, objective: MaskedObjective, crops: Crops) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from torch.distributed.tensor import DTensor
+from cyclopts import Parameter
 
 from phenomae import __version__
 from phenomae.artefacts import Origin, read_signature, require_same_work, settings_dict
@@ -18,9 +18,9 @@ from phenomae.pretrain.data import Data
 from phenomae.pretrain.masked import MaskedObjective
 from phenomae.pretrain.objective import Objective
 from phenomae.pretrain.pictures import draw_reconstructions
-from phenomae.pretrain.session import identify, open_session, wants_compiling
+from phenomae.pretrain.session import MakeProbe, identify, open_session, wants_compiling
 from phenomae.pretrain.settings import INDIFFERENT, LATER
-from phenomae.pretrain.team import Team, gather_team, whole
+from phenomae.pretrain.team import Team, gather_team, is_shared, whole
 from phenomae.progress import say, set_quiet
 from phenomae.runs import KIND, WEIGHTS, begin_run, finish_run, is_finished
 from phenomae.store.read import Store, open_store
@@ -39,16 +39,29 @@ class Family:
     """Settings that may be others when a run goes on."""
 
 
-def pretrain(family: Family, paths: Sequence[Path | str], settings: Any, overwrite: bool) -> None:
+Probes = Annotated[Sequence[MakeProbe], Parameter(parse=False)]
+"""What makes probes, as the commands' functions take it; it cannot be said on a command line."""
+
+
+def pretrain(
+    family: Family,
+    paths: Sequence[Path | str],
+    settings: Any,
+    overwrite: bool,
+    probes: Sequence[MakeProbe] = (),
+) -> None:
     """Train a network on the stores that `paths` begin with, in the run that they end with.
 
     A stopped run goes on from its newest checkpoint. Raises ValueError where the stores cannot be
-    trained on, or where the run was begun with other settings or other stores.
+    trained on, where the run was begun with other settings or other stores, or where a probe cannot
+    do its work.
     """
-    *store_paths, run = paths
-    if not isinstance(run, Path):
-        raise ValueError(f"{run} cannot be a run: RUN comes last, and is a folder on this machine")
-    stores = [keep_fields(open_store(path), settings.where) for path in store_paths]
+    if settings.recall_every and not probes:
+        raise ValueError(
+            f"recall_every {settings.recall_every} needs probes that measure it: call the function "
+            "of the same name in phenomae.probes.commands, which gives them"
+        )
+    stores, run = open_stores(paths, settings)
     data = family.open_data(stores, settings)
     origin = _origin(family, stores, settings)
     if is_finished(run) and not overwrite:
@@ -60,9 +73,20 @@ def pretrain(family: Family, paths: Sequence[Path | str], settings: Any, overwri
         try:
             if not team.writes:
                 set_quiet(True)
-            _pretrain(family, stores, data, run, settings, origin, overwrite, team)
+            _pretrain(family, stores, data, run, settings, origin, overwrite, team, probes)
         finally:
             team.leave()
+
+
+def open_stores(paths: Sequence[Path | str], settings: Any) -> tuple[list[Store], Path]:
+    """Return the stores that `paths` begin with, of the fields asked for, and the run at their end.
+
+    Raises ValueError where one is no store, or the run no folder on this machine.
+    """
+    *store_paths, run = paths
+    if not isinstance(run, Path):
+        raise ValueError(f"{run} cannot be a run: RUN comes last, and is a folder on this machine")
+    return [keep_fields(open_store(path), settings.where) for path in store_paths], run
 
 
 def _pretrain(
@@ -74,8 +98,11 @@ def _pretrain(
     origin: Origin,
     overwrite: bool,
     team: Team,
+    probes: Sequence[MakeProbe],
 ) -> None:
-    objective = _build(family, data, settings, team)
+    objective = build_objective(family, data, settings, team)
+    session = open_session(run, objective, data, settings, team)
+    session.probes += [make(session) for make in probes]  # before anything is written
     if team.writes:
         _tell_pixel_sizes(stores, settings)
         begin_run(
@@ -87,7 +114,7 @@ def _pretrain(
             machine=_describe(team),
         )
     team.wait()
-    open_session(run, objective, data, settings, team).run()
+    session.run()
 
     objective = _reunite(objective, lambda: family.build(data, settings))
     if not team.writes:
@@ -100,7 +127,8 @@ def _pretrain(
     finish_run(run, origin, identity)
 
 
-def _build(family: Family, data: Data, settings: Any, team: Team) -> Objective:
+def build_objective(family: Family, data: Data, settings: Any, team: Team) -> Objective:
+    """Return a family's objective with its first weights, compiled where that is wanted."""
     torch.manual_seed(settings.seed)
     objective = family.build(data, settings)
     if settings.init is not None:
@@ -113,10 +141,9 @@ def _build(family: Family, data: Data, settings: Any, team: Team) -> Objective:
 
 def _reunite(objective: Objective, build: Callable[[], Objective]) -> Objective:
     """Return an objective whose weights lie in this process alone, where they are shared."""
-    state = objective.state_dict()
-    if not any(isinstance(value, DTensor) for value in state.values()):
+    if not is_shared(objective):
         return objective
-    state = {name: whole(value).cpu() for name, value in state.items()}
+    state = {name: whole(value).cpu() for name, value in objective.state_dict().items()}
     alone = build()
     alone.load_state_dict(state)
     return alone

@@ -1,7 +1,7 @@
 """One training in its run folder: what stands around the loop, the same for every family."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from phenomae.pretrain.loop import Probe, train
 from phenomae.pretrain.meter import Exploded, Meter
 from phenomae.pretrain.objective import Objective
 from phenomae.pretrain.optimiser import build_lion, one_cycle
+from phenomae.pretrain.pictures import Panels
 from phenomae.pretrain.settings import TrainingSettings
 from phenomae.pretrain.stopping import Stopping
 from phenomae.pretrain.team import Team
@@ -45,6 +46,8 @@ class Session:
     journal: Journal
     share_of_peak: float
     passed_over: set[int] = field(default_factory=set)
+    probes: list[Probe] = field(default_factory=list)
+    """Those that others bring; they look on from before the first step (0 steps done) on."""
 
     def run(self) -> None:
         """Train from the newest checkpoint, or from the start, to the last step.
@@ -80,8 +83,17 @@ class Session:
             every=settings.validation_every,
             last=steps,
         )
+        panels = Panels(
+            self.journal,
+            self.checkpoints.objective,
+            self.data.pictured(),
+            every=settings.validation_every,
+            last=steps,
+        )
         if first_step == 0:
             validation.measure(0)
+            for probe in self.probes:
+                probe(0, {})
             if steps and settings.rollbacks:
                 self.checkpoints.save(0)  # something to go back to
         with track("pretrain", steps, "steps", done=first_step) as tracker:
@@ -94,7 +106,15 @@ class Session:
                 first_step,
                 self.share_of_peak,
             )
-            probes: Sequence[Probe] = [self.meter, log, validation, self.checkpoints, stopping]
+            probes: Sequence[Probe] = [
+                self.meter,
+                log,
+                validation,
+                panels,
+                *self.probes,
+                self.checkpoints,
+                stopping,
+            ]
             train(
                 self.learner,
                 self.stream,
@@ -138,6 +158,10 @@ class Session:
             f"its crops are of {', '.join(fields[:8])}{', ...' if len(fields) > 8 else ''}"
         )
         return first_step
+
+
+MakeProbe = Callable[[Session], Probe]
+"""Makes a probe for a session that is about to run; raises ValueError where it cannot."""
 
 
 def open_session(

@@ -61,13 +61,25 @@ class TrainingSettings:
     """Steps between lines of log.jsonl."""
     track: tuple[Tracker, ...] = ()
     """Where to show the training beside log.jsonl: tensorboard, wandb, mlflow (their own variables
-    say where those are)."""
+    say where those are). Not under fsdp: pictures."""
     validation: float = 0.05
     """Share of the wells that is held out, to measure the loss on."""
     validation_every: int = 500
     """Steps between two measurements of the validation loss."""
     validation_crops: int = 256
     """Most crops of held-out wells to measure the loss on, one a field."""
+    recall_every: int = 0
+    """Steps between two measurements of the recall of known pairs, on a map of some wells; 0 takes
+    none."""
+    annotations: Path | None = None
+    """The known pairs: a file with the columns entity1,entity2, or a folder of such .txt and .csv
+    files, as `benchmark` takes them."""
+    recall_wells: int = 1000
+    """Most wells that are embedded for it, controls among them."""
+    recall_crops: int = 8
+    """Most crops of a well that are, spread over those that `embed` would take."""
+    recall_method: Literal["center-scale", "pca-center-scale", "tvn"] = "center-scale"
+    """How `correct` takes the plates out of them."""
     cache_gb: float = 2.0
     """Memory for whole fields: a store that fits is kept there, a larger one read crop by crop."""
     where: str | None = None
@@ -87,6 +99,7 @@ class TrainingSettings:
         least = {"steps": 0, "crops_per_step": 1, "seed": 0, "checkpoint_every": 1}
         least |= {"log_every": 1, "validation_every": 1, "validation_crops": 1}
         least |= {"crops_per_field": 1, "rollbacks": 0, "keep": 1}
+        least |= {"recall_every": 0, "recall_wells": 16, "recall_crops": 1}
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise ValueError(f"{name} must be {value} or more, not {getattr(self, name)}")
@@ -107,14 +120,29 @@ class TrainingSettings:
             )
         if not all(0 <= share <= 1 for share in self.milestones):
             raise ValueError(f"milestones must be shares of 0 to 1, not {self.milestones}")
+        if self.recall_every and self.annotations is None:
+            raise ValueError(
+                f"recall_every {self.recall_every} needs annotations: a file of known pairs, or a "
+                "folder of such"
+            )
         if self.crops_at_once is not None and self.crops_at_once < 1:
             raise ValueError(f"crops_at_once must be 1 or more, not {self.crops_at_once}")
         check_pixel_size(self.pixel_size_um)
 
 
-INDIFFERENT = ("cache_gb", "strategy", "crops_at_once", "activation_checkpointing", "keep", "track")
-"""Settings that decide where and how a run's numbers are worked out, not what they are (but for
-rounding): they may be others when it goes on."""
+_RECALL = ("recall_every", "annotations", "recall_wells", "recall_crops", "recall_method")
+
+INDIFFERENT = (
+    "cache_gb",
+    "strategy",
+    "crops_at_once",
+    "activation_checkpointing",
+    "keep",
+    "track",
+    *_RECALL,
+)
+"""Settings that decide where and how a run's numbers are worked out and looked at, not what they
+are (but for rounding): they may be others when it goes on."""
 
 LATER = {
     "crops_at_once": None,

@@ -88,6 +88,11 @@ def check_shares(settings: TrainingSettings, processes: Processes) -> None:
         )
 
 
+def is_shared(module: nn.Module) -> bool:
+    """Say whether every process holds but a part of a module's weights."""
+    return any(isinstance(value, DTensor) for value in module.parameters())
+
+
 def whole(value: Tensor) -> Tensor:
     """Return a tensor of which every process may hold but a part; all of them have to ask."""
     return value.full_tensor() if isinstance(value, DTensor) else value

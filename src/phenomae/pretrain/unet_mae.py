@@ -10,7 +10,7 @@ from phenomae.models.settings import UnetMaeModel
 from phenomae.models.unet_mae import UnetMae
 from phenomae.pretrain.data import Data, open_data, share_channels
 from phenomae.pretrain.masked import MaskedObjective
-from phenomae.pretrain.pretrain import Family, pretrain
+from phenomae.pretrain.pretrain import Family, Probes, pretrain
 from phenomae.pretrain.settings import TrainingSettings, sizes_of
 from phenomae.store.read import Store
 
@@ -37,6 +37,7 @@ def pretrain_unet_mae(
     *more: Location,
     settings: UnetMaeSettings = UnetMaeSettings(),
     overwrite: bool = False,
+    probes: Probes = (),
 ) -> None:
     """Train a U-Net to fill in squares blanked from crops of a store, or of several.
 
@@ -57,8 +58,10 @@ def pretrain_unet_mae(
         Sizes of the network, and how it is trained.
     overwrite
         Replace a run that is there already.
+    probes
+        What looks on beside the probes there are anyway.
     """
-    pretrain(FAMILY, (store, run, *more), settings, overwrite)
+    pretrain(FAMILY, (store, run, *more), settings, overwrite, probes)
 
 
 def _open(stores: Sequence[Store], settings: UnetMaeSettings) -> Data:

@@ -26,6 +26,8 @@ class Journal:
     def __init__(self, run: Path, team: Team) -> None:
         self.run, self.team = run, team
         self.trackers: list[OpenTracker] = []
+        self.newest: dict[str, float] = {}
+        """What was written last, by its name."""
 
     def open_trackers(self, settings: TrainingSettings, first_step: int) -> None:
         """Open the trackers asked for, for a run that has done `first_step` steps."""
@@ -41,6 +43,7 @@ class Journal:
         """Write down what was measured after so many steps; one process does it for all."""
         if not self.team.writes:
             return
+        self.newest |= values
         append_log(self.run, step=step, **values)
         for tracker in self.trackers:
             tracker.log(step, values)
@@ -93,6 +96,8 @@ class Log:
         self.note = (
             f"loss {loss:.4f}, {crops_per_s:.0f} crops/s, waits {waited:.0%}, MFU {used:.0%}"
         )
+        if "recall" in self.journal.newest:
+            self.note += f", recall {self.journal.newest['recall']:.3f}"
         self.line_begun, self.line_step = now, done
         self.waited_s = self.stream.waited_s
 
@@ -111,16 +116,18 @@ class Validation:
         if done % self.every == 0 or done == self.last:
             self.measure(done)
 
-    @torch.no_grad()
     def measure(self, done: int) -> None:
         """Log the mean over all crops."""
-        if not self.crops:
-            return
+        if self.crops:
+            self.journal.write(done, validation_loss=self.mean())
+
+    @torch.no_grad()
+    def mean(self) -> float:
+        """Return the mean loss over all crops, of which there have to be some."""
         self.objective.eval()
         sums = [
             float(self.objective(part, index)["loss"]) * len(part)
             for index, part in enumerate(self.crops)
         ]
         self.objective.train()
-        mean = sum(sums) / sum(len(part) for part in self.crops)
-        self.journal.write(done, validation_loss=mean)
+        return sum(sums) / sum(len(part) for part in self.crops)

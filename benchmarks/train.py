@@ -1,0 +1,276 @@
+"""Crops a second of a whole training: ours beside the published design over whole LZW TIFFs.
+
+    python benchmarks/train.py                          draws 64 fields (1.5 GB of disk) and trains
+    python benchmarks/train.py --folder /data/screen    draws there once, and trains again later
+    python benchmarks/train.py --crop-size 256 --crops-per-step 8
+
+Both train the network of recipes/demo-vit-mae.toml on random crops of the same pixels: a simulated
+screen of 6 x 1080 x 1080 uint16, as LZW TIFFs (one file a channel) and as the store that `phenomae
+ingest` makes of these very files. The sides take turns, each in a process of its own, so that what
+else the machine does slows both; a number is the median of the rounds, the ratio that of the ratios
+round by round. The page cache is warm.
+
+- ours: `phenomae pretrain vit-mae` in a run folder of its own, with its log and its checkpoints but
+  without validation, whose crops are not counted. Nothing is kept in memory (`cache_gb` 0): every
+  crop is read from the store by itself.
+- plain: a network and a loop as one writes them from the papers (plain.py: eager, nothing fused),
+  the same Lion, the same precision, one cycle of the learning rate, and a torch DataLoader whose
+  dataset decodes a whole field for every crop, cuts it out and flips it. Of 1 and 2 workers, those
+  are taken that were faster in a turn before the first round.
+- data free: plain's loop over one step's crops that lie in memory. So much is the most that plain
+  could do with any reader; what ours has over it comes from the network and the loop, the rest from
+  reading.
+
+How much is gained hangs on what a crop costs: larger crops, or a larger network, and reading counts
+less. A reader that cuts k crops of each field it decodes is up to k times as fast as plain's, until
+it meets the row of free data; its steps then see fewer fields.
+
+Start-up, and the first steps of a turn, are not counted. Data wait is the share of the time in
+which the loop stood still for its next crops: of ours, what its own log says.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import repeat
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tifffile
+import torch
+from crops import draw_screen, list_fields
+from jaxtyping import Float32
+from plain import PlainMae
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+
+from phenomae.cores import available_cores
+from phenomae.models.machine import bf16_is_fast
+from phenomae.pretrain.optimiser import build_lion
+from phenomae.pretrain.vit_mae import VitMaeSettings, pretrain_vit_mae
+from phenomae.progress import set_quiet
+from phenomae.runs import read_log
+from phenomae.store.read import open_store
+
+RECIPE = Path(__file__).parents[1] / "recipes/demo-vit-mae.toml"
+SIDES = ("ours", "plain", "data free")
+TARGET = 3.0
+MOST_WAIT = 0.05
+WORKERS = (1, 2)
+FIRST_STEPS = 2  # of plain, not counted; as many as workers, whose batches come together
+FREE_TIMES = 5  # so many times as many steps where plain's data is free
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a side did in its turn."""
+
+    rate: float
+    """Crops a second."""
+    wait: float
+    """Share of the time in which the loop waited for crops."""
+
+
+class FieldDataset(Dataset[Float32[Tensor, "c s s"]]):
+    """Random crops, each out of a whole field that is decoded for it."""
+
+    def __init__(self, fields: Sequence[Sequence[Path]], crop_size: int) -> None:
+        self.fields, self.crop_size = fields, crop_size
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    def __getitem__(self, index: int) -> Float32[Tensor, "c s s"]:
+        field = np.stack([tifffile.imread(path) for path in self.fields[index]])
+        size = self.crop_size
+        top = int(torch.randint(field.shape[1] - size + 1, ()))
+        left = int(torch.randint(field.shape[2] - size + 1, ()))
+        crop = torch.from_numpy(field[:, top : top + size, left : left + size].astype(np.float32))
+        axes = [axis for axis in (1, 2) if torch.rand(()) < 0.5]
+        return crop.flip(axes)
+
+
+def train_ours(folder: Path, settings: VitMaeSettings) -> Turn:
+    """Train as the command does, and return what its log says of all but the first line's steps."""
+    set_quiet(True)
+    with tempfile.TemporaryDirectory(dir=folder) as runs:
+        run = Path(runs) / "run"
+        pretrain_vit_mae(folder / "store", run, settings=settings)
+        lines = [line for line in read_log(run) if "loss" in line]
+    steps, ends = [line["step"] for line in lines], [line["seconds"] for line in lines]
+    seconds = ends[-1] - ends[0]
+    waited = sum(
+        line["data_wait"] * (end - begun)
+        for line, begun, end in zip(lines[1:], ends, ends[1:], strict=False)
+    )
+    return Turn((steps[-1] - steps[0]) * settings.crops_per_step / seconds, waited / seconds)
+
+
+def train_plain(folder: Path, settings: VitMaeSettings, steps: int, workers: int) -> Turn:
+    """Train plainly, with so many workers that read; 0 has one step's crops in memory."""
+    device = torch.device(settings.device)
+    torch.manual_seed(settings.seed)
+    torch.set_num_threads(available_cores())
+    batches = load(list_fields(folder / "raw"), settings, FIRST_STEPS + steps, workers)
+    channels = len(open_store(folder / "store").channels)
+    network = PlainMae(settings.model, channels, apart=False).to(device).train()
+    optimiser = build_lion(network, settings.lr, settings.betas, settings.weight_decay)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.lr, total_steps=FIRST_STEPS + steps, cycle_momentum=False
+    )
+    begun = waited = 0.0
+    for step in range(FIRST_STEPS + steps):
+        if step == FIRST_STEPS:
+            wait_for(device)
+            begun, waited = time.perf_counter(), 0.0
+        asked = time.perf_counter()
+        pixels = next(batches)
+        waited += time.perf_counter() - asked
+        pixels = pixels.to(device, non_blocking=True)
+        noise = torch.rand(len(pixels), settings.model.patches, device=device)
+        bf16 = settings.precision == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            loss, _ = network(pixels, noise)
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        cycle.step()
+    wait_for(device)
+    seconds = time.perf_counter() - begun
+    return Turn(steps * settings.crops_per_step / seconds, waited / seconds)
+
+
+def load(
+    fields: Sequence[Sequence[Path]], settings: VitMaeSettings, steps: int, workers: int
+) -> Iterator[Float32[Tensor, "b c s s"]]:
+    """Return every step's crops."""
+    dataset, crops = FieldDataset(fields, settings.crop_size), settings.crops_per_step
+    count = steps * crops if workers else crops
+    loader = DataLoader(
+        dataset,
+        batch_size=crops,
+        sampler=RandomSampler(dataset, replacement=True, num_samples=count),
+        num_workers=workers,
+        pin_memory=settings.device == "cuda",
+    )
+    return iter(loader) if workers else repeat(next(iter(loader)))
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def run_rounds(
+    folder: Path, settings: VitMaeSettings, arguments: argparse.Namespace
+) -> tuple[dict[str, list[Turn]], dict[int, float]]:
+    """Let the sides take turns; return them, and plain's crops a second by number of workers."""
+    context, steps = get_context("spawn"), arguments.plain_steps
+    turns: dict[str, list[Turn]] = {side: [] for side in SIDES}
+    with ExitStack() as stack:
+        pools = (ProcessPoolExecutor(1, mp_context=context) for _ in range(2))
+        ours, plain = (stack.enter_context(pool) for pool in pools)
+        tried = {
+            workers: plain.submit(train_plain, folder, settings, steps, workers).result().rate
+            for workers in WORKERS
+        }
+        workers = max(tried, key=tried.__getitem__)
+        for number in range(arguments.rounds + 1):
+            done = {
+                "ours": ours.submit(train_ours, folder, settings).result(),
+                "plain": plain.submit(train_plain, folder, settings, steps, workers).result(),
+                "data free": plain.submit(
+                    train_plain, folder, settings, FREE_TIMES * steps, 0
+                ).result(),
+            }
+            if number:  # the first opens files and claims memory
+                for side, turn in done.items():
+                    turns[side].append(turn)
+    return turns, tried
+
+
+def describe(side: str, turns: dict[str, list[Turn]]) -> str:
+    """Return a line of the table."""
+    rate = statistics.median(turn.rate for turn in turns[side])
+    wait = statistics.median(turn.wait for turn in turns[side])
+    line = f"{side:9} {rate:9.1f}"
+    if side == "ours":
+        return f"{line} {wait:10.1%} {'':11} wait under {MOST_WAIT:.0%}"
+    pairs = zip(turns["ours"], turns[side], strict=True)
+    ratio = statistics.median(ours.rate / theirs.rate for ours, theirs in pairs)
+    if side == "plain":
+        return f"{line} {wait:10.1%} {ratio:11.2f} ratio of {TARGET:g}"
+    return f"{line} {'-':>10} {ratio:11.2f}"
+
+
+def read_settings(arguments: argparse.Namespace) -> VitMaeSettings:
+    """Return the recipe's settings with those asked for; both sides take them."""
+    device: Literal["cpu", "cuda"] = arguments.device
+    recipe = tomllib.loads(RECIPE.read_text())["pretrain"]["vit-mae"]
+    return replace(
+        VitMaeSettings(**recipe),
+        crop_size=arguments.crop_size,
+        patch_size=arguments.patch_size,
+        crops_per_step=arguments.crops_per_step,
+        steps=arguments.steps,
+        log_every=max(1, arguments.steps // 10),
+        cache_gb=0.0,
+        validation=0.0,
+        device=device,
+        precision="bf16" if bf16_is_fast(device) else "float32",
+    )
+
+
+def read_arguments() -> argparse.Namespace:
+    """Return what was asked for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--folder", type=Path, help="where the screen is, or is to be, kept")
+    parser.add_argument("--fields", type=int, default=64, help="at least; eight wells' at a time")
+    parser.add_argument("--field-size", type=int, default=1080)
+    parser.add_argument("--crop-size", type=int, default=64)
+    parser.add_argument("--patch-size", type=int, default=8)
+    parser.add_argument("--crops-per-step", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=200, help="of ours in a turn")
+    parser.add_argument("--plain-steps", type=int, default=12, help="of plain in a turn, even")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print the table."""
+    arguments = read_arguments()
+    settings = read_settings(arguments)
+    set_quiet(True)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        draw_screen(folder, arguments.fields, arguments.field_size)
+        turns, tried = run_rounds(folder, settings, arguments)
+        fields = open_store(folder / "store").fields
+    on_gpu = arguments.device == "cuda"
+    where = torch.cuda.get_device_name() if on_gpu else f"CPU, {available_cores()} threads"
+    print(f"{where}, torch {torch.__version__}, {settings.precision}")
+    print(
+        f"{len(fields)} fields of {fields['height'][0]} x {fields['width'][0]}, crops of "
+        f"{settings.crop_size}, patches of {settings.patch_size}, {settings.crops_per_step} crops "
+        f"a step, median of {arguments.rounds} rounds"
+    )
+    rates = ", ".join(f"{rate:.1f} with {workers}" for workers, rate in tried.items())
+    print(f"plain's crops/s by workers: {rates}")
+    print(f"{'side':9} {'crops/s':>9} {'data wait':>10} {'ours over it':>11} target")
+    for side in SIDES:
+        print(describe(side, turns), flush=True)
+
+
+if __name__ == "__main__":
+    main()

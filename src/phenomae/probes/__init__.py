@@ -1,0 +1,1 @@
+"""Looks on while an encoder is taught, with the rooms that come after."""
