@@ -1,5 +1,8 @@
 """Recall on the way: the number the commands give, and a training that does not notice."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -37,7 +40,7 @@ from phenomae.store.read import open_store
 TRAINING: dict[str, Any] = {
     "crop_size": 32,
     "steps": 4,
-    "lr": 0.01,
+    "lr": 0.05,
     "crops_per_step": 8,
     "checkpoint_every": 2,
     "log_every": 2,
@@ -287,9 +290,35 @@ def test_controls_that_are_alike_do_not_end_a_training(
     }
     store = make_store(tmp_path / "store", pixels, ("DNA", "ER"))
     (tmp_path / "pairs.csv").write_text("entity1,entity2\ngene A02,gene B02\n")
-    settings = asked(tmp_path, annotations=tmp_path / "pairs.csv")
+    settings = asked(tmp_path, steps=1, lr=0.0, annotations=tmp_path / "pairs.csv")
     pretrain("vit_mae", store, tmp_path / "run", settings=settings)
     assert recalls(tmp_path / "run") == []
     said = capsys.readouterr().err
-    for step in (0, 3, 4):
+    for step in (0, 1):
         assert f"recall after {step} steps is left out: the controls of plate P1 of store" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_of_several_processes_one_measures(
+    strategy: str, desk: Path, watch: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """With fsdp none has the whole network, and a line says that nothing is measured."""
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "phenomae"]
+    words = ["pretrain", "vit-mae", str(desk / "store"), str(tmp_path / "run")]
+    config = ["--config", str(watch("vit_mae") / "config.toml"), "--strategy", strategy]
+    done = subprocess.run(
+        [sys.executable, "-m", *torchrun, *words, *config],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.count("recall is not measured: under fsdp no process has the whole network")
+    assert said == (strategy == "fsdp")
+    assert done.stderr.count("recall is measured on") == (strategy == "ddp")
+    steps = [line["step"] for line in recalls(tmp_path / "run")]
+    assert steps == ([0, 3, 4] if strategy == "ddp" else [])
+    if strategy == "ddp":
+        assert recalls(tmp_path / "run")[0] == recalls(watch("vit_mae"))[0]

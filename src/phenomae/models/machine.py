@@ -76,7 +76,7 @@ def open_machine(
 def measure_peak(machine: Machine) -> float:
     """Return the floating-point operations a second that a large matrix product gets here."""
     on_gpu = machine.device.type == "cuda"
-    side, kind = (8192 if on_gpu else 2048), torch.float32
+    side, kind = (8192 if on_gpu else 1024), torch.float32
     if machine.precision == "bf16":
         kind = torch.bfloat16
     left, right = (torch.ones(side, side, dtype=kind, device=machine.device) for _ in range(2))

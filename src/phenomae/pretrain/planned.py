@@ -205,7 +205,7 @@ def _tell_time(time: TimePlan, machine: MachinePlan) -> _Rows:
     yield "crops a second", f"{time.crops_per_s:,.4g}"
     yield "MFU", f"{time.mfu:.0%}"
     yield "start", _shorten_seconds(time.start_s)
-    validating = f"{time.validations:,} times {_shorten_seconds(time.validation_s)}"
+    validating = f"{time.validations:,} x {_shorten_seconds(time.validation_s)}"
     yield "validation", f"{validating}, {time.validation_share:.1%} of the time"
     yield "the run", _shorten_seconds(time.hours * 3600)
     unit = "GPU-hours" if machine.kind == "cuda" else "core-hours"
