@@ -19,6 +19,7 @@ from phenomae.explore.results import read_results
 from phenomae.explore.training import read_training
 from phenomae.explore.words import shorten, tails, times
 from phenomae.maps.read import Map, read_map
+from phenomae.runs import append_log
 
 
 def make_map(features: np.ndarray) -> Map:
@@ -173,6 +174,23 @@ def test_losses_are_those_of_the_log(new_run):
     (ax,) = draw_loss(losses).figure.axes
     assert ax.get_yscale() == "log"
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), losses["training"].values)
+
+
+def test_recall_on_the_way_is_drawn_below_the_loss(new_run):
+    run = new_run()
+    for step, recall in ((0, 0.1), (30, 0.25), (60, 0.375)):
+        append_log(run, step=step, recall=recall, recall_CORUM=0.5, recall_chance=0.1)
+    training = read_training(run)
+    drawn = draw_loss(training.losses, training.recalls)
+    loss, recall = drawn.figure.axes
+    np.testing.assert_array_equal(loss.lines[0].get_ydata(), training.losses["training"].values)
+    measured, chance = recall.lines
+    np.testing.assert_array_equal(measured.get_xydata(), [[0, 0.1], [30, 0.25], [60, 0.375]])
+    assert list(chance.get_ydata()) == [0.1, 0.1]
+    assert drawn.alt.endswith("; recall 0.375 at step 60.")
+    append_log(run, step=70, recall="high", recall_chance=0.1)
+    with pytest.raises(ValueError, match="is damaged: expected lines of JSON"):
+        read_training(run)
 
 
 def test_a_long_log_is_averaged_to_what_a_line_can_show(new_run):

@@ -8,7 +8,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
 from phenomae.explore.results import Results
 from phenomae.explore.style import COLOURS, GREY, PAGE_INCHES, Drawing
-from phenomae.explore.training import Loss
+from phenomae.explore.training import Loss, Recalls
 from phenomae.explore.words import shorten, tails
 from phenomae.maps.aggregate import group_means
 
@@ -19,10 +19,12 @@ _COLOUR = {"training": COLOURS[0], "validation": COLOURS[1]}
 _DASHES = ("-", "--", ":", "-.")
 
 
-def draw_loss(losses: dict[str, Loss]) -> Drawing:
-    """Draw training and validation loss over steps."""
-    figure = Figure(figsize=(PAGE_INCHES, 2.9), layout="constrained")
-    ax = figure.subplots()
+def draw_loss(losses: dict[str, Loss], recalls: Recalls | None = None) -> Drawing:
+    """Draw training and validation loss over steps, and below them recall where it was measured."""
+    panels, height = (1, 2.9) if recalls is None else (2, 4.3)
+    figure = Figure(figsize=(PAGE_INCHES, height), layout="constrained")
+    axes = figure.subplots(panels, sharex=True, squeeze=False, height_ratios=[2, 1][:panels])[:, 0]
+    ax, last = axes[0], axes[-1]
     for name, loss in losses.items():
         if not len(loss.steps):
             continue
@@ -37,14 +39,23 @@ def draw_loss(losses: dict[str, Loss]) -> Drawing:
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.set(xlabel="step", ylabel="loss")
+    ax.set(ylabel="loss")
+    last.set(xlabel="step")
     steps = {step for loss in losses.values() for step in loss.steps}
     if len(steps) == 1:
-        ax.set_xticks(list(steps))  # an untrained run's, say; there is no half of a step
-    ax.xaxis.set_major_formatter("{x:,.0f}")
+        last.set_xticks(list(steps))  # an untrained run's, say; there is no half of a step
+    last.xaxis.set_major_formatter("{x:,.0f}")
     ax.grid(axis="y")
     ax.legend(loc="upper right")
-    return Drawing(figure, f"Loss over training steps: {loss_in_words(losses)}.")
+    if recalls is None:
+        return Drawing(figure, f"Loss over training steps: {loss_in_words(losses)}.")
+    last.plot(recalls.steps, recalls.values, color=COLOURS[2], marker="o", ms=4, label="recall")
+    last.axhline(recalls.chance, color=GREY, lw=1.2, ls=(0, (4, 3)), label="chance")
+    last.set(ylabel="recall", ylim=(0, None))
+    last.grid(axis="y")
+    last.legend(loc="lower right")
+    told = f"{loss_in_words(losses)}; {recall_in_words(recalls)}"
+    return Drawing(figure, f"Loss and recall over training steps: {told}.")
 
 
 def loss_in_words(losses: dict[str, Loss]) -> str:
@@ -54,6 +65,11 @@ def loss_in_words(losses: dict[str, Loss]) -> str:
         for name, loss in losses.items()
         if len(loss.values)
     )
+
+
+def recall_in_words(recalls: Recalls) -> str:
+    """Return where recall ended: `recall 0.412 at step 2,000`."""
+    return f"recall {recalls.values[-1]:.3g} at step {recalls.steps[-1]:,.0f}"
 
 
 def draw_curve(results: Results) -> Drawing:

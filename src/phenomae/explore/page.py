@@ -8,7 +8,7 @@ from markupsafe import Markup, escape
 from phenomae.artefacts import Origin
 from phenomae.explore.baselines import Comparison
 from phenomae.explore.clusters import Clusters
-from phenomae.explore.curves import loss_in_words
+from phenomae.explore.curves import loss_in_words, recall_in_words
 from phenomae.explore.evidence import Evidence
 from phenomae.explore.provenance import trace
 from phenomae.explore.results import at
@@ -32,6 +32,7 @@ def render(
         (files("phenomae.explore") / "report.html").read_text(encoding="utf-8")
     )
     losses = evidence.training.losses if evidence.training else {}
+    recalls = evidence.training.recalls if evidence.training else None
     return template.render(
         title=title,
         pictures=pictures,
@@ -46,6 +47,7 @@ def render(
         noun=(evidence.map_signature or {"settings": {"by": "row"}})["settings"]["by"],
         losses=losses,
         loss_in_words=loss_in_words(losses),
+        recall_in_words=recall_in_words(recalls) if recalls else "",
         making=trace(evidence, origin),
     )
 

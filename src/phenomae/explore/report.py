@@ -93,7 +93,7 @@ def draw_figures(folder: Path, evidence: Evidence, clusters: Clusters | None) ->
             with whole_file(folder / "similarity_order.csv") as partial:
                 clusters.table(genes.names).write_csv(partial)
         if training is not None and training.losses:
-            pictures["loss"] = save(draw_loss(training.losses), folder, "loss")
+            pictures["loss"] = save(draw_loss(training.losses, training.recalls), folder, "loss")
     if training is not None and training.picture is not None:
         pictures["reconstructions"] = copy_png(
             training.picture, folder, "reconstructions", _ROWS_OF_THREE

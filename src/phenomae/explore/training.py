@@ -27,12 +27,23 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class Recalls:
+    """The recall of known pairs as it was measured on the way."""
+
+    steps: Float64[np.ndarray, " k"]
+    values: Float64[np.ndarray, " k"]
+    chance: float
+
+
+@dataclass(frozen=True)
 class Training:
     """What is shown of a run."""
 
     losses: dict[str, Loss]
     """By name, training and validation; empty where the run keeps no log, as one of weights that
     were brought from elsewhere."""
+    recalls: Recalls | None
+    """None where none was measured."""
     picture: bytes | None
     """The PNG of the reconstructions."""
     signature: dict[str, Any]
@@ -54,7 +65,7 @@ def read_training(run: Path) -> Training:
     has_log = (run / "log.jsonl").exists()
     if picture is None and not has_log:
         raise ValueError(f"{run} has nothing to show: neither log.jsonl nor reconstructions.png")
-    return Training(_read_losses(run) if has_log else {}, picture, signature)
+    return Training(_read_losses(run) if has_log else {}, _read_recalls(run), picture, signature)
 
 
 def _read_losses(run: Path) -> dict[str, Loss]:
@@ -66,7 +77,7 @@ def _read_losses(run: Path) -> dict[str, Loss]:
                 if key in record:
                     points.setdefault(name, []).append((record["step"], float(record[key])))
     except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{path} is damaged: expected lines of JSON with step and loss") from None
+        raise _damaged(path) from None
     losses = {}
     for name in filter(points.__contains__, LOSSES.values()):
         pairs = points[name]
@@ -76,3 +87,17 @@ def _read_losses(run: Path) -> dict[str, Loss]:
     if not any(len(loss.steps) for loss in losses.values()):
         raise ValueError(f"{path} has no line with a loss that is a number: no curve can be drawn")
     return losses
+
+
+def _read_recalls(run: Path) -> Recalls | None:
+    names = ("step", "recall", "recall_chance")
+    try:
+        measured = [record for record in read_log(run) if "recall" in record]
+        table = np.array([[float(record[name]) for name in names] for record in measured])
+    except (KeyError, TypeError, ValueError):
+        raise _damaged(run / "log.jsonl") from None
+    return Recalls(table[:, 0], table[:, 1], float(table[-1, 2])) if len(table) else None
+
+
+def _damaged(path: Path) -> ValueError:
+    return ValueError(f"{path} is damaged: expected lines of JSON with step and loss")

@@ -1,7 +1,7 @@
 """One training in its run folder: what stands around the loop, the same for every family."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,22 +106,14 @@ class Session:
                 first_step,
                 self.share_of_peak,
             )
-            probes: Sequence[Probe] = [
-                self.meter,
-                log,
-                validation,
-                panels,
-                *self.probes,
-                self.checkpoints,
-                stopping,
-            ]
+            watching = [self.meter, log, validation, panels, *self.probes]
             train(
                 self.learner,
                 self.stream,
                 first_step=first_step,
                 steps=steps,
                 passed_over=self.passed_over,
-                probes=probes,
+                probes=[*watching, self.checkpoints, stopping],
             )
         self.checkpoints.finish()
 
