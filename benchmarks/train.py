@@ -171,31 +171,35 @@ def wait_for(device: torch.device) -> None:
 
 
 def run_rounds(
-    folder: Path, settings: VitMaeSettings, arguments: argparse.Namespace
-) -> tuple[dict[str, list[Turn]], dict[int, float]]:
-    """Let the sides take turns; return them, and plain's crops a second by number of workers."""
-    context, steps = get_context("spawn"), arguments.plain_steps
+    folder: Path, settings: VitMaeSettings, rounds: int, steps: int
+) -> dict[str, list[Turn]]:
+    """Let the sides take turns, plain of so many steps, and tell each."""
+    context = get_context("spawn")
     turns: dict[str, list[Turn]] = {side: [] for side in SIDES}
     with ExitStack() as stack:
         pools = (ProcessPoolExecutor(1, mp_context=context) for _ in range(2))
         ours, plain = (stack.enter_context(pool) for pool in pools)
         tried = {
-            workers: plain.submit(train_plain, folder, settings, steps, workers).result().rate
-            for workers in WORKERS
+            count: plain.submit(train_plain, folder, settings, steps, count).result().rate
+            for count in WORKERS
         }
         workers = max(tried, key=tried.__getitem__)
-        for number in range(arguments.rounds + 1):
+        rates = ", ".join(f"{rate:.1f} with {count}" for count, rate in tried.items())
+        print(f"plain's crops/s by workers: {rates}", flush=True)
+        for number in range(rounds + 1):
+            free = (folder, settings, FREE_TIMES * steps, 0)
             done = {
                 "ours": ours.submit(train_ours, folder, settings).result(),
                 "plain": plain.submit(train_plain, folder, settings, steps, workers).result(),
-                "data free": plain.submit(
-                    train_plain, folder, settings, FREE_TIMES * steps, 0
-                ).result(),
+                "data free": plain.submit(train_plain, *free).result(),
             }
-            if number:  # the first opens files and claims memory
+            told = ", ".join(f"{side} {turn.rate:.1f}" for side, turn in done.items())
+            # The first opens files and claims memory.
+            print(f"round {number or '0, not counted'}: {told}", flush=True)
+            if number:
                 for side, turn in done.items():
                     turns[side].append(turn)
-    return turns, tried
+    return turns
 
 
 def describe(side: str, turns: dict[str, list[Turn]]) -> str:
@@ -204,12 +208,12 @@ def describe(side: str, turns: dict[str, list[Turn]]) -> str:
     wait = statistics.median(turn.wait for turn in turns[side])
     line = f"{side:9} {rate:9.1f}"
     if side == "ours":
-        return f"{line} {wait:10.1%} {'':11} wait under {MOST_WAIT:.0%}"
+        return f"{line} {wait:10.1%} {'':13} wait under {MOST_WAIT:.0%}"
     pairs = zip(turns["ours"], turns[side], strict=True)
     ratio = statistics.median(ours.rate / theirs.rate for ours, theirs in pairs)
     if side == "plain":
-        return f"{line} {wait:10.1%} {ratio:11.2f} ratio of {TARGET:g}"
-    return f"{line} {'-':>10} {ratio:11.2f}"
+        return f"{line} {wait:10.1%} {ratio:13.2f} ratio of {TARGET:g}"
+    return f"{line} {'-':>10} {ratio:13.2f}"
 
 
 def read_settings(arguments: argparse.Namespace) -> VitMaeSettings:
@@ -240,7 +244,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--patch-size", type=int, default=8)
     parser.add_argument("--crops-per-step", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=200, help="of ours in a turn")
+    parser.add_argument("--steps", type=int, default=200, help="of ours in a turn, 2 or more")
     parser.add_argument("--plain-steps", type=int, default=12, help="of plain in a turn, even")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     return parser.parse_args()
@@ -255,21 +259,26 @@ def main() -> None:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         draw_screen(folder, arguments.fields, arguments.field_size)
-        turns, tried = run_rounds(folder, settings, arguments)
-        fields = open_store(folder / "store").fields
-    on_gpu = arguments.device == "cuda"
+        tell_settings(folder, settings)
+        turns = run_rounds(folder, settings, arguments.rounds, arguments.plain_steps)
+    print(f"median of {arguments.rounds} rounds")
+    print(f"{'side':9} {'crops/s':>9} {'data wait':>10} {'ours over it':>13} target")
+    for side in SIDES:
+        print(describe(side, turns))
+
+
+def tell_settings(folder: Path, settings: VitMaeSettings) -> None:
+    """Print what is trained, on what, and where."""
+    fields = open_store(folder / "store").fields
+    on_gpu = settings.device == "cuda"
     where = torch.cuda.get_device_name() if on_gpu else f"CPU, {available_cores()} threads"
     print(f"{where}, torch {torch.__version__}, {settings.precision}")
     print(
         f"{len(fields)} fields of {fields['height'][0]} x {fields['width'][0]}, crops of "
         f"{settings.crop_size}, patches of {settings.patch_size}, {settings.crops_per_step} crops "
-        f"a step, median of {arguments.rounds} rounds"
+        "a step",
+        flush=True,
     )
-    rates = ", ".join(f"{rate:.1f} with {workers}" for workers, rate in tried.items())
-    print(f"plain's crops/s by workers: {rates}")
-    print(f"{'side':9} {'crops/s':>9} {'data wait':>10} {'ours over it':>11} target")
-    for side in SIDES:
-        print(describe(side, turns), flush=True)
 
 
 if __name__ == "__main__":

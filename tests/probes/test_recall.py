@@ -255,6 +255,10 @@ def test_a_function_without_the_probe_says_where_it_is(desk: Path, tmp_path: Pat
     sentence = "recall_every 3 needs probes that measure it: call the function of the same name in"
     with pytest.raises(ValueError, match=sentence):
         pretrain_alone(desk / "store", tmp_path / "run", settings=asked(desk))
+    with pytest.raises(ValueError, match="recall_every is 0: say after how many steps recall"):
+        pretrain_alone(
+            desk / "store", tmp_path / "run", settings=TINY["vit_mae"], probes=[recall_of]
+        )
     assert not (tmp_path / "run").exists()
 
 

@@ -14,7 +14,7 @@ from phenomae.embed.plates import Plate
 
 _WELL = ("store", "plate", "well")
 _CONTROLS = 4  # one well of so many is a control ...
-_WELLS_A_PLATE = _CONTROLS * LEAST_CONTROLS  # ... and a plate has controls enough
+_WELLS_A_PLATE = _CONTROLS * 8  # ... and so a plate has eight: the spread of two is hardly one
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ def choose_wells(fields: pl.DataFrame, most: int, annotated: Collection[str]) ->
     """Choose up to `most` wells: as many genes as possible, then as many guides and repeats.
 
     `fields` has the columns of `Choice.wells`, one row a field. No more wells than `most` are all
-    taken. Else a quarter of them are controls; at most so many plates are taken that each has two,
-    evenly spread over all; and genes that are `annotated` come first. Plates with fewer than two
+    taken. Else a quarter of them are controls; so few plates are taken, evenly spread over all,
+    that each has about eight; and genes that are `annotated` come first. Plates with fewer than two
     controls are left out; where all are such, all wells count as one plate.
     """
     named = pl.col("name").is_not_null() | pl.col("control")
@@ -45,7 +45,7 @@ def choose_wells(fields: pl.DataFrame, most: int, annotated: Collection[str]) ->
         alike = pl.Series([0]).new_from_index(0, len(wells))
         return Choice(_choose(wells, alike, most, annotated), False)
     if len(wells) > most:
-        fitting = fitting[spread(len(fitting), max(1, most // _WELLS_A_PLATE))]
+        fitting = fitting[spread(len(fitting), -(-most // _WELLS_A_PLATE))]
     kept = wells.join(fitting, on=["store", "plate"], how="semi", maintain_order="left")
     plate_of = kept.select(pl.struct("store", "plate").rank("dense")).to_series()
     return Choice(_choose(kept, plate_of, most, annotated), True)

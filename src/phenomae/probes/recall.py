@@ -4,8 +4,9 @@ from statistics import fmean
 
 import numpy as np
 import polars as pl
+from jaxtyping import Float32, Int
 
-from phenomae.benchmark.annotations import read_sources
+from phenomae.benchmark.annotations import COLUMNS, read_sources
 from phenomae.benchmark.benchmark import (
     BenchmarkSettings,
     check_count,
@@ -39,8 +40,11 @@ _NO_CROPS = Tiles((), (), 0)
 def recall_of(session: Session) -> Probe:
     """Return what measures recall as a session's settings say; it makes a probe for a training.
 
-    Under fsdp nothing is measured, and a line says so. Raises ValueError as `Recall`.
+    Under fsdp nothing is measured, and a line says so. Raises ValueError as `Recall`, and where the
+    settings do not ask for it.
     """
+    if not session.settings.recall_every:
+        raise ValueError("recall_every is 0: say after how many steps recall is to be measured")
     if is_shared(session.checkpoints.objective):
         say("recall is not measured: under fsdp no process has the whole network")
         return lambda done, losses: None
@@ -65,15 +69,15 @@ class Recall:
         assert isinstance(session.checkpoints.objective, Objective)
         self.objective = session.checkpoints.objective
         sources = read_sources(settings.annotations)
-        known = {name for source in sources for pair in source.pairs.iter_rows() for name in pair}
+        known = pl.concat([source.pairs[column] for source in sources for column in COLUMNS])
         fields = _name_fields(data)
-        chosen = choose_wells(fields, settings.recall_wells, known)
+        chosen = choose_wells(fields, settings.recall_wells, known.drop_nulls().unique().to_list())
         names = chosen.wells["name"].drop_nulls().unique().sort().to_list()
         self.benchmark = BenchmarkSettings(settings.annotations)
         self.pairs = find_pairs(sources, names, settings.annotations)
         check_count(len(names), session.folder, _PERCENTILES)
         taken = fields.join(chosen.wells, on=["store", "plate", "well"], how="semi")["field"]
-        self._lay_out(data, np.sort(taken.to_numpy()), chosen)
+        self._lay_out(data, np.sort(taken.cast(pl.Int64).to_numpy()), chosen)
         require_controls(self.batches, self.table["control"].fill_null(False).to_numpy())
         self.through_guides = not self._lacks_guides()
         self._tell(chosen, len(names))
@@ -94,13 +98,10 @@ class Recall:
         except ValueError as error:
             say(f"recall after {done} steps is left out: {error}")
             return
-        several = {f"recall_{name}": recall for name, recall in recalls.items()}
-        self.session.journal.write(
-            done,
-            recall=fmean(recalls.values()),
-            **(several if len(several) > 1 else {}),
-            recall_chance=chance,
-        )
+        values = {"recall": fmean(recalls.values())}
+        if len(recalls) > 1:
+            values |= {f"recall_{name}": recall for name, recall in recalls.items()}
+        self.session.journal.write(done, **{**values, "recall_chance": chance})
 
     def measure(self) -> tuple[dict[str, float], float]:
         """Return the recall of every source, and what chance gives.
@@ -122,7 +123,7 @@ class Recall:
         recalls = dict(zip(table["source"].to_list(), table["recall"].to_list(), strict=True))
         return recalls, float(table["chance"][0])
 
-    def _embed(self) -> np.ndarray:
+    def _embed(self) -> Float32[np.ndarray, "n d"]:
         """Return a vector a well, by the network as it is."""
         was_training = self.objective.training
         self.objective.eval()
@@ -135,7 +136,7 @@ class Recall:
             self.objective.train(was_training)
         return np.concatenate(parts)
 
-    def _lay_out(self, data: Data, taken: np.ndarray, chosen: Choice) -> None:
+    def _lay_out(self, data: Data, taken: Int[np.ndarray, " m"], chosen: Choice) -> None:
         """Take those fields, and find where their crops lie."""
         settings = self.session.settings
         crop_size, stores = data.crop_size, data.source.stores
