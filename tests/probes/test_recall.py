@@ -1,9 +1,8 @@
 """Recall on the way: the number the commands give, and a training that does not notice."""
 
-import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, get_type_hints
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from phenomae import cli
 from phenomae.benchmark.benchmark import BenchmarkSettings, benchmark
@@ -61,6 +61,16 @@ TINY: dict[str, Any] = {
     "classifier": ClassifierSettings(**{**TRAINING, "crop_size": 64}, **BLOCKS, neck_dim=8),
     "vit_classifier": VitClassifierSettings(**TRAINING, **VIT),
 }
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Networks so small are slowed down by threads that wait for each other."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -313,7 +323,6 @@ def test_of_several_processes_one_measures(
     config = ["--config", str(watch("vit_mae") / "config.toml"), "--strategy", strategy]
     done = subprocess.run(
         [sys.executable, "-m", *torchrun, *words, *config],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=120,
