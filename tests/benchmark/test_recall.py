@@ -1,5 +1,6 @@
 """Recall of known pairs against the public benchmark's golden case, a plain count, and chance."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +41,14 @@ def test_tails_hold_the_lowest_and_highest_share_of_all_pairs(count, low, high, 
     pairs = np.argwhere(np.triu(np.ones((count, count)), k=1))
     every = pair_cosines(unit, pairs)
     found = find_tails(unit, [(low, high)]).recall(every)[0] * len(every)
-    up_to = np.array([(every <= cosine).mean() for cosine in every])
-    below = np.array([(every < cosine).mean() for cosine in every])
-    assert found == pytest.approx(((up_to <= low) | (below >= high)).sum())
+    # Shares as they are written: .3333333333333333 is less than two of six.
+    lowest, highest = (Fraction(repr(share)) * len(every) for share in (low, high))
+    up_to = [int((every <= cosine).sum()) for cosine in every]
+    below = [int((every < cosine).sum()) for cosine in every]
+    expected = sum(
+        most <= lowest or least >= highest for most, least in zip(up_to, below, strict=True)
+    )
+    assert found == pytest.approx(expected)
 
 
 def test_tails_of_five_pairs_by_hand():
