@@ -81,6 +81,7 @@ class Checkpoints:
         0 and no notes where there is none yet. Raises ValueError where none can be read.
         """
         self.finish()
+        self.team.wait()  # or another process would take up the one before
         paths = sorted(self.folder.glob("step-*.safetensors"), reverse=True)
         for number, path in enumerate(paths):
             try:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,8 @@ class Session:
                 f"and {len(self.passed_over)} steps were passed over before: lower lr, or set "
                 "gradient_clip, with --overwrite to begin anew"
             )
-        rows = self.stream.step(trouble.step).keys[:, 0].unique().tolist()
+        crops = replace(self.stream, share=None).step(trouble.step)
+        rows = crops.keys[:, 0].unique().tolist()
         fields = [self.data.fields["path"][row] for row in rows]
         self.passed_over.add(trouble.step)
         first_step = self._go_back()
