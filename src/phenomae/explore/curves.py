@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float64
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from phenomae.explore.results import Results
 from phenomae.explore.style import COLOURS, GREY, PAGE_INCHES, Drawing
@@ -41,21 +41,23 @@ def draw_loss(losses: dict[str, Loss], recalls: Recalls | None = None) -> Drawin
         ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set(ylabel="loss")
     last.set(xlabel="step")
+    # There is no half of a step.
+    last.xaxis.set_major_locator(MaxNLocator(integer=True))
+    last.xaxis.set_major_formatter("{x:,.0f}")
     steps = {step for loss in losses.values() for step in loss.steps}
     if len(steps) == 1:
-        last.set_xticks(list(steps))  # an untrained run's, say; there is no half of a step
-    last.xaxis.set_major_formatter("{x:,.0f}")
+        last.set_xticks(list(steps))  # an untrained run's, say
     ax.grid(axis="y")
-    ax.legend(loc="upper right")
-    if recalls is None:
-        return Drawing(figure, f"Loss over training steps: {loss_in_words(losses)}.")
-    last.plot(recalls.steps, recalls.values, color=COLOURS[2], marker="o", ms=4, label="recall")
-    last.axhline(recalls.chance, color=GREY, lw=1.2, ls=(0, (4, 3)), label="chance")
-    last.set(ylabel="recall", ylim=(0, None))
-    last.grid(axis="y")
-    last.legend(loc="lower right")
-    told = f"{loss_in_words(losses)}; {recall_in_words(recalls)}"
-    return Drawing(figure, f"Loss and recall over training steps: {told}.")
+    told, words = "Loss", loss_in_words(losses)
+    if recalls is not None:
+        last.plot(recalls.steps, recalls.values, color=COLOURS[2], marker="o", ms=4, label="recall")
+        last.axhline(recalls.chance, color=GREY, lw=1.2, ls=(0, (4, 3)), label="chance")
+        last.set(ylabel="recall", ylim=(0, None))
+        last.grid(axis="y")
+        told, words = "Loss and recall", f"{words}; {recall_in_words(recalls)}"
+    # Above the panels, where no line can run through it.
+    figure.legend(loc="outside upper right", ncols=4)
+    return Drawing(figure, f"{told} over training steps: {words}.")
 
 
 def loss_in_words(losses: dict[str, Loss]) -> str:
