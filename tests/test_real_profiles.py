@@ -5,7 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from phenomae.benchmark.benchmark import BenchmarkSettings, benchmark
+from phenomae.benchmark.benchmark import benchmark
+from phenomae.benchmark.settings import BenchmarkSettings
 from phenomae.correct.correct import CorrectSettings, correct
 from phenomae.maps.map import MapSettings, map_wells
 from phenomae.wells import write_wells

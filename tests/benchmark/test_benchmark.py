@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from phenomae.benchmark.benchmark import BenchmarkSettings, benchmark
+from phenomae.benchmark.benchmark import benchmark
+from phenomae.benchmark.settings import BenchmarkSettings
 
 COLUMNS = ["source", "low", "high", "recall", "n_pairs", "n_genes", "chance"]
 
@@ -38,7 +39,10 @@ def test_planted_pairs_are_found_and_shuffled_ones_are_not(planted, tmp_path, ca
     settings = BenchmarkSettings(planted[1], low=(0.05, 0.1), high=(0.95, 0.9), shuffle=200)
     benchmark(planted[0], tmp_path / "results", settings=settings)
     table = pl.read_csv(tmp_path / "results" / "recall.csv")
-    assert table.columns == COLUMNS
+    assert table.columns == [*COLUMNS, "ci_low", "ci_high", "p"]
+    assert (table["p"] == 1 / 201).all()
+    assert (table["ci_low"] <= table["recall"]).all()
+    assert (table["ci_high"] >= table["recall"]).all()
     assert table["recall"].min() > 0.6  # 60 pairs, and the highest 5 % are 39
     assert table.select("source", "low", "high", "n_pairs", "n_genes", "chance").rows() == [
         ("planted", 0.05, 0.95, 60, 40, 0.1),
@@ -48,7 +52,7 @@ def test_planted_pairs_are_found_and_shuffled_ones_are_not(planted, tmp_path, ca
     assert shuffled.columns == ["source", "low", "high", "mean", "sd", "n"]
     np.testing.assert_allclose(shuffled["mean"], [0.1, 0.2], atol=0.01)
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].split() == [*COLUMNS, "shuffled", "+-"]
+    assert printed[0].split() == [*table.columns, "shuffled", "+-"]
     assert printed[1].split()[:3] == ["planted", "0.05", "0.95"]
 
 
@@ -61,7 +65,7 @@ def test_the_curve_runs_from_one_percent_to_everything(planted, tmp_path):
     assert curve["recall"][-1] == 1
     assert curve["chance"][-1] == 1
     recall = pl.read_csv(tmp_path / "results" / "recall.csv")
-    assert curve.filter(pl.col("low") == 0.05).equals(recall)
+    assert curve.filter(pl.col("low") == 0.05).equals(recall.select(COLUMNS))
     assert not (tmp_path / "results" / "shuffled.csv").exists()
 
 

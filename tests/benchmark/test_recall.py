@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenomae.benchmark.annotations import pairs_on_map, read_sources
-from phenomae.benchmark.cosines import pair_cosines, unit_rows
-from phenomae.benchmark.recall import Tails, find_tails, shuffled_recalls
+from phenomae.benchmark.cosines import unit_rows
+from phenomae.benchmark.recall import Tails, find_tails
 
 PERCENTILES = [(0.05, 0.95), (0.1, 0.9), (0.01, 0.99)]
 
@@ -23,14 +23,14 @@ def test_golden_case(shared: Path, variant):
     table = table.filter(pl.col("variant") == variant)
     names = expected["genes"].tolist()
     unit = unit_rows(expected[f"{variant}_aggregate"])
-    tails = find_tails(unit, PERCENTILES)
     sources = read_sources(shared / "data/annotations")
     assert [source.name for source in sources] == table["source"].to_list()
     for source, row in zip(sources, table.iter_rows(named=True), strict=True):
         pairs = pairs_on_map(source, names)
         assert len(pairs) == row["query_distribution_size"]
         wanted = [row[f"recall_{low}_{high}"] for low, high in PERCENTILES]
-        recall = tails.recall(pair_cosines(unit, pairs))
+        tails, cosines = find_tails(unit, PERCENTILES, pairs)
+        recall = tails.recall(cosines)
         np.testing.assert_allclose(recall, wanted, rtol=0, atol=1e-9)
 
 
@@ -39,8 +39,8 @@ def test_golden_case(shared: Path, variant):
 def test_tails_hold_the_lowest_and_highest_share_of_all_pairs(count, low, high, seed):
     unit = unit_rows(np.random.default_rng(seed).normal(size=(count, 4)))
     pairs = np.argwhere(np.triu(np.ones((count, count)), k=1))
-    every = pair_cosines(unit, pairs)
-    found = find_tails(unit, [(low, high)]).recall(every)[0] * len(every)
+    tails, every = find_tails(unit, [(low, high)], pairs)
+    found = tails.recall(every)[0] * len(every)
     # Shares as they are written: .3333333333333333 is less than two of six.
     lowest, highest = (Fraction(repr(share)) * len(every) for share in (low, high))
     up_to = [int((every <= cosine).sum()) for cosine in every]
@@ -60,8 +60,8 @@ def test_tails_of_five_pairs_by_hand():
 def test_half_and_half_finds_everything_and_nothing_is_found_outside_0_to_1():
     unit = unit_rows(np.random.default_rng(3).normal(size=(9, 4)))
     pairs = np.argwhere(np.triu(np.ones((9, 9)), k=1))
-    tails = find_tails(unit, [(0.5, 0.5), (0.0, 1.0), (1.0, 1.0), (0.0, 0.0)])
-    np.testing.assert_array_equal(tails.recall(pair_cosines(unit, pairs)), [1, 0, 1, 1])
+    tails, cosines = find_tails(unit, [(0.5, 0.5), (0.0, 1.0), (1.0, 1.0), (0.0, 0.0)], pairs)
+    np.testing.assert_array_equal(tails.recall(cosines), [1, 0, 1, 1])
 
 
 def test_recall_does_not_change_with_rotation_scale_or_order_of_genes():
@@ -74,21 +74,10 @@ def test_recall_does_not_change_with_rotation_scale_or_order_of_genes():
 
     def recall(features: np.ndarray, pairs: np.ndarray) -> np.ndarray:
         unit = unit_rows(features)
-        return find_tails(unit, PERCENTILES[:2]).recall(pair_cosines(unit, pairs))
+        tails, cosines = find_tails(unit, PERCENTILES[:2], pairs)
+        return tails.recall(cosines)
 
     wanted = recall(features, pairs)
     place = np.argsort(order)
     np.testing.assert_array_equal(recall(features[order], place[pairs]), wanted)
     np.testing.assert_array_equal(recall(3 * features @ rotation, pairs), wanted)
-
-
-def test_shuffles_average_chance_and_depend_on_seed_and_number_alone(monkeypatch):
-    rng = np.random.default_rng(5)
-    unit = unit_rows(rng.normal(size=(80, 10)))
-    pairs = np.argwhere(np.triu(np.ones((80, 80)), k=1))[::10]
-    tails = find_tails(unit, PERCENTILES[:2])
-    recalls = shuffled_recalls(unit, pairs, tails, shuffles=200, seed=1)
-    np.testing.assert_allclose(recalls.mean(axis=0), [0.1, 0.2], atol=0.01)
-    monkeypatch.setattr("phenomae.benchmark.recall._PAIRS_AT_ONCE", 1)
-    np.testing.assert_array_equal(shuffled_recalls(unit, pairs, tails, 3, 1), recalls[:3])
-    assert not np.array_equal(shuffled_recalls(unit, pairs, tails, 3, 2), recalls[:3])

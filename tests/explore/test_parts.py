@@ -9,7 +9,8 @@ import pytest
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import cdist, pdist
 
-from phenomae.benchmark.benchmark import BenchmarkSettings, benchmark
+from phenomae.benchmark.benchmark import benchmark
+from phenomae.benchmark.settings import BenchmarkSettings
 from phenomae.explore.baselines import compare, parse_baselines
 from phenomae.explore.clusters import block_cosines, cluster_map
 from phenomae.explore.curves import draw_curve, draw_loss

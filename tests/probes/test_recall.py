@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from phenomae import cli
-from phenomae.benchmark.benchmark import BenchmarkSettings, benchmark
+from phenomae.benchmark.benchmark import benchmark
+from phenomae.benchmark.settings import BenchmarkSettings
 from phenomae.correct.correct import CorrectSettings, correct
 from phenomae.embed.embed import EmbedSettings, embed
 from phenomae.maps.map import MapSettings, map_wells

@@ -1,43 +1,20 @@
 """The command `benchmark`: a map and known pairs in, how many of them it finds out."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import polars as pl
-from cyclopts import Parameter
 from jaxtyping import Int
 
 from phenomae.artefacts import Origin, artefact_folder, hash_json, settings_dict, write_bytes
 from phenomae.benchmark.annotations import Source, pairs_on_map, read_sources
-from phenomae.benchmark.cosines import pair_cosines, unit_rows
-from phenomae.benchmark.recall import Percentiles, find_tails, shuffled_recalls
-from phenomae.benchmark.tables import print_table, recall_table, shuffled_table
+from phenomae.benchmark.recall import Percentiles
+from phenomae.benchmark.relationships import measure
+from phenomae.benchmark.settings import BenchmarkSettings, check_percentiles
+from phenomae.benchmark.tables import print_table
 from phenomae.maps.read import Map, read_map
 from phenomae.progress import say
 
 KIND = "results"
-CURVE: list[Percentiles] = [(step / 100, (100 - step) / 100) for step in range(1, 51)]
-Several = Parameter(consume_multiple=True, negative=())
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class BenchmarkSettings:
-    """What the map is asked."""
-
-    annotations: Path
-    """A file of known pairs with the columns entity1,entity2, or a folder of such .txt and .csv
-    files; each is a source, named by its stem."""
-    low: Annotated[tuple[float, ...], Several] = (0.05,)
-    """A pair is found where its cosine is among this share of the lowest; several may be given."""
-    high: Annotated[tuple[float, ...], Several] = (0.95,)
-    """... or above this share of all pairs' cosines; as many as --low, first with first."""
-    shuffle: int = 0
-    """Repeat with shuffled names so often, and give mean and spread of the recall."""
-    seed: int = 0
-    """Of the shuffles."""
 
 
 def benchmark(
@@ -64,7 +41,7 @@ def benchmark(
 
     Raises ValueError where the map or the annotations cannot be used; the sentence says why.
     """
-    percentiles = _check_percentiles(settings)
+    percentiles = check_percentiles(settings)
     sources = read_sources(settings.annotations)
     genes = read_map(map_path)
     check_map(genes, map_path, percentiles)
@@ -81,47 +58,6 @@ def benchmark(
             for name, table in measure(genes, pairs, percentiles, settings).items():
                 write_bytes(folder / name, table.write_csv().encode())
     print_table(results)
-
-
-def measure(
-    genes: Map,
-    pairs: dict[str, Int[np.ndarray, "pairs 2"]],
-    percentiles: list[Percentiles],
-    settings: BenchmarkSettings,
-) -> dict[str, pl.DataFrame]:
-    """Return the tables of the results by the names of their files."""
-    unit = unit_rows(genes.features)
-    every = percentiles + CURVE
-    tails = find_tails(unit, every)
-    tables: dict[str, list[pl.DataFrame]] = {"recall.csv": [], "curve.csv": [], "shuffled.csv": []}
-    for source, known in pairs.items():
-        recalls = tails.recall(pair_cosines(unit, known))
-        table = recall_table(source, every, recalls, known)
-        tables["recall.csv"].append(table[: len(percentiles)])
-        tables["curve.csv"].append(table[len(percentiles) :])
-        if settings.shuffle:
-            shuffled = shuffled_recalls(unit, known, tails, settings.shuffle, settings.seed)
-            table = shuffled_table(source, percentiles, shuffled[:, : len(percentiles)])
-            tables["shuffled.csv"].append(table)
-    return {name: pl.concat(parts) for name, parts in tables.items() if parts}
-
-
-def _check_percentiles(settings: BenchmarkSettings) -> list[Percentiles]:
-    if settings.shuffle < 0:
-        raise ValueError(f"--shuffle {settings.shuffle}: give 0 or a number of shuffles")
-    if len(settings.low) != len(settings.high) or not settings.low:
-        raise ValueError(
-            f"--low {settings.low} and --high {settings.high} must be of the same number: "
-            "the first low goes with the first high"
-        )
-    percentiles = list(zip(settings.low, settings.high, strict=True))
-    for low, high in percentiles:
-        if not 0 <= low <= high <= 1:
-            raise ValueError(
-                f"--low {low} --high {high} are no shares of all pairs: expected "
-                "0 <= low <= high <= 1, like 0.05 and 0.95"
-            )
-    return percentiles
 
 
 def check_map(genes: Map, path: Path, percentiles: list[Percentiles]) -> None:

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int
 
-from phenomae.benchmark.cosines import order_statistics, pair_cosines
+from phenomae.benchmark.cosines import Pairs, Unit, scan
 
 Percentiles = tuple[float, float]
-_PAIRS_AT_ONCE = 4_000_000  # shuffled pairs in one pass over the cosines: 100 MB
 
 
 @dataclass(frozen=True)
@@ -33,36 +32,27 @@ class Tails:
         high = len(ordered) - np.searchsorted(ordered, self.above, side="right")
         return (low + high) / len(ordered)  # the tails never overlap, as low <= high
 
+    def hold(
+        self, cosines: Float64[np.ndarray, " pairs"], which: int
+    ) -> Bool[np.ndarray, " pairs"]:
+        """Say which cosines lie in the tails of the percentile pair number `which`."""
+        return (cosines < self.below[which]) | (cosines > self.above[which])
 
-def find_tails(unit: Float64[np.ndarray, "g d"], percentiles: Sequence[Percentiles]) -> Tails:
-    """Return the limits of the tails among the cosines of all pairs of rows."""
+
+def find_tails(
+    unit: Unit, percentiles: Sequence[Percentiles], pairs: Pairs
+) -> tuple[Tails, Float64[np.ndarray, " pairs"]]:
+    """Return the limits of the tails among the cosines of all pairs, and the cosines of `pairs`."""
     count = len(unit) * (len(unit) - 1) // 2
+    ranks = tail_ranks(count, percentiles)
+    limits, cosines = scan(unit, np.clip(ranks, 0, count - 1), pairs)
+    limits = np.where(ranks < 0, -np.inf, np.where(ranks >= count, np.inf, limits))
+    return Tails(limits[: len(percentiles)], limits[len(percentiles) :]), cosines
+
+
+def tail_ranks(count: int, percentiles: Sequence[Percentiles]) -> Int[np.ndarray, " 2t"]:
+    """Return the ranks, among `count` cosines, of the limits below, then of those above."""
     # Fractions of the numbers as written: 0.05 * 79800 in floating point is not 3990.
     lows = [math.floor(Fraction(repr(low)) * count) for low, _ in percentiles]
     highs = [math.ceil(Fraction(repr(high)) * count) for _, high in percentiles]
-    ranks = np.array([*lows, *(rank - 1 for rank in highs)])
-    cosines = order_statistics(unit, np.clip(ranks, 0, count - 1))
-    limits = np.where(ranks < 0, -np.inf, np.where(ranks >= count, np.inf, cosines))
-    return Tails(limits[: len(lows)], limits[len(lows) :])
-
-
-def shuffled_recalls(
-    unit: Float64[np.ndarray, "g d"],
-    pairs: Int[np.ndarray, "pairs 2"],
-    tails: Tails,
-    shuffles: int,
-    seed: int,
-) -> Float64[np.ndarray, "shuffles t"]:
-    """Return the recall of the pairs when the names of the rows are shuffled, once a shuffle.
-
-    The shuffle number k depends on `seed` and k alone.
-    """
-    recalls = np.empty((shuffles, len(tails.below)))
-    at_once = max(1, _PAIRS_AT_ONCE // len(pairs))
-    for start in range(0, shuffles, at_once):
-        numbers = range(start, min(start + at_once, shuffles))
-        shuffled = [np.random.default_rng([seed, k]).permutation(len(unit))[pairs] for k in numbers]
-        cosines = pair_cosines(unit, np.concatenate(shuffled)).reshape(len(numbers), len(pairs))
-        for k, row in zip(numbers, cosines, strict=True):
-            recalls[k] = tails.recall(row)
-    return recalls
+    return np.array([*lows, *(rank - 1 for rank in highs)])

@@ -8,7 +8,7 @@ from jaxtyping import Float64, Int
 
 from phenomae.benchmark.recall import Percentiles
 
-RECALL: dict[str, pl.DataType] = {
+CURVE: dict[str, pl.DataType] = {
     "source": pl.String(),
     "low": pl.Float64(),
     "high": pl.Float64(),
@@ -16,6 +16,12 @@ RECALL: dict[str, pl.DataType] = {
     "n_pairs": pl.Int64(),
     "n_genes": pl.Int64(),
     "chance": pl.Float64(),
+}
+RECALL: dict[str, pl.DataType] = {
+    **CURVE,
+    "ci_low": pl.Float64(),
+    "ci_high": pl.Float64(),
+    "p": pl.Float64(),
 }
 SHUFFLED: dict[str, pl.DataType] = {
     "source": pl.String(),
@@ -25,7 +31,7 @@ SHUFFLED: dict[str, pl.DataType] = {
     "sd": pl.Float64(),
     "n": pl.Int64(),
 }
-_SHARES = ("recall", "shuffled", "+-")  # columns shown with four decimals
+_SHARES = ("recall", "ci_low", "ci_high", "p", "shuffled", "+-")  # shown with four decimals
 
 
 def recall_table(
@@ -33,8 +39,29 @@ def recall_table(
     percentiles: list[Percentiles],
     recalls: Float64[np.ndarray, " t"],
     known: Int[np.ndarray, "pairs 2"],
+    limits: list[tuple[float, float]],
+    p: list[float],
 ) -> pl.DataFrame:
-    """Return the rows of recall.csv for one source."""
+    """Return the rows of recall.csv for one source; no limits or no p leave their cells empty."""
+    table = curve_table(source, percentiles, recalls, known)
+    columns = {
+        "ci_low": [low for low, _ in limits],
+        "ci_high": [high for _, high in limits],
+        "p": p,
+    }
+    return table.with_columns(
+        pl.Series(name, values or [None] * len(table), dtype=pl.Float64)
+        for name, values in columns.items()
+    )
+
+
+def curve_table(
+    source: str,
+    percentiles: list[Percentiles],
+    recalls: Float64[np.ndarray, " t"],
+    known: Int[np.ndarray, "pairs 2"],
+) -> pl.DataFrame:
+    """Return the rows of curve.csv for one source."""
     return pl.DataFrame(
         {
             "source": [source] * len(percentiles),
@@ -93,15 +120,18 @@ def print_table(results: Path) -> None:
             on=["source", "low", "high"],
             maintain_order="left",
         )
-    columns = {
-        name: [
-            f"{value:.4f}" if name in _SHARES and value is not None else f"{value}"
-            for value in table[name]
-        ]
-        for name in table.columns
-    }
+    show(table.select(column for column in table if column.null_count() < len(column)))
+
+
+def show(table: pl.DataFrame) -> None:
+    """Print a table on standard output, its first column to the left, numbers to the right."""
+    columns = {name: [_word(value, name) for value in table[name]] for name in table.columns}
     cells = [[name, *column] for name, column in columns.items()]
     widths = [max(map(len, column)) for column in cells]
     for row in zip(*cells, strict=True):
         first, *rest = (text.rjust(width) for text, width in zip(row, widths, strict=True))
         print("  ".join([first.strip().ljust(widths[0]), *rest]))
+
+
+def _word(value: object, name: str) -> str:
+    return f"{value:.4f}" if name in _SHARES and value is not None else f"{value}"

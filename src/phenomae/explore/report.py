@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from phenomae.artefacts import Origin, artefact_folder, whole_file
-from phenomae.benchmark.benchmark import Several
+from phenomae.benchmark.settings import Several
 from phenomae.explore.baselines import parse_baselines
 from phenomae.explore.clusters import Clusters, cluster_map
 from phenomae.explore.curves import draw_curve, draw_loss

@@ -9,7 +9,7 @@ import polars as pl
 from phenomae.artefacts import read_signature
 from phenomae.benchmark.benchmark import KIND
 from phenomae.benchmark.recall import Percentiles
-from phenomae.benchmark.tables import RECALL, SHUFFLED, read_results_table
+from phenomae.benchmark.tables import CURVE, RECALL, SHUFFLED, read_results_table
 
 _KEY = ["source", "low", "high"]
 
@@ -55,4 +55,4 @@ def read_results(folder: Path) -> Results:
     else:
         shuffled = pl.DataFrame(schema=SHUFFLED)
     joined = recall.join(shuffled, on=_KEY, how="left", maintain_order="left")
-    return Results(joined, read_results_table(folder / "curve.csv", RECALL), signature)
+    return Results(joined, read_results_table(folder / "curve.csv", CURVE), signature)

@@ -7,13 +7,9 @@ import polars as pl
 from jaxtyping import Float32, Int
 
 from phenomae.benchmark.annotations import COLUMNS, read_sources
-from phenomae.benchmark.benchmark import (
-    BenchmarkSettings,
-    check_count,
-    check_map,
-    find_pairs,
-    measure,
-)
+from phenomae.benchmark.benchmark import check_count, check_map, find_pairs
+from phenomae.benchmark.relationships import measure
+from phenomae.benchmark.settings import BenchmarkSettings
 from phenomae.correct.batches import require_controls
 from phenomae.correct.correct import fit_controls
 from phenomae.crops.tiles import Tiles
@@ -73,7 +69,7 @@ class Recall:
         fields = _name_fields(data)
         chosen = choose_wells(fields, settings.recall_wells, known.drop_nulls().unique().to_list())
         names = chosen.wells["name"].drop_nulls().unique().sort().to_list()
-        self.benchmark = BenchmarkSettings(settings.annotations)
+        self.benchmark = BenchmarkSettings(settings.annotations, resamples=0)
         self.pairs = find_pairs(sources, names, settings.annotations)
         check_count(len(names), session.folder, _PERCENTILES)
         taken = fields.join(chosen.wells, on=["store", "plate", "well"], how="semi")["field"]

@@ -1,0 +1,56 @@
+"""What a map is asked: the settings of `benchmark`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from phenomae.benchmark.recall import Percentiles
+
+Several = Parameter(consume_multiple=True, negative=())
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """What the map is asked."""
+
+    annotations: Path | None = None
+    """A file of known pairs with the columns entity1,entity2, or a folder of such .txt and .csv
+    files; each is a source, named by its stem. Asks for recall."""
+    aliases: Path | None = None
+    """A table with the columns alias,gene: names of the map and of annotations that stand for
+    another one."""
+    low: Annotated[tuple[float, ...], Several] = (0.05,)
+    """A pair is found where its cosine is among this share of the lowest; several may be given."""
+    high: Annotated[tuple[float, ...], Several] = (0.95,)
+    """... or above this share of all pairs' cosines; as many as --low, first with first."""
+    resamples: int = 1000
+    """Draw genes with replacement so often for the intervals in which a recall lies; 0: none."""
+    shuffle: int = 0
+    """Repeat with shuffled names so often: mean and spread of the recall, and a p-value."""
+    within: Literal["all", "degree"] = "all"
+    """all: a shuffled name may go anywhere; degree: to genes with about as many known pairs."""
+    seed: int = 0
+    """Of the shuffles and the resamples."""
+
+
+def check_percentiles(settings: BenchmarkSettings) -> list[Percentiles]:
+    """Return the percentile pairs; raises ValueError where the settings of recall do not do."""
+    for name in ("shuffle", "resamples"):
+        if (number := getattr(settings, name)) < 0:
+            raise ValueError(f"--{name} {number}: give 0 or a number of {name.rstrip('s')}s")
+    if len(settings.low) != len(settings.high) or not settings.low:
+        raise ValueError(
+            f"--low {settings.low} and --high {settings.high} must be of the same number: "
+            "the first low goes with the first high"
+        )
+    percentiles = list(zip(settings.low, settings.high, strict=True))
+    for low, high in percentiles:
+        if not 0 <= low <= high <= 1:
+            raise ValueError(
+                f"--low {low} --high {high} are no shares of all pairs: expected "
+                "0 <= low <= high <= 1, like 0.05 and 0.95"
+            )
+    return percentiles
