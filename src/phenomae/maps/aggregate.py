@@ -1,10 +1,16 @@
-"""Means of wells: at once, or through their guides."""
+"""Averages of wells: at once, or through their guides."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float32, Float64, Int
+from scipy import sparse
+
+from phenomae.maps.weighted import agreement_weights
+
+Statistic = Literal["mean", "median", "weighted"]
 
 
 @dataclass(frozen=True)
@@ -19,9 +25,12 @@ class Aggregate:
 
 
 def aggregate(
-    table: pl.DataFrame, features: Float32[np.ndarray, "n d"], through_guides: bool
+    table: pl.DataFrame,
+    features: Float32[np.ndarray, "n d"],
+    through_guides: bool,
+    statistic: Statistic = "mean",
 ) -> Aggregate:
-    """Return the mean of the wells of each `name`, in which every guide may count the same.
+    """Return the average of the wells of each `name`, in which every guide may count the same.
 
     `table` holds the columns `name`, guide, batch, control. Raises ValueError where guides should
     count and a well has none; control wells without a guide are a guide of their own.
@@ -36,7 +45,7 @@ def aggregate(
         guides = pairs.unique().sort("name", "guide")
         guide_code = {pair: index for index, pair in enumerate(guides.rows())}
         guide_of_well = np.array([guide_code[pair] for pair in pairs.rows()])
-        values = group_means(values, guide_of_well, len(guides))
+        values = average(values, guide_of_well, len(guides), statistic)
         row_of_well = np.array([code[name] for name in guides["name"]])
     counts = table.group_by("name").agg(
         wells=pl.len().cast(pl.Int32),
@@ -44,8 +53,28 @@ def aggregate(
         batches=pl.col("batch").drop_nulls().n_unique().cast(pl.Int32),
         control=pl.col("control").all(),
     )
-    means = group_means(values, row_of_well, len(names)).astype(np.float32)
-    return Aggregate(names.to_list(), means, counts.sort("name").drop("name"))
+    averages = average(values, row_of_well, len(names), statistic).astype(np.float32)
+    return Aggregate(names.to_list(), averages, counts.sort("name").drop("name"))
+
+
+def average(
+    values: Float64[np.ndarray, "n d"],
+    groups: Int[np.ndarray, " n"],
+    count: int,
+    statistic: Statistic,
+) -> Float64[np.ndarray, "g d"]:
+    """Return the mean, the median or the weighted mean of the rows of each group; all have rows."""
+    if statistic == "weighted":
+        weights = agreement_weights(values, groups, count)
+        members = sparse.csr_array(
+            (weights, (groups, np.arange(len(groups)))), shape=(count, len(values))
+        )
+        return members @ values
+    if statistic == "median":
+        order = np.argsort(groups, kind="stable")
+        ends = np.cumsum(np.bincount(groups, minlength=count))
+        return np.array([np.median(values[rows], axis=0) for rows in np.split(order, ends[:-1])])
+    return group_means(values, groups, count)
 
 
 def group_means(

@@ -60,9 +60,8 @@ def compare_with_controls(
     """
     if control.sum() < LEAST_CONTROLS:
         raise ValueError(
-            f"{control.sum()} wells are controls, and a phenotype is told from what controls do: "
-            f"set `control` to true for {LEAST_CONTROLS} wells or more whose perturbation should "
-            "do nothing"
+            f"chance is told from control wells, and there are {control.sum()}: set `control` to "
+            f"true for {LEAST_CONTROLS} wells or more whose perturbation should do nothing"
         )
     plate_codes = np.unique(plates, return_inverse=True)[1]
     values = mean_cosines(unit, groups, count)

@@ -1,47 +1,22 @@
 """The command `map`: wells in, one vector a gene, compound or perturbation out."""
 
-import io
-import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
-from cyclopts import Parameter
 
-from phenomae import __version__
-from phenomae.artefacts import (
-    FORMAT,
-    Origin,
-    require_same_work,
-    settings_dict,
-    write_bytes,
-)
-from phenomae.maps.aggregate import Aggregate, aggregate
-from phenomae.maps.read import KIND, SIGNATURE, read_signature_of_map
+from phenomae.artefacts import Origin, hash_json, settings_dict
+from phenomae.maps.aggregate import aggregate
+from phenomae.maps.phenotype import find_phenotypes, read_unexpressed
+from phenomae.maps.read import KIND
+from phenomae.maps.rows import doses_of, in_large_rows, name_rows
+from phenomae.maps.settings import MapSettings
+from phenomae.maps.write import is_done, write_map
 from phenomae.progress import say
-from phenomae.records import feature_names
 from phenomae.wells import Wells, read_wells, require_finite
 from phenomae.where import match_rows
 
-CONTROL = "control"  # the name on the map of control wells that have no name of their own
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class MapSettings:
-    """How wells are averaged."""
-
-    by: Literal["gene", "compound", "perturbation"] = "gene"
-    """What the rows of the map are: the column of the wells that names them."""
-    through: Literal["guides", "wells"] | None = None
-    """guides: mean of the wells of each guide, then of the guides of each gene; wells: mean of all
-    wells at once. Not given: guides for --by gene, wells otherwise."""
-    controls: bool = False
-    """Keep the control wells; as a rule they are left out of a map."""
-    where: str | None = None
-    """SQL that a well's row must fulfil: "plate != 'P3' AND sites > 1". Not given: all wells are
-    taken."""
+__all__ = ["MapSettings", "map_wells", "name_rows"]
 
 
 def map_wells(
@@ -49,10 +24,10 @@ def map_wells(
     map_path: Path,
     /,
     *,
-    settings: MapSettings = MapSettings(),
+    settings: MapSettings = MapSettings(),  # noqa: B008 (frozen)
     overwrite: bool = False,
 ) -> None:
-    """Average the wells to a map: one vector a gene, compound or perturbation.
+    """Average the wells to a map: one vector a gene, compound, dose or perturbation.
 
     Writes an AnnData file: X perturbations x features, obs with the numbers of wells, guides and
     batches behind each row and whether it is a control. Wells without a name in the column --by
@@ -68,30 +43,25 @@ def map_wells(
         Replace `map_path` where it was made with other settings.
 
     Raises ValueError where a feature is NaN or infinite, no well has a name in the column --by,
-    guides are asked for and some wells have none, or `where` does not do.
+    guides are asked for and some wells have none, or a setting does not do.
     """
     if map_path.suffix != ".h5ad":
         raise ValueError(f"{map_path} cannot be the map: give it a name that ends with .h5ad")
+    settings.check()
+    unexpressed = read_unexpressed(settings.unexpressed)
     screen = _keep_wells(read_wells(wells), settings.where, wells)
     require_finite(screen, wells)
-    through = settings.through or ("guides" if settings.by == "gene" else "wells")
-    origin = Origin(
-        KIND, settings_dict(settings) | {"through": through}, {"wells": screen.identity}
-    )
-    table = name_rows(screen.table, settings)
-    kept = table["name"].is_not_null().to_numpy()
-    if not kept.any():
-        raise ValueError(
-            f"{wells} has no well with a {settings.by} for the map: fill the column in the plate "
-            "map, or choose another --by (--controls keeps the control wells)"
-        )
-    if left_out := int((table["name"].is_null() & ~screen.table["control"]).sum()):
-        say(f"wells without a {settings.by}, left out of the map: {left_out}")
-    if _is_done(map_path, origin, overwrite):
+    named = _name_wells(screen.table, settings, wells)
+    origin = _origin(settings, screen, unexpressed)
+    if is_done(map_path, origin, overwrite):
         return
-    rows = aggregate(table.filter(kept), screen.features[kept], through == "guides")
-    map_path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(map_path, _encode(rows, origin))
+    named, consistency = _keep_phenotypes(screen, named, settings, unexpressed, wells)
+    on_map = named["name"].is_not_null()
+    named, features = named.filter(on_map), screen.features[on_map.to_numpy()]
+    rows = aggregate(named, features, origin.settings["through"] == "guides", settings.statistic)
+    doses = [doses_of(named)] if settings.by == "dose" else []
+    obs = pl.concat([rows.counts, *doses, *consistency], how="horizontal")
+    write_map(map_path, replace(rows, counts=obs), origin)
 
 
 def _keep_wells(screen: Wells, where: str | None, path: Path) -> Wells:
@@ -103,48 +73,52 @@ def _keep_wells(screen: Wells, where: str | None, path: Path) -> Wells:
     return replace(screen, table=screen.table.filter(kept), features=screen.features[kept])
 
 
-def name_rows(table: pl.DataFrame, settings: MapSettings) -> pl.DataFrame:
-    """Return the wells with a column `name`: their row of the map, null where they have none."""
-    control = pl.col("control").fill_null(False)
-    name = pl.col(settings.by).replace("", None)
-    if settings.controls:
-        name = pl.when(control).then(name.fill_null(CONTROL)).otherwise(name)
-    else:
-        name = pl.when(~control).then(name)
-    return table.with_columns(name=name, control=control)
+def _name_wells(table: pl.DataFrame, settings: MapSettings, wells: Path) -> pl.DataFrame:
+    """Return the wells with the column `name`, null where they are on no row; says which are not.
 
-
-def _is_done(map_path: Path, origin: Origin, overwrite: bool) -> bool:
-    """Say whether the same map is there; raises ValueError where it is another one.
-
-    What phenomae did not make is not replaced, `overwrite` or not.
+    Raises ValueError where that is all of them.
     """
-    if not map_path.exists():
-        return False
-    signature = read_signature_of_map(map_path)
-    if signature is None:
-        raise ValueError(f"{map_path} was not made by phenomae: choose another name")
-    if overwrite:
-        return False
-    require_same_work(map_path, signature, origin)
-    say(f"{map_path} is already there, made with the same settings (--overwrite makes it anew)")
-    return True
+    named = name_rows(table, settings)
+    if named["name"].null_count() == len(named):
+        raise ValueError(
+            f"{wells} has no well with a {settings.by} for the map: fill the column in the plate "
+            "map, or choose another --by (--controls keeps the control wells)"
+        )
+    if left_out := int((named["name"].is_null() & ~named["control"]).sum()):
+        say(f"wells without a {settings.by}, left out of the map: {left_out}")
+    large = pl.Series(in_large_rows(named["name"], settings.least_wells))
+    if not large.any():
+        sizes = named["name"].drop_nulls().value_counts()["count"]
+        raise ValueError(
+            f"--least-wells {settings.least_wells} leaves nothing of {wells}: no {settings.by} has "
+            f"more than {sizes.max()} wells"
+        )
+    if settings.least_wells > 1:
+        all_rows, large_rows = (
+            names.drop_nulls().n_unique() for names in (named["name"], named["name"].filter(large))
+        )
+        few = all_rows - large_rows
+        say(f"rows of fewer than {settings.least_wells} wells, left out of the map: {few}")
+    return named.with_columns(name=pl.when(large).then("name"))
 
 
-def _encode(rows: Aggregate, origin: Origin) -> bytes:
-    """Return the bytes of the .h5ad file."""
-    import h5py
-    from anndata import AnnData
-    from anndata.io import write_elem
+def _keep_phenotypes(
+    screen: Wells, named: pl.DataFrame, settings: MapSettings, unexpressed: list[str], wells: Path
+) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+    """Return the wells, named where their row has a phenotype, and what obs tells of those rows."""
+    if settings.phenotype is None:
+        return named, []
+    found = find_phenotypes(screen, named, settings, unexpressed, wells)
+    kept = pl.col("name").is_in(found.names.filter(found.kept).implode())
+    return named.with_columns(name=pl.when(kept).then("name")), [found.table.filter(found.kept)]
 
-    signature = {"format": FORMAT, **asdict(origin), "identity": origin.identity}
-    table = AnnData(
-        rows.features,
-        obs={"obs_names": rows.names, **rows.counts.to_dict(as_series=False)},
-        var={"var_names": feature_names(rows.features.shape[1])},
-        uns={SIGNATURE: json.dumps(signature | {"version": __version__})},
-    )
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        write_elem(file, "/", table)
-    return buffer.getvalue()
+
+def _origin(settings: MapSettings, screen: Wells, unexpressed: list[str]) -> Origin:
+    """Return what makes the map; of the unexpressed genes what they are, not where."""
+    values = settings_dict(settings)
+    del values["unexpressed"]
+    values["through"] = settings.through or ("guides" if settings.by == "gene" else "wells")
+    sources = {"wells": screen.identity}
+    if unexpressed:
+        sources["unexpressed"] = hash_json(unexpressed)
+    return Origin(KIND, values, sources)

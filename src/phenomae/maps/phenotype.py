@@ -1,0 +1,126 @@
+"""Keeps the rows of a map whose wells are alike more often than chance makes them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float64, Int
+
+from phenomae.maps.consistency import Consistency, compare_with_controls, mean_cosines, p_values
+from phenomae.maps.settings import MapSettings
+from phenomae.progress import say
+from phenomae.wells import Wells
+
+
+@dataclass(frozen=True)
+class Phenotypes:
+    """What `--phenotype` found of each row of a map, in the order of the names."""
+
+    names: pl.Series
+    table: pl.DataFrame
+    """Columns consistency, consistency_p; null where there is none."""
+    kept: Bool[np.ndarray, " g"]
+
+
+def find_phenotypes(
+    screen: Wells, named: pl.DataFrame, settings: MapSettings, unexpressed: list[str], source: Path
+) -> Phenotypes:
+    """Return consistency and p-value of each row of the map, and which are kept; says how many.
+
+    `named` holds the wells of the screen with the column `name`. Rows of controls are kept as they
+    are. Raises ValueError, naming `source`, where wells have no cosine, there is nothing to compare
+    with, or no row is kept.
+    """
+    assert settings.phenotype is not None
+    names = named["name"].drop_nulls().unique().sort()
+    code = {name: index for index, name in enumerate(names)}
+    groups = np.array([-1 if name is None else code[name] for name in named["name"]])
+    control = named["control"].to_numpy()
+    unit = _unit_rows(screen, (groups >= 0) | control, source)
+    if unexpressed:
+        found = _compare_with_unexpressed(unit, groups, names, unexpressed, settings)
+    else:
+        plates = named["plate"].to_numpy()
+        asked = {"draws": settings.draws, "seed": settings.seed}
+        found = compare_with_controls(unit, groups, len(names), plates, control, **asked)
+        if found.loose:
+            say(
+                f"{found.loose} rows have more wells on a plate, or wells on more plates, than "
+                "controls can match: they were compared with groups of any controls"
+            )
+    treated = np.bincount(groups[(groups >= 0) & ~control], minlength=len(names)) > 0
+    kept = ~treated | _is_kept(found.p, treated, settings.phenotype, source)
+    table = {"consistency": found.values, "consistency_p": found.p}
+    return Phenotypes(names, pl.DataFrame(table).fill_nan(None), kept)
+
+
+def read_unexpressed(path: Path | None) -> list[str]:
+    """Return the names that a text file holds, one a line; raises ValueError where it has none."""
+    if path is None:
+        return []
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise ValueError(
+            f"--unexpressed {path} is no text file that can be read: expected a gene a line"
+        ) from None
+    names = sorted({line.strip() for line in lines} - {""})
+    if not names:
+        raise ValueError(f"--unexpressed {path} holds no name: expected a gene a line")
+    return names
+
+
+def _compare_with_unexpressed(
+    unit: Float64[np.ndarray, "n d"],
+    groups: Int[np.ndarray, " n"],
+    names: pl.Series,
+    unexpressed: list[str],
+    settings: MapSettings,
+) -> Consistency:
+    """Return p-values among the consistencies of genes that the cells do not express."""
+    values = mean_cosines(unit, groups, len(names))
+    null = values[names.is_in(unexpressed).to_numpy()]
+    known = int((~np.isnan(null)).sum())
+    if not known:
+        raise ValueError(
+            f"--unexpressed {settings.unexpressed}: no row of the map with 2 wells or more is "
+            f"named there; the map holds names like {', '.join(names[:3])}"
+        )
+    say(f"rows are compared with {known} that are named as unexpressed")
+    return Consistency(values, p_values(values, null), loose=0)
+
+
+def _is_kept(
+    p: Float64[np.ndarray, " g"], treated: Bool[np.ndarray, " g"], most: float, source: Path
+) -> Bool[np.ndarray, " g"]:
+    """Say which treated rows have a phenotype; 1 keeps also those that have no p-value."""
+    untested = treated & np.isnan(p)
+    kept = treated & ((p <= most) | (most == 1))
+    if not kept.any():
+        smallest = np.min(p, where=treated & ~untested, initial=np.inf)
+        told = f"the smallest p-value is {smallest:.3g}"
+        if untested.sum() == treated.sum():
+            told = "no row has the 2 wells that a p-value needs"
+        raise ValueError(
+            f"--phenotype {most:g} leaves nothing of {source}: {told}; raise it, or map without it"
+        )
+    untold = f"; {untested.sum()} have fewer than 2 wells and no p-value" if untested.any() else ""
+    say(f"{kept.sum()} of {treated.sum()} rows are kept by --phenotype {most:g}{untold}")
+    return kept
+
+
+def _unit_rows(
+    screen: Wells, used: Bool[np.ndarray, " n"], source: Path
+) -> Float64[np.ndarray, "n d"]:
+    """Return the wells' vectors at length 1; raises ValueError where one that is used has none."""
+    rows = screen.features.astype(np.float64)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    broken = np.flatnonzero(used & (lengths[:, 0] == 0))
+    if len(broken):
+        plate, well = screen.table[broken].select("plate", "well").row(0)
+        raise ValueError(
+            f"{source} has {len(broken)} wells with no feature but 0, which have no cosine, first "
+            f"plate {plate}, well {well}: leave them out with --where, or map without --phenotype"
+        )
+    return np.divide(rows, lengths, out=rows, where=lengths > 0)
