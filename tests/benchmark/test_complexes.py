@@ -21,6 +21,8 @@ from phenomae.benchmark.complexes import (
 from phenomae.benchmark.cosines import unit_rows
 from phenomae.maps.read import Map
 
+HERE = Path("MAP.h5ad")
+
 
 def make_map(features: np.ndarray, names: list[str] | None = None) -> Map:
     names = names or [f"G{row:03d}" for row in range(len(features))]
@@ -50,7 +52,7 @@ def planted(tmp_path: Path) -> tuple[Map, Path]:
 def test_planted_complexes_stand_apart(planted):
     genes, path = planted
     settings = ComplexSettings(path)
-    table = compare_complexes(genes, settings)
+    table = compare_complexes(genes, HERE, settings)
     assert table.columns == ["complex", "genes_on_map", "within", "between", "ks", "ks_p"]
     assert table["complex"].to_list() == ["one", "two", "unlike"]
     assert table["genes_on_map"].to_list() == [12, 12, 12]
@@ -58,7 +60,7 @@ def test_planted_complexes_stand_apart(planted):
     assert table["within"][:2].min() > 0.5
     adjusted = false_discovery_control(table["ks_p"].to_numpy())
     apart = (adjusted <= 0.05) & (table["within"] > table["between"]).to_numpy()
-    found = share_apart(genes, table, settings, shuffles=20)
+    found = share_apart(genes, table, HERE, settings, shuffles=20)
     assert found.columns == ["complexes", "apart", "shuffled", "sd", "n"]
     complexes, share, shuffled, sd, count = found.row(0)
     assert (complexes, count) == (3, 20)
@@ -66,14 +68,16 @@ def test_planted_complexes_stand_apart(planted):
     assert share > 0.6
     assert shuffled < 0.3
     assert sd > 0
-    assert share_apart(genes, table, settings).row(0)[2:] == (None, None, 0)
+    assert share_apart(genes, table, HERE, settings).row(0)[2:] == (None, None, 0)
 
 
 def test_shuffles_are_a_function_of_seed_and_number(planted):
     genes, path = planted
     settings = ComplexSettings(path, level=0.9)
-    table = compare_complexes(genes, settings)
-    one, two = (share_apart(genes, table, settings, shuffles=3)["shuffled"][0] for _ in range(2))
+    table = compare_complexes(genes, HERE, settings)
+    one, two = (
+        share_apart(genes, table, HERE, settings, shuffles=3)["shuffled"][0] for _ in range(2)
+    )
     unit = unit_rows(genes.features)
     shares = []
     for k in range(3):
@@ -108,10 +112,10 @@ def test_a_complex_that_is_the_whole_map_has_nothing_between(tmp_path):
     path = tmp_path / "all.tsv"
     path.write_text("all\tG000 G001 G002\n")
     genes, settings = make_map(np.eye(3) + 1), ComplexSettings(path, least_genes=3)
-    table = compare_complexes(genes, settings)
+    table = compare_complexes(genes, HERE, settings)
     assert table.row(0)[3:] == (None, None, None)
     np.testing.assert_allclose(table["within"][0], 5 / 6)
-    assert share_apart(genes, table, settings)["apart"][0] == 0
+    assert share_apart(genes, table, HERE, settings)["apart"][0] == 0
 
 
 def test_genes_count_once_and_only_where_they_are_on_the_map():
@@ -133,7 +137,7 @@ def test_complexes_of_corum(shared: Path):
     assert len(complexes) == len(path.read_text().splitlines())
     expected = np.load(shared / "fixtures/map/expected.npz", allow_pickle=True)
     genes = make_map(expected["tvn_aggregate"], expected["genes"].tolist())
-    table = compare_complexes(genes, ComplexSettings(path))
+    table = compare_complexes(genes, HERE, ComplexSettings(path))
     wanted = {
         name: sum(gene in genes.names for gene in members) for name, members in complexes.items()
     }
@@ -153,14 +157,14 @@ def test_complexes_of_corum(shared: Path):
         ("a.tsv", "one A B\n", r"a.tsv, line 1, is no complex: 'one A B'; expected name, tab, gen"),
         ("a.gmt", "one\tA\tB\ntwo\tA B\n", "line 2, is no complex.*; expected name, tab, descr"),
         ("a.tsv", "one\tA\none\tB\n", "a.tsv, line 2: the complex 'one' is there already"),
-        ("a.tsv", "one\tA B\n", "none of its 1 complexes has 10 genes on the map, which holds na"),
+        ("a.tsv", "one\tA B\n", "none of its 1 complexes has 10 genes on the map MAP.h5ad, which"),
         ("a.tsv", "", "none of its 0 complexes"),
     ],
 )
 def test_complexes_that_will_not_do(tmp_path, name, text, sentence):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=sentence):
-        compare_complexes(make_map(np.eye(3)), ComplexSettings(tmp_path / name))
+        compare_complexes(make_map(np.eye(3)), HERE, ComplexSettings(tmp_path / name))
 
 
 def test_settings_and_files_that_will_not_do(tmp_path):
@@ -170,3 +174,14 @@ def test_settings_and_files_that_will_not_do(tmp_path):
         ComplexSettings(tmp_path, level=5)
     with pytest.raises(ValueError, match="there is no such file of complexes"):
         read_complexes(tmp_path / "absent.tsv")
+
+
+def test_maps_that_will_not_do(planted):
+    genes, path = planted
+    broken = genes.features.copy()
+    broken[[4, 7]] = [[0], [np.inf]]
+    twice = Map(["G001", *genes.names[1:]], genes.features, genes.obs, "")
+    with pytest.raises(ValueError, match=r"MAP.h5ad has 2 rows whose features .* 0, first G004"):
+        compare_complexes(Map(genes.names, broken, genes.obs, ""), HERE, ComplexSettings(path))
+    with pytest.raises(ValueError, match=r"MAP.h5ad has G001 more than once: expected one row"):
+        compare_complexes(twice, HERE, ComplexSettings(path))

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from jaxtyping import Float64, Int
 from scipy.stats import false_discovery_control, ks_2samp
 
-from phenomae.benchmark.cosines import unit_rows
+from phenomae.benchmark.directions import unit_map
 from phenomae.maps.read import Map
 from phenomae.progress import tracked
 
@@ -75,23 +75,24 @@ def read_complexes(path: Path) -> dict[str, list[str]]:
     return complexes
 
 
-def compare_complexes(genes: Map, settings: ComplexSettings) -> pl.DataFrame:
+def compare_complexes(genes: Map, source: Path, settings: ComplexSettings) -> pl.DataFrame:
     """Return the rows of complexes.csv, one a complex that has enough genes on the map.
 
     `within` and `between` are mean cosines, `ks` the largest difference of the two shares of
     cosines up to any one, `ks_p` the chance of one as large if all cosines were independent draws.
 
-    Raises ValueError where no complex has enough genes on the map.
+    `source` is named in errors. Raises ValueError where no complex has enough genes on the map, or
+    a row of it has no direction.
     """
+    unit = unit_map(genes, source)
     members = rows_on_map(read_complexes(settings.complexes), genes.names)
     enough = {name: rows for name, rows in members.items() if len(rows) >= settings.least_genes}
     if not enough:
         raise ValueError(
             f"{settings.complexes}: none of its {len(members)} complexes has "
-            f"{settings.least_genes} genes on the map, which holds names like "
-            f"{', '.join(genes.names[:3])}"
+            f"{settings.least_genes} genes on the map {source}, which holds names "
+            f"like {', '.join(genes.names[:3])}"
         )
-    unit = unit_rows(genes.features)
     found = [compare_complex(unit, rows) for rows in enough.values()]
     return pl.DataFrame(
         [
@@ -138,7 +139,13 @@ def within_and_between(
 
 
 def share_apart(
-    genes: Map, table: pl.DataFrame, settings: ComplexSettings, shuffles: int = 0, seed: int = 0
+    genes: Map,
+    table: pl.DataFrame,
+    source: Path,
+    settings: ComplexSettings,
+    *,
+    shuffles: int = 0,
+    seed: int = 0,
 ) -> pl.DataFrame:
     """Return the share of complexes that stand apart, and that share when names are shuffled.
 
@@ -149,7 +156,7 @@ def share_apart(
     complexes, apart, shuffled (mean), sd, n (shuffles). Shuffle k is a function of seed and k.
     """
     members = rows_on_map(read_complexes(settings.complexes), genes.names)
-    unit = unit_rows(genes.features)
+    unit = unit_map(genes, source)
     shares = np.empty(shuffles)
     for k in tracked(range(shuffles), "complexes", shuffles, "shuffles"):
         order = np.random.default_rng([seed, k]).permutation(len(unit))

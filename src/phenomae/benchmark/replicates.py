@@ -5,9 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float, Float64, Int
-
-from phenomae.benchmark.cosines import unit_rows
+from jaxtyping import Bool, Int
 
 
 @dataclass(frozen=True)
@@ -60,20 +58,3 @@ def require_controls(replicates: Replicates, least: int, source: Path) -> None:
             "effect looks like: set `control` to true for wells whose perturbation should do "
             "nothing"
         )
-
-
-def unit_wells(
-    features: Float[np.ndarray, "n d"], table: pl.DataFrame, source: Path
-) -> Float64[np.ndarray, "n d"]:
-    """Return the wells' vectors scaled to length 1; raises ValueError where one has no direction.
-
-    That is a well whose features are all 0, or NaN or infinite somewhere.
-    """
-    broken = ~np.isfinite(features).all(axis=1) | ~features.any(axis=1)
-    if broken.any():
-        plate, well = table.select("plate", "well").row(int(np.flatnonzero(broken)[0]))
-        raise ValueError(
-            f"{source} has {broken.sum()} wells whose features are NaN, infinite or all 0, first "
-            f"plate {plate}, well {well}: leave these wells out"
-        )
-    return unit_rows(features)

@@ -14,13 +14,13 @@ from cyclopts import Parameter
 from jaxtyping import Bool, Float64
 from scipy.stats import false_discovery_control
 
+from phenomae.benchmark.directions import unit_wells
 from phenomae.benchmark.magnitude import compare_magnitude, magnitudes, p_of_energies
 from phenomae.benchmark.replicates import (
     Replicates,
     find_replicates,
     require_controls,
     require_replicates,
-    unit_wells,
 )
 from phenomae.maps.consistency import compare_with_controls, mean_cosines, p_values
 from phenomae.progress import say
