@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from phenomae.artefacts import Origin, artefact_folder, hash_json, read_identity, write_bytes
 from phenomae.records import WELL_COLUMNS, cast_columns, check_name, feature_names, normalize_well
@@ -25,6 +25,25 @@ class Wells:
     features: Float32[np.ndarray, "n d"]
     identity: str
     """Hash of what made them."""
+
+
+@dataclass(frozen=True)
+class PlateFiles:
+    """The wells of a screen, plates in the order of their names, their features still on disk."""
+
+    table: pl.DataFrame
+    """One row a well, the columns of `records.WELL_COLUMNS`."""
+    width: int
+    """How many features a well has."""
+    identity: str
+    """Hash of what made them."""
+    files: dict[str, tuple[Path, ...]]
+    """Where the wells of every plate lie."""
+
+    def read(self, plate: str) -> Float32[np.ndarray, "m d"]:
+        """Return the features of a plate's wells, in the order of the table."""
+        tables = (read_plate(path).filter(pl.col("plate") == plate) for path in self.files[plate])
+        return pl.concat([_features_of(table) for table in tables]).to_numpy()
 
 
 def plate_path(folder: Path, plate: str) -> Path:
@@ -73,9 +92,17 @@ def write_wells(
 
 def require_finite(wells: Wells, path: Path) -> None:
     """Raise ValueError, naming plates and wells, where a feature is NaN or infinite."""
-    broken = np.flatnonzero(~np.isfinite(wells.features).all(axis=1))
-    if len(broken):
-        rows = wells.table[broken].select("plate", "well").rows()
+    refuse_broken(wells.table.filter(find_broken(wells.features)), path)
+
+
+def find_broken(features: Float32[np.ndarray, "n d"]) -> Bool[np.ndarray, " n"]:
+    """Say of every well whether one of its features is NaN or infinite."""
+    return np.asarray(~np.isfinite(features).all(axis=1))
+
+
+def refuse_broken(broken: pl.DataFrame, path: Path) -> None:
+    """Raise ValueError, naming the first of the wells `broken`, where there are any."""
+    if rows := broken.select("plate", "well").rows():
         names = ", ".join(f"{plate} {well}" for plate, well in rows[:5])
         more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
         raise ValueError(
@@ -91,34 +118,69 @@ def read_wells(folder: Path) -> Wells:
     well is there twice.
     """
     identity = read_identity(folder, KIND)
-    paths = sorted(folder.glob("*.parquet"))
-    if not paths:
-        raise ValueError(f"{folder} holds no plate: expected one .parquet file a plate")
-    plates = [_read_plate(path) for path in paths]
-    widths = {path.name: plate.width for path, plate in zip(paths, plates, strict=True)}
+    plates = {path: read_plate(path) for path in _list_files(folder)}
+    _require_one_width({path.name: plate.width for path, plate in plates.items()}, folder)
+    table = pl.concat(plates.values())
+    _require_once(table, folder)
+    features = np.ascontiguousarray(_features_of(table).to_numpy())
+    return Wells(table.select(list(WELL_COLUMNS)), features, identity)
+
+
+def open_wells(folder: Path) -> PlateFiles:
+    """Read all of a finished wells folder but its features, which may be more than memory holds.
+
+    Raises ValueError as `read_wells` does; of features that are not numbers only when a plate is
+    read.
+    """
+    identity = read_identity(folder, KIND)
+    records = {path: read_plate(path, with_features=False) for path in _list_files(folder)}
+    widths = {path.name: len(pl.read_parquet_schema(path)) for path in records}
+    _require_one_width(widths, folder)
+    table = pl.concat(records.values())
+    _require_once(table, folder)
+    files: dict[str, tuple[Path, ...]] = {}
+    for path, rows in records.items():
+        for plate in rows["plate"].unique(maintain_order=True):
+            files[plate] = (*files.get(plate, ()), path)
+    return PlateFiles(table, next(iter(widths.values())) - len(WELL_COLUMNS), identity, files)
+
+
+def read_plate(path: Path, with_features: bool = True) -> pl.DataFrame:
+    """Return the wells in one file of a wells folder; raises ValueError where it is none."""
+    try:
+        found = pl.read_parquet_schema(path)
+        expected = [*WELL_COLUMNS, *feature_names(len(found) - len(WELL_COLUMNS))]
+        if wrong := sorted(set(expected) ^ set(found)):
+            raise ValueError(f"{path} is not a wells file: columns missing or unknown: {wrong}")
+        wanted = expected if with_features else list(WELL_COLUMNS)
+        table = pl.read_parquet(path, columns=wanted, glob=False)  # a plate may be named P[1]
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ValueError(f"{path} is not a Parquet file that can be read: {error}") from None
+    kinds = {name: WELL_COLUMNS.get(name, pl.Float32()) for name in wanted}
+    return cast_columns(table, kinds, str(path))
+
+
+def _features_of(table: pl.DataFrame) -> pl.DataFrame:
+    return table.select(pl.exclude(list(WELL_COLUMNS)))
+
+
+def _list_files(folder: Path) -> list[Path]:
+    if paths := sorted(folder.glob("*.parquet")):
+        return paths
+    raise ValueError(f"{folder} holds no plate: expected one .parquet file a plate")
+
+
+def _require_one_width(widths: dict[str, int], folder: Path) -> None:
     if len(set(widths.values())) > 1:
         raise ValueError(f"{folder} mixes plates of different numbers of features: {widths}")
-    table = pl.concat(plates)
+
+
+def _require_once(table: pl.DataFrame, folder: Path) -> None:
     if (well := _find_twice(table)) is not None:
         raise ValueError(
             f"{folder} has plate {well[0]!r}, well {well[1]!r} twice: expected one row a well, "
             "so is a file a copy of another?"
         )
-    features = table.select(pl.exclude(list(WELL_COLUMNS))).to_numpy()
-    return Wells(table.select(list(WELL_COLUMNS)), np.ascontiguousarray(features), identity)
-
-
-def _read_plate(path: Path) -> pl.DataFrame:
-    try:
-        table = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise ValueError(f"{path} is not a Parquet file that can be read: {error}") from None
-    expected = [*WELL_COLUMNS, *feature_names(table.width - len(WELL_COLUMNS))]
-    wrong = sorted(set(expected) ^ set(table.columns))
-    if wrong:
-        raise ValueError(f"{path} is not a wells file: columns missing or unknown: {wrong}")
-    kinds = {name: WELL_COLUMNS.get(name, pl.Float32()) for name in expected}
-    return cast_columns(table, kinds, str(path))
 
 
 def _find_twice(table: pl.DataFrame) -> tuple[str, str] | None:

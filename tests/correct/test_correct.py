@@ -6,8 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from phenomae.artefacts import Origin, settings_dict, sign
+from phenomae.artefacts import Origin, sign
 from phenomae.correct.correct import CorrectSettings, correct
+from phenomae.correct.settings import read_steps, record
 from phenomae.wells import read_wells, write_wells
 
 METHODS = ("center-scale", "pca-center-scale", "tvn")
@@ -69,7 +70,9 @@ def test_a_stopped_correction_goes_on_to_the_same_bytes(tmp_path):
     partial.mkdir()
     sign(
         partial,
-        Origin("wells", settings_dict(settings), {"wells": read_wells(wells).identity}),
+        Origin(
+            "wells", record(settings, read_steps(settings)), {"wells": read_wells(wells).identity}
+        ),
         identity=None,
     )
     first = partial / "P1.parquet"

@@ -2,35 +2,47 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from cyclopts import Parameter
-from jaxtyping import Bool, Float64
 
-from phenomae.artefacts import Origin, artefact_folder, settings_dict
-from phenomae.correct.batches import Batches, read_batches, require_controls
-from phenomae.correct.center_scale import CenterScale
-from phenomae.correct.pca_center_scale import PcaCenterScale
-from phenomae.correct.tvn import TVN
+from phenomae.artefacts import Origin, artefact_folder, hash_file, hash_json
+from phenomae.correct.arms import Vectors, measure_shifts, read_arms, subtract_shifts
+from phenomae.correct.batches import Batches, require_controls
+from phenomae.correct.chain import Chain, fit_chain
+from phenomae.correct.correction import Correction
+from phenomae.correct.diagnose import print_diagnosis, write_diagnosis
+from phenomae.correct.few_controls import settle_batches
+from phenomae.correct.harmony import Harmony
+from phenomae.correct.methods import METHODS
+from phenomae.correct.saved import KIND as SAVED_KIND
+from phenomae.correct.saved import read_chain, read_saved_identity, write_chain
+from phenomae.correct.screen import Screen, read_controls
+from phenomae.correct.settings import (
+    AFTERWARDS,
+    ARM_GENES,
+    CorrectSettings,
+    Step,
+    read_steps,
+    record,
+    refuse_beside_saved,
+)
 from phenomae.progress import say, tracked
-from phenomae.wells import KIND, Wells, plate_path, read_wells, require_finite, write_plate
+from phenomae.wells import KIND, PlateFiles, Wells, open_wells, plate_path, write_plate
+
+__all__ = ["CorrectSettings", "correct", "fit_controls"]
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
-class CorrectSettings:
-    """How the batch is taken out."""
+class Request:
+    """What is to be done: the steps, and what they are once fitted, where that was saved."""
 
-    method: Literal["center-scale", "pca-center-scale", "tvn"] = "tvn"
-    """center-scale: in units of the controls' spread; pca-center-scale: the same along the
-    controls' principal axes; tvn: typical variation normalisation, as the public benchmark does."""
-    batch: str | None = None
-    """Column that says which wells are corrected together, like plate or batch; all wells as one
-    where it is not given."""
-
-
-METHODS = {"center-scale": CenterScale, "pca-center-scale": PcaCenterScale, "tvn": TVN}
+    steps: list[Step]
+    saved: Chain | None
+    arms: dict[str, str]
+    origin: Origin
+    """Of the wells that are written."""
+    fitted_identity: str
+    """Hash of what makes the fitted steps."""
 
 
 def correct(
@@ -38,7 +50,9 @@ def correct(
     out: Path,
     /,
     *,
-    settings: CorrectSettings = CorrectSettings(),
+    settings: CorrectSettings = CorrectSettings(),  # noqa: B008 (frozen)
+    save: Path | None = None,
+    apply: Path | None = None,
     overwrite: bool = False,
 ) -> None:
     """Take the batch out of the wells, fitted on their controls.
@@ -52,64 +66,129 @@ def correct(
         Folder of wells, as `embed`, `intensity` or `correct` wrote it.
     out
         Folder to write.
+    save
+        File to write the fitted correction to, an .npz, for plates that come later.
+    apply
+        File that --save wrote: batches it was fitted on are corrected as they were there, others by
+        their own controls along the same axes.
     overwrite
-        Replace `out` where it was made with other settings.
+        Replace `out`, and the file saved, where they were made with other settings.
 
-    Raises ValueError where a feature is NaN or infinite, a batch has fewer than 2 controls, or
-    the column of the batch is missing or empty somewhere.
+    Raises ValueError where a feature is NaN or infinite, a batch has too few controls, the column
+    of the batch is missing or empty somewhere, or settings do not go together.
     """
-    screen = read_wells(wells)
-    require_finite(screen, wells)
-    batches = read_batches(screen.table, settings.batch)
-    correction = fit_controls(screen, batches, settings.method)
-    _tell_undefined(correction, screen, batches)
-    origin = Origin(KIND, settings_dict(settings), {"wells": screen.identity})
-    with artefact_folder(out, origin, overwrite) as folder:
-        if folder is None:
-            return
-        plates = screen.table["plate"].to_numpy()
-        names = sorted(set(plates))
-        for plate in tracked(names, "correct", len(names), "plates"):
-            if plate_path(folder, plate).exists():
-                continue
-            rows = np.flatnonzero(plates == plate)
-            corrected = correction.transform(
-                screen.features[rows].astype(np.float64), None if batches is None else batches[rows]
-            )
-            write_plate(folder, screen.table[rows], corrected.astype(np.float32))
+    files = open_wells(wells)
+    request = _read_request(files, wells, settings, save, apply)
+    unsaved = save is not None and not _is_saved(save, request.fitted_identity, overwrite)
+    done = out.exists() and not overwrite
+    if done:
+        with artefact_folder(out, request.origin):
+            pass  # says that the same work is done, or raises
+    if unsaved or not done:
+        screen = _open(files, request, settings)
+        screen, chain = _fit(screen, request, wells)
+        if save is not None and unsaved:
+            write_chain(save, chain, request.fitted_identity)
+        if not done:
+            with artefact_folder(out, request.origin, overwrite) as folder:
+                assert folder is not None
+                _write(folder, screen, chain, request, settings)
+                if settings.diagnose:
+                    write_diagnosis(folder, files, screen, request.steps)
+    if settings.diagnose:
+        print_diagnosis(out)
 
 
-def fit_controls(
-    screen: Wells, batches: Batches, method: str
-) -> CenterScale | PcaCenterScale | TVN:
+def fit_controls(screen: Wells, batches: Batches, method: str) -> Correction:
     """Return the correction that the screen's controls give.
 
     Raises ValueError where a batch has fewer than 2 controls, or its controls do not differ.
     """
-    require_controls(batches, _is_control(screen))
-    return METHODS[method]().fit(*_choose_controls(screen, batches))
-
-
-def _tell_undefined(
-    correction: CenterScale | PcaCenterScale | TVN, screen: Wells, batches: Batches
-) -> None:
-    """Say where the controls do not vary along as many directions as there are features."""
-    controls, batches = _choose_controls(screen, batches)
-    corrected = correction.transform(controls, batches)
-    before, after = controls.shape[1], int(corrected.any(axis=0).sum())
-    if after < before:
-        say(
-            f"the {len(controls)} controls vary along {after} directions only, of {before} "
-            "features; the others have no scale and become 0 or are left out"
-        )
-
-
-def _is_control(screen: Wells) -> Bool[np.ndarray, " n"]:
-    return screen.table["control"].fill_null(False).to_numpy()
-
-
-def _choose_controls(screen: Wells, batches: Batches) -> tuple[Float64[np.ndarray, "m d"], Batches]:
-    """Return features and batches of the controls."""
-    control = _is_control(screen)
+    control = screen.table["control"].fill_null(False).to_numpy()
+    require_controls(batches, control)
     controls = screen.features[control].astype(np.float64)
-    return controls, None if batches is None else batches[control]
+    return METHODS[method]().fit(controls, None if batches is None else batches[control])
+
+
+def _read_request(
+    files: PlateFiles, wells: Path, settings: CorrectSettings, save: Path | None, apply: Path | None
+) -> Request:
+    """Return what is to be done; raises ValueError where settings do not go together."""
+    sources, saved = {"wells": files.identity}, None
+    if apply is None:
+        steps = read_steps(settings)
+    else:
+        refuse_beside_saved(settings, save)
+        saved = read_chain(apply)
+        steps, sources["correction"] = saved.steps, hash_file(apply)
+        if saved.width != files.width:
+            raise ValueError(
+                f"{wells} has {files.width} features, but {apply} was fitted on {saved.width}: "
+                "both must come from the same network or measurements"
+            )
+    if save is not None and any(METHODS[step.method] is Harmony for step in steps):
+        raise ValueError(
+            f"--save {save}: harmony looks at all wells at once, so it cannot be saved for new "
+            "plates; leave out --save, or choose another method"
+        )
+    arms = {} if settings.arms is None else read_arms(settings.arms)
+    if settings.arms is not None:
+        sources["arms"] = hash_json(arms)  # where the table lies does not matter
+    decisive = record(settings, steps)
+    fitted = {key: value for key, value in decisive.items() if key not in AFTERWARDS}
+    fitted_origin = Origin(SAVED_KIND, fitted, {"wells": files.identity})
+    return Request(steps, saved, arms, Origin(KIND, decisive, sources), fitted_origin.identity)
+
+
+def _is_saved(path: Path, identity: str, overwrite: bool) -> bool:
+    """Say whether the same correction is saved; raises ValueError where something else is."""
+    if not path.exists():
+        return False
+    if read_saved_identity(path) != identity:
+        if overwrite:
+            return False
+        raise ValueError(
+            f"--save {path} is already there, made with other settings or wells; choose another "
+            "name, or --overwrite to replace it"
+        )
+    say(f"{path} is already there, made with the same settings")
+    return True
+
+
+def _open(files: PlateFiles, request: Request, settings: CorrectSettings) -> Screen:
+    """Return the wells that are to be corrected, and their batches."""
+    saved = request.saved.corrections if request.saved else []
+    known = [each.known for each in saved] or [frozenset[str]()] * len(request.steps)
+    kept, batches = settle_batches(files.table, request.steps, known, settings.few_controls)
+    return Screen(files.table, files.read, kept, batches)
+
+
+def _fit(screen: Screen, request: Request, wells: Path) -> tuple[Screen, Chain]:
+    """Return the chain, fitted on the controls, and the screen that it is to be applied to."""
+    controls = read_controls(screen, wells)
+    if request.saved is None:
+        return fit_chain(screen, request.steps, controls)
+    request.saved.extend(controls, screen.control_batches())
+    return screen, request.saved
+
+
+def _write(
+    folder: Path,
+    screen: Screen,
+    chain: Chain,
+    request: Request,
+    settings: CorrectSettings,
+) -> None:
+    """Write the corrected wells of every plate that is not there yet."""
+    shifts: Vectors = {}
+    if settings.arms is not None:
+        least = settings.arm_genes or ARM_GENES
+        shifts = measure_shifts(screen, chain, request.arms, settings.arms, least)
+    left = [plate for plate in screen.rows_of if not plate_path(folder, plate).exists()]
+    for plate in tracked(left, "correct", len(left), "plates"):
+        part = screen.part(plate)
+        table = screen.table[part.rows]
+        corrected = chain.transform(part.features, part.batches)
+        if shifts:
+            corrected = subtract_shifts(corrected, table, shifts)
+        write_plate(folder, table, corrected.astype(np.float32))

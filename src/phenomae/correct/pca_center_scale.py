@@ -1,26 +1,43 @@
 """PCA, then center-scale: the least that the card of the public model asks for."""
 
+from typing import ClassVar, Self
+
 import numpy as np
 from jaxtyping import Float64
 
 from phenomae.correct.batches import Batches
 from phenomae.correct.center_scale import CenterScale
+from phenomae.correct.correction import Correction, State
 from phenomae.correct.principal_axes import PrincipalAxes
 
 
-class PcaCenterScale:
-    """Principal axes of all controls, then center-scale of every batch on its own controls."""
+class PcaCenterScale(Correction):
+    """Principal axes of all controls, then center-scale of every batch on its own controls.
 
-    def __init__(self) -> None:
-        self.axes = PrincipalAxes()
+    components
+        How many axes are kept, the widest; None keeps all along which the controls vary.
+    """
+
+    settings: ClassVar[tuple[str, ...]] = ("components",)
+
+    def __init__(self, components: int | None = None) -> None:
+        self.axes = PrincipalAxes(components)
         self.scale = CenterScale()
 
-    def fit(
-        self, controls: Float64[np.ndarray, "n d"], batches: Batches = None
-    ) -> "PcaCenterScale":
+    @property
+    def known(self) -> frozenset[str]:
+        """The batches that it has learned."""
+        return self.scale.known
+
+    def fit(self, controls: Float64[np.ndarray, "n d"], batches: Batches = None) -> Self:
         """Learn the axes from all controls, center and spread from every batch's."""
         self.axes.fit(controls)
         self.scale.fit(self.axes.transform(controls), batches)
+        return self
+
+    def extend(self, controls: Float64[np.ndarray, "n d"], batches: Batches = None) -> Self:
+        """Learn center and spread of the batches that are new, along the axes as they are."""
+        self.scale.extend(self.axes.transform(controls), batches)
         return self
 
     def transform(
@@ -28,3 +45,13 @@ class PcaCenterScale:
     ) -> Float64[np.ndarray, "n k"]:
         """Return the features corrected; raises ValueError for a batch that was not fitted."""
         return self.scale.transform(self.axes.transform(features), batches)
+
+    def state(self) -> State:
+        """Return what was learned."""
+        return self.axes.state() | self.scale.state()
+
+    def restore(self, state: State) -> Self:
+        """Take what another one has learned."""
+        self.axes.restore(state)
+        self.scale.restore(state)
+        return self

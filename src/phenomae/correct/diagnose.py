@@ -1,0 +1,151 @@
+"""Whether a correction did any good: how batches mix and replicates agree, before and after."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float, Float32, Float64, Int, Shaped
+
+from phenomae.artefacts import write_bytes
+from phenomae.correct.agreement import measure_agreement
+from phenomae.correct.batches import read_batches
+from phenomae.correct.mixing import batch_accuracy
+from phenomae.correct.samples import sample_batches, sample_replicates
+from phenomae.correct.screen import Screen
+from phenomae.correct.settings import Step
+from phenomae.progress import say
+from phenomae.records import WELL_COLUMNS
+from phenomae.wells import PlateFiles, plate_path, read_plate
+
+FILE = "diagnosis.csv"
+BATCH, NEAREST = "batch told by neighbours", "nearest is a replicate"
+REPLICATES, OTHERS = "cosine of replicates", "cosine of others"
+COLUMNS: dict[str, pl.DataType] = {
+    "measure": pl.String(),
+    "wells": pl.String(),
+    "column": pl.String(),
+    "n": pl.Int64(),
+    "before": pl.Float64(),
+    "after": pl.Float64(),
+    "chance": pl.Float64(),
+}
+Rows = Int[np.ndarray, " m"]
+
+
+def write_diagnosis(folder: Path, files: PlateFiles, screen: Screen, steps: list[Step]) -> None:
+    """Measure the wells of `files` against the corrected ones in `folder`: diagnosis.csv."""
+    columns = list(dict.fromkeys(step.batch for step in steps if step.batch)) or ["plate"]
+    kinds = {"controls": np.flatnonzero(screen.kept & screen.control)}
+    kinds["all"] = np.flatnonzero(screen.kept)
+    samples: dict[tuple[str, str], Rows] = {}
+    for column in columns:
+        for wells, rows in kinds.items():
+            batches = read_batches(files.table[rows], column)
+            assert batches is not None
+            samples[column, wells] = rows[sample_batches(batches)]
+    named = _name_replicates(files.table, screen)
+    replicates = named["row"].to_numpy()[sample_replicates(named)]
+    every = np.unique(np.concatenate([replicates, *samples.values()]))
+    held = _gather(
+        screen, every, lambda plate: files.read(plate)[screen.kept[screen.rows_of[plate]]]
+    )
+    made = _gather(screen, every, lambda plate: _read_corrected(folder, plate))
+    both = [_center(part, screen.control[every]) for part in (held, made)]
+    found: list[dict[str, object]] = []
+    for (column, wells), rows in samples.items():
+        places = np.searchsorted(every, rows)
+        batches = read_batches(files.table[rows], column)
+        assert batches is not None
+        values = _mixing_row([part[places] for part in both], batches)
+        found.append({"measure": BATCH, "wells": wells, "column": column, **values})
+    places = np.searchsorted(every, replicates)
+    found += _agreement_rows(
+        [part[places] for part in both], named.filter(pl.col("row").is_in(replicates))
+    )
+    write_bytes(folder / FILE, pl.DataFrame(found, schema=COLUMNS).write_csv().encode())
+
+
+def print_diagnosis(out: Path) -> None:
+    """Print diagnosis.csv as a table, on standard output."""
+    table = pl.read_csv(out / FILE, schema_overrides=COLUMNS)
+    rows = [table.columns, *([_word(cell) for cell in row] for row in table.rows())]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        text, numbers = row[:3], row[3:]
+        left = [cell.ljust(width) for cell, width in zip(text, widths, strict=False)]
+        right = [cell.rjust(width) for cell, width in zip(numbers, widths[3:], strict=True)]
+        print("  ".join([*left, *right]))
+
+
+def _word(cell: object) -> str:
+    if cell is None:
+        return "-"
+    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+
+
+def _name_replicates(table: pl.DataFrame, screen: Screen) -> pl.DataFrame:
+    """Return row, name and plate of the kept wells that are no controls and have a perturbation."""
+    name = pl.coalesce("perturbation", "guide", "gene", "compound").replace("", None)
+    return (
+        table.with_row_index("row")
+        .filter(pl.Series(screen.kept & ~screen.control))
+        .select("row", "plate", name=name)
+        .drop_nulls()
+    )
+
+
+def _gather(
+    screen: Screen, every: Rows, read: Callable[[str], Float[np.ndarray, "m d"]]
+) -> Float64[np.ndarray, "n d"]:
+    """Return the features of the rows `every`; `read` gives those of a plate's kept wells."""
+    parts: list[Float[np.ndarray, "m d"]] = []
+    places: list[Rows] = []
+    for plate, rows in screen.rows_of.items():
+        kept = rows[screen.kept[rows]]
+        wanted = np.isin(kept, every)
+        if wanted.any():
+            parts.append(read(plate)[wanted])
+            places.append(kept[wanted])
+    order = np.argsort(np.concatenate(places))
+    return np.concatenate(parts)[order].astype(np.float64)
+
+
+def _read_corrected(folder: Path, plate: str) -> Float32[np.ndarray, "m d"]:
+    return read_plate(plate_path(folder, plate)).select(pl.exclude(list(WELL_COLUMNS))).to_numpy()
+
+
+def _center(
+    features: Float64[np.ndarray, "n d"], control: Bool[np.ndarray, " n"]
+) -> Float64[np.ndarray, "n d"]:
+    """Return the features less the mean of all controls: cosines of raw ones are all near 1."""
+    return features - features[control if control.any() else slice(None)].mean(axis=0)
+
+
+def _mixing_row(
+    both: list[Float64[np.ndarray, "n _"]], batches: Shaped[np.ndarray, " n"]
+) -> dict[str, object]:
+    if len(np.unique(batches)) < 2:
+        return {"n": len(batches), "before": None, "after": None, "chance": None}
+    (before, _), (after, chance) = (batch_accuracy(part, batches) for part in both)
+    return {"n": len(batches), "before": before, "after": after, "chance": chance}
+
+
+def _agreement_rows(
+    both: list[Float64[np.ndarray, "n _"]], named: pl.DataFrame
+) -> list[dict[str, object]]:
+    names, plates = named["name"].to_numpy(), named["plate"].to_numpy()
+    before, after = (measure_agreement(part, names, plates) for part in both)
+    if before is None or after is None:
+        say("no perturbation is on two plates, so the diagnosis cannot say how replicates agree")
+        return []
+    rows = [
+        (NEAREST, before.nearest, after.nearest, after.chance),
+        (REPLICATES, before.replicates, after.replicates, None),
+        (OTHERS, before.others, after.others, None),
+    ]
+    return [
+        {"measure": name, "wells": "perturbed", "column": "plate", "n": after.wells}
+        | {"before": old, "after": new, "chance": chance}
+        for name, old, new, chance in rows
+    ]
