@@ -53,7 +53,7 @@ def test_rows_without_a_phenotype_are_left_out(make_screen, capsys):
 
 def test_a_phenotype_of_1_keeps_all_rows_and_tells_of_each(make_screen):
     wells = make_screen()
-    table = made(wells, phenotype=1, controls=True)
+    table = made(wells, phenotype=1.0, controls=True)
     wanted = brute_force(wells)
     assert table.obs_names.to_list() == sorted(wanted)
     assert table.obs["consistency"].to_dict() == pytest.approx(wanted, abs=1e-6, nan_ok=True)
@@ -70,7 +70,7 @@ def test_a_phenotype_of_1_keeps_all_rows_and_tells_of_each(make_screen):
 
 def test_controls_need_not_be_on_the_map_and_the_seed_decides_the_draw(make_screen):
     wells = make_screen()
-    tables = [made(wells, phenotype=1, draws=50, seed=seed).obs for seed in (3, 3, 4)]
+    tables = [made(wells, phenotype=1.0, draws=50, seed=seed).obs for seed in (3, 3, 4)]
     pd.testing.assert_frame_equal(tables[0], tables[1])
     assert not tables[0]["consistency_p"].equals(tables[2]["consistency_p"])
 
@@ -79,7 +79,7 @@ def test_unexpressed_genes_instead_of_controls(make_screen, tmp_path, capsys):
     wells = make_screen(control=pl.lit(False))
     (tmp_path / "genes.txt").write_text("none0\nnone1\n\nnone2 \nabsent\nnone3\nlone\n")
     asked = {"through": "wells", "unexpressed": tmp_path / "genes.txt"}
-    table = made(wells, phenotype=1, **asked)
+    table = made(wells, phenotype=1.0, **asked)
     assert "compared with 4 that are named as unexpressed" in capsys.readouterr().err
     wanted = brute_force(wells)
     null = np.array([wanted[f"none{index}"] for index in range(4)])
@@ -102,7 +102,7 @@ def test_unexpressed_genes_instead_of_controls(make_screen, tmp_path, capsys):
 
 
 def test_wells_that_controls_cannot_match_are_told(make_screen, capsys):
-    asked = {"phenotype": 1, "draws": 99, "where": "gene != 'NTC' OR control"}
+    asked = {"phenotype": 1.0, "draws": 99, "where": "gene != 'NTC' OR control"}
     made(make_screen(control=pl.col("well").is_in(["A19", "A20"])), **asked)
     assert "rows have more wells on a plate" not in capsys.readouterr().err
     made(make_screen("few", control=pl.col("well") == "A20"), **asked)

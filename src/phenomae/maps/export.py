@@ -1,0 +1,140 @@
+"""The command `export`: wells or a map in, one wide table for other tools out."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from cyclopts import Parameter
+from jaxtyping import Float32
+
+from phenomae.artefacts import write_bytes
+from phenomae.maps.columns import (
+    EFAAR_FEATURE,
+    PYCYTOMINER_FEATURE,
+    efaar_map_columns,
+    efaar_well_columns,
+    pycytominer_columns,
+)
+from phenomae.maps.read import read_map, read_signature_of_map
+from phenomae.progress import say
+from phenomae.wells import read_wells
+
+FORMS = ("pycytominer", "efaar")
+SUFFIXES = (".parquet", ".csv")
+FOREIGN = "name"  # the column of the rows' names where a map does not say what they are
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ExportSettings:
+    """For whom the columns are named."""
+
+    form: Literal["pycytominer", "efaar"] = "pycytominer"
+    """pycytominer: Metadata_Plate, Metadata_Well and so on, then Cells_feature_0000 ...; also for
+    copairs. efaar: perturbation, concentration and so on, then feature_0 ..., for the public EFAAR
+    benchmark."""
+
+
+def export(
+    source: Path,
+    out: Path,
+    /,
+    *,
+    settings: ExportSettings = ExportSettings(),
+    overwrite: bool = False,
+) -> None:
+    """Write wells or a map as one wide table, a row a well or a name, that other tools take.
+
+    Parameters
+    ----------
+    source
+        Folder of wells, or an .h5ad map.
+    out
+        File to write; its name ends with .parquet or .csv.
+    overwrite
+        Replace `out` where it holds another export.
+
+    Raises ValueError where the form, the suffix or the source will not do, or where `out` holds
+    something else.
+    """
+    if settings.form not in FORMS:
+        raise ValueError(f"--form {settings.form}: there is no such form; use {' or '.join(FORMS)}")
+    if out.suffix not in SUFFIXES:
+        raise ValueError(
+            f"{out} cannot be the table: give it a name that ends with {' or '.join(SUFFIXES)}"
+        )
+    columns, features = _read(source, settings.form)
+    content = _encode(_widen(columns, features, settings.form), out.suffix)
+    if not _is_done(out, content, overwrite):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(out, content)
+
+
+def _read(source: Path, form: str) -> tuple[pl.DataFrame, Float32[np.ndarray, "rows d"]]:
+    """Return what is known of every row, named as `form` does, and the features."""
+    if source.is_dir():
+        screen = read_wells(source)
+        named = pycytominer_columns if form == "pycytominer" else efaar_well_columns
+        return named(screen.table), screen.features
+    if source.suffix != ".h5ad":
+        raise ValueError(f"{source} is neither a folder of wells nor an .h5ad map: give one")
+    rows, signature = read_map(source), read_signature_of_map(source)
+    by = str((signature or {}).get("settings", {}).get("by", FOREIGN))
+    table = rows.obs.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
+    if by in table.columns:
+        raise ValueError(
+            f"{source} has a column {by!r} in obs beside the names of its rows: rename it"
+        )
+    table = table.insert_column(0, pl.Series(by, rows.names))
+    named = pycytominer_columns(table) if form == "pycytominer" else efaar_map_columns(table, by)
+    return named, rows.features
+
+
+def _widen(
+    columns: pl.DataFrame, features: Float32[np.ndarray, "rows d"], form: str
+) -> pl.DataFrame:
+    """Return one table: what is known of every row, then its features."""
+    name = PYCYTOMINER_FEATURE if form == "pycytominer" else EFAAR_FEATURE
+    names = [name.format(index) for index in range(features.shape[1])]
+    vectors = pl.from_numpy(features, schema=names, orient="row")
+    return pl.concat([columns, vectors], how="horizontal")
+
+
+def _encode(table: pl.DataFrame, suffix: str) -> bytes:
+    buffer = io.BytesIO()
+    if suffix == ".csv":
+        table.write_csv(buffer)
+    else:
+        table.write_parquet(buffer)
+    return buffer.getvalue()
+
+
+def _is_done(out: Path, content: bytes, overwrite: bool) -> bool:
+    """Say whether the same table is there; raises ValueError where it is something else."""
+    if not out.exists():
+        return False
+    if out.is_file() and out.read_bytes() == content:
+        say(f"{out} is already there, with the same content")
+        return True
+    if not _is_export(out):
+        raise ValueError(f"{out} was not made by export: choose another name")
+    if not overwrite:
+        raise ValueError(
+            f"{out} holds another export: choose another name, or --overwrite to replace it"
+        )
+    return False
+
+
+def _is_export(out: Path) -> bool:
+    """Say whether a table has the columns that an export has, of either form."""
+    try:
+        if out.suffix == ".csv":
+            names = pl.read_csv(out, n_rows=0).columns
+        else:
+            names = list(pl.read_parquet_schema(out))
+    except (pl.exceptions.PolarsError, OSError):
+        return False
+    return PYCYTOMINER_FEATURE.format(0) in names or EFAAR_FEATURE.format(0) in names
