@@ -3,7 +3,15 @@
 import polars as pl
 import pytest
 
-from phenomae.benchmark.annotations import Source, pairs_on_map, read_sources
+from phenomae.benchmark.annotations import (
+    Source,
+    pairs_on_map,
+    read_aliases,
+    read_sources,
+    rename_genes,
+    resolve_names,
+    unknown_genes,
+)
 
 
 def test_a_folder_gives_every_file_that_has_the_columns(tmp_path, capsys):
@@ -44,3 +52,35 @@ def test_annotations_that_will_not_do(tmp_path):
     ):
         with pytest.raises(ValueError, match=sentence):
             read_sources(path)
+
+
+def test_aliases_are_resolved_on_the_map_and_in_the_lists(tmp_path):
+    table = tmp_path / "aliases.csv"
+    table.write_text("alias,gene,since\n p53 ,TP53,1979\nTRP53,TP53,\np53,TP53,\n")
+    aliases = read_aliases(table)
+    assert aliases == {"p53": "TP53", "TRP53": "TP53"}
+    assert resolve_names(["MDM2", "p53"], aliases) == ["MDM2", "TP53"]
+    source = Source("s", pl.DataFrame({"entity1": ["TRP53"], "entity2": ["MDM2"]}), "")
+    assert rename_genes(source, aliases).pairs.rows() == [("TP53", "MDM2")]
+    with pytest.raises(ValueError, match="makes p53 and TP53 of the map one gene, TP53"):
+        resolve_names(["p53", "TP53"], aliases)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "aliases.csv cannot be read: expected a CSV file with the columns alias,gene"),
+        ("alias,symbol\na,b\n", "cannot be read: expected a CSV file with the columns alias,gene"),
+        ("alias,gene\na,B\na,C\n", "a stands for B and for C: keep one"),
+    ],
+)
+def test_aliases_that_will_not_do(tmp_path, text, sentence):
+    if text is not None:
+        (tmp_path / "aliases.csv").write_text(text)
+    with pytest.raises(ValueError, match=sentence):
+        read_aliases(tmp_path / "aliases.csv")
+
+
+def test_names_that_no_source_has_are_listed():
+    table = pl.DataFrame({"entity1": ["A", None], "entity2": ["B", "C"]})
+    assert unknown_genes([Source("s", table, "")], ["X", "C", "A", "K"]) == ["K", "X"]

@@ -1,6 +1,6 @@
 """Known pairs of genes: reads the files that list them and finds the pairs a map can be asked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,11 @@ class Source:
     """Columns entity1, entity2; as listed, so a pair may stand there in both directions."""
     checksum: str
 
+    @property
+    def genes(self) -> pl.Series:
+        """Every gene of the pairs once, in order."""
+        return pl.concat([self.pairs[column] for column in COLUMNS]).drop_nulls().unique().sort()
+
 
 def read_sources(path: Path) -> list[Source]:
     """Read one file of known pairs, or every .txt and .csv of a folder that has the columns.
@@ -35,7 +40,10 @@ def read_sources(path: Path) -> list[Source]:
             raise ValueError(f"{path} is no annotation file: its first line must name {COLUMNS}")
         return [_read_source(path)]
     if not path.is_dir():
-        raise ValueError(f"{path}: there is no such file or folder of annotations")
+        raise ValueError(
+            f"{path}: there is no such file or folder of annotations (phenomae annotations fetch "
+            "gets the public ones)"
+        )
     listed = sorted(file for file in path.iterdir() if file.suffix in (".txt", ".csv"))
     found = [file for file in listed if _has_columns(file)]
     for file in sorted({*listed} - {*found}):
@@ -46,6 +54,51 @@ def read_sources(path: Path) -> list[Source]:
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise ValueError(f"{path} holds two files for the source {twice[0]}: remove one of them")
     return [_read_source(file) for file in found]
+
+
+def read_aliases(path: Path) -> dict[str, str]:
+    """Return what each alias of a table with the columns alias,gene stands for.
+
+    Raises ValueError where the table is missing, lacks a column, or an alias stands for two genes.
+    """
+    try:
+        table = pl.read_csv(path, columns=["alias", "gene"], infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ValueError(
+            f"--aliases {path} cannot be read: expected a CSV file with the columns alias,gene "
+            f"({str(error).splitlines()[0]})"
+        ) from None
+    table = table.select(pl.all().str.strip_chars()).drop_nulls().unique(maintain_order=True)
+    aliases: dict[str, str] = {}
+    for alias, gene in table.rows():
+        if alias in aliases:
+            raise ValueError(
+                f"--aliases {path}: {alias} stands for {aliases[alias]} and for {gene}: keep one"
+            )
+        aliases[alias] = gene
+    return aliases
+
+
+def resolve_names(names: list[str], aliases: dict[str, str]) -> list[str]:
+    """Return the names of a map with every alias replaced by the gene that it stands for.
+
+    Raises ValueError where two rows of the map are then one gene.
+    """
+    owners: dict[str, str] = {}
+    for name in names:
+        gene = aliases.get(name, name)
+        if gene in owners:
+            raise ValueError(
+                f"--aliases makes {owners[gene]} and {name} of the map one gene, {gene}: "
+                "give one of the two another line, or make the map with one name for both"
+            )
+        owners[gene] = name
+    return list(owners)
+
+
+def rename_genes(source: Source, aliases: dict[str, str]) -> Source:
+    """Return the source with every alias replaced by the gene that it stands for."""
+    return replace(source, pairs=source.pairs.select(pl.all().replace(aliases)))
 
 
 def pairs_on_map(source: Source, names: list[str]) -> Int[np.ndarray, "pairs 2"]:
@@ -60,6 +113,12 @@ def pairs_on_map(source: Source, names: list[str]) -> Int[np.ndarray, "pairs 2"]
         low=pl.min_horizontal("row", "row2"), high=pl.max_horizontal("row", "row2")
     ).filter(pl.col("low") != pl.col("high"))
     return pairs.unique().sort("low", "high").cast(pl.Int64).to_numpy()
+
+
+def unknown_genes(sources: list[Source], names: list[str]) -> list[str]:
+    """Return the names of the map that no source has, in order."""
+    known = {gene for source in sources for gene in source.genes}
+    return sorted(set(names) - known)
 
 
 def _has_columns(path: Path) -> bool:

@@ -1,12 +1,22 @@
 """The command `benchmark`: a map and known pairs in, how many of them it finds out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from jaxtyping import Int
 
 from phenomae.artefacts import Origin, artefact_folder, hash_json, settings_dict, write_bytes
-from phenomae.benchmark.annotations import Source, pairs_on_map, read_sources
+from phenomae.benchmark.annotations import (
+    Source,
+    pairs_on_map,
+    read_aliases,
+    read_sources,
+    rename_genes,
+    resolve_names,
+    unknown_genes,
+)
 from phenomae.benchmark.recall import Percentiles
 from phenomae.benchmark.relationships import measure
 from phenomae.benchmark.settings import BenchmarkSettings, check_percentiles
@@ -27,8 +37,8 @@ def benchmark(
 ) -> None:
     """Tell how many known pairs lie among a map's most similar and most opposite pairs.
 
-    Writes recall.csv, curve.csv (recall across percentiles) and, with --shuffle, shuffled.csv, and
-    prints recall.csv as a table.
+    Writes recall.csv, curve.csv (recall across percentiles), unknown_genes.csv (names of the map
+    that no source has) and, with --shuffle, shuffled.csv, and prints recall.csv as a table.
 
     Parameters
     ----------
@@ -42,22 +52,41 @@ def benchmark(
     Raises ValueError where the map or the annotations cannot be used; the sentence says why.
     """
     percentiles = check_percentiles(settings)
-    sources = read_sources(settings.annotations)
-    genes = read_map(map_path)
+    genes, sources = read_map(map_path), read_sources(settings.annotations)
+    aliases = {} if settings.aliases is None else read_aliases(settings.aliases)
     check_map(genes, map_path, percentiles)
+    genes = replace(genes, names=resolve_names(genes.names, aliases))
+    sources = [rename_genes(source, aliases) for source in sources]
     pairs = find_pairs(sources, genes.names, settings.annotations)
-    # Where the annotations lie does not matter, but what they say does.
-    checksums = hash_json({source.name: source.checksum for source in sources})
-    origin = Origin(
-        KIND,
-        {key: value for key, value in settings_dict(settings).items() if key != "annotations"},
-        {"map": genes.identity, "annotations": checksums},
-    )
-    with artefact_folder(results, origin, overwrite) as folder:
+    unknown = unknown_genes(sources, genes.names)
+    if unknown:
+        say(
+            f"{len(unknown)} of {len(genes.names)} names of the map are in no source, like "
+            f"{', '.join(unknown[:3])}: unknown_genes.csv lists them, and --aliases can rename them"
+        )
+    with artefact_folder(results, _origin(settings, sources, aliases, genes), overwrite) as folder:
         if folder is not None:
-            for name, table in measure(genes, pairs, percentiles, settings).items():
+            tables = measure(genes, pairs, percentiles, settings)
+            tables["unknown_genes.csv"] = pl.DataFrame({"gene": unknown}, {"gene": pl.String})
+            for name, table in tables.items():
                 write_bytes(folder / name, table.write_csv().encode())
     print_table(results)
+
+
+def _origin(
+    settings: BenchmarkSettings, sources: list[Source], aliases: dict[str, str], genes: Map
+) -> Origin:
+    """Return what makes the results: not where the annotations lie, but what they say."""
+    checksums = {source.name: source.checksum for source in sources}
+    of_files = {"annotations": hash_json(checksums)}
+    if aliases:
+        of_files["aliases"] = hash_json(aliases)
+    plain = {
+        name: value
+        for name, value in settings_dict(settings).items()
+        if name not in ("annotations", "aliases")
+    }
+    return Origin(KIND, plain, {"map": genes.identity, **of_files})
 
 
 def check_map(genes: Map, path: Path, percentiles: list[Percentiles]) -> None:

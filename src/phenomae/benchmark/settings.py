@@ -16,12 +16,12 @@ Several = Parameter(consume_multiple=True, negative=())
 class BenchmarkSettings:
     """What the map is asked."""
 
-    annotations: Path | None = None
+    annotations: Path
     """A file of known pairs with the columns entity1,entity2, or a folder of such .txt and .csv
-    files; each is a source, named by its stem. Asks for recall."""
+    files; each is a source, named by its stem. `annotations fetch` gets the public ones."""
     aliases: Path | None = None
-    """A table with the columns alias,gene: names of the map and of annotations that stand for
-    another one."""
+    """A CSV file with the columns alias,gene: other names that the map or the annotations have for
+    a gene."""
     low: Annotated[tuple[float, ...], Several] = (0.05,)
     """A pair is found where its cosine is among this share of the lowest; several may be given."""
     high: Annotated[tuple[float, ...], Several] = (0.95,)

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32, Int
 
-from phenomae.benchmark.annotations import COLUMNS, read_sources
+from phenomae.benchmark.annotations import read_sources
 from phenomae.benchmark.benchmark import check_count, check_map, find_pairs
 from phenomae.benchmark.relationships import measure
 from phenomae.benchmark.settings import BenchmarkSettings
@@ -65,9 +65,9 @@ class Recall:
         assert isinstance(session.checkpoints.objective, Objective)
         self.objective = session.checkpoints.objective
         sources = read_sources(settings.annotations)
-        known = pl.concat([source.pairs[column] for source in sources for column in COLUMNS])
+        known = pl.concat([source.genes for source in sources])
         fields = _name_fields(data)
-        chosen = choose_wells(fields, settings.recall_wells, known.drop_nulls().unique().to_list())
+        chosen = choose_wells(fields, settings.recall_wells, known.unique().to_list())
         names = chosen.wells["name"].drop_nulls().unique().sort().to_list()
         self.benchmark = BenchmarkSettings(settings.annotations, resamples=0)
         self.pairs = find_pairs(sources, names, settings.annotations)
