@@ -41,7 +41,7 @@ def test_rows_are_compounds_at_concentrations(tmp_path, capsys):
     found = zip(obs["compound"], obs["concentration_um"], np.ravel(table.X).tolist(), strict=True)
     assert dict(zip(table.obs_names, found, strict=True)) == ROWS
     assert obs["wells"].to_list() == [1, 1, 1, 2]
-    assert "wells without a dose, left out of the map: 2" in capsys.readouterr().err
+    assert "wells without a compound, left out of the map: 2" in capsys.readouterr().err
     read = read_map(tmp_path / "map.h5ad").obs
     assert read.schema["concentration_um"] == pl.Float64
     assert read["compound"].cast(pl.String).to_list() == ["aspirin", "taxol", "taxol", "taxol"]
@@ -87,5 +87,5 @@ def test_a_compound_needs_a_concentration(tmp_path, value):
 
 
 def test_a_screen_of_genes_has_no_doses(tmp_path):
-    with pytest.raises(ValueError, match="has no well with a dose for the map"):
+    with pytest.raises(ValueError, match="has no well with a compound for the map"):
         made(tmp_path, TABLE.with_columns(compound=pl.lit(None)))

@@ -159,7 +159,11 @@ def test_the_same_work_is_the_same_bytes(make_screen, tmp_path, capsys):
         ),
         (
             {"phenotype": 0.05, "where": "NOT control"},
-            "chance is told from control wells, and there are 0: set `control` to true",
+            "--phenotype compares with control wells, and .* has 0: set `control` to true for 2",
+        ),
+        (
+            {"phenotype": 0.05, "where": "NOT control OR (plate = 'P2' AND well = 'A20')"},
+            "--phenotype compares with control wells, and .* has 1: set `control` to true for 2",
         ),
     ],
 )

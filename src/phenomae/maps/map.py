@@ -79,13 +79,14 @@ def _name_wells(table: pl.DataFrame, settings: MapSettings, wells: Path) -> pl.D
     Raises ValueError where that is all of them.
     """
     named = name_rows(table, settings)
+    column = "compound" if settings.by == "dose" else settings.by
     if named["name"].null_count() == len(named):
         raise ValueError(
-            f"{wells} has no well with a {settings.by} for the map: fill the column in the plate "
+            f"{wells} has no well with a {column} for the map: fill the column in the plate "
             "map, or choose another --by (--controls keeps the control wells)"
         )
     if left_out := int((named["name"].is_null() & ~named["control"]).sum()):
-        say(f"wells without a {settings.by}, left out of the map: {left_out}")
+        say(f"wells without a {column}, left out of the map: {left_out}")
     large = pl.Series(in_large_rows(named["name"], settings.least_wells))
     if not large.any():
         sizes = named["name"].drop_nulls().value_counts()["count"]

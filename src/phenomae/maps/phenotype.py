@@ -8,6 +8,7 @@ import polars as pl
 from jaxtyping import Bool, Float64, Int
 
 from phenomae.maps.consistency import Consistency, compare_with_controls, mean_cosines, p_values
+from phenomae.maps.control_groups import LEAST_CONTROLS
 from phenomae.maps.settings import MapSettings
 from phenomae.progress import say
 from phenomae.wells import Wells
@@ -41,14 +42,7 @@ def find_phenotypes(
     if unexpressed:
         found = _compare_with_unexpressed(unit, groups, names, unexpressed, settings)
     else:
-        plates = named["plate"].to_numpy()
-        asked = {"draws": settings.draws, "seed": settings.seed}
-        found = compare_with_controls(unit, groups, len(names), plates, control, **asked)
-        if found.loose:
-            say(
-                f"{found.loose} rows have more wells on a plate, or wells on more plates, than "
-                "controls can match: they were compared with groups of any controls"
-            )
+        found = _compare_with_controls(unit, groups, len(names), named, settings, source)
     treated = np.bincount(groups[(groups >= 0) & ~control], minlength=len(names)) > 0
     kept = ~treated | _is_kept(found.p, treated, settings.phenotype, source)
     table = {"consistency": found.values, "consistency_p": found.p}
@@ -69,6 +63,32 @@ def read_unexpressed(path: Path | None) -> list[str]:
     if not names:
         raise ValueError(f"--unexpressed {path} holds no name: expected a gene a line")
     return names
+
+
+def _compare_with_controls(
+    unit: Float64[np.ndarray, "n d"],
+    groups: Int[np.ndarray, " n"],
+    count: int,
+    named: pl.DataFrame,
+    settings: MapSettings,
+    source: Path,
+) -> Consistency:
+    """Return p-values among groups of control wells; says how many rows none can match."""
+    plates, control = named["plate"].to_numpy(), named["control"].to_numpy()
+    if control.sum() < LEAST_CONTROLS:
+        raise ValueError(
+            f"--phenotype compares with control wells, and {source} has {control.sum()}: set "
+            f"`control` to true for {LEAST_CONTROLS} wells or more, or name genes that are not "
+            "expressed with --unexpressed"
+        )
+    asked = {"draws": settings.draws, "seed": settings.seed}
+    found = compare_with_controls(unit, groups, count, plates, control, **asked)
+    if found.loose:
+        say(
+            f"{found.loose} rows have more wells on a plate, or wells on more plates, than "
+            "controls can match: they were compared with groups of any controls"
+        )
+    return found
 
 
 def _compare_with_unexpressed(
