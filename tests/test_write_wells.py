@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from phenomae.records import WELL_COLUMNS
-from phenomae.wells import read_wells, require_finite, write_wells
+from phenomae.wells import open_wells, read_wells, require_finite, write_wells
 
 
 def profiles() -> pl.DataFrame:
@@ -88,3 +88,56 @@ def test_a_nan_is_named_with_its_well(tmp_path):
     write_wells(tmp_path / "wells", table, ["score"])
     with pytest.raises(ValueError, match="wells P1 B02, P1 B03; leave"):
         require_finite(read_wells(tmp_path / "wells"), tmp_path / "wells")
+
+
+@pytest.mark.parametrize("plate", ["P2", "P[1]"])  # brackets are no pattern
+def test_plates_read_one_by_one_are_what_all_at_once_are(tmp_path, plate):
+    table = profiles().with_columns(plate=pl.col("plate").replace("P2", plate))
+    write_wells(tmp_path / "wells", table, ["score", "area"])
+    every, files = read_wells(tmp_path / "wells"), open_wells(tmp_path / "wells")
+    assert files.table.equals(every.table)
+    assert (files.width, files.identity) == (2, every.identity)
+    for name in ("P1", plate):
+        rows = every.table["plate"].to_numpy() == name
+        np.testing.assert_array_equal(files.read(name), every.features[rows])
+
+
+def test_a_file_of_two_plates_and_a_plate_in_two_files(tmp_path):
+    write_wells(tmp_path / "wells", profiles(), ["score"])
+    first, second = (tmp_path / "wells" / f"P{plate}.parquet" for plate in (1, 2))
+    table = pl.concat([pl.read_parquet(first), pl.read_parquet(second)])
+    table[:1].write_parquet(first)
+    table[1:].write_parquet(second)
+    files = open_wells(tmp_path / "wells")
+    np.testing.assert_array_equal(files.read("P1"), [[1.5], [2.5]])
+    np.testing.assert_array_equal(files.read("P2"), [[0.5]])
+
+
+@pytest.mark.parametrize("read", [read_wells, open_wells])
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda table: table.drop("gene"), r"P1.parquet is not a wells file: .*\['gene'\]"),
+        (lambda table: table.drop("feature_0001"), "wells mixes plates of different numbers of fe"),
+        (lambda table: table.with_columns(control=pl.lit("no")), "'control' is String, not Bool"),
+        (
+            lambda table: table.with_columns(plate=pl.lit("P2"), well=pl.lit("A01"))[:1],
+            "A01' twice",
+        ),
+    ],
+)
+def test_a_folder_that_will_not_do(tmp_path, read, change, sentence):
+    write_wells(tmp_path / "wells", profiles(), ["score", "area"])
+    path = tmp_path / "wells/P1.parquet"
+    change(pl.read_parquet(path)).write_parquet(path)
+    with pytest.raises(ValueError, match=sentence):
+        read(tmp_path / "wells")
+    path.write_text("no Parquet")
+    with pytest.raises(ValueError, match=r"P1.parquet is not a Parquet file that can be read"):
+        read(tmp_path / "wells")
+    for file in (tmp_path / "wells").glob("*.parquet"):
+        file.unlink()
+    with pytest.raises(
+        ValueError, match=r"wells holds no plate: expected one .parquet file a plate"
+    ):
+        read(tmp_path / "wells")

@@ -149,7 +149,7 @@ def read_plate(path: Path, with_features: bool = True) -> pl.DataFrame:
     """Return the wells in one file of a wells folder; raises ValueError where it is none."""
     try:
         found = pl.read_parquet_schema(path)
-        expected = [*WELL_COLUMNS, *feature_names(len(found) - len(WELL_COLUMNS))]
+        expected = [*WELL_COLUMNS, *feature_names(len(set(found) - set(WELL_COLUMNS)))]
         if wrong := sorted(set(expected) ^ set(found)):
             raise ValueError(f"{path} is not a wells file: columns missing or unknown: {wrong}")
         wanted = expected if with_features else list(WELL_COLUMNS)

@@ -20,8 +20,8 @@ class Agreement:
     """The share that a well drawn from the other plates would give."""
     replicates: float
     """Mean cosine of replicates on different plates."""
-    others: float
-    """Mean cosine of wells of different perturbations on different plates."""
+    others: float | None
+    """Mean cosine of wells of different perturbations on different plates; None without such."""
 
 
 def measure_agreement(
@@ -50,7 +50,9 @@ def measure_agreement(
     hit, chance = np.concatenate(hits), np.concatenate(chances)
     if not len(hit):
         return None
-    replicates, others = (sums / np.where(counts, counts, np.nan)).tolist()
+    replicates, others = (sums / np.maximum(counts, 1)).tolist()
+    if not counts[1]:
+        others = None
     return Agreement(len(hit), float(hit.mean()), float(chance.mean()), replicates, others)
 
 

@@ -1,6 +1,7 @@
 """Whether a correction did any good: how batches mix and replicates agree, before and after."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,6 @@ from jaxtyping import Bool, Float, Float32, Float64, Int, Shaped
 
 from phenomae.artefacts import write_bytes
 from phenomae.correct.agreement import measure_agreement
-from phenomae.correct.batches import read_batches
 from phenomae.correct.mixing import batch_accuracy
 from phenomae.correct.samples import sample_batches, sample_replicates
 from phenomae.correct.screen import Screen
@@ -33,36 +33,35 @@ COLUMNS: dict[str, pl.DataType] = {
 Rows = Int[np.ndarray, " m"]
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Wells of which it is measured how their batches mix."""
+
+    wells: str
+    """controls or all."""
+    column: str
+    rows: Rows
+    batches: Shaped[np.ndarray, " m"]
+
+
 def write_diagnosis(folder: Path, files: PlateFiles, screen: Screen, steps: list[Step]) -> None:
     """Measure the wells of `files` against the corrected ones in `folder`: diagnosis.csv."""
-    columns = list(dict.fromkeys(step.batch for step in steps if step.batch)) or ["plate"]
-    kinds = {"controls": np.flatnonzero(screen.kept & screen.control)}
-    kinds["all"] = np.flatnonzero(screen.kept)
-    samples: dict[tuple[str, str], Rows] = {}
-    for column in columns:
-        for wells, rows in kinds.items():
-            batches = read_batches(files.table[rows], column)
-            assert batches is not None
-            samples[column, wells] = rows[sample_batches(batches)]
+    samples = _sample_mixing(files.table, screen, steps)
     named = _name_replicates(files.table, screen)
-    replicates = named["row"].to_numpy()[sample_replicates(named)]
-    every = np.unique(np.concatenate([replicates, *samples.values()]))
+    named = named[sample_replicates(named)]
+    every = np.unique(np.concatenate([named["row"], *(sample.rows for sample in samples)]))
     held = _gather(
         screen, every, lambda plate: files.read(plate)[screen.kept[screen.rows_of[plate]]]
     )
     made = _gather(screen, every, lambda plate: _read_corrected(folder, plate))
     both = [_center(part, screen.control[every]) for part in (held, made)]
     found: list[dict[str, object]] = []
-    for (column, wells), rows in samples.items():
-        places = np.searchsorted(every, rows)
-        batches = read_batches(files.table[rows], column)
-        assert batches is not None
-        values = _mixing_row([part[places] for part in both], batches)
-        found.append({"measure": BATCH, "wells": wells, "column": column, **values})
-    places = np.searchsorted(every, replicates)
-    found += _agreement_rows(
-        [part[places] for part in both], named.filter(pl.col("row").is_in(replicates))
-    )
+    for sample in samples:
+        places = np.searchsorted(every, sample.rows)
+        row = {"measure": BATCH, "wells": sample.wells, "column": sample.column}
+        found.append(row | _mixing_row([part[places] for part in both], sample.batches))
+    places = np.searchsorted(every, named["row"].to_numpy())
+    found += _agreement_rows([part[places] for part in both], named)
     write_bytes(folder / FILE, pl.DataFrame(found, schema=COLUMNS).write_csv().encode())
 
 
@@ -82,6 +81,20 @@ def _word(cell: object) -> str:
     if cell is None:
         return "-"
     return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+
+
+def _sample_mixing(table: pl.DataFrame, screen: Screen, steps: list[Step]) -> list[Sample]:
+    """Return controls and all wells for every column that a step goes by, or else for plate."""
+    columns = list(dict.fromkeys(step.batch for step in steps if step.batch)) or ["plate"]
+    kinds = {"controls": screen.kept & screen.control, "all": screen.kept}
+    samples: list[Sample] = []
+    for column in columns:
+        for wells, wanted in kinds.items():
+            rows = np.flatnonzero(wanted)
+            batches = np.array([str(value) for value in table[column][rows]], dtype=np.str_)
+            chosen = sample_batches(batches)
+            samples.append(Sample(wells, column, rows[chosen], batches[chosen]))
+    return samples
 
 
 def _name_replicates(table: pl.DataFrame, screen: Screen) -> pl.DataFrame:
