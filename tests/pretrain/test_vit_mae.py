@@ -84,7 +84,7 @@ def test_the_log_has_loss_rate_and_validation(run: Path, tiny: VitMaeSettings) -
     losses = {line["step"]: line for line in log if "loss" in line}
     assert list(losses) == [3, 4, 6, 8, 9, 12]  # log_every, and where checkpoints are
     assert losses[3].keys() == {
-        *("step", "loss", "lr", "gradient_norm", "crops_per_s", "data_wait", "mfu"),
+        *("step", "loss", "lr", "gradient_norm", "flops", "crops_per_s", "data_wait", "mfu"),
         *("seconds", "time"),
     }
     assert [line["step"] for line in log if "validation_loss" in line] == [0, 5, 10, 12]

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from phenomae.models.flops import count_training_flops
 from phenomae.models.machine import Processes, all_cores, count_processes, open_machine
 from phenomae.models.network import Network
 from phenomae.pretrain.burst import Burst, count_validated, measure_burst, resident_memory
@@ -59,17 +58,15 @@ def plan(
         team = Team(open_machine(settings.device, settings.precision))
         objective = build_objective(family, data, settings, team)
         network = _describe_network(objective.model)
-        flops = count_training_flops(_on_meta(objective.model))
         session = open_session(run, objective, data, settings, team)
         opened_s = time.perf_counter() - begun
         share = range(settings.crops_per_step // processes)
         burst = measure_burst(session, share, burst_s, resident)
-        peak = flops / session.share_of_peak
-        machine = _describe_machine(team, settings, processes, peak)
+        machine = _describe_machine(team, settings, processes, session.peak_flops_per_s)
     disk = _reckon_disk(objective, settings, run)
     return Plan(
         network,
-        _reckon_work(session, processes, flops),
+        _reckon_work(session, processes),
         machine,
         _reckon_memory(objective, session, machine, burst),
         disk,
@@ -112,7 +109,7 @@ def _on_meta(model: Network) -> Network:
     return deepcopy(model).to("meta").eval()
 
 
-def _reckon_work(session: Session, processes: int, flops: int) -> WorkPlan:
+def _reckon_work(session: Session, processes: int) -> WorkPlan:
     settings, data, stream = session.settings, session.data, session.stream
     share = settings.crops_per_step // processes
     crops = settings.steps * settings.crops_per_step
@@ -130,8 +127,8 @@ def _reckon_work(session: Session, processes: int, flops: int) -> WorkPlan:
         held_out_fields=len(data.held_out),
         crops_per_field=crops / len(data.training),
         views_per_pixel=float(crops * (drawn @ areas) / sizes.prod(axis=1).sum()),
-        flops_per_crop=flops,
-        flops=crops * flops,
+        flops_per_crop=session.flops_per_crop,
+        flops=crops * session.flops_per_crop,
     )
 
 
@@ -217,7 +214,7 @@ def _reckon_time(session: Session, machine: MachinePlan, burst: Burst, opened_s:
         seconds_per_step=burst.seconds_per_step,
         crops_per_s=crops_per_s,
         data_wait=burst.data_wait,
-        mfu=crops_per_s * session.share_of_peak / machine.processes,
+        mfu=crops_per_s * session.flops_per_crop / (session.peak_flops_per_s * machine.processes),
         start_s=start_s,
         validation_s=burst.validation_s,
         validations=validations,

@@ -44,7 +44,10 @@ class Session:
     meter: Meter
     checkpoints: Checkpoints
     journal: Journal
-    share_of_peak: float
+    flops_per_crop: int
+    """Of one step's work, forward and backward."""
+    peak_flops_per_s: float
+    """What all devices together were measured to do."""
     passed_over: set[int] = field(default_factory=set)
     probes: list[Probe] = field(default_factory=list)
     """Those that others bring; they look on from before the first step (0 steps done) on."""
@@ -104,7 +107,8 @@ class Session:
                 self.learner.schedule,
                 tracker,
                 first_step,
-                self.share_of_peak,
+                self.flops_per_crop,
+                self.peak_flops_per_s,
             )
             watching = [self.meter, log, validation, panels, *self.probes]
             train(
@@ -202,7 +206,8 @@ def open_session(
         meter,
         checkpoints,
         Journal(folder, team),
-        flops / (measure_peak(team.machine) * team.count),
+        flops,
+        measure_peak(team.machine) * team.count,
     )
     checkpoints.notes = session.notes
     return session

@@ -60,12 +60,13 @@ class Log:
         schedule: Schedule,
         tracker: Tracker,
         first_step: int,
-        share_of_peak: float,
+        flops_per_crop: int,
+        peak_flops_per_s: float,
     ) -> None:
-        """Take what a crop a second is of the machines' measured peak as `share_of_peak`."""
+        """Reckon with so many FLOPs a crop, and with what all machines could do a second."""
         self.journal, self.meter = journal, meter
         self.stream, self.schedule, self.tracker = stream, schedule, tracker
-        self.share_of_peak = share_of_peak
+        self.flops_per_crop, self.peak_flops_per_s = flops_per_crop, peak_flops_per_s
         self.begun = self.line_begun = time.perf_counter()
         self.line_step = first_step
         self.waited_s = stream.waited_s
@@ -81,13 +82,15 @@ class Log:
         now = time.perf_counter()
         steps, seconds = done - self.line_step, now - self.line_begun
         crops_per_s = steps * self.stream.crops_per_step / seconds
-        loss, used = fmean(self.meter.losses), crops_per_s * self.share_of_peak
+        loss = fmean(self.meter.losses)
+        used = crops_per_s * self.flops_per_crop / self.peak_flops_per_s
         waited = (self.stream.waited_s - self.waited_s) / seconds
         self.journal.write(
             done,
             loss=loss,
             lr=self.schedule(done - 1),
             gradient_norm=fmean(self.meter.norms),
+            flops=float(done * self.stream.crops_per_step * self.flops_per_crop),
             crops_per_s=round(crops_per_s, 2),
             data_wait=round(waited, 4),
             mfu=round(used, 4),
