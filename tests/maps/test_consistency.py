@@ -81,6 +81,16 @@ def test_p_values_by_hand():
     np.testing.assert_allclose(found, [1 / 5, 2 / 5, 4 / 5, 4 / 5, 1, np.nan])
 
 
+@given(
+    st.lists(st.integers(-4, 4), min_size=1, max_size=9),
+    st.lists(st.integers(-4, 4), min_size=1, max_size=20),
+)
+def test_p_values_count_null_values(observed, null):
+    wanted = [(sum(other >= value for other in null) + 1) / (len(null) + 1) for value in observed]
+    found = p_values(np.array(observed) / 4, np.array(null) / 4)
+    np.testing.assert_allclose(found, wanted)
+
+
 def test_labels_that_mean_nothing_have_uniform_p_values():
     """A screen with plate effects, its labels dealt out anew 200 times."""
     rng = np.random.default_rng(5)

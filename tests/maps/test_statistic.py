@@ -46,6 +46,13 @@ def test_weights_by_hand():
     assert found[3] == pytest.approx(0.01 / agreement.sum())
 
 
+def test_two_wells_weigh_the_same_and_one_weighs_all():
+    rows, _ = make_rows(3, wells=7)
+    np.testing.assert_allclose(
+        agreement_weights(rows, np.array([0, 1, 0, 2, 2, 3, 3]), 4), [0.5, 1, 0.5, *[0.5] * 4]
+    )
+
+
 @pytest.mark.parametrize("features", [1, 3])
 def test_wells_without_an_order_of_features_weigh_the_same(features):
     rows = np.repeat([[1.0], [4.0], [1.0]], features, axis=1)

@@ -5,12 +5,12 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float32, Float64, Int
-from scipy import sparse
+from jaxtyping import Float, Float32, Float64, Int
 
-from phenomae.maps.weighted import agreement_weights
+from phenomae.maps.weighted import agreement_weights, rows_of_groups
 
 Statistic = Literal["mean", "median", "weighted"]
+_COLUMNS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def aggregate(
     names = table["name"].unique().sort()
     code = {name: index for index, name in enumerate(names)}
     row_of_well = np.array([code[name] for name in table["name"]])
-    values = features.astype(np.float64)
+    values: Float[np.ndarray, "n d"] = features
     if through_guides:
         _require_guides(table)
         pairs = table.select("name", pl.col("guide").fill_null(""))
@@ -58,33 +58,38 @@ def aggregate(
 
 
 def average(
-    values: Float64[np.ndarray, "n d"],
+    values: Float[np.ndarray, "n d"],
     groups: Int[np.ndarray, " n"],
     count: int,
     statistic: Statistic,
 ) -> Float64[np.ndarray, "g d"]:
     """Return the mean, the median or the weighted mean of the rows of each group; all have rows."""
-    if statistic == "weighted":
-        weights = agreement_weights(values, groups, count)
-        members = sparse.csr_array(
-            (weights, (groups, np.arange(len(groups)))), shape=(count, len(values))
-        )
-        return members @ values
-    if statistic == "median":
-        order = np.argsort(groups, kind="stable")
-        ends = np.cumsum(np.bincount(groups, minlength=count))
-        return np.array([np.median(values[rows], axis=0) for rows in np.split(order, ends[:-1])])
-    return group_means(values, groups, count)
+    if statistic == "mean":
+        return group_means(values, groups, count)
+    weights = agreement_weights(values, groups, count) if statistic == "weighted" else None
+    averages = np.empty((count, values.shape[1]))
+    for group, rows in enumerate(rows_of_groups(groups, count)):
+        some = values[rows].astype(np.float64)
+        if weights is None:
+            averages[group] = np.median(some, axis=0)
+        else:
+            averages[group] = (weights[rows, None] * some).sum(axis=0)
+    return averages
 
 
 def group_means(
-    values: Float64[np.ndarray, "n d"], groups: Int[np.ndarray, " n"], count: int
+    values: Float[np.ndarray, "n d"], groups: Int[np.ndarray, " n"], count: int
 ) -> Float64[np.ndarray, "g d"]:
     """Return the mean of the rows of each group 0 ... count - 1; every group has rows."""
     order = np.argsort(groups, kind="stable")
     sizes = np.bincount(groups, minlength=count)
     starts = np.cumsum(sizes) - sizes
-    return np.add.reduceat(values[order], starts, axis=0) / sizes[:, None]
+    means = np.empty((count, values.shape[1]))
+    for start in range(0, values.shape[1], _COLUMNS_AT_ONCE):  # never all of them in float64
+        some = slice(start, start + _COLUMNS_AT_ONCE)
+        sums = np.add.reduceat(values[order, some].astype(np.float64), starts, axis=0)
+        means[:, some] = sums / sizes[:, None]
+    return means
 
 
 def _require_guides(table: pl.DataFrame) -> None:

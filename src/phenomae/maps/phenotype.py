@@ -135,7 +135,7 @@ def _unit_rows(
 ) -> Float64[np.ndarray, "n d"]:
     """Return the wells' vectors at length 1; raises ValueError where one that is used has none."""
     rows = screen.features.astype(np.float64)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]  # norm would copy all rows
     broken = np.flatnonzero(used & (lengths[:, 0] == 0))
     if len(broken):
         plate, well = screen.table[broken].select("plate", "well").row(0)

@@ -1,7 +1,7 @@
 """Weighs replicates by how much they agree, as MODZ does."""
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Float, Float64, Int
 from scipy.stats import rankdata
 
 LEAST_AGREEMENT = 0.01  # pycytominer's: what disagrees with all the others still counts a little
@@ -9,7 +9,7 @@ _ROWS_AT_ONCE = 512
 
 
 def agreement_weights(
-    values: Float64[np.ndarray, "n d"], groups: Int[np.ndarray, " n"], count: int
+    values: Float[np.ndarray, "n d"], groups: Int[np.ndarray, " n"], count: int
 ) -> Float64[np.ndarray, " n"]:
     """Return the weight of each row among those of its group 0 ... count - 1; they sum to 1.
 
@@ -18,15 +18,19 @@ def agreement_weights(
     where that is less. A row alone in its group weighs 1; two always weigh the same.
     """
     weights = np.empty(len(values))
-    order = np.argsort(groups, kind="stable")
-    ends = np.cumsum(np.bincount(groups, minlength=count))
-    for rows in np.split(order, ends[:-1]):
+    for rows in rows_of_groups(groups, count):
         agreement = np.maximum(_mean_agreement(values[rows]), LEAST_AGREEMENT)
         weights[rows] = agreement / agreement.sum()
     return weights
 
 
-def _mean_agreement(rows: Float64[np.ndarray, "k d"]) -> Float64[np.ndarray, " k"]:
+def rows_of_groups(groups: Int[np.ndarray, " n"], count: int) -> list[Int[np.ndarray, " k"]]:
+    """Return which rows are in each group 0 ... count - 1, in their order."""
+    ends = np.cumsum(np.bincount(groups, minlength=count))
+    return np.split(np.argsort(groups, kind="stable"), ends[:-1])
+
+
+def _mean_agreement(rows: Float[np.ndarray, "k d"]) -> Float64[np.ndarray, " k"]:
     """Return each row's mean Spearman correlation with the others, negative ones taken as 0."""
     if len(rows) < 2:
         return np.ones(len(rows))
