@@ -92,6 +92,17 @@ def test_means_and_medians_are_those_of_pandas(statistic):
         )
 
 
+def test_means_are_those_of_the_golden_case(shared: Path):
+    wells = pl.read_parquet(shared / "fixtures/map/wells.parquet")
+    with np.load(shared / "fixtures/map/expected.npz", allow_pickle=True) as golden:
+        genes, wanted = golden["genes"].tolist(), golden["raw_aggregate"]
+    code = {gene: index for index, gene in enumerate(genes)}
+    wells = wells.filter(pl.col("gene").is_in(genes))
+    groups = np.array([code[gene] for gene in wells["gene"]])
+    rows = wells.select(pl.col("^feature_.*$")).to_numpy()
+    np.testing.assert_allclose(average(rows, groups, len(genes), "mean"), wanted, atol=1e-6)
+
+
 def test_the_statistic_holds_for_guides_and_for_genes(tmp_path: Path):
     rows, guides = make_rows(2)
     genes = guides // 2
