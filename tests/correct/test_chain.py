@@ -97,7 +97,7 @@ def test_constant_features_are_counted(make_screen, tmp_path, capsys):
     dull = {"x1": pl.lit(2.0), "x2": pl.when(pl.col("plate") == "P3").then(1.0).otherwise("x2")}
     wells = make_screen(**dull)
     correct(wells, tmp_path / "out", settings=CorrectSettings("center-scale", "plate"))
-    told = "center-scale: 2 of 6 features do not vary among the controls of plate P3; they become 0"
+    told = "center-scale: 2 of 6 features do not vary among the controls of plate P3 and count as 0"
     assert told in capsys.readouterr().err
     out = read_wells(tmp_path / "out")
     assert not out.features[:, 1].any()

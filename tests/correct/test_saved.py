@@ -121,7 +121,7 @@ def test_a_file_that_will_not_do(saved, tmp_path, damage):
     elif damage == "text":
         file.write_text("x,y\n1,2\n")
     elif damage == "other":
-        np.savez(file, allow_pickle=False, x=np.ones(3))
+        np.savez(file, x=np.ones(3))
     else:
         file, sentence = tmp_path / "absent.npz", "absent.npz: there is no saved correction of that"
     with pytest.raises(ValueError, match=sentence):
@@ -136,7 +136,7 @@ def test_another_format(saved, tmp_path):
     with np.load(file) as held:
         arrays = dict(held)
     arrays["header"] = np.array(str(arrays["header"]).replace('"format": 1', '"format": 9'))
-    np.savez(file, allow_pickle=False, **arrays)
+    np.savez(file, **arrays)
     with pytest.raises(ValueError, match="holds correction of format 9, but this phenomae reads"):
         correct(wells, tmp_path / "new", apply=file)
 

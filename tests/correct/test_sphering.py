@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycytominer.operations.transform import Spherize
 
-from phenomae.correct import Sphering
+from phenomae.correct import TVN, Sphering
 
 
 def mixed(seed: int, wells: int, features: int) -> np.ndarray:
@@ -48,6 +48,13 @@ def test_controls_come_out_uncorrelated():
     controls = mixed(0, 500, 8)
     sphered = Sphering().fit_transform(controls)
     np.testing.assert_allclose(np.cov(sphered, rowvar=False), np.eye(8), atol=1e-6)
+
+
+def test_without_batches_it_is_tvn_turned():
+    features = mixed(5, 300, 8)
+    ours = Sphering(1e-12).fit(features[:200]).transform(features)
+    turned = TVN().fit(features[:200]).transform(features)
+    np.testing.assert_allclose(ours @ ours.T * 200 / 199, turned @ turned.T, rtol=1e-6, atol=1e-6)
 
 
 def test_a_constant_feature_becomes_0_and_leaves_the_others_alone():

@@ -93,7 +93,7 @@ def _tell_undefined(
         batch = next(batch for batch, count in constant.items() if count == worst)
         say(
             f"{step.method}: {worst} of {controls.shape[1]} features do not vary among the "
-            f"controls of {batch}; they become 0 there"
+            f"controls of {batch} and count as 0 there"
         )
     wanted = min(controls.shape[1], step.settings.get("components") or controls.shape[1])
     after = int(corrected.any(axis=0).sum())

@@ -66,8 +66,16 @@ def write_diagnosis(folder: Path, files: PlateFiles, screen: Screen, steps: list
 
 
 def print_diagnosis(out: Path) -> None:
-    """Print diagnosis.csv as a table, on standard output."""
-    table = pl.read_csv(out / FILE, schema_overrides=COLUMNS)
+    """Print diagnosis.csv as a table, on standard output.
+
+    Raises ValueError where it is missing or damaged.
+    """
+    try:
+        table = pl.read_csv(out / FILE, schema_overrides=COLUMNS).select(list(COLUMNS))
+    except (pl.exceptions.PolarsError, FileNotFoundError):
+        raise ValueError(
+            f"{out / FILE} is missing or damaged: make it anew with correct --diagnose --overwrite"
+        ) from None
     rows = [table.columns, *([_word(cell) for cell in row] for row in table.rows())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

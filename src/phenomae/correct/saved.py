@@ -28,12 +28,13 @@ def write_chain(path: Path, chain: Chain, identity: str) -> None:
             for step in chain.steps
         ],
     }
-    arrays: State = {_HEADER: np.array(json.dumps(header))}
+    arrays: dict[str, Any] = {_HEADER: np.array(json.dumps(header))}
     for place, correction in enumerate(chain.corrections):
         arrays |= {f"{place} {name}": array for name, array in correction.state().items()}
+    assert all(array.dtype != object for array in arrays.values())  # or numpy would pickle
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial, open(partial, "wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, **arrays)
 
 
 def read_chain(path: Path) -> Chain:
