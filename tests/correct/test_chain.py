@@ -1,9 +1,12 @@
 """Several methods one after the other, and settings that do not go together."""
 
+import shutil
+
 import numpy as np
 import polars as pl
 import pytest
 
+from phenomae.artefacts import Origin, read_signature, sign
 from phenomae.correct import TVN, CenterScale, Harmony, PcaCenterScale, Sphering
 from phenomae.correct.correct import CorrectSettings, correct
 from phenomae.wells import read_wells
@@ -61,6 +64,25 @@ def test_a_shift_of_whole_plates_survives_tvn_and_not_center_scale_before_it(mak
         features, control, labels = parts_of(tmp_path / name)
         rows = control & (labels["plate"] == "P1")
         assert low < np.linalg.norm(features[rows].mean(axis=0)) < high
+
+
+def test_a_stopped_chain_goes_on_to_the_same_bytes(make_screen, tmp_path):
+    arms = tmp_path / "arms.csv"
+    pl.DataFrame({"gene": ["G0", "G1"], "arm": ["1p", "1p"]}).write_csv(arms)
+    chosen = CorrectSettings(
+        "center-scale", "plate", ("harmony:batch", "tvn"), arms=arms, arm_genes=2, diagnose=True
+    )
+    wells, whole, stopped = make_screen(), tmp_path / "whole", tmp_path / "stopped"
+    correct(wells, whole, settings=chosen)
+    partial = tmp_path / "stopped.partial"
+    shutil.copytree(whole, partial)
+    origin = Origin(**{key: read_signature(whole)[key] for key in ("kind", "settings", "sources")})
+    sign(partial, origin, identity=None)
+    for name in ("P3.parquet", "P4.parquet", "diagnosis.csv"):
+        (partial / name).unlink()
+    correct(wells, stopped, settings=chosen)
+    for file in whole.iterdir():
+        assert (stopped / file.name).read_bytes() == file.read_bytes()
 
 
 @pytest.mark.parametrize(

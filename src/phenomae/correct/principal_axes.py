@@ -7,6 +7,7 @@ from jaxtyping import Float64
 
 from phenomae.correct.center_scale import RESOLUTION
 from phenomae.correct.correction import State
+from phenomae.correct.spectrum import eigenvalues, singular_values
 
 
 class PrincipalAxes:
@@ -66,7 +67,7 @@ def _spectrum(
     """Return spreads along the principal axes, widest first, and the axes."""
     count, width = centered.shape
     if count < width:
-        _, singular, axes = np.linalg.svd(centered, full_matrices=False)
-        return singular / np.sqrt(count), axes.T
-    variances, axes = np.linalg.eigh(centered.T @ centered / count)  # the narrowest first
+        singular, axes = singular_values(centered)
+        return singular / np.sqrt(count), axes
+    variances, axes = eigenvalues(centered.T @ centered / count)  # the narrowest first
     return np.sqrt(np.maximum(variances[::-1], 0.0)), axes[:, ::-1]

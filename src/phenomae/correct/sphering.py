@@ -10,6 +10,7 @@ from phenomae.correct.batches import ALL_WELLS, Batches, each_batch, new_batches
 from phenomae.correct.center_scale import RESOLUTION, center_and_spread, inverse, standardise
 from phenomae.correct.correction import Correction, State
 from phenomae.correct.ragged import join, split
+from phenomae.correct.spectrum import singular_values
 
 EPSILON = 1e-6
 
@@ -109,9 +110,9 @@ def fit_sphere(controls: Float64[np.ndarray, "n d"], epsilon: float, batch: str)
     scaled = (controls - center) * inverse(spread)
     # Singular values, not roots of eigenvalues: they are exact where directions are narrow. Those
     # of the triangle are those of the controls.
-    root = np.linalg.qr(scaled, mode="r") if len(scaled) > scaled.shape[1] else scaled
-    _, singular, axes = np.linalg.svd(root, full_matrices=False)
+    tall = len(scaled) > scaled.shape[1]
+    singular, axes = singular_values(np.asarray(np.linalg.qr(scaled, "r")) if tall else scaled)
     kept = singular[: len(controls) - 1] > RESOLUTION * singular[0]
-    singular, axes = singular[: len(kept)][kept], axes[: len(kept)][kept]
+    singular, axes = singular[: len(kept)][kept], axes[:, : len(kept)][:, kept]
     gains = np.sqrt(len(controls) - 1) / (singular + epsilon)
-    return Sphere(center, spread, axes.T, gains, float(gains[-1]))
+    return Sphere(center, spread, axes, gains, float(gains[-1]))

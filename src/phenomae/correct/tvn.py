@@ -10,6 +10,7 @@ from phenomae.correct.center_scale import center_and_spread, inverse, standardis
 from phenomae.correct.correction import Correction, State
 from phenomae.correct.principal_axes import PrincipalAxes
 from phenomae.correct.ragged import Matrices, join, split
+from phenomae.correct.spectrum import eigenvalues
 
 RIDGE = 0.5
 
@@ -106,7 +107,7 @@ def whitening_factor(
     assert len(controls) > 1
     centered = (controls - controls.mean(axis=0)) / np.sqrt(len(controls) - 1)
     few = len(centered) < centered.shape[1]
-    values, vectors = np.linalg.eigh(centered @ centered.T if few else centered.T @ centered)
+    values, vectors = eigenvalues(centered @ centered.T if few else centered.T @ centered)
     values = np.maximum(values, 0.0)
     # (1/sqrt(ridge) - 1/sqrt(value + ridge)) / value, written so that value may be 0.
     low, high = np.sqrt(ridge), np.sqrt(values + ridge)
