@@ -35,10 +35,12 @@ COMMANDS = {
         "Give every well hand-made intensity statistics, as a baseline.",
     ),
     "correct": ("phenomae.correct.correct:correct", "Take the batch out of the wells."),
-    "map": ("phenomae.maps.map:map_wells", "Average wells to a map of genes or compounds."),
+    "map": ("phenomae.maps.map:map_wells", "Average wells to a map of genes, compounds or doses."),
+    "export": ("phenomae.maps.export:export", "Write wells or a map as a table for other tools."),
     "benchmark": ("phenomae.benchmark.benchmark:benchmark", "Ask the map what biology knows."),
     "models": ("phenomae.models.catalogue:models", "List the networks and what they cost."),
     "plan": ("phenomae.cli:plan", PLAN),
+    "compare": ("phenomae.explore.compare:compare", "Set maps, or runs, side by side."),
     "report": ("phenomae.explore.report:report", "Write report.html: figures and tables."),
 }
 NETWORK_PACKAGES = (
@@ -78,7 +80,11 @@ EXCHANGE = {
 STORES = {
     "check": ("phenomae.store.check:check", "Verify that a store is whole, pixel by pixel."),
 }
+ANNOTATIONS = {
+    "fetch": ("phenomae.benchmark.fetch:fetch", "Get the public lists of known pairs."),
+}
 GROUPS = {
+    "annotations": ("Known pairs of genes.", ANNOTATIONS),
     "store": ("Look after stores.", STORES),
     "pretrain": ("Teach an encoder, one command per family of models.", FAMILIES),
     "weights": ("Bring published weights in, or write such.", EXCHANGE),

@@ -46,11 +46,14 @@ def check_percentiles(settings: BenchmarkSettings) -> list[Percentiles]:
             f"--low {settings.low} and --high {settings.high} must be of the same number: "
             "the first low goes with the first high"
         )
-    percentiles = list(zip(settings.low, settings.high, strict=True))
-    for low, high in percentiles:
-        if not 0 <= low <= high <= 1:
-            raise ValueError(
-                f"--low {low} --high {high} are no shares of all pairs: expected "
-                "0 <= low <= high <= 1, like 0.05 and 0.95"
-            )
-    return percentiles
+    return [check_shares(*shares) for shares in zip(settings.low, settings.high, strict=True)]
+
+
+def check_shares(low: float, high: float) -> Percentiles:
+    """Return a percentile pair; raises ValueError where it is none."""
+    if not 0 <= low <= high <= 1:
+        raise ValueError(
+            f"--low {low} --high {high} are no shares of all pairs: expected "
+            "0 <= low <= high <= 1, like 0.05 and 0.95"
+        )
+    return low, high

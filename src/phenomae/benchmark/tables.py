@@ -31,7 +31,7 @@ SHUFFLED: dict[str, pl.DataType] = {
     "sd": pl.Float64(),
     "n": pl.Int64(),
 }
-_SHARES = ("recall", "ci_low", "ci_high", "p", "shuffled", "+-")  # shown with four decimals
+_AS_WRITTEN = ("low", "high", "chance")  # shares that people give, like 0.05
 
 
 def recall_table(
@@ -134,4 +134,6 @@ def show(table: pl.DataFrame) -> None:
 
 
 def _word(value: object, name: str) -> str:
-    return f"{value:.4f}" if name in _SHARES and value is not None else f"{value}"
+    if isinstance(value, float) and name not in _AS_WRITTEN:
+        return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.3e}"
+    return f"{value}"

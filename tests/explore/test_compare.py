@@ -1,0 +1,136 @@
+"""The command `compare`: maps side by side, runs side by side, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from phenomae.artefacts import Origin
+from phenomae.explore.compare import CompareSettings, compare
+from phenomae.explore.compute import read_compute
+from phenomae.runs import append_log, begin_run, finish_run
+
+FIGURES = {"recall", "curve"}
+
+
+def make_run(folder: Path, flops_per_step: float | None = 1e9, shift: float = 0.0) -> Path:
+    """A finished run's log of ten steps."""
+    origin = Origin("run", {"shift": shift})
+    begin_run(folder, origin, "pretrain vit-mae")
+    append_log(folder, step=0, validation_loss=1.0)
+    for step in range(2, 11, 2):
+        told = {"flops": step * flops_per_step} if flops_per_step else {}
+        append_log(folder, step=step, loss=1 / step + shift, **told)
+    append_log(folder, step=5, recall=0.2 + shift, recall_chance=0.1)
+    append_log(folder, step=10, validation_loss=0.2 + shift)
+    finish_run(folder, origin, origin.identity)
+    return folder
+
+
+def figures(out: Path) -> set[str]:
+    return {path.stem for path in (out / "figures").iterdir()}
+
+
+@pytest.fixture
+def maps(screen) -> list[str]:
+    """Two maps of one screen, as words of the command line."""
+    noisy = screen.map.with_name("noisy.h5ad")
+    return [str(screen.map), f"noisier={noisy}"]
+
+
+def test_maps_side_by_side(screen, maps, tmp_path, capsys):
+    runs = [make_run(tmp_path / "long"), make_run(tmp_path / "short", 1e8)]
+    settings = CompareSettings(
+        screen.annotations, run=(f"good={runs[0]}", f"noisier = {runs[1]}"), resamples=100
+    )
+    compare(*maps, str(tmp_path / "out"), settings=settings)
+    recall = pl.read_csv(tmp_path / "out" / "recall.csv")
+    own = pl.read_csv(screen.results / "recall.csv").filter(pl.col("low") == 0.05)
+    good = recall.filter(pl.col("map") == "good")
+    assert good["recall"].to_list() == own["recall"].to_list()
+    differences = pl.read_csv(tmp_path / "out" / "differences.csv")
+    assert differences["map"].unique().to_list() == ["noisier"]
+    assert (differences["difference"] < 0).all()
+    assert figures(tmp_path / "out") == FIGURES | {"flops"}
+    printed = capsys.readouterr().out
+    assert "noisier" in printed
+    first = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    compare(*maps, str(tmp_path / "out"), settings=settings)
+    again = capsys.readouterr()
+    assert "already there" in again.err
+    assert again.out == printed
+    compare(*maps, str(tmp_path / "out"), settings=settings, overwrite=True)
+    assert all(path.read_bytes() == content for path, content in first.items())
+
+
+def test_runs_side_by_side(tmp_path, capsys):
+    runs = [str(make_run(tmp_path / "a")), f"b={make_run(tmp_path / 'other', 1e10, shift=0.1)}"]
+    compare(*runs, str(tmp_path / "out"))
+    table = pl.read_csv(tmp_path / "out" / "runs.csv")
+    assert table.columns == ["run", "step", "flops", "loss", "validation_loss", "recall"]
+    b = table.filter(pl.col("run") == "b")
+    # Recall was logged at step 5, between two lines with FLOPs; each step took 1e10.
+    assert b.filter(pl.col("recall").is_not_null()).select("step", "flops", "recall").rows() == [
+        (5, 5e10, pytest.approx(0.3))
+    ]
+    assert b["flops"].to_list() == [1e10 * step for step in (0, 2, 4, 5, 6, 8, 10)]
+    assert figures(tmp_path / "out") == {"runs"}
+    assert "1.000e+11" in capsys.readouterr().out
+
+
+def test_only_genes_of_all_maps_are_asked(screen, maps, tmp_path, capsys):
+    from anndata import read_h5ad
+
+    part = read_h5ad(screen.map)[:20].copy()
+    part.write_h5ad(tmp_path / "part.h5ad")
+    out = tmp_path / "out"
+    settings = CompareSettings(screen.annotations, resamples=20)
+    compare(*maps, str(tmp_path / "part.h5ad"), str(out), settings=settings)
+    assert "20 names are on all maps" in capsys.readouterr().err
+    assert pl.read_csv(out / "recall.csv")["n_genes"].max() == 20
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "sentence"),
+    [
+        (["{map}"], {}, "there is nothing to set .* beside: compare A B OUT"),
+        (["{map}", "{map}"], {}, "two of the compared are called good"),
+        (["{map}", "={map}"], {}, "is no map or run: expected PATH or NAME=PATH"),
+        (["{map}", "{run}"], {}, "maps .* and runs cannot be compared with each other"),
+        (["{map}", "b={map}"], {}, "give --annotations"),
+        (["{run}", "b={old}"], {}, "old has no FLOPs in its log"),
+        (["{run}", "b=nowhere"], {}, "nowhere holds no run"),
+        (["{map}", "b={map}"], {"run": ("c=x",)}, "--run c=x: expected NAME=RUN, and NAME one of"),
+        (["{map}", "b={map}"], {"low": 0.9, "high": 0.1}, "expected 0 <= low <= high <= 1"),
+        (["{map}", "b={map}"], {"resamples": 0}, "--resamples 0: give a number above 0"),
+        (["{map}", "b={alien}"], {}, "have 0 names in common"),
+    ],
+)
+def test_what_cannot_be_compared(screen, tmp_path, words, settings, sentence):
+    from anndata import read_h5ad
+
+    alien = read_h5ad(screen.map)
+    alien.obs_names = [f"other {name}" for name in alien.obs_names]
+    alien.write_h5ad(tmp_path / "alien.h5ad")
+    places = {
+        "map": screen.map,
+        "run": make_run(tmp_path / "run"),
+        "old": make_run(tmp_path / "old", flops_per_step=None),
+        "alien": tmp_path / "alien.h5ad",
+    }
+    if settings:
+        settings["annotations"] = screen.annotations
+    if "names in common" in sentence:
+        settings = {"annotations": screen.annotations}
+    given = [word.format(**places) for word in words]
+    with pytest.raises(ValueError, match=sentence):
+        compare(*given, str(tmp_path / "out"), settings=CompareSettings(**settings))
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_an_unfinished_run_is_not_compared(tmp_path):
+    begin_run(tmp_path / "run", Origin("run", {}), "pretrain vit-mae")
+    with pytest.raises(ValueError, match="run is unfinished: give its pretrain command again"):
+        read_compute(tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "artefact.json").read_text())["identity"] is None
