@@ -18,6 +18,7 @@ from phenomae.records import WELL_COLUMNS
 from phenomae.wells import Wells, write_plate
 
 HERE = Path("WELLS")
+NORMAL = np.random.default_rng(3).normal(size=(8, 3))
 
 
 def make_wells(features: np.ndarray, names: list[str | None], batches: list[str | None]) -> Wells:
@@ -87,6 +88,13 @@ def test_scaling_every_feature_changes_nothing(planted):
     moved = Wells(planted.table, planted.features * scale + np.float32(1), "")
     found = probe_wells(moved, HERE).drop("fold").to_numpy()
     np.testing.assert_allclose(found, probe_wells(planted, HERE).drop("fold").to_numpy())
+
+
+def test_chance_is_that_of_guessing_by_shares_where_the_commonest_is_held_out_less():
+    names, batches = [*"aab", *"abb"], [*"BBB", *"CCC"]
+    table = probe_wells(make_wells(NORMAL[:6], names, batches), HERE)
+    # Fitted on two of one and one of the other, asked about one of the first and two of the other.
+    assert table["chance"].to_list() == pytest.approx([2 / 3 * 1 / 3 + 1 / 3 * 2 / 3] * 2)
 
 
 def test_chance_is_that_of_the_commonest_name_and_balanced_the_mean_over_names():
@@ -198,9 +206,6 @@ def test_blocks_that_will_not_do(planted, tmp_path):
         probe_blocks(folder)
     with pytest.raises(ValueError, match="absent"):
         probe_blocks(tmp_path / "absent")
-
-
-NORMAL = np.random.default_rng(3).normal(size=(8, 3))
 
 
 @pytest.mark.parametrize(

@@ -77,9 +77,11 @@ def probe_wells(
     """Return how well names are told on each part of the batches, a row a part.
 
     Columns: fold, accuracy (share of the wells held out whose name is told), balanced (the mean of
-    that over names), chance (what always telling the commonest name would give), names, wells,
-    batches (held out). Wells whose name is nowhere else are not asked. Which wells are drawn is a
-    function of the seed and the wells' table, whatever their features.
+    that over names), chance (the accuracy of always telling the commonest name, or of guessing by
+    the names' shares, whichever is higher), names, wells, batches (held out).
+
+    Wells whose name is nowhere else are not asked. Which wells are drawn is a function of the seed
+    and the wells' table, whatever their features.
 
     Raises ValueError where the wells are of one batch, or fewer than two names are in two batches.
     """
@@ -160,8 +162,10 @@ def _judge(
 ) -> tuple[float, float, float, int]:
     """Return accuracy, balanced accuracy, chance, and the number of names fitted on."""
     names, counts = np.unique(fitted, return_counts=True)
-    commonest = names[counts == counts.max()]
-    # Of several that are commonest, always telling one gives the mean over them.
-    chance = float(np.isin(asked, commonest).mean() / len(commonest))
+    shares = (asked[:, None] == names).mean(axis=0)
+    # Of several that are commonest, always telling one gives the mean over them. Where all are
+    # alike it may be one that was fitted on more often for being held out less.
+    commonest = shares[counts == counts.max()].mean()
+    chance = float(max(commonest, shares @ counts / counts.sum()))
     balanced = float(np.mean([(told[asked == name] == name).mean() for name in np.unique(asked)]))
     return float((told == asked).mean()), balanced, chance, len(names)
