@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float, Float32
 
 from phenomae.artefacts import Origin, artefact_folder, hash_json, read_identity, write_bytes
 from phenomae.records import WELL_COLUMNS, cast_columns, check_name, feature_names, normalize_well
@@ -95,7 +95,7 @@ def require_finite(wells: Wells, path: Path) -> None:
     refuse_broken(wells.table.filter(find_broken(wells.features)), path)
 
 
-def find_broken(features: Float32[np.ndarray, "n d"]) -> Bool[np.ndarray, " n"]:
+def find_broken(features: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, " n"]:
     """Say of every well whether one of its features is NaN or infinite."""
     return np.asarray(~np.isfinite(features).all(axis=1))
 

@@ -1,5 +1,6 @@
 """The command `correct`: what it writes, when it refuses."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from phenomae.artefacts import Origin, sign
 from phenomae.correct.correct import CorrectSettings, correct
 from phenomae.correct.settings import read_steps, record
-from phenomae.wells import read_wells, write_wells
+from phenomae.records import WELL_COLUMNS
+from phenomae.wells import read_wells, write_plate, write_wells
 
 METHODS = ("center-scale", "pca-center-scale", "tvn")
 
@@ -106,6 +108,25 @@ def test_the_same_work_is_not_done_twice(tmp_path, capsys):
     with pytest.raises(ValueError, match="another setting: method = 'tvn', now 'center-scale'"):
         correct(wells, tmp_path / "out", settings=CorrectSettings("center-scale"))
     correct(wells, tmp_path / "out", settings=CorrectSettings("center-scale"), overwrite=True)
+
+
+def test_memory_holds_the_controls_and_a_plate_but_not_the_screen(tmp_path):
+    rng, wells, plates, width = np.random.default_rng(0), tmp_path / "wells", 30, 200
+    wells.mkdir()
+    empty = {name: pl.Series([None] * 96, dtype=kind) for name, kind in WELL_COLUMNS.items()}
+    for plate in range(plates):
+        named = {"plate": [f"P{plate:02d}"] * 96, "well": [f"A{at:02d}" for at in range(1, 97)]}
+        table = pl.DataFrame(empty | named | {"control": [True] * 2 + [False] * 94})
+        write_plate(wells, table, rng.normal(size=(96, width)).astype(np.float32))
+    sign(wells, Origin("wells"), "wells")
+    settings = CorrectSettings("center-scale", "plate")
+    # What is imported does not count.
+    correct(make_wells(tmp_path / "small"), tmp_path / "first", settings=settings)
+    tracemalloc.start()
+    correct(wells, tmp_path / "out", settings=settings)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < plates * 96 * width * 8 / 3  # all wells in float32 would be half
 
 
 def test_directions_without_spread_are_told(tmp_path, capsys):

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float64, Int, Shaped
-from sklearn.neighbors import NearestNeighbors
 
 NEIGHBOURS = 5
 _SHUFFLES = 20
@@ -17,6 +16,8 @@ def batch_accuracy(
     votes, the one that holds the nearest of them wins. Chance is the mean over 20 shuffles of the
     batches among the wells, with the same neighbours and the same vote.
     """
+    from sklearn.neighbors import NearestNeighbors  # slow to import, and seldom asked for
+
     assert len(features) > 1
     codes = np.unique(batches, return_inverse=True)[1]
     count = min(NEIGHBOURS, len(features) - 1)
