@@ -18,7 +18,6 @@ from phenomae.wells import find_broken, refuse_broken
 class Part:
     """The kept wells of one plate."""
 
-    plate: str
     rows: Int[np.ndarray, " m"]
     """Where they stand in the table of all wells."""
     features: Float64[np.ndarray, "m d"]
@@ -56,7 +55,7 @@ class Screen:
         rows = self.rows_of[plate]
         kept = self.kept[rows]
         features = self.read(plate)[kept].astype(np.float64)
-        return Part(plate, rows[kept], features, self.batches_of(rows[kept]))
+        return Part(rows[kept], features, self.batches_of(rows[kept]))
 
     def parts(self, label: str) -> Iterator[Part]:
         """Read plate after plate, showing how many are done."""
