@@ -20,7 +20,10 @@ from phenomae.benchmark.compounds import (
 )
 from phenomae.benchmark.potencies import Targets, find_targets, read_potencies
 from phenomae.benchmark.ranking import average_precisions, chance_precision
-from phenomae.maps.read import Map
+from phenomae.maps.map import map_wells
+from phenomae.maps.read import Map, read_map
+from phenomae.maps.settings import MapSettings
+from phenomae.wells import write_wells
 
 GENES, DOSES = Path("GENES.h5ad"), Path("DOSES.h5ad")
 HEAD = "compound,gene,activity_um\n"
@@ -151,6 +154,38 @@ def test_chance_is_the_mean_over_all_orders_of_the_labels(right, wrong):
         for some in combinations(scores, right)
     ]
     assert chance_precision(right, wrong) == pytest.approx(np.mean(wanted))
+
+
+def test_maps_by_gene_and_by_dose_as_they_are_written(tmp_path):
+    rng = np.random.default_rng(5)
+    vectors = rng.normal(size=(30, 6))
+    columns = {
+        "plate": ["P1"] * 34,
+        "well": [f"A{row + 1:02d}" for row in range(34)],
+        "gene": [f"G{row:02d}" for row in range(30)] + [None] * 4,
+        "compound": [None] * 30 + ["hit"] * 4,
+        "concentration_um": [None] * 30 + [0.5, 0.5, 10, 10],
+        "control": [False] * 34,
+    }
+    features = np.concatenate([vectors, np.repeat(rng.normal(size=(2, 6)), 2, axis=0)])
+    features[32:] = -vectors[4]
+    names = [f"f{column}" for column in range(6)]
+    table = pl.DataFrame(columns).hstack(pl.DataFrame(features, schema=names))
+    write_wells(tmp_path / "wells", table, names)
+    paths = [tmp_path / f"{by}.h5ad" for by in ("gene", "dose")]
+    for path in paths:
+        chosen = MapSettings(by=path.stem, through="wells")
+        map_wells(tmp_path / "wells", path, settings=chosen)
+    potencies = tmp_path / "potencies.csv"
+    rows = ["hit,G04,0.01", *(f"other,G{row:02d},1" for row in range(30))]
+    potencies.write_text(HEAD + "\n".join(rows) + "\n")
+    found = rank_targets(*map(read_map, paths), *paths, CompoundSettings(potencies))
+    assert found.select("compound", "concentration_um", "best").rows() == [
+        ("hit", 0.5, False),
+        ("hit", 10, False),
+        ("hit", None, True),
+    ]
+    assert found["average_precision"][1] == found["average_precision"][2] == 1
 
 
 def test_genes_are_active_inactive_or_neither(tmp_path):
