@@ -34,8 +34,10 @@ __all__ = ["CorrectSettings", "correct", "fit_controls"]
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be done: the steps, and what they are once fitted, where that was saved."""
+    """What is to be done: to which wells, by which steps, and what these are where saved."""
 
+    files: PlateFiles
+    settings: CorrectSettings
     steps: list[Step]
     saved: Chain | None
     arms: dict[str, str]
@@ -77,24 +79,20 @@ def correct(
     Raises ValueError where a feature is NaN or infinite, a batch has too few controls, the column
     of the batch is missing or empty somewhere, or settings do not go together.
     """
-    files = open_wells(wells)
-    request = _read_request(files, wells, settings, save, apply)
+    request = _read_request(wells, settings, save, apply)
     unsaved = save is not None and not _is_saved(save, request.fitted_identity, overwrite)
     done = out.exists() and not overwrite
     if done:
         with artefact_folder(out, request.origin):
             pass  # says that the same work is done, or raises
     if unsaved or not done:
-        screen = _open(files, request, settings)
-        screen, chain = _fit(screen, request, wells)
+        screen, chain = _fit(_open(request), request, wells)
         if save is not None and unsaved:
             write_chain(save, chain, request.fitted_identity)
         if not done:
             with artefact_folder(out, request.origin, overwrite) as folder:
                 assert folder is not None
-                _write(folder, screen, chain, request, settings)
-                if settings.diagnose:
-                    write_diagnosis(folder, files, screen, request.steps)
+                _write(folder, screen, chain, request)
     if settings.diagnose:
         print_diagnosis(out)
 
@@ -111,9 +109,10 @@ def fit_controls(screen: Wells, batches: Batches, method: str) -> Correction:
 
 
 def _read_request(
-    files: PlateFiles, wells: Path, settings: CorrectSettings, save: Path | None, apply: Path | None
+    wells: Path, settings: CorrectSettings, save: Path | None, apply: Path | None
 ) -> Request:
     """Return what is to be done; raises ValueError where settings do not go together."""
+    files = open_wells(wells)
     sources, saved = {"wells": files.identity}, None
     if apply is None:
         steps = read_steps(settings)
@@ -137,7 +136,8 @@ def _read_request(
     decisive = record(settings, steps)
     fitted = {key: value for key, value in decisive.items() if key not in AFTERWARDS}
     fitted_origin = Origin(SAVED_KIND, fitted, {"wells": files.identity})
-    return Request(steps, saved, arms, Origin(KIND, decisive, sources), fitted_origin.identity)
+    origin = Origin(KIND, decisive, sources)
+    return Request(files, settings, steps, saved, arms, origin, fitted_origin.identity)
 
 
 def _is_saved(path: Path, identity: str, overwrite: bool) -> bool:
@@ -155,12 +155,13 @@ def _is_saved(path: Path, identity: str, overwrite: bool) -> bool:
     return True
 
 
-def _open(files: PlateFiles, request: Request, settings: CorrectSettings) -> Screen:
+def _open(request: Request) -> Screen:
     """Return the wells that are to be corrected, and their batches."""
+    table, policy = request.files.table, request.settings.few_controls
     saved = request.saved.corrections if request.saved else []
     known = [each.known for each in saved] or [frozenset[str]()] * len(request.steps)
-    kept, batches = settle_batches(files.table, request.steps, known, settings.few_controls)
-    return Screen(files.table, files.read, kept, batches)
+    kept, batches = settle_batches(table, request.steps, known, policy)
+    return Screen(table, request.files.read, kept, batches)
 
 
 def _fit(screen: Screen, request: Request, wells: Path) -> tuple[Screen, Chain]:
@@ -172,14 +173,9 @@ def _fit(screen: Screen, request: Request, wells: Path) -> tuple[Screen, Chain]:
     return screen, request.saved
 
 
-def _write(
-    folder: Path,
-    screen: Screen,
-    chain: Chain,
-    request: Request,
-    settings: CorrectSettings,
-) -> None:
-    """Write the corrected wells of every plate that is not there yet."""
+def _write(folder: Path, screen: Screen, chain: Chain, request: Request) -> None:
+    """Write the corrected wells of every plate that is not there yet, and what they are worth."""
+    settings = request.settings
     shifts: Vectors = {}
     if settings.arms is not None:
         least = settings.arm_genes or ARM_GENES
@@ -192,3 +188,5 @@ def _write(
         if shifts:
             corrected = subtract_shifts(corrected, table, shifts)
         write_plate(folder, table, corrected.astype(np.float32))
+    if settings.diagnose:
+        write_diagnosis(folder, request.files, screen, request.steps)
