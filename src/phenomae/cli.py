@@ -83,7 +83,34 @@ STORES = {
 ANNOTATIONS = {
     "fetch": ("phenomae.benchmark.fetch:fetch", "Get the public lists of known pairs."),
 }
+QUESTIONS = {
+    "signal": (
+        "phenomae.benchmark.ask:ask_signal",
+        "Does a perturbation do anything: consistency, magnitude.",
+    ),
+    "replicates": (
+        "phenomae.benchmark.ask:ask_replicates",
+        "Do replicates find each other: mean average precision.",
+    ),
+    "complexes": (
+        "phenomae.explore.ask:ask_complexes",
+        "Are the genes of a complex alike: within against between.",
+    ),
+    "compounds": (
+        "phenomae.benchmark.ask:ask_compounds",
+        "Does a compound look like the genes it acts on.",
+    ),
+    "mechanisms": (
+        "phenomae.benchmark.ask:ask_mechanisms",
+        "Do a compound's nearest neighbours act as it does.",
+    ),
+    "probe": (
+        "phenomae.explore.ask:ask_probe",
+        "Can a linear probe tell perturbations apart, block by block.",
+    ),
+}
 GROUPS = {
+    "ask": ("Ask wells and maps one question each.", QUESTIONS),
     "annotations": ("Known pairs of genes.", ANNOTATIONS),
     "store": ("Look after stores.", STORES),
     "pretrain": ("Teach an encoder, one command per family of models.", FAMILIES),

@@ -134,6 +134,8 @@ def show(table: pl.DataFrame) -> None:
 
 
 def _word(value: object, name: str) -> str:
-    if isinstance(value, float) and name not in _AS_WRITTEN:
-        return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.3e}"
-    return f"{value}"
+    if not isinstance(value, float):
+        return "-" if value is None else f"{value}"
+    if name in _AS_WRITTEN:
+        return f"{value:.4g}"
+    return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.3e}"
