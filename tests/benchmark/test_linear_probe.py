@@ -206,6 +206,9 @@ def test_blocks_that_will_not_do(planted, tmp_path):
         probe_blocks(folder)
     with pytest.raises(ValueError, match="absent"):
         probe_blocks(tmp_path / "absent")
+    (folder / "block-03.partial").mkdir()
+    with pytest.raises(ValueError, match=r"block-03.partial is not finished: run embed again"):
+        probe_blocks(folder)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import energy_distance
 
 from phenomae.benchmark.energy import DrawnEnergies, energy_distances, mean_within
-from phenomae.benchmark.magnitude import compare_magnitude, magnitudes, split_controls
+from phenomae.benchmark.magnitude import compare_magnitude, split_controls
 from phenomae.benchmark.signal import SignalSettings, measure_signal, share_active
 from phenomae.records import WELL_COLUMNS
 from phenomae.wells import Wells
@@ -128,17 +128,6 @@ def test_controls_are_halved_on_every_plate_and_sampled():
     assert not np.array_equal(split_controls(plates, 4, seed=1)[0], few[0])
 
 
-def test_magnitude_from_a_sample_of_controls():
-    rng = np.random.default_rng(4)
-    features, control = rng.normal(size=(40, 3)), np.arange(40) >= 6
-    groups = np.where(control, -1, 0)
-    found = magnitudes(features, groups, 1, control)
-    np.testing.assert_allclose(found, energy(features[:6], features[6:]))
-    sampled = magnitudes(features, groups, 1, control, most_controls=20)
-    assert sampled != found
-    assert magnitudes(features, groups, 1, control, most_controls=20, seed=1) != sampled
-
-
 def test_what_was_planted_is_active_and_what_does_nothing_is_not(planted):
     table = measure_signal(planted, HERE)
     columns = "perturbation wells consistency consistency_p magnitude magnitude_p"
@@ -168,6 +157,19 @@ def test_controls_called_perturbations_are_active_as_often_as_the_level_says():
         assert abs((table[p] <= 0.2).mean() - 0.2) < 0.09
         assert abs((table[p] <= 0.05).mean() - 0.05) < 0.05
     assert share_active(table)["active_bh"].to_list() == [0, 0]
+
+
+def test_what_a_plate_adds_to_all_its_wells_is_not_taken_for_an_effect():
+    rng = np.random.default_rng(9)
+    count, plates = 240, 20
+    on = np.concatenate([np.repeat(rng.permutation(plates)[:3], 2) for _ in range(count)])
+    where = np.concatenate([on, np.repeat(np.arange(plates), 16)])
+    groups = np.concatenate([np.repeat(np.arange(count), 6), np.full(plates * 16, -1)])
+    features = rng.normal(size=(len(where), 8)) + 3 * rng.normal(size=(plates, 8))[where]
+    found = compare_magnitude(features, groups, count, where, groups < 0, draws=300)
+    assert found.loose == 0
+    assert (found.p <= 0.05).mean() < 0.09  # 240 of them; the standard error is .014
+    assert abs((found.p <= 0.5).mean() - 0.5) < 0.13
 
 
 def test_adjusted_shares_by_the_formula_of_benjamini_and_hochberg():
@@ -201,6 +203,20 @@ def test_unexpressed_names_say_what_chance_gives(planted, tmp_path, capsys):
         assert p[3:5].is_null().all()
         assert p[5] == pytest.approx(((values[3:5] >= values[5]).sum() + 1) / 3)
     assert share_active(table, 0.4)["perturbations"].to_list() == [4, 4]
+
+
+def test_few_wells_are_not_active_because_unexpressed_names_have_many(tmp_path):
+    rng = np.random.default_rng(11)
+    names = [f"n{row // 30}" for row in range(1200)] + [f"G{row // 5:02d}" for row in range(300)]
+    wells = make_wells(rng.normal(size=(1600, 6)), names + ["NTC"] * 100)
+    path = tmp_path / "unexpressed.txt"
+    path.write_text("\n".join(f"n{number}" for number in range(40)))
+    table = measure_signal(wells, HERE, SignalSettings(unexpressed=path))
+    for measure in ("consistency_p", "magnitude_p"):
+        p = table[measure].drop_nulls()
+        assert len(p) == 60
+        assert abs((p <= 0.5).mean() - 0.5) < 0.2  # the standard error is .065
+    assert measure_signal(wells, HERE, SignalSettings(unexpressed=path)).equals(table)
 
 
 def test_patterns_that_no_controls_have_are_told(capsys):
@@ -259,5 +275,5 @@ def test_unexpressed_names_that_will_not_do(planted, tmp_path):
     with pytest.raises(ValueError, match=r"unexpressed.txt: there is no such file of names"):
         measure_signal(planted, HERE, SignalSettings(unexpressed=names))
     names.write_text("TP53\n")
-    with pytest.raises(ValueError, match="none of its 1 names is a perturbation of WELLS with at"):
+    with pytest.raises(ValueError, match="none of its 1 names is on WELLS with at least 5 wells"):
         measure_signal(planted, HERE, SignalSettings(unexpressed=names))

@@ -25,7 +25,12 @@ _NAME = "block-"
 
 
 def find_blocks(folder: Path) -> dict[int | None, Path]:
-    """Return the wells of every block that `embed --block all` wrote, or `folder` as block None."""
+    """Return the wells of every block that `embed --block all` wrote, or `folder` as block None.
+
+    Raises ValueError where some are not finished.
+    """
+    if partial := sorted(folder.glob(f"{_NAME}*.partial")):
+        raise ValueError(f"{partial[0]} is not finished: run embed again, it goes on from there")
     found = {
         int(path.name.removeprefix(_NAME)): path
         for path in folder.glob(f"{_NAME}*")
@@ -36,7 +41,7 @@ def find_blocks(folder: Path) -> dict[int | None, Path]:
 
 def probe_blocks(
     folder: Path,
-    settings: LinearProbeSettings = LinearProbeSettings(),  # noqa: B008 (frozen)
+    settings: LinearProbeSettings = LinearProbeSettings(),
 ) -> pl.DataFrame:
     """Return how well the linear probe does on each block, the same wells of each; a row a block.
 

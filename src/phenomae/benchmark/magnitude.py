@@ -61,22 +61,6 @@ def compare_magnitude(
     return Magnitude(values, p, loose)
 
 
-def magnitudes(
-    features: Float[np.ndarray, "n d"],
-    groups: Int[np.ndarray, " n"],
-    count: int,
-    control: Bool[np.ndarray, " n"],
-    *,
-    least_wells: int = 5,
-    most_controls: int = 1000,
-    seed: int = 0,
-) -> Float64[np.ndarray, " g"]:
-    """Return how far the wells of each group lie from controls, all of them, at most so many."""
-    controls = np.random.default_rng(seed).permutation(np.flatnonzero(control))[:most_controls]
-    away = features[np.sort(controls)].astype(np.float64)
-    return energy_distances(features, groups, count, away, least_wells)
-
-
 def split_controls(
     plates: Int[np.ndarray, " m"], most: int, seed: int
 ) -> tuple[Int[np.ndarray, " r"], Int[np.ndarray, " k"]]:

@@ -11,22 +11,27 @@ from typing import Literal
 import numpy as np
 import polars as pl
 from cyclopts import Parameter
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 from scipy.stats import false_discovery_control
 
 from phenomae.benchmark.directions import unit_wells
-from phenomae.benchmark.magnitude import compare_magnitude, magnitudes, p_of_energies
+from phenomae.benchmark.magnitude import compare_magnitude
 from phenomae.benchmark.replicates import (
     Replicates,
     find_replicates,
     require_controls,
     require_replicates,
 )
-from phenomae.maps.consistency import compare_with_controls, mean_cosines, p_values
+from phenomae.benchmark.unexpressed import (
+    Columns,
+    compare_with_unexpressed,
+    read_unexpressed,
+)
+from phenomae.maps.consistency import compare_with_controls
 from phenomae.progress import say
 from phenomae.wells import Wells
 
-Columns = dict[str, Float64[np.ndarray, " g"]]
+Unit = Float64[np.ndarray, "n d"]
 
 
 @Parameter(name="*")
@@ -73,11 +78,11 @@ def measure_signal(
     replicates = find_replicates(screen.table, settings.by, source)
     require_replicates(replicates, settings.least_wells, settings.by, source)
     require_controls(replicates, 2 * settings.least_wells, source)
+    unit = unit_wells(screen.features, screen.table, source)
     if settings.unexpressed is None:
-        columns = _beside_controls(screen, replicates, settings, source)
+        columns = _beside_controls(screen, unit, replicates, settings)
     else:
-        null = read_unexpressed(settings.unexpressed, replicates, settings, source)
-        columns = _beside_unexpressed(screen, replicates, null, settings, source)
+        columns = _beside_unexpressed(screen, unit, replicates, settings, source)
     names = {settings.by: replicates.names, "wells": replicates.wells}
     return pl.DataFrame(names | columns, nan_to_null=True)
 
@@ -100,36 +105,12 @@ def share_active(table: pl.DataFrame, level: float = 0.05) -> pl.DataFrame:
     return pl.DataFrame(rows, columns | dict.fromkeys(("active", "active_bh"), pl.Float64()))
 
 
-def read_unexpressed(
-    path: Path, replicates: Replicates, settings: SignalSettings, source: Path
-) -> Bool[np.ndarray, " g"]:
-    """Return which names of the screen the file lists, of those with enough wells.
-
-    Raises ValueError where the file is missing, or lists none.
-    """
-    if not path.is_file():
-        raise ValueError(f"--unexpressed {path}: there is no such file of names, one a line")
-    listed = {line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()}
-    enough = replicates.wells >= settings.least_wells
-    null = enough & np.array([name in listed for name in replicates.names])
-    if not null.any():
-        raise ValueError(
-            f"--unexpressed {path}: none of its {len(listed)} names is a {settings.by} of {source} "
-            f"with at least {settings.least_wells} wells; expected names like "
-            f"{', '.join(replicates.names[:3])}"
-        )
-    if (smallest := 1 / (null.sum() + 1)) > settings.level:
-        say(f"{null.sum()} unexpressed names give no p-value below {smallest:.2g}: name more")
-    return null
-
-
 def _beside_controls(
-    screen: Wells, replicates: Replicates, settings: SignalSettings, source: Path
+    screen: Wells, unit: Unit, replicates: Replicates, settings: SignalSettings
 ) -> Columns:
     plates = np.unique(screen.table["plate"].to_numpy(), return_inverse=True)[1]
     where = (replicates.groups, len(replicates.names), plates, replicates.control)
     drawn = {"draws": settings.draws, "seed": settings.seed}
-    unit = unit_wells(screen.features, screen.table, source)
     consistency = compare_with_controls(unit, *where, **drawn)
     magnitude = compare_magnitude(
         screen.features,
@@ -153,28 +134,18 @@ def _beside_controls(
 
 
 def _beside_unexpressed(
-    screen: Wells,
-    replicates: Replicates,
-    null: Bool[np.ndarray, " g"],
-    settings: SignalSettings,
-    source: Path,
+    screen: Wells, unit: Unit, replicates: Replicates, settings: SignalSettings, source: Path
 ) -> Columns:
-    count = len(replicates.names)
-    unit = unit_wells(screen.features, screen.table, source)
-    alike = mean_cosines(unit, replicates.groups, count)
-    far = magnitudes(
+    assert settings.unexpressed is not None
+    null = read_unexpressed(settings.unexpressed, replicates, settings.least_wells, source)
+    if (smallest := 1 / (null.sum() + 1)) > settings.level:
+        say(f"{null.sum()} unexpressed names give no p-value below {smallest:.2g}: name more")
+    return compare_with_unexpressed(
         screen.features,
-        replicates.groups,
-        count,
-        replicates.control,
+        unit,
+        replicates,
+        null,
         least_wells=settings.least_wells,
         most_controls=settings.most_controls,
         seed=settings.seed,
     )
-    scale = float(np.nanmax(np.abs(far)))
-    return {
-        "consistency": alike,
-        "consistency_p": np.where(null, np.nan, p_values(alike, alike[null])),
-        "magnitude": far,
-        "magnitude_p": np.where(null, np.nan, p_of_energies(far, far[null], scale)),
-    }

@@ -1,0 +1,84 @@
+"""What chance gives, told by perturbations that should do nothing: genes that are not expressed."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int
+
+from phenomae.benchmark.energy import energy_distances
+from phenomae.benchmark.magnitude import p_of_energies
+from phenomae.benchmark.replicates import Replicates
+from phenomae.maps.consistency import mean_cosines, p_values
+
+Columns = dict[str, Float64[np.ndarray, " g"]]
+
+
+def read_unexpressed(
+    path: Path, replicates: Replicates, least_wells: int, source: Path
+) -> Bool[np.ndarray, " g"]:
+    """Return which names of the screen the file lists, of those with enough wells.
+
+    Raises ValueError where the file is missing, or lists none.
+    """
+    if not path.is_file():
+        raise ValueError(f"--unexpressed {path}: there is no such file of names, one a line")
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    listed = {line.strip() for line in lines} - {""}
+    enough = replicates.wells >= least_wells
+    null = enough & np.array([name in listed for name in replicates.names])
+    if not null.any():
+        raise ValueError(
+            f"--unexpressed {path}: none of its {len(listed)} names is on {source} with at least "
+            f"{least_wells} wells; expected names like {', '.join(replicates.names[:3])}"
+        )
+    return null
+
+
+def compare_with_unexpressed(
+    features: Float[np.ndarray, "n d"],
+    unit: Float64[np.ndarray, "n d"],
+    replicates: Replicates,
+    null: Bool[np.ndarray, " g"],
+    *,
+    least_wells: int = 5,
+    most_controls: int = 1000,
+    seed: int = 0,
+) -> Columns:
+    """Return consistency and magnitude of each name, and their p-values among those of `null`.
+
+    A name of k wells is compared with k wells of each name of the null, or with all it has where
+    that is fewer: few wells lie farther from the controls by chance alone. `unit` are the features
+    scaled to length 1; at most `most_controls` controls are measured from. Names of the null have
+    no p-value.
+    """
+    rng = np.random.default_rng(seed)
+    controls = rng.permutation(np.flatnonzero(replicates.control))[:most_controls]
+    away = features[np.sort(controls)].astype(np.float64)
+    groups, count = replicates.groups, len(replicates.names)
+    alike = mean_cosines(unit, groups, count)
+    far = energy_distances(features, groups, count, away, least_wells)
+    scale = float(np.nanmax(np.abs(far)))
+    alike_p, far_p = np.full(count, np.nan), np.full(count, np.nan)
+    places = _places(np.where(null[groups], groups, -1), rng)
+    for size in np.unique(replicates.wells[~null]):
+        rows = np.flatnonzero(~null & (replicates.wells == size))
+        some = np.where((places >= 0) & (places < size), groups, -1)
+        alike_p[rows] = p_values(alike[rows], mean_cosines(unit, some, count)[null])
+        if size >= least_wells:
+            energies = energy_distances(features, some, count, away, least_wells)
+            far_p[rows] = p_of_energies(far[rows], energies[null], scale)
+    return {
+        "consistency": alike,
+        "consistency_p": alike_p,
+        "magnitude": far,
+        "magnitude_p": far_p,
+    }
+
+
+def _places(groups: Int[np.ndarray, " n"], rng: np.random.Generator) -> Int[np.ndarray, " n"]:
+    """Return the place of each well in a random order of its group, -1 where it is in none."""
+    order = np.lexsort([rng.random(len(groups)), groups])
+    starts = np.searchsorted(groups[order], groups[order], side="left")
+    places = np.empty(len(groups), dtype=np.int64)
+    places[order] = np.arange(len(groups)) - starts
+    return np.where(groups >= 0, places, -1)
