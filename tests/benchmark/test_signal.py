@@ -205,6 +205,19 @@ def test_unexpressed_names_say_what_chance_gives(planted, tmp_path, capsys):
     assert share_active(table, 0.4)["perturbations"].to_list() == [4, 4]
 
 
+def test_unexpressed_names_need_no_second_half_of_controls(tmp_path):
+    rng = np.random.default_rng(12)
+    wells = make_wells(rng.normal(size=(15, 3)), ["A"] * 5 + ["B"] * 5 + ["NTC"] * 5)
+    path = tmp_path / "unexpressed.txt"
+    path.write_text("B")
+    table = measure_signal(wells, HERE, SignalSettings(unexpressed=path))
+    rows = wells.features.astype(float)
+    wanted = [energy(rows[start : start + 5], rows[10:]) for start in (0, 5)]
+    np.testing.assert_allclose(table["magnitude"], wanted)
+    with pytest.raises(ValueError, match="WELLS has 5 control wells, and at least 10 are needed"):
+        measure_signal(wells, HERE)
+
+
 def test_few_wells_are_not_active_because_unexpressed_names_have_many(tmp_path):
     rng = np.random.default_rng(11)
     names = [f"n{row // 30}" for row in range(1200)] + [f"G{row // 5:02d}" for row in range(300)]
@@ -272,7 +285,10 @@ def test_settings_that_will_not_do(wrong, sentence):
 
 def test_unexpressed_names_that_will_not_do(planted, tmp_path):
     names = tmp_path / "unexpressed.txt"
-    with pytest.raises(ValueError, match=r"unexpressed.txt: there is no such file of names"):
+    with pytest.raises(ValueError, match=r"unexpressed.txt is no text file that can be read"):
+        measure_signal(planted, HERE, SignalSettings(unexpressed=names))
+    names.write_text("\n")
+    with pytest.raises(ValueError, match=r"unexpressed.txt holds no name: expected a gene a line"):
         measure_signal(planted, HERE, SignalSettings(unexpressed=names))
     names.write_text("TP53\n")
     with pytest.raises(ValueError, match="none of its 1 names is on WELLS with at least 5 wells"):

@@ -10,7 +10,7 @@ import polars as pl
 
 from phenomae.benchmark.linear_probe import LinearProbeSettings, probe_wells
 from phenomae.progress import tracked
-from phenomae.wells import Wells, read_wells
+from phenomae.wells import read_wells
 
 BLOCKS: dict[str, pl.DataType] = {
     "block": pl.Int64(),
@@ -51,12 +51,13 @@ def probe_blocks(
     Raises ValueError where blocks are not of the same wells, or as `read_wells` and `probe_wells`.
     """
     blocks = find_blocks(folder)
-    first: Wells | None = None
+    first: pl.DataFrame | None = None
     rows: list[tuple[int | float | None, ...]] = []
     for block, path in tracked(blocks.items(), "linear probe", len(blocks), "blocks"):
         screen = read_wells(path)
-        first = first or screen
-        if not screen.table.select("plate", "well").equals(first.table.select("plate", "well")):
+        places = screen.table.select("plate", "well")
+        first = places if first is None else first
+        if not places.equals(first):
             raise ValueError(
                 f"{path} has other wells than {next(iter(blocks.values()))}: embed all blocks anew"
             )

@@ -83,7 +83,7 @@ def mean_precisions(
     table = table.join(_p_values(found, draws, seed), on="code").sort("code")
     # copairs counts null values above the observed one, and none is above 1: few controls, among
     # which random orders are often perfect, would give the smallest p-value there is. All of a
-    # group's orders are perfect at most as often as the longest of them.
+    # group's orders are perfect at most as often as any one of them.
     perfect = pl.col("average_precision") >= _PERFECT
     table = table.with_columns(
         p=pl.when(perfect).then(pl.max_horizontal("p", "perfect_by_luck")).otherwise("p")

@@ -25,7 +25,7 @@ from phenomae.benchmark.replicates import (
 from phenomae.benchmark.unexpressed import (
     Columns,
     compare_with_unexpressed,
-    read_unexpressed,
+    find_unexpressed,
 )
 from phenomae.maps.consistency import compare_with_controls
 from phenomae.progress import say
@@ -72,12 +72,13 @@ def measure_signal(
     what a perturbation has too few wells for, and the p-values of what says what chance gives.
     `source` is named in errors.
 
-    Raises ValueError where there are fewer controls than two groups of `least_wells`, no
-    perturbation has so many wells, or `unexpressed` names none that has.
+    Raises ValueError where there are fewer controls than two groups of `least_wells` (one, with
+    `unexpressed`), no perturbation has so many wells, or `unexpressed` names none that has.
     """
     replicates = find_replicates(screen.table, settings.by, source)
     require_replicates(replicates, settings.least_wells, settings.by, source)
-    require_controls(replicates, 2 * settings.least_wells, source)
+    halves = 2 if settings.unexpressed is None else 1
+    require_controls(replicates, halves * settings.least_wells, source)
     unit = unit_wells(screen.features, screen.table, source)
     if settings.unexpressed is None:
         columns = _beside_controls(screen, unit, replicates, settings)
@@ -137,7 +138,7 @@ def _beside_unexpressed(
     screen: Wells, unit: Unit, replicates: Replicates, settings: SignalSettings, source: Path
 ) -> Columns:
     assert settings.unexpressed is not None
-    null = read_unexpressed(settings.unexpressed, replicates, settings.least_wells, source)
+    null = find_unexpressed(settings.unexpressed, replicates, settings.least_wells, source)
     if (smallest := 1 / (null.sum() + 1)) > settings.level:
         say(f"{null.sum()} unexpressed names give no p-value below {smallest:.2g}: name more")
     return compare_with_unexpressed(

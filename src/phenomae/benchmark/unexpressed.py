@@ -9,21 +9,19 @@ from phenomae.benchmark.energy import energy_distances
 from phenomae.benchmark.magnitude import p_of_energies
 from phenomae.benchmark.replicates import Replicates
 from phenomae.maps.consistency import mean_cosines, p_values
+from phenomae.maps.phenotype import read_unexpressed
 
 Columns = dict[str, Float64[np.ndarray, " g"]]
 
 
-def read_unexpressed(
+def find_unexpressed(
     path: Path, replicates: Replicates, least_wells: int, source: Path
 ) -> Bool[np.ndarray, " g"]:
     """Return which names of the screen the file lists, of those with enough wells.
 
-    Raises ValueError where the file is missing, or lists none.
+    Raises ValueError where the file cannot be read, or lists none of them.
     """
-    if not path.is_file():
-        raise ValueError(f"--unexpressed {path}: there is no such file of names, one a line")
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    listed = {line.strip() for line in lines} - {""}
+    listed = set(read_unexpressed(path))
     enough = replicates.wells >= least_wells
     null = enough & np.array([name in listed for name in replicates.names])
     if not null.any():
