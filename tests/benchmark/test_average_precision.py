@@ -15,6 +15,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from phenomae.benchmark.average_precision import (
     PrecisionSettings,
+    can_agree,
     measure_activity,
     measure_agreement,
     share_retrieved,
@@ -191,6 +192,15 @@ def test_turning_and_scaling_changes_nothing_and_the_seed_says_all(planted):
     other = measure_activity(planted, HERE, PrecisionSettings(draws=50, seed=1))
     assert other["average_precision"].equals(wanted["average_precision"])
     assert not other["p"].equals(wanted["p"])
+
+
+def test_agreement_needs_two_perturbations_of_a_gene(planted):
+    assert can_agree(planted, PrecisionSettings())
+    alone = planted.table.with_columns(gene="perturbation")
+    assert not can_agree(Wells(alone, planted.features, ""), PrecisionSettings())
+    assert not can_agree(planted, PrecisionSettings(agree="compound"))
+    assert not can_agree(planted, PrecisionSettings(by="gene"))
+    assert can_agree(planted, PrecisionSettings(agree="mechanism", mechanisms=HERE))
 
 
 def test_without_copairs_it_says_what_to_install(planted, monkeypatch):

@@ -119,6 +119,19 @@ def measure_agreement(
     return _name(table, settings.agree, names.tolist(), settings.level)
 
 
+def can_agree(screen: Wells, settings: PrecisionSettings) -> bool:
+    """Say whether a gene (compound) has two perturbations, without which none can agree.
+
+    True for mechanisms: what is wrong with their file is for `measure_agreement` to say.
+    """
+    if settings.agree == "mechanism":
+        return True
+    treated = screen.table.filter(~pl.col("control").fill_null(False))
+    named = treated.select(label=settings.agree, name=settings.by)
+    pairs = named.select(pl.all().replace("", None)).drop_nulls().unique()
+    return bool(pairs["label"].is_duplicated().any())
+
+
 def share_retrieved(table: pl.DataFrame) -> pl.DataFrame:
     """Return one row of means: names, average_precision, chance, retrieved (the share of names)."""
     return table.select(
