@@ -53,7 +53,7 @@ def our_recall(count: int, width: int) -> Work:
     def work() -> Numbers:
         genes = Map(names, features, pl.DataFrame(), identity="")
         pairs = find_pairs(read_sources(folder), names, folder)
-        settings = BenchmarkSettings(resamples=0)
+        settings = BenchmarkSettings(folder, resamples=0)
         table = measure(genes, pairs, PERCENTILES, settings)["recall.csv"]
         return table["recall"].to_numpy().reshape(-1, len(PERCENTILES))
 

@@ -8,6 +8,9 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
+from scipy.integrate import quad
+from scipy.special import gammaln, hyp2f1
 
 from phenomae.benchmark.annotations import pairs_on_map, read_sources
 from phenomae.benchmark.cosines import unit_rows
@@ -81,3 +84,40 @@ def test_recall_does_not_change_with_rotation_scale_or_order_of_genes():
     place = np.argsort(order)
     np.testing.assert_array_equal(recall(features[order], place[pairs]), wanted)
     np.testing.assert_array_equal(recall(3 * features @ rotation, pairs), wanted)
+
+
+@pytest.mark.parametrize("strength", [0.2, 0.5])
+def test_planted_pairs_are_found_as_often_as_the_closed_form_says(strength):
+    # Maps of 3,000 genes in pairs that correlate by `strength`, in 24 independent normal features.
+    # The cosine of other genes is the correlation of 25 draws of independent ones, whose square is
+    # beta(1/2, 23/2): that gives the tails. The cosine of a pair is the correlation of 25 draws of
+    # known strength, whose density is in Hotelling 1953 by a hypergeometric function.
+    width, count, maps = 24, 1500, 25
+    limit = np.sqrt(stats.beta.ppf(0.9, 0.5, (width - 1) / 2))
+    wanted = 1 - quad(lambda r: correlation_density(r, strength, width + 1), -limit, limit)[0]
+    pairs = np.column_stack([np.arange(count), np.arange(count, 2 * count)])
+    recalls = []
+    for number in range(maps):
+        rng = np.random.default_rng([8, number])
+        first, other = rng.normal(size=(2, count, width))
+        features = np.vstack([first, strength * first + np.sqrt(1 - strength**2) * other])
+        tails, cosines = find_tails(unit_rows(features), [(0.05, 0.95)], pairs)
+        recalls.append(tails.recall(cosines)[0])
+    assert np.mean(recalls) == pytest.approx(wanted, rel=0.02)
+
+
+def correlation_density(r: float, strength: float, n: int) -> float:
+    log_scale = (
+        np.log(n - 2)
+        + gammaln(n - 1)
+        - 0.5 * np.log(2 * np.pi)
+        - gammaln(n - 0.5)
+        + (n - 1) / 2 * np.log(1 - strength**2)
+        + (n - 4) / 2 * np.log(1 - r**2)
+        - (n - 1.5) * np.log(1 - strength * r)
+    )
+    return np.exp(log_scale) * hyp2f1(0.5, 0.5, n - 0.5, (1 + strength * r) / 2)
+
+
+def test_the_density_of_a_correlation_is_one():
+    assert quad(correlation_density, -1, 1, args=(0.5, 25))[0] == pytest.approx(1, abs=1e-6)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,8 @@ from phenomae import cli
 from phenomae.benchmark.benchmark import benchmark
 from phenomae.benchmark.settings import BenchmarkSettings
 from phenomae.correct.correct import CorrectSettings, correct
+from phenomae.correct.harmony import Harmony
+from phenomae.correct.methods import METHODS
 from phenomae.embed.embed import EmbedSettings, embed
 from phenomae.maps.map import MapSettings, map_wells
 from phenomae.models.vit_mae import VitMae
@@ -287,9 +289,9 @@ def test_settings_that_cannot_be(change: dict[str, Any], sentence: str) -> None:
         TrainingSettings(**change)
 
 
-def test_the_methods_are_those_of_correct() -> None:
-    ours = get_type_hints(TrainingSettings)["recall_method"]
-    assert ours == get_type_hints(CorrectSettings)["method"]
+def test_the_methods_are_those_of_correct_that_learn_from_controls() -> None:
+    ours = get_args(get_type_hints(TrainingSettings)["recall_method"])
+    assert ours == tuple(name for name in METHODS if METHODS[name] is not Harmony)
 
 
 def test_controls_that_are_alike_do_not_end_a_training(

@@ -36,8 +36,9 @@ class CenterScale(Correction):
         """
         self.by_batch = batches is not None
         self.centers, self.spreads = {}, {}
+        self.extend(controls, batches)  # first, so that a batch in trouble is called by its name
         self._learn(ALL_WELLS, controls)
-        return self.extend(controls, batches)
+        return self
 
     def extend(self, controls: Float64[np.ndarray, "n d"], batches: Batches = None) -> Self:
         """Learn center and spread of the batches that are new."""

@@ -78,7 +78,7 @@ class TrainingSettings:
     """Most wells that are embedded for it, controls among them."""
     recall_crops: int = 8
     """Most crops of a well that are, spread over those that `embed` would take."""
-    recall_method: Literal["center-scale", "pca-center-scale", "tvn"] = "center-scale"
+    recall_method: Literal["center-scale", "pca-center-scale", "tvn", "sphering"] = "center-scale"
     """How `correct` takes the plates out of them."""
     cache_gb: float = 2.0
     """Memory for whole fields: a store that fits is kept there, a larger one read crop by crop."""
