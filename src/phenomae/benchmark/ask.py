@@ -9,6 +9,7 @@ import polars as pl
 from phenomae.artefacts import Origin, artefact_folder, hash_file, settings_dict, write_bytes
 from phenomae.benchmark.average_precision import (
     PrecisionSettings,
+    can_agree,
     measure_activity,
     measure_agreement,
     share_retrieved,
@@ -54,7 +55,8 @@ def ask_signal(
         table = measure_signal(screen, wells, settings)
         return {"signal.csv": table, "active.csv": share_active(table, settings.level)}
 
-    origin = describe("signal", settings, {"wells": screen.identity})
+    sources = {"wells": screen.identity}
+    origin = describe("signal", settings, sources, unexpressed=settings.unexpressed)
     answer(out, origin, overwrite, make, printed="active.csv")
 
 
@@ -157,7 +159,7 @@ def ask_replicates(
 
     def make() -> Tables:
         tables = {"activity.csv": measure_activity(screen, wells, settings)}
-        if settings.agree != settings.by:
+        if can_agree(screen, settings):
             tables["agreement.csv"] = measure_agreement(screen, wells, settings)
         rows = [
             share_retrieved(table).select(
