@@ -130,9 +130,11 @@ def test_the_table_of_recall_says_what_recall_csv_says(page, screen):
                     [
                         row["source"],
                         f"{row['recall']:.3f}",
+                        f"{row['ci_low']:.3f} to {row['ci_high']:.3f}",
                         f"{2 * low:.3f}",
                         f"{row['recall'] / (2 * low):.1f} ×",
                         f"{luck['mean']:.3f} ± {luck['sd']:.3f}",
+                        f"{row['p']:.3f}",
                         str(row["n_pairs"]),
                         str(row["n_genes"]),
                     ]

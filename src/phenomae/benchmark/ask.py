@@ -17,8 +17,8 @@ from phenomae.benchmark.average_precision import (
 from phenomae.benchmark.compounds import CompoundSettings, mean_over_compounds, rank_targets
 from phenomae.benchmark.mechanisms import MechanismSettings, match_mechanisms
 from phenomae.benchmark.signal import SignalSettings, measure_signal, share_active
-from phenomae.benchmark.tables import show
 from phenomae.maps.read import read_map
+from phenomae.printed import show
 from phenomae.wells import read_wells
 
 KIND = "answer"

@@ -7,6 +7,7 @@ import polars as pl
 from jaxtyping import Float64, Int
 
 from phenomae.benchmark.recall import Percentiles
+from phenomae.printed import show
 
 CURVE: dict[str, pl.DataType] = {
     "source": pl.String(),
@@ -31,7 +32,6 @@ SHUFFLED: dict[str, pl.DataType] = {
     "sd": pl.Float64(),
     "n": pl.Int64(),
 }
-_AS_WRITTEN = ("low", "high", "chance")  # shares that people give, like 0.05
 
 
 def recall_table(
@@ -121,21 +121,3 @@ def print_table(results: Path) -> None:
             maintain_order="left",
         )
     show(table.select(column for column in table if column.null_count() < len(column)))
-
-
-def show(table: pl.DataFrame) -> None:
-    """Print a table on standard output, its first column to the left, numbers to the right."""
-    columns = {name: [_word(value, name) for value in table[name]] for name in table.columns}
-    cells = [[name, *column] for name, column in columns.items()]
-    widths = [max(map(len, column)) for column in cells]
-    for row in zip(*cells, strict=True):
-        first, *rest = (text.rjust(width) for text, width in zip(row, widths, strict=True))
-        print("  ".join([first.strip().ljust(widths[0]), *rest]))
-
-
-def _word(value: object, name: str) -> str:
-    if not isinstance(value, float):
-        return "-" if value is None else f"{value}"
-    if name in _AS_WRITTEN:
-        return f"{value:.4g}"
-    return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.3e}"

@@ -14,6 +14,7 @@ from phenomae.correct.mixing import batch_accuracy
 from phenomae.correct.samples import sample_batches, sample_replicates
 from phenomae.correct.screen import Screen
 from phenomae.correct.settings import Step
+from phenomae.printed import show
 from phenomae.progress import say
 from phenomae.records import WELL_COLUMNS
 from phenomae.wells import PlateFiles, plate_path, read_plate
@@ -76,19 +77,7 @@ def print_diagnosis(out: Path) -> None:
         raise ValueError(
             f"{out / FILE} is missing or damaged: make it anew with correct --diagnose --overwrite"
         ) from None
-    rows = [table.columns, *([_word(cell) for cell in row] for row in table.rows())]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        text, numbers = row[:3], row[3:]
-        left = [cell.ljust(width) for cell, width in zip(text, widths, strict=False)]
-        right = [cell.rjust(width) for cell, width in zip(numbers, widths[3:], strict=True)]
-        print("  ".join([*left, *right]))
-
-
-def _word(cell: object) -> str:
-    if cell is None:
-        return "-"
-    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+    show(table)
 
 
 def _sample_mixing(table: pl.DataFrame, screen: Screen, steps: list[Step]) -> list[Sample]:

@@ -14,12 +14,12 @@ from phenomae.benchmark.benchmark import check_map, find_pairs
 from phenomae.benchmark.paired import ask, set_side_by_side, share_genes
 from phenomae.benchmark.recall import Percentiles
 from phenomae.benchmark.settings import Several, check_shares
-from phenomae.benchmark.tables import show
 from phenomae.explore.compute import Compute, read_compute, tabulate
 from phenomae.explore.compute_figures import draw_recall_over_flops, draw_runs
 from phenomae.explore.side_by_side import draw_curves, draw_recalls
 from phenomae.explore.style import Drawing, house_style, save
 from phenomae.maps.read import Map, read_map
+from phenomae.printed import show
 from phenomae.progress import say
 
 KIND = "comparison"

@@ -22,7 +22,7 @@ def draw_recall(results: Results, comparison: list[Comparison]) -> Drawing:
     figure = Figure(figsize=(PAGE_INCHES, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for ax, percentiles in zip(axes.flat, panels, strict=False):
-        _draw_panel(ax, at(results.recall, percentiles), results.shuffles)
+        _draw_panel(ax, at(results.recall, percentiles), results.shuffles, results.has_intervals)
         ax.set_title(tails(*percentiles).capitalize())
     _draw_baselines(axes[0, 0], comparison)
     for ax in axes.flat[: len(panels)]:
@@ -36,11 +36,15 @@ def draw_recall(results: Results, comparison: list[Comparison]) -> Drawing:
     return Drawing(figure, _in_words(results))
 
 
-def _draw_panel(ax: Axes, table: pl.DataFrame, shuffles: int) -> None:
+def _draw_panel(ax: Axes, table: pl.DataFrame, shuffles: int, intervals: bool) -> None:
     places, recalls, chance = range(len(table)), table["recall"], table["chance"][0]
     ax.axvline(chance, color=GREY, lw=1.2, ls=(0, (4, 3)), label="chance")
     ax.hlines(places, chance, recalls, color=COLOURS[0], lw=2, alpha=0.3)
     ax.plot(recalls, places, "o", color=COLOURS[0], ms=8, zorder=4, label=THIS_MAP)
+    if intervals:
+        reach = [recalls - table["ci_low"], table["ci_high"] - recalls]
+        whiskers = {"fmt": "none", "ecolor": COLOURS[0], "capsize": 3, "lw": 1.2, "zorder": 4}
+        ax.errorbar(recalls, places, xerr=[part.clip(0) for part in reach], **whiskers)
     for place, recall in zip(places, recalls, strict=True):
         above = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center"}
         ax.annotate(f"{recall:.3f}", (recall, place), fontweight="bold", **above)

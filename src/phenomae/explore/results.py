@@ -35,6 +35,11 @@ class Results:
         return at(self.recall, self.percentiles[0])
 
     @property
+    def has_intervals(self) -> bool:
+        """Whether every recall has an interval."""
+        return not self.recall["ci_low"].has_nulls()
+
+    @property
     def shuffles(self) -> int:
         """How often names were shuffled."""
         return self.recall["n"].fill_null(0).max()  # pyright: ignore[reportReturnType]

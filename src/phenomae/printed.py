@@ -1,0 +1,26 @@
+"""Prints a table on standard output, for people."""
+
+import polars as pl
+
+_AS_WRITTEN = ("low", "high", "chance")  # shares that people give, like 0.05
+
+
+def show(table: pl.DataFrame) -> None:
+    """Print a table: words to the left, numbers to the right, nothing as a dash."""
+    columns = {name: [_word(value, name) for value in table[name]] for name in table.columns}
+    widths = [max(map(len, [name, *words])) for name, words in columns.items()]
+    are_words = [kind == pl.String for kind in table.dtypes]
+    for row in (table.columns, *zip(*columns.values(), strict=True)):
+        cells = [
+            cell.ljust(width) if is_word else cell.rjust(width)
+            for cell, width, is_word in zip(row, widths, are_words, strict=True)
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def _word(value: object, name: str) -> str:
+    if not isinstance(value, float):
+        return "-" if value is None else f"{value}"
+    if name in _AS_WRITTEN:
+        return f"{value:.4g}"
+    return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.3e}"
