@@ -110,7 +110,7 @@ def test_the_validation_loss_is_that_of_the_final_weights(
     assert read_log(run)[-1]["validation_loss"] == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.slow), "bf16"])
 def test_it_learns(screen_path: Path, tiny: VitMaeSettings, tmp_path: Path, precision: str) -> None:
     """A guess of the mean has a loss of 1 in training, and what it had at first in validation."""
     wider = replace(tiny, embed_dim=48, decoder_embed_dim=48, mask_ratio=0.5, precision=precision)

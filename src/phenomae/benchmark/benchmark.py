@@ -17,7 +17,7 @@ from phenomae.benchmark.annotations import (
     resolve_names,
     unknown_genes,
 )
-from phenomae.benchmark.recall import Percentiles
+from phenomae.benchmark.recall import Percentiles, tail_ranks
 from phenomae.benchmark.relationships import measure
 from phenomae.benchmark.settings import BenchmarkSettings, check_percentiles
 from phenomae.benchmark.tables import print_table
@@ -103,14 +103,16 @@ def check_map(genes: Map, path: Path, percentiles: list[Percentiles]) -> None:
     check_count(len(genes.names), path, percentiles)
 
 
-def check_count(count: int, path: Path, percentiles: list[Percentiles]) -> None:
+def check_count(count: int, path: Path | str, percentiles: list[Percentiles]) -> None:
     """Raise ValueError where so many genes make fewer pairs than a share of them can be found."""
     pairs = count * (count - 1) // 2
-    shares = [share for low, high in percentiles for share in (low, 1 - high)]
-    smallest = min((share for share in shares if share > 0), default=1.0)
-    if pairs * smallest < 1:
+    ranks = tail_ranks(pairs, percentiles).tolist()
+    shares = [low for low, _ in percentiles] + [1 - high for _, high in percentiles]
+    sizes = ranks[: len(percentiles)] + [pairs - 1 - rank for rank in ranks[len(percentiles) :]]
+    empty = [share for share, size in zip(shares, sizes, strict=True) if share > 0 and size < 1]
+    if empty:
         raise ValueError(
-            f"{path} has {count} genes, too few: {100 * smallest:.3g} % of the pairs they make "
+            f"{path} has {count} genes, too few: {100 * min(empty):.3g} % of the pairs they make "
             f"({pairs}) is less than one pair; bring more genes"
         )
 

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from phenomae.artefacts import Origin, artefact_folder, hash_json, settings_dict, write_bytes
 from phenomae.benchmark.annotations import read_sources
-from phenomae.benchmark.benchmark import check_map, find_pairs
+from phenomae.benchmark.benchmark import check_count, check_map, find_pairs
 from phenomae.benchmark.paired import ask, set_side_by_side, share_genes
 from phenomae.benchmark.recall import Percentiles
 from phenomae.benchmark.settings import Several, check_shares
@@ -120,7 +120,7 @@ def _compare_maps(
     for name, genes in maps.items():
         check_map(genes, paths[name], [percentiles])
     computes = {name: read_compute(path) for name, path in name_runs(settings.run, maps).items()}
-    maps, sources = _share(maps, paths), read_sources(settings.annotations)
+    maps, sources = _share(maps, paths, percentiles), read_sources(settings.annotations)
     pairs = find_pairs(sources, next(iter(maps.values())).names, settings.annotations)
     checksums = hash_json({source.name: source.checksum for source in sources})
     identities = {f"map {name}": genes.identity for name, genes in maps.items()}
@@ -156,17 +156,23 @@ def _check(settings: CompareSettings) -> Percentiles:
     return check_shares(settings.low, settings.high)
 
 
-def _share(maps: dict[str, Map], paths: dict[str, Path]) -> dict[str, Map]:
-    """Return the maps with the names all have; says how many that are."""
+def _share(
+    maps: dict[str, Map], paths: dict[str, Path], percentiles: Percentiles
+) -> dict[str, Map]:
+    """Return the maps with the names all have; says how many that are.
+
+    Raises ValueError where these are so few that a tail of their pairs holds none.
+    """
     shared = share_genes(maps)
     common = len(next(iter(shared.values())).names)
     counts = {name: len(genes.names) for name, genes in maps.items()}
     if common < max(counts.values()):
         told = ", ".join(f"{name} has {count}" for name, count in counts.items())
         say(f"{common} names are on all maps, and only these are asked ({told})")
+    named = " and ".join(map(str, paths.values()))
     if common < 3:
         raise ValueError(
-            f"{' and '.join(map(str, paths.values()))} have {common} names in common: nothing can "
+            f"{named} have {common} names in common: nothing can "
             "be compared; were they made by the same column (map --by)?"
         )
     return shared
