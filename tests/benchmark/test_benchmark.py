@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from phenomae.benchmark.benchmark import benchmark
+from phenomae.benchmark.benchmark import benchmark, check_count
 from phenomae.benchmark.settings import BenchmarkSettings
 
 COLUMNS = ["source", "low", "high", "recall", "n_pairs", "n_genes", "chance"]
@@ -138,6 +138,13 @@ def test_maps_that_will_not_do(tmp_path, features, names, pairs, sentence):
     with pytest.raises(ValueError, match=sentence):
         benchmark(path, tmp_path / "results", settings=BenchmarkSettings(annotations))
     assert not list(tmp_path.glob("results*"))
+
+
+def test_a_share_is_taken_as_it_is_written():
+    # Five genes make ten pairs, of which 10 % are one; in floating point 10 (1 - 0.9) is below 1.
+    check_count(5, "MAP", [(0.1, 0.9)])
+    with pytest.raises(ValueError, match=r"MAP has 5 genes, too few: 9.9 % .* \(10\) is less than"):
+        check_count(5, "MAP", [(0.1, 0.9), (0.1, 0.901)])
 
 
 @pytest.mark.parametrize(

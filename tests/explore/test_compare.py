@@ -91,6 +91,19 @@ def test_only_genes_of_all_maps_are_asked(screen, maps, tmp_path, capsys):
     assert pl.read_csv(out / "recall.csv")["n_genes"].max() == 20
 
 
+def test_maps_that_share_too_few_genes_are_not_compared(screen, tmp_path):
+    from anndata import read_h5ad
+
+    whole = read_h5ad(screen.map)
+    for name, rows in (("first", slice(0, 24)), ("second", slice(18, 40))):
+        whole[rows].copy().write_h5ad(tmp_path / f"{name}.h5ad")
+    given = [str(tmp_path / f"{name}.h5ad") for name in ("first", "second")]
+    # Six genes make 15 pairs, of which 5 % are none.
+    with pytest.raises(ValueError, match=r"in common has 6 genes, too few: 5 % .* \(15\) is less"):
+        compare(*given, str(tmp_path / "out"), settings=CompareSettings(screen.annotations))
+    assert not list(tmp_path.glob("out*"))
+
+
 @pytest.mark.parametrize(
     ("words", "settings", "sentence"),
     [

@@ -103,8 +103,8 @@ def check_map(genes: Map, path: Path, percentiles: list[Percentiles]) -> None:
     check_count(len(genes.names), path, percentiles)
 
 
-def check_count(count: int, path: Path | str, percentiles: list[Percentiles]) -> None:
-    """Raise ValueError where so many genes make fewer pairs than a share of them can be found."""
+def check_count(count: int, where: Path | str, percentiles: list[Percentiles]) -> None:
+    """Raise ValueError, naming `where` they are, where a share of so many genes' pairs is none."""
     pairs = count * (count - 1) // 2
     ranks = tail_ranks(pairs, percentiles).tolist()
     shares = [low for low, _ in percentiles] + [1 - high for _, high in percentiles]
@@ -112,7 +112,7 @@ def check_count(count: int, path: Path | str, percentiles: list[Percentiles]) ->
     empty = [share for share, size in zip(shares, sizes, strict=True) if share > 0 and size < 1]
     if empty:
         raise ValueError(
-            f"{path} has {count} genes, too few: {100 * min(empty):.3g} % of the pairs they make "
+            f"{where} has {count} genes, too few: {100 * min(empty):.3g} % of the pairs they make "
             f"({pairs}) is less than one pair; bring more genes"
         )
 

@@ -172,9 +172,10 @@ def _share(
     named = " and ".join(map(str, paths.values()))
     if common < 3:
         raise ValueError(
-            f"{named} have {common} names in common: nothing can "
-            "be compared; were they made by the same column (map --by)?"
+            f"{named} have {common} names in common: nothing can be compared; were they made by "
+            "the same column (map --by)?"
         )
+    check_count(common, f"what {named} have in common", [percentiles])
     return shared
 
 
