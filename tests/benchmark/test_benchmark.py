@@ -111,6 +111,16 @@ def test_a_source_without_a_pair_is_passed_over(planted, tmp_path, capsys):
     assert pl.read_csv(tmp_path / "results" / "recall.csv")["source"].to_list() == ["planted"]
 
 
+def test_a_pair_that_no_resample_draws_has_no_interval(planted, tmp_path):
+    (tmp_path / "one.csv").write_text("entity1,entity2\nG00,G01\n")
+    # Seed 0 draws one of the two genes twice.
+    benchmark(
+        planted[0], tmp_path / "r", settings=BenchmarkSettings(tmp_path / "one.csv", resamples=1)
+    )
+    table = pl.read_csv(tmp_path / "r" / "recall.csv", schema_overrides={"ci_low": pl.String})
+    assert table.select("recall", "ci_low").row(0) == (1.0, None)
+
+
 NORMAL = np.random.default_rng(1).normal(size=(8, 3))
 BROKEN = NORMAL.copy()
 BROKEN[2, 1] = np.nan

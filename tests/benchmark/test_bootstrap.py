@@ -55,3 +55,7 @@ def test_a_resample_without_a_pair_counts_for_nothing():
     assert set(np.unique(recalls[np.isfinite(recalls)])) == {1.0}
     assert np.isnan(recalls).any()
     assert interval(recalls[:, 0]) == (1.0, 1.0)
+
+
+def test_where_no_resample_draws_a_pair_there_is_no_interval():
+    assert np.isnan(interval(np.array([np.nan, np.nan]))).all()

@@ -17,9 +17,10 @@ def resampled_recalls(
 
     `found` says which pairs lie in the tails, which stay those of the whole map. A gene drawn twice
     brings its pairs twice (the pigeonhole bootstrap, Owen 2007, Ann Appl Stat): pairs that share a
-    gene are not independent, and intervals that took them so would be too narrow. These are never
-    too narrow, but up to 1.7 times too wide where no gene is in two pairs. Resample number k
-    depends on `seed` and k alone; one that draws no pair is NaN.
+    gene are not independent, and intervals that took them so would be too narrow. These are seldom
+    too narrow, but up to 1.7 times too wide where no gene is in two pairs; they have no width where
+    all pairs are found, or none. Resample number k depends on `seed` and k alone; one that draws no
+    pair is NaN.
     """
     recalls = np.empty((resamples, found.shape[1]))
     values = found.astype(np.float64)
@@ -32,9 +33,14 @@ def resampled_recalls(
 def interval(
     resampled: Float64[np.ndarray, " resamples"], confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Return the limits between which that share of the resampled numbers lies."""
-    tail = (1 - confidence) / 2
-    low, high = np.nanquantile(resampled, [tail, 1 - tail])
+    """Return the limits between which that share of the resampled numbers lies.
+
+    What is NaN does not count; NaN where all are.
+    """
+    tail, known = (1 - confidence) / 2, resampled[~np.isnan(resampled)]
+    if not len(known):
+        return np.nan, np.nan
+    low, high = np.quantile(known, [tail, 1 - tail])
     return float(low), float(high)
 
 

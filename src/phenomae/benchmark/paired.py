@@ -107,7 +107,8 @@ def _difference_row(
             "ci_low": [low],
             "ci_high": [high],
             "p": [p_of_difference(drawn)],
-        }
+        },
+        nan_to_null=True,
     )
 
 

@@ -42,7 +42,10 @@ def recall_table(
     limits: list[tuple[float, float]],
     p: list[float],
 ) -> pl.DataFrame:
-    """Return the rows of recall.csv for one source; no limits or no p leave their cells empty."""
+    """Return the rows of recall.csv for one source.
+
+    Cells are empty where no limits or no p are given, or where limits are NaN: none was found.
+    """
     table = curve_table(source, percentiles, recalls, known)
     columns = {
         "ci_low": [low for low, _ in limits],
@@ -50,7 +53,7 @@ def recall_table(
         "p": p,
     }
     return table.with_columns(
-        pl.Series(name, values or [None] * len(table), dtype=pl.Float64)
+        pl.Series(name, values or [None] * len(table), dtype=pl.Float64).fill_nan(None)
         for name, values in columns.items()
     )
 
