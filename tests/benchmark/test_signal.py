@@ -1,5 +1,6 @@
 """Consistency and magnitude of perturbations: golden case, formulas, what controls alone give."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 from scipy.stats import energy_distance
 
+from phenomae.benchmark import energy as energy_module
 from phenomae.benchmark.energy import DrawnEnergies, energy_distances, mean_within
 from phenomae.benchmark.magnitude import compare_magnitude, split_controls
 from phenomae.benchmark.signal import SignalSettings, measure_signal, share_active
@@ -293,3 +295,15 @@ def test_unexpressed_names_that_will_not_do(planted, tmp_path):
     names.write_text("TP53\n")
     with pytest.raises(ValueError, match="none of its 1 names is on WELLS with at least 5 wells"):
         measure_signal(planted, HERE, SignalSettings(unexpressed=names))
+
+
+def test_distances_within_a_large_group_are_never_all_held(monkeypatch):
+    features = np.random.default_rng(9).normal(size=(2000, 3))
+    wanted = cdist(features, features).mean()
+    monkeypatch.setattr(energy_module, "_CELLS", 20_000)
+    tracemalloc.start()
+    found = mean_within(features)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == pytest.approx(wanted)
+    assert peak < 2e6  # all pairs once are 16 MB

@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 from scipy.spatial.distance import cdist, pdist, squareform
 
+from phenomae.maps.weighted import rows_of_groups
+
 _CELLS = 1 << 22  # distances held at once: 32 MB
 
 
@@ -25,8 +27,7 @@ def mean_distances(
 
 def mean_within(features: Float[np.ndarray, "n d"]) -> float:
     """Return the mean distance over all ordered pairs, each vector with itself counted as 0."""
-    count = len(features)
-    return 2.0 * float(pdist(features.astype(np.float64)).sum()) / count**2
+    return float(mean_distances(features, features.astype(np.float64)).mean())
 
 
 def energy_distances(
@@ -41,14 +42,10 @@ def energy_distances(
     A well of group -1 is in none; NaN where a group has fewer than `least_wells` wells.
     """
     inside = np.flatnonzero(groups >= 0)
-    order = inside[np.argsort(groups[inside], kind="stable")]
-    members = np.split(order, np.cumsum(np.bincount(groups[inside], minlength=count))[:-1])
-    measured = [group for group in range(count) if len(members[group]) >= least_wells]
-    energies = np.full(count, np.nan)
-    if measured:
-        spread = mean_within(reference)
-        for group in measured:
-            wells = features[members[group]]
+    energies, spread = np.full(count, np.nan), mean_within(reference)
+    for group, rows in enumerate(rows_of_groups(groups[inside], count)):
+        if len(rows) >= least_wells:
+            wells = features[inside[rows]]
             between = mean_distances(wells, reference).mean()
             energies[group] = 2.0 * between - mean_within(wells) - spread
     return energies

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Bool, Int
 
+from phenomae.benchmark.replicates import places_among_alike
+
 Codes = Int[np.ndarray, " n"]
 
 
@@ -26,8 +28,8 @@ def draw_wells(labels: Codes, batches: Codes, most_names: int, most_wells: int, 
     assert len(names)
     labels = np.where(np.isin(labels, names), labels, -1)
     keys = rng.random(len(labels))
-    in_batch = _places(np.lexsort([keys, batches, labels]), labels, batches)
-    in_label = _places(np.lexsort([keys, in_batch, labels]), labels)
+    in_batch = places_among_alike(np.lexsort([keys, batches, labels]), labels, batches)
+    in_label = places_among_alike(np.lexsort([keys, in_batch, labels]), labels)
     return np.where(in_label < most_wells // len(names), labels, -1)
 
 
@@ -54,13 +56,3 @@ def each_part(
         asked = ~train & np.isin(labels, known)
         if len(known) > 1 and asked.any():
             yield train, asked
-
-
-def _places(order: Codes, *codes: Codes) -> Codes:
-    """Return the place of every well, in the given order, among those of its codes."""
-    ordered = np.column_stack(codes)[order]
-    starts = np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)]
-    first = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
-    places = np.empty(len(order), dtype=np.int64)
-    places[order] = np.arange(len(order)) - first
-    return places

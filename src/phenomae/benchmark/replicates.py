@@ -58,3 +58,18 @@ def require_controls(replicates: Replicates, least: int, source: Path) -> None:
             "effect looks like: set `control` to true for wells whose perturbation should do "
             "nothing"
         )
+
+
+def places_among_alike(
+    order: Int[np.ndarray, " n"], *codes: Int[np.ndarray, " n"]
+) -> Int[np.ndarray, " n"]:
+    """Return the place of every well, 0, 1, ..., among those of its codes.
+
+    `order` says which well comes first, second, ...; wells of the same codes stand together in it.
+    """
+    ordered = np.column_stack(codes)[order]
+    starts = np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)]
+    first = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
+    places = np.empty(len(order), dtype=np.int64)
+    places[order] = np.arange(len(order)) - first
+    return places

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Bool, Float, Float64
 
 from phenomae.benchmark.energy import energy_distances
 from phenomae.benchmark.magnitude import p_of_energies
-from phenomae.benchmark.replicates import Replicates
+from phenomae.benchmark.replicates import Replicates, places_among_alike
 from phenomae.maps.consistency import mean_cosines, p_values
 from phenomae.maps.phenotype import read_unexpressed
 
@@ -57,10 +57,11 @@ def compare_with_unexpressed(
     far = energy_distances(features, groups, count, away, least_wells)
     scale = float(np.nanmax(np.abs(far)))
     alike_p, far_p = np.full(count, np.nan), np.full(count, np.nan)
-    places = _places(np.where(null[groups], groups, -1), rng)
+    of_null = np.where(null[groups], groups, -1)
+    places = places_among_alike(np.lexsort([rng.random(len(groups)), of_null]), of_null)
     for size in np.unique(replicates.wells[~null]):
         rows = np.flatnonzero(~null & (replicates.wells == size))
-        some = np.where((places >= 0) & (places < size), groups, -1)
+        some = np.where(places < size, of_null, -1)
         alike_p[rows] = p_values(alike[rows], mean_cosines(unit, some, count)[null])
         if size >= least_wells:
             energies = energy_distances(features, some, count, away, least_wells)
@@ -71,12 +72,3 @@ def compare_with_unexpressed(
         "magnitude": far,
         "magnitude_p": far_p,
     }
-
-
-def _places(groups: Int[np.ndarray, " n"], rng: np.random.Generator) -> Int[np.ndarray, " n"]:
-    """Return the place of each well in a random order of its group, -1 where it is in none."""
-    order = np.lexsort([rng.random(len(groups)), groups])
-    starts = np.searchsorted(groups[order], groups[order], side="left")
-    places = np.empty(len(groups), dtype=np.int64)
-    places[order] = np.arange(len(groups)) - starts
-    return np.where(groups >= 0, places, -1)
