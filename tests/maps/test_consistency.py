@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics.pairwise import cosine_similarity
 
-from phenomae.maps.consistency import compare_with_controls, mean_cosines, p_values
+from phenomae.maps.chance import p_values
+from phenomae.maps.consistency import compare_with_controls, mean_cosines
 from phenomae.maps.control_groups import draw_alike, draw_any, plate_patterns
 
 

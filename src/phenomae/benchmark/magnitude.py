@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
 from phenomae.benchmark.energy import DrawnEnergies, energy_distances
-from phenomae.maps.consistency import p_values
-from phenomae.maps.control_groups import draw_alike, draw_any, plate_patterns
+from phenomae.maps.chance import p_values
+from phenomae.maps.control_groups import draw_for_groups
 
 
 @dataclass(frozen=True)
@@ -37,27 +37,19 @@ def compare_magnitude(
     """Return how far the wells of each group lie from controls, and the p-value of that.
 
     Half of the controls are what is measured from. A group is compared with `draws` groups of the
-    other half that lie on plates as its own wells do (`draw_alike`), or, where there are none, with
-    groups of any (`draw_any`). A well of group -1 is in none.
+    other half that lie on plates as its own wells do, or, where there are none, with groups of any
+    (`draw_for_groups`). A well of group -1 is in none.
     """
     controls = np.flatnonzero(control)
     reference, pool = split_controls(plates[controls], most_controls, seed)
     away = features[controls[reference]].astype(np.float64)
     values = energy_distances(features, groups, count, away, least_wells)
     chance = DrawnEnergies.of(features[controls[pool]], away)
-    alike: dict[tuple[int, ...], list[int]] = {}
-    for group, pattern in enumerate(plate_patterns(groups, plates, count)):
-        if not np.isnan(values[group]):
-            alike.setdefault(pattern, []).append(group)
-    p, loose = np.full(count, np.nan), 0
-    for pattern, rows in alike.items():
-        drawn = draw_alike(plates[controls[pool]], pattern, draws, seed)
-        if drawn is None:
-            loose += len(rows)
-            drawn = draw_any(len(pool), pattern, draws, seed)
-        # A group drawn twice counts once, so that few controls cannot give a small p-value.
-        distinct = np.unique(np.sort(drawn, axis=1), axis=0)
-        p[rows] = p_of_energies(values[rows], chance.energies(distinct), chance.spread)
+    p, loose, pool_plates = np.full(count, np.nan), 0, plates[controls[pool]]
+    for some in draw_for_groups(groups, plates, ~np.isnan(values), pool_plates, draws, seed):
+        far = chance.energies(some.drawn)
+        p[some.groups] = p_of_energies(values[some.groups], far, chance.spread)
+        loose += len(some.groups) * some.loose
     return Magnitude(values, p, loose)
 
 

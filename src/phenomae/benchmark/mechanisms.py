@@ -15,11 +15,11 @@ from jaxtyping import Float64
 
 from phenomae.benchmark.neighbours import Codes, count_right, matched_share, nearest_others
 from phenomae.benchmark.profiles import Profiles, make_profiles
+from phenomae.maps.chance import p_values
 from phenomae.wells import Wells
 
 Match = Literal["nsc", "nscb"]
 Row = tuple[str | float | None, ...]
-_ROUNDING = 1e-12  # shares closer than this are the same
 MECHANISMS: dict[str, pl.DataType] = {
     "match": pl.String(),
     "accuracy": pl.Float64(),
@@ -139,8 +139,7 @@ def shuffled_shares(
 def compare_with_chance(
     observed: float, null: Float64[np.ndarray, " shuffles"]
 ) -> tuple[float | None, float | None, float]:
-    """Return mean and spread of the null, and (null as high or higher + 1) / (null + 1)."""
-    higher = int((null >= observed - _ROUNDING).sum())
+    """Return mean and spread of the null, and the p-value of what was observed."""
     mean = float(null.mean()) if len(null) else None
     spread = float(null.std(ddof=1)) if len(null) > 1 else None
-    return mean, spread, (higher + 1) / (len(null) + 1)
+    return mean, spread, float(p_values(np.array([observed]), null)[0])

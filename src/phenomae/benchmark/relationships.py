@@ -8,8 +8,9 @@ from phenomae.benchmark.bootstrap import interval, resampled_recalls
 from phenomae.benchmark.cosines import Pairs, Unit, mark_tails, unit_rows
 from phenomae.benchmark.recall import Percentiles, Tails, find_tails
 from phenomae.benchmark.settings import BenchmarkSettings
-from phenomae.benchmark.shuffles import degree_strata, p_value, shuffled_recalls
+from phenomae.benchmark.shuffles import degree_strata, shuffled_recalls
 from phenomae.benchmark.tables import curve_table, recall_table, shuffled_table
+from phenomae.maps.chance import p_values
 from phenomae.maps.read import Map
 
 CURVE: list[Percentiles] = [(step / 100, (100 - step) / 100) for step in range(1, 51)]
@@ -36,7 +37,11 @@ def measure(
         main, curve = recalls[: len(percentiles)], recalls[len(percentiles) :]
         limits = _limit(tails, of_sources[source], known, len(percentiles), settings)
         null = shuffled.get(source)
-        p = [] if null is None else list(map(p_value, main, null.T))
+        p = (
+            []
+            if null is None
+            else [p_values(*one)[0] for one in zip(main[:, None], null.T, strict=True)]
+        )
         tables["recall.csv"].append(recall_table(source, percentiles, main, known, limits, p))
         tables["curve.csv"].append(curve_table(source, CURVE, curve, known))
         if null is not None:

@@ -47,11 +47,3 @@ def degree_strata(pairs: Pairs, count: int) -> Int[np.ndarray, " g"]:
     """
     degrees = np.bincount(pairs.ravel(), minlength=count)
     return np.frexp(degrees)[1].astype(np.int64)
-
-
-def p_value(observed: float, null: Float64[np.ndarray, " shuffles"]) -> float:
-    """Return the share of the null, the observation counted in, that is at least as large.
-
-    (n + 1) / (N + 1), Phipson and Smyth 2010: a permutation test's p is never 0.
-    """
-    return (1 + int((null >= observed).sum())) / (1 + len(null))

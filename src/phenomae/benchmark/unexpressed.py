@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float, Float64
 from phenomae.benchmark.energy import energy_distances
 from phenomae.benchmark.magnitude import p_of_energies
 from phenomae.benchmark.replicates import Replicates, places_among_alike
-from phenomae.maps.consistency import mean_cosines, p_values
+from phenomae.maps.chance import p_values
+from phenomae.maps.consistency import mean_cosines
 from phenomae.maps.phenotype import read_unexpressed
 
 Columns = dict[str, Float64[np.ndarray, " g"]]

@@ -1,15 +1,13 @@
 """How alike the wells of each perturbation are, and how often controls are as alike by chance."""
 
-from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Shaped
 from scipy import sparse
 
-from phenomae.maps.control_groups import LEAST_CONTROLS, draw_alike, draw_any, plate_patterns
-
-_ROUNDING = 1e-9  # cosines closer than this are the same: sums of another order differ in last bits
+from phenomae.maps.chance import p_values
+from phenomae.maps.control_groups import LEAST_CONTROLS, draw_for_groups
 
 
 @dataclass(frozen=True)
@@ -52,11 +50,10 @@ def compare_with_controls(
 ) -> Consistency:
     """Return how alike the wells of each group are, and the p-value of that among controls.
 
-    A group is compared with `draws` groups of control wells that lie on plates as its own wells do
-    (`draw_alike`), or, where there are no such controls, with groups of any (`draw_any`). A group
-    of controls that is drawn twice counts once, so that few controls cannot give a small p-value.
-    A pure function of the seed and of how wells lie on plates. Raises ValueError where there are
-    fewer than 2 controls.
+    A group is compared with `draws` groups of control wells that lie on plates as its own wells do,
+    or, where there are no such controls, with groups of any (`draw_for_groups`). A pure function of
+    the seed and of how wells lie on plates. Raises ValueError where there are fewer than 2
+    controls.
     """
     if control.sum() < LEAST_CONTROLS:
         raise ValueError(
@@ -65,44 +62,23 @@ def compare_with_controls(
         )
     plate_codes = np.unique(plates, return_inverse=True)[1]
     values = mean_cosines(unit, groups, count)
-    alike = defaultdict[tuple[int, ...], list[int]](list)
-    tested = np.bincount(groups[(groups >= 0) & ~control], minlength=count) > 0
-    for group, pattern in enumerate(plate_patterns(groups, plate_codes, count)):
-        if tested[group] and not np.isnan(values[group]):
-            alike[pattern].append(group)
-    p, loose = np.full(count, np.nan), 0
-    controls, control_plates = unit[control], plate_codes[control]
-    for pattern, rows in alike.items():
-        drawn = draw_alike(control_plates, pattern, draws, seed)
-        if drawn is None:
-            loose += len(rows)
-            drawn = draw_any(len(controls), pattern, draws, seed)
-        p[rows] = p_values(values[rows], _mean_cosines_of_drawn(controls, drawn))
+    treated = np.bincount(groups[(groups >= 0) & ~control], minlength=count) > 0
+    tested = treated & ~np.isnan(values)
+    p, loose, controls = np.full(count, np.nan), 0, unit[control]
+    for some in draw_for_groups(groups, plate_codes, tested, plate_codes[control], draws, seed):
+        p[some.groups] = p_values(values[some.groups], _mean_cosines_of_drawn(controls, some.drawn))
+        loose += len(some.groups) * some.loose
     return Consistency(values, p, loose)
-
-
-def p_values(
-    observed: Float64[np.ndarray, " g"], null: Float64[np.ndarray, " draws"]
-) -> Float64[np.ndarray, " g"]:
-    """Return (null values as high or higher + 1) / (null values + 1): never 0.
-
-    Null values that are NaN do not count; what is NaN has the p-value NaN. Besides those drawn from
-    controls, the null values may be the consistencies of genes that the cells do not express.
-    """
-    known = np.sort(null[~np.isnan(null)])
-    higher = len(known) - np.searchsorted(known, observed - _ROUNDING)
-    return np.where(np.isnan(observed), np.nan, (higher + 1) / (len(known) + 1))
 
 
 def _mean_cosines_of_drawn(
     controls: Float64[np.ndarray, "m d"], drawn: Int[np.ndarray, "draws k"]
-) -> Float64[np.ndarray, " distinct"]:
-    """Return the mean cosine of each distinct group of controls."""
-    distinct = np.unique(np.sort(drawn, axis=1), axis=0)
-    sums = np.zeros((len(distinct), controls.shape[1]))
-    for members in distinct.T:  # one well of every group at a time: never draws x wells x features
+) -> Float64[np.ndarray, " draws"]:
+    """Return the mean cosine of each group of controls."""
+    sums = np.zeros((len(drawn), controls.shape[1]))
+    for members in drawn.T:  # one well of every group at a time: never draws x wells x features
         sums += controls[members]
-    return _mean_of_pairs(sums, np.full(len(distinct), distinct.shape[1]))
+    return _mean_of_pairs(sums, np.full(len(drawn), drawn.shape[1]))
 
 
 def _mean_of_pairs(

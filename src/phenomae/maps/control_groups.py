@@ -1,9 +1,50 @@
 """Draws groups of control wells that lie on plates as the wells of a perturbation do."""
 
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 LEAST_CONTROLS = 2  # fewer make no pair
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Perturbations that lie on plates alike, and the controls that they are compared with."""
+
+    groups: list[int]
+    drawn: Int[np.ndarray, "draws k"]
+    """Groups of controls, as rows of the controls."""
+    loose: bool
+    """Whether no controls lie on plates so, and any were taken."""
+
+
+def draw_for_groups(
+    groups: Int[np.ndarray, " n"],
+    plates: Int[np.ndarray, " n"],
+    tested: Bool[np.ndarray, " g"],
+    control_plates: Int[np.ndarray, " m"],
+    draws: int,
+    seed: int,
+) -> Iterator[Alike]:
+    """Yield the tested ones of the wells' groups, and `draws` groups of controls to compare with.
+
+    These lie on plates as their wells do (`draw_alike`) or, where there are none, are any
+    (`draw_any`). One that is drawn twice is there once, so that few controls cannot give a small
+    p-value.
+    """
+    alike = defaultdict[tuple[int, ...], list[int]](list)
+    for group, pattern in enumerate(plate_patterns(groups, plates, len(tested))):
+        if tested[group]:
+            alike[pattern].append(group)
+    for pattern, some in alike.items():
+        drawn = draw_alike(control_plates, pattern, draws, seed)
+        loose = drawn is None
+        if drawn is None:
+            drawn = draw_any(len(control_plates), pattern, draws, seed)
+        yield Alike(some, np.unique(np.sort(drawn, axis=1), axis=0), loose)
 
 
 def plate_patterns(

@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float64, Int
 
-from phenomae.maps.consistency import Consistency, compare_with_controls, mean_cosines, p_values
+from phenomae.maps.chance import p_values
+from phenomae.maps.consistency import Consistency, compare_with_controls, mean_cosines
 from phenomae.maps.control_groups import LEAST_CONTROLS
 from phenomae.maps.settings import MapSettings
 from phenomae.progress import say
