@@ -12,6 +12,7 @@ from scipy import stats
 from scipy.integrate import quad
 from scipy.special import gammaln, hyp2f1
 
+from phenomae.benchmark import tiles
 from phenomae.benchmark.annotations import pairs_on_map, read_sources
 from phenomae.benchmark.cosines import unit_rows
 from phenomae.benchmark.recall import Tails, find_tails
@@ -67,23 +68,43 @@ def test_half_and_half_finds_everything_and_nothing_is_found_outside_0_to_1():
     np.testing.assert_array_equal(tails.recall(cosines), [1, 0, 1, 1])
 
 
-def test_recall_does_not_change_with_rotation_scale_or_order_of_genes():
-    rng = np.random.default_rng(4)
-    features = rng.normal(size=(40, 6))
-    pairs = np.unique(np.sort(rng.integers(0, 40, size=(60, 2)), axis=1), axis=0)
-    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    order = rng.permutation(40)
-    rotation = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+@settings(max_examples=50, deadline=None)
+@given(
+    st.integers(2, 40),
+    st.integers(1, 8),
+    st.integers(1, 200),
+    st.floats(-1e6, 1e6).filter(lambda factor: abs(factor) > 1e-6),
+    st.sampled_from([8, tiles.SIDE]),
+    st.integers(0, 2**32),
+)
+def test_recall_does_not_change_with_rotation_scale_or_order_of_genes(
+    count, width, asked, factor, side, seed
+):
+    """From two genes on, of one feature on (all cosines are 1 or -1), of more features than genes.
+
+    Known pairs of genes that look just alike or opposite, and tiles that cut the map, are included.
+    """
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(count, width))
+    first = rng.integers(0, count, size=asked)
+    pairs = np.column_stack([first, (first + rng.integers(1, count, size=asked)) % count])
+    # The last two are numpy's numbers, as a caller may have them, not Python's.
+    shares = [*PERCENTILES, (0.5, 0.5), (0.0, 1.0), tuple(np.sort(rng.random(2)))]
+    place = rng.permutation(count)  # where every gene goes
+    rotation = np.linalg.qr(rng.normal(size=(width, width)))[0]
+    lengths = rng.uniform(0.01, 100, size=(count, 1))
 
     def recall(features: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-        unit = unit_rows(features)
-        tails, cosines = find_tails(unit, PERCENTILES[:2], pairs)
+        tails, cosines = find_tails(unit_rows(features), shares, pairs)
         return tails.recall(cosines)
 
     wanted = recall(features, pairs)
-    place = np.argsort(order)
-    np.testing.assert_array_equal(recall(features[order], place[pairs]), wanted)
-    np.testing.assert_array_equal(recall(3 * features @ rotation, pairs), wanted)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiles, "SIDE", side)
+        np.testing.assert_array_equal(recall(features[np.argsort(place)], place[pairs]), wanted)
+        np.testing.assert_array_equal(recall(features, pairs[::-1, ::-1]), wanted)
+        moved = factor * lengths * features @ rotation
+        np.testing.assert_array_equal(recall(moved, pairs), wanted)
 
 
 @pytest.mark.parametrize("strength", [0.2, 0.5])

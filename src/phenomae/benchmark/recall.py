@@ -53,6 +53,6 @@ def find_tails(
 def tail_ranks(count: int, percentiles: Sequence[Percentiles]) -> Int[np.ndarray, " 2t"]:
     """Return the ranks, among `count` cosines, of the limits below, then of those above."""
     # Fractions of the numbers as written: 0.05 * 79800 in floating point is not 3990.
-    lows = [math.floor(Fraction(repr(low)) * count) for low, _ in percentiles]
-    highs = [math.ceil(Fraction(repr(high)) * count) for _, high in percentiles]
+    lows = [math.floor(Fraction(str(float(low))) * count) for low, _ in percentiles]
+    highs = [math.ceil(Fraction(str(float(high))) * count) for _, high in percentiles]
     return np.array([*lows, *(rank - 1 for rank in highs)])
