@@ -80,6 +80,12 @@ def test_where_the_table_lies_does_not_matter_but_what_it_says_does(make_screen,
         correct(wells, tmp_path / "out", settings=other)
 
 
+def test_names_that_look_like_numbers_stay_as_they_are(tmp_path):
+    named = pl.DataFrame({"gene": ["007", "1e3", *["12"] * 200, "TP53"], "arm": "1"})
+    arms = read_arms(write(tmp_path / "arms.csv", named))
+    assert arms == {"007": "1", "1e3": "1", "12": "1", "TP53": "1"}
+
+
 def test_a_gene_may_be_there_twice_on_one_arm(tmp_path):
     arms = read_arms(write(tmp_path / "arms.csv", pl.concat([ARMS, ARMS])))
     assert arms == dict(ARMS.rows())

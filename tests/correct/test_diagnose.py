@@ -159,6 +159,17 @@ def test_what_cannot_be_measured_is_left_empty(make_screen, tmp_path, capsys):
     assert shown.out.splitlines()[1].split()[-3:] == ["-", "-", "-"]
 
 
+def test_an_empty_name_is_no_name(make_screen, tmp_path):
+    chosen = CorrectSettings("center-scale", "plate", diagnose=True)
+    for name, columns in (
+        ("plain", {}),
+        ("empty", {"perturbation": pl.lit(""), "guide": pl.lit("")}),
+    ):
+        correct(make_screen(f"{name}.wells", **columns), tmp_path / name, settings=chosen)
+    plain, empty = (pl.read_csv(tmp_path / name / "diagnosis.csv") for name in ("plain", "empty"))
+    assert empty.equals(plain)
+
+
 def test_wells_that_are_left_out_are_not_measured(make_screen, tmp_path):
     wells = make_screen(control=pl.col("control") & (pl.col("plate") != "P2"))
     chosen = CorrectSettings("center-scale", "plate", few_controls="drop", diagnose=True)

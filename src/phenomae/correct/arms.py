@@ -6,6 +6,7 @@ an arm's genes is subtracted from each of its wells.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,11 @@ def read_arms(path: Path) -> dict[str, str]:
 
     Raises ValueError where the file cannot be read, lacks a column, or has a gene on two arms.
     """
+    read = (
+        pl.read_parquet if path.suffix == ".parquet" else partial(pl.read_csv, infer_schema=False)
+    )
     try:
-        table = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path)
+        table = read(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"--arms {path} is not a table that can be read: {reason}") from None

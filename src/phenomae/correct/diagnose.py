@@ -96,7 +96,8 @@ def _sample_mixing(table: pl.DataFrame, screen: Screen, steps: list[Step]) -> li
 
 def _name_replicates(table: pl.DataFrame, screen: Screen) -> pl.DataFrame:
     """Return row, name and plate of the kept wells that are no controls and have a perturbation."""
-    name = pl.coalesce("perturbation", "guide", "gene", "compound").replace("", None)
+    columns = ("perturbation", "guide", "gene", "compound")
+    name = pl.coalesce(pl.col(column).replace("", None) for column in columns)
     return (
         table.with_row_index("row")
         .filter(pl.Series(screen.kept & ~screen.control))
