@@ -1,6 +1,7 @@
 """Mean average precision beside copairs' own calls, a count by hand, and chance."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy.stats import false_discovery_control
 from sklearn.metrics import average_precision_score
 from sklearn.metrics.pairwise import cosine_similarity
 
+from phenomae.benchmark.ask import ask_replicates
 from phenomae.benchmark.average_precision import (
     PrecisionSettings,
     can_agree,
@@ -23,7 +25,7 @@ from phenomae.benchmark.average_precision import (
 from phenomae.benchmark.ranking import chance_precision
 from phenomae.benchmark.retrieval import load_copairs
 from phenomae.records import WELL_COLUMNS
-from phenomae.wells import Wells
+from phenomae.wells import Wells, write_wells
 
 HERE = Path("WELLS")
 
@@ -203,6 +205,18 @@ def test_agreement_needs_two_perturbations_of_a_gene(planted):
     assert can_agree(planted, PrecisionSettings(agree="mechanism", mechanisms=HERE))
 
 
+def test_an_agreement_that_is_not_asked_is_told(planted, tmp_path, capsys):
+    table = planted.table.with_columns(
+        perturbation="gene", well=pl.Series([f"B{row + 1:02d}" for row in range(84)])
+    )
+    names = [f"x{index}" for index in range(20)]
+    columns = {name: planted.features[:, index] for index, name in enumerate(names)}
+    write_wells(tmp_path / "wells", table.with_columns(**columns), names)
+    ask_replicates(tmp_path / "wells", tmp_path / "out")
+    assert "no gene has two perturbations, so no agreement is asked" in capsys.readouterr().err
+    assert pl.read_csv(tmp_path / "out/retrieved.csv")["asked"].to_list() == ["activity"]
+
+
 def test_without_copairs_it_says_what_to_install(planted, monkeypatch):
     monkeypatch.setitem(sys.modules, "copairs", None)
     for measure in (measure_activity, measure_agreement, lambda *_: load_copairs()):
@@ -254,6 +268,17 @@ def test_mechanisms_and_features_that_will_not_do(planted, tmp_path):
     for measure in (measure_activity, measure_agreement):
         with pytest.raises(ValueError, match="WELLS has features that are NaN, empty or infinite"):
             measure(broken, HERE)
+
+
+def test_wells_without_a_cosine_are_no_perfect_replicates(planted):
+    """copairs takes a cosine that is NaN for the first in every order."""
+    features = planted.features.copy()
+    features[6:12] = 0
+    zero = replace(planted, features=features)
+    with pytest.raises(ValueError, match="WELLS has 6 wells whose features are NaN, infinite or"):
+        measure_activity(zero, HERE)
+    with pytest.raises(ValueError, match="WELLS: the wells of g1 are 0 in the mean, which has no"):
+        measure_agreement(zero, HERE)
 
 
 @pytest.mark.parametrize(

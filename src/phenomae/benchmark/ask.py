@@ -19,6 +19,7 @@ from phenomae.benchmark.mechanisms import MechanismSettings, match_mechanisms
 from phenomae.benchmark.signal import SignalSettings, measure_signal, share_active
 from phenomae.maps.read import read_map
 from phenomae.printed import show
+from phenomae.progress import say
 from phenomae.wells import read_wells
 
 KIND = "answer"
@@ -161,6 +162,8 @@ def ask_replicates(
         tables = {"activity.csv": measure_activity(screen, wells, settings)}
         if can_agree(screen, settings):
             tables["agreement.csv"] = measure_agreement(screen, wells, settings)
+        else:
+            say(f"no {settings.agree} has two {settings.by}s, so no agreement is asked")
         rows = [
             share_retrieved(table).select(
                 pl.lit(name.removesuffix(".csv")).alias("asked"), pl.all()

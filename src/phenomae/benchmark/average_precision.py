@@ -11,7 +11,9 @@ from typing import Literal
 import numpy as np
 import polars as pl
 from cyclopts import Parameter
+from jaxtyping import Float64
 
+from phenomae.benchmark.directions import unit_wells
 from phenomae.benchmark.profiles import read_mechanisms
 from phenomae.benchmark.replicates import find_replicates, require_controls, require_replicates
 from phenomae.benchmark.retrieval import Question, mean_precisions
@@ -59,7 +61,8 @@ def measure_activity(
     Columns: the one named `by`, rows (wells that have replicates and controls), average_precision,
     chance (what a random order gives), p, p_adjusted, retrieved. Replicates may lie on any plate.
 
-    Raises ValueError where no perturbation has two wells, or none of them lies with controls.
+    Raises ValueError where no perturbation has two wells, none of them lies with controls, or a
+    well has no cosine.
     """
     require_finite(screen, source)
     replicates = find_replicates(screen.table, settings.by, source)
@@ -70,7 +73,8 @@ def measure_activity(
     if settings.plates == "same":
         plates = np.unique(screen.table["plate"].to_numpy(), return_inverse=True)[1][taken]
     question = Question(replicates.groups[taken], plates=plates)
-    table = mean_precisions(screen.features[taken], question, settings.draws, settings.seed)
+    vectors = unit_wells(screen.features[taken], screen.table.filter(taken), source)
+    table = mean_precisions(vectors, question, settings.draws, settings.seed)
     if table.is_empty():
         raise ValueError(
             f"{source}: no well with replicates lies on a plate with controls; --plates any takes "
@@ -89,7 +93,8 @@ def measure_agreement(
     A perturbation is the mean of its wells. Columns as `measure_activity`, rows now perturbations.
     The doses of one compound do not count as finding a mechanism.
 
-    Raises ValueError where a perturbation has two genes, or no gene has two perturbations.
+    Raises ValueError where a perturbation has two genes or no cosine, or no gene has two
+    perturbations.
     """
     if settings.agree == settings.by:
         raise ValueError(
@@ -105,6 +110,7 @@ def measure_agreement(
         labels, on=settings.by, how="left", maintain_order="left"
     )
     kept = named["label"].is_not_null().to_numpy()
+    _require_directions(means[kept], named[settings.by].filter(kept), source)
     names, codes = np.unique(named["label"].drop_nulls().to_numpy(), return_inverse=True)
     sources = None
     if settings.agree == "mechanism":
@@ -162,6 +168,15 @@ def _labels(table: pl.DataFrame, settings: PrecisionSettings, source: Path) -> p
             f"(--agree {settings.agree}); choose another --by"
         )
     return labels
+
+
+def _require_directions(means: Float64[np.ndarray, "g d"], names: pl.Series, source: Path) -> None:
+    """Raise ValueError where a perturbation is 0 in the mean: copairs would find it perfectly."""
+    if empty := [name for name, mean in zip(names, means, strict=True) if not mean.any()]:
+        raise ValueError(
+            f"{source}: the wells of {empty[0]} are 0 in the mean, which has no direction: leave "
+            "them out"
+        )
 
 
 def _name(table: pl.DataFrame, column: str, names: list[str], level: float) -> pl.DataFrame:
