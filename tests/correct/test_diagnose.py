@@ -146,10 +146,9 @@ def test_the_table_holds_what_the_measures_give(make_screen, tmp_path):
         )
 
 
-def test_what_cannot_be_measured_is_left_empty(make_screen, tmp_path, capsys):
-    wells = make_screen(
-        batch=pl.lit("one"), gene=pl.when(~pl.col("control")).then(pl.col("plate") + pl.col("well"))
-    )
+@pytest.mark.parametrize("name", [pl.col("plate") + pl.col("well"), pl.lit(None, pl.String)])
+def test_what_cannot_be_measured_is_left_empty(make_screen, tmp_path, capsys, name):
+    wells = make_screen(batch=pl.lit("one"), gene=pl.when(~pl.col("control")).then(name))
     correct(wells, tmp_path / "out", settings=CorrectSettings("tvn", "batch", diagnose=True))
     table = pl.read_csv(tmp_path / "out" / "diagnosis.csv")
     assert table["measure"].to_list() == ["batch told by neighbours"] * 2

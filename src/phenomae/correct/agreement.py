@@ -47,9 +47,9 @@ def measure_agreement(
         for kind, pairs in enumerate((same, elsewhere & ~same)):
             sums[kind] += cosines[pairs].sum()
             counts[kind] += pairs.sum()
-    hit, chance = np.concatenate(hits), np.concatenate(chances)
-    if not len(hit):
+    if not sum(map(len, hits)):
         return None
+    hit, chance = np.concatenate(hits), np.concatenate(chances)
     replicates, others = (sums / np.maximum(counts, 1)).tolist()
     if not counts[1]:
         others = None
