@@ -6,10 +6,12 @@ import sys
 import tomllib
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from phenomae import cli
 from phenomae.progress import say
+from phenomae.wells import write_wells
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 COMMANDS = [(name,) for name in cli.COMMANDS]
@@ -254,3 +256,21 @@ def test_output_that_cannot_be_written_is_told():
     assert done.returncode == 1
     assert done.stderr.startswith("phenomae: the disk is full")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("printed", ["table", "help"])
+def test_a_reader_that_has_enough_is_told_nothing(tmp_path, printed):
+    table = pl.DataFrame({"plate": "P1", "well": [f"A0{column}" for column in range(1, 9)]})
+    table = table.with_columns(control=pl.Series([True, False] * 4), x=pl.Series(range(8)) ** 2)
+    write_wells(tmp_path / "wells", table, ["x"])
+    words = ["correct", str(tmp_path / "wells"), str(tmp_path / "out"), "--quiet", "--diagnose"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "phenomae", *(words if printed == "table" else ["--help"])],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert (tmp_path / "out").exists() == (printed == "table")

@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import os
 import sys
 import tomllib
 from importlib import import_module
@@ -255,7 +256,7 @@ def run(arguments: list[str]) -> int:
             raise
         return _fail(f"this command needs {package}: pip install 'phenomae[train]'")
     except OSError as error:
-        return _fail(_explain(error))
+        return 1 if _is_reader_gone() else _fail(_explain(error))  # as rich does for --help
     except ValueError as error:
         return _fail(str(error))
     except (MemoryError, RuntimeError) as error:
@@ -364,6 +365,19 @@ def _explain(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{name}the disk is full; make room and run the same command again, it goes on"
     return f"{name}{error.strerror or error}"
+
+
+def _is_reader_gone() -> bool:
+    """Say whether what is printed has lost its reader (`| head`), which has what it wanted."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes what is left once more as it ends, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _fail(sentence: str, code: int = 1) -> int:
