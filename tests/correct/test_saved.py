@@ -170,3 +170,25 @@ def test_a_batch_column_that_is_empty_on_new_plates(saved, make_plates, tmp_path
     new = make_plates("new", ("P5",), batch=pl.lit(None, pl.String))
     with pytest.raises(ValueError, match=r"--apply .*\(tvn:batch\): the column is empty for 24 of"):
         correct(new, tmp_path / "corrected", apply=saved[1])
+
+
+@pytest.mark.parametrize(
+    ("out", "save", "sentence"),
+    [
+        ("wells", None, "wells holds the wells that are to be corrected, which it would replace"),
+        ("other/../wells", None, "holds the wells that are to be corrected"),
+        ("", None, "holds the wells that are to be corrected"),
+        ("out", "out/fitted.npz", "fitted.npz lies in .*out, which holds plates and nothing else"),
+        ("out.npz", "out.npz", "out.npz lies in .*out.npz"),
+        ("out", "fitted.csv", "--save .*fitted.csv: give it a name that ends with .npz"),
+    ],
+)
+def test_places_that_will_not_do(make_screen, tmp_path, out, save, sentence):
+    """Whoever asks for --overwrite does not ask to lose what is corrected."""
+    wells = make_screen()
+    before = {path.name: path.read_bytes() for path in wells.iterdir()}
+    file = None if save is None else tmp_path / save
+    with pytest.raises(ValueError, match=sentence):
+        correct(wells, tmp_path / out, save=file, overwrite=True)
+    assert {path.name: path.read_bytes() for path in wells.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["wells"]

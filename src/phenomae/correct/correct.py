@@ -77,8 +77,10 @@ def correct(
         Replace `out`, and the file saved, where they were made with other settings.
 
     Raises ValueError where a feature is NaN or infinite, a batch has too few controls, the column
-    of the batch is missing or empty somewhere, or settings do not go together.
+    of the batch is missing or empty somewhere, settings do not go together, or one output would lie
+    in another's place.
     """
+    _check_places(wells, out, save)
     request = _read_request(wells, settings, save, apply)
     unsaved = save is not None and not _is_saved(save, request.fitted_identity, overwrite)
     done = out.exists() and not overwrite
@@ -106,6 +108,24 @@ def fit_controls(screen: Wells, batches: Batches, method: str) -> Correction:
     require_controls(batches, control)
     controls = screen.features[control].astype(np.float64)
     return METHODS[method]().fit(controls, None if batches is None else batches[control])
+
+
+def _check_places(wells: Path, out: Path, save: Path | None) -> None:
+    """Raise ValueError where what is written would take the place of what is read, or lie in it."""
+    whole = out.resolve()
+    if whole in (wells.resolve(), *wells.resolve().parents):
+        raise ValueError(
+            f"{out} holds the wells that are to be corrected, which it would replace: give another "
+            "folder to write"
+        )
+    if save is None:
+        return
+    if save.suffix != ".npz":
+        raise ValueError(f"--save {save}: give it a name that ends with .npz")
+    if whole in (save.resolve(), *save.resolve().parents):
+        raise ValueError(
+            f"--save {save} lies in {out}, which holds plates and nothing else: save it beside"
+        )
 
 
 def _read_request(
