@@ -275,7 +275,7 @@ def test_wells_without_a_cosine_are_no_perfect_replicates(planted):
     features = planted.features.copy()
     features[6:12] = 0
     zero = replace(planted, features=features)
-    with pytest.raises(ValueError, match="WELLS has 6 wells whose features are NaN, infinite or"):
+    with pytest.raises(ValueError, match="WELLS has 6 wells that are NaN, infinite or"):
         measure_activity(zero, HERE)
     with pytest.raises(ValueError, match="WELLS: the wells of g1 are 0 in the mean, which has no"):
         measure_agreement(zero, HERE)

@@ -18,7 +18,7 @@ from phenomae.benchmark.complexes import (
     rows_on_map,
     share_apart,
 )
-from phenomae.benchmark.cosines import unit_rows
+from phenomae.maps.directions import unit_rows
 from phenomae.maps.read import Map
 
 HERE = Path("MAP.h5ad")
@@ -181,7 +181,9 @@ def test_maps_that_will_not_do(planted):
     broken = genes.features.copy()
     broken[[4, 7]] = [[0], [np.inf]]
     twice = Map(["G001", *genes.names[1:]], genes.features, genes.obs, "")
-    with pytest.raises(ValueError, match=r"MAP.h5ad has 2 rows whose features .* 0, first G004"):
+    with pytest.raises(
+        ValueError, match=r"MAP.h5ad has rows that .* without a cosine: G004, G007 .2 of"
+    ):
         compare_complexes(Map(genes.names, broken, genes.obs, ""), HERE, ComplexSettings(path))
     with pytest.raises(ValueError, match=r"MAP.h5ad has G001 more than once: expected one row"):
         compare_complexes(twice, HERE, ComplexSettings(path))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from phenomae.benchmark import tiles
-from phenomae.benchmark.cosines import is_marked, mark_tails, pair_cosines, scan, unit_rows
+from phenomae.benchmark.cosines import is_marked, mark_tails, pair_cosines, scan
+from phenomae.maps.directions import unit_rows
 
 NONE = np.empty((0, 2), dtype=np.int64)
 

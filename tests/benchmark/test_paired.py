@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 
 from phenomae.benchmark.bootstrap import interval, resampled_recalls
-from phenomae.benchmark.cosines import unit_rows
 from phenomae.benchmark.paired import ask, p_of_difference, set_side_by_side, share_genes
 from phenomae.benchmark.recall import find_tails
+from phenomae.maps.directions import unit_rows
 from phenomae.maps.read import Map
 
 PERCENTILES = (0.1, 0.9)

@@ -14,8 +14,8 @@ from scipy.special import gammaln, hyp2f1
 
 from phenomae.benchmark import tiles
 from phenomae.benchmark.annotations import pairs_on_map, read_sources
-from phenomae.benchmark.cosines import unit_rows
 from phenomae.benchmark.recall import Tails, find_tails
+from phenomae.maps.directions import unit_rows
 
 PERCENTILES = [(0.05, 0.95), (0.1, 0.9), (0.01, 0.99)]
 

@@ -3,10 +3,11 @@
 import numpy as np
 from scipy.stats import kstest
 
-from phenomae.benchmark.cosines import mark_tails, unit_rows
+from phenomae.benchmark.cosines import mark_tails
 from phenomae.benchmark.recall import find_tails
 from phenomae.benchmark.shuffles import degree_strata, shuffle_rows, shuffled_recalls
 from phenomae.maps.chance import p_values
+from phenomae.maps.directions import unit_rows
 
 
 def random_pairs(rng: np.random.Generator, genes: int, count: int) -> np.ndarray:

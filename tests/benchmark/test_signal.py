@@ -263,7 +263,7 @@ BROKEN[[2, 5]] = [[0], [np.nan]]
         (NORMAL, ["NTC"] * 40, "WELLS has no well with a perturbation that is not a control"),
         (NORMAL, [*"ABCDEFGHIJ"] * 2 + ["NTC"] * 20, "at most 2 wells of a perturbation, and at"),
         (NORMAL, [f"G{row}" for row in range(20)] + ["NTC"] * 20, "at most 1 well of a perturb"),
-        (BROKEN, ["A"] * 20 + ["NTC"] * 20, "WELLS has 2 wells whose features are NaN, infinite "),
+        (BROKEN, ["A"] * 20 + ["NTC"] * 20, "WELLS has 2 wells that are NaN, infinite "),
     ],
 )
 def test_wells_that_will_not_do(features, names, sentence):

@@ -13,11 +13,11 @@ import polars as pl
 from cyclopts import Parameter
 from jaxtyping import Float64
 
-from phenomae.benchmark.directions import unit_wells
 from phenomae.benchmark.profiles import read_mechanisms
 from phenomae.benchmark.replicates import find_replicates, require_controls, require_replicates
 from phenomae.benchmark.retrieval import Question, mean_precisions
 from phenomae.maps.aggregate import group_means
+from phenomae.maps.directions import unit_wells
 from phenomae.progress import say
 from phenomae.wells import Wells, require_finite
 

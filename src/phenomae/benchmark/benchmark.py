@@ -21,6 +21,7 @@ from phenomae.benchmark.recall import Percentiles, tail_ranks
 from phenomae.benchmark.relationships import measure
 from phenomae.benchmark.settings import BenchmarkSettings, check_percentiles
 from phenomae.benchmark.tables import print_table
+from phenomae.maps.directions import require_directions
 from phenomae.maps.read import Map, read_map
 from phenomae.progress import say
 
@@ -91,15 +92,7 @@ def _origin(
 
 def check_map(genes: Map, path: Path, percentiles: list[Percentiles]) -> None:
     """Raise ValueError where the cosines of the map are undefined or too few."""
-    if twice := [name for name, count in _counts(genes.names).items() if count > 1]:
-        raise ValueError(f"{path} has {twice[0]} more than once: expected one row a name")
-    for what, broken in (
-        ("features that are NaN or infinite", ~np.isfinite(genes.features).all(axis=1)),
-        ("no feature but 0, so no cosine", ~genes.features.any(axis=1)),
-    ):
-        if rows := np.flatnonzero(broken).tolist():
-            names = ", ".join(genes.names[row] for row in rows[:5])
-            raise ValueError(f"{path} has rows with {what}: {names} ({len(rows)} of them)")
+    require_directions(genes, path)
     check_count(len(genes.names), path, percentiles)
 
 
@@ -115,13 +108,6 @@ def check_count(count: int, where: Path | str, percentiles: list[Percentiles]) -
             f"{where} has {count} genes, too few: {100 * min(empty):.3g} % of the pairs they make "
             f"({pairs}) is less than one pair; bring more genes"
         )
-
-
-def _counts(names: list[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-    return counts
 
 
 def find_pairs(

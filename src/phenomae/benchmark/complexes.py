@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from jaxtyping import Float64, Int
 from scipy.stats import false_discovery_control, ks_2samp
 
-from phenomae.benchmark.directions import unit_map
+from phenomae.maps.directions import unit_map
 from phenomae.maps.read import Map
 from phenomae.progress import tracked
 

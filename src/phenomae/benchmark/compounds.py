@@ -14,9 +14,9 @@ import polars as pl
 from cyclopts import Parameter
 from jaxtyping import Float64, Int
 
-from phenomae.benchmark.directions import unit_map
 from phenomae.benchmark.potencies import Targets, find_targets, read_potencies
 from phenomae.benchmark.ranking import average_precisions, chance_precision
+from phenomae.maps.directions import unit_map
 from phenomae.maps.read import Map
 from phenomae.progress import say
 

@@ -1,7 +1,7 @@
 """Questions to all cosines of a map: exact order statistics, single pairs, who is in the tails."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int, UInt8
+from jaxtyping import Bool, Float64, Int, UInt8
 
 from phenomae.benchmark.tiles import PairsInTiles, Strip, Tile, each_strip
 
@@ -9,13 +9,6 @@ _BINS = 1 << 18  # of the histogram that finds the neighbourhood of an order sta
 
 Pairs = Int[np.ndarray, "pairs 2"]
 Unit = Float64[np.ndarray, "g d"]
-
-
-def unit_rows(features: Float[np.ndarray, "g d"]) -> Unit:
-    """Return the rows scaled to length 1, whose inner products are cosines."""
-    rows = features.astype(np.float64)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows
 
 
 def scan(

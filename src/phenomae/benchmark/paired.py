@@ -9,10 +9,11 @@ import polars as pl
 from jaxtyping import Bool, Float64
 
 from phenomae.benchmark.bootstrap import interval, resampled_recalls
-from phenomae.benchmark.cosines import Pairs, unit_rows
+from phenomae.benchmark.cosines import Pairs
 from phenomae.benchmark.recall import Percentiles, find_tails
 from phenomae.benchmark.relationships import CURVE
 from phenomae.benchmark.tables import curve_table, recall_table
+from phenomae.maps.directions import unit_rows
 from phenomae.maps.read import Map
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float64, Int
 
-from phenomae.benchmark.cosines import unit_rows
 from phenomae.benchmark.neighbours import Codes
+from phenomae.maps.directions import unit_rows
 from phenomae.progress import say
 from phenomae.wells import Wells, require_finite
 

@@ -5,12 +5,13 @@ import polars as pl
 from jaxtyping import Float64, UInt8
 
 from phenomae.benchmark.bootstrap import interval, resampled_recalls
-from phenomae.benchmark.cosines import Pairs, Unit, mark_tails, unit_rows
+from phenomae.benchmark.cosines import Pairs, Unit, mark_tails
 from phenomae.benchmark.recall import Percentiles, Tails, find_tails
 from phenomae.benchmark.settings import BenchmarkSettings
 from phenomae.benchmark.shuffles import degree_strata, shuffled_recalls
 from phenomae.benchmark.tables import curve_table, recall_table, shuffled_table
 from phenomae.maps.chance import p_values
+from phenomae.maps.directions import unit_rows
 from phenomae.maps.read import Map
 
 CURVE: list[Percentiles] = [(step / 100, (100 - step) / 100) for step in range(1, 51)]

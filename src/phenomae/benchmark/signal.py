@@ -14,7 +14,6 @@ from cyclopts import Parameter
 from jaxtyping import Float64
 from scipy.stats import false_discovery_control
 
-from phenomae.benchmark.directions import unit_wells
 from phenomae.benchmark.magnitude import compare_magnitude
 from phenomae.benchmark.replicates import (
     Replicates,
@@ -28,6 +27,7 @@ from phenomae.benchmark.unexpressed import (
     find_unexpressed,
 )
 from phenomae.maps.consistency import compare_with_controls
+from phenomae.maps.directions import unit_wells
 from phenomae.progress import say
 from phenomae.wells import Wells
 

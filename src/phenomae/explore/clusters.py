@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Float64, Int
 
-from phenomae.benchmark.cosines import unit_rows
 from phenomae.maps.aggregate import group_means
+from phenomae.maps.directions import require_directions, unit_rows
 from phenomae.maps.read import Map
 
 MOST_CLUSTERED = 6_000  # rows whose cosines are held at once: 300 MB, and as much to cluster them
@@ -41,16 +41,10 @@ class Clusters:
 
 
 def require_cosines(genes: Map, path: Path) -> None:
-    """Raise ValueError where a map has fewer than two rows, or a row that has no cosine."""
+    """Raise ValueError where a map has fewer than two rows, or as `require_directions`."""
     if len(genes.names) < 2:
         raise ValueError(f"{path} has {len(genes.names)} rows, where two can be similar")
-    usable = np.isfinite(genes.features).all(axis=1) & genes.features.any(axis=1)
-    if rows := np.flatnonzero(~usable).tolist():
-        names = ", ".join(genes.names[row] for row in rows[:5])
-        raise ValueError(
-            f"{path} has rows that are NaN, infinite or nothing but 0, so without a cosine: "
-            f"{names} ({len(rows)} of them)"
-        )
+    require_directions(genes, path)
 
 
 def cluster_map(

@@ -5,10 +5,10 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from phenomae.benchmark.complexes import Rows, rows_on_map
-from phenomae.benchmark.cosines import unit_rows
 from phenomae.explore.heatmap import COLOUR_MAP, symmetric_limit
 from phenomae.explore.style import INK, PAGE_INCHES, Drawing
 from phenomae.explore.words import shorten
+from phenomae.maps.directions import unit_rows
 from phenomae.maps.read import Map
 
 _MOST_SHOWN = 8  # complexes, where none are named

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float64, Int
 from phenomae.maps.chance import p_values
 from phenomae.maps.consistency import Consistency, compare_with_controls, mean_cosines
 from phenomae.maps.control_groups import LEAST_CONTROLS
+from phenomae.maps.directions import unit_wells
 from phenomae.maps.settings import MapSettings
 from phenomae.progress import say
 from phenomae.wells import Wells
@@ -39,7 +40,7 @@ def find_phenotypes(
     code = {name: index for index, name in enumerate(names)}
     groups = np.array([-1 if name is None else code[name] for name in named["name"]])
     control = named["control"].to_numpy()
-    unit = _unit_rows(screen, (groups >= 0) | control, source)
+    unit = unit_wells(screen.features, screen.table, source, (groups >= 0) | control)
     if unexpressed:
         found = _compare_with_unexpressed(unit, groups, names, unexpressed, settings)
     else:
@@ -129,19 +130,3 @@ def _is_kept(
     untold = f"; {untested.sum()} have fewer than 2 wells and no p-value" if untested.any() else ""
     say(f"{kept.sum()} of {treated.sum()} rows are kept by --phenotype {most:g}{untold}")
     return kept
-
-
-def _unit_rows(
-    screen: Wells, used: Bool[np.ndarray, " n"], source: Path
-) -> Float64[np.ndarray, "n d"]:
-    """Return the wells' vectors at length 1; raises ValueError where one that is used has none."""
-    rows = screen.features.astype(np.float64)
-    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]  # norm would copy all rows
-    broken = np.flatnonzero(used & (lengths[:, 0] == 0))
-    if len(broken):
-        plate, well = screen.table[broken].select("plate", "well").row(0)
-        raise ValueError(
-            f"{source} has {len(broken)} wells with no feature but 0, which have no cosine, first "
-            f"plate {plate}, well {well}: leave them out with --where, or map without --phenotype"
-        )
-    return np.divide(rows, lengths, out=rows, where=lengths > 0)
