@@ -3,6 +3,7 @@
 import difflib
 import errno
 import os
+import select
 import sys
 import tomllib
 from importlib import import_module
@@ -256,7 +257,7 @@ def run(arguments: list[str]) -> int:
             raise
         return _fail(f"this command needs {package}: pip install 'phenomae[train]'")
     except OSError as error:
-        return 1 if _is_reader_gone() else _fail(_explain(error))  # as rich does for --help
+        return 1 if _is_reader_gone(error) else _fail(_explain(error))  # as rich does for --help
     except ValueError as error:
         return _fail(str(error))
     except (MemoryError, RuntimeError) as error:
@@ -367,17 +368,16 @@ def _explain(error: OSError) -> str:
     return f"{name}{error.strerror or error}"
 
 
-def _is_reader_gone() -> bool:
+def _is_reader_gone(error: OSError) -> bool:
     """Say whether what is printed has lost its reader (`| head`), which has what it wanted."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes what is left once more as it ends, and would complain.
+    if not isinstance(error, BrokenPipeError):
+        return False
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    gone = any(event & select.POLLERR for _, event in poll.poll(0))
+    if gone:  # what is left would be written, and complained about, as Python ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    except OSError:
-        pass
-    return False
+    return gone
 
 
 def _fail(sentence: str, code: int = 1) -> int:
