@@ -46,7 +46,22 @@ def check_percentiles(settings: BenchmarkSettings) -> list[Percentiles]:
             f"--low {settings.low} and --high {settings.high} must be of the same number: "
             "the first low goes with the first high"
         )
-    return [check_shares(*shares) for shares in zip(settings.low, settings.high, strict=True)]
+    check_seed(settings.seed)
+    if settings.within == "degree" and not settings.shuffle:
+        raise ValueError(
+            "--within degree is for --shuffle, which is not given: give both, like --shuffle 200"
+        )
+    pairs = [check_shares(*shares) for shares in zip(settings.low, settings.high, strict=True)]
+    for low, high in pairs:
+        if pairs.count((low, high)) > 1:
+            raise ValueError(f"--low {low} and --high {high} are asked twice: name them once")
+    return pairs
+
+
+def check_seed(seed: int) -> None:
+    """Raise ValueError where no random numbers can be drawn of a seed."""
+    if seed < 0:
+        raise ValueError(f"--seed {seed}: give 0 or more")
 
 
 def check_shares(low: float, high: float) -> Percentiles:
