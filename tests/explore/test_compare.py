@@ -117,6 +117,7 @@ def test_maps_that_share_too_few_genes_are_not_compared(screen, tmp_path):
         (["{map}", "b={map}"], {"run": ("c=x",)}, "--run c=x: expected NAME=RUN, and NAME one of"),
         (["{map}", "b={map}"], {"low": 0.9, "high": 0.1}, "expected 0 <= low <= high <= 1"),
         (["{map}", "b={map}"], {"resamples": 0}, "--resamples 0: give a number above 0"),
+        (["{map}", "b={map}"], {"seed": -1}, "--seed -1: give 0 or more"),
         (["{map}", "b={alien}"], {}, "have 0 names in common"),
     ],
 )
@@ -140,6 +141,13 @@ def test_what_cannot_be_compared(screen, tmp_path, words, settings, sentence):
     with pytest.raises(ValueError, match=sentence):
         compare(*given, str(tmp_path / "out"), settings=CompareSettings(**settings))
     assert not list(tmp_path.glob("out*"))
+
+
+def test_the_last_word_is_no_map(screen, tmp_path):
+    third = tmp_path / "third.h5ad"
+    with pytest.raises(ValueError, match=r"third.h5ad is named as a map, but the last word must"):
+        compare(f"a={screen.map}", f"b={screen.map}", str(third))
+    assert not third.exists()
 
 
 def test_an_unfinished_run_is_not_compared(tmp_path):

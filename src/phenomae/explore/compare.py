@@ -13,7 +13,7 @@ from phenomae.benchmark.annotations import read_sources
 from phenomae.benchmark.benchmark import check_count, check_map, find_pairs
 from phenomae.benchmark.paired import ask, set_side_by_side, share_genes
 from phenomae.benchmark.recall import Percentiles
-from phenomae.benchmark.settings import Several, check_shares
+from phenomae.benchmark.settings import Several, check_seed, check_shares
 from phenomae.explore.compute import Compute, read_compute, tabulate
 from phenomae.explore.compute_figures import draw_recall_over_flops, draw_runs
 from phenomae.explore.side_by_side import draw_curves, draw_recalls
@@ -80,6 +80,10 @@ def compare(
             "more, and then the folder to write"
         )
     paths, out = name_paths(given), Path(last)
+    if out.suffix == ".h5ad":
+        raise ValueError(
+            f"{out} is named as a map, but the last word must be the folder to write: add one"
+        )
     are_maps = {path.suffix == ".h5ad" for path in paths.values()}
     if len(are_maps) > 1:
         raise ValueError("maps (.h5ad) and runs cannot be compared with each other: give one kind")
@@ -153,6 +157,7 @@ def _compare_maps(
 def _check(settings: CompareSettings) -> Percentiles:
     if settings.resamples < 1:
         raise ValueError(f"--resamples {settings.resamples}: give a number above 0")
+    check_seed(settings.seed)
     return check_shares(settings.low, settings.high)
 
 
