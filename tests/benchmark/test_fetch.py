@@ -80,6 +80,13 @@ def test_places_that_will_not_do(place, sentence, tmp_path):
     assert not list((tmp_path / "lists").iterdir())
 
 
+def test_a_file_is_no_place_for_lists(mirror, tmp_path):
+    (tmp_path / "lists").write_text("mine")
+    with pytest.raises(ValueError, match="lists is a file: name a folder for the lists"):
+        fetch(tmp_path / "lists", place=mirror.as_uri())
+    assert (tmp_path / "lists").read_text() == "mine"
+
+
 def test_the_checksums_are_those_of_the_lists_at_hand(shared):
     for file in fetching.FILES:
         content = (shared / "data/annotations" / file.name).read_bytes()

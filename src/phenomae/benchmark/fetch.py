@@ -85,6 +85,8 @@ def fetch(folder: Path | None = None, /, *, place: str = PLACE) -> None:
     Raises ValueError where a file cannot be got, or is not the one that is expected.
     """
     folder = default_folder() if folder is None else folder
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: name a folder for the lists")
     folder.mkdir(parents=True, exist_ok=True)
     for file in tracked(FILES, "fetch", len(FILES), "files"):
         path = folder / file.name
