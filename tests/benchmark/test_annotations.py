@@ -56,7 +56,7 @@ def test_annotations_that_will_not_do(tmp_path):
 
 def test_aliases_are_resolved_on_the_map_and_in_the_lists(tmp_path):
     table = tmp_path / "aliases.csv"
-    table.write_text("alias,gene,since\n p53 ,TP53,1979\nTRP53,TP53,\np53,TP53,\n")
+    table.write_text("alias,gene,since\n p53 ,TP53,1979\nTRP53,TP53,\np53,TP53,\nK, ,\n")
     aliases = read_aliases(table)
     assert aliases == {"p53": "TP53", "TRP53": "TP53"}
     assert resolve_names(["MDM2", "p53"], aliases) == ["MDM2", "TP53"]
@@ -69,8 +69,11 @@ def test_aliases_are_resolved_on_the_map_and_in_the_lists(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (None, "aliases.csv cannot be read: expected a CSV file with the columns alias,gene"),
-        ("alias,symbol\na,b\n", "cannot be read: expected a CSV file with the columns alias,gene"),
+        (None, "aliases.csv: there is no such file of aliases"),
+        (
+            "alias,symbol\na,b\n",
+            "aliases.csv lacks the columns gene: a table of aliases has alias, gene",
+        ),
         ("alias,gene\na,B\na,C\n", "a stands for B and for C: keep one"),
     ],
 )

@@ -8,6 +8,7 @@ import polars as pl
 from jaxtyping import Int
 
 from phenomae.artefacts import hash_file
+from phenomae.benchmark.listed import read_listed
 from phenomae.progress import say
 
 COLUMNS = ("entity1", "entity2")
@@ -61,14 +62,7 @@ def read_aliases(path: Path) -> dict[str, str]:
 
     Raises ValueError where the table is missing, lacks a column, or an alias stands for two genes.
     """
-    try:
-        table = pl.read_csv(path, columns=["alias", "gene"], infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise ValueError(
-            f"--aliases {path} cannot be read: expected a CSV file with the columns alias,gene "
-            f"({str(error).splitlines()[0]})"
-        ) from None
-    table = table.select(pl.all().str.strip_chars()).drop_nulls().unique(maintain_order=True)
+    table = read_listed(path, ("alias", "gene"), "aliases").drop_nulls().unique(maintain_order=True)
     aliases: dict[str, str] = {}
     for alias, gene in table.rows():
         if alias in aliases:

@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int
 
+from phenomae.benchmark.listed import read_listed
+
 COLUMNS = ("compound", "gene", "activity_um")
 
 
@@ -26,18 +28,7 @@ def read_potencies(path: Path) -> pl.DataFrame:
     Raises ValueError where the file is missing, lacks a column, or has a potency that is not above
     0.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: there is no such file of potencies")
-    try:
-        table = pl.read_csv(path, infer_schema=False)
-    except pl.exceptions.PolarsError as error:
-        raise ValueError(f"{path} cannot be read as a CSV file: {error}") from None
-    if missing := [name for name in COLUMNS if name not in table.columns]:
-        raise ValueError(
-            f"{path} lacks the columns {', '.join(missing)}: a table of potencies has "
-            f"{', '.join(COLUMNS)}"
-        )
-    table = table.select(pl.col(COLUMNS).str.strip_chars())
+    table = read_listed(path, COLUMNS, "potencies")
     potency = table.select(pl.col("activity_um").cast(pl.Float64, strict=False)).to_series()
     wrong = ~(potency.is_finite() & (potency > 0)).fill_null(False)
     if wrong.any():

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float64, Int
 
+from phenomae.benchmark.listed import read_listed
 from phenomae.benchmark.neighbours import Codes
 from phenomae.maps.directions import unit_rows
 from phenomae.progress import say
@@ -59,18 +60,7 @@ def read_mechanisms(path: Path) -> pl.DataFrame:
 
     Raises ValueError where the file is missing, lacks a column, or gives a compound two mechanisms.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: there is no such file of mechanisms")
-    try:
-        table = pl.read_csv(path, infer_schema=False)
-    except pl.exceptions.PolarsError as error:
-        raise ValueError(f"{path} cannot be read as a CSV file: {error}") from None
-    if missing := [name for name in COLUMNS if name not in table.columns]:
-        raise ValueError(
-            f"{path} lacks the columns {', '.join(missing)}: a table of mechanisms has "
-            f"{', '.join(COLUMNS)}"
-        )
-    named = table.select(pl.col(COLUMNS).str.strip_chars().replace("", None)).drop_nulls()
+    named = read_listed(path, COLUMNS, "mechanisms").drop_nulls()
     known = named.unique().sort(COLUMNS)
     if twice := known.filter(known["compound"].is_duplicated()).rows():
         (compound, one), (_, other) = twice[:2]
