@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float64
 from phenomae.benchmark.bootstrap import interval, resampled_recalls
 from phenomae.benchmark.cosines import Pairs
 from phenomae.benchmark.recall import Percentiles, find_tails
-from phenomae.benchmark.relationships import CURVE
+from phenomae.benchmark.relationships import STEPS
 from phenomae.benchmark.tables import curve_table, recall_table
 from phenomae.maps.directions import unit_rows
 from phenomae.maps.read import Map
@@ -23,7 +23,7 @@ class Asked:
 
     recall: float
     curve: Float64[np.ndarray, " t"]
-    """At the percentile pairs of `relationships.CURVE`."""
+    """At the percentile pairs of `relationships.STEPS`."""
     found: Bool[np.ndarray, " pairs"]
 
 
@@ -44,7 +44,7 @@ def ask(genes: Map, pairs: dict[str, Pairs], percentiles: Percentiles) -> dict[s
     """Return a map's answers about every source."""
     unit = unit_rows(genes.features)
     every = np.concatenate(list(pairs.values()))
-    tails, cosines = find_tails(unit, [percentiles, *CURVE], every)
+    tails, cosines = find_tails(unit, [percentiles, *STEPS], every)
     answers, start = {}, 0
     for source, known in pairs.items():
         of_source = cosines[start : start + len(known)]
@@ -75,7 +75,7 @@ def set_side_by_side(
             recalls = np.array([asked.recall])
             row = recall_table(source, [percentiles], recalls, known, [interval(column)], [])
             tables.setdefault("recall.csv", []).append(_label(name, row.drop("p")))
-            curve = curve_table(source, CURVE, asked.curve, known)
+            curve = curve_table(source, STEPS, asked.curve, known)
             tables.setdefault("curve.csv", []).append(_label(name, curve))
         for (first, one), (second, other) in combinations(enumerate(of_maps), 2):
             difference = of_maps[other].recall - of_maps[one].recall

@@ -14,7 +14,8 @@ from phenomae.maps.chance import p_values
 from phenomae.maps.directions import unit_rows
 from phenomae.maps.read import Map
 
-CURVE: list[Percentiles] = [(step / 100, (100 - step) / 100) for step in range(1, 51)]
+STEPS: list[Percentiles] = [(step / 100, (100 - step) / 100) for step in range(1, 51)]
+"""The percentile pairs of curve.csv."""
 
 
 def measure(
@@ -28,7 +29,7 @@ def measure(
     `pairs` holds the known pairs of every source, as rows of the map.
     """
     unit = unit_rows(genes.features)
-    tails, cosines = find_tails(unit, percentiles + CURVE, np.concatenate(list(pairs.values())))
+    tails, cosines = find_tails(unit, percentiles + STEPS, np.concatenate(list(pairs.values())))
     ends = np.cumsum([len(known) for known in pairs.values()])[:-1]
     of_sources = dict(zip(pairs, np.split(cosines, ends), strict=True))
     shuffled = _shuffle(unit, tails, pairs, len(percentiles), settings)
@@ -44,7 +45,7 @@ def measure(
             else [p_values(*one)[0] for one in zip(main[:, None], null.T, strict=True)]
         )
         tables["recall.csv"].append(recall_table(source, percentiles, main, known, limits, p))
-        tables["curve.csv"].append(curve_table(source, CURVE, curve, known))
+        tables["curve.csv"].append(curve_table(source, STEPS, curve, known))
         if null is not None:
             tables["shuffled.csv"].append(shuffled_table(source, percentiles, null))
     return {name: pl.concat(parts) for name, parts in tables.items() if parts}
