@@ -1,10 +1,16 @@
 """What a map cannot be asked."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from phenomae.benchmark.average_precision import PrecisionSettings
+from phenomae.benchmark.compounds import CompoundSettings
+from phenomae.benchmark.linear_probe import LinearProbeSettings
+from phenomae.benchmark.mechanisms import MechanismSettings
 from phenomae.benchmark.settings import BenchmarkSettings, check_percentiles
+from phenomae.benchmark.signal import SignalSettings
 
 
 @pytest.mark.parametrize(
@@ -21,3 +27,18 @@ from phenomae.benchmark.settings import BenchmarkSettings, check_percentiles
 def test_settings_that_will_not_do(wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
         check_percentiles(BenchmarkSettings(Path("known"), **wrong))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        partial(SignalSettings),
+        partial(PrecisionSettings),
+        partial(CompoundSettings, Path("potencies")),
+        partial(MechanismSettings, Path("mechanisms")),
+        partial(LinearProbeSettings),
+    ],
+)
+def test_questions_need_a_seed_of_0_or_more(settings):
+    with pytest.raises(ValueError, match="--seed -1: give 0 or more"):
+        settings(seed=-1)

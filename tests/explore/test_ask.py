@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from phenomae.cli import run
+from phenomae.explore.ask import ShownSettings
 from phenomae.wells import write_wells
 
 GENES, COMPOUNDS, FEATURES = 24, 6, 16
@@ -189,3 +190,15 @@ def test_what_cannot_be_asked(asked, tmp_path, capsys, words, sentence):
     assert sentence in said
     assert len(said.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"seed": -1}, "--seed -1: give 0 or more"),
+        ({"shuffle": -1}, "shuffle must be 0 or more, not -1"),
+    ],
+)
+def test_shuffles_that_will_not_do(wrong, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        ShownSettings(**wrong)

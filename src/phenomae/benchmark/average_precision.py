@@ -16,6 +16,7 @@ from jaxtyping import Float64
 from phenomae.benchmark.profiles import read_mechanisms
 from phenomae.benchmark.replicates import find_replicates, require_controls, require_replicates
 from phenomae.benchmark.retrieval import Question, mean_precisions
+from phenomae.benchmark.settings import check_seed
 from phenomae.maps.aggregate import group_means
 from phenomae.maps.directions import unit_wells
 from phenomae.progress import say
@@ -45,6 +46,7 @@ class PrecisionSettings:
     """Of the draws."""
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if self.draws < 1:
             raise ValueError(f"draws must be 1 or more, not {self.draws}")
         if not 0 < self.level < 1:

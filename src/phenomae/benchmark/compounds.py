@@ -16,6 +16,7 @@ from jaxtyping import Float64, Int
 
 from phenomae.benchmark.potencies import Targets, find_targets, read_potencies
 from phenomae.benchmark.ranking import average_precisions, chance_precision
+from phenomae.benchmark.settings import check_seed
 from phenomae.maps.directions import unit_map
 from phenomae.maps.read import Map
 from phenomae.progress import say
@@ -53,6 +54,7 @@ class CompoundSettings:
     """Of the draws."""
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if not 0 < self.active_um <= self.inactive_um:
             raise ValueError(
                 f"active_um {self.active_um} must be above 0 and at most inactive_um "

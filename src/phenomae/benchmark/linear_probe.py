@@ -26,6 +26,7 @@ from phenomae.benchmark.held_out import (
     repeated_labels,
 )
 from phenomae.benchmark.replicates import find_replicates
+from phenomae.benchmark.settings import check_seed
 from phenomae.progress import say
 from phenomae.wells import Wells, require_finite
 
@@ -63,6 +64,7 @@ class LinearProbeSettings:
     """Of the draws."""
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         least = {"folds": 2, "most_names": 2, "iterations": 1, "most_wells": 2 * self.most_names}
         for name, value in least.items():
             if getattr(self, name) < value:

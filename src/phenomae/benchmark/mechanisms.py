@@ -15,6 +15,7 @@ from jaxtyping import Float64
 
 from phenomae.benchmark.neighbours import Codes, count_right, matched_share, nearest_others
 from phenomae.benchmark.profiles import Profiles, make_profiles
+from phenomae.benchmark.settings import check_seed
 from phenomae.maps.chance import p_values
 from phenomae.wells import Wells
 
@@ -59,6 +60,7 @@ class MechanismSettings:
     """Of the shuffles."""
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if self.shuffle < 2:
             raise ValueError(f"shuffle must be 2 or more, not {self.shuffle}")
         if not self.match:

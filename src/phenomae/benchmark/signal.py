@@ -21,6 +21,7 @@ from phenomae.benchmark.replicates import (
     require_controls,
     require_replicates,
 )
+from phenomae.benchmark.settings import check_seed
 from phenomae.benchmark.unexpressed import (
     Columns,
     compare_with_unexpressed,
@@ -56,6 +57,7 @@ class SignalSettings:
     """Of the draws."""
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         for name, least in (("least_wells", 2), ("most_controls", 2), ("draws", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more, not {getattr(self, name)}")

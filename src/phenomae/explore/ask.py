@@ -17,7 +17,7 @@ from phenomae.benchmark.complexes import (
     share_apart,
 )
 from phenomae.benchmark.linear_probe import LinearProbeSettings
-from phenomae.benchmark.settings import Several
+from phenomae.benchmark.settings import Several, check_seed
 from phenomae.explore.block_figure import draw_blocks
 from phenomae.explore.complex_figure import choose_shown, draw_complexes
 from phenomae.explore.style import Drawing, house_style, save
@@ -37,6 +37,11 @@ class ShownSettings:
     """Repeat with shuffled names so often, to say how many complexes stand apart by chance."""
     seed: int = 0
     """Of the shuffles."""
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        if self.shuffle < 0:
+            raise ValueError(f"shuffle must be 0 or more, not {self.shuffle}")
 
 
 def ask_complexes(
