@@ -14,6 +14,7 @@ from scipy.stats import false_discovery_control
 from sklearn.metrics import average_precision_score
 from sklearn.metrics.pairwise import cosine_similarity
 
+from phenomae.benchmark import retrieval
 from phenomae.benchmark.ask import ask_replicates
 from phenomae.benchmark.average_precision import (
     PrecisionSettings,
@@ -293,3 +294,13 @@ def test_wells_without_a_cosine_are_no_perfect_replicates(planted):
 def test_settings_that_will_not_do(wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
         PrecisionSettings(**wrong)
+
+
+def test_pairs_within_large_groups_count_for_the_parts(monkeypatch):
+    # Ten groups of 30 rows make 30 x 30 pairs each, and with five controls 150 more.
+    monkeypatch.setattr(retrieval, "_PAIRS", 3 * 30 * 35)
+    parts = list(
+        retrieval._parts(retrieval.Question(np.repeat(np.arange(-1, 10), [5, *[30] * 10])))
+    )
+    assert np.concatenate(parts).tolist() == list(range(10))
+    assert max(map(len, parts)) == 3

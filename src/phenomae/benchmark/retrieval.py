@@ -96,7 +96,7 @@ def _parts(question: Question) -> Iterator[Codes]:
     """Yield the groups a part at a time, so that the pairs of a part fit in memory."""
     sizes = np.bincount(question.groups[question.groups >= 0])
     others = len(question.groups) if question.against == "groups" else (question.groups < 0).sum()
-    part = np.cumsum(sizes) * max(1, int(others)) // _PAIRS
+    part = np.cumsum(sizes * (others + sizes)) // _PAIRS  # each with others, and with its group
     for number in np.unique(part):
         yield np.flatnonzero((part == number) & (sizes > 0))
 
