@@ -18,6 +18,23 @@ def test_pairs_that_share_no_gene_have_the_variance_of_the_pigeonhole_bootstrap(
     assert recalls.std() == pytest.approx(np.sqrt(3 * share * (1 - share) / 2000), rel=0.06)
 
 
+def test_a_resample_is_the_recall_of_the_pairs_of_genes_drawn():
+    # Genes 3, 5, 7 and 20 are places 0 to 3 in what is drawn.
+    pairs, genes = np.array([[3, 7], [7, 20], [5, 20]]), [3, 5, 7, 20]
+    found = np.array([[True, False], [False, True], [False, False]])
+    for resample, recalls in enumerate(resampled_recalls(found, pairs, 40, seed=6)):
+        drawn = [genes[place] for place in np.random.default_rng([6, resample]).integers(4, size=4)]
+        held = [
+            row
+            for row, (a, b) in enumerate(pairs)
+            for x in drawn
+            for y in drawn
+            if (x, y) == (a, b)
+        ]
+        expected = found[held].mean(axis=0) if held else [np.nan, np.nan]
+        np.testing.assert_allclose(recalls, expected)
+
+
 def test_a_hub_is_drawn_with_all_its_pairs():
     # Ten hubs of a hundred pairs each, found or not as a whole: in truth ten observations.
     hubs = np.repeat(np.arange(10), 100)
