@@ -286,7 +286,7 @@ def test_wells_without_a_cosine_are_no_perfect_replicates(planted):
     ("wrong", "sentence"),
     [
         ({"draws": 0}, "draws must be 1 or more, not 0"),
-        ({"level": 2}, "level must lie between 0 and 1"),
+        ({"level": 2}, "--level 2 must lie between 0 and 1"),
         ({"agree": "mechanism"}, "--mechanisms FILE and --agree mechanism go together"),
         ({"mechanisms": HERE}, "--mechanisms FILE and --agree mechanism go together"),
     ],

@@ -277,7 +277,7 @@ def test_wells_that_will_not_do(features, names, sentence):
         ({"least_wells": 1}, "least_wells must be 2 or more, not 1"),
         ({"most_controls": 1}, "most_controls must be 2 or more, not 1"),
         ({"draws": 0}, "draws must be 1 or more, not 0"),
-        ({"level": 5}, "level must lie between 0 and 1, like 0.05, not 5"),
+        ({"level": 5}, "--level 5 must lie between 0 and 1, like 0.05"),
     ],
 )
 def test_settings_that_will_not_do(wrong, sentence):

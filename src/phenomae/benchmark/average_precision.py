@@ -16,7 +16,7 @@ from jaxtyping import Float64
 from phenomae.benchmark.profiles import read_mechanisms
 from phenomae.benchmark.replicates import find_replicates, require_controls, require_replicates
 from phenomae.benchmark.retrieval import Question, mean_precisions
-from phenomae.benchmark.settings import check_seed
+from phenomae.benchmark.settings import check_level, check_seed
 from phenomae.maps.aggregate import group_means
 from phenomae.maps.directions import unit_wells
 from phenomae.progress import say
@@ -49,8 +49,7 @@ class PrecisionSettings:
         check_seed(self.seed)
         if self.draws < 1:
             raise ValueError(f"draws must be 1 or more, not {self.draws}")
-        if not 0 < self.level < 1:
-            raise ValueError(f"level must lie between 0 and 1, like 0.05, not {self.level}")
+        check_level(self.level)
         if (self.agree == "mechanism") != (self.mechanisms is not None):
             raise ValueError("--mechanisms FILE and --agree mechanism go together: give both")
 

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from jaxtyping import Float64, Int
 from scipy.stats import false_discovery_control, ks_2samp
 
+from phenomae.benchmark.settings import check_level
 from phenomae.maps.directions import unit_map
 from phenomae.maps.read import Map
 from phenomae.progress import tracked
@@ -45,8 +46,7 @@ class ComplexSettings:
     def __post_init__(self) -> None:
         if self.least_genes < 2:
             raise ValueError(f"least_genes must be 2 or more, not {self.least_genes}")
-        if not 0 < self.level < 1:
-            raise ValueError(f"level must lie between 0 and 1, like 0.05, not {self.level}")
+        check_level(self.level)
 
 
 def read_complexes(path: Path) -> dict[str, list[str]]:

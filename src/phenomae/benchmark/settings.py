@@ -64,6 +64,12 @@ def check_seed(seed: int) -> None:
         raise ValueError(f"--seed {seed}: give 0 or more")
 
 
+def check_level(level: float) -> None:
+    """Raise ValueError where no p-value is small enough, or each is."""
+    if not 0 < level < 1:
+        raise ValueError(f"--level {level} must lie between 0 and 1, like 0.05")
+
+
 def check_shares(low: float, high: float) -> Percentiles:
     """Return a percentile pair; raises ValueError where it is none."""
     if not 0 <= low <= high <= 1:

@@ -21,7 +21,7 @@ from phenomae.benchmark.replicates import (
     require_controls,
     require_replicates,
 )
-from phenomae.benchmark.settings import check_seed
+from phenomae.benchmark.settings import check_level, check_seed
 from phenomae.benchmark.unexpressed import (
     Columns,
     compare_with_unexpressed,
@@ -61,8 +61,7 @@ class SignalSettings:
         for name, least in (("least_wells", 2), ("most_controls", 2), ("draws", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more, not {getattr(self, name)}")
-        if not 0 < self.level < 1:
-            raise ValueError(f"level must lie between 0 and 1, like 0.05, not {self.level}")
+        check_level(self.level)
 
 
 def measure_signal(
