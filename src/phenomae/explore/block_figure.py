@@ -27,7 +27,8 @@ def draw_blocks(blocks: pl.DataFrame) -> Drawing:
     ax.plot(blocks["block"], blocks["chance"], **chance)
     best = blocks.filter(pl.col("best")).row(0, named=True)
     ax.plot(best["block"], best["accuracy"], "o", ms=11, mfc="none", mec=COLOURS[1], mew=1.8)
-    place = {"xytext": (0, 12), "textcoords": "offset points", "ha": "center"}
+    place = {"xytext": (0, 12), "textcoords": "offset points", "ha": "center", "zorder": 5}
+    place["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # over the whisker
     at = (best["block"], best["accuracy"])
     ax.annotate(f"block {best['block']}: {best['accuracy']:.3f}", at, **place, color=COLOURS[1])
     ax.margins(y=0.18)
