@@ -69,8 +69,12 @@ def test_pycytominer_takes_it(wells):
     assert feature_select(table, operation="variance_threshold").shape == table.shape
 
 
-def test_copairs_takes_it(wells):
+@pytest.mark.parametrize("controls", ["NTC", None])
+def test_copairs_takes_it(make_screen, controls):
+    gene = pl.when("control").then(pl.lit(controls, pl.String)).otherwise("gene")
+    wells = make_screen(batch=pl.col("plate"), gene=gene)
     table = written(wells, "out.parquet").query("Metadata_gene != 'lone'")
+    table["Metadata_gene"] = table["Metadata_gene"].fillna("control")  # as docs/maps.md says
     meta = table.filter(regex="^Metadata_").reset_index(drop=True)
     features = table.filter(regex="^Cells_").to_numpy()
     found = average_precision(
