@@ -1,6 +1,7 @@
 """Profiles made elsewhere become a wells folder."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -141,3 +142,12 @@ def test_a_folder_that_will_not_do(tmp_path, read, change, sentence):
         ValueError, match=r"wells holds no plate: expected one .parquet file a plate"
     ):
         read(tmp_path / "wells")
+
+
+def test_a_folder_without_a_name_is_neither_read_nor_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"^\. cannot be replaced: name a folder, which is made"):
+        write_wells(Path("."), profiles(), ["score"])
+    with pytest.raises(ValueError, match=r"^\. holds no wells: artefact.json is missing"):
+        read_wells(Path("."))
+    assert not list(tmp_path.iterdir())

@@ -119,8 +119,10 @@ def artefact_folder(path: Path, origin: Origin, overwrite: bool = False) -> Iter
     signature (`sign`) where the identity depends on content.
 
     Raises ValueError where `path` (or its partial folder) holds other work and `overwrite` is
-    false, or where `path` is something else altogether.
+    false, or where `path` is something else altogether, or has no name (`.`).
     """
+    if not path.name:
+        raise ValueError(f"{path} cannot be replaced: name a folder, which is made")
     partial = path.with_name(path.name + ".partial")
     if path.exists() and not overwrite:
         require_same_work(path, read_signature(path), origin)
@@ -269,7 +271,7 @@ def _replace_folder(partial: Path, path: Path) -> None:
 
 
 def _absence(folder: Path) -> str:
-    if folder.with_name(folder.name + ".partial").exists():
+    if folder.name and folder.with_name(folder.name + ".partial").exists():
         return "it is unfinished; run the command that makes it again, it will go on"
     if not folder.exists():
         return "there is nothing of that name"
