@@ -215,6 +215,8 @@ def test_an_agreement_that_is_not_asked_is_told(planted, tmp_path, capsys):
     write_wells(tmp_path / "wells", table.with_columns(**columns), names)
     ask_replicates(tmp_path / "wells", tmp_path / "out")
     assert "no gene has two perturbations, so no agreement is asked" in capsys.readouterr().err
+    ask_replicates(tmp_path / "wells", tmp_path / "genes", settings=PrecisionSettings(by="gene"))
+    assert capsys.readouterr().err == ""
     assert pl.read_csv(tmp_path / "out/retrieved.csv")["asked"].to_list() == ["activity"]
 
 

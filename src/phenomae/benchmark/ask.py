@@ -162,7 +162,7 @@ def ask_replicates(
         tables = {"activity.csv": measure_activity(screen, wells, settings)}
         if can_agree(screen, settings):
             tables["agreement.csv"] = measure_agreement(screen, wells, settings)
-        else:
+        elif settings.agree != settings.by:
             say(f"no {settings.agree} has two {settings.by}s, so no agreement is asked")
         rows = [
             share_retrieved(table).select(
