@@ -27,6 +27,7 @@ from phenomae.benchmark.unexpressed import (
     compare_with_unexpressed,
     find_unexpressed,
 )
+from phenomae.maps.centered import tell_centered
 from phenomae.maps.consistency import compare_with_controls
 from phenomae.maps.directions import unit_wells
 from phenomae.progress import say
@@ -113,6 +114,7 @@ def _beside_controls(
     plates = np.unique(screen.table["plate"].to_numpy(), return_inverse=True)[1]
     where = (replicates.groups, len(replicates.names), plates, replicates.control)
     drawn = {"draws": settings.draws, "seed": settings.seed}
+    tell_centered(screen.features, plates, replicates.control)
     consistency = compare_with_controls(unit, *where, **drawn)
     magnitude = compare_magnitude(
         screen.features,

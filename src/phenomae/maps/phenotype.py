@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float64, Int
 
+from phenomae.maps.centered import tell_centered
 from phenomae.maps.chance import p_values
 from phenomae.maps.consistency import Consistency, compare_with_controls, mean_cosines
 from phenomae.maps.control_groups import LEAST_CONTROLS
@@ -44,6 +45,7 @@ def find_phenotypes(
     if unexpressed:
         found = _compare_with_unexpressed(unit, groups, names, unexpressed, settings)
     else:
+        tell_centered(screen.features, named["plate"].to_numpy(), control)
         found = _compare_with_controls(unit, groups, len(names), named, settings, source)
     treated = np.bincount(groups[(groups >= 0) & ~control], minlength=len(names)) > 0
     kept = ~treated | _is_kept(found.p, treated, settings.phenotype, source)
