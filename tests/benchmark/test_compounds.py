@@ -125,6 +125,13 @@ def test_random_maps_give_chance(tmp_path):
     assert means["chance"][0] == pytest.approx(chance_precision(4, 20))
 
 
+def test_maps_of_different_features_are_not_compared(planted):
+    genes, doses, path = planted
+    narrow = Map(doses.names, doses.features[:, :60], doses.obs, "")
+    with pytest.raises(ValueError, match=r"GENES.h5ad has 100 features and DOSES.h5ad 60: make bo"):
+        rank_targets(genes, narrow, GENES, DOSES, CompoundSettings(path))
+
+
 def test_a_map_by_compound_gives_the_best_alone(planted):
     genes, doses, path = planted
     compounds = make_map(doses.features[[1, 2]], ["hit", "idle"])

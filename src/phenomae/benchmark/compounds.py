@@ -79,9 +79,15 @@ def rank_targets(
     `compounds` is a map by dose, or one by compound, which gives the best rows alone. A draw is a
     function of the seed and the compound's name.
 
-    Raises ValueError where the potencies name no compound or no gene of the maps, or no compound
-    has an active gene and enough inactive ones.
+    Raises ValueError where the maps have not as many features, the potencies name no compound or no
+    gene of them, or no compound has an active gene and enough inactive ones.
     """
+    widths = genes.features.shape[1], compounds.features.shape[1]
+    if widths[0] != widths[1]:
+        raise ValueError(
+            f"{genes_source} has {widths[0]} features and {compounds_source} {widths[1]}: make "
+            "both maps from wells corrected alike"
+        )
     table = read_potencies(settings.potencies)
     doses = doses_of(compounds)
     _require_names(table, "compound", set(doses["compound"]), settings, compounds_source)
