@@ -1,8 +1,9 @@
 """Tables as people read them."""
 
 import polars as pl
+import pytest
 
-from phenomae.printed import show
+from phenomae.printed import read_written, show
 
 
 def test_words_stand_left_and_numbers_right(capsys):
@@ -28,3 +29,12 @@ def test_words_stand_left_and_numbers_right(capsys):
 def test_an_empty_table_is_its_head(capsys):
     show(pl.DataFrame(schema={"name": pl.String, "n": pl.Int64}))
     assert capsys.readouterr().out == "name  n\n"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"a,b\n", b"a,b\n1,2,3\n"])
+def test_a_table_that_lies_there_damaged(tmp_path, content):
+    path = tmp_path / "table.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"table.csv is missing or damaged: make it anew with --o"):
+        read_written(path)

@@ -1,5 +1,7 @@
 """Prints a table on standard output, for people."""
 
+from pathlib import Path
+
 import polars as pl
 
 _AS_WRITTEN = ("low", "high", "chance")  # shares that people give, like 0.05
@@ -16,6 +18,17 @@ def show(table: pl.DataFrame) -> None:
             for cell, width, is_word in zip(row, widths, are_words, strict=True)
         ]
         print("  ".join(cells).rstrip())
+
+
+def read_written(path: Path) -> pl.DataFrame:
+    """Read back a table that a command wrote; raises ValueError where it is missing or damaged."""
+    try:
+        table = pl.read_csv(path)
+    except (pl.exceptions.PolarsError, FileNotFoundError):
+        table = pl.DataFrame()
+    if table.is_empty():
+        raise ValueError(f"{path} is missing or damaged: make it anew with --overwrite")
+    return table
 
 
 def _word(value: object, name: str) -> str:

@@ -18,7 +18,7 @@ from phenomae.benchmark.compounds import CompoundSettings, mean_over_compounds, 
 from phenomae.benchmark.mechanisms import MechanismSettings, match_mechanisms
 from phenomae.benchmark.signal import SignalSettings, measure_signal, share_active
 from phenomae.maps.read import read_map
-from phenomae.printed import show
+from phenomae.printed import read_written, show
 from phenomae.progress import say
 from phenomae.wells import read_wells
 
@@ -203,7 +203,8 @@ def answer(
 ) -> None:
     """Write the tables that `make` returns into the folder `out`, and print one of them.
 
-    `draw` may add figures to the folder.
+    `draw` may add figures to the folder. Raises ValueError where the table of an earlier call is
+    missing or damaged.
     """
     with artefact_folder(out, origin, overwrite) as folder:
         if folder is not None:
@@ -212,4 +213,4 @@ def answer(
                 write_bytes(folder / name, table.write_csv().encode())
             if draw is not None:
                 draw(folder, tables)
-    show(pl.read_csv(out / printed))
+    show(read_written(out / printed))

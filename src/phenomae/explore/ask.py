@@ -22,6 +22,7 @@ from phenomae.explore.block_figure import draw_blocks
 from phenomae.explore.complex_figure import choose_shown, draw_complexes
 from phenomae.explore.style import Drawing, house_style, save
 from phenomae.maps.read import read_map
+from phenomae.printed import read_written
 from phenomae.progress import say
 from phenomae.wells import KIND as WELLS
 
@@ -132,7 +133,7 @@ def ask_probe(
         out, describe("probe", settings, sources), overwrite, make, printed="blocks.csv", draw=draw
     )
     if len(blocks) > 1:
-        best = pl.read_csv(out / "blocks.csv").filter(pl.col("best"))["block"][0]
+        best = read_written(out / "blocks.csv").filter(pl.col("best"))["block"][0]
         say(f"block {best} tells best: embed --block {best} takes its tokens")
 
 

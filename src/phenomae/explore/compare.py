@@ -19,7 +19,7 @@ from phenomae.explore.compute_figures import draw_recall_over_flops, draw_runs
 from phenomae.explore.side_by_side import draw_curves, draw_recalls
 from phenomae.explore.style import Drawing, house_style, save
 from phenomae.maps.read import Map, read_map
-from phenomae.printed import show
+from phenomae.printed import read_written, show
 from phenomae.progress import say
 
 KIND = "comparison"
@@ -149,9 +149,9 @@ def _compare_maps(
         _draw(folder, drawings)
 
     _make(out, origin, overwrite, make)
-    show(pl.read_csv(out / "recall.csv"))
+    show(read_written(out / "recall.csv"))
     print()
-    show(pl.read_csv(out / "differences.csv"))
+    show(read_written(out / "differences.csv"))
 
 
 def _check(settings: CompareSettings) -> Percentiles:
@@ -204,7 +204,7 @@ def _compare_runs(paths: dict[str, Path], out: Path, overwrite: bool) -> None:
         _draw(folder, {"runs": draw_runs(runs)})
 
     _make(out, origin, overwrite, make)
-    table = pl.read_csv(out / "runs.csv")
+    table = read_written(out / "runs.csv")
     show(table.group_by("run", maintain_order=True).agg(pl.all().drop_nulls().last()))
 
 
