@@ -151,3 +151,13 @@ def test_a_folder_without_a_name_is_neither_read_nor_written(tmp_path, monkeypat
     with pytest.raises(ValueError, match=r"^\. holds no wells: artefact.json is missing"):
         read_wells(Path("."))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_phenomae_did_not_make_is_never_replaced(tmp_path, overwrite):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("mine")
+    for name in ("folder", "file"):
+        with pytest.raises(ValueError, match=f"{name} is there and was not made by phenomae: cho"):
+            write_wells(tmp_path / name, profiles(), ["score"], overwrite=overwrite)
+    assert (tmp_path / "file").read_text() == "mine"

@@ -123,6 +123,8 @@ def artefact_folder(path: Path, origin: Origin, overwrite: bool = False) -> Iter
     """
     if not path.name:
         raise ValueError(f"{path} cannot be replaced: name a folder, which is made")
+    if path.exists() and not (path / SIGNATURE).exists():
+        raise ValueError(f"{path} is there and was not made by phenomae: choose another name")
     partial = path.with_name(path.name + ".partial")
     if path.exists() and not overwrite:
         require_same_work(path, read_signature(path), origin)

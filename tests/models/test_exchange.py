@@ -191,7 +191,7 @@ def test_the_same_work_is_not_done_twice_and_other_work_is_not_replaced(
         export_weights(ours, out)
     import_weights(str(public), out, channels="a,b,c", overwrite=True)
     assert read_json(out)["channels"] == ["a", "b", "c"]
-    with pytest.raises(ValueError, match=r"ours holds no weights: artefact.json is missing"):
+    with pytest.raises(ValueError, match=r"ours is there and was not made by phenomae"):
         import_weights(str(public), ours, overwrite=True)
 
 
