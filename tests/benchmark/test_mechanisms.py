@@ -188,7 +188,10 @@ def test_p_values_by_hand():
     [
         ("compound,moa\nc0,m0\n", "mechanisms.csv lacks the columns mechanism: a table of mechani"),
         ("a,b\n1,2\n", "mechanisms.csv lacks the columns compound, mechanism"),
-        ("compound,mechanism\nc0,m,n\n", "mechanisms.csv cannot be read as a CSV file"),
+        (
+            "compound,mechanism\nc0,m,n\n",
+            r"mechanisms.csv cannot be .* \(expected as many fields in",
+        ),
         ("compound,mechanism\nc0,m0\nc0,m1\n", "gives c0 two mechanisms, m0 and m1: name one"),
         ("compound,mechanism\nc0,m0\nc1,m0\n", "1 of its 1 mechanisms are on the wells of WELLS"),
         ("compound,mechanism\nx,m0\ny,m1\n", "0 of its 2 mechanisms are .* compounds are like c0"),

@@ -125,5 +125,9 @@ def _read_source(path: Path) -> Source:
     try:
         pairs = pl.read_csv(path, columns=list(COLUMNS), infer_schema=False)
     except pl.exceptions.PolarsError as error:
-        raise ValueError(f"{path} cannot be read as a CSV file: {error}") from None
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{path} cannot be read as a CSV file: {reason} (expected as many fields in every line "
+            "as in the first)"
+        ) from None
     return Source(path.stem, pairs.select(pl.all().str.strip_chars()), hash_file(path))

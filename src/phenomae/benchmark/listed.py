@@ -17,7 +17,10 @@ def read_listed(path: Path, columns: tuple[str, ...], what: str) -> pl.DataFrame
         table = pl.read_csv(path, infer_schema=False)
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} cannot be read as a CSV file: {reason}") from None
+        raise ValueError(
+            f"{path} cannot be read as a CSV file: {reason} (expected as many fields in every line "
+            "as in the first)"
+        ) from None
     if missing := [name for name in columns if name not in table.columns]:
         raise ValueError(
             f"{path} lacks the columns {', '.join(missing)}: a table of {what} has "
