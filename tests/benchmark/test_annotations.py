@@ -48,7 +48,7 @@ def test_annotations_that_will_not_do(tmp_path):
         (wrong, "wrong.csv is no annotation file: its first line must name"),
         (
             ragged,
-            r"ragged.csv cannot be read as a CSV file: [^\n]* \(expected as many fields in every line as",
+            r"ragged.csv cannot be read as a CSV file: [^\n]* \(expected as many fields in",
         ),
         (tmp_path / "empty", "holds no .txt or .csv file whose first line names"),
         (twins, "holds two files for the source A"),
