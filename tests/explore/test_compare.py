@@ -115,6 +115,7 @@ def test_maps_that_share_too_few_genes_are_not_compared(screen, tmp_path):
         (["{run}", "b={old}"], {}, "old has no FLOPs in its log"),
         (["{run}", "b=nowhere"], {}, "nowhere holds no run"),
         (["{map}", "b={map}"], {"run": ("c=x",)}, "--run c=x: expected NAME=RUN, and NAME one of"),
+        (["{run}", "b={old}"], {"low": 0.1}, "runs are shown as they were logged, and asked noth"),
         (["{map}", "b={map}"], {"low": 0.9, "high": 0.1}, "expected 0 <= low <= high <= 1"),
         (["{map}", "b={map}"], {"resamples": 0}, "--resamples 0: give a number above 0"),
         (["{map}", "b={map}"], {"seed": -1}, "--seed -1: give 0 or more"),

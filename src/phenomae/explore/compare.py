@@ -90,6 +90,11 @@ def compare(
     if are_maps == {True}:
         _compare_maps(paths, out, settings, overwrite)
     else:
+        if settings != CompareSettings():
+            raise ValueError(
+                "runs are shown as they were logged, and asked nothing: leave out --annotations, "
+                "--run and the other settings, which are for maps"
+            )
         _compare_runs(paths, out, overwrite)
 
 
