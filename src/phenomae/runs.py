@@ -69,10 +69,10 @@ def is_finished(folder: Path) -> bool:
 def finish_run(folder: Path, origin: Origin, identity: str) -> None:
     """Sign a run whose files are all there; `identity` stands for its weights.
 
-    The run that it replaces is gone then.
+    The run that it replaces is removed after that, so that one of the two is always whole.
     """
-    remove_replaced(folder)
     sign(folder, origin, identity)
+    remove_replaced(folder)
 
 
 def cut_log(folder: Path, step: int) -> None:

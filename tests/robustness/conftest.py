@@ -26,7 +26,7 @@ TABLE = {
     "ingest": ("ingest simulate OUT --workers 2", "--bits 8"),
     "pretrain": (f"pretrain vit-mae ingest OUT {PRETRAIN}", "--seed 1"),
     "published": ("weights export pretrain OUT", ""),
-    "imported": ("weights import published OUT", "--channels 1,2,3,4,5"),
+    "imported": ("weights import published OUT", "--channels 1,2,3,4,5,6"),
     "embed": ("embed ingest pretrain OUT --device cpu --precision float32", "--crops-at-once 7"),
     "intensity": ("intensity ingest OUT", ""),
     "correct": ("correct embed OUT --batch plate", "--method center-scale"),

@@ -9,7 +9,13 @@ import torch
 from cyclopts import Parameter
 
 from phenomae import __version__
-from phenomae.artefacts import Origin, read_signature, require_same_work, settings_dict
+from phenomae.artefacts import (
+    Origin,
+    read_signature,
+    remove_replaced,
+    require_same_work,
+    settings_dict,
+)
 from phenomae.crops.fields import keep_fields
 from phenomae.models import weights
 from phenomae.models.machine import all_cores
@@ -66,6 +72,7 @@ def pretrain(
     origin = _origin(family, stores, settings)
     if is_finished(run) and not overwrite:
         require_same_work(run, read_signature(run, KIND), origin)
+        remove_replaced(run)  # a stop may have left what this run replaced
         say(f"{run} is already there, trained with the same settings (--overwrite makes it anew)")
         return
     with all_cores():
