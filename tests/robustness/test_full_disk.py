@@ -16,7 +16,7 @@ COMMANDS = (
     "ingest",
     "pretrain",
     "published",
-    "imported",
+    pytest.param("imported", marks=pytest.mark.slow),  # writes as published does
     "embed",
     "intensity",
     "correct",
