@@ -53,6 +53,10 @@ def test_maps_side_by_side(screen, maps, tmp_path, capsys):
     assert differences["map"].unique().to_list() == ["noisier"]
     assert (differences["difference"] < 0).all()
     assert figures(tmp_path / "out") == FIGURES | {"flops"}
+    drawn = (tmp_path / "out" / "figures" / "flops.svg").read_text()
+    assert "1e+09" in drawn  # FLOPs of ten steps, and of the shorter run's
+    assert "1e+10" in drawn
+    assert "$" not in drawn
     printed = capsys.readouterr().out
     assert "noisier" in printed
     first = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}

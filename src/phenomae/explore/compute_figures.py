@@ -3,6 +3,7 @@
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from phenomae.explore.compute import MEASURES, Compute
 from phenomae.explore.style import COLOURS, GREY, PAGE_INCHES, Drawing
@@ -70,7 +71,7 @@ def draw_runs(runs: dict[str, Compute]) -> Drawing:
             )
         ax.set_ylabel(_LABELS[measure])
         if measure == "recall":
-            ax.set_ylim(0, None)
+            ax.set_ylim(0, 1.1 * (ax.dataLim.y1 or 1))
         ax.grid(axis="y")
     _scale(axes[-1], [run.flops for run in runs.values()])
     handles, labels = axes[0].get_legend_handles_labels()
@@ -87,3 +88,7 @@ def _scale(ax: Axes, flops: list[float]) -> None:
     ax.grid(axis="y")
     if max(flops) > 3 * max(min(flops), 1e-300) > 0:
         ax.set_xscale("log")
+        steps = (1, 2, 5) if max(flops) < 100 * min(flops) else (1,)
+        ax.xaxis.set_major_locator(LogLocator(subs=steps))
+        ax.xaxis.set_major_formatter("{x:.0e}")  # a power of ten would be parsed as mathematics
+        ax.xaxis.set_minor_formatter(NullFormatter())

@@ -52,7 +52,7 @@ def draw_loss(losses: dict[str, Loss], recalls: Recalls | None = None) -> Drawin
     if recalls is not None:
         last.plot(recalls.steps, recalls.values, color=COLOURS[2], marker="o", ms=4, label="recall")
         last.axhline(recalls.chance, color=GREY, lw=1.2, ls=(0, (4, 3)), label="chance")
-        last.set(ylabel="recall", ylim=(0, None))
+        last.set(ylabel="recall", ylim=(0, 1.1 * max(recalls.values.max(), recalls.chance)))
         last.grid(axis="y")
         told, words = "Loss and recall", f"{words}; {recall_in_words(recalls)}"
     # Above the panels, where no line can run through it.
