@@ -20,7 +20,7 @@ from phenomae.benchmark.linear_probe import LinearProbeSettings
 from phenomae.benchmark.settings import Several, check_seed
 from phenomae.explore.block_figure import draw_blocks
 from phenomae.explore.complex_figure import choose_shown, draw_complexes
-from phenomae.explore.style import Drawing, house_style, save
+from phenomae.explore.style import house_style, save
 from phenomae.maps.read import read_map
 from phenomae.printed import read_written
 from phenomae.progress import say
@@ -83,7 +83,7 @@ def ask_complexes(
         members = read_complexes(settings.complexes)
         chosen = choose_shown(tables["complexes.csv"], members, genes.names, shown.show)
         with house_style():
-            _save(draw_complexes(genes, chosen), folder, "complexes")
+            save(draw_complexes(genes, chosen), folder / "figures", "complexes")
 
     origin = describe("complexes", settings, {"map": genes.identity}, complexes=settings.complexes)
     origin.settings.update(show=list(shown.show), shuffle=shown.shuffle, seed=shown.seed)
@@ -127,7 +127,7 @@ def ask_probe(
     def draw(folder: Path, tables: Tables) -> None:
         if len(blocks) > 1:
             with house_style():
-                _save(draw_blocks(tables["blocks.csv"]), folder, "blocks")
+                save(draw_blocks(tables["blocks.csv"]), folder / "figures", "blocks")
 
     answer(
         out, describe("probe", settings, sources), overwrite, make, printed="blocks.csv", draw=draw
@@ -135,9 +135,3 @@ def ask_probe(
     if len(blocks) > 1:
         best = read_written(out / "blocks.csv").filter(pl.col("best"))["block"][0]
         say(f"block {best} tells best: embed --block {best} takes its tokens")
-
-
-def _save(drawing: Drawing, folder: Path, name: str) -> None:
-    figures = folder / "figures"
-    figures.mkdir(exist_ok=True)
-    save(drawing, figures, name)

@@ -227,6 +227,5 @@ def _write(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
 
 
 def _draw(folder: Path, drawings: dict[str, Drawing]) -> None:
-    (folder / "figures").mkdir(exist_ok=True)
     for name, drawing in drawings.items():
         save(drawing, folder / "figures", name)

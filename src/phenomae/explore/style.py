@@ -75,7 +75,8 @@ def house_style() -> Iterator[None]:
 
 
 def save(drawing: Drawing, folder: Path, name: str) -> Picture:
-    """Write a figure as SVG and PNG; returns the SVG as a picture."""
+    """Write a figure as SVG and PNG into a folder, made if need be; returns the SVG as a picture."""
+    folder.mkdir(exist_ok=True)
     figure = drawing.figure
     svg, png = io.BytesIO(), io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
