@@ -75,7 +75,7 @@ def house_style() -> Iterator[None]:
 
 
 def save(drawing: Drawing, folder: Path, name: str) -> Picture:
-    """Write a figure as SVG and PNG into a folder, made if need be; returns the SVG as a picture."""
+    """Write a figure as SVG and PNG into a folder, which it makes; returns the SVG as a picture."""
     folder.mkdir(exist_ok=True)
     figure = drawing.figure
     svg, png = io.BytesIO(), io.BytesIO()
