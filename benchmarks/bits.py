@@ -24,11 +24,11 @@ from jaxtyping import Float32, Float64, Int64
 
 from phenomae.crops.source import Source
 from phenomae.crops.tensors import network_input
-from phenomae.embed.channels import match_channels
-from phenomae.embed.covering import cover_fields
-from phenomae.models import weights
+from phenomae.embedding.channels import match_channels
+from phenomae.embedding.covering import cover_fields
 from phenomae.models.network import Network
 from phenomae.store.read import Store, open_store
+from phenomae.weights import io as weights
 
 _AT_ONCE = 64
 

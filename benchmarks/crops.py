@@ -41,7 +41,7 @@ from phenomae.crops.source import Source
 from phenomae.crops.stream import CropStream
 from phenomae.memory import kept_memory
 from phenomae.progress import set_quiet
-from phenomae.simulate.simulate import SimulateSettings, simulate
+from phenomae.simulation.simulate import SimulateSettings, simulate
 from phenomae.store.ingest import ingest
 from phenomae.store.read import open_store
 from phenomae.store.write import TILE

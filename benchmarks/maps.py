@@ -41,17 +41,17 @@ Work = Callable[[], Numbers]
 
 def our_recall(count: int, width: int) -> Work:
     """Recall as `phenomae benchmark` computes it; returns a row of recalls a source."""
-    from phenomae.benchmark.annotations import read_sources
-    from phenomae.benchmark.benchmark import find_pairs
-    from phenomae.benchmark.relationships import measure
-    from phenomae.benchmark.settings import BenchmarkSettings
-    from phenomae.maps.read import Map
+    from phenomae.evaluation.annotations import read_sources
+    from phenomae.evaluation.benchmark import find_pairs
+    from phenomae.evaluation.recall.recall_tables import measure
+    from phenomae.evaluation.settings import BenchmarkSettings
+    from phenomae.maps.read import ConsensusProfiles
 
     folder = find_annotations()
     names, features = draw_map(count, width)
 
     def work() -> Numbers:
-        genes = Map(names, features, pl.DataFrame(), identity="")
+        genes = ConsensusProfiles(names, features, pl.DataFrame(), identity="")
         pairs = find_pairs(read_sources(folder), names, folder)
         settings = BenchmarkSettings(folder, resamples=0)
         table = measure(genes, pairs, PERCENTILES, settings)["recall.csv"]
@@ -83,7 +83,7 @@ def their_recall(count: int, width: int) -> Work:
 
 def our_tvn() -> Work:
     """TVN by batch, as `phenomae correct` computes it; returns inner products of some wells."""
-    from phenomae.correct.tvn import TVN
+    from phenomae.correction.tvn import TVN
 
     features, control, batches = draw_wells()
 
@@ -116,7 +116,7 @@ def some_products(corrected: Numbers) -> Numbers:
 
 def draw_map(count: int, width: int) -> tuple[list[str], Numbers]:
     """Return names, those of the public lists first, and features."""
-    from phenomae.benchmark.annotations import COLUMNS, read_sources
+    from phenomae.evaluation.annotations import COLUMNS, read_sources
 
     pairs = pl.concat([source.pairs for source in read_sources(find_annotations())])
     known = pl.concat([pairs[column] for column in COLUMNS]).unique().drop_nulls().sort()

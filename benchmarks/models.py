@@ -27,12 +27,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from phenomae.memory import kept_memory
-from phenomae.models.channel_mae import ChannelMae
-from phenomae.models.flops import count_embedding_flops, count_training_flops
+from phenomae.models.cost.flops import count_embedding_flops, count_training_flops
 from phenomae.models.settings import ChannelMaeModel, VitMaeModel
 from phenomae.models.sizes import VIT_SIZES
-from phenomae.models.vit_mae import VitMae
-from phenomae.pretrain.optimiser import build_lion
+from phenomae.models.vit.channel_mae import ChannelMae
+from phenomae.models.vit.vit_mae import VitMae
+from phenomae.pretraining.optimiser import build_lion
 
 FAMILIES = {"vit-mae": (VitMae, VitMaeModel), "channel-mae": (ChannelMae, ChannelMaeModel)}
 TARGETS = {("vit-mae", "train"): 1.5, ("vit-mae", "embed"): 1.2}

@@ -21,17 +21,17 @@ from pathlib import Path
 
 import polars as pl
 
-from phenomae.benchmark.ask import ask_replicates, ask_signal
-from phenomae.benchmark.average_precision import PrecisionSettings
-from phenomae.benchmark.benchmark import benchmark
-from phenomae.benchmark.complexes import ComplexSettings
-from phenomae.benchmark.linear_probe import LinearProbeSettings
-from phenomae.benchmark.settings import BenchmarkSettings
-from phenomae.benchmark.signal import SignalSettings
-from phenomae.correct.correct import CorrectSettings, correct
+from phenomae.correction.correct import CorrectSettings, correct
+from phenomae.evaluation.benchmark import benchmark
+from phenomae.evaluation.questions.ask import ask_replicates, ask_signal
+from phenomae.evaluation.questions.complexes import ComplexSettings
+from phenomae.evaluation.questions.linear_probe import LinearProbeSettings
+from phenomae.evaluation.questions.replicate_retrieval import PrecisionSettings
+from phenomae.evaluation.questions.signal import SignalSettings
+from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.explore.ask import ask_complexes, ask_probe
 from phenomae.maps.map import MapSettings, map_wells
-from phenomae.progress import say
+from phenomae.progress import info
 from phenomae.wells import write_wells
 
 CORRECTIONS: dict[str, CorrectSettings | None] = {
@@ -125,7 +125,7 @@ def count_complexes(folder: Path, complexes: Path) -> str:
             folder / "map.h5ad", folder / "complexes", settings=ComplexSettings(complexes)
         )
     except ValueError as error:
-        say(str(error))
+        info(str(error))
         return "-"
     row = pl.read_csv(folder / "complexes" / "apart.csv").row(0, named=True)
     return f"{row['apart']:.2f} of {row['complexes']} ({row['shuffled']:.2f})"

@@ -53,9 +53,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from phenomae.cores import available_cores
-from phenomae.models.machine import bf16_is_fast
-from phenomae.pretrain.optimiser import build_lion
-from phenomae.pretrain.vit_mae import VitMaeSettings, pretrain_vit_mae
+from phenomae.devices import bf16_is_fast
+from phenomae.pretraining.families.vit_mae import VitMaeSettings, pretrain_vit_mae
+from phenomae.pretraining.optimiser import build_lion
 from phenomae.progress import set_quiet
 from phenomae.runs import read_log
 from phenomae.store.read import open_store

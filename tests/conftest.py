@@ -18,7 +18,8 @@ from phenomae.store.write import checksum, write_array
 
 # Shapes in the signatures of the networks' wing are checked here, and only here. The hook works on
 # what is imported after it, so it stands above every test of them.
-WING = [f"phenomae.{room}" for room in ("models", "crops", "pretrain", "embed", "probes")]
+ROOMS = ("models", "weights", "devices", "crops", "pretraining", "embedding", "probes")
+WING = [f"phenomae.{room}" for room in ROOMS]
 install_import_hook(WING, "beartype.beartype")
 
 

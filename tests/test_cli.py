@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from phenomae import cli
-from phenomae.progress import say
+from phenomae.progress import info
 from phenomae.wells import write_wells
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
@@ -47,7 +47,8 @@ def outcome(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 
 
 def test_import_and_help_load_no_torch_and_no_room():
-    rooms = "simulate images store models crops pretrain embed correct maps benchmark explore"
+    rooms = "simulation images store models weights crops pretraining embedding correction maps"
+    rooms += " evaluation explore probes devices"
     heavy = "torch polars numpy anndata tensorstore tifffile scipy matplotlib"
     names = [*heavy.split(), *(f"phenomae.{room}" for room in rooms.split())]
     for program in ("import phenomae", "from phenomae.cli import run; run(['--help'])"):
@@ -241,7 +242,7 @@ def test_quiet_and_config_may_stand_anywhere(tmp_path, capsys):
 
 def test_quiet_is_for_one_command_line(capsys):
     assert cli.run(["--quiet", "--version"]) == 0
-    say("told")
+    info("told")
     assert capsys.readouterr().err == "told\n"
 
 

@@ -22,8 +22,8 @@ from markdown_it.token import Token
 import phenomae
 from phenomae import cli, progress
 from phenomae.records import FIELD_COLUMNS, WELL_COLUMNS
-from phenomae.simulate.phenotype import PARAMETERS
-from phenomae.simulate.simulate import SimulateSettings, simulate
+from phenomae.simulation.phenotype import PARAMETERS
+from phenomae.simulation.simulate import SimulateSettings, simulate
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import tifffile
 
-from phenomae.embed.intensity import STATISTICS, intensity
+from phenomae.embedding.intensity import STATISTICS, intensity
 from phenomae.store.ingest import ingest
 from phenomae.store.plan import IngestSettings
 from phenomae.store.read import open_store

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tifffile
 
-from phenomae.embed.intensity import STATISTICS, intensity
+from phenomae.embedding.intensity import STATISTICS, intensity
 from phenomae.store.ingest import ingest
 from phenomae.store.plan import IngestSettings
 from phenomae.wells import read_wells

@@ -5,9 +5,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from phenomae.benchmark.benchmark import benchmark
-from phenomae.benchmark.settings import BenchmarkSettings
-from phenomae.correct.correct import CorrectSettings, correct
+from phenomae.correction.correct import CorrectSettings, correct
+from phenomae.evaluation.benchmark import benchmark
+from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.maps.map import MapSettings, map_wells
 from phenomae.wells import write_wells
 

@@ -99,10 +99,11 @@ def test_what_needs_networks_says_what_to_install(python, command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "room", ["simulate", "images", "store", "correct", "maps", "benchmark", "explore"]
+    "room", ["simulation", "images", "store", "correction", "maps", "evaluation", "explore"]
 )
 def test_a_room_of_the_laptop_wing_loads_no_torch(room):
     source = Path(__file__).parents[1] / "src" / "phenomae" / room
-    modules = [f"phenomae.{room}.{path.stem}" for path in source.glob("*.py")]
+    names = [path.relative_to(source).with_suffix("").parts for path in source.rglob("*.py")]
+    modules = [".".join(["phenomae", room, *name]) for name in names]
     code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from phenomae.progress import say
+from phenomae.progress import info
 
 FORMAT = 1  # raised when an artefact's layout changes, so that old ones are told apart
 SIGNATURE = "artefact.json"
@@ -129,7 +129,7 @@ def artefact_folder(path: Path, origin: Origin, overwrite: bool = False) -> Iter
     if path.exists() and not overwrite:
         require_same_work(path, read_signature(path), origin)
         remove_replaced(path)
-        say(f"{path} is already there, made with the same settings (--overwrite makes it anew)")
+        info(f"{path} is already there, made with the same settings (--overwrite makes it anew)")
         yield None
         return
     if path.exists():

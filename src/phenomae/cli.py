@@ -29,18 +29,21 @@ pixels, FLOPs, memory, disk and hours. Nothing is written.
 """
 
 COMMANDS = {
-    "simulate": ("phenomae.simulate.simulate:simulate", "Draw a screen whose truth is known."),
+    "simulate": ("phenomae.simulation.simulate:simulate", "Draw a screen whose truth is known."),
     "ingest": ("phenomae.store.ingest:ingest", "Bring raw plates into a store."),
-    "embed": ("phenomae.embed.embed:embed", "Give every well its vector, with a trained network."),
+    "embed": (
+        "phenomae.embedding.embed:embed",
+        "Give every well its vector, with a trained network.",
+    ),
     "intensity": (
-        "phenomae.embed.intensity:intensity",
+        "phenomae.embedding.intensity:intensity",
         "Give every well hand-made intensity statistics, as a baseline.",
     ),
-    "correct": ("phenomae.correct.correct:correct", "Take the batch out of the wells."),
+    "correct": ("phenomae.correction.correct:correct", "Take the batch out of the wells."),
     "map": ("phenomae.maps.map:map_wells", "Average wells to a map of genes, compounds or doses."),
     "export": ("phenomae.maps.export:export", "Write wells or a map as a table for other tools."),
-    "benchmark": ("phenomae.benchmark.benchmark:benchmark", "Ask the map what biology knows."),
-    "models": ("phenomae.models.catalogue:models", "List the networks and what they cost."),
+    "benchmark": ("phenomae.evaluation.benchmark:benchmark", "Ask the map what biology knows."),
+    "models": ("phenomae.models.cost.catalogue:models", "List the networks and what they cost."),
     "plan": ("phenomae.cli:plan", PLAN),
     "compare": ("phenomae.explore.compare:compare", "Set maps, or runs, side by side."),
     "report": ("phenomae.explore.report:report", "Write report.html: figures and tables."),
@@ -71,11 +74,11 @@ FAMILIES = {
 }
 EXCHANGE = {
     "import": (
-        "phenomae.models.exchange:import_weights",
+        "phenomae.weights.import_export:import_weights",
         "Bring published weights into a folder of ours.",
     ),
     "export": (
-        "phenomae.models.exchange:export_weights",
+        "phenomae.weights.import_export:export_weights",
         "Write weights as published ones lie on the hub.",
     ),
 }
@@ -83,15 +86,15 @@ STORES = {
     "check": ("phenomae.store.check:check", "Verify that a store is whole, pixel by pixel."),
 }
 ANNOTATIONS = {
-    "fetch": ("phenomae.benchmark.fetch:fetch", "Get the public lists of known pairs."),
+    "fetch": ("phenomae.evaluation.fetch:fetch", "Get the public lists of known pairs."),
 }
 QUESTIONS = {
     "signal": (
-        "phenomae.benchmark.ask:ask_signal",
+        "phenomae.evaluation.questions.ask:ask_signal",
         "Does a perturbation do anything: consistency, magnitude.",
     ),
     "replicates": (
-        "phenomae.benchmark.ask:ask_replicates",
+        "phenomae.evaluation.questions.ask:ask_replicates",
         "Do replicates find each other: mean average precision.",
     ),
     "complexes": (
@@ -99,11 +102,11 @@ QUESTIONS = {
         "Are the genes of a complex alike: within against between.",
     ),
     "compounds": (
-        "phenomae.benchmark.ask:ask_compounds",
+        "phenomae.evaluation.questions.ask:ask_compounds",
         "Does a compound look like the genes it acts on.",
     ),
     "mechanisms": (
-        "phenomae.benchmark.ask:ask_mechanisms",
+        "phenomae.evaluation.questions.ask:ask_mechanisms",
         "Do a compound's nearest neighbours act as it does.",
     ),
     "probe": (
@@ -172,8 +175,8 @@ def plan(
     bound.apply_defaults()
     given = bound.arguments
 
-    from phenomae.pretrain.plan import plan as plan_training
-    from phenomae.pretrain.planned import show
+    from phenomae.pretraining.plan.plan import plan as plan_training
+    from phenomae.pretraining.plan.report import show
 
     settings, paths = given["settings"], (given["store"], given["run"], *given["more"])
     family = import_module(type(settings).__module__).FAMILY

@@ -13,7 +13,7 @@ _quiet = False
 
 
 def set_quiet(quiet: bool) -> None:
-    """Silence `say` and all progress of this process (`--quiet`)."""
+    """Silence `info` and all progress of this process (`--quiet`)."""
     global _quiet
     _quiet = quiet
 
@@ -23,21 +23,21 @@ def is_quiet() -> bool:
     return _quiet
 
 
-def say(text: str) -> None:
+def info(text: str) -> None:
     """Tell the person one line, on standard error, so that standard output stays for results."""
     if not _quiet:
         print(text, file=sys.stderr, flush=True)
 
 
 @runtime_checkable
-class Tracker(Protocol):
+class Advance(Protocol):
     """What `track` hands out: call it after each piece of work."""
 
     def __call__(self, advance: int = 1, note: str = "") -> None: ...
 
 
 @contextmanager
-def track(label: str, total: int, unit: str, done: int = 0) -> Iterator[Tracker]:
+def track(label: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
     """Show work of `total` pieces of a `unit`, of which `done` were done before.
 
     The rate and the time left count only what this call does.
@@ -60,7 +60,7 @@ def tracked(items: Iterable[Item], label: str, total: int, unit: str) -> Iterato
 
 
 @contextmanager
-def _bar(label: str, total: int, unit: str, done: int) -> Iterator[Tracker]:
+def _bar(label: str, total: int, unit: str, done: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -87,7 +87,7 @@ def _bar(label: str, total: int, unit: str, done: int) -> Iterator[Tracker]:
         yield advance
 
 
-def _lines(label: str, total: int, unit: str, done: int) -> Tracker:
+def _lines(label: str, total: int, unit: str, done: int) -> Advance:
     start = last = time.monotonic()
     count = done
 
@@ -101,7 +101,7 @@ def _lines(label: str, total: int, unit: str, done: int) -> Tracker:
         rate = (count - done) / max(now - start, 1e-9)
         left = (total - count) / max(rate, 1e-9)
         parts = [f"{label}: {count}/{total} {unit}", f"{rate:.3g}/s", f"{_clock(left)} left"]
-        say(", ".join([*parts, note] if note else parts))
+        info(", ".join([*parts, note] if note else parts))
 
     return advance
 

@@ -17,7 +17,7 @@ KIND = "wells"
 
 
 @dataclass(frozen=True)
-class Wells:
+class Profiles:
     """Every well of a screen, plates in the order of their names."""
 
     table: pl.DataFrame
@@ -90,7 +90,7 @@ def write_wells(
             write_plate(unfinished, records.filter(rows), vectors.filter(rows).to_numpy())
 
 
-def require_finite(wells: Wells, path: Path) -> None:
+def require_finite(wells: Profiles, path: Path) -> None:
     """Raise ValueError, naming plates and wells, where a feature is NaN or infinite."""
     refuse_broken(wells.table.filter(find_broken(wells.features)), path)
 
@@ -111,7 +111,7 @@ def refuse_broken(broken: pl.DataFrame, path: Path) -> None:
         )
 
 
-def read_wells(folder: Path) -> Wells:
+def read_wells(folder: Path) -> Profiles:
     """Read a finished wells folder.
 
     Raises ValueError where it is no wells folder, a plate is not of a wells file's columns, or a
@@ -123,7 +123,7 @@ def read_wells(folder: Path) -> Wells:
     table = pl.concat(plates.values())
     _require_once(table, folder)
     features = np.ascontiguousarray(_features_of(table).to_numpy())
-    return Wells(table.select(list(WELL_COLUMNS)), features, identity)
+    return Profiles(table.select(list(WELL_COLUMNS)), features, identity)
 
 
 def open_wells(folder: Path) -> PlateFiles:

@@ -14,8 +14,8 @@ SHAPED = [f"phenomae.explore.{name}" for name in ("clusters", "curves", "heatmap
 install_import_hook(SHAPED, "beartype.beartype")
 
 from phenomae.artefacts import Origin  # noqa: E402
-from phenomae.benchmark.benchmark import benchmark  # noqa: E402
-from phenomae.benchmark.settings import BenchmarkSettings  # noqa: E402
+from phenomae.evaluation.benchmark import benchmark  # noqa: E402
+from phenomae.evaluation.settings import BenchmarkSettings  # noqa: E402
 from phenomae.explore.report import ReportSettings, report  # noqa: E402
 from phenomae.maps.map import MapSettings, map_wells  # noqa: E402
 from phenomae.runs import append_log, begin_run, finish_run  # noqa: E402

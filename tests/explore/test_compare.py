@@ -8,7 +8,7 @@ import pytest
 
 from phenomae.artefacts import Origin
 from phenomae.explore.compare import CompareSettings, compare
-from phenomae.explore.compute import read_compute
+from phenomae.explore.evidence.training_flops import read_compute
 from phenomae.runs import append_log, begin_run, finish_run
 
 FIGURES = {"recall", "curve"}

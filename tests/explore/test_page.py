@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from phenomae.benchmark.benchmark import benchmark
-from phenomae.benchmark.settings import BenchmarkSettings
+from phenomae.evaluation.benchmark import benchmark
+from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.explore.report import ReportSettings, report
 
 VOID = {"meta", "link", "img", "br", "wbr"}

@@ -9,23 +9,23 @@ import pytest
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import cdist, pdist
 
-from phenomae.benchmark.benchmark import benchmark
-from phenomae.benchmark.settings import BenchmarkSettings
-from phenomae.explore.baselines import compare, parse_baselines
-from phenomae.explore.clusters import block_cosines, cluster_map
-from phenomae.explore.curves import draw_curve, draw_loss
-from phenomae.explore.dots import draw_recall
-from phenomae.explore.heatmap import symmetric_limit
-from phenomae.explore.results import read_results
-from phenomae.explore.training import read_training
+from phenomae.evaluation.benchmark import benchmark
+from phenomae.evaluation.settings import BenchmarkSettings
+from phenomae.explore.evidence.baselines import compare, parse_baselines
+from phenomae.explore.evidence.clusters import block_cosines, cluster_map
+from phenomae.explore.evidence.results import read_results
+from phenomae.explore.evidence.training import read_training
+from phenomae.explore.figures.curves import draw_curve, draw_loss
+from phenomae.explore.figures.heatmap import symmetric_limit
+from phenomae.explore.figures.recall_dots import draw_recall
 from phenomae.explore.words import shorten, tails, times
-from phenomae.maps.read import Map, read_map
+from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.runs import append_log
 
 
-def make_map(features: np.ndarray) -> Map:
+def make_map(features: np.ndarray) -> ConsensusProfiles:
     names = [f"G{row}" for row in range(len(features))]
-    return Map(names, features.astype(np.float32), pl.DataFrame(), "identity")
+    return ConsensusProfiles(names, features.astype(np.float32), pl.DataFrame(), "identity")
 
 
 def groups(count: int, size: int, noise: float = 0.1) -> np.ndarray:

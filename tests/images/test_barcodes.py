@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from phenomae.images.mapsettings import PlateMapSettings
-from phenomae.images.platemap import find_plate_map, read_plate_map
+from phenomae.images.platemap.plate_map import find_plate_map, read_plate_map
+from phenomae.images.platemap.settings import PlateMapSettings
 
 BARCODES = "Assay_Plate_Barcode,Plate_Map_Name\nBR1,crispr\nBR2,compound\nBR3,crispr\nBR9,gone\n"
 

@@ -5,8 +5,8 @@ from xml.sax.saxutils import quoteattr
 
 import pytest
 
-from phenomae.images.cellvoyager import find_cellvoyager, list_cellvoyager
 from phenomae.images.fields import Listing
+from phenomae.images.layouts.cellvoyager import find_cellvoyager, list_cellvoyager
 from phenomae.images.settings import LayoutSettings
 
 NAMESPACE = 'xmlns:bts="http://www.yokogawa.co.jp/BTS/BTSSchema/1.0"'

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from phenomae.images.fields import Listing
-from phenomae.images.htd import read_htd
-from phenomae.images.imagexpress import find_imagexpress, list_imagexpress
+from phenomae.images.layouts.htd import read_htd
+from phenomae.images.layouts.imagexpress import find_imagexpress, list_imagexpress
 from phenomae.images.settings import LayoutSettings
 
 GUID = "1E78EB12-BD0D-4D94-A6AD-3FF28BB1B105"

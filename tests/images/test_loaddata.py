@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from phenomae.images.fields import Listing, Problem
-from phenomae.images.loaddata import find_loaddata, list_loaddata
+from phenomae.images.layouts.loaddata import find_loaddata, list_loaddata
 from phenomae.images.read import list_fields, read_field, read_headers
 from phenomae.images.settings import LayoutSettings
 

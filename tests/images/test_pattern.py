@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from phenomae.images.fields import Listing
-from phenomae.images.pattern import list_pattern
+from phenomae.images.layouts.pattern import list_pattern
 from phenomae.images.read import list_fields, read_headers
 from phenomae.images.settings import LayoutSettings
 

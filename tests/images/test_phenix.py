@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 import pytest
 
 from phenomae.images.fields import Listing
-from phenomae.images.phenix import find_phenix, list_phenix
+from phenomae.images.layouts.phenix import find_phenix, list_phenix
 from phenomae.images.settings import LayoutSettings
 
 V5 = "http://www.perkinelmer.com/PEHH/HarmonyV5"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from phenomae.images.fields import Listing
+from phenomae.images.layouts.rxrx1 import find_rxrx1, list_rxrx1
 from phenomae.images.read import list_fields, read_field, read_headers
-from phenomae.images.rxrx1 import find_rxrx1, list_rxrx1
 from phenomae.images.settings import LayoutSettings
 from phenomae.records import PLATE_MAP_COLUMNS
 

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from phenomae.images.fields import Listing
+from phenomae.images.layouts.rxrx3_core import find_rxrx3_core, list_rxrx3_core
 from phenomae.images.read import list_fields, read_field, read_headers
-from phenomae.images.rxrx3_core import find_rxrx3_core, list_rxrx3_core
 from phenomae.images.settings import LayoutSettings
 from phenomae.records import PLATE_MAP_COLUMNS
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from phenomae.images import picture
 from phenomae.images.fields import Place, RawField, RawImage
-from phenomae.images.grey import ImageHeader
+from phenomae.images.pixels import decode as picture
+from phenomae.images.pixels.header import ImageHeader
 from phenomae.images.read import in_threads, read_headers
 
 

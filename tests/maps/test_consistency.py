@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics.pairwise import cosine_similarity
 
-from phenomae.maps.chance import p_values
 from phenomae.maps.consistency import compare_with_controls, mean_cosines
 from phenomae.maps.control_groups import draw_alike, draw_any, plate_patterns
+from phenomae.maps.p_values import p_values
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

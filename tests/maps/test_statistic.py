@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 
 from phenomae.maps.aggregate import average, group_means
 from phenomae.maps.map import MapSettings, map_wells
-from phenomae.maps.weighted import agreement_weights
+from phenomae.maps.modz import agreement_weights
 from phenomae.wells import write_wells
 
 FEATURES = [f"f{index}" for index in range(7)]

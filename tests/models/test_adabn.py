@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from phenomae.models.adabn import kept_statistics, reestimate
 from phenomae.models.classifier import Classifier
-from phenomae.models.convolutions import batch_norms
+from phenomae.models.conv.adabn import kept_statistics, reestimate
+from phenomae.models.conv.convolutions import batch_norms
 from phenomae.models.settings import ClassifierModel, VitMaeModel
-from phenomae.models.vit_mae import VitMae
+from phenomae.models.vit.vit_mae import VitMae
 
 SMALL = ClassifierModel(
     crop_size=64, growth_rate=8, first_width=16, block_depths=(2, 2), neck_dim=8, standardise=False

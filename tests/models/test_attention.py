@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from phenomae.models import attention
-from phenomae.models.attention import attend
+from phenomae.models.vit import attention
+from phenomae.models.vit.attention import attend
 
 SHAPES = [(3, 2, 5, 5, 8), (2, 3, 4, 9, 8), (5, 4, 300, 300, 4)]  # crops, heads, queries, tokens, d
 

@@ -11,9 +11,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from phenomae import cli
-from phenomae.models.catalogue import describe, models
+from phenomae.models.cost.catalogue import describe, models
+from phenomae.models.cost.flops import count_embedding_flops, count_training_flops
 from phenomae.models.families import build
-from phenomae.models.flops import count_embedding_flops, count_training_flops
 from phenomae.models.masking import MaskedNetwork
 from phenomae.models.network import Network, name_channels
 from phenomae.models.sizes import SIZES

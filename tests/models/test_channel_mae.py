@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from phenomae.models.channel_mae import ChannelMae
-from phenomae.models.decoder import Block
-from phenomae.models.patches import patchify_channels, unpatch_channels
 from phenomae.models.settings import ChannelMaeModel
+from phenomae.models.vit.channel_mae import ChannelMae
+from phenomae.models.vit.decoder import Block
+from phenomae.models.vit.patches import patchify_channels, unpatch_channels
 
 SMALL = ChannelMaeModel(
     crop_size=32,

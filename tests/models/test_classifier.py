@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from phenomae.models.adabn import reestimate
 from phenomae.models.classifier import Classifier, VitClassifier
+from phenomae.models.conv.adabn import reestimate
 from phenomae.models.families import FAMILIES, build
 from phenomae.models.settings import ClassifierModel, VitClassifierModel
 from phenomae.models.sizes import SIZES
-from phenomae.models.weights import load, read_config, save
+from phenomae.weights.io import load, read_config, save
 
 SMALL = ClassifierModel(
     crop_size=32, growth_rate=4, first_width=8, block_depths=(2, 1, 2), bottleneck=2, neck_dim=6

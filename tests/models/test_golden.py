@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from phenomae.models.network import Network
-from phenomae.models.weights import load
+from phenomae.weights.io import load
 
 Case = dict[str, np.ndarray]
 POOLS = {"embedding": "mean", "cls": "class", "channelwise_embedding": "channel"}

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from phenomae.models.channel_mae import ChannelMae
 from phenomae.models.losses import fourier_distance, normalise_patches
 from phenomae.models.masking import MaskedNetwork
 from phenomae.models.settings import ChannelMaeModel, VitMaeModel
-from phenomae.models.vit_mae import VitMae
+from phenomae.models.vit.channel_mae import ChannelMae
+from phenomae.models.vit.vit_mae import VitMae
 
 SIZES = {
     "crop_size": 16,

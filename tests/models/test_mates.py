@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from phenomae.models.adabn import reestimate
+from phenomae.models.conv.adabn import reestimate
 from phenomae.models.families import FAMILIES, build
 from phenomae.models.network import Network
 from phenomae.models.settings import (

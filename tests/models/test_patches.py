@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenomae.models.network import to_unit
-from phenomae.models.patches import patchify, sincos_positions, standardise, unpatch
+from phenomae.models.vit.patches import patchify, sincos_positions, standardise, unpatch
 
 RNG = np.random.default_rng(0)
 

@@ -10,13 +10,13 @@ from einops import rearrange
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from phenomae.models.conv.unet import Residual
+from phenomae.models.conv.unet_mae import UnetMae
 from phenomae.models.families import build
-from phenomae.models.patches import patchify, standardise
 from phenomae.models.settings import UnetMaeModel
 from phenomae.models.sizes import SIZES
-from phenomae.models.unet import Residual
-from phenomae.models.unet_mae import UnetMae
-from phenomae.models.weights import load, save
+from phenomae.models.vit.patches import patchify, standardise
+from phenomae.weights.io import load, save
 
 SMALL = UnetMaeModel(crop_size=64, patch_size=8, widths=(8, 16, 32), depths=(2, 1, 3))
 

@@ -7,8 +7,8 @@ from scipy.special import erf, softmax
 
 from phenomae.models.settings import VitMaeModel
 from phenomae.models.sizes import SIZES, VIT_SIZES
-from phenomae.models.vit import ParallelBlock, Vit
-from phenomae.models.vit_mae import VitMae
+from phenomae.models.vit.vit import ParallelBlock, Vit
+from phenomae.models.vit.vit_mae import VitMae
 
 SMALL = VitMaeModel(crop_size=32, patch_size=8, embed_dim=48, depth=2, num_heads=3, layer_scale=0.5)
 

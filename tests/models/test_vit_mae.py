@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from phenomae.models.settings import VitMaeModel
-from phenomae.models.vit_mae import VitMae
+from phenomae.models.vit.vit_mae import VitMae
 
 SMALL = VitMaeModel(
     crop_size=32,

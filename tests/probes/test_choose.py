@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from phenomae.crops.tiles import tile_field
-from phenomae.embed.plates import Plate
+from phenomae.embedding.plates import Plate
 from phenomae.probes.choose import choose_wells, spread, thin
 
 

@@ -14,29 +14,29 @@ import pytest
 import torch
 
 from phenomae import cli
-from phenomae.benchmark.benchmark import benchmark
-from phenomae.benchmark.settings import BenchmarkSettings
-from phenomae.correct.correct import CorrectSettings, correct
-from phenomae.correct.harmony import Harmony
-from phenomae.correct.methods import METHODS
-from phenomae.embed.embed import EmbedSettings, embed
+from phenomae.correction.correct import CorrectSettings, correct
+from phenomae.correction.harmony import Harmony
+from phenomae.correction.methods import METHODS
+from phenomae.embedding.embed import EmbedSettings, embed
+from phenomae.evaluation.benchmark import benchmark
+from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.maps.map import MapSettings, map_wells
-from phenomae.models.vit_mae import VitMae
-from phenomae.pretrain.channel_mae import ChannelMaeSettings
-from phenomae.pretrain.classifier import ClassifierSettings
-from phenomae.pretrain.data import open_data
-from phenomae.pretrain.masked import MaskedObjective
-from phenomae.pretrain.session import open_session
-from phenomae.pretrain.settings import TrainingSettings
-from phenomae.pretrain.team import gather_team
-from phenomae.pretrain.unet_mae import UnetMaeSettings
-from phenomae.pretrain.vit_classifier import VitClassifierSettings
-from phenomae.pretrain.vit_mae import VitMaeSettings
-from phenomae.pretrain.vit_mae import pretrain_vit_mae as pretrain_alone
+from phenomae.models.vit.vit_mae import VitMae
+from phenomae.pretraining.data import open_data
+from phenomae.pretraining.families.channel_mae import ChannelMaeSettings
+from phenomae.pretraining.families.classifier import ClassifierSettings
+from phenomae.pretraining.families.unet_mae import UnetMaeSettings
+from phenomae.pretraining.families.vit_classifier import VitClassifierSettings
+from phenomae.pretraining.families.vit_mae import VitMaeSettings
+from phenomae.pretraining.families.vit_mae import pretrain_vit_mae as pretrain_alone
+from phenomae.pretraining.objectives.masked import MaskedObjective
+from phenomae.pretraining.session import open_session
+from phenomae.pretraining.settings import TrainingSettings
+from phenomae.pretraining.team import gather_team
 from phenomae.probes import commands
 from phenomae.probes.recall import recall_of
 from phenomae.runs import read_log
-from phenomae.simulate.simulate import SimulateSettings, simulate
+from phenomae.simulation.simulate import SimulateSettings, simulate
 from phenomae.store.ingest import ingest
 from phenomae.store.read import open_store
 

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float64
 
+from phenomae.row_filter import match_rows
 from phenomae.store.read import Store
-from phenomae.where import match_rows
 
 
 def keep_fields(store: Store, where: str | None) -> Store:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from phenomae.crops.draws import Purpose, draw
 from phenomae.crops.prefetch import prefetch
+from phenomae.crops.random_numbers import Purpose, draw
 from phenomae.crops.source import Source
 from phenomae.crops.tensors import Crops
 

@@ -8,22 +8,22 @@ import polars as pl
 from cyclopts import Parameter
 
 from phenomae.artefacts import read_identity
-from phenomae.benchmark.ask import Tables, answer, describe
-from phenomae.benchmark.blocks import find_blocks, probe_blocks
-from phenomae.benchmark.complexes import (
+from phenomae.evaluation.questions.ask import Tables, answer, describe
+from phenomae.evaluation.questions.block_search import find_blocks, probe_blocks
+from phenomae.evaluation.questions.complexes import (
     ComplexSettings,
     compare_complexes,
     read_complexes,
     share_apart,
 )
-from phenomae.benchmark.linear_probe import LinearProbeSettings
-from phenomae.benchmark.settings import Several, check_seed
-from phenomae.explore.block_figure import draw_blocks
-from phenomae.explore.complex_figure import choose_shown, draw_complexes
-from phenomae.explore.style import house_style, save
+from phenomae.evaluation.questions.linear_probe import LinearProbeSettings
+from phenomae.evaluation.settings import Several, check_seed
+from phenomae.explore.figures.blocks import draw_blocks
+from phenomae.explore.figures.complexes import choose_shown, draw_complexes
+from phenomae.explore.figures.style import house_style, save
 from phenomae.maps.read import read_map
-from phenomae.printed import read_written
-from phenomae.progress import say
+from phenomae.print_table import read_written
+from phenomae.progress import info
 from phenomae.wells import KIND as WELLS
 
 
@@ -88,7 +88,7 @@ def ask_complexes(
     origin = describe("complexes", settings, {"map": genes.identity}, complexes=settings.complexes)
     origin.settings.update(show=list(shown.show), shuffle=shown.shuffle, seed=shown.seed)
     answer(out, origin, overwrite, make, printed="apart.csv", draw=draw)
-    say(f"the heat map is {out / 'figures' / 'complexes.png'}")
+    info(f"the heat map is {out / 'figures' / 'complexes.png'}")
 
 
 def ask_probe(
@@ -134,4 +134,4 @@ def ask_probe(
     )
     if len(blocks) > 1:
         best = read_written(out / "blocks.csv").filter(pl.col("best"))["block"][0]
-        say(f"block {best} tells best: embed --block {best} takes its tokens")
+        info(f"block {best} tells best: embed --block {best} takes its tokens")

@@ -9,18 +9,18 @@ import polars as pl
 from cyclopts import Parameter
 
 from phenomae.artefacts import Origin, artefact_folder, hash_json, settings_dict, write_bytes
-from phenomae.benchmark.annotations import read_sources
-from phenomae.benchmark.benchmark import check_count, check_map, find_pairs
-from phenomae.benchmark.paired import ask, set_side_by_side, share_genes
-from phenomae.benchmark.recall import Percentiles
-from phenomae.benchmark.settings import Several, check_seed, check_shares
-from phenomae.explore.compute import Compute, read_compute, tabulate
-from phenomae.explore.compute_figures import draw_recall_over_flops, draw_runs
-from phenomae.explore.side_by_side import draw_curves, draw_recalls
-from phenomae.explore.style import Drawing, house_style, save
-from phenomae.maps.read import Map, read_map
-from phenomae.printed import read_written, show
-from phenomae.progress import say
+from phenomae.evaluation.annotations import read_sources
+from phenomae.evaluation.benchmark import check_count, check_map, find_pairs
+from phenomae.evaluation.recall.compare_maps import ask, set_side_by_side, share_genes
+from phenomae.evaluation.recall.recall import Percentiles
+from phenomae.evaluation.settings import Several, check_seed, check_shares
+from phenomae.explore.evidence.training_flops import Compute, read_compute, tabulate
+from phenomae.explore.figures.flops_curves import draw_recall_over_flops, draw_runs
+from phenomae.explore.figures.side_by_side import draw_curves, draw_recalls
+from phenomae.explore.figures.style import Drawing, house_style, save
+from phenomae.maps.read import ConsensusProfiles, read_map
+from phenomae.print_table import read_written, show
+from phenomae.progress import info
 
 KIND = "comparison"
 
@@ -167,8 +167,8 @@ def _check(settings: CompareSettings) -> Percentiles:
 
 
 def _share(
-    maps: dict[str, Map], paths: dict[str, Path], percentiles: Percentiles
-) -> dict[str, Map]:
+    maps: dict[str, ConsensusProfiles], paths: dict[str, Path], percentiles: Percentiles
+) -> dict[str, ConsensusProfiles]:
     """Return the maps with the names all have; says how many that are.
 
     Raises ValueError where these are so few that a tail of their pairs holds none.
@@ -178,7 +178,7 @@ def _share(
     counts = {name: len(genes.names) for name, genes in maps.items()}
     if common < max(counts.values()):
         told = ", ".join(f"{name} has {count}" for name, count in counts.items())
-        say(f"{common} names are on all maps, and only these are asked ({told})")
+        info(f"{common} names are on all maps, and only these are asked ({told})")
     named = " and ".join(map(str, paths.values()))
     if common < 3:
         raise ValueError(
@@ -189,7 +189,7 @@ def _share(
     return shared
 
 
-def name_runs(words: tuple[str, ...], maps: dict[str, Map]) -> dict[str, Path]:
+def name_runs(words: tuple[str, ...], maps: dict[str, ConsensusProfiles]) -> dict[str, Path]:
     """Return the runs of NAME=RUN; raises ValueError where NAME is none of the maps."""
     runs: dict[str, Path] = {}
     for word in words:
@@ -218,7 +218,7 @@ def _make(out: Path, origin: Origin, overwrite: bool, make: Callable[[Path], Non
         if folder is not None:
             with house_style():
                 make(folder)
-    say(f"figures are in {out / 'figures'}")
+    info(f"figures are in {out / 'figures'}")
 
 
 def _write(folder: Path, tables: dict[str, pl.DataFrame]) -> None:

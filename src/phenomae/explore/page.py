@@ -6,13 +6,13 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from phenomae.artefacts import Origin
-from phenomae.explore.baselines import Comparison
-from phenomae.explore.clusters import Clusters
-from phenomae.explore.curves import loss_in_words, recall_in_words
-from phenomae.explore.evidence import Evidence
-from phenomae.explore.provenance import trace
-from phenomae.explore.results import at
-from phenomae.explore.style import Picture
+from phenomae.explore.evidence.baselines import Comparison
+from phenomae.explore.evidence.clusters import Clusters
+from phenomae.explore.evidence.evidence import Evidence
+from phenomae.explore.evidence.provenance import trace
+from phenomae.explore.evidence.results import at
+from phenomae.explore.figures.curves import loss_in_words, recall_in_words
+from phenomae.explore.figures.style import Picture
 from phenomae.explore.words import tails, times
 
 

@@ -7,16 +7,16 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from phenomae.artefacts import Origin, artefact_folder, whole_file
-from phenomae.benchmark.settings import Several
-from phenomae.explore.baselines import parse_baselines
-from phenomae.explore.clusters import Clusters, cluster_map
-from phenomae.explore.curves import draw_curve, draw_loss
-from phenomae.explore.dots import draw_recall
-from phenomae.explore.evidence import Evidence, read_evidence
-from phenomae.explore.heatmap import draw_heatmap
+from phenomae.evaluation.settings import Several
+from phenomae.explore.evidence.baselines import parse_baselines
+from phenomae.explore.evidence.clusters import Clusters, cluster_map
+from phenomae.explore.evidence.evidence import Evidence, read_evidence
+from phenomae.explore.figures.curves import draw_curve, draw_loss
+from phenomae.explore.figures.heatmap import draw_heatmap
+from phenomae.explore.figures.recall_dots import draw_recall
+from phenomae.explore.figures.style import Picture, copy_png, house_style, save
 from phenomae.explore.page import render
-from phenomae.explore.style import Picture, copy_png, house_style, save
-from phenomae.progress import say
+from phenomae.progress import info
 
 KIND = "report"
 PAGE = "report.html"
@@ -74,7 +74,7 @@ def report(
             page = render(settings.title, origin, evidence, clusters, pictures)
             with whole_file(folder / PAGE) as partial:
                 partial.write_text(page, encoding="utf-8")
-    say(f"open {out / PAGE} in a browser")
+    info(f"open {out / PAGE} in a browser")
 
 
 def draw_figures(folder: Path, evidence: Evidence, clusters: Clusters | None) -> dict[str, Picture]:

@@ -18,7 +18,7 @@ from phenomae.images.fields import (
     well_order,
 )
 from phenomae.images.settings import LayoutSettings
-from phenomae.progress import say
+from phenomae.progress import info
 from phenomae.records import check_name, choose_channels
 
 # Transmitted light shows no stain, and no network of the papers has seen it.
@@ -146,7 +146,7 @@ def _choose_channels(files: Sequence[RawFile], text: str, source: Path) -> dict[
     if not text.strip():
         transmitted = [name for name in names if is_transmitted(name)]
         if transmitted and len(transmitted) < len(names):
-            say(f"left out, as no stain: {', '.join(transmitted)} (--channels names what to keep)")
+            info(f"left out, as no stain: {', '.join(transmitted)} (--channels names what to keep)")
             names = [name for name in names if name not in transmitted]
     return choose_channels(text, names, str(source))
 

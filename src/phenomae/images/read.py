@@ -11,13 +11,13 @@ from jaxtyping import UInt
 
 from phenomae.images.fields import Listing, Problem, RawField, RawImage, RawScreen
 from phenomae.images.gather import gather_fields
-from phenomae.images.grey import ImageHeader
-from phenomae.images.illumination import divide
-from phenomae.images.layouts import LAYOUTS
-from phenomae.images.pattern import list_pattern
-from phenomae.images.picture import read_header, read_pixels
+from phenomae.images.layouts.pattern import list_pattern
+from phenomae.images.layouts.table import LAYOUTS
+from phenomae.images.pixels.decode import read_header, read_pixels
+from phenomae.images.pixels.header import ImageHeader
+from phenomae.images.pixels.illumination import divide
 from phenomae.images.settings import LayoutSettings
-from phenomae.progress import say, track
+from phenomae.progress import info, track
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -47,7 +47,7 @@ def list_fields(raw: Path, settings: LayoutSettings = DEFAULT) -> RawScreen:
     _check(settings)
     listing = _list_pattern(raw, settings) if settings.pattern else _list_layout(raw, settings)
     for what, count in listing.passed_over.items():
-        say(f"passed over: {count} {what}")
+        info(f"passed over: {count} {what}")
     return gather_fields(listing, settings, raw)
 
 
@@ -127,7 +127,7 @@ def _list_layout(raw: Path, settings: LayoutSettings) -> Listing:
     if settings.layout == "auto":
         beside = f"; passed over {' and '.join(others)}" if others else ""
         more = f" and {len(found[name]) - 1} more" if len(found[name]) > 1 else ""
-        say(f"layout {name}, for there is {found[name][0]}{more}{beside}")
+        info(f"layout {name}, for there is {found[name][0]}{more}{beside}")
     return LAYOUTS[name].list(raw, found[name], settings)
 
 

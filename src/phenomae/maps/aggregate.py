@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Float32, Float64, Int
 
-from phenomae.maps.weighted import agreement_weights, rows_of_groups
+from phenomae.maps.modz import agreement_weights, rows_of_groups
 
 Statistic = Literal["mean", "median", "weighted"]
 _COLUMNS_AT_ONCE = 64

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int, Shaped
 from scipy import sparse
 
-from phenomae.maps.chance import p_values
 from phenomae.maps.control_groups import LEAST_CONTROLS, draw_for_groups
+from phenomae.maps.p_values import p_values
 
 
 @dataclass(frozen=True)

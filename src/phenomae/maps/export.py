@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from jaxtyping import Float32
 
 from phenomae.artefacts import write_bytes
-from phenomae.maps.columns import (
+from phenomae.maps.export_columns import (
     EFAAR_FEATURE,
     PYCYTOMINER_FEATURE,
     efaar_map_columns,
@@ -19,7 +19,7 @@ from phenomae.maps.columns import (
     pycytominer_columns,
 )
 from phenomae.maps.read import read_map, read_signature_of_map
-from phenomae.progress import say
+from phenomae.progress import info
 from phenomae.wells import read_wells
 
 FORMS = ("pycytominer", "efaar")
@@ -117,7 +117,7 @@ def _is_done(out: Path, content: bytes, overwrite: bool) -> bool:
     if not out.exists():
         return False
     if out.is_file() and out.read_bytes() == content:
-        say(f"{out} is already there, with the same content")
+        info(f"{out} is already there, with the same content")
         return True
     if not _is_export(out):
         raise ValueError(f"{out} was not made by export: choose another name")

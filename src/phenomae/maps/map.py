@@ -9,12 +9,12 @@ from phenomae.artefacts import Origin, hash_json, settings_dict
 from phenomae.maps.aggregate import aggregate
 from phenomae.maps.phenotype import find_phenotypes, read_unexpressed
 from phenomae.maps.read import KIND
-from phenomae.maps.rows import doses_of, in_large_rows, name_rows
+from phenomae.maps.row_names import doses_of, in_large_rows, name_rows
 from phenomae.maps.settings import MapSettings
 from phenomae.maps.write import is_done, write_map
-from phenomae.progress import say
-from phenomae.wells import Wells, read_wells, require_finite
-from phenomae.where import match_rows
+from phenomae.progress import info
+from phenomae.row_filter import match_rows
+from phenomae.wells import Profiles, read_wells, require_finite
 
 __all__ = ["MapSettings", "map_wells", "name_rows"]
 
@@ -64,12 +64,12 @@ def map_wells(
     write_map(map_path, replace(rows, counts=obs), origin)
 
 
-def _keep_wells(screen: Wells, where: str | None, path: Path) -> Wells:
+def _keep_wells(screen: Profiles, where: str | None, path: Path) -> Profiles:
     """Return the wells of which the SQL expression holds; raises ValueError as `match_rows`."""
     if where is None:
         return screen
     kept = match_rows(screen.table, where, str(path))
-    say(f"{len(kept) - kept.sum()} of {len(kept)} wells are left out by --where")
+    info(f"{len(kept) - kept.sum()} of {len(kept)} wells are left out by --where")
     return replace(screen, table=screen.table.filter(kept), features=screen.features[kept])
 
 
@@ -86,7 +86,7 @@ def _name_wells(table: pl.DataFrame, settings: MapSettings, wells: Path) -> pl.D
             "map, or choose another --by (--controls keeps the control wells)"
         )
     if left_out := int((named["name"].is_null() & ~named["control"]).sum()):
-        say(f"wells without a {column}, left out of the map: {left_out}")
+        info(f"wells without a {column}, left out of the map: {left_out}")
     large = pl.Series(in_large_rows(named["name"], settings.least_wells))
     if not large.any():
         sizes = named["name"].drop_nulls().value_counts()["count"]
@@ -99,12 +99,16 @@ def _name_wells(table: pl.DataFrame, settings: MapSettings, wells: Path) -> pl.D
             names.drop_nulls().n_unique() for names in (named["name"], named["name"].filter(large))
         )
         few = all_rows - large_rows
-        say(f"rows of fewer than {settings.least_wells} wells, left out of the map: {few}")
+        info(f"rows of fewer than {settings.least_wells} wells, left out of the map: {few}")
     return named.with_columns(name=pl.when(large).then("name"))
 
 
 def _keep_phenotypes(
-    screen: Wells, named: pl.DataFrame, settings: MapSettings, unexpressed: list[str], wells: Path
+    screen: Profiles,
+    named: pl.DataFrame,
+    settings: MapSettings,
+    unexpressed: list[str],
+    wells: Path,
 ) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
     """Return the wells, named where their row has a phenotype, and what obs tells of those rows."""
     if settings.phenotype is None:
@@ -114,7 +118,7 @@ def _keep_phenotypes(
     return named.with_columns(name=pl.when(kept).then("name")), [found.table.filter(found.kept)]
 
 
-def _origin(settings: MapSettings, screen: Wells, unexpressed: list[str]) -> Origin:
+def _origin(settings: MapSettings, screen: Profiles, unexpressed: list[str]) -> Origin:
     """Return what makes the map; of the unexpressed genes what they are, not where."""
     values = settings_dict(settings)
     del values["unexpressed"]

@@ -7,14 +7,14 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float64, Int
 
-from phenomae.maps.centered import tell_centered
-from phenomae.maps.chance import p_values
 from phenomae.maps.consistency import Consistency, compare_with_controls, mean_cosines
 from phenomae.maps.control_groups import LEAST_CONTROLS
-from phenomae.maps.directions import unit_wells
+from phenomae.maps.null_checks import tell_centered
+from phenomae.maps.p_values import p_values
 from phenomae.maps.settings import MapSettings
-from phenomae.progress import say
-from phenomae.wells import Wells
+from phenomae.maps.unit_vectors import unit_wells
+from phenomae.progress import info
+from phenomae.wells import Profiles
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,11 @@ class Phenotypes:
 
 
 def find_phenotypes(
-    screen: Wells, named: pl.DataFrame, settings: MapSettings, unexpressed: list[str], source: Path
+    screen: Profiles,
+    named: pl.DataFrame,
+    settings: MapSettings,
+    unexpressed: list[str],
+    source: Path,
 ) -> Phenotypes:
     """Return consistency and p-value of each row of the map, and which are kept; says how many.
 
@@ -88,7 +92,7 @@ def _compare_with_controls(
     asked = {"draws": settings.draws, "seed": settings.seed}
     found = compare_with_controls(unit, groups, count, plates, control, **asked)
     if found.loose:
-        say(
+        info(
             f"{found.loose} rows have more wells on a plate, or wells on more plates, than "
             "controls can match: they were compared with groups of any controls"
         )
@@ -111,7 +115,7 @@ def _compare_with_unexpressed(
             f"--unexpressed {settings.unexpressed}: no row of the map with 2 wells or more is "
             f"named there; the map holds names like {', '.join(names[:3])}"
         )
-    say(f"rows are compared with {known} that are named as unexpressed")
+    info(f"rows are compared with {known} that are named as unexpressed")
     return Consistency(values, p_values(values, null), loose=0)
 
 
@@ -130,5 +134,5 @@ def _is_kept(
             f"--phenotype {most:g} leaves nothing of {source}: {told}; raise it, or map without it"
         )
     untold = f"; {untested.sum()} have fewer than 2 wells and no p-value" if untested.any() else ""
-    say(f"{kept.sum()} of {treated.sum()} rows are kept by --phenotype {most:g}{untold}")
+    info(f"{kept.sum()} of {treated.sum()} rows are kept by --phenotype {most:g}{untold}")
     return kept

@@ -17,7 +17,7 @@ SIGNATURE = "phenomae"  # the key of `uns` under which a map says what made it
 
 
 @dataclass(frozen=True)
-class Map:
+class ConsensusProfiles:
     """One vector a perturbation."""
 
     names: list[str]
@@ -29,12 +29,12 @@ class Map:
     """Hash of what made it; of the file's bytes where phenomae did not make it."""
 
 
-def read_map(path: Path) -> Map:
+def read_map(path: Path) -> ConsensusProfiles:
     """Read an .h5ad map; raises ValueError where it is missing or no AnnData file."""
     table = _open(path)
     signature = _signature(table, path)
     dense = table.X.toarray() if hasattr(table.X, "toarray") else np.asarray(table.X)
-    return Map(
+    return ConsensusProfiles(
         names=[str(name) for name in table.obs_names],
         features=np.ascontiguousarray(dense, dtype=np.float32),
         obs=pl.from_pandas(table.obs),

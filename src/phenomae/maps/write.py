@@ -9,7 +9,7 @@ from phenomae import __version__
 from phenomae.artefacts import FORMAT, Origin, require_same_work, write_bytes
 from phenomae.maps.aggregate import Aggregate
 from phenomae.maps.read import SIGNATURE, read_signature_of_map
-from phenomae.progress import say
+from phenomae.progress import info
 from phenomae.records import feature_names
 
 
@@ -32,7 +32,7 @@ def is_done(map_path: Path, origin: Origin, overwrite: bool) -> bool:
     if overwrite:
         return False
     require_same_work(map_path, signature, origin)
-    say(f"{map_path} is already there, made with the same settings (--overwrite makes it anew)")
+    info(f"{map_path} is already there, made with the same settings (--overwrite makes it anew)")
     return True
 
 

@@ -7,10 +7,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from phenomae.models.densenet import DenseNet
+from phenomae.models.conv.densenet import DenseNet
 from phenomae.models.network import AnyEncoder, Network, Pixels
 from phenomae.models.settings import ClassifierModel, VitClassifierModel
-from phenomae.models.vit import Vit
+from phenomae.models.vit.vit import Vit
 
 
 @dataclass(frozen=True)

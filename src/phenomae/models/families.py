@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from phenomae.models.channel_mae import ChannelMae
 from phenomae.models.classifier import Classifier, ClassifyingNetwork, VitClassifier
+from phenomae.models.conv.unet_mae import UnetMae
 from phenomae.models.network import Network
 from phenomae.models.settings import (
     ChannelMaeModel,
@@ -14,8 +14,8 @@ from phenomae.models.settings import (
     VitClassifierModel,
     VitMaeModel,
 )
-from phenomae.models.unet_mae import UnetMae
-from phenomae.models.vit_mae import VitMae
+from phenomae.models.vit.channel_mae import ChannelMae
+from phenomae.models.vit.vit_mae import VitMae
 
 FAMILIES: dict[str, tuple[type[Any], type[Network]]] = {
     VitMae.family: (VitMaeModel, VitMae),

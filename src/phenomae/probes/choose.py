@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int64
 
-from phenomae.correct.batches import LEAST_CONTROLS
+from phenomae.correction.batches import LEAST_CONTROLS
 from phenomae.crops.tiles import Tiles
-from phenomae.embed.plates import Plate
+from phenomae.embedding.plates import Plate
 
 _WELL = ("store", "plate", "well")
 _CONTROLS = 4  # one well of so many is a control ...

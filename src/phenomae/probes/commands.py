@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from phenomae.pretrain import channel_mae, classifier, unet_mae, vit_classifier, vit_mae
+from phenomae.pretraining.families import channel_mae, classifier, unet_mae, vit_classifier, vit_mae
 from phenomae.probes.recall import recall_of
 
 Command = TypeVar("Command", bound=Callable[..., None])

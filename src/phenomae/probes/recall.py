@@ -6,28 +6,28 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32, Int
 
-from phenomae.benchmark.annotations import read_sources
-from phenomae.benchmark.benchmark import check_count, check_map, find_pairs
-from phenomae.benchmark.relationships import measure
-from phenomae.benchmark.settings import BenchmarkSettings
-from phenomae.correct.batches import require_controls
-from phenomae.correct.correct import fit_controls
+from phenomae.correction.batches import require_controls
+from phenomae.correction.correct import fit_controls
 from phenomae.crops.tiles import Tiles
-from phenomae.embed.covering import cover_fields
-from phenomae.embed.embed import EmbedSettings
-from phenomae.embed.embedder import Embedder
-from phenomae.embed.plates import list_plates
+from phenomae.embedding.covering import cover_fields
+from phenomae.embedding.embed import EmbedSettings
+from phenomae.embedding.embedder import Embedder
+from phenomae.embedding.plates import list_plates
+from phenomae.evaluation.annotations import read_sources
+from phenomae.evaluation.benchmark import check_count, check_map, find_pairs
+from phenomae.evaluation.recall.recall_tables import measure
+from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.maps.aggregate import aggregate
 from phenomae.maps.map import MapSettings, name_rows
-from phenomae.maps.read import Map
-from phenomae.pretrain.data import Data
-from phenomae.pretrain.loop import Losses, Probe
-from phenomae.pretrain.objective import Objective
-from phenomae.pretrain.session import Session
-from phenomae.pretrain.team import is_shared
+from phenomae.maps.read import ConsensusProfiles
+from phenomae.pretraining.data import Data
+from phenomae.pretraining.loop import Losses, Probe
+from phenomae.pretraining.objectives.objective import Objective
+from phenomae.pretraining.session import Session
+from phenomae.pretraining.team import is_shared
 from phenomae.probes.choose import Choice, choose_wells, thin
-from phenomae.progress import say
-from phenomae.wells import Wells, require_finite
+from phenomae.progress import info
+from phenomae.wells import Profiles, require_finite
 
 _PERCENTILES = [(0.05, 0.95)]
 _NO_CROPS = Tiles((), (), 0)
@@ -42,7 +42,7 @@ def recall_of(session: Session) -> Probe:
     if not session.settings.recall_every:
         raise ValueError("recall_every is 0: say after how many steps recall is to be measured")
     if is_shared(session.checkpoints.objective):
-        say("recall is not measured: under fsdp no process has the whole network")
+        info("recall is not measured: under fsdp no process has the whole network")
         return lambda done, losses: None
     return Recall(session)
 
@@ -92,7 +92,7 @@ class Recall:
         try:
             recalls, chance = self.measure()
         except ValueError as error:
-            say(f"recall after {done} steps is left out: {error}")
+            info(f"recall after {done} steps is left out: {error}")
             return
         values = {"recall": fmean(recalls.values())}
         if len(recalls) > 1:
@@ -105,7 +105,7 @@ class Recall:
         Raises ValueError where vectors are no numbers, or do not differ where they have to.
         """
         method, where = self.session.settings.recall_method, self.session.folder
-        wells = Wells(self.table, self._embed(), identity="")
+        wells = Profiles(self.table, self._embed(), identity="")
         require_finite(wells, where)
         correction = fit_controls(wells, self.batches, method)
         corrected = correction.transform(wells.features.astype(np.float64), self.batches)
@@ -113,7 +113,7 @@ class Recall:
         kept = named["name"].is_not_null().to_numpy()
         features = corrected[kept].astype(np.float32)
         rows = aggregate(named.filter(kept), features, self.through_guides)
-        genes = Map(rows.names, rows.features, rows.counts, identity="")
+        genes = ConsensusProfiles(rows.names, rows.features, rows.counts, identity="")
         check_map(genes, where, _PERCENTILES)
         table = measure(genes, self.pairs, _PERCENTILES, self.benchmark)["recall.csv"]
         recalls = dict(zip(table["source"].to_list(), table["recall"].to_list(), strict=True))
@@ -173,7 +173,7 @@ class Recall:
         controls = int(self.table["control"].fill_null(False).sum())
         pairs = ", ".join(f"{len(known)} pairs of {name}" for name, known in self.pairs.items())
         crops = sum(self.embedder.count(plate) for plate in self.plates)
-        say(
+        info(
             f"recall is measured on {len(self.table)} wells, {controls} of them controls, and "
             f"{crops} crops: {genes} genes, {pairs}; corrected "
             + ("plate by plate" if chosen.by_plate else "all together")

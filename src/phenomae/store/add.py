@@ -5,15 +5,15 @@ from pathlib import Path
 
 import polars as pl
 
-from phenomae.addresses import below
 from phenomae.artefacts import Origin, artefact_folder, remove_artefact
 from phenomae.images.fields import Problem
-from phenomae.progress import say
+from phenomae.progress import info
 from phenomae.store.files import read_file
 from phenomae.store.finish import finish_store, write_plates
 from phenomae.store.plan import IngestSettings, Plan
 from phenomae.store.read import KIND, REPORT, TABLE, open_store, read_store_signature, read_table
 from phenomae.store.table import parse_problems, report_problems, write_table
+from phenomae.urls import below
 
 _ADDITION = "plates to add to a store"
 # What all plates of a store must have in common.
@@ -31,7 +31,7 @@ def add_plates(raw: Path, store: Path | str, plan: Plan, settings: IngestSetting
     added = _added(store)
     if plan.origin.sources["raw"] in made.sources.values():
         _clear(added)
-        say(f"{store} has the plates of {raw} already")
+        info(f"{store} has the plates of {raw} already")
         return
     _require_alike(store, made, plan)
     if isinstance(added, Path):
@@ -52,7 +52,7 @@ def add_plates(raw: Path, store: Path | str, plan: Plan, settings: IngestSetting
     every = [*_read_problems(store), *problems]
     finish_store(store, whole, every, Origin(KIND, made.settings, made.sources | more))
     _clear(added)
-    say(f"{store}: {len(table)} fields of {table['plate'].n_unique()} plates more")
+    info(f"{store}: {len(table)} fields of {table['plate'].n_unique()} plates more")
 
 
 def _added(store: Path | str) -> Path | str:

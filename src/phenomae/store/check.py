@@ -8,17 +8,17 @@ from typing import Any
 
 import polars as pl
 
-from phenomae.addresses import Location, below, list_addresses
 from phenomae.artefacts import Origin
 from phenomae.cores import available_cores
 from phenomae.images.read import in_threads
-from phenomae.progress import say, tracked
+from phenomae.progress import info, tracked
 from phenomae.store.damage import ListedField, find_field_damage, find_group_damage
 from phenomae.store.files import read_file
 from phenomae.store.finish import identify
 from phenomae.store.metadata import plate_attributes
 from phenomae.store.read import REPORT, TABLE, Store, open_store, read_store_signature
 from phenomae.store.table import parse_problems, report_problems
+from phenomae.urls import Location, below, list_addresses
 
 _SHOWN = 50
 _REQUESTS = 32  # at once, of another machine: it is the way there that takes time
@@ -57,9 +57,9 @@ def check(store: Location, /, *, quick: bool = False, workers: int | None = None
     for count, problem in enumerate(find_damage(opened, quick, workers), start=1):
         first = first or problem
         if count <= _SHOWN:
-            say(f"damaged: {problem}")
+            info(f"damaged: {problem}")
     if count > _SHOWN:
-        say(f"damaged: and {count - _SHOWN} more")
+        info(f"damaged: and {count - _SHOWN} more")
     if count:
         noun = "1 problem" if count == 1 else f"{count} problems, the first"
         raise ValueError(f"{store} is damaged: {noun}: {first}")

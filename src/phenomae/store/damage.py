@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
-from phenomae.addresses import below, first_reason
 from phenomae.store.files import array_location, read_file
 from phenomae.store.metadata import group_document, image_attributes
 from phenomae.store.write import array_metadata, checksum
+from phenomae.urls import below, first_reason
 
 _SHOWN = 60  # characters of a value in a sentence
 

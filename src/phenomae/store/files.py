@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from phenomae.addresses import kvstore_spec, read_address, remove_addresses, write_address
 from phenomae.artefacts import write_bytes
+from phenomae.urls import kvstore_spec, read_address, remove_addresses, write_address
 
 
 def read_file(location: Path | str) -> bytes:

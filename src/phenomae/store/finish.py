@@ -8,7 +8,6 @@ from pathlib import Path
 
 import polars as pl
 
-from phenomae.addresses import below
 from phenomae.artefacts import Origin, hash_bytes, hash_json, sign
 from phenomae.images.fields import Problem, complain
 from phenomae.progress import track
@@ -18,6 +17,7 @@ from phenomae.store.plate import write_plate
 from phenomae.store.read import REPORT, TABLE
 from phenomae.store.remote import sign_remote
 from phenomae.store.table import report_problems, write_table
+from phenomae.urls import below
 from phenomae.workers import start_workers
 
 _ROWS = "rows"  # of plates that are done, in a store that is not

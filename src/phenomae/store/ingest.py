@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from phenomae.addresses import Location
 from phenomae.artefacts import Origin, artefact_folder
-from phenomae.progress import say
+from phenomae.progress import info
 from phenomae.store.add import add_plates
 from phenomae.store.finish import finish_store, write_plates
 from phenomae.store.plan import IngestSettings, plan_ingest, refuse_problems
 from phenomae.store.remote import remote_artefact
 from phenomae.store.table import print_plan
+from phenomae.urls import Location
 
 
 def ingest(
@@ -65,7 +65,7 @@ def ingest(
             return
         table, problems = write_plates(folder, raw, plan, settings)
         finish_store(folder, table, [*plan.problems, *problems], plan.origin)
-    say(f"{store}: {len(table)} fields of {table['plate'].n_unique()} plates")
+    info(f"{store}: {len(table)} fields of {table['plate'].n_unique()} plates")
 
 
 @contextmanager

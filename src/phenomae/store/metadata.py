@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from phenomae.addresses import below
 from phenomae.store.colors import choose_colors
 from phenomae.store.files import write_file
+from phenomae.urls import below
 
 VERSION = "0.5"
 

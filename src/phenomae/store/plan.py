@@ -11,8 +11,8 @@ from cyclopts import Parameter
 from phenomae.artefacts import Origin, hash_json, settings_dict
 from phenomae.cores import available_cores
 from phenomae.images.fields import Problem, RawField, RawScreen, complain
-from phenomae.images.places import name_of
-from phenomae.images.platemap import (
+from phenomae.images.pixels.open_image import name_of
+from phenomae.images.platemap.plate_map import (
     PlateMapSettings,
     find_plate_map,
     match_wells,
@@ -20,7 +20,7 @@ from phenomae.images.platemap import (
 )
 from phenomae.images.read import FieldHeader, list_fields, read_headers
 from phenomae.images.settings import LayoutSettings
-from phenomae.progress import say
+from phenomae.progress import info
 from phenomae.store.read import KIND
 from phenomae.store.table import field_table
 from phenomae.store.windows import WindowSettings, check_windows
@@ -102,10 +102,10 @@ def refuse_problems(raw: Path, problems: Sequence[Problem], settings: IngestSett
     if not problems:
         return
     if settings.on_bad == "skip":
-        say(f"left out: {len(problems)} problems with fields, all told in ingest-report.csv")
+        info(f"left out: {len(problems)} problems with fields, all told in ingest-report.csv")
         return
     for problem in problems:
-        say(f"wrong: {problem}")
+        info(f"wrong: {problem}")
     complain(raw, problems, " (--on-bad skip leaves such fields out)")
 
 
@@ -132,7 +132,7 @@ def _find_wells(
             f"control_label {settings.control_label!r} needs a plate map: there is no "
             f"plate_map.csv in {raw}, so name it with plate_map"
         )
-    say("no plate map: wells carry no perturbation and none is a control")
+    info("no plate map: wells carry no perturbation and none is a control")
     return None, None
 
 

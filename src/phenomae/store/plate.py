@@ -11,10 +11,9 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float64, Int64, UInt
 
-from phenomae.addresses import below
 from phenomae.images.fields import Problem, RawField
 from phenomae.images.read import read_field
-from phenomae.progress import Tracker, say
+from phenomae.progress import Advance, info
 from phenomae.records import FIELD_COLUMNS
 from phenomae.store.metadata import image_attributes, write_group, write_plate_groups
 from phenomae.store.plan import IngestSettings, Plan
@@ -27,6 +26,7 @@ from phenomae.store.windows import (
     to_bytes,
 )
 from phenomae.store.write import checksum, read_if_whole, write_array
+from phenomae.urls import below
 
 _Windows = Float64[np.ndarray, "c 2"]
 
@@ -54,7 +54,7 @@ def write_plate(
     plan: Plan,
     settings: IngestSettings,
     crew: Executor,
-    advance: Tracker,
+    advance: Advance,
 ) -> tuple[pl.DataFrame, list[Problem]]:
     """Write the fields of one plate that are not there yet, and its metadata.
 
@@ -124,7 +124,9 @@ def _find_windows(
         )
     total = np.sum(levels, axis=0)
     if lossless and is_stretched(total):
-        say(f"plate {plate}: its 16-bit pixels are 8-bit ones times 257, and are kept without loss")
+        info(
+            f"plate {plate}: its 16-bit pixels are 8-bit ones times 257, and are kept without loss"
+        )
         return np.tile((0.0, 65535.0), (len(total), 1))
     return find_windows(total, settings)
 

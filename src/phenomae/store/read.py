@@ -13,11 +13,11 @@ import polars as pl
 import tensorstore as ts
 from jaxtyping import Float32, Int, UInt
 
-from phenomae.addresses import below, locate
 from phenomae.artefacts import SIGNATURE, read_signature
 from phenomae.records import FIELD_COLUMNS, cast_columns
 from phenomae.store.files import array_location, read_file
 from phenomae.store.remote import read_remote_signature
+from phenomae.urls import below, locate
 
 KIND = "store"
 TABLE = "fields.parquet"

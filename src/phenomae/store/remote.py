@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from phenomae.addresses import list_addresses, read_address, remove_addresses, write_address
 from phenomae.artefacts import (
     SIGNATURE,
     Origin,
@@ -12,7 +11,8 @@ from phenomae.artefacts import (
     require_same_work,
     signature_of,
 )
-from phenomae.progress import say
+from phenomae.progress import info
+from phenomae.urls import list_addresses, read_address, remove_addresses, write_address
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def remote_artefact(address: str, origin: Origin, overwrite: bool) -> Iterator[s
                 raise
             same = False
     if found is not None and found["identity"] is not None and same and not overwrite:
-        say(f"{address} is already there, made with the same settings (--overwrite makes it anew)")
+        info(f"{address} is already there, made with the same settings (--overwrite makes it anew)")
         yield None
         return
     if overwrite and found is not None and (found["identity"] is not None or not same):

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import tensorstore as ts
 from jaxtyping import UInt
 
-from phenomae.addresses import first_reason
 from phenomae.store.files import array_location
+from phenomae.urls import first_reason
 
 TILE = 128
 # On noisy 16-bit fields LZ4 after a bit shuffle takes 5 to 7 % more room than Zstandard level 3,

@@ -1,0 +1,162 @@
+"""Whether a correction did any good: how batches mix and replicates agree, before and after."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float, Float32, Float64, Int, Shaped
+
+from phenomae.artefacts import write_bytes
+from phenomae.correction.batch_mixing import batch_accuracy
+from phenomae.correction.plate_reader import Screen
+from phenomae.correction.replicate_agreement import measure_agreement
+from phenomae.correction.settings import Step
+from phenomae.correction.subsample import sample_batches, sample_replicates
+from phenomae.print_table import show
+from phenomae.progress import info
+from phenomae.records import WELL_COLUMNS
+from phenomae.wells import PlateFiles, plate_path, read_plate
+
+FILE = "diagnosis.csv"
+BATCH, NEAREST = "batch told by neighbours", "nearest is a replicate"
+REPLICATES, OTHERS = "cosine of replicates", "cosine of others"
+COLUMNS: dict[str, pl.DataType] = {
+    "measure": pl.String(),
+    "wells": pl.String(),
+    "column": pl.String(),
+    "n": pl.Int64(),
+    "before": pl.Float64(),
+    "after": pl.Float64(),
+    "chance": pl.Float64(),
+}
+Rows = Int[np.ndarray, " m"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Wells of which it is measured how their batches mix."""
+
+    wells: str
+    """controls or all."""
+    column: str
+    rows: Rows
+    batches: Shaped[np.ndarray, " m"]
+
+
+def write_diagnosis(folder: Path, files: PlateFiles, screen: Screen, steps: list[Step]) -> None:
+    """Measure the wells of `files` against the corrected ones in `folder`: diagnosis.csv."""
+    samples = _sample_mixing(files.table, screen, steps)
+    named = _name_replicates(files.table, screen)
+    named = named[sample_replicates(named)]
+    every = np.unique(np.concatenate([named["row"], *(sample.rows for sample in samples)]))
+    held = _gather(
+        screen, every, lambda plate: files.read(plate)[screen.kept[screen.rows_of[plate]]]
+    )
+    made = _gather(screen, every, lambda plate: _read_corrected(folder, plate))
+    both = [_center(part, screen.control[every]) for part in (held, made)]
+    found: list[dict[str, object]] = []
+    for sample in samples:
+        places = np.searchsorted(every, sample.rows)
+        row = {"measure": BATCH, "wells": sample.wells, "column": sample.column}
+        found.append(row | _mixing_row([part[places] for part in both], sample.batches))
+    places = np.searchsorted(every, named["row"].to_numpy())
+    found += _agreement_rows([part[places] for part in both], named)
+    write_bytes(folder / FILE, pl.DataFrame(found, schema=COLUMNS).write_csv().encode())
+
+
+def print_diagnosis(out: Path) -> None:
+    """Print diagnosis.csv as a table, on standard output.
+
+    Raises ValueError where it is missing or damaged.
+    """
+    try:
+        table = pl.read_csv(out / FILE, schema_overrides=COLUMNS).select(list(COLUMNS))
+    except (pl.exceptions.PolarsError, FileNotFoundError):
+        raise ValueError(
+            f"{out / FILE} is missing or damaged: make it anew with correct --diagnose --overwrite"
+        ) from None
+    show(table)
+
+
+def _sample_mixing(table: pl.DataFrame, screen: Screen, steps: list[Step]) -> list[Sample]:
+    """Return controls and all wells for every column that a step goes by, or else for plate."""
+    columns = list(dict.fromkeys(step.batch for step in steps if step.batch)) or ["plate"]
+    kinds = {"controls": screen.kept & screen.control, "all": screen.kept}
+    samples: list[Sample] = []
+    for column in columns:
+        for wells, wanted in kinds.items():
+            rows = np.flatnonzero(wanted)
+            batches = np.array([str(value) for value in table[column][rows]], dtype=np.str_)
+            chosen = sample_batches(batches)
+            samples.append(Sample(wells, column, rows[chosen], batches[chosen]))
+    return samples
+
+
+def _name_replicates(table: pl.DataFrame, screen: Screen) -> pl.DataFrame:
+    """Return row, name and plate of the kept wells that are no controls and have a perturbation."""
+    columns = ("perturbation", "guide", "gene", "compound")
+    name = pl.coalesce(pl.col(column).replace("", None) for column in columns)
+    return (
+        table.with_row_index("row")
+        .filter(pl.Series(screen.kept & ~screen.control))
+        .select("row", "plate", name=name)
+        .drop_nulls()
+    )
+
+
+def _gather(
+    screen: Screen, every: Rows, read: Callable[[str], Float[np.ndarray, "m d"]]
+) -> Float64[np.ndarray, "n d"]:
+    """Return the features of the rows `every`; `read` gives those of a plate's kept wells."""
+    parts: list[Float[np.ndarray, "m d"]] = []
+    places: list[Rows] = []
+    for plate, rows in screen.rows_of.items():
+        kept = rows[screen.kept[rows]]
+        wanted = np.isin(kept, every)
+        if wanted.any():
+            parts.append(read(plate)[wanted])
+            places.append(kept[wanted])
+    order = np.argsort(np.concatenate(places))
+    return np.concatenate(parts)[order].astype(np.float64)
+
+
+def _read_corrected(folder: Path, plate: str) -> Float32[np.ndarray, "m d"]:
+    return read_plate(plate_path(folder, plate)).select(pl.exclude(list(WELL_COLUMNS))).to_numpy()
+
+
+def _center(
+    features: Float64[np.ndarray, "n d"], control: Bool[np.ndarray, " n"]
+) -> Float64[np.ndarray, "n d"]:
+    """Return the features less the mean of all controls: cosines of raw ones are all near 1."""
+    return features - features[control if control.any() else slice(None)].mean(axis=0)
+
+
+def _mixing_row(
+    both: list[Float64[np.ndarray, "n _"]], batches: Shaped[np.ndarray, " n"]
+) -> dict[str, object]:
+    if len(np.unique(batches)) < 2:
+        return {"n": len(batches), "before": None, "after": None, "chance": None}
+    (before, _), (after, chance) = (batch_accuracy(part, batches) for part in both)
+    return {"n": len(batches), "before": before, "after": after, "chance": chance}
+
+
+def _agreement_rows(
+    both: list[Float64[np.ndarray, "n _"]], named: pl.DataFrame
+) -> list[dict[str, object]]:
+    names, plates = named["name"].to_numpy(), named["plate"].to_numpy()
+    before, after = (measure_agreement(part, names, plates) for part in both)
+    if before is None or after is None:
+        info("no perturbation is on two plates, so the diagnosis cannot say how replicates agree")
+        return []
+    rows = [
+        (NEAREST, before.nearest, after.nearest, after.chance),
+        (REPLICATES, before.replicates, after.replicates, None),
+        (OTHERS, before.others, after.others, None),
+    ]
+    return [
+        {"measure": name, "wells": "perturbed", "column": "plate", "n": after.wells}
+        | {"before": old, "after": new, "chance": chance}
+        for name, old, new, chance in rows
+    ]

@@ -1,0 +1,101 @@
+"""What becomes of the wells of batches that have too few controls."""
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool
+
+from phenomae.correction.batches import (
+    ALL_WELLS,
+    Batches,
+    count_controls,
+    name_batches,
+    read_batches,
+    require_a_control,
+)
+from phenomae.correction.methods import METHODS
+from phenomae.correction.settings import FewControls, Step
+from phenomae.progress import info
+
+Known = list[frozenset[str]]
+"""For every step, the batches that need no controls, as they were fitted before."""
+
+
+def settle_batches(
+    table: pl.DataFrame, steps: list[Step], known: Known, policy: FewControls
+) -> tuple[Bool[np.ndarray, " n"], list[Batches]]:
+    """Return which wells are kept, and the batch of every well for each step.
+
+    Where the policy is `pool`, wells of batches with too few controls are of the batch ALL_WELLS.
+    Raises ValueError where there are too few controls and the policy does not allow it.
+    """
+    control = table["control"].fill_null(False).to_numpy()
+    batches = [read_batches(table, step.batch, step.asked) for step in steps]
+    kept = np.ones(len(table), dtype=bool)
+    if any(METHODS[step.method].least_controls for step in steps) and not any(known):
+        require_a_control(control)
+    if policy == "drop":
+        kept = _drop_wells(control, steps, batches, known)
+    for position, (step, fitted) in enumerate(zip(steps, known, strict=True)):
+        own = batches[position]
+        few = _find_few(step, own, control, kept, fitted)
+        least = METHODS[step.method].least_controls
+        poolable = bool(fitted) or int(control[kept].sum()) >= least
+        if few and (policy != "pool" or own is None or not poolable):
+            _refuse(few, step, bool(fitted))
+        if few and own is not None:
+            pooled = np.isin(own, list(few))
+            batches[position] = np.where(pooled, ALL_WELLS, own)
+            _say(few, step, int(pooled.sum()), "are corrected by the controls of all batches")
+    return kept, batches
+
+
+def _drop_wells(
+    control: Bool[np.ndarray, " n"], steps: list[Step], batches: list[Batches], known: Known
+) -> Bool[np.ndarray, " n"]:
+    """Return the wells of batches that have controls enough at every step."""
+    kept, settled = np.ones(len(control), dtype=bool), False
+    while not settled:  # a batch may lose its controls with another step's batch
+        settled = True
+        for step, labels, fitted in zip(steps, batches, known, strict=True):
+            few = _find_few(step, labels, control, kept, fitted)
+            if few and labels is not None:
+                dropped = kept & np.isin(labels, list(few))
+                _say(few, step, int(dropped.sum()), "are left out")
+                kept, settled = kept & ~dropped, False
+    if not kept.any():
+        raise ValueError(
+            "--few-controls drop leaves no well: no batch has enough controls; choose a coarser "
+            "--batch column, or none"
+        )
+    return kept
+
+
+def _find_few(
+    step: Step,
+    batches: Batches,
+    control: Bool[np.ndarray, " n"],
+    kept: Bool[np.ndarray, " n"],
+    fitted: frozenset[str],
+) -> dict[str, int]:
+    """Return the batches that have too few controls among the wells kept, and how many."""
+    least = METHODS[step.method].least_controls
+    counts = count_controls(None if batches is None else batches[kept], control[kept])
+    return {
+        batch: count for batch, count in counts.items() if count < least and batch not in fitted
+    }
+
+
+def _refuse(few: dict[str, int], step: Step, saved: bool) -> None:
+    least = METHODS[step.method].least_controls
+    raise ValueError(
+        f"too few controls in {name_batches(few)}: {step.method} needs at least {least} in every "
+        f"{'batch that is new' if saved else 'batch'}; choose "
+        f"{'' if saved else 'a coarser --batch column or none, or '}--few-controls pool or drop"
+    )
+
+
+def _say(few: dict[str, int], step: Step, count: int, what: str) -> None:
+    info(
+        f"{count} wells of batches with too few controls for {step.method} {what}: "
+        f"{name_batches(few)}"
+    )

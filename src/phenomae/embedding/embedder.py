@@ -1,0 +1,106 @@
+"""Runs a network over every crop of a plate and averages what it says of each well."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor
+
+from phenomae.crops.prefetch import prefetch
+from phenomae.crops.source import Source
+from phenomae.crops.tensors import Crops, network_input
+from phenomae.crops.tiles import Tiles
+from phenomae.devices import Machine
+from phenomae.embedding.plates import Plate, mean_per_well
+from phenomae.models.conv.adabn import kept_statistics, reestimate
+from phenomae.models.network import Network, Pixels, Pool
+from phenomae.progress import Advance
+
+_FEWEST = 32  # crops that go into a plate's statistics together: norms see each such part by itself
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """A network on its machine, and how the fields of a store are cut for it."""
+
+    source: Source
+    tiles: Sequence[Tiles]
+    """Where the crops of every field of the store lie."""
+    model: Network
+    machine: Machine
+    crops_at_once: int
+    pool: Pool = "mean"
+    adabn_crops: int = 0
+    """Most crops that a plate's own statistics are taken from; 0 leaves those of the training."""
+
+    def count(self, plate: Plate) -> int:
+        """Return how many crops a plate has."""
+        return sum(len(self.tiles[field].tops) for field in plate.fields)
+
+    def embed(
+        self, plate: Plate, blocks: Sequence[int | None], advance: Advance
+    ) -> list[Float32[np.ndarray, "n _d"]]:
+        """Return, for each of `blocks`, a vector a well: the mean over its crops, all alike.
+
+        A block of None is the network's embedding proper. Crops go through the network in the same
+        company each time, so that the same plate gives the same bytes.
+        """
+        places = self._list_crops(plate)
+        parts: list[list[Float32[np.ndarray, "b _d"]]] = [[] for _ in blocks]
+        adapted = kept_statistics(self.model) if self.adabn_crops else nullcontext()
+        with torch.inference_mode(), self.machine.fabric.autocast(), adapted:
+            if self.adabn_crops:
+                reestimate(self.model, self._read_spread(places))
+            for pixels in self._read(self._split(places), self.source):
+                for part, vectors in zip(parts, self._vectors(pixels, blocks), strict=True):
+                    part.append(vectors.float().cpu().numpy())
+                advance(len(pixels))
+        counts = [len(self.tiles[field].tops) for field in plate.fields]
+        wells = np.repeat(plate.well_of, counts)
+        return [mean_per_well(np.concatenate(part), wells, len(plate.table)) for part in parts]
+
+    def _vectors(
+        self, pixels: Pixels, blocks: Sequence[int | None]
+    ) -> Sequence[Float[Tensor, "b _d"]]:
+        numbers = [block for block in blocks if block is not None]
+        if numbers:
+            return self.model.encoder.embed_blocks(pixels, numbers, self.pool)
+        return [self.model.embed(pixels, self.pool)]
+
+    def _list_crops(self, plate: Plate) -> Int64[np.ndarray, "m 3"]:
+        """Return field, top and left of every crop of a plate."""
+        return np.array(
+            [
+                (field, top, left)
+                for field in plate.fields.tolist()
+                for top, left in zip(self.tiles[field].tops, self.tiles[field].lefts, strict=True)
+            ]
+        )
+
+    def _split(self, places: Int64[np.ndarray, "m 3"]) -> Iterator[Int64[np.ndarray, "b 3"]]:
+        """Yield the crops the network takes together."""
+        for start in range(0, len(places), self.crops_at_once):
+            yield places[start : start + self.crops_at_once]
+
+    def _read_spread(self, places: Int64[np.ndarray, "m 3"]) -> Iterator[Pixels]:
+        """Yield crops from all over a plate, in parts that each come from all over it too."""
+        count = min(self.adabn_crops, len(places))
+        spread = places[np.arange(count) * len(places) // count]
+        parts = -(-count // max(self.crops_at_once, _FEWEST))
+        # Crop by crop: a part lies on as many fields, which would all be held in memory.
+        source = self.source.read_by("crops")
+        return self._read((spread[part::parts] for part in range(parts)), source)
+
+    def _read(self, parts: Iterator[Int64[np.ndarray, "b 3"]], source: Source) -> Iterator[Pixels]:
+        on_gpu = self.machine.device.type == "cuda"
+
+        def cut(places: Int64[np.ndarray, "b 3"]) -> Crops:
+            fields, tops, lefts = places.T
+            crops = source.crops(fields, tops, lefts, self.model.settings.crop_size)
+            return crops.pinned() if on_gpu else crops
+
+        for crops in prefetch(cut, parts):
+            yield network_input(crops, self.machine.device)

@@ -1,0 +1,1 @@
+"""Tests of wells and maps beside recall: signal, replicates, complexes, compounds, mechanisms."""

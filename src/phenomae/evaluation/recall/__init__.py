@@ -1,0 +1,1 @@
+"""Recall of annotated pairs from all pairwise cosines, with CI and p-values."""

@@ -1,0 +1,126 @@
+"""The tables of the results: how recall is written down and shown."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float64, Int
+
+from phenomae.evaluation.recall.recall import Percentiles
+from phenomae.print_table import show
+
+CURVE: dict[str, pl.DataType] = {
+    "source": pl.String(),
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "recall": pl.Float64(),
+    "n_pairs": pl.Int64(),
+    "n_genes": pl.Int64(),
+    "chance": pl.Float64(),
+}
+RECALL: dict[str, pl.DataType] = {
+    **CURVE,
+    "ci_low": pl.Float64(),
+    "ci_high": pl.Float64(),
+    "p": pl.Float64(),
+}
+SHUFFLED: dict[str, pl.DataType] = {
+    "source": pl.String(),
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "mean": pl.Float64(),
+    "sd": pl.Float64(),
+    "n": pl.Int64(),
+}
+
+
+def recall_table(
+    source: str,
+    percentiles: list[Percentiles],
+    recalls: Float64[np.ndarray, " t"],
+    known: Int[np.ndarray, "pairs 2"],
+    limits: list[tuple[float, float]],
+    p: list[float],
+) -> pl.DataFrame:
+    """Return the rows of recall.csv for one source.
+
+    Cells are empty where no limits or no p are given, or where limits are NaN: none was found.
+    """
+    table = curve_table(source, percentiles, recalls, known)
+    columns = {
+        "ci_low": [low for low, _ in limits],
+        "ci_high": [high for _, high in limits],
+        "p": p,
+    }
+    return table.with_columns(
+        pl.Series(name, values or [None] * len(table), dtype=pl.Float64).fill_nan(None)
+        for name, values in columns.items()
+    )
+
+
+def curve_table(
+    source: str,
+    percentiles: list[Percentiles],
+    recalls: Float64[np.ndarray, " t"],
+    known: Int[np.ndarray, "pairs 2"],
+) -> pl.DataFrame:
+    """Return the rows of curve.csv for one source."""
+    return pl.DataFrame(
+        {
+            "source": [source] * len(percentiles),
+            "low": [low for low, _ in percentiles],
+            "high": [high for _, high in percentiles],
+            "recall": recalls,
+            "n_pairs": [len(known)] * len(percentiles),
+            "n_genes": [len(np.unique(known))] * len(percentiles),
+            "chance": [round(min(1.0, low + 1 - high), 12) for low, high in percentiles],
+        }
+    )
+
+
+def shuffled_table(
+    source: str, percentiles: list[Percentiles], recalls: Float64[np.ndarray, "shuffles t"]
+) -> pl.DataFrame:
+    """Return the rows of shuffled.csv for one source; one shuffle alone has no spread."""
+    shuffles = len(recalls)
+    return pl.DataFrame(
+        {
+            "source": [source] * len(percentiles),
+            "low": [low for low, _ in percentiles],
+            "high": [high for _, high in percentiles],
+            "mean": recalls.mean(axis=0),
+            "sd": recalls.std(axis=0, ddof=1) if shuffles > 1 else [None] * len(percentiles),
+            "n": [shuffles] * len(percentiles),
+        },
+        schema_overrides={"sd": pl.Float64},
+    )
+
+
+def read_results_table(path: Path, columns: dict[str, pl.DataType]) -> pl.DataFrame:
+    """Read one file of the results; raises ValueError where it is missing or damaged."""
+    try:
+        table = pl.read_csv(path, schema_overrides=columns).select(list(columns))
+    except (pl.exceptions.PolarsError, FileNotFoundError):
+        table = pl.DataFrame(schema=columns)
+    if table.is_empty():
+        raise ValueError(
+            f"{path} is missing or damaged: expected rows with the columns {' '.join(columns)}; "
+            "make the results anew with benchmark --overwrite"
+        )
+    return table
+
+
+def print_table(results: Path) -> None:
+    """Print recall.csv, and beside it what shuffled names gave, on standard output.
+
+    Raises ValueError where one of them is damaged.
+    """
+    table = read_results_table(results / "recall.csv", RECALL)
+    if (results / "shuffled.csv").exists():
+        shuffled = read_results_table(results / "shuffled.csv", SHUFFLED)
+        table = table.join(
+            shuffled.drop("n").rename({"mean": "shuffled", "sd": "+-"}),
+            on=["source", "low", "high"],
+            maintain_order="left",
+        )
+    show(table.select(column for column in table if column.null_count() < len(column)))

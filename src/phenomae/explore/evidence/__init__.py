@@ -1,0 +1,1 @@
+"""Reads results, runs and maps for the report."""

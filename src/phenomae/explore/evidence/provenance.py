@@ -1,0 +1,50 @@
+"""What made the things a report shows: identities, settings, versions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from phenomae.artefacts import Origin
+from phenomae.explore.evidence.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class Making:
+    """How one artefact came to be."""
+
+    what: str
+    identity: str
+    version: str | None
+    """Of phenomae; None where something else made it."""
+    settings: dict[str, str]
+    sources: dict[str, str]
+
+
+def trace(evidence: Evidence, origin: Origin) -> list[Making]:
+    """Return the making of everything that is shown, and last of the report itself."""
+    from phenomae import __version__
+
+    made = []
+    if evidence.training is not None:
+        made.append(_read("run", evidence.training.signature))
+    if evidence.genes is not None:
+        if evidence.map_signature is None:
+            made.append(Making("map", evidence.genes.identity, None, {}, {}))
+        else:
+            made.append(_read("map", evidence.map_signature))
+    if evidence.results is not None:
+        made.append(_read("results", evidence.results.signature))
+    for name, results in evidence.baselines.items():
+        made.append(_read(f"baseline {name}", results.signature))
+    made.append(Making("report", origin.identity, __version__, {}, origin.sources))
+    return made
+
+
+def _read(what: str, signature: dict[str, Any]) -> Making:
+    settings = {key: _write(value) for key, value in signature["settings"].items()}
+    return Making(what, signature["identity"], signature["version"], settings, signature["sources"])
+
+
+def _write(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(_write(item) for item in value)
+    return "not given" if value is None else str(value)

@@ -1,0 +1,63 @@
+"""The results of a benchmark, read and checked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from phenomae.artefacts import read_signature
+from phenomae.evaluation.benchmark import KIND
+from phenomae.evaluation.recall.recall import Percentiles
+from phenomae.evaluation.recall.tables import CURVE, RECALL, SHUFFLED, read_results_table
+
+_KEY = ["source", "low", "high"]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What `benchmark` found out about one map."""
+
+    recall: pl.DataFrame
+    """recall.csv, beside it `mean`, `sd` and `n` of the shuffles; empty where there were none."""
+    curve: pl.DataFrame
+    """curve.csv."""
+    signature: dict[str, Any]
+
+    @property
+    def percentiles(self) -> list[Percentiles]:
+        """The percentile pairs of recall.csv, in its order; the first is the main one."""
+        return self.recall.select("low", "high").unique(maintain_order=True).rows()
+
+    @property
+    def main(self) -> pl.DataFrame:
+        """The rows of the first percentile pair, one a source."""
+        return at(self.recall, self.percentiles[0])
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether every recall has an interval."""
+        return not self.recall["ci_low"].has_nulls()
+
+    @property
+    def shuffles(self) -> int:
+        """How often names were shuffled."""
+        return self.recall["n"].fill_null(0).max()  # pyright: ignore[reportReturnType]
+
+
+def at(table: pl.DataFrame, percentiles: Percentiles) -> pl.DataFrame:
+    """Return the rows of one percentile pair."""
+    low, high = percentiles
+    return table.filter(pl.col("low") == low, pl.col("high") == high)
+
+
+def read_results(folder: Path) -> Results:
+    """Read a finished results folder; raises ValueError where it is none or a file is damaged."""
+    signature = read_signature(folder, KIND)
+    recall = read_results_table(folder / "recall.csv", RECALL)
+    if (folder / "shuffled.csv").exists():
+        shuffled = read_results_table(folder / "shuffled.csv", SHUFFLED)
+    else:
+        shuffled = pl.DataFrame(schema=SHUFFLED)
+    joined = recall.join(shuffled, on=_KEY, how="left", maintain_order="left")
+    return Results(joined, read_results_table(folder / "curve.csv", CURVE), signature)

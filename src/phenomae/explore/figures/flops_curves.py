@@ -1,0 +1,94 @@
+"""The figures over FLOPs: recall of maps, and what runs logged."""
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from phenomae.explore.evidence.training_flops import MEASURES, Compute
+from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing
+from phenomae.explore.words import shorten
+
+_PANEL_INCHES = 2.4
+_LABELS = {"loss": "loss", "validation_loss": "validation loss", "recall": "recall"}
+
+
+def draw_recall_over_flops(recall: pl.DataFrame, computes: dict[str, Compute]) -> Drawing:
+    """Draw the recall of maps over the FLOPs their networks were trained for, a line a source."""
+    figure = Figure(figsize=(PAGE_INCHES, 3.6), layout="constrained")
+    ax = figure.subplots()
+    flops = {name: compute.flops for name, compute in computes.items()}
+    shown = recall.filter(pl.col("map").is_in(list(flops)))
+    for index, source in enumerate(shown["source"].unique(maintain_order=True)):
+        rows = shown.filter(pl.col("source") == source)
+        rows = rows.with_columns(flops=pl.col("map").replace_strict(flops)).sort("flops")
+        colour = COLOURS[index % len(COLOURS)]
+        low, high = rows["recall"] - rows["ci_low"], rows["ci_high"] - rows["recall"]
+        ax.errorbar(
+            rows["flops"],
+            rows["recall"],
+            yerr=[low.clip(0), high.clip(0)],
+            color=colour,
+            marker="o",
+            ms=5,
+            lw=1.6,
+            elinewidth=1,
+            capsize=2,
+            label=shorten(source),
+        )
+    ax.axhline(shown["chance"][0], color=GREY, lw=1.2, ls=(0, (4, 3)), label="chance")
+    for value in sorted(set(flops.values())):
+        names = ", ".join(shorten(name, 16) for name, its in flops.items() if its == value)
+        place = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
+        at_foot = {"xycoords": ("data", "axes fraction"), "color": GREY, "fontsize": 7}
+        ax.annotate(names, (value, 0), **place, **at_foot)
+    ax.set(ylabel="recall", ylim=(0, None))
+    _scale(ax, list(flops.values()))
+    figure.legend(loc="outside upper left", ncols=4)
+    return Drawing(figure, f"Recall over the FLOPs of training, of the maps {', '.join(flops)}.")
+
+
+def draw_runs(runs: dict[str, Compute]) -> Drawing:
+    """Draw what runs logged over the FLOPs of training, one panel a measure, one line a run."""
+    measured = [
+        measure
+        for measure in MEASURES
+        if any(len(run.over_flops(measure)) for run in runs.values())
+    ]
+    height = 0.4 + _PANEL_INCHES * len(measured)
+    figure = Figure(figsize=(PAGE_INCHES, height), layout="constrained")
+    axes = figure.subplots(len(measured), sharex=True, squeeze=False)[:, 0]
+    for ax, measure in zip(axes, measured, strict=True):
+        for index, (name, run) in enumerate(runs.items()):
+            rows = run.over_flops(measure).filter(pl.col("flops") > 0)
+            ax.plot(
+                rows["flops"],
+                rows[measure],
+                color=COLOURS[index % len(COLOURS)],
+                marker="" if measure == "loss" else "o",
+                ms=4,
+                label=shorten(name),
+            )
+        ax.set_ylabel(_LABELS[measure])
+        if measure == "recall":
+            ax.set_ylim(0, 1.1 * (ax.dataLim.y1 or 1))
+        ax.grid(axis="y")
+    _scale(axes[-1], [run.flops for run in runs.values()])
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=4)
+    return Drawing(
+        figure,
+        f"{', '.join(_LABELS[measure] for measure in measured).capitalize()} over the FLOPs of "
+        f"training, of the runs {', '.join(runs)}.",
+    )
+
+
+def _scale(ax: Axes, flops: list[float]) -> None:
+    ax.set_xlabel("FLOPs of training")
+    ax.grid(axis="y")
+    if max(flops) > 3 * max(min(flops), 1e-300) > 0:
+        ax.set_xscale("log")
+        steps = (1, 2, 5) if max(flops) < 100 * min(flops) else (1,)
+        ax.xaxis.set_major_locator(LogLocator(subs=steps))
+        ax.xaxis.set_major_formatter("{x:.0e}")  # a power of ten would be parsed as mathematics
+        ax.xaxis.set_minor_formatter(NullFormatter())

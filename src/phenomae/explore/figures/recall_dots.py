@@ -1,0 +1,82 @@
+"""The figure of dots: recall of every source beside chance, shuffled names and baselines."""
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from phenomae.explore.evidence.baselines import SHUFFLED, THIS_MAP, Comparison
+from phenomae.explore.evidence.results import Results, at
+from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing
+from phenomae.explore.words import shorten, tails
+
+_ROW_INCHES = 0.4
+_MARKS = "Ds^vPX<>"
+
+
+def draw_recall(results: Results, comparison: list[Comparison]) -> Drawing:
+    """Draw one panel a percentile pair, in it one row a source; baselines in the first panel."""
+    panels, sources = results.percentiles, results.main["source"].to_list()
+    columns = min(len(panels), 2)
+    rows = -(-len(panels) // columns)
+    height = rows * (0.9 + _ROW_INCHES * len(sources)) + 0.4
+    figure = Figure(figsize=(PAGE_INCHES, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for ax, percentiles in zip(axes.flat, panels, strict=False):
+        _draw_panel(ax, at(results.recall, percentiles), results.shuffles, results.has_intervals)
+        ax.set_title(tails(*percentiles).capitalize())
+    _draw_baselines(axes[0, 0], comparison)
+    for ax in axes.flat[: len(panels)]:
+        ax.set_xlim(0, 1.1 * ax.dataLim.x1)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    axes[0, 0].set_yticks(range(len(sources)), [shorten(source) for source in sources])
+    axes[0, 0].set_ylim(len(sources) - 0.5, -0.7)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=4, handletextpad=0.4)
+    return Drawing(figure, _in_words(results))
+
+
+def _draw_panel(ax: Axes, table: pl.DataFrame, shuffles: int, intervals: bool) -> None:
+    places, recalls, chance = range(len(table)), table["recall"], table["chance"][0]
+    ax.axvline(chance, color=GREY, lw=1.2, ls=(0, (4, 3)), label="chance")
+    ax.hlines(places, chance, recalls, color=COLOURS[0], lw=2, alpha=0.3)
+    ax.plot(recalls, places, "o", color=COLOURS[0], ms=8, zorder=4, label=THIS_MAP)
+    if intervals:
+        reach = [recalls - table["ci_low"], table["ci_high"] - recalls]
+        whiskers = {"fmt": "none", "ecolor": COLOURS[0], "capsize": 3, "lw": 1.2, "zorder": 4}
+        ax.errorbar(recalls, places, xerr=[part.clip(0) for part in reach], **whiskers)
+    for place, recall in zip(places, recalls, strict=True):
+        above = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center"}
+        ax.annotate(f"{recall:.3f}", (recall, place), fontweight="bold", **above)
+    if shuffles:
+        spread = table["sd"].fill_null(0)
+        name = f"{SHUFFLED}, mean ± sd" if shuffles > 1 else SHUFFLED
+        bars = {"fmt": "|", "ms": 9, "capsize": 3, "lw": 2, "color": "#3b4554", "zorder": 3}
+        ax.errorbar(table["mean"], places, xerr=spread, label=name, **bars)
+    ax.set_xlabel("recall")
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.grid(axis="x")
+
+
+def _draw_baselines(ax: Axes, comparison: list[Comparison]) -> None:
+    """Add hollow marks, one shape a baseline."""
+    points: dict[str, list[tuple[float, int]]] = {}
+    for place, part in enumerate(comparison):
+        for entry in part.entries:
+            if entry.name not in (THIS_MAP, SHUFFLED):
+                points.setdefault(entry.name, []).append((entry.recall, place))
+    for index, (name, pairs) in enumerate(points.items()):
+        recalls, places = zip(*pairs, strict=True)
+        marks = {"marker": _MARKS[index % len(_MARKS)], "s": 38, "linewidths": 1.5, "zorder": 5}
+        colour = COLOURS[1 + index % (len(COLOURS) - 1)]
+        ax.scatter(recalls, places, label=shorten(name), fc="none", ec=colour, **marks)
+
+
+def _in_words(results: Results) -> str:
+    parts = [
+        f"{source} {recall:.3f}"
+        for source, recall in results.main.select("source", "recall").iter_rows()
+    ]
+    chance = f"chance {results.main['chance'][0]:.3g}"
+    return f"Recall by source, beside {chance}: {', '.join(parts)}."

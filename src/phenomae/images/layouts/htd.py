@@ -1,0 +1,89 @@
+"""The `.HTD` file of MetaXpress: which wells, sites and waves of a plate were imaged."""
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from phenomae.images.layouts.index_files import name_apart
+from phenomae.records import parse_well
+
+_FIRST, _LAST = "HTSInfoFile", "EndFile"
+
+
+@dataclass(frozen=True)
+class Plate:
+    """What an HTD file says of a plate."""
+
+    waves: Mapping[str, str]
+    """Names of the channels by number; one that is there twice has the number added."""
+    wells: Sequence[str]
+    """Those selected."""
+    sites: int
+    """How many of a well are selected; the files number them from 1."""
+
+
+def read_htd(path: Path) -> Plate:
+    """Read an HTD file: a quoted key a line, then its values.
+
+    Raises ValueError where it cannot be read, is no HTD file, does not end as one, or names no
+    wave.
+    """
+    lines = _read_lines(path)
+    if not lines or lines[0][0] != _FIRST:
+        raise ValueError(f'{path} is no HTD file of MetaXpress: expected "{_FIRST}" to begin it')
+    if lines[-1][0] != _LAST:
+        raise ValueError(f'{path} is cut short: expected "{_LAST}" to end it; copy it anew, whole')
+    values = {key: rest for key, *rest in lines}
+    waves = {
+        match[1]: rest[0]
+        for key, rest in values.items()
+        if (match := re.fullmatch(r"WaveName([1-9][0-9]?)", key)) and rest and rest[0]
+    }
+    if not waves:
+        raise ValueError(f'{path} names no wave: expected a line like "WaveName1", "DAPI"')
+    sites = sum(_count(rest) for key, rest in values.items() if key.startswith("SiteSelection"))
+    return Plate(
+        waves=name_apart(waves),
+        wells=_selected_wells(path, values),
+        sites=sites if _count(values.get("Sites", [])) and sites else 1,
+    )
+
+
+def _read_lines(path: Path) -> list[list[str]]:
+    """Return the lines as lists of values, without the empty ones."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")  # as older ones are; no byte can fail it
+    lines: list[list[str]] = []
+    for line in re.split(r"[\r\n]+", text.strip()):
+        try:
+            row = next(csv.reader([line], skipinitialspace=True), [])
+        except csv.Error as error:
+            raise ValueError(f"{path} is no HTD file of MetaXpress: {error}") from None
+        if row:
+            lines.append([value.strip() for value in row])
+    return lines
+
+
+def _count(values: Sequence[str]) -> int:
+    return sum(value.upper() == "TRUE" for value in values)
+
+
+def _selected_wells(path: Path, values: Mapping[str, Sequence[str]]) -> list[str]:
+    wells: list[str] = []
+    for key, row in values.items():
+        if number := re.fullmatch(r"WellsSelection([0-9]+)", key):
+            for column, value in enumerate(row, start=1):
+                if value.upper() == "TRUE":
+                    try:
+                        wells.append(parse_well(number[1], str(column)))
+                    except ValueError as error:
+                        raise ValueError(f"{path}, {key}: {error}") from None
+    return wells

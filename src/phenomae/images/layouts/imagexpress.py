@@ -1,0 +1,182 @@
+"""ImageXpress: the folders that MetaXpress keeps or exports, with a plate's `.HTD` in them."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from phenomae.images.fields import Listing, Problem, RawFile
+from phenomae.images.layouts.htd import Plate, read_htd
+from phenomae.images.layouts.index_files import (
+    OTHER_IMAGES,
+    IndexedImage,
+    check_plate_name,
+    find_indices,
+    list_images,
+    make_files,
+    name_folders,
+)
+from phenomae.images.settings import LayoutSettings
+from phenomae.records import parse_well
+
+_INNER = re.compile(r"(timepoint|zstep)_([0-9]{1,6})", re.IGNORECASE)
+_GUID = r"[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}"
+_WELL = r"(?P<prefix>.+?)_(?P<row>[A-Z]{1,2})(?P<column>[0-9]{2})"
+# The GUID follows the number of the wave or site, or the well, with no sign between.
+_NAME = re.compile(
+    rf"{_WELL}(?:_s(?P<site>[0-9]{{1,4}}))?(?:_w(?P<wave>[0-9]{{1,2}}))?"
+    rf"(?:{_GUID}|_?\[{_GUID}\])?\.tiff?",
+    re.IGNORECASE,
+)
+_THUMBNAIL = re.compile(rf"{_WELL}(?:_[sw][0-9]+)*_thumb.*", re.IGNORECASE)
+
+_Named = tuple[int, int, str, re.Match[str]]
+"""Time point, plane (0 is outside of a stack), path in the plate's folder, what the name says."""
+
+
+def find_imagexpress(raw: Path) -> list[Path]:
+    """Return the HTD files at or below `raw`, one a plate: copies lie in TimePoint_1, ZStep_1."""
+    found = find_indices(raw, lambda name: name.endswith(".htd"))
+    found.sort(key=lambda index: (len(index.parts), index))
+    plates: dict[tuple[Path, str], Path] = {}
+    for index in found:
+        plates.setdefault((_plate_folder(raw, index), index.stem.lower()), index)
+    return sorted(plates.values())
+
+
+def list_imagexpress(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -> Listing:
+    """List the images in the folders of HTD files, in their TimePoint_N and ZStep_N.
+
+    A plate is called as its HTD file; its folder tells imagings apart. A channel of a field that
+    has a stack is read from the stack, and its projection is passed over. A well or site that the
+    HTD file selects and that has no image is a problem, as are several time points.
+
+    Raises ValueError where a file is no HTD file or is cut short, and where `plate_name` is set
+    for several plates.
+    """
+    folders: dict[Path, dict[str, Path]] = defaultdict(dict)
+    for index in indices:
+        folders[_plate_folder(raw, index)][index.stem.lower()] = index
+    acquisitions = name_folders(folders)
+    check_plate_name(raw, settings.plate_name, {index.stem for index in indices})
+    files: list[RawFile] = []
+    problems: list[Problem] = []
+    passed_over: Counter[str] = Counter()
+    for folder, htds in folders.items():
+        named = _match_names(folder, set(htds), passed_over)
+        for stem, index in htds.items():
+            name = settings.plate_name or index.stem
+            plate = read_htd(index)
+            images, wrong = _interpret(index, folder, name, plate, named[stem])
+            kept = _drop_projections(images, passed_over)
+            found, lapse = make_files(name, folder, acquisitions[folder], plate.waves, kept)
+            files += found
+            problems += [*wrong, *_find_gaps(index, name, plate, images), *lapse]
+    return Listing(files, passed_over=dict(passed_over), problems=problems)
+
+
+def _plate_folder(raw: Path, index: Path) -> Path:
+    """Return the folder of the plate: above TimePoint_N and ZStep_N, but not above `raw`."""
+    folder = index.parent
+    while folder != raw and _INNER.fullmatch(folder.name) and raw != index:
+        folder = folder.parent
+    return folder
+
+
+def _match_names(
+    folder: Path, stems: set[str], passed_over: Counter[str]
+) -> dict[str, list[_Named]]:
+    """Return the images of a folder by plate, with what their names say."""
+    named: dict[str, list[_Named]] = {stem: [] for stem in stems}
+    for time, plane, file in _walk(folder):
+        name = file.rpartition("/")[2]
+        if _THUMBNAIL.fullmatch(name):
+            passed_over["thumbnails"] += 1
+            continue
+        match = _NAME.fullmatch(name)
+        # Where plates share a folder their files begin like their HTD files.
+        stem = min(stems) if len(stems) == 1 else match and match["prefix"].lower()
+        if match is None or stem not in named:
+            passed_over[OTHER_IMAGES] += 1
+        else:
+            named[stem].append((time, plane, file, match))
+    return named
+
+
+def _walk(folder: Path) -> Iterator[tuple[int, int, str]]:
+    """Yield the images of a plate: time point, plane, path in its folder."""
+    for time, inner in [(1, ""), *_numbered(folder, "timepoint")]:
+        for plane, leaf in [(0, ""), *_numbered(folder / inner, "zstep")]:
+            within = Path(inner, leaf)
+            for name in list_images(folder / within):
+                yield time, plane, (within / name).as_posix()
+
+
+def _numbered(folder: Path, kind: str) -> list[tuple[int, str]]:
+    """Return the folders TimePoint_N or ZStep_N of a folder, by number."""
+    matches = [(_INNER.fullmatch(path.name), path) for path in folder.iterdir()]
+    return sorted(
+        (int(match[2]), path.name)
+        for match, path in matches
+        if match and match[1].lower() == kind and path.is_dir()
+    )
+
+
+def _interpret(
+    index: Path, folder: Path, name: str, plate: Plate, named: Sequence[_Named]
+) -> tuple[list[IndexedImage], list[Problem]]:
+    """Return the images of a plate, and those whose wave its HTD file does not know."""
+    images: list[IndexedImage] = []
+    problems: list[Problem] = []
+    alone = next(iter(plate.waves)) if len(plate.waves) == 1 else ""
+    for time, plane, file, match in named:
+        well: str | None = None
+        site = int(match["site"] or 1)
+        wave = (match["wave"] or alone).lstrip("0")
+        try:
+            well = parse_well(match["row"], match["column"])
+            if wave not in plate.waves:
+                told = f"is of wave {wave}" if wave else "names no wave"
+                known = ", ".join(f"{number} ({of})" for number, of in plate.waves.items())
+                raise ValueError(f"it {told}, and {index} has the waves {known}")
+        except ValueError as error:
+            problems.append(Problem(f"{folder / file}: {error}", name, well, site))
+            continue
+        images.append(IndexedImage(well, site, plane, wave, str(time), file))
+    return images, problems
+
+
+def _drop_projections(
+    images: Sequence[IndexedImage], passed_over: Counter[str]
+) -> list[IndexedImage]:
+    """Return the images without those outside of a stack (plane 0) where there is a stack.
+
+    What is left of them is a single plane or a projection, which counts as plane 1.
+    """
+    stacks = {(i.well, i.site, i.channel, i.time) for i in images if i.plane}
+    kept = [i for i in images if i.plane or (i.well, i.site, i.channel, i.time) not in stacks]
+    if len(kept) < len(images):
+        passed_over["projections"] += len(images) - len(kept)
+    return [image if image.plane else replace(image, plane=1) for image in kept]
+
+
+def _find_gaps(
+    index: Path, name: str, plate: Plate, images: Sequence[IndexedImage]
+) -> Iterator[Problem]:
+    """Yield what the HTD file selects and of which there is nothing."""
+    sites: dict[str, set[int]] = defaultdict(set)
+    for image in images:
+        sites[image.well].add(image.site)
+    if not images:
+        yield Problem(f"{index}: there is no image of its plate beside it or in TimePoint_1", name)
+        return
+    for well in plate.wells:
+        missing = sorted(set(range(1, plate.sites + 1)) - sites[well])
+        label = f"plate {name}, well {well}"
+        if missing and not sites[well]:
+            yield Problem(f"{label} has no image, and {index} selects it", name, well)
+            continue
+        for site in missing:
+            what = f"{label}, site {site} has no image, and {index} selects it"
+            yield Problem(what, name, well, site)

@@ -1,0 +1,94 @@
+"""The LoadData CSV of CellProfiler and JUMP: one row a field, columns for each channel."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from phenomae.images.fields import Listing, Problem, RawFile
+from phenomae.images.layouts.index_files import find_indices
+from phenomae.images.layouts.loaddata_rows import LIGHTS, LoadDataRows
+from phenomae.images.platemap.text_tables import read_table
+from phenomae.images.settings import LayoutSettings
+
+# JUMP keeps the same table in several forms; the first of these that is there is read.
+_FORMS = (".csv", ".csv.gz", ".parquet")
+_NAME = re.compile(r".*load_?data.*(\.csv|\.csv\.gz|\.parquet)")
+
+
+def find_loaddata(raw: Path) -> list[Path]:
+    """Return the LoadData CSVs of `raw`: itself, those in it, or else those anywhere below it."""
+    if raw.is_file():
+        return [raw] if _NAME.fullmatch(raw.name.lower()) or _has_columns(raw) else []
+    beside = [
+        path
+        for path in sorted(raw.iterdir())
+        if _NAME.fullmatch(path.name.lower()) and not path.name.startswith(".") and path.is_file()
+    ]
+    return beside or find_indices(raw, lambda name: _NAME.fullmatch(name) is not None)
+
+
+def list_loaddata(raw: Path, csvs: Sequence[Path], settings: LayoutSettings) -> Listing:
+    """List the images that LoadData CSVs name.
+
+    A relative PathName counts from its CSV's folder. `settings.images` is where the files lie now,
+    if PathName speaks of another machine: the longest tail of PathName that exists below it counts.
+
+    Raises ValueError where a CSV cannot be read or lacks the columns of LoadData; a row that lacks
+    its plate, well, site or images is a problem of the listing.
+    """
+    chosen = _choose_forms(csvs)
+    tables = {csv: read_table(csv) for csv in chosen}
+    if settings.illumination == "divide":
+        corrected = {csv.parent for csv in chosen if _illuminated(tables[csv])}
+        # JUMP's load_data.csv says nothing that load_data_with_illum.csv beside it does not.
+        tables = {
+            csv: table
+            for csv, table in tables.items()
+            if csv.parent not in corrected or _illuminated(table)
+        }
+    files: list[RawFile] = []
+    problems: list[Problem] = []
+    sizes: dict[str, set[float]] = {}
+    for csv, table in tables.items():
+        reader = LoadDataRows(csv, table.columns, settings)
+        for number, row in enumerate(table.iter_rows(named=True), start=2):
+            reader.read(number, row)
+        files += reader.files
+        problems += reader.problems
+        for plate, found in reader.pixel_sizes_um.items():
+            sizes.setdefault(plate, set()).update(found)
+    return Listing(
+        files,
+        # A plate whose rows disagree was imaged twice, and has no one pixel size.
+        pixel_sizes_um={plate: found.pop() for plate, found in sizes.items() if len(found) == 1},
+        passed_over={"LoadData tables that are there in another form": len(csvs) - len(chosen)}
+        if len(chosen) < len(csvs)
+        else {},
+        problems=problems,
+    )
+
+
+def _has_columns(path: Path) -> bool:
+    try:
+        columns = read_table(path).columns
+    except ValueError:
+        return False
+    return any(name.startswith(("FileName_", "PathName_", "URL_", "Metadata_")) for name in columns)
+
+
+def _choose_forms(csvs: Sequence[Path]) -> list[Path]:
+    """Return the tables, each in one form: load_data.csv goes before load_data.csv.gz."""
+    chosen: dict[tuple[Path, str], tuple[int, Path]] = {}
+    for csv in csvs:
+        match = _NAME.fullmatch(csv.name.lower())
+        form = match[1] if match else ""
+        key = csv.parent, csv.name.lower().removesuffix(form)
+        rank = _FORMS.index(form) if form else 0
+        chosen[key] = min(chosen.get(key, (rank, csv)), (rank, csv))
+    return [csv for _, csv in chosen.values()]
+
+
+def _illuminated(table: pl.DataFrame) -> bool:
+    return any(name.startswith(LIGHTS) for name in table.columns)

@@ -1,0 +1,158 @@
+"""RxRx1: metadata.csv, and one PNG a channel of a field."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from phenomae.images.fields import Listing, Place, Problem, RawFile, complain, parse_site
+from phenomae.images.platemap.text_tables import read_table
+from phenomae.images.settings import LayoutSettings
+from phenomae.records import PLATE_MAP_COLUMNS, check_name, normalize_well
+
+_COLUMNS = ("experiment", "plate", "well", "site", "well_type", "sirna")
+_TYPES = ("treatment", "negative_control", "positive_control")
+_NAME = re.compile(r"([A-Z]{1,2}(?:0?[1-9]|[1-9][0-9]))_s([0-9]{1,6})_(w[0-9]+)\.png", re.ASCII)
+
+
+def find_rxrx1(raw: Path) -> list[Path]:
+    """Return `metadata.csv` of `raw` (itself, or in it) where it has the columns of RxRx1."""
+    csv = raw if raw.is_file() else raw / "metadata.csv"
+    try:
+        columns = read_table(csv).columns if csv.name.lower() == "metadata.csv" else []
+    except ValueError:
+        return []
+    # One may be missing: `list_rxrx1` says which.
+    return [csv] if len(set(_COLUMNS) & set(columns)) >= len(_COLUMNS) - 1 else []
+
+
+def list_rxrx1(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -> Listing:
+    """List the PNGs `images/EXPERIMENT/Plate1/B02_s1_w1.png` of the sites that metadata.csv names.
+
+    `images` may be missing, and another folder be named by `settings.images`. Plates are called
+    EXPERIMENT_Plate1, for the plates of every experiment are numbered from 1; plates without a
+    folder are passed over. The channels are w1 to w6. The wells' batch is the experiment, their
+    perturbation and guide the siRNA; controls are the wells of the type negative_control.
+
+    Raises ValueError where metadata.csv lacks a column, or tells two things of one well.
+    """
+    (csv,) = indices
+    table = read_table(csv)
+    if missing := [name for name in _COLUMNS if name not in table.columns]:
+        raise ValueError(f"{csv} is not the metadata of RxRx1: it has no column {missing[0]}")
+    home = settings.images or csv.parent
+    if (home / "images").is_dir():
+        home = home / "images"
+    sites, problems = _read_sites(csv, table)
+    folders = {site.folder: _scan(home / site.folder) for site in sites}
+    here = [site for site in sites if folders[site.folder] is not None]
+    if sites and not here:
+        raise ValueError(f"{home} has no folder of a plate in {csv}, such as {sites[0].folder}")
+    files: list[RawFile] = []
+    for site in here:
+        images = (folders[site.folder] or {}).get((site.well, site.number), [])
+        if not images:
+            what = f"{home / site.folder} has no image of well {site.well}, site {site.number}"
+            problems.append(Problem(what, site.plate, site.well, site.number))
+        files += [
+            RawFile(site.plate, site.well, site.number, channel, Place(path), 1, site.folder)
+            for channel, path in images
+        ]
+    named = {(site.folder, site.well, site.number) for site in here}
+    unnamed = sum(
+        len(images)
+        for folder, found in folders.items()
+        for key, images in (found or {}).items()
+        if (folder, *key) not in named
+    )
+    passed_over = {
+        "sites of plates that are not here": len(sites) - len(here),
+        "images that metadata.csv does not name": unnamed,
+    }
+    return Listing(
+        sorted(files, key=lambda file: (len(file.channel), file.channel)),
+        wells=_wells(csv, here, {(file.plate, file.well) for file in files}),
+        passed_over={what: count for what, count in passed_over.items() if count},
+        problems=problems,
+    )
+
+
+@dataclass(frozen=True)
+class _Site:
+    """A row of metadata.csv."""
+
+    line: int
+    experiment: str
+    plate: str
+    folder: str
+    well: str
+    number: int
+    sirna: str | None
+    type: str
+
+
+def _read_sites(csv: Path, table: pl.DataFrame) -> tuple[list[_Site], list[Problem]]:
+    sites: list[_Site] = []
+    problems: list[Problem] = []
+    for line, row in enumerate(table.iter_rows(named=True), start=2):
+        try:
+            experiment = check_name(row["experiment"] or "", "batch")
+            plate = parse_site(row["plate"] or "", "plate's number")
+            well = normalize_well(row["well"] or "")
+            number = parse_site(row["site"] or "")
+            if row["well_type"] not in _TYPES:
+                raise ValueError(f"{row['well_type']!r} is no type of well: {', '.join(_TYPES)}")
+        except ValueError as error:
+            problems.append(Problem(f"{csv}, line {line}: {error}"))
+            continue
+        name, folder = f"{experiment}_Plate{plate}", f"{experiment}/Plate{plate}"
+        sites.append(
+            _Site(line, experiment, name, folder, well, number, row["sirna"], row["well_type"])
+        )
+    return sites, problems
+
+
+def _scan(folder: Path) -> dict[tuple[str, int], list[tuple[str, str]]] | None:
+    """Return the images of a plate, by well and site: channels and paths. None: no such folder."""
+    if not folder.is_dir():
+        return None
+    found: dict[tuple[str, int], list[tuple[str, str]]] = defaultdict(list)
+    for name in sorted(os.listdir(folder)):
+        if match := _NAME.fullmatch(name):
+            key = normalize_well(match[1]), int(match[2])
+            found[key].append((match[3], str(folder / name)))
+    return found
+
+
+def _wells(csv: Path, sites: Sequence[_Site], imaged: Set[tuple[str, str]]) -> pl.DataFrame:
+    """Return the plate map of the wells that have images."""
+    wells: dict[tuple[str, str], _Site] = {}
+    problems: list[str] = []
+    for site in sites:
+        first = wells.setdefault((site.plate, site.well), site)
+        if (first.sirna, first.type) != (site.sirna, site.type):
+            problems.append(
+                f"line {site.line}: plate {site.plate}, well {site.well} is told to have "
+                f"{site.sirna} ({site.type}), but {first.sirna} ({first.type}) in line {first.line}"
+            )
+    if problems:
+        complain(csv, problems)
+    return pl.DataFrame(
+        [
+            {
+                "plate": site.plate,
+                "well": site.well,
+                "batch": site.experiment,
+                "perturbation": site.sirna,
+                "guide": site.sirna,
+                "control": site.type == "negative_control",
+            }
+            for key, site in wells.items()
+            if key in imaged
+        ],
+        schema=PLATE_MAP_COLUMNS,
+    )

@@ -1,0 +1,91 @@
+"""What was done to the wells of RxRx3-core: its metadata as a plate map."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from phenomae.images.fields import complain
+from phenomae.images.platemap.text_tables import read_table
+from phenomae.records import PLATE_MAP_COLUMNS, normalize_well
+
+_COLUMNS = (
+    "experiment_name",
+    "plate",
+    "address",
+    "gene",
+    "treatment",
+    "concentration",
+    "perturbation_type",
+)
+
+
+def name_plate(experiment: str, number: str) -> str:
+    """Return what a plate is called: the plates of every experiment are numbered from 1."""
+    return f"{experiment}_Plate{int(number)}"
+
+
+def read_wells(path: Path) -> pl.DataFrame:
+    """Return the plate map that the metadata are.
+
+    Of CRISPR wells the perturbation is the guide; of others it is compound and concentration,
+    `Dequalinium_0.25`. Controls are the wells of `EMPTY_control`. Raises ValueError where a column
+    is missing or a row cannot be understood.
+    """
+    table = read_table(path)
+    if missing := [name for name in _COLUMNS if name not in table.columns]:
+        raise ValueError(f"{path} is not the metadata of RxRx3-core: it has no column {missing[0]}")
+    rows: dict[tuple[str, str], dict[str, object]] = {}
+    problems: list[str] = []
+    for line, row in enumerate(table.select(_COLUMNS).iter_rows(named=True), start=2):
+        try:
+            well = _read_row(row)
+        except ValueError as error:
+            problems.append(f"line {line}: {error}")
+            continue
+        key = str(well["plate"]), str(well["well"])
+        if rows.setdefault(key, well) != well:
+            problems.append(f"line {line}: plate {key[0]}, well {key[1]} comes twice")
+    if problems:
+        complain(path, problems)
+    return pl.DataFrame(list(rows.values()), schema=PLATE_MAP_COLUMNS)
+
+
+def _read_row(row: Mapping[str, str | None]) -> dict[str, object]:
+    """Return a well's row of the plate map."""
+    experiment, treatment = row["experiment_name"], row["treatment"]
+    number, kind = row["plate"] or "", row["perturbation_type"]
+    if experiment is None or re.fullmatch("[0-9]{1,6}", number) is None:
+        raise ValueError(f"experiment {experiment!r}, plate {number!r} are no plate")
+    if treatment is None or kind not in ("CRISPR", "COMPOUND"):
+        raise ValueError(
+            f"perturbation_type {kind!r}, treatment {treatment!r}: expected CRISPR or COMPOUND, "
+            "and what it is"
+        )
+    # EMPTY_control and, among compounds, CRISPR_control are neither a gene nor a compound.
+    acts = not treatment.endswith("_control")
+    amount = _read_amount(row["concentration"])
+    is_compound = acts and kind == "COMPOUND"
+    dose = f"_{amount:g}" if is_compound and amount is not None else ""
+    return {
+        "plate": name_plate(experiment, number),
+        "well": normalize_well(row["address"] or ""),
+        "batch": experiment,
+        "perturbation": treatment + dose,
+        "gene": row["gene"] if acts and kind == "CRISPR" else None,
+        "guide": treatment if acts and kind == "CRISPR" else None,
+        "compound": treatment if is_compound else None,
+        "concentration_um": amount,
+        "control": treatment == "EMPTY_control",
+    }
+
+
+def _read_amount(text: str | None) -> float | None:
+    try:
+        amount = None if text is None else float(text)
+    except ValueError:
+        amount = float("nan")
+    if amount is not None and not 0 <= amount < float("inf"):
+        raise ValueError(f"the concentration {text!r} is not a number")
+    return amount

@@ -1,0 +1,1 @@
+"""Decoding of single image files, here or on object storage."""

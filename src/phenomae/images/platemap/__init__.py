@@ -1,0 +1,1 @@
+"""Plate maps: which perturbation each well received."""

@@ -1,0 +1,1 @@
+"""Convolutional networks: U-Net masked autoencoder, DenseNet classifier, AdaBN."""

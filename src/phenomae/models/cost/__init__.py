@@ -1,0 +1,1 @@
+"""Parameter counts and FLOPs of networks."""

@@ -1,0 +1,1 @@
+"""Vision transformers, with fixed channels and channel-agnostic, and their masked autoencoders."""

@@ -1,0 +1,180 @@
+"""The decoder of the channel-agnostic autoencoder: every channel has blocks of its own.
+
+All channels go through them at once: a layer's weights are one stack, (channels, in, out), and its
+work one batched product.
+"""
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from phenomae.models.masking import Masking
+from phenomae.models.settings import ChannelMaeModel
+from phenomae.models.vit.attention import attend
+from phenomae.models.vit.patches import sincos_positions
+from phenomae.models.vit.vit import initialise, positions_for
+
+NORM_EPS = 1e-5
+
+
+class ChannelLinear(nn.Module):
+    """A linear layer for every channel."""
+
+    def __init__(self, channels: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels, inputs, outputs))
+        self.bias = nn.Parameter(torch.zeros(channels, outputs))
+        for matrix in self.weight:
+            nn.init.xavier_uniform_(matrix)
+
+    def forward(
+        self, x: Float[Tensor, "c n i"], which: Int64[Tensor, " c"] | None
+    ) -> Float[Tensor, "c n o"]:
+        """Take each channel through its own layer; `which` names the layers, None is all."""
+        weight, bias = pick(self.weight, which), pick(self.bias, which)
+        return torch.baddbmm(bias.unsqueeze(1), x, weight)
+
+
+class ChannelNorm(nn.Module):
+    """A LayerNorm for every channel."""
+
+    def __init__(self, channels: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels, dim))
+        self.bias = nn.Parameter(torch.zeros(channels, dim))
+
+    def forward(
+        self, x: Float[Tensor, "c n d"], which: Int64[Tensor, " c"] | None
+    ) -> Float[Tensor, "c n d"]:
+        """Normalise each token, and scale and shift it as its channel does."""
+        weight, bias = pick(self.weight, which), pick(self.bias, which)
+        normal = functional.layer_norm(x, x.shape[-1:], eps=NORM_EPS)
+        return torch.addcmul(bias.unsqueeze(1), normal, weight.unsqueeze(1))
+
+
+class ChannelBlock(nn.Module):
+    """The ordinary transformer block, one for every channel."""
+
+    def __init__(self, channels: int, dim: int, num_heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm1 = ChannelNorm(channels, dim)
+        self.qkv = ChannelLinear(channels, dim, 3 * dim)
+        self.proj = ChannelLinear(channels, dim, dim)
+        self.norm2 = ChannelNorm(channels, dim)
+        self.fc1 = ChannelLinear(channels, dim, int(dim * mlp_ratio))
+        self.fc2 = ChannelLinear(channels, int(dim * mlp_ratio), dim)
+
+    def forward(
+        self, x: Float[Tensor, "c n d"], which: Int64[Tensor, " c"] | None, crops: int
+    ) -> Float[Tensor, "c n d"]:
+        """Let every channel's tokens look at one another, crop by crop."""
+        qkv = self.qkv(self.norm1(x, which), which)
+        q, k, v = rearrange(
+            qkv,
+            "c (b p) (three e d) -> three (c b) p e d",
+            three=3,
+            b=crops,
+            e=self.num_heads,
+        )
+        attended = rearrange(attend(q, k, v), "(c b) p d -> c (b p) d", b=crops)
+        x = x + self.proj(attended, which)
+        hidden = functional.gelu(self.fc1(self.norm2(x, which), which))
+        return x + self.fc2(hidden, which)
+
+
+class CrossAttention(nn.Module):
+    """Lets tokens gather from others what is worth it; nothing of their own goes on beside it."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q = nn.Linear(dim, dim, bias=False)
+        self.kv = nn.Linear(dim, 2 * dim, bias=False)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(
+        self, queries: Float[Tensor, "b n d"], context: Float[Tensor, "b t d"]
+    ) -> Float[Tensor, "b n d"]:
+        """Return what each of `queries` gathers from `context`."""
+        q = rearrange(self.q(queries), "b n (e d) -> b n e d", e=self.num_heads)
+        k, v = rearrange(self.kv(context), "b t (two e d) -> two b t e d", two=2, e=self.num_heads)
+        return self.proj(attend(q, k, v))
+
+
+class ChannelDecoder(nn.Module):
+    """Predicts the pixels of every channel's patches from the tokens of a few.
+
+    A channel's tokens first look at those of all channels, and then pass blocks of their own.
+    """
+
+    def __init__(self, settings: ChannelMaeModel, channels: int) -> None:
+        super().__init__()
+        dim, mlp = settings.decoder_embed_dim, settings.decoder_mlp_ratio
+        self.embed = nn.Linear(settings.embed_dim, dim)
+        self.mask_token = nn.Parameter(torch.zeros(dim))
+        self.channel_tokens = nn.Parameter(torch.zeros(channels, dim))
+        self.query_norm = nn.LayerNorm(dim)
+        self.context_norm = nn.LayerNorm(dim)
+        self.cross_attention = CrossAttention(dim, settings.cross_num_heads)
+        self.out_norm = nn.LayerNorm(dim)
+        self.fc1 = nn.Linear(dim, int(dim * mlp))
+        self.fc2 = nn.Linear(int(dim * mlp), dim)
+        self.blocks = nn.ModuleList(
+            ChannelBlock(channels, dim, settings.decoder_num_heads, mlp)
+            for _ in range(settings.decoder_depth)
+        )
+        self.pred = nn.Linear(dim, settings.patch_size**2)
+        side = settings.crop_size // settings.patch_size
+        self.grid = (side, side)
+        self.positions: Tensor
+        self.register_buffer("positions", sincos_positions(self.grid, dim), persistent=False)
+        self.apply(initialise)
+        nn.init.normal_(self.mask_token, std=0.02)
+        nn.init.normal_(self.channel_tokens, std=0.02)
+        nn.init.zeros_(self.pred.weight)  # its first guess is the mean, as in `Decoder`
+
+    def forward(
+        self,
+        latent: Float[Tensor, "b t d"],
+        masking: Masking,
+        grid: tuple[int, int],
+        which: Int64[Tensor, " c"] | None,
+    ) -> Float[Tensor, "b p k"]:
+        """Return the pixels of all patches in their own order, channel by channel.
+
+        `latent` holds the tokens seen, class token first; `which` says which of the model's
+        channels the crops hold, None all in order.
+        """
+        tokens = self._fill_in(latent[:, 1:], masking, grid, which)
+        x = self.cross_attention(self.query_norm(tokens), self.context_norm(tokens))
+        x = x + self.fc2(functional.gelu(self.fc1(self.out_norm(x))))
+        patches = grid[0] * grid[1]
+        x = rearrange(x, "b (c p) d -> c (b p) d", p=patches)
+        for block in self.blocks:
+            x = block(x, which, len(latent))
+        return self.pred(rearrange(x, "c (b p) d -> b (c p) d", p=patches))
+
+    def _fill_in(
+        self,
+        seen: Float[Tensor, "b n _d"],
+        masking: Masking,
+        grid: tuple[int, int],
+        which: Int64[Tensor, " c"] | None,
+    ) -> Float[Tensor, "b p d"]:
+        """Return a token for every patch, at its place: the one seen, or else the mask token."""
+        seen = self.embed(seen)
+        hidden = self.mask_token.to(seen.dtype).expand(len(seen), masking.hidden.shape[1], -1)
+        tokens = masking.restore(torch.cat([seen, hidden], dim=1))
+        positions = positions_for(self.positions, self.grid, grid)[1:]
+        places = positions + pick(self.channel_tokens, which).unsqueeze(1)
+        return tokens + places.flatten(0, 1)
+
+
+def pick(
+    stack: Float[Tensor, "c ..."], which: Int64[Tensor, " n"] | None
+) -> Float[Tensor, "n ..."]:
+    """Return what a stack holds for some channels; None is all of them."""
+    return stack if which is None else stack.index_select(0, which)

@@ -1,0 +1,128 @@
+"""The channel-agnostic masked autoencoder (Kraus et al. 2024, arXiv 2404.10242)."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from phenomae.models.masking import MaeOutput, MaskedNetwork, Masking, hide, take
+from phenomae.models.network import Pixels
+from phenomae.models.settings import ChannelMaeModel
+from phenomae.models.vit.channel_decoder import ChannelDecoder
+from phenomae.models.vit.channel_vit import ChannelVit
+from phenomae.models.vit.patches import unpatch_channels
+
+
+class ChannelMae(MaskedNetwork[ChannelVit]):
+    """Hides most patches of all channels together, and predicts them from the rest.
+
+    The encoder takes any channels. Only the decoder knows them by name, and only those it was
+    trained on.
+    """
+
+    family = "channel-mae"
+
+    def __init__(self, settings: ChannelMaeModel, channels: Sequence[str] | int) -> None:
+        super().__init__(settings, channels)
+        self.encoder = ChannelVit(settings)
+        self.decoder = ChannelDecoder(settings, len(self.channels))
+
+    def forward(
+        self,
+        pixels: Pixels,
+        noise: Float[Tensor, "b p"],
+        full: bool = True,
+        channels: Sequence[str] | Int64[Tensor, " c"] | None = None,
+    ) -> MaeOutput:
+        """Hide the patches of largest `noise`, rebuild them, and measure how well.
+
+        `channels` names the crops' channels, in any order, or gives what `places` makes of their
+        names, for a compiled model to see them as numbers; None is the model's own. With `full`
+        false the losses are the same, but `reconstruction` and `target` are None. Raises ValueError
+        for a channel that the model was not trained on, or where `channels` does not name each of
+        the crops' channels once.
+        """
+        which = self._find(channels, pixels)
+        patches = self.encoder.cut(pixels)
+        grid = self.encoder.grid_of(pixels)
+        masking = hide(noise, patches, self.settings.mask_ratio)
+        latent = self._encode(patches, masking, grid, pixels.shape[1])
+        rebuilt = self.decoder(latent, masking, grid, which)
+        hidden = take(rebuilt, masking.hidden)
+        return self._judge(latent, masking, patches, hidden, rebuilt, grid, full)
+
+    @torch.no_grad()
+    def predict(
+        self, pixels: Pixels, channels: Sequence[str], missing: Sequence[str]
+    ) -> Float[Tensor, "b m h w"]:
+        """Return pictures of the stains that are `missing` from crops of `channels`.
+
+        They are standardised, as the model sees pictures: mean 0 and variance 1 a crop. Raises
+        ValueError for a channel that the model was not trained on, for one that is there, and where
+        `channels` does not name each of the crops' channels once, or `missing` none or one twice.
+        """
+        _require_named(channels, pixels)
+        if len(set(missing)) != len(missing) or len(missing) == 0:
+            raise ValueError(
+                f"missing must name one channel or more, each once, not {', '.join(missing)!r}"
+            )
+        if both := sorted(set(channels) & set(missing)):
+            raise ValueError(f"channel {both[0]!r} is among those given: predict one that is not")
+        which = self.places([*channels, *missing])
+        patches = self.encoder.cut(pixels)
+        grid = self.encoder.grid_of(pixels)
+        per_channel = grid[0] * grid[1]
+        order = torch.arange(per_channel * len(which), device=pixels.device)
+        masking = Masking(order.expand(len(pixels), -1), patches.shape[1])
+        latent = self._encode(patches, masking, grid, pixels.shape[1])
+        rebuilt = self.decoder(latent, masking, grid, which.to(pixels.device))
+        return self.unpatch(rebuilt[:, patches.shape[1] :], grid)
+
+    def count_patches(self, pixels: Pixels) -> int:
+        """Return how many patches each crop has in all its channels together."""
+        return super().count_patches(pixels) * pixels.shape[1]
+
+    def unpatch(
+        self, patches: Float[Tensor, "b p k"], grid: tuple[int, int] | None = None
+    ) -> Float[Tensor, "b c h w"]:
+        """Return patches as pictures; `grid` is rows and columns, None for the model's crops."""
+        return unpatch_channels(patches, grid or self.encoder.grid, self.encoder.patch_size)
+
+    def _encode(
+        self,
+        patches: Float[Tensor, "b p k"],
+        masking: Masking,
+        grid: tuple[int, int],
+        channels: int,
+    ) -> Float[Tensor, "b t d"]:
+        positions = self.encoder.positions_for(grid, channels)
+        return self.encoder.encode(take(patches, masking.seen), positions[masking.seen])
+
+    def places(self, names: Sequence[str]) -> Int64[Tensor, " c"]:
+        """Return which of the model's channels each name is; raises ValueError for any other."""
+        if unknown := [name for name in names if name not in self.channels]:
+            raise ValueError(
+                f"channel {unknown[0]!r} is none that the model was trained on: these are "
+                f"{', '.join(self.channels)}"
+            )
+        return torch.tensor([self.channels.index(name) for name in names])
+
+    def _find(
+        self, channels: Sequence[str] | Int64[Tensor, " c"] | None, pixels: Pixels
+    ) -> Int64[Tensor, " c"] | None:
+        """Return which of the model's channels crops hold, None for all in order."""
+        if isinstance(channels, Tensor):
+            return channels
+        names = self.channels if channels is None else tuple(channels)
+        _require_named(names, pixels)
+        return None if names == self.channels else self.places(names).to(pixels.device)
+
+
+def _require_named(names: Sequence[str], pixels: Pixels) -> None:
+    """Raise ValueError unless every channel of crops has a name of its own."""
+    if len(names) != pixels.shape[1] or len(set(names)) != len(names):
+        raise ValueError(
+            f"crops of {pixels.shape[1]} channels were given under the {len(names)} names "
+            f"{', '.join(names)}: every channel needs a name of its own"
+        )

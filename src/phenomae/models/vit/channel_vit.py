@@ -1,0 +1,47 @@
+"""The vision transformer that takes any channels, in any order and number."""
+
+from einops import reduce
+from jaxtyping import Float
+from torch import Tensor
+
+from phenomae.models.network import Pixels, Pool
+from phenomae.models.settings import VitModel
+from phenomae.models.vit.patches import patchify_channels, standardise
+from phenomae.models.vit.vit import Vit
+
+
+class ChannelVit(Vit):
+    """Every channel has patches of its own, of one projection and at the same positions.
+
+    Tokens run channel by channel. Nothing tells the encoder which stain a channel holds.
+    """
+
+    any_channels = True
+    pools = ("mean", "class", "channel")
+
+    def __init__(self, settings: VitModel) -> None:
+        super().__init__(settings, channels=1)
+
+    def pool(
+        self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
+    ) -> Float[Tensor, "b n"]:
+        """Return one vector a crop; `channel` sets the channels' own means side by side."""
+        if pool != "channel":
+            return super().pool(tokens, pool, channels)
+        means = reduce(tokens[:, 1:], "b (c p) d -> b c d", "mean", c=channels)
+        return means.flatten(1)
+
+    def cut(self, pixels: Pixels) -> Float[Tensor, "b p k"]:
+        """Standardise crops and cut every channel into patches.
+
+        Raises ValueError where the patch does not divide the crops' sides.
+        """
+        self.grid_of(pixels)
+        return patchify_channels(standardise(pixels), self.patch_size)
+
+    def check_channels(self, count: int) -> None:
+        """Take any number of channels."""
+
+    def positions_for(self, grid: tuple[int, int], channels: int) -> Float[Tensor, "p d"]:
+        """Return the positions of all channels' patches: of every channel the same."""
+        return super().positions_for(grid, channels).repeat(channels, 1)

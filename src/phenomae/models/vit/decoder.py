@@ -1,0 +1,83 @@
+"""The decoder: from the tokens of the patches an encoder saw to the pixels of those it did not."""
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from phenomae.models.settings import VitMaeModel
+from phenomae.models.vit.attention import attend
+from phenomae.models.vit.patches import sincos_positions
+from phenomae.models.vit.vit import initialise, positions_for
+
+NORM_EPS = 1e-6  # the channel-agnostic decoder's is 1e-5: the golden cases tell them apart
+
+
+class Block(nn.Module):
+    """The ordinary transformer block: attention, then MLP, each on its own norm."""
+
+    def __init__(self, dim: int, num_heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.fc1 = nn.Linear(dim, int(dim * mlp_ratio))
+        self.fc2 = nn.Linear(int(dim * mlp_ratio), dim)
+
+    def forward(self, x: Float[Tensor, "b t d"], start: int = 0) -> Float[Tensor, "b n d"]:
+        """Return the tokens from `start` on; they attend to all of them."""
+        qkv = self.qkv(self.norm1(x))
+        q, k, v = rearrange(qkv, "b t (three e d) -> three b t e d", three=3, e=self.num_heads)
+        x = x[:, start:] + self.proj(attend(q[:, start:], k, v))
+        return x + self.fc2(functional.gelu(self.fc1(self.norm2(x))))
+
+
+class Decoder(nn.Module):
+    """Predicts the pixels of every patch from the tokens of a few."""
+
+    def __init__(self, settings: VitMaeModel, channels: int) -> None:
+        super().__init__()
+        dim = settings.decoder_embed_dim
+        self.embed = nn.Linear(settings.embed_dim, dim)
+        self.mask_token = nn.Parameter(torch.zeros(dim))
+        self.blocks = nn.ModuleList(
+            Block(dim, settings.decoder_num_heads, settings.decoder_mlp_ratio)
+            for _ in range(settings.decoder_depth)
+        )
+        self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.pred = nn.Linear(dim, channels * settings.patch_size**2)
+        side = settings.crop_size // settings.patch_size
+        self.grid = (side, side)
+        self.positions: Tensor
+        self.register_buffer("positions", sincos_positions(self.grid, dim), persistent=False)
+        self.apply(initialise)
+        nn.init.normal_(self.mask_token, std=0.02)
+        # Its first guess is the mean. What random weights guess would have to be unlearned first,
+        # and by then hardly a gradient reaches the layers below (docs/log.md, the plateau).
+        nn.init.zeros_(self.pred.weight)
+
+    def forward(
+        self,
+        latent: Float[Tensor, "b t d"],
+        order: Int64[Tensor, "b p"],
+        grid: tuple[int, int],
+        full: bool,
+    ) -> Float[Tensor, "b n k"]:
+        """Return the pixels of all patches, or, where `full` is false, of the hidden ones.
+
+        `order` names the patches seen, in the order of `latent`, then the hidden ones; the result
+        keeps it. Attention does not mind the order as long as every token has its position, so
+        nothing is moved about.
+        """
+        visible = latent.shape[1] - 1
+        positions = positions_for(self.positions, self.grid, grid)[1:][order]
+        seen = self.embed(latent)
+        seen = torch.cat([seen[:, :1], seen[:, 1:] + positions[:, :visible]], dim=1)
+        x = torch.cat([seen, self.mask_token + positions[:, visible:]], dim=1)
+        for block in self.blocks[:-1]:
+            x = block(x)
+        x = self.blocks[-1](x, start=1 if full else 1 + visible)
+        return self.pred(self.norm(x))

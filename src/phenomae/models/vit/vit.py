@@ -1,0 +1,177 @@
+"""The vision transformer that standardises its own input, for one set of channels."""
+
+from collections.abc import Iterator
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from phenomae.models.network import Encoder, Pixels, Pool
+from phenomae.models.settings import VitModel
+from phenomae.models.vit.attention import attend
+from phenomae.models.vit.fused_linear import is_fused, linear, linear_gelu
+from phenomae.models.vit.patches import patch_grid, patchify, sincos_positions, standardise
+
+NORM_EPS = 1e-6
+
+
+class ParallelBlock(nn.Module):
+    """Attention and MLP side by side on one norm (Dehghani et al. 2023, arXiv 2302.05442, eq. 2).
+
+    One projection gives the MLP's hidden layer, q, k and v, in this order.
+    """
+
+    def __init__(
+        self, dim: int, num_heads: int, mlp_ratio: float, layer_scale: float, drop_path: float
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.drop_path = drop_path
+        self.draws: Float[Tensor, " b"] | None = None
+        """A number of 0..1 for every crop, which decides whether drop path lets it skip this block;
+        None has torch's generator decide."""
+        self.hidden = int(dim * mlp_ratio)
+        self.in_norm = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.in_proj = nn.Linear(dim, self.hidden + 3 * dim, bias=False)
+        self.mlp_bias = nn.Parameter(torch.zeros(self.hidden))
+        self.q_norm = nn.LayerNorm(dim // num_heads, eps=NORM_EPS)
+        self.k_norm = nn.LayerNorm(dim // num_heads, eps=NORM_EPS)
+        self.attn_out_proj = nn.Linear(dim, dim)
+        self.mlp_out_proj = nn.Linear(self.hidden, dim)
+        self.layer_scale = nn.Parameter(torch.full((dim,), layer_scale))
+
+    def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        dim = x.shape[-1]
+        # The public weights were trained with the bias at the end of the fused rows, so that it
+        # falls on q, k and v too and leaves the first 3 d rows of the MLP without one.
+        bias = functional.pad(self.mlp_bias, (3 * dim, 0))
+        hidden, qkv = self._project(self.in_norm(x), bias)
+        q, k, v = rearrange(qkv, "b t (three e d) -> three b t e d", three=3, e=self.num_heads)
+        attended = attend(self.q_norm(q), self.k_norm(k), v)
+        update = self.attn_out_proj(attended) + self.mlp_out_proj(hidden)
+        return torch.addcmul(x, update, self._scale(x))
+
+    def _project(
+        self, x: Float[Tensor, "b t d"], bias: Float[Tensor, " o"]
+    ) -> tuple[Float[Tensor, "b t h"], Float[Tensor, "b t k"]]:
+        """Return the MLP's hidden layer after its GELU, and q, k and v side by side."""
+        weight, sizes = self.in_proj.weight, [self.hidden, 3 * x.shape[-1]]
+        if is_fused(x):
+            (to_hidden, to_qkv), (first, last) = weight.split(sizes), bias.split(sizes)
+            return linear_gelu(x, to_hidden, first), linear(x, to_qkv, last)
+        hidden, qkv = functional.linear(x, weight, bias).split(sizes, dim=-1)
+        return functional.gelu(hidden), qkv
+
+    def _scale(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "... d"]:
+        """LayerScale, and in training drop path: some crops skip the block, the rest weigh more."""
+        if not self.training or self.drop_path == 0:
+            return self.layer_scale
+        draws = torch.rand(len(x), device=x.device) if self.draws is None else self.draws
+        kept = (draws >= self.drop_path).to(x.dtype) / (1 - self.drop_path)
+        return self.layer_scale * kept[:, None, None]
+
+
+class Vit(Encoder):
+    """Vision transformer: crops in, one vector a patch out, and a class token before them."""
+
+    pools = ("mean", "class")
+
+    def __init__(self, settings: VitModel, channels: int) -> None:
+        super().__init__()
+        dim = settings.embed_dim
+        self.patch_size = settings.patch_size
+        self.channels = channels
+        self.depth = settings.depth
+        self.patch_embed = nn.Linear(channels * settings.patch_size**2, dim)
+        self.cls_token = nn.Parameter(torch.zeros(dim))
+        step = settings.drop_path / max(settings.depth - 1, 1)
+        self.blocks = nn.ModuleList(
+            ParallelBlock(
+                dim, settings.num_heads, settings.mlp_ratio, settings.layer_scale, step * index
+            )
+            for index in range(settings.depth)
+        )
+        # A norm for a classifier's head, and in the public weights, which hold it without using it;
+        # neither tokens nor the embedding pass it.
+        self.fc_norm = nn.LayerNorm(dim, eps=NORM_EPS).requires_grad_(False)
+        self.grid = patch_grid(settings.crop_size, settings.crop_size, settings.patch_size)
+        self.positions: Tensor
+        self.register_buffer("positions", sincos_positions(self.grid, dim), persistent=False)
+        self.apply(initialise)
+        nn.init.normal_(self.cls_token, std=0.02)
+
+    def walk(self, pixels: Pixels) -> Iterator[Float[Tensor, "b t d"]]:
+        """Yield the tokens of every block, class token first; crops may be of any size."""
+        patches = self.cut(pixels)
+        x = self.enter(patches, self.positions_for(self.grid_of(pixels), pixels.shape[1]))
+        for block in self.blocks:
+            x = block(x)
+            yield x
+
+    def pool(
+        self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
+    ) -> Float[Tensor, "b n"]:
+        """Return one vector a crop: the mean over its patches, or its class token."""
+        return tokens[:, 0] if pool == "class" else tokens[:, 1:].mean(1)
+
+    def cut(self, pixels: Pixels) -> Float[Tensor, "b p k"]:
+        """Standardise crops and cut them into patches.
+
+        Raises ValueError where the crops have another number of channels than the model, or sides
+        that the patch does not divide.
+        """
+        self.check_channels(pixels.shape[1])
+        self.grid_of(pixels)
+        return patchify(standardise(pixels), self.patch_size)
+
+    def encode(
+        self, patches: Float[Tensor, "b p k"], positions: Float[Tensor, "... p d"]
+    ) -> Float[Tensor, "b 1+p d"]:
+        """Return the tokens of patches that lie at `positions`, class token first."""
+        x = self.enter(patches, positions)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def enter(
+        self, patches: Float[Tensor, "b p k"], positions: Float[Tensor, "... p d"]
+    ) -> Float[Tensor, "b 1+p d"]:
+        """Return the tokens as the first block takes them."""
+        tokens = self.patch_embed(patches) + positions
+        first = self.cls_token.expand(len(tokens), 1, -1).to(tokens.dtype)
+        return torch.cat([first, tokens], dim=1)
+
+    def check_channels(self, count: int) -> None:
+        """Raise ValueError where crops have another number of channels than the model."""
+        if count != self.channels:
+            raise ValueError(
+                f"crops of {count} channels were given to a model of {self.channels}: "
+                "channels must be those it was trained on"
+            )
+
+    def grid_of(self, pixels: Pixels) -> tuple[int, int]:
+        """Return the rows and columns of patches that crops have."""
+        return patch_grid(pixels.shape[-2], pixels.shape[-1], self.patch_size)
+
+    def positions_for(self, grid: tuple[int, int], channels: int) -> Float[Tensor, "p d"]:
+        """Return the positions of the patches of a grid; here every patch holds all `channels`."""
+        return positions_for(self.positions, self.grid, grid)[1:]
+
+
+def positions_for(
+    table: Float[Tensor, "t d"], table_grid: tuple[int, int], grid: tuple[int, int]
+) -> Float[Tensor, "s d"]:
+    """Return the positions of a grid: the table where it is of this grid, else a new one."""
+    if grid == table_grid:
+        return table
+    return sincos_positions(grid, table.shape[1]).to(table)
+
+
+def initialise(module: nn.Module) -> None:
+    """Draw the weights of a linear layer as He et al. 2022 (arXiv 2111.06377, A.1) do."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,48 @@
+"""The masked autoencoder (He et al. 2022, arXiv 2111.06377) on crops of cells."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+
+from phenomae.models.masking import MaeOutput, MaskedNetwork, hide, take
+from phenomae.models.network import Pixels
+from phenomae.models.settings import VitMaeModel
+from phenomae.models.vit.decoder import Decoder
+from phenomae.models.vit.patches import unpatch
+from phenomae.models.vit.vit import Vit
+
+
+class VitMae(MaskedNetwork[Vit]):
+    """Hides most of a crop's patches and predicts them from the rest."""
+
+    family = "vit-mae"
+
+    def __init__(self, settings: VitMaeModel, channels: Sequence[str] | int) -> None:
+        super().__init__(settings, channels)
+        self.encoder = Vit(settings, len(self.channels))
+        self.decoder = Decoder(settings, len(self.channels))
+
+    def forward(self, pixels: Pixels, noise: Float[Tensor, "b p"], full: bool = True) -> MaeOutput:
+        """Hide the patches of largest `noise`, rebuild them, and measure how well.
+
+        With `full` false the losses are the same, but nothing is computed that they do not need:
+        `reconstruction` and `target` are None. In training mode drop path draws from torch's
+        global generator.
+        """
+        patches = self.encoder.cut(pixels)
+        grid = self.encoder.grid_of(pixels)
+        masking = hide(noise, patches, self.settings.mask_ratio)
+        positions = self.encoder.positions_for(grid, len(self.channels))
+        latent = self.encoder.encode(take(patches, masking.seen), positions[masking.seen])
+        every = full or self.settings.fourier_weight > 0
+        predicted = self.decoder(latent, masking.order, grid, every)
+        rebuilt = masking.restore(predicted) if every else None
+        hidden = predicted[:, -masking.hidden.shape[1] :]
+        return self._judge(latent, masking, patches, hidden, rebuilt, grid, full)
+
+    def unpatch(
+        self, patches: Float[Tensor, "b p k"], grid: tuple[int, int] | None = None
+    ) -> Float[Tensor, "b c h w"]:
+        """Return patches as pictures; `grid` is rows and columns, None for the model's crops."""
+        return unpatch(patches, grid or self.encoder.grid, self.encoder.patch_size)

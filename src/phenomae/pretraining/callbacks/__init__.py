@@ -1,0 +1,1 @@
+"""What the training loop calls after every step: meters, checkpoints, logs, trackers."""

@@ -1,0 +1,1 @@
+"""One module per network family: its settings and how it is trained."""

@@ -1,0 +1,1 @@
+"""Cost estimate of a training before it is started."""

@@ -1,0 +1,108 @@
+"""Writes the configuration that published weights have beside them."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from torch import Tensor
+
+from phenomae.models.vit.channel_decoder import NORM_EPS as CHANNEL_NORM_EPS
+from phenomae.models.vit.decoder import NORM_EPS
+from phenomae.weights.public_sizes import BESIDE, Blueprint, name_backbone, read_published
+
+# What is the same for all networks of the layout.
+_SAME: dict[str, Any] = {
+    "architectures": ["MAEModel"],
+    "crop_size": -1,
+    "input_norm": {
+        "_target_": "torch.nn.Sequential",
+        "_args_": [
+            {"_target_": "normalizer.Normalizer"},
+            {
+                "_target_": "torch.nn.InstanceNorm2d",
+                "affine": False,
+                "track_running_stats": False,
+            },
+        ],
+    },
+    "loss": {"_target_": "torch.nn.MSELoss", "reduction": "none"},
+    "mask_fourier_loss": True,
+    "model_type": "MAE",
+    "torch_dtype": "float32",
+    "use_MAE_weight_init": False,
+}
+
+
+def write_config(blueprint: Blueprint) -> dict[str, Any]:
+    """Return the public configuration of a network that comes from nowhere else."""
+    settings, channels = blueprint.settings, len(blueprint.channels)
+    return {
+        **_SAME,
+        "decoder": _decoder(blueprint),
+        "encoder": _encoder(blueprint),
+        "fourier_loss": {"_target_": "loss.FourierLoss", "num_multimodal_modalities": channels},
+        "fourier_loss_weight": settings.fourier_weight,
+        "mask_ratio": settings.mask_ratio,
+        "norm_pix_loss": settings.normalise_targets,
+    }
+
+
+def complete(
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    blueprint: Blueprint,
+    beside: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return a public configuration, and under one more key what it does not tell of a network.
+
+    `beside` is what else is to be kept. A configuration that tells all comes back as it is.
+    """
+    public = {key: value for key, value in config.items() if key != BESIDE}
+    told = read_published(public, tensors)
+    known = asdict(told.settings)
+    rest = dict(beside)
+    model = {key: value for key, value in asdict(blueprint.settings).items() if value != known[key]}
+    if model:
+        rest["model"] = model
+    if blueprint.channels != told.channels:
+        rest["channels"] = list(blueprint.channels)
+    return {**public, BESIDE: rest} if rest else public
+
+
+def _decoder(blueprint: Blueprint) -> dict[str, Any]:
+    settings, agnostic = blueprint.settings, blueprint.family == "channel-mae"
+    norm = {
+        "_partial_": True,
+        "_target_": "torch.nn.LayerNorm",
+        "eps": CHANNEL_NORM_EPS if agnostic else NORM_EPS,
+    }
+    of_channels = {
+        "_target_": "mae_modules.CAMAEDecoder",
+        "num_modalities": len(blueprint.channels),
+        "tokens_per_modality": settings.patches,
+    }
+    return {
+        "depth": settings.decoder_depth,
+        "embed_dim": settings.decoder_embed_dim,
+        "mlp_ratio": settings.decoder_mlp_ratio,
+        "norm_layer": norm,
+        "num_heads": settings.decoder_num_heads,
+        "qkv_bias": True,
+        **(of_channels if agnostic else {}),
+    }
+
+
+def _encoder(blueprint: Blueprint) -> dict[str, Any]:
+    settings = blueprint.settings
+    size = name_backbone(asdict(settings))
+    target = f"vit.vit_{size}_patch{settings.patch_size}_{settings.crop_size}"
+    inner = {"_target_": target} if size else {}  # code knows the other sizes by no name
+    return {
+        "_target_": "mae_modules.MAEEncoder",
+        "channel_agnostic": blueprint.family == "channel-mae",
+        "max_in_chans": blueprint.max_channels,
+        "vit_backbone": {
+            "_target_": "vit.sincos_positional_encoding_vit",
+            "vit_backbone": {**inner, "global_pool": "avg"},
+        },
+    }

@@ -1,0 +1,210 @@
+"""Every correction against the public benchmark's golden case, scikit-learn, or its formula."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.linalg import inv, sqrtm
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+
+from phenomae.correction import TVN, CenterScale, PcaCenterScale, Sphering
+from phenomae.correction.batches import ALL_WELLS, each_batch
+from phenomae.correction.principal_axes import PrincipalAxes
+
+METHODS = [CenterScale, PcaCenterScale, TVN, Sphering]
+BATCHES = np.repeat(["a", "b"], 30)
+
+
+@pytest.fixture
+def features() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(60, 5)) @ rng.normal(size=(5, 5)) + rng.normal(size=5)
+
+
+@pytest.mark.parametrize(
+    ("variant", "method", "by_batch"),
+    [
+        ("centerscale_by_batch", CenterScale, True),
+        ("tvn", TVN, False),
+        ("tvn_coral", TVN, True),
+    ],
+)
+def test_golden_case(shared: Path, variant, method, by_batch):
+    wells = pl.read_parquet(shared / "fixtures/map/wells.parquet")
+    expected = np.load(shared / "fixtures/map/expected.npz", allow_pickle=True)
+    features = wells.select("^feature_.*$").to_numpy().astype(np.float64)
+    control = (wells["gene"] == "NTC").to_numpy()
+    batches = wells["batch"].to_numpy() if by_batch else None
+    fitted = method().fit(features[control], batches[control] if by_batch else None)
+    corrected = fitted.transform(features, batches)
+    genes = wells["gene"].to_numpy()
+    means = np.stack([corrected[genes == gene].mean(axis=0) for gene in expected["genes"]])
+    wanted = expected[f"{variant}_aggregate"]
+    if method is TVN:  # the sign of a principal axis is free
+        wanted = wanted * np.sign((means * wanted).sum(axis=0))
+    np.testing.assert_allclose(means, wanted, rtol=1e-5)
+    np.testing.assert_allclose(
+        corrected[:50] @ corrected[:50].T, expected[f"{variant}_gram"], rtol=1e-5
+    )
+
+
+def test_pca_center_scale_against_scikit_learn(features):
+    pca = PCA().fit(features)
+    for _, rows in each_batch(BATCHES, 60):
+        scaler = StandardScaler().fit(pca.transform(features[rows]))
+        wanted = scaler.transform(pca.transform(features[rows]))
+        ours = PcaCenterScale().fit(features, BATCHES).transform(features[rows], BATCHES[rows])
+        np.testing.assert_allclose(ours * np.sign((ours * wanted).sum(axis=0)), wanted, rtol=1e-8)
+
+
+def test_tvn_per_batch_against_its_formula(features):
+    first = StandardScaler().fit_transform(features)
+    whitened = StandardScaler().fit_transform(PCA().fit_transform(first))
+    ours = TVN(ridge=0.7).fit(features, BATCHES).transform(features, BATCHES)
+    for _, rows in each_batch(BATCHES, 60):
+        root = inv(sqrtm(np.cov(whitened[rows], rowvar=False) + 0.7 * np.eye(5)))
+        wanted = whitened[rows] @ root
+        np.testing.assert_allclose(ours[rows] @ ours[rows].T, wanted @ wanted.T, rtol=1e-8)
+
+
+@pytest.mark.parametrize("controls", [2, 4, 30])  # of a batch: fewer than features, and more
+def test_tvn_of_batches_with_few_controls_against_its_formula(controls):
+    rng = np.random.default_rng(controls)
+    features = rng.normal(size=(3 * controls, 5)) @ rng.normal(size=(5, 5))
+    batches = np.repeat(["a", "b", "c"], controls)
+    plain = TVN().fit(features).transform(features)
+    ours = TVN(ridge=0.2).fit(features, batches).transform(features, batches)
+    for _, rows in each_batch(batches, len(features)):
+        covariance = np.cov(plain[rows], rowvar=False) + 0.2 * np.eye(plain.shape[1])
+        np.testing.assert_allclose(ours[rows], plain[rows] @ inv(sqrtm(covariance)), rtol=1e-8)
+
+
+@pytest.mark.parametrize("method", [PcaCenterScale, TVN])
+def test_components_are_the_widest_axes(method, features):
+    every = method().fit_transform(features)
+    np.testing.assert_allclose(
+        method(components=2).fit_transform(features), every[:, :2], rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("by_batch", [False, True])
+def test_what_was_learned_can_be_handed_on(method, by_batch, features):
+    batches = BATCHES if by_batch else None
+    fitted = method().fit(features, batches)
+    other = method().restore(fitted.state())
+    np.testing.assert_array_equal(
+        other.transform(features, batches), fitted.transform(features, batches)
+    )
+    assert other.known == fitted.known
+
+
+@pytest.mark.parametrize("method", [CenterScale, Sphering])
+def test_a_new_batch_of_a_method_without_common_axes_is_as_if_fitted_with_it(method, features):
+    first = BATCHES == "a"
+    extended = method().fit(features[first], BATCHES[first]).extend(features, BATCHES)
+    np.testing.assert_allclose(
+        extended.transform(features, BATCHES),
+        method().fit(features, BATCHES).transform(features, BATCHES),
+        rtol=1e-12,
+    )
+
+
+def test_a_new_batch_of_pca_center_scale_keeps_the_axes(features):
+    first = BATCHES == "a"
+    ours = PcaCenterScale().fit(features[first], BATCHES[first]).extend(features, BATCHES)
+    turned = PCA().fit(features[first]).transform(features[~first])
+    wanted = StandardScaler().fit_transform(turned)
+    found = ours.transform(features[~first], BATCHES[~first])
+    np.testing.assert_allclose(found * np.sign((found * wanted).sum(axis=0)), wanted, rtol=1e-8)
+
+
+def test_a_new_batch_of_tvn_keeps_axes_and_scales(features):
+    first = BATCHES == "a"
+    plain = TVN().fit(features[first]).transform(features[~first])
+    ours = TVN(0.7).fit(features[first], BATCHES[first])
+    before = ours.transform(features[first], BATCHES[first])
+    found = ours.extend(features, BATCHES).transform(features[~first], BATCHES[~first])
+    root = inv(sqrtm(np.cov(plain, rowvar=False) + 0.7 * np.eye(5)))
+    np.testing.assert_allclose(found, plain @ root, rtol=1e-8)
+    np.testing.assert_array_equal(ours.transform(features[first], BATCHES[first]), before)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_wells_of_the_batch_of_all_go_by_all_controls(method, features):
+    """So are wells corrected whose own batch has too few controls."""
+    pooled = np.repeat(ALL_WELLS, 60)
+    found = method().fit(features, BATCHES).transform(features, pooled)
+    if method is TVN:  # all controls together are one batch of its second half
+        plain = TVN().fit_transform(features)
+        wanted = plain @ inv(sqrtm(np.cov(plain, rowvar=False) + 0.5 * np.eye(5)))
+    else:
+        wanted = method().fit_transform(features)
+    np.testing.assert_allclose(found, wanted, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_fitted_on_batches_wants_batches(method, features):
+    fitted = method().fit(features, BATCHES)
+    with pytest.raises(ValueError, match="was fitted on batches: give the batch of every well"):
+        fitted.transform(features)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_order_of_wells_does_not_matter(method, features):
+    order = np.random.default_rng(3).permutation(60)
+    fitted = method().fit(features, BATCHES)
+    shuffled = method().fit(features[order], BATCHES[order])
+    np.testing.assert_allclose(
+        shuffled.transform(features[order], BATCHES[order]),
+        fitted.transform(features, BATCHES)[order],
+        rtol=1e-7, atol=1e-9,
+    )  # fmt: skip
+
+
+def test_axes_have_fixed_signs(features):
+    axes = PrincipalAxes().fit(features).axes
+    flipped = PrincipalAxes().fit(2 * features.mean(axis=0) - features).axes
+    np.testing.assert_allclose(axes, flipped, atol=1e-12)
+    assert (axes[np.abs(axes).argmax(axis=0), np.arange(5)] > 0).all()
+
+
+@pytest.mark.parametrize("method", [PcaCenterScale, TVN])
+def test_fewer_controls_than_features_keep_the_directions_they_span(method):
+    rng = np.random.default_rng(1)
+    controls, others = rng.normal(size=(6, 20)), rng.normal(size=(200, 20))
+    fitted = method().fit(controls.astype(np.float32).astype(np.float64))
+    assert fitted.transform(controls).shape == (6, 5)
+    np.testing.assert_allclose(fitted.transform(controls).std(axis=0), 1, rtol=1e-4)
+    assert np.abs(fitted.transform(others)).max() < 20  # nothing divided by a spread of nearly 0
+
+
+@pytest.mark.parametrize("method", [PcaCenterScale, TVN])
+def test_a_feature_that_repeats_another_adds_no_direction(method, features):
+    repeated = np.hstack([features, (3 * features[:, :1]).astype(np.float32)])
+    assert method().fit(repeated).transform(repeated).shape == (60, 5)
+
+
+@pytest.mark.parametrize("method", [CenterScale, TVN])
+def test_a_feature_constant_among_controls_weighs_nothing(method, features):
+    constant = np.full((60, 1), np.float64(np.float32(0.1)))
+    fitted = method().fit(np.hstack([features, constant]))
+    moved = fitted.transform(np.hstack([features, constant + 1000]))
+    without = method().fit(features).transform(features)
+    np.testing.assert_allclose(moved[:, :5], without, rtol=1e-9, atol=1e-12)
+    assert not moved[:, 5:].any()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_controls_that_are_all_alike(method):
+    with pytest.raises(ValueError, match="do not differ in any feature"):
+        method().fit(np.full((4, 3), 0.1))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_batch_that_was_not_fitted(method, features):
+    fitted = method().fit(features, BATCHES)
+    with pytest.raises(ValueError, match="was not fitted on new"):
+        fitted.transform(features[:2], np.array(["new", "a"]))

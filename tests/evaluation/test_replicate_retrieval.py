@@ -1,0 +1,308 @@
+"""Mean average precision beside copairs' own calls, a count by hand, and chance."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from copairs import map as copairs_map
+from copairs.map.normalization import expected_ap
+from copairs.matching import assign_reference_index
+from scipy.stats import false_discovery_control
+from sklearn.metrics import average_precision_score
+from sklearn.metrics.pairwise import cosine_similarity
+
+from phenomae.evaluation.questions import copairs_map as retrieval
+from phenomae.evaluation.questions.ask import ask_replicates
+from phenomae.evaluation.questions.average_precision import chance_precision
+from phenomae.evaluation.questions.copairs_map import load_copairs
+from phenomae.evaluation.questions.replicate_retrieval import (
+    PrecisionSettings,
+    can_agree,
+    measure_activity,
+    measure_agreement,
+    share_retrieved,
+)
+from phenomae.records import WELL_COLUMNS
+from phenomae.wells import Profiles, write_wells
+
+HERE = Path("WELLS")
+
+
+def make_wells(features: np.ndarray, **columns: list) -> Profiles:
+    """Wells in turn on three plates, unless `plate` is given."""
+    count = len(features)
+    given = {
+        "plate": [f"P{row % 3}" for row in range(count)],
+        "well": [f"A{row + 1:02d}" for row in range(count)],
+        "control": [False] * count,
+    }
+    absent = {name: [None] * count for name in WELL_COLUMNS}
+    table = pl.DataFrame(absent | given | columns, schema=WELL_COLUMNS)
+    return Profiles(table, features.astype(np.float32), "")
+
+
+@pytest.fixture(scope="module")
+def planted() -> Profiles:
+    """Eight guides of four genes, six wells each, the first four of which act; 36 controls."""
+    rng = np.random.default_rng(0)
+    guides = [f"g{row // 6}" for row in range(48)] + [f"ntc{row % 2}" for row in range(36)]
+    features = rng.normal(size=(84, 20))
+    features[:24] += np.repeat(2.5 * rng.normal(size=(2, 20)), 12, axis=0)
+    return make_wells(
+        features,
+        perturbation=guides,
+        gene=[f"G{row // 12}" for row in range(48)] + ["NTC"] * 36,
+        control=[False] * 48 + [True] * 36,
+    )
+
+
+def ask_copairs(wells: Profiles, neg_sameby: list[str], draws: int, folder: Path) -> pl.DataFrame:
+    """What copairs' example of phenotypic activity does."""
+    meta = pl.DataFrame(
+        {
+            "perturbation": wells.table["perturbation"].to_list()[:48] + ["NTC"] * 36,
+            "plate": wells.table["plate"],
+        }
+    ).to_pandas()
+    meta = assign_reference_index(meta, "perturbation == 'NTC'", reference_col="reference")
+    scores = copairs_map.average_precision(
+        meta,
+        wells.features.astype(np.float64),
+        ["perturbation", "reference"],
+        [],
+        neg_sameby,
+        ["perturbation", "reference"],
+        progress_bar=False,
+    ).query("perturbation != 'NTC'")
+    means = copairs_map.mean_average_precision(
+        scores, ["perturbation"], draws, 0.05, 0, progress_bar=False, cache_dir=folder
+    )
+    return pl.from_pandas(means)
+
+
+@pytest.mark.parametrize(("plates", "sameby"), [("same", ["plate"]), ("any", [])])
+def test_activity_is_what_copairs_example_gives(planted, tmp_path, plates, sameby):
+    table = measure_activity(planted, HERE, PrecisionSettings(plates=plates, draws=300))
+    columns = "perturbation rows average_precision chance p p_adjusted retrieved"
+    assert table.columns == columns.split()
+    wanted = ask_copairs(planted, sameby, 300, tmp_path)
+    assert table["perturbation"].to_list() == wanted["perturbation"].to_list()
+    found = table["average_precision"].to_numpy()
+    np.testing.assert_allclose(found, wanted["mean_average_precision"], atol=1e-7)
+    np.testing.assert_allclose(table["p"], wanted["p_value"])
+    np.testing.assert_allclose(table["p_adjusted"], wanted["corrected_p_value"])
+    assert table["retrieved"].to_list() == [True] * 4 + [False] * 4
+    negatives = 12 if sameby else 36
+    assert table["chance"].to_list() == pytest.approx([expected_ap(5, negatives)] * 8)
+    summary = share_retrieved(table).row(0, named=True)
+    assert summary["names"] == 8
+    assert summary["retrieved"] == 0.5
+    assert summary["average_precision"] == pytest.approx(found.mean())
+
+
+def test_activity_against_scikit_learn(planted):
+    table = measure_activity(planted, HERE, PrecisionSettings(draws=2))
+    cosines = cosine_similarity(planted.features.astype(np.float64))
+    plates = np.arange(84) % 3
+    scores = []
+    for row in range(6):  # the wells of g0
+        others = [other for other in range(6) if other != row]
+        controls = [other for other in range(48, 84) if plates[other] == plates[row]]
+        labels = [1] * 5 + [0] * 12
+        scores.append(average_precision_score(labels, cosines[row, others + controls]))
+    assert table["average_precision"][0] == pytest.approx(np.mean(scores), abs=1e-7)
+
+
+def test_the_parts_it_is_done_in_do_not_matter(planted, monkeypatch):
+    settings = PrecisionSettings(draws=50)
+    whole = [measure(planted, HERE, settings) for measure in (measure_activity, measure_agreement)]
+    monkeypatch.setattr("phenomae.evaluation.questions.copairs_map._PAIRS", 1)
+    parts = [measure(planted, HERE, settings) for measure in (measure_activity, measure_agreement)]
+    for one, other in zip(whole, parts, strict=True):
+        assert one.equals(other)
+
+
+def test_agreement_of_guides_against_scikit_learn(planted):
+    table = measure_agreement(planted, HERE, PrecisionSettings(draws=500))
+    assert table["gene"].to_list() == ["G0", "G1", "G2", "G3"]
+    assert table["rows"].to_list() == [2] * 4
+    means = planted.features[:48].astype(np.float64).reshape(8, 6, 20).mean(axis=1)
+    cosines = cosine_similarity(means)
+    for gene in range(4):
+        scores = []
+        for row, mate in ((2 * gene, 2 * gene + 1), (2 * gene + 1, 2 * gene)):
+            others = [other for other in range(8) if other not in (row, mate)]
+            scores.append(average_precision_score([1] + [0] * 6, cosines[row, [mate, *others]]))
+        assert table["average_precision"][gene] == pytest.approx(np.mean(scores), abs=1e-7)
+    assert table["chance"][0] == pytest.approx(chance_precision(1, 6))
+    # Perfect, which a random order is in 1 of 7 cases. copairs alone says 1 of 501.
+    assert table["average_precision"][:2].to_list() == [1, 1]
+    assert table["p"][:2].to_list() == pytest.approx([1 / 7] * 2)
+    adjusted = false_discovery_control(table["p"].to_numpy())
+    np.testing.assert_allclose(table["p_adjusted"], adjusted)
+
+
+def test_agreement_of_compounds_by_mechanism_counts_no_dose_of_the_same(tmp_path):
+    rng = np.random.default_rng(1)
+    compounds = [f"c{row // 4}" for row in range(24)]
+    path = tmp_path / "mechanisms.csv"
+    path.write_text("compound,mechanism\nc0,m0\nc1,m0\nc2,m1\nc3,m1\nc4,m2\n")
+    wells = make_wells(
+        rng.normal(size=(24, 6)),
+        compound=compounds,
+        perturbation=[f"{name} dose {row % 2}" for row, name in enumerate(compounds)],
+    )
+    settings = PrecisionSettings(agree="mechanism", mechanisms=path, draws=20)
+    table = measure_agreement(wells, HERE, settings)
+    # m2 has one compound. Each profile has two positives, and six of other mechanisms.
+    assert table["mechanism"].to_list() == ["m0", "m1"]
+    assert table["rows"].to_list() == [4, 4]
+    assert table["chance"].to_list() == pytest.approx([chance_precision(2, 6)] * 2)
+    means = wells.features.astype(np.float64).reshape(6, 2, 2, 6).mean(axis=1).reshape(12, 6)[:10]
+    cosines = cosine_similarity(means)
+    scores = [
+        average_precision_score([1, 1] + [0] * 6, cosines[row, [*mates, *range(4, 10)]])
+        for row, mates in ((0, (2, 3)), (1, (2, 3)), (2, (0, 1)), (3, (0, 1)))
+    ]
+    assert table["average_precision"][0] == pytest.approx(np.mean(scores), abs=1e-7)
+
+
+def test_wells_without_replicates_or_without_controls_beside_them_do_not_count(capsys):
+    rng = np.random.default_rng(2)
+    wells = make_wells(
+        rng.normal(size=(12, 4)),
+        perturbation=["A"] * 4 + ["B"] + ["C"] * 2 + ["NTC"] * 5,
+        plate=["P1", "P1", "P2", "P2", "P1", "P2", "P2"] + ["P1"] * 5,
+        control=[False] * 7 + [True] * 5,
+    )
+    table = measure_activity(wells, HERE, PrecisionSettings(draws=10))
+    assert table.select("perturbation", "rows").rows() == [("A", 2)]
+    assert table["chance"][0] == pytest.approx(chance_precision(3, 5))
+    assert "lie with controls, left out: 2" in capsys.readouterr().err
+    table = measure_activity(wells, HERE, PrecisionSettings(draws=10, plates="any"))
+    assert table.select("perturbation", "rows").rows() == [("A", 4), ("C", 2)]
+
+
+def test_turning_and_scaling_changes_nothing_and_the_seed_says_all(planted):
+    turn = 3 * np.linalg.qr(np.random.default_rng(3).normal(size=(20, 20)))[0]
+    moved = Profiles(planted.table, (planted.features @ turn).astype(np.float32), "")
+    settings = PrecisionSettings(draws=50)
+    wanted = measure_activity(planted, HERE, settings)
+    assert measure_activity(moved, HERE, settings).equals(wanted)
+    other = measure_activity(planted, HERE, PrecisionSettings(draws=50, seed=1))
+    assert other["average_precision"].equals(wanted["average_precision"])
+    assert not other["p"].equals(wanted["p"])
+
+
+def test_agreement_needs_two_perturbations_of_a_gene(planted):
+    assert can_agree(planted, PrecisionSettings())
+    alone = planted.table.with_columns(gene="perturbation")
+    assert not can_agree(Profiles(alone, planted.features, ""), PrecisionSettings())
+    assert not can_agree(planted, PrecisionSettings(agree="compound"))
+    assert not can_agree(planted, PrecisionSettings(by="gene"))
+    assert can_agree(planted, PrecisionSettings(agree="mechanism", mechanisms=HERE))
+
+
+def test_an_agreement_that_is_not_asked_is_told(planted, tmp_path, capsys):
+    table = planted.table.with_columns(
+        perturbation="gene", well=pl.Series([f"B{row + 1:02d}" for row in range(84)])
+    )
+    names = [f"x{index}" for index in range(20)]
+    columns = {name: planted.features[:, index] for index, name in enumerate(names)}
+    write_wells(tmp_path / "wells", table.with_columns(**columns), names)
+    ask_replicates(tmp_path / "wells", tmp_path / "out")
+    assert "no gene has two perturbations, so no agreement is asked" in capsys.readouterr().err
+    ask_replicates(tmp_path / "wells", tmp_path / "genes", settings=PrecisionSettings(by="gene"))
+    assert capsys.readouterr().err == ""
+    assert pl.read_csv(tmp_path / "out/retrieved.csv")["asked"].to_list() == ["activity"]
+
+
+def test_without_copairs_it_says_what_to_install(planted, monkeypatch):
+    monkeypatch.setitem(sys.modules, "copairs", None)
+    for measure in (measure_activity, measure_agreement, lambda *_: load_copairs()):
+        with pytest.raises(ValueError, match=r"needs copairs: pip install 'phenomae\[copairs\]'"):
+            measure(planted, HERE)
+
+
+NORMAL = np.random.default_rng(4).normal(size=(6, 3))
+PAIRS = {"perturbation": [*"AABBNN"], "control": [False] * 4 + [True] * 2}
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ({"perturbation": [*"AABBCC"]}, "WELLS has 0 control wells, and at least 1 are needed"),
+        (PAIRS | {"perturbation": [*"ABCDNN"]}, "at most 1 well of a perturbation, and at least 2"),
+        (PAIRS | {"plate": [*"111122"]}, "no well with replicates lies on a plate with controls"),
+        ({"control": [True] * 6}, "WELLS has no well with a perturbation that is not a control"),
+    ],
+)
+def test_wells_whose_activity_cannot_be_asked(columns, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        measure_activity(make_wells(NORMAL, **columns), HERE)
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ({"gene": [*"AABBCC"]}, "no gene has two perturbations beside others, so that none can"),
+        ({"gene": [*"AAAAAA"]}, "the perturbation 'A' has wells of two|no gene has two pert"),
+        ({"gene": [*"ABCCDD"]}, "the perturbation 'A' has wells of two of what it should agree"),
+        ({}, "no gene has two perturbations beside others"),
+    ],
+)
+def test_wells_whose_agreement_cannot_be_asked(columns, sentence):
+    wells = make_wells(NORMAL, perturbation=[*"AABBCC"], **columns)
+    with pytest.raises(ValueError, match=sentence):
+        measure_agreement(wells, HERE)
+
+
+def test_mechanisms_and_features_that_will_not_do(planted, tmp_path):
+    path = tmp_path / "mechanisms.csv"
+    path.write_text("compound,mechanism\nc0,m0\n")
+    with pytest.raises(ValueError, match=r"mechanisms.csv: none of its compounds is on WELLS"):
+        measure_agreement(planted, HERE, PrecisionSettings(agree="mechanism", mechanisms=path))
+    with pytest.raises(ValueError, match="--agree gene and --by gene must be different columns"):
+        measure_agreement(planted, HERE, PrecisionSettings(by="gene"))
+    broken = Profiles(planted.table, planted.features * np.float32(np.nan), "")
+    for measure in (measure_activity, measure_agreement):
+        with pytest.raises(ValueError, match="WELLS has features that are NaN, empty or infinite"):
+            measure(broken, HERE)
+
+
+def test_wells_without_a_cosine_are_no_perfect_replicates(planted):
+    """copairs takes a cosine that is NaN for the first in every order."""
+    features = planted.features.copy()
+    features[6:12] = 0
+    zero = replace(planted, features=features)
+    with pytest.raises(ValueError, match="WELLS has 6 wells that are NaN, infinite or"):
+        measure_activity(zero, HERE)
+    with pytest.raises(ValueError, match="WELLS: the wells of g1 are 0 in the mean, which has no"):
+        measure_agreement(zero, HERE)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"draws": 0}, "draws must be 1 or more, not 0"),
+        ({"level": 2}, "--level 2 must lie between 0 and 1"),
+        ({"agree": "mechanism"}, "--mechanisms FILE and --agree mechanism go together"),
+        ({"mechanisms": HERE}, "--mechanisms FILE and --agree mechanism go together"),
+    ],
+)
+def test_settings_that_will_not_do(wrong, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        PrecisionSettings(**wrong)
+
+
+def test_pairs_within_large_groups_count_for_the_parts(monkeypatch):
+    # Ten groups of 30 rows make 30 x 30 pairs each, and with five controls 150 more.
+    monkeypatch.setattr(retrieval, "_PAIRS", 3 * 30 * 35)
+    parts = list(
+        retrieval._parts(retrieval.Question(np.repeat(np.arange(-1, 10), [5, *[30] * 10])))
+    )
+    assert np.concatenate(parts).tolist() == list(range(10))
+    assert max(map(len, parts)) == 3

@@ -1,0 +1,44 @@
+"""What a map cannot be asked."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from phenomae.evaluation.questions.compounds import CompoundSettings
+from phenomae.evaluation.questions.linear_probe import LinearProbeSettings
+from phenomae.evaluation.questions.mechanisms import MechanismSettings
+from phenomae.evaluation.questions.replicate_retrieval import PrecisionSettings
+from phenomae.evaluation.questions.signal import SignalSettings
+from phenomae.evaluation.settings import BenchmarkSettings, check_percentiles
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"seed": -1}, "--seed -1: give 0 or more"),
+        ({"within": "degree"}, "--within degree is for --shuffle, which is not given: give both"),
+        (
+            {"low": (0.05, 0.01, 0.05), "high": (0.95, 0.99, 0.95)},
+            "--low 0.05 and --high 0.95 are asked twice: name them once",
+        ),
+    ],
+)
+def test_settings_that_will_not_do(wrong, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        check_percentiles(BenchmarkSettings(Path("known"), **wrong))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        partial(SignalSettings),
+        partial(PrecisionSettings),
+        partial(CompoundSettings, Path("potencies")),
+        partial(MechanismSettings, Path("mechanisms")),
+        partial(LinearProbeSettings),
+    ],
+)
+def test_questions_need_a_seed_of_0_or_more(settings):
+    with pytest.raises(ValueError, match="--seed -1: give 0 or more"):
+        settings(seed=-1)

@@ -1,0 +1,49 @@
+"""Images whose parts contradict each other are told, in words that are not Python's."""
+
+import struct
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+
+from phenomae.images.fields import Place
+from phenomae.images.pixels.decode import read_header, read_pixels
+
+PIXELS = np.arange(600, dtype=np.uint16).reshape(20, 30) * 100
+
+
+def test_jpeg_2000_of_other_bits_than_its_header_says(tmp_path: Path):
+    content = bytearray(imagecodecs.jpeg2k_encode(PIXELS, level=0))
+    content[content.index(b"ihdr") + 14] = 7  # 8 bits (ISO 15444-1, I.5.3.1: one less)
+    path = tmp_path / "image.jp2"
+    path.write_bytes(content)
+    assert read_header(Place(str(path))).dtype == "uint8"
+    with pytest.raises(ValueError, match=r"image\.jp2 has pixels of type uint16, not of that in"):
+        read_pixels(Place(str(path)))
+
+
+def test_tiff_of_more_strips_than_lengths(tmp_path: Path):
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, PIXELS, rowsperstrip=5, compression="deflate")
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        tag = tiff.pages.first.tags["StripByteCounts"]
+        assert tag.count == 4
+        struct.pack_into("<I", content, tag.offset + 4, 3)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"image\.tif is cut short: its header speaks of more"):
+        read_header(Place(str(path)))
+
+
+def test_tiff_whose_width_is_a_fraction(tmp_path: Path):
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, PIXELS)
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        tag = tiff.pages.first.tags["ImageWidth"]
+        struct.pack_into("<H", content, tag.offset + 2, 5)  # RATIONAL: two numbers
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"image\.tif is not a whole image: its header is damaged"):
+        read_header(Place(str(path)))

@@ -1,0 +1,123 @@
+"""Index files are found below a folder, and plates, channels and folders keep names apart."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from phenomae.images.fields import Place, RawFile
+from phenomae.images.layouts.index_files import (
+    IndexedImage,
+    check_file_name,
+    check_plate_name,
+    find_indices,
+    list_images,
+    make_files,
+    name_apart,
+    name_folders,
+    name_transmitted,
+)
+
+
+def test_indices_are_found_in_any_case_once_and_through_links(tmp_path: Path):
+    raw, elsewhere = tmp_path / "raw", tmp_path / "elsewhere"
+    for folder in (raw / "b #1", raw / "a", elsewhere):
+        folder.mkdir(parents=True)
+        (folder / "INDEX.xml").touch()
+    (raw / "._index.xml").touch()
+    (raw / "a/loop").symlink_to(raw, target_is_directory=True)
+    (raw / "linked").symlink_to(elsewhere, target_is_directory=True)
+
+    def is_index(name: str) -> bool:
+        return name == "index.xml"
+
+    assert find_indices(raw, is_index) == [
+        raw / "a/INDEX.xml",
+        raw / "b #1/INDEX.xml",
+        raw / "linked/INDEX.xml",
+    ]
+    assert find_indices(raw / "a/INDEX.xml", is_index) == [raw / "a/INDEX.xml"]
+    assert find_indices(raw / "._index.xml", is_index) == []
+
+
+def test_images_are_those_with_the_suffix_of_one(tmp_path: Path):
+    for name in ("b.TIF", "a.tiff", "c #2.png", "d.txt", "._e.tif", "f.tif.part"):
+        (tmp_path / name).touch()
+    assert list_images(tmp_path) == ["a.tiff", "b.TIF", "c #2.png"]
+    with pytest.raises(ValueError, match=r"gone cannot be read: No such file"):
+        list_images(tmp_path / "gone")
+
+
+def test_folders_are_called_by_as_many_parts_as_tell_them_apart(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = [Path("one/M1"), Path("two/M1"), Path("two/M2"), Path("x/two/M1"), Path(".")]
+    assert list(name_folders(folders).values()) == [
+        "one/M1",
+        f"{tmp_path.name}/two/M1",
+        "M2",
+        "x/two/M1",
+        tmp_path.name,
+    ]
+    assert name_folders([Path(os.sep)]) == {Path(os.sep): os.sep}
+
+
+def test_names_that_are_there_twice_get_the_number_of_the_channel():
+    assert name_apart({"1": "DAPI", "2": "Cy5", "3": "DAPI"}) == {
+        "1": "DAPI (channel 1)",
+        "2": "Cy5",
+        "3": "DAPI (channel 3)",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [
+        ("BF", "Brightfield", "BF (brightfield)"),
+        ("brightfield high", "BrightField", "brightfield high"),
+        ("640", "PhaseContrast", "640 (phase contrast)"),
+        ("Digital Phase Contrast", "Phase", "Digital Phase Contrast"),
+        ("DAPI", "ConfocalFluorescence", "DAPI"),
+        ("DAPI", "", "DAPI"),
+    ],
+)
+def test_transmitted_light_is_said(name: str, kind: str, expected: str):
+    assert name_transmitted(name, kind) == expected
+
+
+def test_one_plate_name_is_for_one_plate():
+    check_plate_name(Path("raw"), None, {"P1", "P2"})
+    check_plate_name(Path("raw"), "X", {"P1"})
+    with pytest.raises(
+        ValueError, match="plate_name is 'X', but raw holds 2 plates: P1, P2; leave"
+    ):
+        check_plate_name(Path("raw"), "X", {"P2", "P1"})
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b.tif", r"a\b.tif", "/etc/passwd"])
+def test_names_that_lead_elsewhere_are_refused(name: str):
+    with pytest.raises(ValueError, match="is not the name of a file beside the index"):
+        check_file_name(name)
+
+
+def test_a_channel_of_a_field_has_one_time_point():
+    def image(channel: str, time: str, plane: int = 1) -> IndexedImage:
+        return IndexedImage("A01", 1, plane, channel, time, f"{channel}_{time}_{plane} #.tif")
+
+    names = {"1": "DNA", "2": "ER"}
+    apart = [image("1", "1"), image("1", "1", plane=2), image("2", "2")]
+    assert make_files("P", Path("raw"), "M", names, apart) == (
+        [
+            RawFile("P", "A01", 1, "DNA", Place("raw/1_1_1 #.tif"), 1, "M"),
+            RawFile("P", "A01", 1, "DNA", Place("raw/1_1_2 #.tif"), 2, "M"),
+            RawFile("P", "A01", 1, "ER", Place("raw/2_2_1 #.tif"), 1, "M"),
+        ],
+        [],
+    )
+    files, (problem,) = make_files("P", Path("raw"), "M", names, [*apart, image("2", "10")])
+    assert files == []
+    assert problem.plate == "P"
+    assert str(problem) == (
+        "plate P was imaged at 2 time points (2, 10), and a field has one: "
+        "choose the files of one with the setting pattern"
+    )
+    assert make_files("P", Path("raw"), "M", names, []) == ([], [])

@@ -1,0 +1,96 @@
+"""Tables in every form are the same text; what is none is told in one sentence."""
+
+import gzip
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from phenomae.images.platemap.text_tables import read_table
+
+TEXT = "plate, site ,depth\n0042, 1,0.5\nP#2,,\n"
+ROWS = [("0042", "1", "0.5"), ("P#2", None, None)]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("t.csv", TEXT.encode()),
+        ("t.CSV", b"\xef\xbb\xbf" + TEXT.replace("\n", "\r\n").encode()),
+        ("t.tsv", TEXT.replace(",", "\t").encode()),
+        ("t.txt", TEXT.replace(",", "\t").encode()),
+        ("load.data.csv.gz", gzip.compress(TEXT.encode())),
+        ("t.txt.gz", gzip.compress(TEXT.replace(",", "\t").encode())),
+    ],
+)
+def test_text_by_its_suffix(tmp_path: Path, name, data):
+    (tmp_path / name).write_bytes(data)
+    table = read_table(tmp_path / name)
+    assert table.columns == ["plate", "site", "depth"]
+    assert table.rows() == ROWS
+
+
+def test_parquet_is_text_too(tmp_path: Path):
+    path = tmp_path / "t.parquet"
+    frame = pd.DataFrame(
+        {
+            "plate": pd.Categorical(["0042", " P#2 "]),
+            "site": [1.0, float("nan")],  # a whole number, before pandas met what is missing
+            "depth": [0.5, float("nan")],
+            "control": [True, False],
+            "count": [7, 8],
+        }
+    )
+    frame.to_parquet(path)
+    assert read_table(path).rows() == [
+        ("0042", "1", "0.5", "true", "7"),
+        ("P#2", None, None, "false", "8"),
+    ]
+
+
+def test_a_folder_named_like_a_value_is_no_column(tmp_path: Path):
+    folder = tmp_path / "plate=7"
+    folder.mkdir()
+    pq.write_table(pa.table({"site": [1]}), folder / "t.parquet")
+    assert read_table(folder / "t.parquet").columns == ["site"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "sentence"),
+    [
+        ("gone.csv", None, "gone.csv: there is no such file"),
+        ("gone.parquet", None, "gone.parquet: there is no such file"),
+        ("t.csv", b"", "t.csv is empty"),
+        ("t.csv", b"a,b\n", "a header but no row"),
+        ("t.csv", b"a,a \n1,2\n", "the column 'a' twice"),
+        ("t.csv", b"a,b\n1,2,3\n", "t.csv is not a table that can be read"),
+        ("t.csv", b"a,b\n1,\xb5M\n", "t.csv is not a table that can be read: .*save it as UTF-8"),
+        ("t.csv.gz", b"a,b\n1,2\n", "not a table that can be read: Not a gzipped file"),
+        ("t.csv.gz", gzip.compress(TEXT.encode())[:-12], "cannot|not a table that can be read"),
+        ("t.parquet", b"PAR1", "t.parquet is not a table that can be read"),
+    ],
+)
+def test_what_is_no_table_is_told_in_one_sentence(tmp_path: Path, name, data, sentence):
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=sentence) as caught:
+        read_table(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_parquet_whose_text_is_damaged_is_told(tmp_path: Path):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"plate": ["name of a plate"]}), path, compression="none")
+    damaged = path.read_bytes().replace(b"name of a plate", b"name \xff of plate")
+    assert damaged != path.read_bytes()
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"t.parquet is not a table .*Invalid UTF8 sequence"):
+        read_table(path)
+
+
+def test_parquet_with_pictures_is_no_table(tmp_path: Path):
+    pq.write_table(pa.table({"key": ["a"], "jp2": [{"bytes": b"x"}]}), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"its column 'jp2' is struct<.*>, no text or number"):
+        read_table(tmp_path / "t.parquet")

@@ -1,0 +1,199 @@
+"""Weights from the hub: the real library against a server of our own that speaks as the hub does.
+
+The library reads where the hub is as it is imported, so each test has a process of its own.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+
+from phenomae.models.settings import VitMaeModel
+from phenomae.models.vit.vit_mae import VitMae
+from phenomae.weights import io as weights
+from phenomae.weights.import_export import export_weights
+
+TINY = VitMaeModel(
+    crop_size=16,
+    patch_size=8,
+    embed_dim=8,
+    depth=1,
+    num_heads=2,
+    decoder_embed_dim=8,
+    decoder_depth=1,
+    decoder_num_heads=2,
+    mask_ratio=0.5,
+)
+COMMIT = "1234567890" * 4
+CARD = b"---\nlicense: other\nlicense_name: cells\n---\n"
+# Sources in the order they are asked for; prints what each command line ended with and said.
+PROGRAM = """
+import contextlib, io, json, sys
+from phenomae.cli import run
+found = []
+for words in json.loads(sys.argv[1]):
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        code = run(["weights", "import", *words])
+    found.append([code, said.getvalue()])
+print(json.dumps(found))
+"""
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Answers HEAD and GET of /OWNER/NAME/resolve/main/FILE."""
+
+    files: dict[str, dict[str, bytes]]
+    """Of each repository."""
+
+    def do_HEAD(self) -> None:
+        self._answer(self.command)
+
+    def do_GET(self) -> None:
+        self._answer(self.command)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+    def _answer(self, command: str) -> None:
+        owner, name, *_, file = [*self.path.strip("/").split("/"), "", ""][:5]
+        repository = f"{owner}/{name}"
+        if repository == "lab/gated":
+            return self._send(403, {"X-Error-Code": "GatedRepo"})
+        if repository not in self.files:
+            return self._send(404, {"X-Error-Code": "RepoNotFound"})
+        content = self.files[repository].get(file)
+        if content is None:
+            return self._send(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+        if repository == "lab/forbidden" and command == "GET":
+            return self._send(403, {})
+        commit = COMMIT if repository != "lab/moving" or file == "config.json" else COMMIT[::-1]
+        headers = {
+            "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
+            "X-Repo-Commit": commit,
+            "Content-Length": str(len(content)),
+        }
+        if repository == "lab/short" and command == "GET":
+            content = content[: len(content) // 2]
+            headers["Content-Length"] = str(len(content))
+        return self._send(200, headers, content if command == "GET" else b"")
+
+    def _send(self, code: int, headers: dict[str, str], content: bytes = b"") -> None:
+        self.send_response(code)
+        for key, value in {"Content-Length": "0", **headers}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A published model."""
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    weights.save(folder / "ours", VitMae(TINY, channels=2), {})
+    export_weights(folder / "ours", folder / "public")
+    names = ("config.json", "model.safetensors")
+    return {name: (folder / "public" / name).read_bytes() for name in names}
+
+
+@pytest.fixture(scope="module")
+def hub(files: dict[str, bytes]) -> Iterator[str]:
+    """The address of a hub with a few repositories."""
+    cut = {**files, "model.safetensors": files["model.safetensors"][:-9]}
+    Hub.files = {
+        "lab/model": {**files, "README.md": CARD},
+        "lab/plain": files,
+        "lab/empty": {"README.md": CARD},
+        "lab/half": {"config.json": files["config.json"]},
+        "lab/cut": cut,
+        "lab/short": files,
+        "lab/forbidden": files,
+        "lab/moving": files,
+    }
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def run_import(
+    lines: list[list[str]], hub: str, cache: Path, **environment: str
+) -> list[tuple[int, str]]:
+    """Run `weights import` with each line's words in one process; return codes and what is said."""
+    settings = {"HF_ENDPOINT": hub, "HF_HOME": str(cache), "HF_HUB_DISABLE_TELEMETRY": "1"}
+    settings["NO_PROXY"] = "127.0.0.1"
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(lines)],
+        env={**os.environ, **settings, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return [(code, said) for code, said in json.loads(done.stdout)]
+
+
+def test_weights_come_from_the_hub_and_then_from_its_cache(hub: str, files, tmp_path: Path):
+    lines = [["lab/model", str(tmp_path / "a")], ["lab/plain", str(tmp_path / "b"), "--quiet"]]
+    (first, said), (second, silence) = run_import(lines, hub, tmp_path / "cache")
+    assert (first, second, silence) == (0, 0, "")
+    told = said.splitlines()
+    assert told[0] == "fetching lab/model from the hub"
+    assert told[-1].startswith("lab/model: licence: other, cells; the public channel-agnostic")
+    config = weights.read_config(tmp_path / "a")
+    assert (config["source"], config["revision"]) == ("lab/model", COMMIT)
+    assert config["published"] == json.loads(files["config.json"])
+    assert weights.load(tmp_path / "a").settings == TINY
+    assert weights.read_config(tmp_path / "b")["licence"] is None
+
+    lines = [["lab/model", str(tmp_path / "c")], ["lab/unknown", str(tmp_path / "d")]]
+    cached, absent = run_import(lines, hub, tmp_path / "cache", HF_HUB_OFFLINE="1")
+    assert cached[0] == 0
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "c" / name).read_bytes() == (tmp_path / "a" / name).read_bytes()
+    assert absent[0] == 1
+    assert "lab/unknown: there is no such folder, the hub cannot be reached, and" in absent[1]
+
+
+WRONG = {
+    "lab/unknown": "there is no such folder, and the hub has no such repository or keeps it privat",
+    "lab/gated": "the hub gives it to those alone who accepted its terms there and are logged in",
+    "lab/empty": "lab/empty: the hub has no config.json there",
+    "lab/half": "lab/half: the hub has no model.safetensors there",
+    "lab/cut": "model.safetensors is cut short or no safetensors file",
+    "lab/short": "lab/short: config.json could not be fetched: ",
+    "lab/forbidden": "lab/forbidden: config.json could not be fetched: ",
+    "lab/moving": "lab/moving changed on the hub as it was fetched: try again",
+    "lab/a--b": "lab/a--b is no name of a repository: ",
+}
+
+
+def test_what_the_hub_does_not_give_is_one_sentence(hub: str, tmp_path: Path):
+    lines = [[name, str(tmp_path / "out"), "--quiet"] for name in WRONG]
+    found = run_import(lines, hub, tmp_path / "cache")
+    for (name, sentence), (code, said) in zip(WRONG.items(), found, strict=True):
+        assert code == 1, name
+        assert said.startswith("phenomae: "), name
+        assert sentence in said
+        assert said.count("\n") == 1, said
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_cache_that_cannot_be_written_is_told_as_the_system_does(hub: str, tmp_path: Path):
+    (tmp_path / "cache").write_text("a file")
+    ((code, said),) = run_import(
+        [["lab/model", str(tmp_path / "out"), "--quiet"]], hub, tmp_path / "cache"
+    )
+    assert code == 1
+    assert "Not a directory" in said
+    assert said.count("\n") == 1
