@@ -20,6 +20,11 @@ from phenomae.progress import info
 
 FORMAT = 1  # raised when an artefact's layout changes, so that old ones are told apart
 SIGNATURE = "artefact.json"
+RENAMED_SETTINGS: dict[str, dict[str, str]] = {}
+"""Settings that older versions recorded under another name: kind -> {old name: new name}.
+
+An artefact with old names is read as if it had the new ones, and is taken for the same work.
+"""
 _RUST_ERROR = re.compile(r"\(os error (\d+)\)")  # so safetensors tells the system's
 
 
@@ -185,7 +190,9 @@ def parse_signature(content: bytes, folder: Path | str, kind: str | None = None)
     held = [signature.get(name) for name in ("settings", "sources")]
     if not all(isinstance(part, dict) for part in held) or "identity" not in signature:
         raise ValueError(damaged)
-    return signature
+    renamed = RENAMED_SETTINGS.get(found_kind, {})
+    settings = {renamed.get(name, name): value for name, value in signature["settings"].items()}
+    return {**signature, "settings": settings}
 
 
 def read_identity(folder: Path, kind: str) -> str:
