@@ -5,15 +5,58 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Float32
 
 from phenomae.artefacts import Origin, artefact_folder, hash_json, read_identity, write_bytes
+from phenomae.outputs import TableOutput
 from phenomae.records import WELL_COLUMNS, cast_columns, check_name, feature_names, normalize_well
 
+if TYPE_CHECKING:
+    import anndata
+
 KIND = "wells"
+
+
+class Wells(TableOutput):
+    """A wells folder, as `embed`, `intensity` and `correct` write it."""
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return one row per well: `records.WELL_COLUMNS`, then `feature_0000` ... as float32."""
+        wells = read_wells(self.path)
+        names = feature_names(wells.features.shape[1])
+        features = pl.from_numpy(wells.features, schema=names, orient="row")
+        return pl.concat([wells.table, features], how="horizontal")
+
+    def to_anndata(self) -> "anndata.AnnData":
+        """Return the wells as AnnData: X are the features, obs the other columns.
+
+        Observations are named `PLATE/WELL`.
+        """
+        from anndata import AnnData
+
+        wells = read_wells(self.path)
+        names = wells.table.select(pl.concat_str("plate", "well", separator="/")).to_series()
+        return AnnData(
+            wells.features,
+            obs=wells.table.to_pandas().set_index(names.to_numpy()),
+            var={"var_names": feature_names(wells.features.shape[1])},
+        )
+
+    def __repr__(self) -> str:
+        """Return the path and, when the folder can be read, its numbers of plates and wells."""
+        try:
+            files = open_wells(self.path)
+        except (ValueError, OSError):
+            return super().__repr__()
+        plates = files.table["plate"].n_unique()
+        return (
+            f"Wells({str(self.path)!r}, {plates} plates, {len(files.table)} wells, "
+            f"{files.width} features)"
+        )
 
 
 @dataclass(frozen=True)
