@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int64
 
-from phenomae.crops.source import Source
+from phenomae.crops.reader import CropReader
 from phenomae.crops.tensors import network_input
 from phenomae.embedding.channels import match_channels
 from phenomae.embedding.covering import cover_fields
@@ -51,14 +51,14 @@ def _choose_places(store: Store, size: int, most: int) -> Int64[np.ndarray, "m 3
 def _embed(
     store: Store, model: Network, places: Int64[np.ndarray, "m 3"]
 ) -> tuple[_Vectors, _Pixels]:
-    source = Source([store], "crops", match_channels(store, model, ""))
+    reader = CropReader([store], "crops", match_channels(store, model, ""))
     vectors, pixels = [], []
     with torch.inference_mode():
         for start in range(0, len(places), _AT_ONCE):
             fields, tops, lefts = places[start : start + _AT_ONCE].T
-            crops = source.crops(fields, tops, lefts, model.settings.crop_size)
+            crops = reader.crops(fields, tops, lefts, model.settings.crop_size)
             seen = network_input(crops, "cpu")
-            vectors.append(model.embed(seen).float().numpy())
+            vectors.append(model.encoder.embed(seen).float().numpy())
             pixels.append(seen.float().numpy())
     return np.concatenate(vectors), np.concatenate(pixels)
 

@@ -37,7 +37,7 @@ import tifffile
 import torch
 import zarr
 
-from phenomae.crops.source import Source
+from phenomae.crops.reader import CropReader
 from phenomae.crops.stream import CropStream
 from phenomae.memory import kept_memory
 from phenomae.progress import set_quiet
@@ -73,8 +73,8 @@ class Reader:
     def __init__(self, folder: Path, size: int, seed: int) -> None:
         self.size, self.rng = size, np.random.default_rng(seed)
         store = open_store(folder / "store")
-        source = Source([store], "crops")
-        self.stream = CropStream(source, [np.arange(len(store.fields))], size, CROPS_PER_STEP, seed)
+        reader = CropReader([store], "crops")
+        self.stream = CropStream(reader, [np.arange(len(store.fields))], size, CROPS_PER_STEP, seed)
         self.bytes_a_pixel = len(store.channels) * np.dtype(store.dtype).itemsize
         self.done = 0
         paths = [folder / "store" / path / "0" for path in store.fields["path"]]

@@ -25,7 +25,7 @@ from fields import CHANNELS, write_screen
 
 from phenomae.progress import set_quiet
 from phenomae.store.ingest import ingest
-from phenomae.store.plan import IngestSettings
+from phenomae.store.inventory import IngestSettings
 from phenomae.store.write import TILE
 
 TARGET = 0.6

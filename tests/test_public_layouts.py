@@ -14,7 +14,7 @@ import tifffile
 
 from phenomae.embedding.intensity import STATISTICS, intensity
 from phenomae.store.ingest import ingest
-from phenomae.store.plan import IngestSettings
+from phenomae.store.inventory import IngestSettings
 from phenomae.wells import read_wells
 
 SIZE = (150, 130)

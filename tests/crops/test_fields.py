@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from phenomae.crops.fields import balance, check_balance, keep_fields
-from phenomae.crops.source import Source
+from phenomae.crops.reader import CropReader
 from phenomae.crops.stream import CropStream
 from phenomae.store.read import Store, open_store, read_field
 
@@ -66,7 +66,7 @@ def test_the_weights_of_a_value_add_up_to_one(numbers: list[int | None]) -> None
 
 def test_balanced_fields_come_as_often_as_they_should(store: Store) -> None:
     stream = CropStream(
-        Source([store], "memory"), [np.arange(12)], 16, 60, 0, weights=balance(VALUES)
+        CropReader([store], "memory"), [np.arange(12)], 16, 60, 0, weights=balance(VALUES)
     )
     counts = count_fields(stream, 200)
     assert stats.chisquare(counts, EXPECTED * counts.sum()).pvalue > 0.001
@@ -75,7 +75,7 @@ def test_balanced_fields_come_as_often_as_they_should(store: Store) -> None:
 def test_groups_do_not_upset_the_balance(store: Store) -> None:
     """Plates are drawn by the weight of their fields, so all in all each value comes as often."""
     groups = [np.arange(6), np.arange(6, 12)]
-    stream = CropStream(Source([store], "memory"), groups, 16, 2, 0, weights=balance(VALUES))
+    stream = CropStream(CropReader([store], "memory"), groups, 16, 2, 0, weights=balance(VALUES))
     counts = count_fields(stream, 4000)
     both = [set((stream.step(step).keys[:, 0] // 6).tolist()) for step in range(50)]
     assert set(map(len, both)) == {1}
@@ -84,9 +84,9 @@ def test_groups_do_not_upset_the_balance(store: Store) -> None:
 
 
 def test_equal_weights_draw_what_no_weights_do(store: Store) -> None:
-    source, groups = Source([store], "memory"), [np.arange(5), np.arange(5, 12)]
-    plain = CropStream(source, groups, 16, 12, 3)
-    weighed = CropStream(source, groups, 16, 12, 3, weights=np.ones(12))
+    reader, groups = CropReader([store], "memory"), [np.arange(5), np.arange(5, 12)]
+    plain = CropStream(reader, groups, 16, 12, 3)
+    weighed = CropStream(reader, groups, 16, 12, 3, weights=np.ones(12))
     for step in range(20):
         assert plain.step(step).keys.tolist() == weighed.step(step).keys.tolist()
 
@@ -96,7 +96,7 @@ def test_several_crops_come_from_each_field(store: Store, groups_per_step: int) 
     groups = [np.arange(6), np.arange(6, 12)]
     streams = [
         CropStream(
-            Source([store], "crops"), groups, 16, 24, 1, groups_per_step, crops_per_field=count
+            CropReader([store], "crops"), groups, 16, 24, 1, groups_per_step, crops_per_field=count
         )
         for count in (1, 4)
     ]
@@ -138,7 +138,7 @@ def test_crops_that_share_a_field_read_it_once(tmp_path: Path, make_store) -> No
     taken = {}
     for count in (1, 8):
         stream = CropStream(
-            Source([store], "crops"), [np.arange(8)], 200, 64, 0, crops_per_field=count
+            CropReader([store], "crops"), [np.arange(8)], 200, 64, 0, crops_per_field=count
         )
         stream.step(0)  # opens the arrays
         before = bytes_read()

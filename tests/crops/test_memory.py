@@ -15,12 +15,12 @@ PROGRAM = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from phenomae.crops.source import Source, choose_reading
+from phenomae.crops.reader import CropReader, choose_reading
 from phenomae.crops.stream import CropStream
 from phenomae.store.read import open_store
 store = open_store(Path(sys.argv[1]))
 assert choose_reading([store], cache_gb=0.001) == "crops"
-stream = CropStream(Source([store], "crops"), [np.arange(len(store.fields))], 32, 8, 0)
+stream = CropStream(CropReader([store], "crops"), [np.arange(len(store.fields))], 32, 8, 0)
 for step, _ in stream.steps(0, 10_000):
     if step + 1 in (1_000, 10_000):
         pages = int(Path("/proc/self/statm").read_text().split()[1])

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenomae.crops.source import Source
+from phenomae.crops.reader import CropReader
 from phenomae.crops.stream import CropStream
 from phenomae.crops.tensors import Crops
 from phenomae.store.read import open_store
@@ -23,12 +23,12 @@ PROGRAM = """
 import hashlib, json, sys
 from pathlib import Path
 import numpy as np
-from phenomae.crops.source import Source
+from phenomae.crops.reader import CropReader
 from phenomae.crops.stream import CropStream
 from phenomae.store.read import open_store
 path, arguments, *steps = sys.argv[1:]
-source = Source([open_store(Path(path))], "crops")
-stream = CropStream(source, [np.arange(5)], **json.loads(arguments))
+reader = CropReader([open_store(Path(path))], "crops")
+stream = CropStream(reader, [np.arange(5)], **json.loads(arguments))
 for step in map(int, steps):
     crops = stream.step(step)
     parts = (crops.pixels, crops.windows, crops.turns, crops.keys)
@@ -48,8 +48,8 @@ def path(tmp_path_factory: pytest.TempPathFactory, make_store) -> Path:
 
 
 def make_stream(path: Path, reading: str = "memory", **arguments) -> CropStream:
-    source = Source([open_store(path)], reading)  # pyright: ignore
-    return CropStream(source, **{"groups": [np.arange(5)], **arguments})
+    reader = CropReader([open_store(path)], reading)  # pyright: ignore
+    return CropStream(reader, **{"groups": [np.arange(5)], **arguments})
 
 
 def digest(crops: Crops) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from phenomae.crops.source import Source
+from phenomae.crops.reader import CropReader
 from phenomae.crops.stream import CropStream, centre_crops
 from phenomae.store.read import Store, open_store, read_field
 
@@ -40,10 +40,10 @@ def stores(tmp_path_factory: pytest.TempPathFactory, make_store) -> list[Store]:
 
 @pytest.mark.parametrize("reading", ["memory", "crops"])
 def test_the_same_place_looks_the_same_from_both(stores: list[Store], reading) -> None:
-    source = Source(stores, reading, pixel_size_um=1.5)
-    assert source.sides(32).tolist() == [96, 64]
+    reader = CropReader(stores, reading, pixel_size_um=1.5)
+    assert reader.sides(32).tolist() == [96, 64]
     # 6 and 12 um from the corner, in each field's own pixels
-    crops = source.crops(np.array([0, 1]), np.array([12, 8]), np.array([24, 16]), 32)
+    crops = reader.crops(np.array([0, 1]), np.array([12, 8]), np.array([24, 16]), 32)
     assert crops.pixels.shape == (2, 1, 32, 32)
     fine, coarse = crops.pixels.numpy().astype(float)
     expected = draw_scene(1.5)[:, 4:36, 8:40].astype(float)
@@ -57,9 +57,9 @@ def test_the_same_place_looks_the_same_from_both(stores: list[Store], reading) -
 
 def test_crops_are_read_larger_and_resampled_as_pil_does(stores: list[Store]) -> None:
     stream = CropStream(
-        Source(stores, "crops", pixel_size_um=1.2), [np.array([0, 1])], 20, 16, seed=3
+        CropReader(stores, "crops", pixel_size_um=1.2), [np.array([0, 1])], 20, 16, seed=3
     )
-    assert stream.source.sides(20).tolist() == [48, 32]
+    assert stream.reader.sides(20).tolist() == [48, 32]
     crops = stream.step(0)
     assert set(crops.keys[:, 0].tolist()) == {0, 1}
     for pixels, (field, top, left) in zip(crops.pixels, crops.keys.tolist(), strict=True):
@@ -71,20 +71,22 @@ def test_crops_are_read_larger_and_resampled_as_pil_does(stores: list[Store]) ->
 
 
 def test_every_place_a_larger_crop_fits_in_comes_up(stores: list[Store]) -> None:
-    stream = CropStream(Source(stores[1:], "memory", pixel_size_um=1.5), [np.array([0])], 46, 64, 0)
+    stream = CropStream(
+        CropReader(stores[1:], "memory", pixel_size_um=1.5), [np.array([0])], 46, 64, 0
+    )
     keys = np.concatenate([stream.step(step).keys.numpy() for step in range(5)])
     assert set(keys[:, 1]) == set(keys[:, 2]) == set(range(96 - 92 + 1))
 
 
 def test_the_middle_is_the_middle_at_every_scale(stores: list[Store]) -> None:
-    source = Source(stores, "memory", pixel_size_um=1.5)
-    assert centre_crops(source, np.array([0, 1]), 32).keys.tolist() == [[0, 24, 24], [1, 16, 16]]
+    reader = CropReader(stores, "memory", pixel_size_um=1.5)
+    assert centre_crops(reader, np.array([0, 1]), 32).keys.tolist() == [[0, 24, 24], [1, 16, 16]]
 
 
 def test_a_store_of_the_scale_asked_for_is_taken_as_it_is(stores: list[Store]) -> None:
-    own, asked = (Source(stores[:1], "memory", pixel_size_um=size) for size in (None, 0.5))
+    own, asked = (CropReader(stores[:1], "memory", pixel_size_um=size) for size in (None, 0.5))
     zeros = np.zeros(1, dtype=np.int64)
-    crops = [source.crops(zeros, zeros, zeros, 40).pixels.numpy() for source in (own, asked)]
+    crops = [reader.crops(zeros, zeros, zeros, 40).pixels.numpy() for reader in (own, asked)]
     np.testing.assert_array_equal(*crops)
     assert asked.read_by("crops").pixel_size_um == 0.5
 
@@ -92,5 +94,5 @@ def test_a_store_of_the_scale_asked_for_is_taken_as_it_is(stores: list[Store]) -
 def test_a_store_that_does_not_know_its_scale_is_refused(stores: list[Store]) -> None:
     nameless = replace(stores[0], path=Path("nameless"), pixel_size_um=None)
     with pytest.raises(ValueError, match=r"nameless does not know .* ingest it with --pixel-size"):
-        Source([stores[1], nameless], "memory", pixel_size_um=1.0)
-    assert Source([nameless], "memory").sides(16).tolist() == [16]
+        CropReader([stores[1], nameless], "memory", pixel_size_um=1.0)
+    assert CropReader([nameless], "memory").sides(16).tolist() == [16]

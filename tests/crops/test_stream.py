@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from phenomae.crops.prefetch import prefetch
-from phenomae.crops.source import Source, choose_reading
+from phenomae.crops.reader import CropReader, choose_reading
 from phenomae.crops.stream import CropStream, centre_crops
 from phenomae.crops.tensors import Crops, network_input, turn
 from phenomae.store.read import Store, open_store, read_field
@@ -31,7 +31,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def make_stream(store: Store, reading: str = "memory", seed: int = 0) -> CropStream:
     fields = np.arange(len(store.fields))
-    return CropStream(Source([store], reading), [fields], 16, 24, seed)  # pyright: ignore
+    return CropStream(CropReader([store], reading), [fields], 16, 24, seed)  # pyright: ignore
 
 
 @pytest.mark.parametrize("reading", ["memory", "fields", "crops"])
@@ -67,7 +67,7 @@ def test_all_fields_places_and_turns_come_up(store: Store) -> None:
 
 
 def test_only_the_fields_given_are_drawn_from(store: Store) -> None:
-    stream = CropStream(Source([store], "memory"), [np.array([1, 4])], 16, 50, 0)
+    stream = CropStream(CropReader([store], "memory"), [np.array([1, 4])], 16, 50, 0)
     assert set(stream.step(0).keys[:, 0].tolist()) == {1, 4}
 
 
@@ -100,7 +100,7 @@ def test_uint16_goes_through_its_window_and_uint8_stays() -> None:
 
 
 def test_centre_crops_are_the_middle(store: Store) -> None:
-    crops = centre_crops(Source([store], "crops"), np.array([0, 5]), 16)
+    crops = centre_crops(CropReader([store], "crops"), np.array([0, 5]), 16)
     assert crops.keys.tolist() == [[0, 14, 18], [5, 18, 18]]
 
 
@@ -111,11 +111,11 @@ def test_a_store_is_held_in_memory_where_it_fits(store: Store) -> None:
 
 
 def test_fields_of_the_last_call_alone_are_kept(store: Store) -> None:
-    source = Source([store], "fields")
+    reader = CropReader([store], "fields")
     zeros = np.zeros(2, dtype=np.int64)
-    source.crops(np.array([0, 1]), zeros, zeros, 16)
-    source.crops(np.array([1, 2]), zeros, zeros, 16)
-    assert set(source._held) == {1, 2}
+    reader.crops(np.array([0, 1]), zeros, zeros, 16)
+    reader.crops(np.array([1, 2]), zeros, zeros, 16)
+    assert set(reader._held) == {1, 2}
 
 
 def test_prefetch_keeps_order_and_works_ahead() -> None:
@@ -154,8 +154,8 @@ def test_a_stream_says_how_long_it_kept_its_caller_waiting(store: Store) -> None
 
 def test_a_step_takes_the_groups_it_is_told_to_as_often_as_they_have_fields(store: Store) -> None:
     groups = [np.array([0, 1, 2, 3]), np.array([4, 5])]
-    source = Source([store], "memory")
-    stream = CropStream(source, groups, 16, 2, seed=0)
+    reader = CropReader([store], "memory")
+    stream = CropStream(reader, groups, 16, 2, seed=0)
     steps = [set(stream.step(step).keys[:, 0].tolist()) for step in range(600)]
     first = [fields for fields in steps if fields <= {0, 1, 2, 3}]
     second = [fields for fields in steps if fields <= {4, 5}]
@@ -166,7 +166,7 @@ def test_a_step_takes_the_groups_it_is_told_to_as_often_as_they_have_fields(stor
 
 def test_the_groups_of_a_step_are_different_ones(store: Store) -> None:
     groups = [np.array([0, 1, 2]), np.array([3]), np.array([4, 5])]
-    stream = CropStream(Source([store], "memory"), groups, 16, 6, seed=0, groups_per_step=2)
+    stream = CropStream(CropReader([store], "memory"), groups, 16, 6, seed=0, groups_per_step=2)
     of = [0, 0, 0, 1, 2, 2]
     pairs = [
         [{of[field] for field in half.tolist()} for half in stream.step(step).keys[:, 0].split(3)]
@@ -185,19 +185,19 @@ def test_several_stores_are_counted_through(store: Store, tmp_path, make_store, 
         ("P9", "A01", 1): rng.integers(0, 255, (3, 30, 30), dtype=store.dtype),
     }
     other = open_store(make_store(tmp_path / "other", pixels, ("ER", "AGP", "DNA")))
-    source = Source([store, other], reading, channels=("DNA", "ER"))
-    assert len(source.sizes) == 7
-    assert source.kinds.tolist() == [0] * 7
+    reader = CropReader([store, other], reading, channels=("DNA", "ER"))
+    assert len(reader.sizes) == 7
+    assert reader.kinds.tolist() == [0] * 7
     fields, places = np.array([6, 2, 6]), np.array([1, 2, 3])
-    crops = source.crops(fields, places, places, 16)
+    crops = reader.crops(fields, places, places, 16)
     assert crops.channels == ("DNA", "ER")
     theirs = read_field(other, 0)[[2, 0]]
     np.testing.assert_array_equal(crops.pixels[0], theirs[:, 1:17, 1:17])
     np.testing.assert_array_equal(crops.pixels[1], read_field(store, 2)[:, 2:18, 2:18])
     np.testing.assert_array_equal(crops.pixels[2], theirs[:, 3:19, 3:19])
     with pytest.raises(ValueError, match="has no channel 'AGP': it has DNA, ER"):
-        Source([store, other], reading, channels=("AGP",))
-    free = Source([store, other], reading)
+        CropReader([store, other], reading, channels=("AGP",))
+    free = CropReader([store, other], reading)
     assert free.kinds.tolist() == [0] * 6 + [1]
     assert free.channels_of(6) == ("ER", "AGP", "DNA")
 

@@ -264,7 +264,7 @@ def test_the_validation_loss_of_adabn_is_that_of_plates_with_their_own_statistic
         fields = held_out.keys[:, 0].numpy()
         plate = data.fields["plate"][int(fields[0])]
         mates = np.flatnonzero(data.fields["plate"].to_numpy() == plate)
-        reestimate(model, [network_input(centre_crops(data.source, mates, 32), "cpu")])
+        reestimate(model, [network_input(centre_crops(data.reader, mates, 32), "cpu")])
         with torch.no_grad():
             logits = model.classify(model.embed(network_input(held_out, "cpu"))).double()
         right = torch.from_numpy(labels[fields])

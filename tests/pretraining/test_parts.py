@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from phenomae.crops.source import Source
+from phenomae.crops.reader import CropReader
 from phenomae.crops.stream import CropStream
 from phenomae.devices import bf16_is_fast, open_machine
 from phenomae.models.vit.vit_mae import VitMae
@@ -105,8 +105,8 @@ def test_something_is_left_to_train_on(wells: int, share: float, count: int) -> 
 def test_masks_and_drop_path_depend_on_seed_and_step_alone(
     screen_path: Path, tiny: VitMaeSettings
 ) -> None:
-    source = Source([open_store(screen_path)], "memory")
-    crops = CropStream(source, [np.arange(20)], 16, 8, seed=0).step(0)
+    reader = CropReader([open_store(screen_path)], "memory")
+    crops = CropStream(reader, [np.arange(20)], 16, 8, seed=0).step(0)
     torch.manual_seed(0)
     model = VitMae(replace(tiny.model, drop_path=0.9, layer_scale=1.0), 2)
     torch.nn.init.xavier_uniform_(model.decoder.pred.weight)
@@ -124,8 +124,8 @@ def test_masks_and_drop_path_depend_on_seed_and_step_alone(
 
 def test_the_loop_trains_whatever_gives_a_loss(screen_path: Path) -> None:
     """Least squares on the crops' mean intensity: the loop knows nothing of autoencoders."""
-    source = Source([open_store(screen_path)], "memory")
-    stream = CropStream(source, [np.arange(20)], 16, 8, seed=0)
+    reader = CropReader([open_store(screen_path)], "memory")
+    stream = CropStream(reader, [np.arange(20)], 16, 8, seed=0)
     value, seen = 0.0, []
 
     def learn(crops, step):
@@ -141,8 +141,8 @@ def test_the_loop_trains_whatever_gives_a_loss(screen_path: Path) -> None:
 
 
 def test_the_loop_passes_over_steps_without_their_crops(screen_path: Path) -> None:
-    source = Source([open_store(screen_path)], "memory")
-    stream = CropStream(source, [np.arange(20)], 16, 8, seed=0)
+    reader = CropReader([open_store(screen_path)], "memory")
+    stream = CropStream(reader, [np.arange(20)], 16, 8, seed=0)
     learnt, seen = {}, []
 
     def learn(crops, step):

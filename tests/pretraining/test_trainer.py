@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from phenomae import cli
-from phenomae.crops.source import Source
+from phenomae.crops.reader import CropReader
 from phenomae.crops.stream import CropStream
 from phenomae.devices import Processes, count_processes
 from phenomae.models.vit.vit_mae import VitMae
@@ -36,7 +36,9 @@ from phenomae.store.read import open_store
 @pytest.fixture
 def stream(screen_path: Path) -> CropStream:
     """Eight crops a step."""
-    return CropStream(Source([open_store(screen_path)], "memory"), [np.arange(20)], 16, 8, seed=0)
+    return CropStream(
+        CropReader([open_store(screen_path)], "memory"), [np.arange(20)], 16, 8, seed=0
+    )
 
 
 @pytest.fixture

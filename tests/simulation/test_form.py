@@ -5,9 +5,9 @@ import pytest
 from scipy import ndimage
 
 from phenomae.simulation.cells import draw_cells
+from phenomae.simulation.design import cell_centres, random_numbers
 from phenomae.simulation.microscope import Exposure, equalise, photograph
 from phenomae.simulation.phenotype import PARAMETERS, cell_values
-from phenomae.simulation.screen import cell_centres, random_numbers
 
 SIZE = 128
 NAMES = list(PARAMETERS)

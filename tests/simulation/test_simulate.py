@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from phenomae.cli import run
-from phenomae.simulation.screen import plan_screen
+from phenomae.simulation.design import plan_screen
 from phenomae.simulation.simulate import SimulateSettings, draw_field, simulate
 from phenomae.store.ingest import ingest
 from phenomae.store.read import open_store, read_field

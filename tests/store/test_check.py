@@ -17,7 +17,7 @@ from moto.server import ThreadedMotoServer
 from phenomae.cli import run
 from phenomae.store.check import check
 from phenomae.store.ingest import ingest
-from phenomae.store.plan import IngestSettings
+from phenomae.store.inventory import IngestSettings
 
 
 @pytest.fixture

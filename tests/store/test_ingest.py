@@ -16,7 +16,7 @@ from phenomae.cli import run
 from phenomae.images.read import list_fields, read_field
 from phenomae.records import FIELD_COLUMNS
 from phenomae.store.ingest import ingest
-from phenomae.store.plan import IngestSettings
+from phenomae.store.inventory import IngestSettings
 from phenomae.store.read import open_store
 
 

@@ -14,7 +14,7 @@ import tifffile
 from phenomae import cli
 from phenomae.images.read import list_fields
 from phenomae.store.ingest import ingest
-from phenomae.store.plan import IngestSettings
+from phenomae.store.inventory import IngestSettings
 from phenomae.store.read import open_store, read_crops, read_field, windows
 
 WELLS = tuple(f"{row}{column:02d}" for row in "AB" for column in range(1, 7))

@@ -9,7 +9,7 @@ import pytest
 from phenomae.images.read import list_fields
 from phenomae.images.read import read_field as read_raw
 from phenomae.store.ingest import ingest
-from phenomae.store.plan import IngestSettings
+from phenomae.store.inventory import IngestSettings
 from phenomae.store.read import open_store, read_crops, read_field, windows
 
 

@@ -8,7 +8,7 @@ import tifffile
 from phenomae.images.read import list_fields
 from phenomae.store.colors import choose_colors
 from phenomae.store.ingest import ingest
-from phenomae.store.plan import IngestSettings
+from phenomae.store.inventory import IngestSettings
 from phenomae.store.read import open_store
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float64, Int64
 
 from phenomae.crops.prefetch import prefetch
 from phenomae.crops.random_numbers import Purpose, draw
-from phenomae.crops.source import Source
+from phenomae.crops.reader import CropReader
 from phenomae.crops.tensors import Crops
 
 
@@ -18,7 +18,7 @@ from phenomae.crops.tensors import Crops
 class CropStream:
     """Random crops of random fields, a pure function of (seed, step, index)."""
 
-    source: Source
+    reader: CropReader
     groups: Sequence[Int64[np.ndarray, " _n"]]
     """Rows of fields to draw from. A step takes fields of one group, drawn as often as it has
     fields, or of a few different ones; within it every field comes as often as the others."""
@@ -30,7 +30,7 @@ class CropStream:
     pin: bool = False
     """Whether to keep crops where a GPU can fetch them by itself."""
     weights: Float64[np.ndarray, " _f"] | None = None
-    """How often each of the source's fields is drawn, beside the others; None: all alike. A group
+    """How often each of the reader's fields is drawn, beside the others; None: all alike. A group
     is drawn by the sum over its fields."""
     crops_per_field: int = 1
     """How many crops, one after the other, are cut from each field that is drawn."""
@@ -40,7 +40,7 @@ class CropStream:
     """How long `steps` has kept its caller waiting, all in all."""
 
     def __post_init__(self) -> None:
-        weights = np.ones(len(self.source.sizes)) if self.weights is None else self.weights
+        weights = np.ones(len(self.reader.sizes)) if self.weights is None else self.weights
         self._ends = [np.cumsum(weights[group]) for group in self.groups]
 
     def step(self, step: int) -> Crops:
@@ -50,12 +50,12 @@ class CropStream:
         chosen = self._choose_fields(step, firsts).repeat(self.crops_per_field)
         share = range(self.crops_per_step) if self.share is None else self.share
         numbers, chosen = numbers[share.start : share.stop], chosen[share.start : share.stop]
-        heights, widths = self.source.sizes[chosen].T
-        sides = self.source.sides(self.crop_size)[self.source.store_of[chosen]]
+        heights, widths = self.reader.sizes[chosen].T
+        sides = self.reader.sides(self.crop_size)[self.reader.store_of[chosen]]
         tops = (numbers[:, 1] * (heights - sides + 1)).astype(np.int64)
         lefts = (numbers[:, 2] * (widths - sides + 1)).astype(np.int64)
         turns = (numbers[:, 3] * 8).astype(np.uint8)
-        crops = self.source.crops(chosen, tops, lefts, self.crop_size, turns)
+        crops = self.reader.crops(chosen, tops, lefts, self.crop_size, turns)
         crops = replace(crops, first=share.start)
         return crops.pinned() if self.pin else crops
 
@@ -103,8 +103,8 @@ def _choose(
     return np.searchsorted(ends, numbers * ends[-1], side="right")
 
 
-def centre_crops(source: Source, fields: Int64[np.ndarray, " b"], crop_size: int) -> Crops:
+def centre_crops(reader: CropReader, fields: Int64[np.ndarray, " b"], crop_size: int) -> Crops:
     """Return the middle of each field, unturned: what validation and pictures look at."""
-    sides = source.sides(crop_size)[source.store_of[fields]]
-    tops, lefts = ((source.sizes[fields] - sides[:, None]) // 2).T
-    return source.crops(fields, tops, lefts, crop_size)
+    sides = reader.sides(crop_size)[reader.store_of[fields]]
+    tops, lefts = ((reader.sizes[fields] - sides[:, None]) // 2).T
+    return reader.crops(fields, tops, lefts, crop_size)

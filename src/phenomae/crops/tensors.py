@@ -20,7 +20,7 @@ class Crops:
     """Three bits: 1 swaps rows and columns, 2 flips rows, 4 flips columns; together every flip and
     quarter turn."""
     keys: Int64[Tensor, "b 3"]
-    """Field, top and left: where each crop comes from; fields are counted as `Source` does."""
+    """Field, top and left: where each crop comes from; fields are counted as `CropReader` does."""
     channels: tuple[str, ...]
     """Names of the channels, in order."""
     first: int = 0

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from phenomae.artefacts import SIGNATURE, Origin, artefact_folder, settings_dict
 from phenomae.crops.fields import keep_fields
-from phenomae.crops.source import Source, check_pixel_size
+from phenomae.crops.reader import CropReader, check_pixel_size
 from phenomae.crops.tiles import Tiling
 from phenomae.devices import Device, Precision, all_cores, open_machine
 from phenomae.embedding.channels import match_channels
@@ -124,11 +124,11 @@ def embed(
 def _build_embedder(screen: Store, run: Path, model: Network, settings: EmbedSettings) -> Embedder:
     adapts = _adapts(model, run, settings)
     channels = match_channels(screen, model, settings.channels)
-    source = Source([screen], "fields", channels, settings.pixel_size_um)
+    reader = CropReader([screen], "fields", channels, settings.pixel_size_um)
     crop_size = model.settings.crop_size
-    side = int(source.sides(crop_size)[0])
+    side = int(reader.sides(crop_size)[0])
     return Embedder(
-        source=source,
+        reader=reader,
         tiles=cover_fields(screen, crop_size, side, settings.tiling),
         model=model,
         machine=open_machine(settings.device, settings.precision),

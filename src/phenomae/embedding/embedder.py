@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from phenomae.crops.prefetch import prefetch
-from phenomae.crops.source import Source
+from phenomae.crops.reader import CropReader
 from phenomae.crops.tensors import Crops, network_input
 from phenomae.crops.tiles import Tiles
 from phenomae.devices import Machine
@@ -26,7 +26,7 @@ _FEWEST = 32  # crops that go into a plate's statistics together: norms see each
 class Embedder:
     """A network on its machine, and how the fields of a store are cut for it."""
 
-    source: Source
+    reader: CropReader
     tiles: Sequence[Tiles]
     """Where the crops of every field of the store lie."""
     model: Network
@@ -54,7 +54,7 @@ class Embedder:
         with torch.inference_mode(), self.machine.fabric.autocast(), adapted:
             if self.adabn_crops:
                 reestimate(self.model, self._read_spread(places))
-            for pixels in self._read(self._split(places), self.source):
+            for pixels in self._read(self._split(places), self.reader):
                 for part, vectors in zip(parts, self._vectors(pixels, blocks), strict=True):
                     part.append(vectors.float().cpu().numpy())
                 advance(len(pixels))
@@ -68,7 +68,7 @@ class Embedder:
         numbers = [block for block in blocks if block is not None]
         if numbers:
             return self.model.encoder.embed_blocks(pixels, numbers, self.pool)
-        return [self.model.embed(pixels, self.pool)]
+        return [self.model.encoder.embed(pixels, self.pool)]
 
     def _list_crops(self, plate: Plate) -> Int64[np.ndarray, "m 3"]:
         """Return field, top and left of every crop of a plate."""
@@ -91,15 +91,17 @@ class Embedder:
         spread = places[np.arange(count) * len(places) // count]
         parts = -(-count // max(self.crops_at_once, _FEWEST))
         # Crop by crop: a part lies on as many fields, which would all be held in memory.
-        source = self.source.read_by("crops")
-        return self._read((spread[part::parts] for part in range(parts)), source)
+        reader = self.reader.read_by("crops")
+        return self._read((spread[part::parts] for part in range(parts)), reader)
 
-    def _read(self, parts: Iterator[Int64[np.ndarray, "b 3"]], source: Source) -> Iterator[Pixels]:
+    def _read(
+        self, parts: Iterator[Int64[np.ndarray, "b 3"]], reader: CropReader
+    ) -> Iterator[Pixels]:
         on_gpu = self.machine.device.type == "cuda"
 
         def cut(places: Int64[np.ndarray, "b 3"]) -> Crops:
             fields, tops, lefts = places.T
-            crops = source.crops(fields, tops, lefts, self.model.settings.crop_size)
+            crops = reader.crops(fields, tops, lefts, self.model.settings.crop_size)
             return crops.pinned() if on_gpu else crops
 
         for crops in prefetch(cut, parts):

@@ -8,7 +8,7 @@ import polars as pl
 from jaxtyping import Int64
 
 from phenomae.crops.fields import balance, check_balance
-from phenomae.crops.source import Source, choose_reading
+from phenomae.crops.reader import CropReader, choose_reading
 from phenomae.crops.stream import CropStream, centre_crops
 from phenomae.crops.tensors import Crops
 from phenomae.pretraining.settings import TrainingSettings
@@ -23,9 +23,9 @@ _MEASURED_AT_ONCE = 64
 class Data:
     """The fields of one store or of several, split by wells, and in groups that share a step."""
 
-    source: Source
+    reader: CropReader
     fields: pl.DataFrame
-    """One row a field, counted as the source does: the columns of a store's fields.parquet."""
+    """One row a field, counted as the reader does: the columns of a store's fields.parquet."""
     training: Int64[np.ndarray, " n"]
     held_out: Int64[np.ndarray, " m"]
     group_of: Int64[np.ndarray, " f"]
@@ -35,8 +35,8 @@ class Data:
     @property
     def channels(self) -> tuple[str, ...]:
         """The channels of all stores, in the order in which they first come up."""
-        firsts = np.flatnonzero(np.diff(self.source.store_of, prepend=-1))
-        names = [name for field in firsts for name in self.source.channels_of(int(field))]
+        firsts = np.flatnonzero(np.diff(self.reader.store_of, prepend=-1))
+        names = [name for field in firsts for name in self.reader.channels_of(int(field))]
         return tuple(dict.fromkeys(names))
 
     def stream(
@@ -51,7 +51,7 @@ class Data:
         if settings.balance is not None:
             weights[self.training] = balance(self.fields[settings.balance][self.training])
         return CropStream(
-            self.source,
+            self.reader,
             self._by_group(self.training),
             self.crop_size,
             settings.crops_per_step,
@@ -70,18 +70,18 @@ class Data:
             for group in self._by_group(_spread(self.held_out, most))
             for start in range(0, len(group), _MEASURED_AT_ONCE)
         ]
-        return [centre_crops(self.source, part, self.crop_size) for part in parts]
+        return [centre_crops(self.reader, part, self.crop_size) for part in parts]
 
     def pictured(self) -> Crops:
         """Return a few crops of held-out wells, or of others where none is held out."""
         fields = self.held_out if len(self.held_out) else self.training
         group = max(self._by_group(fields), key=len)
-        return centre_crops(self.source, _spread(group, _PICTURED), self.crop_size)
+        return centre_crops(self.reader, _spread(group, _PICTURED), self.crop_size)
 
     def spread(self, field: int, most: int) -> Crops:
         """Return the middles of up to `most` fields of one field's group, spread evenly over it."""
         group = np.flatnonzero(self.group_of == self.group_of[field])
-        return centre_crops(self.source, _spread(group, most), self.crop_size)
+        return centre_crops(self.reader, _spread(group, most), self.crop_size)
 
     def _by_group(self, fields: Int64[np.ndarray, " n"]) -> list[Int64[np.ndarray, " _g"]]:
         groups = self.group_of[fields]
@@ -103,16 +103,16 @@ def open_data(
     not know its pixel size and has to, or has a field smaller than a crop.
     """
     reading = choose_reading(stores, settings.cache_gb)
-    source = Source(stores, reading, channels, settings.pixel_size_um)
-    for store, side in zip(stores, source.sides(crop_size).tolist(), strict=True):
+    reader = CropReader(stores, reading, channels, settings.pixel_size_um)
+    for store, side in zip(stores, reader.sides(crop_size).tolist(), strict=True):
         _check_fields(store, crop_size, side)
     if settings.balance is not None:
         check_balance(stores, settings.balance)
     fields = pl.concat([store.fields for store in stores])
     training, held_out = split_fields(fields, settings.validation, settings.seed)
-    parts = [source.kinds, *([source.store_of, _number(fields["plate"])] if by_plate else [])]
+    parts = [reader.kinds, *([reader.store_of, _number(fields["plate"])] if by_plate else [])]
     _, group_of = np.unique(np.stack(parts), axis=1, return_inverse=True)
-    return Data(source, fields, training, held_out, group_of.astype(np.int64), crop_size)
+    return Data(reader, fields, training, held_out, group_of.astype(np.int64), crop_size)
 
 
 def share_channels(stores: Sequence[Store]) -> tuple[str, ...]:

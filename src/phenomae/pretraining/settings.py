@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar
 
 from cyclopts import Parameter
 
-from phenomae.crops.source import check_pixel_size
+from phenomae.crops.reader import check_pixel_size
 from phenomae.devices import Device, Precision, Strategy
 from phenomae.pretraining.callbacks.trackers import Tracker
 

@@ -135,10 +135,10 @@ class Recall:
     def _lay_out(self, data: Data, taken: Int[np.ndarray, " m"], chosen: Choice) -> None:
         """Take those fields, and find where their crops lie."""
         settings = self.session.settings
-        crop_size, stores = data.crop_size, data.source.stores
+        crop_size, stores = data.crop_size, data.reader.stores
         rows = data.fields.with_row_index("field")[taken]
-        owners = data.source.store_of[taken]
-        sides = data.source.sides(crop_size).tolist()
+        owners = data.reader.store_of[taken]
+        sides = data.reader.sides(crop_size).tolist()
         whole = [
             tiles
             for store, side in zip(stores, sides, strict=True)
@@ -157,7 +157,7 @@ class Recall:
         usual = EmbedSettings()
         adapts = bool(self.objective.notes().get("adabn"))
         self.embedder = Embedder(
-            source=data.source,
+            reader=data.reader,
             tiles=tiles,
             model=self.objective.model,
             machine=self.session.team.machine,
@@ -182,6 +182,6 @@ class Recall:
 
 def _name_fields(data: Data) -> pl.DataFrame:
     """Return what is to be known of every field to choose wells."""
-    fields = data.fields.with_row_index("field").with_columns(store=pl.Series(data.source.store_of))
+    fields = data.fields.with_row_index("field").with_columns(store=pl.Series(data.reader.store_of))
     columns = ["field", "store", "plate", "well", "name", "guide", "control"]
     return name_rows(fields, MapSettings()).select(columns)

@@ -17,9 +17,7 @@ from phenomae.artefacts import Origin, artefact_folder, settings_dict, write_byt
 from phenomae.progress import info, track
 from phenomae.records import split_well
 from phenomae.simulation.cells import CHANNELS, draw_cells
-from phenomae.simulation.microscope import photograph
-from phenomae.simulation.phenotype import cell_values
-from phenomae.simulation.screen import (
+from phenomae.simulation.design import (
     FIELD,
     Design,
     cell_centres,
@@ -27,6 +25,8 @@ from phenomae.simulation.screen import (
     random_numbers,
     well_nuisance,
 )
+from phenomae.simulation.microscope import photograph
+from phenomae.simulation.phenotype import cell_values
 from phenomae.workers import start_workers
 
 KIND = "raw screen"

@@ -10,7 +10,7 @@ import polars as pl
 
 from phenomae.artefacts import Origin
 from phenomae.cores import available_cores
-from phenomae.images.read import in_threads
+from phenomae.images.read import map_in_threads
 from phenomae.progress import info, tracked
 from phenomae.store.damage import ListedField, find_field_damage, find_group_damage
 from phenomae.store.files import read_file
@@ -75,14 +75,14 @@ def find_damage(store: Store, quick: bool, workers: int) -> Iterator[str]:
     bad = set(range(len(store.fields))) - set(sound)
     yield from (f"{TABLE}: row {row} cannot be of a field" for row in sorted(bad))
     groups = _expected_groups(store.fields[sound])
-    for wrong in in_threads(
+    for wrong in map_in_threads(
         lambda item: find_group_damage(store.path, *item), list(groups.items()), workers
     ):
         yield from wrong
     yield from _find_strangers(store, {*groups, *store.fields["path"].drop_nulls()})
     fields = [_listed(store, row) for row in sound]
     look = partial(find_field_damage, store.path, quick)
-    found = in_threads(look, fields, workers)
+    found = map_in_threads(look, fields, workers)
     for wrong in tracked(found, "checking", len(fields), "fields"):
         yield from wrong
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import polars as pl
 
 from phenomae.artefacts import Origin, hash_bytes, hash_json, sign
-from phenomae.images.fields import Problem, complain
+from phenomae.images.fields import Problem, raise_problems
 from phenomae.progress import track
 from phenomae.store.files import read_file, remove_folder, write_file
-from phenomae.store.plan import IngestSettings, Plan, refuse_problems
+from phenomae.store.inventory import IngestSettings, Inventory, refuse_problems
 from phenomae.store.plate import write_plate
 from phenomae.store.read import REPORT, TABLE
 from phenomae.store.remote import sign_remote
@@ -25,7 +25,7 @@ _WORTH_PROCESSES = 256e6  # bytes of images; below it they take longer to start 
 
 
 def write_plates(
-    folder: Path | str, raw: Path, plan: Plan, settings: IngestSettings
+    folder: Path | str, raw: Path, inventory: Inventory, settings: IngestSettings
 ) -> tuple[pl.DataFrame, list[Problem]]:
     """Write all plates of a plan that are not there yet.
 
@@ -36,13 +36,13 @@ def write_plates(
     """
     tables: list[pl.DataFrame] = []
     problems: list[Problem] = []
-    total = len(plan.screen.fields)
+    total = len(inventory.screen.fields)
     kept = below(folder, _ROWS)
-    with start_crew(plan) as crew, track("ingesting", total, "fields") as advance:
-        for plate in plan.screen.plates:
+    with start_crew(inventory) as crew, track("ingesting", total, "fields") as advance:
+        for plate in inventory.screen.plate_names:
             rows = _read_rows(below(kept, f"{plate}.parquet"))
             if rows is None:
-                rows, wrong = write_plate(folder, plate, plan, settings, crew, advance)
+                rows, wrong = write_plate(folder, plate, inventory, settings, crew, advance)
                 if not wrong:
                     write_table(below(kept, f"{plate}.parquet"), rows)
                 problems += wrong
@@ -53,7 +53,7 @@ def write_plates(
     remove_folder(kept)
     table = pl.concat(tables)
     if table.is_empty():
-        complain(raw, problems)
+        raise_problems(raw, problems)
     return table, problems
 
 
@@ -84,11 +84,14 @@ def identify(origin: Origin, table: bytes) -> str:
 
 
 @contextmanager
-def start_crew(plan: Plan) -> Iterator[Executor]:
+def start_crew(inventory: Inventory) -> Iterator[Executor]:
     """Give processes to share the work with, or threads where there is little of it."""
-    if plan.workers > 1 and sum(sum(header.bytes) for header in plan.headers) > _WORTH_PROCESSES:
-        with start_workers(plan.workers) as pool:
+    if (
+        inventory.workers > 1
+        and sum(sum(header.bytes) for header in inventory.headers) > _WORTH_PROCESSES
+    ):
+        with start_workers(inventory.workers) as pool:
             yield pool
     else:
-        with ThreadPoolExecutor(plan.workers) as pool:
+        with ThreadPoolExecutor(inventory.workers) as pool:
             yield pool

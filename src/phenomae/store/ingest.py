@@ -8,9 +8,9 @@ from phenomae.artefacts import Origin, artefact_folder
 from phenomae.progress import info
 from phenomae.store.add import add_plates
 from phenomae.store.finish import finish_store, write_plates
-from phenomae.store.plan import IngestSettings, plan_ingest, refuse_problems
+from phenomae.store.inventory import IngestSettings, refuse_problems, take_inventory
 from phenomae.store.remote import remote_artefact
-from phenomae.store.table import print_plan
+from phenomae.store.table import print_inventory
 from phenomae.urls import Location
 
 
@@ -44,27 +44,27 @@ def ingest(
     """
     if add and overwrite:
         raise ValueError("add keeps the plates that are there, overwrite does not: choose one")
-    plan = plan_ingest(raw, settings)
+    inventory = take_inventory(raw, settings)
     if settings.dry_run:
-        print_plan(
-            plan.screen,
-            plan.headers,
-            plan.table,
-            plan.plate_map,
-            plan.pixel_size_um,
-            plan.problems,
+        print_inventory(
+            inventory.screen,
+            inventory.headers,
+            inventory.table,
+            inventory.plate_map,
+            inventory.pixel_size_um,
+            inventory.problems,
         )
-    refuse_problems(raw, plan.problems, settings)
+    refuse_problems(raw, inventory.problems, settings)
     if settings.dry_run:
         return
     if add:
-        add_plates(raw, store, plan, settings)
+        add_plates(raw, store, inventory, settings)
         return
-    with _open_folder(store, plan.origin, overwrite) as folder:
+    with _open_folder(store, inventory.origin, overwrite) as folder:
         if folder is None:
             return
-        table, problems = write_plates(folder, raw, plan, settings)
-        finish_store(folder, table, [*plan.problems, *problems], plan.origin)
+        table, problems = write_plates(folder, raw, inventory, settings)
+        finish_store(folder, table, [*inventory.problems, *problems], inventory.origin)
     info(f"{store}: {len(table)} fields of {table['plate'].n_unique()} plates")
 
 

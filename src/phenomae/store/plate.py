@@ -15,8 +15,8 @@ from phenomae.images.fields import Problem, RawField
 from phenomae.images.read import read_field
 from phenomae.progress import Advance, info
 from phenomae.records import FIELD_COLUMNS
+from phenomae.store.inventory import IngestSettings, Inventory
 from phenomae.store.metadata import image_attributes, write_group, write_plate_groups
-from phenomae.store.plan import IngestSettings, Plan
 from phenomae.store.quality import Quality, count_levels, measure_quality, quality_columns
 from phenomae.store.windows import (
     BYTE_WINDOW,
@@ -51,7 +51,7 @@ class _Written:
 def write_plate(
     folder: Path | str,
     plate: str,
-    plan: Plan,
+    inventory: Inventory,
     settings: IngestSettings,
     crew: Executor,
     advance: Advance,
@@ -62,12 +62,12 @@ def write_plate(
     not be decoded, which have none. Raises OSError where the disk does not take it, and ValueError
     where no window can be found.
     """
-    table = plan.table.filter(pl.col("plate") == plate)
-    fields = [field for field in plan.screen.fields if field.plate == plate]
+    table = inventory.table.filter(pl.col("plate") == plate)
+    fields = [field for field in inventory.screen.fields if field.plate == plate]
     sample = set(sample_fields(fields, settings.window_fields))
-    raw_dtype = plan.raw_dtypes[plate]
-    shrinks = plan.dtype != raw_dtype
-    raw_windows = np.tile(BYTE_WINDOW, (len(plan.screen.channels), 1))
+    raw_dtype = inventory.raw_dtypes[plate]
+    shrinks = inventory.dtype != raw_dtype
+    raw_windows = np.tile(BYTE_WINDOW, (len(inventory.screen.channels), 1))
     if shrinks:
         counted = list(crew.map(_count_raw, sorted(sample, key=fields.index)))
         bad = [counts for counts in counted if isinstance(counts, Problem)]
@@ -89,10 +89,12 @@ def write_plate(
         raw_windows = _find_windows(plate, [done.levels for done in written], settings)
     windows = np.tile(BYTE_WINDOW, (len(raw_windows), 1)) if shrinks else raw_windows
     rows = _finish_rows(table, written, windows)
-    attributes = image_attributes(plan.screen.channels, windows, plan.dtype, plan.pixel_size_um)
+    attributes = image_attributes(
+        inventory.screen.channels, windows, inventory.dtype, inventory.pixel_size_um
+    )
     for path in rows["path"]:
         write_group(below(folder, path), attributes)
-    making = _describe(plan, raw_dtype, raw_windows, settings)
+    making = _describe(inventory, raw_dtype, raw_windows, settings)
     write_plate_groups(below(folder, f"{plate}.zarr"), plate, rows["path"].to_list(), making)
     return rows, problems
 
@@ -163,7 +165,7 @@ def _finish_rows(table: pl.DataFrame, written: list[_Written], windows: _Windows
 
 
 def _describe(
-    plan: Plan, raw_dtype: str, raw_windows: _Windows, settings: IngestSettings
+    inventory: Inventory, raw_dtype: str, raw_windows: _Windows, settings: IngestSettings
 ) -> dict[str, Any]:
     """Return how a plate's pixels became what they are."""
     sampled = "8-bit pixels keep the window 0 to 255"
@@ -174,7 +176,7 @@ def _describe(
         )
     return {
         "raw_dtype": raw_dtype,
-        "dtype": plan.dtype,
-        "raw_windows": dict(zip(plan.screen.channels, raw_windows.tolist(), strict=True)),
+        "dtype": inventory.dtype,
+        "raw_windows": dict(zip(inventory.screen.channels, raw_windows.tolist(), strict=True)),
         "sampled": sampled,
     }

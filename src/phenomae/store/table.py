@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from phenomae.images.fields import Problem, RawScreen
+from phenomae.images.fields import Problem, RawPlates
 from phenomae.images.read import FieldHeader
 from phenomae.records import FIELD_COLUMNS, PLATE_MAP_COLUMNS, split_well
 from phenomae.store.files import write_file
@@ -16,7 +16,7 @@ _REPORT_COLUMNS |= {"problem": pl.String()}
 
 
 def field_table(
-    screen: RawScreen, headers: Sequence[FieldHeader], plate_map: pl.DataFrame | None
+    screen: RawPlates, headers: Sequence[FieldHeader], plate_map: pl.DataFrame | None
 ) -> pl.DataFrame:
     """Return the table as far as it is known before a pixel is read, fields in their order.
 
@@ -57,8 +57,8 @@ def parse_problems(report: bytes) -> list[Problem]:
     return [Problem(what, plate, well, site) for plate, well, site, what in rows.iter_rows()]
 
 
-def print_plan(
-    screen: RawScreen,
+def print_inventory(
+    screen: RawPlates,
     headers: Sequence[FieldHeader],
     table: pl.DataFrame,
     plate_map: Path | None,

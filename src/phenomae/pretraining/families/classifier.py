@@ -118,7 +118,7 @@ def _open(stores: Sequence[Store], settings: ClassifierSettings) -> Data:
             f"plates_per_step is {settings.plates_per_step}, but there are {plates} plates to "
             "train on: a step's plates are all different"
         )
-    if settings.plates_per_step > 1 and data.source.kinds.any():
+    if settings.plates_per_step > 1 and data.reader.kinds.any():
         raise ValueError(
             "plates_per_step above 1 needs stores of one type of pixels, and these hold uint8 and "
             "uint16: leave it at 1, or ingest them alike"

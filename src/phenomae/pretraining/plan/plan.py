@@ -118,8 +118,8 @@ def _reckon_work(session: Session, processes: int) -> WorkPlan:
     settings, data, stream = session.settings, session.data, session.stream
     share = settings.crops_per_step // processes
     crops = settings.steps * settings.crops_per_step
-    sizes, stores = data.source.sizes[data.training], data.source.store_of[data.training]
-    areas = data.source.sides(data.crop_size)[stores] ** 2
+    sizes, stores = data.reader.sizes[data.training], data.reader.store_of[data.training]
+    areas = data.reader.sides(data.crop_size)[stores] ** 2
     assert stream.weights is not None
     drawn = stream.weights[data.training] / stream.weights[data.training].sum()
     return WorkPlan(
@@ -167,13 +167,13 @@ def _reckon_memory(
 ) -> MemoryPlan:
     weights = sum(item.nbytes for item in objective.parameters())
     state = weights + 2 * _trained_bytes(objective)
-    source = session.data.source
-    pixel = [len(store.channels) * np.dtype(store.dtype).itemsize for store in source.stores]
-    fields = int(source.sizes.prod(axis=1) @ np.array(pixel)[source.store_of])
+    reader = session.data.reader
+    pixel = [len(store.channels) * np.dtype(store.dtype).itemsize for store in reader.stores]
+    fields = int(reader.sizes.prod(axis=1) @ np.array(pixel)[reader.store_of])
     return MemoryPlan(
         state=math.ceil(state / machine.processes) if machine.strategy == "fsdp" else state,
         peak=burst.peak_bytes,
-        fields=fields if source.reading == "memory" else 0,
+        fields=fields if reader.reading == "memory" else 0,
     )
 
 

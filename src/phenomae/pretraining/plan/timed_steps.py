@@ -50,7 +50,7 @@ def measure_burst(session: Session, share: range, burst_s: float, resident: int)
     so it is for all of a training but its beginning. The parts are a run's own; nothing is written.
     """
     device, stream = session.team.machine.device, replace(session.stream, share=share)
-    kept = stream.source.reading == "memory"
+    kept = stream.reader.reading == "memory"
     begun = time.perf_counter()
     fields = stream.step(0).keys[:, 0].unique()
     reading_s = (time.perf_counter() - begun) / len(fields) * len(session.data.training)

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from phenomae.simulation.screen import (
+from phenomae.simulation.design import (
     CONTROL_GENE,
     Design,
     cell_centres,

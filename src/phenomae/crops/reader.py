@@ -17,7 +17,7 @@ Reading = Literal["memory", "fields", "crops"]
 the last call only, `crops` reads every crop by itself."""
 
 
-class Source:
+class CropReader:
     """Cuts crops out of the fields of one store or of several, counted through."""
 
     def __init__(
@@ -74,9 +74,9 @@ class Source:
         ]
         return np.array(kinds, dtype=np.int64)[self.store_of]
 
-    def read_by(self, reading: Reading) -> "Source":
+    def read_by(self, reading: Reading) -> "CropReader":
         """Return a source of the same fields and channels that reads in another way."""
-        return Source(self.stores, reading, self.wanted, self.pixel_size_um)
+        return CropReader(self.stores, reading, self.wanted, self.pixel_size_um)
 
     def crops(
         self,

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from phenomae.artefacts import Origin, hash_json, settings_dict
 from phenomae.cores import available_cores
-from phenomae.images.fields import Problem, RawField, RawScreen, complain
+from phenomae.images.fields import Problem, RawField, RawPlates, raise_problems
 from phenomae.images.pixels.open_image import name_of
 from phenomae.images.platemap.plate_map import (
     PlateMapSettings,
@@ -48,10 +48,10 @@ _NOT_IDENTITY = ("layout", "plate_map", "barcode_map", "images", "on_bad", "work
 
 
 @dataclass(frozen=True)
-class Plan:
+class Inventory:
     """What will be read and what it will become."""
 
-    screen: RawScreen
+    screen: RawPlates
     """Of the fields whose files look whole."""
     headers: list[FieldHeader]
     """One a field, in the order of the screen's fields."""
@@ -69,10 +69,10 @@ class Plan:
     workers: int
 
 
-def plan_ingest(raw: Path, settings: IngestSettings) -> Plan:
+def take_inventory(raw: Path, settings: IngestSettings) -> Inventory:
     """List, join and check everything; raises ValueError for whatever is wrong with all of it.
 
-    What is wrong with single fields stands in `Plan.problems`.
+    What is wrong with single fields stands in `Inventory.problems`.
     """
     _check(settings)
     workers = settings.workers or available_cores()
@@ -84,7 +84,7 @@ def plan_ingest(raw: Path, settings: IngestSettings) -> Plan:
     problems = [*screen.skipped, *wrong]
     whole = [header is not None for header in found]
     if not any(whole):
-        complain(raw, problems or ["no field is whole"])
+        raise_problems(raw, problems or ["no field is whole"])
     fields = tuple(field for field, is_whole in zip(screen.fields, whole, strict=True) if is_whole)
     screen, headers = replace(screen, fields=fields), [item for item in found if item is not None]
     raw_dtypes = _plate_dtypes(raw, screen, headers)
@@ -92,7 +92,7 @@ def plan_ingest(raw: Path, settings: IngestSettings) -> Plan:
     table = field_table(screen, headers, plate_map)
     pixel_size_um = settings.pixel_size_um or _find_pixel_size(raw, screen)
     origin = _origin(screen, headers, dtype, table, replace(settings, pixel_size_um=pixel_size_um))
-    return Plan(
+    return Inventory(
         screen, headers, raw_dtypes, dtype, pixel_size_um, table, path, problems, origin, workers
     )
 
@@ -106,7 +106,7 @@ def refuse_problems(raw: Path, problems: Sequence[Problem], settings: IngestSett
         return
     for problem in problems:
         info(f"wrong: {problem}")
-    complain(raw, problems, " (--on-bad skip leaves such fields out)")
+    raise_problems(raw, problems, " (--on-bad skip leaves such fields out)")
 
 
 def _check(settings: IngestSettings) -> None:
@@ -118,12 +118,12 @@ def _check(settings: IngestSettings) -> None:
 
 
 def _find_wells(
-    raw: Path, screen: RawScreen, settings: IngestSettings
+    raw: Path, screen: RawPlates, settings: IngestSettings
 ) -> tuple[Path | None, pl.DataFrame | None]:
     """Return where the plate map lies, None where the layout brings it along, and the map."""
     path = find_plate_map(raw, settings)
     if path is not None:
-        plates = sorted({screen.imagings.get(plate, plate) for plate in screen.plates})
+        plates = sorted({screen.original_plates.get(plate, plate) for plate in screen.plate_names})
         return path, _repeat_wells(read_plate_map(path, settings, plates), screen)
     if screen.wells is not None:
         return None, _repeat_wells(screen.wells, screen)
@@ -136,16 +136,16 @@ def _find_wells(
     return None, None
 
 
-def _repeat_wells(plate_map: pl.DataFrame, screen: RawScreen) -> pl.DataFrame:
+def _repeat_wells(plate_map: pl.DataFrame, screen: RawPlates) -> pl.DataFrame:
     """Return a plate map with the wells of a plate for its later imagings, too."""
     later = [
         plate_map.filter(pl.col("plate") == plate).with_columns(plate=pl.lit(name))
-        for name, plate in screen.imagings.items()
+        for name, plate in screen.original_plates.items()
     ]
     return pl.concat([plate_map, *later])
 
 
-def _plate_dtypes(raw: Path, screen: RawScreen, headers: list[FieldHeader]) -> dict[str, str]:
+def _plate_dtypes(raw: Path, screen: RawPlates, headers: list[FieldHeader]) -> dict[str, str]:
     first: dict[str, tuple[str, RawField]] = {}
     for field, header in zip(screen.fields, headers, strict=True):
         dtype, other = first.setdefault(field.plate, (header.dtype, field))
@@ -169,11 +169,13 @@ def _stored_dtype(raw: Path, raw_dtypes: dict[str, str], bits: int) -> str:
     return next(iter(plates))
 
 
-def _find_pixel_size(raw: Path, screen: RawScreen) -> float | None:
+def _find_pixel_size(raw: Path, screen: RawPlates) -> float | None:
     """Return the pixel size that the index tells of all plates alike."""
-    sizes = {screen.pixel_sizes_um.get(plate) for plate in screen.plates}
+    sizes = {screen.pixel_sizes_um.get(plate) for plate in screen.plate_names}
     if len(sizes) > 1:
-        told = ", ".join(f"{plate} {screen.pixel_sizes_um.get(plate)}" for plate in screen.plates)
+        told = ", ".join(
+            f"{plate} {screen.pixel_sizes_um.get(plate)}" for plate in screen.plate_names
+        )
         raise ValueError(
             f"{raw}: its plates have pixels of different sizes, in micrometres: {told}; put them "
             "into stores of their own, or say with --pixel-size-um what all have"
@@ -182,7 +184,7 @@ def _find_pixel_size(raw: Path, screen: RawScreen) -> float | None:
 
 
 def _origin(
-    screen: RawScreen,
+    screen: RawPlates,
     headers: list[FieldHeader],
     dtype: str,
     table: pl.DataFrame,
