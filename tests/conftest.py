@@ -32,6 +32,20 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def golden_case() -> Callable[[str], Path]:
+    """Returns the folder of a golden case by name: from `tests/data`, else from `../shared`."""
+
+    def find(name: str) -> Path:
+        places = [Path(__file__).parent / "data", Path(__file__).parents[2] / "shared/fixtures"]
+        found = [place / name for place in places if (place / name).exists()]
+        if not found:
+            pytest.skip(f"needs the golden case {name} in ../shared, which is not here")
+        return found[0]
+
+    return find
+
+
 class MakeStore(Protocol):
     """Writes a store of random pixels, or of those given as (plate, well, site) -> (c, h, w)."""
 

@@ -1,5 +1,6 @@
 """Real profiles through correct, map and benchmark, against the public benchmark's own numbers."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -59,9 +60,9 @@ def test_mitocheck(shared: Path, mitocheck: Path, tmp_path, method, batch, corum
     assert shuffled["mean"].to_list() == pytest.approx([0.1] * len(shuffled), abs=0.01)
 
 
-def test_golden_recall_through_the_three_commands(shared: Path, tmp_path):
+def test_golden_recall_through_the_three_commands(golden_case: Callable[[str], Path], tmp_path):
     """The float32 of the files in between does not move a single pair."""
-    golden = pl.read_parquet(shared / "fixtures/map/wells.parquet")
+    golden = pl.read_parquet(golden_case("map") / "wells.parquet")
     places = [divmod(row, 99) for row in range(len(golden))]
     table = golden.with_columns(
         plate="batch",
@@ -72,7 +73,7 @@ def test_golden_recall_through_the_three_commands(shared: Path, tmp_path):
     )
     names = [f"feature_{index}" for index in range(24)]
     write_wells(tmp_path / "wells", table, names)
-    expected = pl.read_csv(shared / "fixtures/map/expected_recall.csv")
+    expected = pl.read_csv(golden_case("map") / "expected_recall.csv")
     for variant, settings in {
         "centerscale_by_batch": CorrectSettings("center-scale", "batch"),
         "tvn": CorrectSettings("tvn"),
@@ -82,7 +83,7 @@ def test_golden_recall_through_the_three_commands(shared: Path, tmp_path):
         map_path = tmp_path / f"{variant}.h5ad"
         map_wells(tmp_path / variant, map_path, settings=MapSettings(through="wells"))
         asked = BenchmarkSettings(
-            shared / "data/annotations", low=(0.05, 0.1, 0.01), high=(0.95, 0.9, 0.99)
+            golden_case("map") / "annotations", low=(0.05, 0.1, 0.01), high=(0.95, 0.9, 0.99)
         )
         benchmark(map_path, tmp_path / f"{variant}_results", settings=asked)
         found = pl.read_csv(tmp_path / f"{variant}_results/recall.csv")

@@ -1,5 +1,6 @@
 """Every correction against the public benchmark's golden case, scikit-learn, or its formula."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +32,9 @@ def features() -> np.ndarray:
         ("tvn_coral", TVN, True),
     ],
 )
-def test_golden_case(shared: Path, variant, method, by_batch):
-    wells = pl.read_parquet(shared / "fixtures/map/wells.parquet")
-    expected = np.load(shared / "fixtures/map/expected.npz", allow_pickle=True)
+def test_golden_case(golden_case: Callable[[str], Path], variant, method, by_batch):
+    wells = pl.read_parquet(golden_case("map") / "wells.parquet")
+    expected = np.load(golden_case("map") / "expected.npz", allow_pickle=True)
     features = wells.select("^feature_.*$").to_numpy().astype(np.float64)
     control = (wells["gene"] == "NTC").to_numpy()
     batches = wells["batch"].to_numpy() if by_batch else None

@@ -1,6 +1,7 @@
 """Consistency and magnitude of perturbations: golden case, formulas, what controls alone give."""
 
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -52,15 +53,15 @@ def planted() -> Profiles:
     return make_wells(features, names)
 
 
-def test_golden_case(shared: Path):
-    wells = pl.read_parquet(shared / "fixtures/map/wells.parquet")
+def test_golden_case(golden_case: Callable[[str], Path]):
+    wells = pl.read_parquet(golden_case("map") / "wells.parquet")
     features = wells.select(pl.col("^feature_.*$")).to_numpy().astype(np.float64)
     batches, control = wells["batch"].to_numpy(), (wells["gene"] == "NTC").to_numpy()
     for batch in np.unique(batches):  # center-scale by batch
         rows = batches == batch
         controls = features[rows & control]
         features[rows] = (features[rows] - controls.mean(axis=0)) / controls.std(axis=0)
-    expected = pl.read_csv(shared / "fixtures/map/expected_replicates.csv")[:40]
+    expected = pl.read_csv(golden_case("map") / "expected_replicates.csv")[:40]
     code = {gene: row for row, gene in enumerate(expected["gene"])}
     groups = np.array([code.get(gene, -1) for gene in wells["gene"]])
     found = energy_distances(features, groups, 40, features[control][:200])

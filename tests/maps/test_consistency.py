@@ -1,5 +1,6 @@
 """How alike a perturbation's wells are, against brute force, the golden case and chance."""
 
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
@@ -45,15 +46,15 @@ def test_the_same_wells_have_1_and_opposite_ones_minus_1():
     np.testing.assert_allclose(found, [1, -1, np.nan, np.nan], atol=1e-15)
 
 
-def test_the_golden_case(shared: Path):
-    wells = pl.read_parquet(shared / "fixtures/map/wells.parquet")
+def test_the_golden_case(golden_case: Callable[[str], Path]):
+    wells = pl.read_parquet(golden_case("map") / "wells.parquet")
     rows = wells.select(pl.col("^feature_.*$")).to_numpy().astype(np.float64)
     batches, control = wells["batch"].to_numpy(), (wells["gene"] == "NTC").to_numpy()
     for batch in np.unique(batches):  # center-scale by batch
         of_batch = batches == batch
         controls = rows[of_batch & control]
         rows[of_batch] = (rows[of_batch] - controls.mean(axis=0)) / controls.std(axis=0)
-    expected = pl.read_csv(shared / "fixtures/map/expected_replicates.csv")
+    expected = pl.read_csv(golden_case("map") / "expected_replicates.csv")
     code = {gene: index for index, gene in enumerate(expected["gene"])}
     groups = np.array([code.get(gene, -1) for gene in wells["gene"]])
     found = mean_cosines(unit(rows), groups, len(code))

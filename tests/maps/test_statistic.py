@@ -1,5 +1,6 @@
 """Mean, median and weighted mean of replicates, against numpy, scipy and pycytominer."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import anndata
@@ -92,9 +93,9 @@ def test_means_and_medians_are_those_of_pandas(statistic):
         )
 
 
-def test_means_are_those_of_the_golden_case(shared: Path):
-    wells = pl.read_parquet(shared / "fixtures/map/wells.parquet")
-    with np.load(shared / "fixtures/map/expected.npz", allow_pickle=True) as golden:
+def test_means_are_those_of_the_golden_case(golden_case: Callable[[str], Path]):
+    wells = pl.read_parquet(golden_case("map") / "wells.parquet")
+    with np.load(golden_case("map") / "expected.npz", allow_pickle=True) as golden:
         genes, wanted = golden["genes"].tolist(), golden["raw_aggregate"]
     code = {gene: index for index, gene in enumerate(genes)}
     wells = wells.filter(pl.col("gene").is_in(genes))

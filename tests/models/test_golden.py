@@ -48,12 +48,14 @@ def masked_pass(model: Network, case: Case, wrap: Callable) -> dict[str, torch.T
 def embed(model: Network, case: Case, wrap: Callable) -> dict[str, torch.Tensor]:
     """Return what whole crops give, under the golden case's names."""
     pixels = torch.from_numpy(case["pixels"])
-    found = {name: wrap(model.embed)(pixels, pool=POOLS[name]) for name in POOLS if name in case}
+    found = {
+        name: wrap(model.encoder.embed)(pixels, pool=POOLS[name]) for name in POOLS if name in case
+    }
     if "features" in case:
         found["features"] = wrap(model.features)(pixels)
     if "pixels_max_channels" in case:
         more = torch.from_numpy(case["pixels_max_channels"])
-        found["embedding_max_channels"] = wrap(model.embed)(more)
+        found["embedding_max_channels"] = wrap(model.encoder.embed)(more)
     return found
 
 
@@ -98,33 +100,40 @@ COMPILED = [
 
 
 @pytest.mark.parametrize(("weights", "case", "part"), CASES, ids=IDS)
-def test_a_golden_case_is_repeated(weights: str, case: str, part: Callable, shared: Path):
-    fixtures = shared / "fixtures"
-    compare(run_eager(part, fixtures / weights, fixtures / case), read_case(fixtures / case))
+def test_a_golden_case_is_repeated(
+    weights: str, case: str, part: Callable, golden_case: Callable[[str], Path]
+):
+    folder = golden_case(case)
+    compare(run_eager(part, golden_case(weights), folder), read_case(folder))
 
 
 @needs_compiler
 @pytest.mark.parametrize(("weights", "case", "part"), COMPILED)
 def test_a_golden_case_is_repeated_when_compiled(
-    weights: str, case: str, part: Callable, shared: Path, tmp_path: Path
+    weights: str,
+    case: str,
+    part: Callable,
+    golden_case: Callable[[str], Path],
+    tmp_path: Path,
 ):
-    fixtures = shared / "fixtures"
-    found = run_compiled(part, fixtures / weights, fixtures / case, tmp_path / "found.npz")
-    compare(found, read_case(fixtures / case))
+    folder = golden_case(case)
+    found = run_compiled(part, golden_case(weights), folder, tmp_path / "found.npz")
+    compare(found, read_case(folder))
 
 
 @pytest.mark.parametrize("name", ["mae", "camae", "published"])
-def test_every_array_of_a_golden_case_is_compared(name: str, shared: Path):
-    folder = shared / "fixtures" / name
-    runs = [(part, shared / "fixtures" / weights) for weights, case, part in CASES if case == name]
+def test_every_array_of_a_golden_case_is_compared(name: str, golden_case: Callable[[str], Path]):
+    folder = golden_case(name)
+    runs = [(part, golden_case(weights)) for weights, case, part in CASES if case == name]
     found = {key for part, weights in runs for key in run_eager(part, weights, folder)}
     assert found | {"pixels", "noise", "pixels_max_channels"} >= read_case(folder).keys()
 
 
-def test_pixels_in_unit_range_give_the_same_embedding(shared: Path):
-    case = read_case(shared / "fixtures/mae")
+def test_pixels_in_unit_range_give_the_same_embedding(golden_case: Callable[[str], Path]):
+    folder = golden_case("mae")
+    case = read_case(folder)
     with torch.no_grad():
-        found = load(shared / "fixtures/mae").embed(torch.from_numpy(case["pixels"]) / 255).numpy()
+        found = load(folder).embed(torch.from_numpy(case["pixels"]) / 255).numpy()
     gap = np.abs(found - case["embedding"]).max() / np.abs(case["embedding"]).max()
     assert gap < 1e-4
 

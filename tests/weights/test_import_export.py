@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,8 +98,10 @@ def test_the_public_folder_itself_loads_too(model: Network, public: Path):
 
 
 @pytest.mark.parametrize("name", FIXTURES)
-def test_export_after_import_of_a_fixture_is_the_identity(name: str, shared: Path, tmp_path: Path):
-    folder = shared / "fixtures" / name
+def test_export_after_import_of_a_fixture_is_the_identity(
+    name: str, golden_case: Callable[[str], Path], tmp_path: Path
+):
+    folder = golden_case(name)
     import_weights(str(folder), tmp_path / "ours")
     export_weights(tmp_path / "ours", tmp_path / "public")
     assert read_json(tmp_path / "public") == read_json(folder)

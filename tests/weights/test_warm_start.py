@@ -1,7 +1,7 @@
 """A network started from another gives what that one gives, channels and classes by their names."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -334,8 +334,10 @@ def test_another_family_takes_the_encoder_and_keeps_the_rest(
 
 @pytest.mark.parametrize("name", ["published/safetensors", "published/archive", "camae"])
 @torch.no_grad()
-def test_published_channel_agnostic_weights_give_the_golden_vectors(shared: Path, name: str):
-    folder = shared / "fixtures" / name
+def test_published_channel_agnostic_weights_give_the_golden_vectors(
+    golden_case: Callable[[str], Path], name: str
+):
+    folder = golden_case(name)
     case = np.load((folder.parent if "published" in name else folder) / "case.npz")
     old = load(folder)
     settings = replace(old.settings, crop_size=2 * old.settings.patch_size, mask_ratio=0.5)
@@ -353,8 +355,10 @@ def test_published_channel_agnostic_weights_give_the_golden_vectors(shared: Path
 
 @pytest.mark.parametrize("family", ["vit-mae", "vit-classifier"])
 @torch.no_grad()
-def test_published_weights_of_a_transformer_give_the_golden_features(shared: Path, family: str):
-    folder = shared / "fixtures/mae"
+def test_published_weights_of_a_transformer_give_the_golden_features(
+    golden_case: Callable[[str], Path], family: str
+):
+    folder = golden_case("mae")
     case = {name: torch.from_numpy(part) for name, part in np.load(folder / "case.npz").items()}
     old = load(folder).settings
     sizes = {"embed_dim": old.embed_dim, "depth": old.depth, "num_heads": old.num_heads}
