@@ -1,4 +1,8 @@
-"""What functions take where a file or folder is meant: text or any path object, as `open` does."""
+"""The type of every path that a public function or a settings class takes.
+
+Callers may pass text, `pathlib.Path` or any other path object, as `open` allows, and also what an
+earlier command returned (`phenomae.outputs`). Functions turn it into a `Path` first thing.
+"""
 
 import os
 from collections.abc import Sequence
@@ -12,5 +16,7 @@ def _convert(type_: Any, tokens: Sequence[Token]) -> Path:
     return Path(tokens[0].value)
 
 
-PathLike = Annotated[str | os.PathLike[str], Parameter(converter=_convert)]
-"""A file or folder on this machine; also what another command returned (`phenomae.outputs`)."""
+# The converter is needed because cyclopts cannot make an os.PathLike from text; without the metavar
+# `--help` would print the union as STR|PATHLIKE[STR].
+PathLike = Annotated[str | os.PathLike[str], Parameter(converter=_convert, metavar="PATH")]
+"""A file or folder on this machine."""

@@ -1,4 +1,8 @@
-"""Files that lie on another machine: s3://, http:// and https://, through tensorstore."""
+"""Files on other machines: s3://, http:// and https:// addresses, read and written by tensorstore.
+
+tensorstore brings its own HTTP and S3 clients, so that no cloud SDK is needed. The rest of the code
+handles a `Path | str`: a `Path` is on this machine, a `str` is an address.
+"""
 
 import os
 from collections.abc import Callable, Sequence
@@ -10,16 +14,17 @@ from urllib.parse import unquote
 from cyclopts import Parameter, Token
 
 _SCHEMES = ("s3://", "http://", "https://")
-_RETRIES = {"max_retries": 6}  # a minute, as each waits twice as long as the one before
+_RETRIES = {"max_retries": 6}  # about a minute in all, because each wait is twice the one before
 
 
 def is_address(text: str) -> bool:
-    """Say whether a text is the address of something on another machine, not a path."""
+    """Return whether a text is the address of something on another machine, not a path."""
     return text.startswith(_SCHEMES)
 
 
-def locate(text: str) -> Path | str:
-    """Return an address as it stands, and any other text as a path."""
+def locate(location: str | os.PathLike[str]) -> Path | str:
+    """Return an address as text without a final slash, and anything else as a `Path`."""
+    text = os.fspath(location)
     return text.rstrip("/") if is_address(text) else Path(text)
 
 
@@ -27,21 +32,21 @@ def _convert(type_: Any, tokens: Sequence[Token]) -> Path | str:
     return locate(tokens[0].value)
 
 
-Location = Annotated[Path | str, Parameter(converter=_convert)]
-"""Where a store lies: a path, or an s3:// address."""
+Location = Annotated[str | os.PathLike[str], Parameter(converter=_convert, metavar="PATH")]
+"""A path or an s3:// address; public functions pass it to `locate` first thing."""
 
 
 def below(location: Path | str, name: str) -> Path | str:
-    """Return the place of a name below a location."""
+    """Return the location of `name` inside the folder `location`."""
     return location / name if isinstance(location, Path) else f"{location}/{name}"
 
 
 def kvstore_spec(address: str) -> dict[str, Any]:
-    """Return what tensorstore opens for an address.
+    """Return the tensorstore key-value store specification of an address.
 
-    Of Amazon's own settings `AWS_ENDPOINT_URL` (another server that speaks S3) and
-    `AWS_NO_SIGN_REQUEST` (public buckets, without credentials) are honoured, beside those for
-    credentials and region.
+    Credentials and region come from the usual AWS environment variables. `AWS_ENDPOINT_URL`
+    (another server that speaks S3) and `AWS_NO_SIGN_REQUEST` (public buckets, no credentials) are
+    honoured too.
     """
     if not address.startswith("s3://"):
         scheme, _, rest = address.partition("://")
@@ -51,13 +56,15 @@ def kvstore_spec(address: str) -> dict[str, Any]:
     bucket, _, path = address.removeprefix("s3://").partition("/")
     spec: dict[str, Any] = {"driver": "s3", "bucket": bucket, "path": path}
     spec["s3_request_retries"] = _RETRIES
+    # tensorstore does not read these two variables itself, although the AWS SDKs do.
     if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
         spec["endpoint"] = endpoint
     if region := os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"):
         spec["aws_region"] = region
     if os.environ.get("AWS_NO_SIGN_REQUEST", "").lower() in ("1", "true", "yes"):
         spec["aws_credentials"] = {"type": "anonymous"}
-    elif "AWS_ACCESS_KEY_ID" in os.environ:  # asked by itself, or a log line tells of other places
+    elif "AWS_ACCESS_KEY_ID" in os.environ:
+        # The default provider would find these too, but logs a line for every other place it tries.
         spec["aws_credentials"] = {"type": "environment"}
     return spec
 
@@ -65,55 +72,56 @@ def kvstore_spec(address: str) -> dict[str, Any]:
 def read_address(address: str) -> bytes:
     """Return the bytes at an address.
 
-    Raises FileNotFoundError where there is nothing, and OSError, with the server's reason, where
-    they cannot be had.
+    Raises FileNotFoundError if nothing is there, and OSError with the server's reason if the
+    request fails.
     """
     folder, _, name = address.rpartition("/")
+    # S3 keys are used literally; a path in a URL may be percent-encoded.
     key = name if address.startswith("s3://") else unquote(name)
-    found = _ask(address, "read", lambda: _open(folder + "/").read(key))
+    found = _request(address, "read", lambda: _open(folder + "/").read(key))
     if found.state != "value":
         raise FileNotFoundError(address)
     return found.value
 
 
 def write_address(address: str, content: bytes) -> None:
-    """Write bytes to an address, which a server takes whole or not at all; raises OSError."""
+    """Write bytes to an address; the server stores all of them or none. Raises OSError."""
     folder, _, name = address.rpartition("/")
-    _ask(address, "written", lambda: _open(folder + "/").write(name, content))
+    _request(address, "written", lambda: _open(folder + "/").write(name, content))
 
 
 def list_addresses(folder: str) -> list[str]:
-    """Return the names of everything below an address, sorted; raises OSError."""
-    names = _ask(folder, "listed", lambda: _open(folder + "/").list())
+    """Return the sorted names of everything below an address. Raises OSError."""
+    names = _request(folder, "listed", lambda: _open(folder + "/").list())
     return sorted(name.decode() for name in names)
 
 
 def remove_addresses(folder: str) -> None:
-    """Remove everything below an address; raises OSError."""
+    """Remove everything below an address. Raises OSError."""
     import tensorstore as ts
 
-    _ask(folder, "removed", lambda: _open(folder + "/").delete_range(ts.KvStore.KeyRange()))
+    _request(folder, "removed", lambda: _open(folder + "/").delete_range(ts.KvStore.KeyRange()))
 
 
 def first_reason(error: Exception) -> str:
-    """Return what tensorstore complains of, without its notes on where in its source."""
+    """Return the message of a tensorstore error without the locations in its source code."""
     return str(error).split(" [", 1)[0].splitlines()[0]
 
 
-def _ask(address: str, done: str, request: Callable[[], Any]) -> Any:
-    """Return what a server answers; raises OSError, saying what could not be done."""
+def _request(address: str, done: str, request: Callable[[], Any]) -> Any:
+    """Return the result of a request; raises OSError "ADDRESS cannot be DONE: reason"."""
     try:
         return request().result()
-    except (ValueError, NotImplementedError) as error:  # nothing is written to a web server
+    except (ValueError, NotImplementedError) as error:  # NotImplementedError: a write over HTTP
         reason = first_reason(error)
         if reason.startswith("PERMISSION_DENIED"):
-            reason = f"the server does not let you ({reason}); AWS_NO_SIGN_REQUEST=1 is for public "
-            reason += "buckets, others need credentials"
+            reason = f"the server denies access ({reason}); set AWS_NO_SIGN_REQUEST=1 for public "
+            reason += "buckets; others need credentials"
         raise OSError(f"{address} cannot be {done}: {reason}") from None
 
 
 @lru_cache(maxsize=64)
 def _open(folder: str) -> Any:
-    import tensorstore as ts  # takes a tenth of a second, which `phenomae --help` has not
+    import tensorstore as ts  # not at the top: its import takes 0.1 s, which `--help` does not need
 
     return ts.KvStore.open(kvstore_spec(folder)).result()

@@ -167,5 +167,5 @@ def test_no_bucket_no_store_and_no_rights_are_one_sentence_each(write_screen, bu
     code, told = run(capsys, "ingest", raw, bucket.address("store"))
     assert (code, told.count("\n")) == (1, 1)
     assert f"{bucket.address('store')}/artefact.json cannot be written: " in told
-    assert "the server does not let you" in told
+    assert "the server denies access" in told
     assert "others need credentials" in told
