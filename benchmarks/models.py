@@ -27,7 +27,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from phenomae.memory import kept_memory
-from phenomae.models.cost.flops import count_embedding_flops, count_training_flops
 from phenomae.models.settings import ChannelMaeModel, VitMaeModel
 from phenomae.models.sizes import VIT_SIZES
 from phenomae.models.vit.channel_mae import ChannelMae
@@ -100,12 +99,12 @@ def contenders(
             ours,
             device,
             lambda *step: ours(*step, full=False).losses["loss"],
-            ours.embed,
+            ours.encoder.embed,
             kept_memory,
         ),
     }
     if arguments.compile:
-        forward, embed = torch.compile(ours), torch.compile(ours.embed)
+        forward, embed = torch.compile(ours), torch.compile(ours.encoder.embed)
         found["compiled"] = Contender(
             ours,
             device,

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from phenomae.models.conv.adabn import reestimate
-from phenomae.models.families import FAMILIES, build
+from phenomae.models.build import build
+from phenomae.models.families import FAMILIES
 from phenomae.models.network import Network
 from phenomae.models.settings import (
     ChannelMaeModel,
@@ -74,7 +75,7 @@ def test_mates_change_no_bit_of_a_vector(name: str):
 def embed_compiled(name: str, out: Path) -> None:
     """Write the vectors of all crops at once and of some alone, compiled, and those uncompiled."""
     model, crops = make(name), random_crops()
-    embed = torch.compile(model.embed)
+    embed = torch.compile(model.encoder.embed)
     with torch.inference_mode():
         together = embed(crops)
         alone = torch.cat([embed(crops[place : place + 1]) for place in PLACES])

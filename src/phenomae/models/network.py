@@ -1,11 +1,18 @@
 """What every family of networks has in common: named channels, tokens block by block, a vector."""
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, Generic, Literal, TypeVar, overload
 
+import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor, nn
+
+from phenomae.checks import at_least, require
+from phenomae.models.cost.flops import count_pass
+from phenomae.models.inputs import Array, Window, choose_window, to_pixels
+from phenomae.models.named_axes import NamedAxis
 
 Pool = Literal["mean", "class", "channel"]
 Pixels = UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"]
@@ -93,9 +100,32 @@ AnyEncoder = TypeVar("AnyEncoder", bound=Encoder)
 
 
 class Network(nn.Module, Generic[AnyEncoder]):
-    """A network as the other rooms see it, whatever its family."""
+    """A network as the other rooms use it, whatever its family.
+
+    The class attributes are all that the rest of the package has to know about a family; a line in
+    `phenomae.models.families` registers it.
+    """
 
     family: ClassVar[str]
+    """Name of the family, as on the command line."""
+    Settings: ClassVar[type[Any]]
+    """Dataclass of what has to be known, apart from the channels, to build a network."""
+    SIZES: ClassVar[Mapping[str, Any]] = {}
+    """Published sizes by name, as settings; all for the same crop size."""
+    objective: ClassVar[str]
+    """What it is trained for: an `Objective` of phenomae.pretraining, as "module:Class"."""
+    has_classes: ClassVar[bool] = False
+    """Whether it is built with the names of classes, too."""
+    encoder_type: ClassVar[type[Encoder]]
+    """Families with the same one can start from each other's encoder."""
+    named_axes: ClassVar[tuple[NamedAxis, ...]] = ()
+    """Tensors with an entry per channel or class; a warm start matches these entries by name."""
+    free_settings: ClassVar[frozenset[str]] = frozenset(
+        ("crop_size", "layer_scale", "drop_path")
+        + ("mask_ratio", "fourier_weight", "normalise_targets")
+    )
+    """Settings that may differ in a warm start: they change the training or the first weights, not
+    the shape of a tensor."""
     encoder: AnyEncoder
 
     def __init__(self, settings: Any, channels: Sequence[str] | int) -> None:
@@ -104,18 +134,138 @@ class Network(nn.Module, Generic[AnyEncoder]):
         self.channels = name_channels(channels) if isinstance(channels, int) else tuple(channels)
         """Names of the channels it is trained on, in order."""
 
-    def features(self, pixels: Pixels) -> Float[Tensor, "b t d"]:
-        """Return the tokens of whole crops, class token first where the network has one.
+    def embedding_flops(self) -> int:
+        """Return the FLOPs of embedding one crop of the settings' size.
 
-        Crops may be of any size that can be cut into patches.
+        The network must be on torch's meta device (and so must it for `training_flops`).
+        """
+        return count_pass(self, lambda: self.encoder.embed(self.meta_crop()))
+
+    def training_flops(self) -> int:
+        """Return the FLOPs of one crop in a training step, forward and backward.
+
+        Hidden patches count only where they are computed.
+        """
+        raise NotImplementedError
+
+    def meta_crop(self) -> Float[Tensor, "1 c h w"]:
+        """Return a crop of the settings' size on the meta device, which has a shape only."""
+        size = self.settings.crop_size
+        return torch.empty(1, len(self.channels), size, size, device="meta")
+
+    def features(self, pixels: Pixels) -> Float[Tensor, "b t d"]:
+        """Return the tokens of the last block, class token first if the network has one.
+
+        Crops may have any size that the patch size divides.
         """
         return self.encoder(pixels)
 
+    @overload
     def embed(
-        self, pixels: Pixels, pool: Pool = "mean", block: int | None = None
-    ) -> Float[Tensor, "b d"]:
-        """Return one vector a crop; see `Encoder.embed`."""
-        return self.encoder.embed(pixels, pool, block)
+        self,
+        pixels: np.ndarray,
+        pool: Pool = "mean",
+        block: int | None = None,
+        *,
+        window: Window | None = None,
+        crops_at_once: int = 64,
+        device: str | torch.device | None = None,
+    ) -> np.ndarray: ...
+    @overload
+    def embed(
+        self,
+        pixels: Tensor,
+        pool: Pool = "mean",
+        block: int | None = None,
+        *,
+        window: Window | None = None,
+        crops_at_once: int = 64,
+        device: str | torch.device | None = None,
+    ) -> Tensor: ...
+
+    def embed(
+        self,
+        pixels: Shaped[Array, "*b h w"],
+        pool: Pool = "mean",
+        block: int | None = None,
+        *,
+        window: Window | None = None,
+        crops_at_once: int = 64,
+        device: str | torch.device | None = None,
+    ) -> Float[Array, "... d"]:
+        """Return one embedding per crop, computed in batches, in eval mode and without gradients.
+
+        This is for arrays in memory. Training and `phenomae embed` call `encoder.embed`, which
+        keeps gradients and the mode of the network.
+
+        Parameters
+        ----------
+        pixels
+            Crops (b, c, h, w), or one crop (c, h, w), with the network's channels in its order;
+            a numpy array or a torch tensor. uint8 is taken as 0 to 255, floats as 0 to 1; other
+            types, and other floats, need `window`.
+        pool
+            How the tokens become one vector; see `Encoder.embed`.
+        block
+            Block whose tokens are taken, counted from 1; None is the embedding proper, of the last.
+        window
+            Intensities that become 0 and 1, anything outside being clipped: (low, high) for all
+            channels or one pair per channel, as `ingest` records them in a store. `auto` takes the
+            percentiles 0.1 and 99.9 of each channel of `pixels` and warns with the window it used.
+        crops_at_once
+            Crops in one forward pass; it limits memory and does not change the embeddings.
+        device
+            Where to run: None is where the network is, `auto` is the GPU if there is one, else a
+            torch device. The network is moved there and stays.
+
+        Returns
+        -------
+            (b, d), or (d,) for one crop: float32 in numpy for numpy; for torch a tensor on the
+            device of `pixels`.
+
+        Raises
+        ------
+        ValueError
+            If the pixels have another shape, type, range or number of channels, or if the network
+            has no such pool or block.
+        """
+        at_least("crops_at_once", crops_at_once, 1)
+        shape = tuple(pixels.shape)
+        require(len(shape) in (3, 4), "pixels", "of shape (b, c, h, w) or (c, h, w)", shape)
+        require(0 not in shape, "pixels", "one crop or more", shape)
+        crops = pixels if len(shape) == 4 else pixels[None]
+        self.encoder.check(pool, [] if block is None else [block])
+        self.encoder.check_channels(crops.shape[1])
+        limits = choose_window(crops, window)
+        target = self._move(device)
+        parts = []
+        with _evaluating(self), torch.no_grad():
+            for start in range(0, len(crops), crops_at_once):
+                part = to_pixels(crops[start : start + crops_at_once], limits, target)
+                parts.append(self.encoder.embed(part, pool, block).float())
+        vectors = torch.cat(parts)
+        found = vectors if len(shape) == 4 else vectors[0]
+        return found.to(pixels.device) if isinstance(pixels, Tensor) else found.cpu().numpy()
+
+    def _move(self, device: str | torch.device | None) -> torch.device:
+        """Move the network to a device and return it; None leaves the network where it is."""
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device is not None:
+            self.to(device)
+        return next(self.parameters()).device
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Switch a module to eval mode for the block, and every part of it back to its own mode."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 def name_channels(count: int) -> tuple[str, ...]:

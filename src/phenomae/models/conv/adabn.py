@@ -51,7 +51,7 @@ def reestimate(
                     "a plate's own statistics need two crops or more, and one has a single crop: "
                     "leave it out, or switch adabn off"
                 )
-            model.embed(pixels)
+            model.encoder.embed(pixels)
     finally:
         model.eval()
         for hook in hooks:
