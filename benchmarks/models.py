@@ -138,7 +138,6 @@ def compare(
             seconds[name].append(taken)
             peak[name] = max(peak[name], memory)
     median = {name: statistics.median(taken) for name, taken in seconds.items()}
-    count = count_training_flops if job == "train" else count_embedding_flops
     for name in list(racers)[1:]:
         # Round by round: what else the machine does then slows both.
         pairs = zip(seconds["plain"], seconds[name], strict=True)
@@ -148,7 +147,9 @@ def compare(
             f"{crops / median[name]:10.2f} {ratio:7.2f} {TARGETS[family, job]:7.1f}"
         )
         if device.type == "cuda":
-            rate = count(racers["ours"].network) * crops / median[name]
+            network = racers["ours"].network
+            flops = network.training_flops() if job == "train" else network.embedding_flops()
+            rate = flops * crops / median[name]
             share = rate / matmul_rate(device)
             line += f" {peak['plain']:10.1f} {peak[name]:10.1f} {share:7.2f}"
         yield line

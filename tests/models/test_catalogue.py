@@ -11,8 +11,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from phenomae import cli
-from phenomae.models.cost.catalogue import describe, models
 from phenomae.models.build import build, find_network
+from phenomae.models.cost.catalogue import describe, models
 from phenomae.models.families import FAMILIES
 from phenomae.models.masking import MaskedNetwork
 from phenomae.models.network import Network, name_channels
@@ -121,4 +121,4 @@ def test_json_says_the_same(capsys: pytest.CaptureFixture[str]):
 
 def test_no_channels_are_refused(capsys: pytest.CaptureFixture[str]):
     assert cli.run(["models", "--channels", "0"]) == 1
-    assert "channels must be 1 or more, not 0" in capsys.readouterr().err
+    assert "channels must be at least 1, not 0" in capsys.readouterr().err

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from phenomae.models.build import build
 from phenomae.models.classifier import Classifier, VitClassifier
 from phenomae.models.conv.adabn import reestimate
-from phenomae.models.families import FAMILIES, build
+from phenomae.models.families import FAMILIES
 from phenomae.models.settings import ClassifierModel, VitClassifierModel
-from phenomae.models.sizes import SIZES
 from phenomae.weights.io import load, read_config, save
 
 SMALL = ClassifierModel(
@@ -45,7 +45,7 @@ def vit() -> VitClassifier:
 
 def test_densenet_161_has_the_published_parameters():
     with torch.device("meta"):
-        model = build("classifier", SIZES["classifier"]["DenseNet-161"], list("abcdef"), CLASSES)
+        model = build("classifier", Classifier.SIZES["DenseNet-161"], list("abcdef"), CLASSES)
     counts = {name: part.numel() for name, part in model.named_parameters()}
     neck = 2208 * 128 + 128
     head = 128 * 3 + 3
@@ -58,7 +58,7 @@ def test_densenet_161_has_the_published_parameters():
 
 def test_the_named_vision_transformers_are_those_of_the_papers():
     counts = {}
-    for name, size in SIZES["vit-classifier"].items():
+    for name, size in VitClassifier.SIZES.items():
         with torch.device("meta"):
             model = build("vit-classifier", size, list("abcdef"), CLASSES)
         positions = model.encoder.positions.numel()

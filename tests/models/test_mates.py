@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from phenomae.models.conv.adabn import reestimate
 from phenomae.models.build import build
+from phenomae.models.conv.adabn import reestimate
 from phenomae.models.families import FAMILIES
 from phenomae.models.network import Network
 from phenomae.models.settings import (

@@ -12,7 +12,7 @@ import tifffile
 import torch
 from torch import Tensor
 
-from phenomae.models.families import build
+from phenomae.models.build import build
 from phenomae.models.settings import (
     ChannelMaeModel,
     ClassifierModel,

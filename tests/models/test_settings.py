@@ -6,7 +6,7 @@ from math import floor
 import pytest
 
 from phenomae.models.settings import VitMaeModel, kept_patches
-from phenomae.models.sizes import SIZES
+from phenomae.models.vit.vit_mae import VitMae
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,8 @@ def test_sizes_that_do_not_fit_are_refused(change: dict, sentence: str):
 
 
 def test_the_named_sizes_are_those_of_the_papers():
-    assert list(SIZES["vit-mae"]) == ["S/16", "B/16", "B/8", "L/16", "L/8"]
-    assert {name: size.embed_dim for name, size in SIZES["vit-mae"].items()} == {
+    assert list(VitMae.SIZES) == ["S/16", "B/16", "B/8", "L/16", "L/8"]
+    assert {name: size.embed_dim for name, size in VitMae.SIZES.items()} == {
         "S/16": 384,
         "B/16": 768,
         "B/8": 768,

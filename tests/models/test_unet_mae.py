@@ -10,11 +10,10 @@ from einops import rearrange
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from phenomae.models.build import build
 from phenomae.models.conv.unet import Residual
 from phenomae.models.conv.unet_mae import UnetMae
-from phenomae.models.families import build
 from phenomae.models.settings import UnetMaeModel
-from phenomae.models.sizes import SIZES
 from phenomae.models.vit.patches import patchify, standardise
 from phenomae.weights.io import load, save
 
@@ -61,7 +60,7 @@ def count_by_hand(sizes: UnetMaeModel, channels: int) -> int:
 
 @pytest.mark.parametrize(("size", "known"), [("M", 52e6), ("L", 135e6)])
 def test_the_named_sizes_have_the_known_parameters(size: str, known: float):
-    sizes = SIZES["unet-mae"][size]
+    sizes = UnetMae.SIZES[size]
     with torch.device("meta"):
         model = build("unet-mae", sizes, list("abcdef"))
     found = sum(part.numel() for part in model.parameters())

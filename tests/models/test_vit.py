@@ -6,7 +6,7 @@ import torch
 from scipy.special import erf, softmax
 
 from phenomae.models.settings import VitMaeModel
-from phenomae.models.sizes import SIZES, VIT_SIZES
+from phenomae.models.sizes import VIT_SIZES
 from phenomae.models.vit.vit import ParallelBlock, Vit
 from phenomae.models.vit.vit_mae import VitMae
 
@@ -36,7 +36,7 @@ def vit() -> Vit:
 @pytest.mark.parametrize("size", COUNTED)
 def test_parameters_are_those_that_were_counted(size: str):
     with torch.device("meta"):
-        model = VitMae(SIZES["vit-mae"][size], channels=6)
+        model = VitMae(VitMae.SIZES[size], channels=6)
     encoder = sum(part.numel() for part in model.encoder.parameters())
     assert encoder + model.encoder.positions.numel() == COUNTED[size]
     blocks = sum(part.numel() for part in model.decoder.blocks.parameters())

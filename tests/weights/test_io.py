@@ -13,7 +13,7 @@ from einops import rearrange
 from safetensors.torch import load_file, save_file
 
 from phenomae.artefacts import Origin, sign
-from phenomae.models.families import build
+from phenomae.models.build import build
 from phenomae.models.settings import ClassifierModel, UnetMaeModel, VitMaeModel
 from phenomae.models.vit.vit_mae import VitMae
 from phenomae.weights.io import identify, load, read_config, save

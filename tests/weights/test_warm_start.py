@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from phenomae.models.build import build
 from phenomae.models.classifier import ClassifyingNetwork
-from phenomae.models.families import FAMILIES, build
+from phenomae.models.families import FAMILIES
 from phenomae.models.network import Network
 from phenomae.models.settings import (
     ChannelMaeModel,
@@ -115,7 +116,7 @@ def test_the_same_network_has_the_same_bits(source: Path, family: str):
     assert model.training
     assert {name: part.requires_grad for name, part in model.named_parameters()} == learned
     part = "head" if isinstance(model, ClassifyingNetwork) else "decoder"
-    assert told == f"{source}, {family}: encoder and {part} taken"
+    assert told == f"{source}, {family}: encoder and {part} copied"
 
 
 @EACH_FAMILY
@@ -127,7 +128,7 @@ def test_channels_in_another_order_give_the_same_features(source: Path, family: 
     pixels = crops(3)
     vectors = model.embed(pick(pixels, CHANNELS, order))
     require_close(vectors, load(source).embed(pixels))
-    assert told[1:] == ["channels taken by name: AGP, DNA, ER"]
+    assert told[1:] == ["channels copied by name: AGP, DNA, ER"]
 
 
 @EACH_OF_ITS_CHANNELS
@@ -139,10 +140,10 @@ def test_an_added_channel_changes_nothing_at_first_and_learns_at_once(source: Pa
     pixels = crops(5)
     expected = load(source).features(pick(pixels, names, CHANNELS))
     require_close(model.features(pixels), expected)
-    decoder = "; decoder weights as drawn" if hasattr(model, "decoder") else ""
+    decoder = "; decoder weights newly initialised" if hasattr(model, "decoder") else ""
     assert told[1:] == [
-        "channels taken by name: DNA, ER, AGP",
-        f"channels new: BF, Mito: encoder weights 0{decoder}",
+        "channels copied by name: DNA, ER, AGP",
+        f"new channels: BF, Mito: encoder weights 0{decoder}",
     ]
     with torch.enable_grad():
         model.features(pixels).square().sum().backward()
@@ -160,11 +161,11 @@ def test_new_channels_share_evenly_the_weights_of_those_that_are_gone(source: Pa
     assert torch.equal(found[:, 1], trained[:, 1])
     for place in (0, 2, 3):
         torch.testing.assert_close(found[:, place], (trained[:, 0] + trained[:, 2]) / 3)
-    decoder = "; decoder weights as drawn" if hasattr(model, "decoder") else ""
+    decoder = "; decoder weights newly initialised" if hasattr(model, "decoder") else ""
     assert told[1:] == [
-        "channels taken by name: ER",
-        "channels left out: DNA, AGP",
-        f"channels new: BF, Mito, RNA: encoder weights those of DNA, AGP, shared evenly{decoder}",
+        "channels copied by name: ER",
+        "channels dropped: DNA, AGP",
+        f"new channels: BF, Mito, RNA: encoder weights those of DNA, AGP, shared equally{decoder}",
     ]
 
 
@@ -221,7 +222,7 @@ def test_a_channel_left_out_is_as_if_it_were_flat(source: Path, family: str):
     require_close(
         model.features(pick(pixels, CHANNELS, ("AGP", "DNA"))), load(source).features(pixels)
     )
-    assert told[1:] == ["channels taken by name: AGP, DNA", "channels left out: ER"]
+    assert told[1:] == ["channels copied by name: AGP, DNA", "channels dropped: ER"]
 
 
 @torch.no_grad()
@@ -270,9 +271,9 @@ def test_channels_of_an_agnostic_decoder_go_by_name(source: Path, family: str):
     for name in stacks:
         assert torch.equal(model.state_dict()[name][0], drawn[name][0])
     assert told[1:] == [
-        "channels taken by name: AGP, ER",
-        "channels left out: DNA",
-        "channels new: BF: decoder weights as drawn",
+        "channels copied by name: AGP, ER",
+        "channels dropped: DNA",
+        "new channels: BF: decoder weights newly initialised",
     ]
 
 
@@ -284,7 +285,7 @@ def test_another_crop_size_gives_what_the_source_gives_at_that_size(source: Path
     pixels = crops(3, side=32)
     old = load(source)
     require_close(model.features(pixels), old.features(pixels))
-    positions = ["positions made anew: crops have 32 pixels, not 16"]
+    positions = ["positions recomputed: crops have 32 pixels, not 16"]
     assert told[1:] == ([] if family == "unet-mae" else positions)
     if family != "vit-classifier":
         noise = torch.rand(3, model.count_patches(pixels))
@@ -303,14 +304,14 @@ def test_classes_go_by_name(source: Path, family: str):
     require_close(logits[:, [0, 2]], old[:, [2, 0]])
     for name in ("head.weight", "head.bias"):
         assert torch.equal(model.state_dict()[name][[1, 3]], drawn[name][[1, 3]])
-    assert told[1:] == ["classes taken by name: 2 of 4; as drawn: 2"]
+    assert told[1:] == ["classes copied by name: 2 of 4; new: 2"]
 
 
 @pytest.mark.parametrize(
     ("family", "other", "told"),
     [
-        ("vit-mae", "vit-classifier", "head and the norm before it as drawn"),
-        ("vit-classifier", "vit-mae", "decoder as drawn"),
+        ("vit-mae", "vit-classifier", "head and the norm before it newly initialised"),
+        ("vit-classifier", "vit-mae", "decoder newly initialised"),
     ],
 )
 @torch.no_grad()
@@ -321,10 +322,10 @@ def test_another_family_takes_the_encoder_and_keeps_the_rest(
     model = make(other, names, crop_size=32).eval()
     drawn = tensors_of(model)
     assert start_from(model, source) == [
-        f"{source}, {family}: encoder taken, {told}",
-        "positions made anew: crops have 32 pixels, not 16",
-        "channels taken by name: AGP, DNA, ER",
-        "channels new: BF: encoder weights 0",
+        f"{source}, {family}: encoder copied, {told}",
+        "positions recomputed: crops have 32 pixels, not 16",
+        "channels copied by name: AGP, DNA, ER",
+        "new channels: BF: encoder weights 0",
     ]
     pixels = crops(4, side=32)
     require_close(model.features(pixels), load(source).features(pick(pixels, names, CHANNELS)))
@@ -350,7 +351,7 @@ def test_published_channel_agnostic_weights_give_the_golden_vectors(
     tokens, trained = (net.decoder.channel_tokens for net in (model, old))
     expected = [drawn["decoder.channel_tokens"][0], trained[2], trained[0]]
     assert torch.equal(tokens, torch.stack(expected))
-    assert "channels taken by name: channel 3, channel 1" in told
+    assert "channels copied by name: channel 3, channel 1" in told
 
 
 @pytest.mark.parametrize("family", ["vit-mae", "vit-classifier"])

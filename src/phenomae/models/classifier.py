@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
 from phenomae.models.conv.densenet import DenseNet
+from phenomae.models.cost.flops import count_pass, count_weights
+from phenomae.models.named_axes import CLASS_HEAD, PATCH_EMBED, NamedAxis
 from phenomae.models.network import AnyEncoder, Network, Pixels
 from phenomae.models.settings import ClassifierModel, VitClassifierModel
+from phenomae.models.sizes import CLASSIFIER_SIZES, VIT_CLASSIFIER_SIZES
 from phenomae.models.vit.vit import Vit
 
 
@@ -27,6 +31,8 @@ class ClassifierOutput:
 class ClassifyingNetwork(Network[AnyEncoder]):
     """A network that learns by naming what was done to a crop's cells."""
 
+    objective = "phenomae.pretraining.objectives.classifying:ClassifyingObjective"
+    has_classes = True
     head: nn.Linear
 
     def __init__(
@@ -55,6 +61,11 @@ class ClassifyingNetwork(Network[AnyEncoder]):
         """Return a number for every embedding and class."""
         return self.head(vectors)
 
+    def training_flops(self) -> int:
+        """Return the FLOPs of one crop in a training step, forward and backward."""
+        label = torch.zeros(1, dtype=torch.int64, device="meta")
+        return count_pass(self, lambda: self(self.meta_crop(), label), training=True)
+
 
 class Classifier(ClassifyingNetwork[DenseNet]):
     """DenseNet as a classifier; the embedding is the narrow layer before the classes.
@@ -64,6 +75,15 @@ class Classifier(ClassifyingNetwork[DenseNet]):
     """
 
     family = "classifier"
+    Settings = ClassifierModel
+    SIZES = CLASSIFIER_SIZES
+    objective = "phenomae.pretraining.objectives.adabn:AdaBnObjective"
+    encoder_type = DenseNet
+    named_axes = (
+        NamedAxis("encoder.blocks.0.0.0.weight", "d n i j -> n d i j", summed=True),
+        NamedAxis("encoder.input_norm.running_*", "n -> n"),
+        CLASS_HEAD,
+    )
 
     def __init__(
         self, settings: ClassifierModel, channels: Sequence[str] | int, classes: Sequence[str]
@@ -77,6 +97,10 @@ class VitClassifier(ClassifyingNetwork[Vit]):
     """Vision transformer as a classifier; the embedding is the mean over the patches."""
 
     family = "vit-classifier"
+    Settings = VitClassifierModel
+    SIZES = VIT_CLASSIFIER_SIZES
+    encoder_type = Vit
+    named_axes = (PATCH_EMBED, CLASS_HEAD)
 
     def __init__(
         self, settings: VitClassifierModel, channels: Sequence[str] | int, classes: Sequence[str]
@@ -89,3 +113,14 @@ class VitClassifier(ClassifyingNetwork[Vit]):
     def classify(self, vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
         """Return a number for every embedding and class; a norm comes first."""
         return self.head(self.encoder.fc_norm(vectors))
+
+    def embedding_flops(self) -> int:
+        """Return the FLOPs of embedding one crop of the settings' size."""
+        return self.encoder.flops(self.settings.patches)
+
+    def training_flops(self) -> int:
+        """Return the FLOPs of one crop in a training step, forward and backward."""
+        patches = self.settings.patches
+        forward = self.encoder.flops(patches) + 2 * count_weights(self.head)
+        # Pixels need no gradient, so the backward pass of the first layer costs half as much.
+        return 3 * forward - 2 * count_weights(self.encoder.patch_embed) * patches

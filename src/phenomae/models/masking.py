@@ -7,6 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from phenomae.models.cost.flops import count_pass
 from phenomae.models.losses import fourier_distance, normalise_patches, weigh_losses
 from phenomae.models.network import AnyEncoder, Network, Pixels
 from phenomae.models.settings import kept_patches
@@ -35,6 +36,14 @@ class MaeOutput:
 
 class MaskedNetwork(Network[AnyEncoder]):
     """A network that learns by rebuilding what is hidden from it."""
+
+    objective = "phenomae.pretraining.objectives.masked:MaskedObjective"
+
+    def training_flops(self) -> int:
+        """Return the FLOPs of one crop in a training step, forward and backward."""
+        crop = self.meta_crop()
+        noise = torch.empty(1, self.count_patches(crop), device="meta")
+        return count_pass(self, lambda: self(crop, noise, full=False), training=True)
 
     def forward(self, pixels: Pixels, noise: Float[Tensor, "b p"], full: bool = True) -> MaeOutput:
         """Hide the patches of largest `noise`, rebuild them, and measure how well."""

@@ -121,8 +121,14 @@ class Network(nn.Module, Generic[AnyEncoder]):
     named_axes: ClassVar[tuple[NamedAxis, ...]] = ()
     """Tensors with an entry per channel or class; a warm start matches these entries by name."""
     free_settings: ClassVar[frozenset[str]] = frozenset(
-        ("crop_size", "layer_scale", "drop_path")
-        + ("mask_ratio", "fourier_weight", "normalise_targets")
+        {
+            "crop_size",
+            "layer_scale",
+            "drop_path",
+            "mask_ratio",
+            "fourier_weight",
+            "normalise_targets",
+        }
     )
     """Settings that may differ in a warm start: they change the training or the first weights, not
     the shape of a tensor."""

@@ -1,7 +1,6 @@
-"""The networks of the papers by name, at crops of 256 pixels: family, size, settings."""
+"""Published sizes of networks, for crops of 256 pixels; each table is the `SIZES` of a family."""
 
 from dataclasses import asdict, replace
-from typing import Any
 
 from phenomae.models.settings import (
     ChannelMaeModel,
@@ -23,20 +22,18 @@ VIT_SIZES: dict[str, VitModel] = {
     "L/16": _LARGE,
     "L/8": replace(_LARGE, patch_size=8),
 }
+"""Encoders of the vision transformers."""
 
-# Known are widths and parameters, not depths. Every scale's convolutions cost the same, so most lie
-# at the deepest scale, where they add the most parameters: 53.2 M and 137.9 M with 6 channels.
-UNET_SIZES: dict[str, UnetMaeModel] = {
+VIT_MAE_SIZES = {name: VitMaeModel(**asdict(size)) for name, size in VIT_SIZES.items()}
+CHANNEL_MAE_SIZES = {"S/16": ChannelMaeModel()}
+# The paper gives widths and numbers of parameters, not depths. The convolutions of every scale cost
+# the same, so most are at the deepest scale, where they add the most parameters: 53.2 M and 137.9 M
+# with 6 channels.
+UNET_MAE_SIZES = {
     "M": UnetMaeModel(widths=(32, 64, 128, 256, 512), depths=(2, 2, 4, 8, 18)),
     "L": UnetMaeModel(widths=(32, 64, 128, 256, 512, 1024), depths=(2, 2, 4, 4, 8, 10)),
 }
-
-SIZES: dict[str, dict[str, Any]] = {
-    "vit-mae": {name: VitMaeModel(**asdict(size)) for name, size in VIT_SIZES.items()},
-    "channel-mae": {"S/16": ChannelMaeModel()},
-    "unet-mae": UNET_SIZES,
-    "classifier": {"DenseNet-161": ClassifierModel()},
-    "vit-classifier": {
-        name: VitClassifierModel(**asdict(VIT_SIZES[name])) for name in ("S/16", "B/16", "L/16")
-    },
+CLASSIFIER_SIZES = {"DenseNet-161": ClassifierModel()}
+VIT_CLASSIFIER_SIZES = {
+    name: VitClassifierModel(**asdict(VIT_SIZES[name])) for name in ("S/16", "B/16", "L/16")
 }

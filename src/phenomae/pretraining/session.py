@@ -12,7 +12,6 @@ from torch import nn
 
 from phenomae.crops.stream import CropStream
 from phenomae.devices import measure_peak
-from phenomae.models.cost.flops import count_training_flops
 from phenomae.pretraining.callbacks.checkpoints import Checkpoints
 from phenomae.pretraining.callbacks.log import Journal, Log, Validation
 from phenomae.pretraining.callbacks.meter import Exploded, Meter
@@ -166,7 +165,7 @@ def open_session(
 ) -> Session:
     """Put a run's parts together, on the team's devices."""
     fabric, device = team.machine.fabric, team.machine.device
-    flops = count_training_flops(deepcopy(objective.model).to("meta").eval())
+    flops = deepcopy(objective.model).to("meta").eval().training_flops()
     if settings.activation_checkpointing == "on":
         checkpoint_activations(objective.model)
     wrapped = fabric.setup_module(objective)

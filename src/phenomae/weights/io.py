@@ -19,8 +19,9 @@ from phenomae.artefacts import (
     whole_file,
     write_json,
 )
+from phenomae.models.build import build, read_settings
 from phenomae.models.classifier import ClassifyingNetwork
-from phenomae.models.families import FAMILIES, build, read_settings
+from phenomae.models.families import FAMILIES
 from phenomae.models.network import Network
 from phenomae.models.vit.patches import sincos_positions
 from phenomae.runs import KIND as RUN

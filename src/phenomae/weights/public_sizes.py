@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from phenomae.models.families import FAMILIES, read_settings
+from phenomae.models.build import find_network, read_settings
 from phenomae.models.network import name_channels
 from phenomae.models.settings import VitMaeModel
 from phenomae.models.sizes import VIT_SIZES
@@ -92,8 +92,7 @@ def read_published(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
     if told.get("mask_ratio") == 0:
         del told["mask_ratio"]
     family = "channel-mae" if found["agnostic"] else "vit-mae"
-    kind, _ = FAMILIES[family]
-    known = {field.name for field in fields(kind)}
+    known = {field.name for field in fields(find_network(family).Settings)}
     sizes = {name: value for name, value in {**told, **found}.items() if name in known}
     backbone = name_backbone(sizes)
     if backbone is not None:

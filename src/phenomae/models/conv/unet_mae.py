@@ -9,8 +9,10 @@ from torch import Tensor
 from phenomae.models.conv.unet import Unet
 from phenomae.models.conv.unet_decoder import UnetDecoder
 from phenomae.models.masking import MaeOutput, MaskedNetwork, hide, take
+from phenomae.models.named_axes import NamedAxis
 from phenomae.models.network import Pixels
 from phenomae.models.settings import UnetMaeModel
+from phenomae.models.sizes import UNET_MAE_SIZES
 from phenomae.models.vit.patches import patchify, unpatch
 
 
@@ -18,6 +20,15 @@ class UnetMae(MaskedNetwork[Unet]):
     """Blanks squares of a crop and predicts them from the rest."""
 
     family = "unet-mae"
+    Settings = UnetMaeModel
+    SIZES = UNET_MAE_SIZES
+    encoder_type = Unet
+    named_axes = (
+        NamedAxis("encoder.scales.0.0.weight", "d n i j -> n d i j", summed=True),
+        NamedAxis("decoder.pred.*", "n ... -> n ..."),
+    )
+    # A U-Net has no patches of its own; patch_size is the size of the hidden squares.
+    free_settings = MaskedNetwork.free_settings | {"patch_size"}
 
     def __init__(self, settings: UnetMaeModel, channels: Sequence[str] | int) -> None:
         super().__init__(settings, channels)

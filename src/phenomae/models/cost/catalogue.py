@@ -1,4 +1,7 @@
-"""Lists the networks of the papers with what they cost: `phenomae models`."""
+"""Lists the published networks with their parameters and FLOPs: `phenomae models`.
+
+Everything is computed from networks on torch's meta device, so no weights are allocated.
+"""
 
 import json as json_format
 import sys
@@ -9,54 +12,51 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from phenomae.models.cost.flops import count_embedding_flops, count_training_flops
-from phenomae.models.families import build
+from phenomae.checks import at_least
+from phenomae.models.build import build, find_network
+from phenomae.models.families import FAMILIES
 from phenomae.models.network import Network, name_channels
-from phenomae.models.sizes import SIZES
-from phenomae.models.vit.channel_mae import ChannelMae
-from phenomae.models.vit.vit import Vit
 
 _WIDTH = 96
-_CLASSES = 1139  # as many perturbations as the screen RxRx1 has; heads grow with them
+_CLASSES = 1139  # the perturbations of the public screen RxRx1; heads grow with this number
 _NOTE = (
-    "For crops of {size} x {size} pixels in {channels} channels; classifiers with {classes} "
-    "classes. Encoders are counted with their fixed position table; a classifier's decoder is its "
-    "last layer. Tokens are what an encoder makes of a whole crop. GF: thousand million products "
-    "and sums for one crop; hidden patches count only where they are computed, and training goes "
-    "forwards and backwards."
+    "For crops of {size} x {size} pixels with {channels} channels; classifiers with {classes} "
+    "classes. Encoder parameters include the fixed position table; the decoder of a classifier is "
+    "its last layer. Tokens are the vectors that the encoder computes from a whole crop. GF: 10^9 "
+    "multiplications and additions per crop; hidden patches count only where they are computed, "
+    "and training includes the backward pass."
 )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One network: sizes, and what a crop costs."""
+    """One network: its sizes and its cost per crop."""
 
     family: str
     size: str
     encoder_parameters: int
-    """Fixed position table counted."""
+    """With the fixed position table."""
     decoder_parameters: int
-    """All that embedding does without."""
+    """Everything that embedding does not use."""
     embedding: int
-    """Length of the vector."""
+    """Length of an embedding."""
     tokens: int
-    """Vectors an encoder makes of a whole crop."""
+    """Vectors that the encoder computes from a whole crop."""
     training_gflops: float
     embedding_gflops: float
 
 
 def models(*, channels: int = 6, json: bool = False) -> None:
-    """Print one table of all networks: family, size, parameters, embedding, tokens, GFLOPs a crop.
+    """Print a table of the published networks: parameters, embedding, tokens, GFLOPs per crop.
 
     Parameters
     ----------
     channels
         Channels of a crop.
     json
-        Print JSON, a list of one object a network, instead of a table.
+        Print JSON instead of a table: a list with one object per network.
     """
-    if channels < 1:
-        raise ValueError(f"channels must be 1 or more, not {channels}")
+    at_least("channels", channels, 1)
     entries = list_models(channels)
     if json:
         sys.stdout.write(json_format.dumps([asdict(entry) for entry in entries], indent=2) + "\n")
@@ -65,42 +65,32 @@ def models(*, channels: int = 6, json: bool = False) -> None:
 
 
 def list_models(channels: int) -> list[Entry]:
-    """Return every named network for crops of so many channels."""
+    """Return every published network, for crops with that many channels."""
     return [
         describe(family, size, settings, channels)
-        for family, sizes in SIZES.items()
-        for size, settings in sizes.items()
+        for family in FAMILIES
+        for size, settings in find_network(family).SIZES.items()
     ]
 
 
 def describe(family: str, size: str, settings: Any, channels: int) -> Entry:
-    """Return what a network of any settings costs."""
-    classes = [str(number) for number in range(_CLASSES)] if "classifier" in family else None
+    """Return the sizes and cost of a network of any settings; `size` is only its name."""
+    classes = [str(number) for number in range(_CLASSES)]
     with torch.device("meta"):
-        model = build(family, settings, name_channels(channels), classes)
+        model = build(family, settings, name_channels(channels), classes).eval()
+        tokens = model.features(model.meta_crop())
+        embedding = model.encoder.finish(tokens, "mean", channels)
     encoder = _count(model.encoder)
-    embedding, tokens = _measure(model)
     return Entry(
         family=family,
         size=size,
         encoder_parameters=encoder + _count_positions(model),
         decoder_parameters=_count(model) - encoder,
-        embedding=embedding,
-        tokens=tokens,
-        training_gflops=round(count_training_flops(model) / 1e9, 3),
-        embedding_gflops=round(count_embedding_flops(model) / 1e9, 3),
+        embedding=embedding.shape[1],
+        tokens=tokens.shape[1],
+        training_gflops=round(model.training_flops() / 1e9, 3),
+        embedding_gflops=round(model.embedding_flops() / 1e9, 3),
     )
-
-
-def _measure(model: Network) -> tuple[int, int]:
-    """Return the length of an embedding, and how many tokens it is made of."""
-    if isinstance(model.encoder, Vit):  # known without a pass, of which there are 24 blocks' worth
-        rows = len(model.channels) if isinstance(model, ChannelMae) else 1
-        return model.settings.embed_dim, 1 + rows * model.settings.patches
-    size = model.settings.crop_size
-    pixels = torch.empty(1, len(model.channels), size, size, device="meta")
-    tokens = model.features(pixels)
-    return model.encoder.finish(tokens, "mean", len(model.channels)).shape[1], tokens.shape[1]
 
 
 def _count(module: torch.nn.Module) -> int:
@@ -108,7 +98,7 @@ def _count(module: torch.nn.Module) -> int:
 
 
 def _count_positions(model: Network) -> int:
-    """Return how many numbers the encoder's fixed position table holds; 0 where it has none."""
+    """Return the number of entries in the encoder's fixed position table; 0 if it has none."""
     return sum(part.numel() for name, part in model.encoder.named_buffers() if name == "positions")
 
 
@@ -130,8 +120,11 @@ def _print(entries: list[Entry], channels: int) -> None:
             f"{entry.embedding_gflops:,.1f}",
         )
     console = Console(highlight=False)
+    # In a narrow terminal rich would cut the numbers; a wrapped line can still be read.
     console.width = max(console.width, _WIDTH)
     console.print(table)
     console.print()
-    sizes = {settings.crop_size for sizes in SIZES.values() for settings in sizes.values()}
-    console.print(_NOTE.format(size=sizes.pop(), channels=channels, classes=_CLASSES))
+    tables = [find_network(family).SIZES for family in FAMILIES]
+    sizes = {settings.crop_size for table in tables for settings in table.values()}
+    named = " or ".join(str(size) for size in sorted(sizes))
+    console.print(_NOTE.format(size=named, channels=channels, classes=_CLASSES))

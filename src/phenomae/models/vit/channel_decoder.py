@@ -22,6 +22,8 @@ NORM_EPS = 1e-5
 class ChannelLinear(nn.Module):
     """A linear layer for every channel."""
 
+    is_product = True  # for phenomae.models.cost.flops
+
     def __init__(self, channels: int, inputs: int, outputs: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(channels, inputs, outputs))

@@ -6,9 +6,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from phenomae.models.cost.flops import count_attention, count_weights
 from phenomae.models.masking import MaeOutput, MaskedNetwork, Masking, hide, take
+from phenomae.models.named_axes import NamedAxis
 from phenomae.models.network import Pixels
-from phenomae.models.settings import ChannelMaeModel
+from phenomae.models.settings import ChannelMaeModel, kept_patches
+from phenomae.models.sizes import CHANNEL_MAE_SIZES
 from phenomae.models.vit.channel_decoder import ChannelDecoder
 from phenomae.models.vit.channel_vit import ChannelVit
 from phenomae.models.vit.patches import unpatch_channels
@@ -22,6 +25,14 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
     """
 
     family = "channel-mae"
+    Settings = ChannelMaeModel
+    SIZES = CHANNEL_MAE_SIZES
+    objective = "phenomae.pretraining.objectives.masked:ChannelObjective"
+    encoder_type = ChannelVit
+    named_axes = (
+        NamedAxis("decoder.channel_tokens", "n ... -> n ..."),
+        NamedAxis("decoder.blocks.*", "n ... -> n ..."),
+    )
 
     def __init__(self, settings: ChannelMaeModel, channels: Sequence[str] | int) -> None:
         super().__init__(settings, channels)
@@ -82,6 +93,27 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
     def count_patches(self, pixels: Pixels) -> int:
         """Return how many patches each crop has in all its channels together."""
         return super().count_patches(pixels) * pixels.shape[1]
+
+    def embedding_flops(self) -> int:
+        """Return the FLOPs of embedding one crop of the settings' size."""
+        return self.encoder.flops(len(self.channels) * self.settings.patches)
+
+    def training_flops(self) -> int:
+        """Return the FLOPs of one crop in a training step, forward and backward."""
+        settings, decoder = self.settings, self.decoder
+        channels, dim = len(self.channels), settings.decoder_embed_dim
+        patches = channels * settings.patches
+        kept = kept_patches(patches, settings.mask_ratio)
+        forward = self.encoder.flops(kept) + 2 * count_weights(decoder.embed) * kept
+        shared = (decoder.cross_attention, decoder.fc1, decoder.fc2, decoder.pred)
+        forward += 2 * sum(count_weights(part) for part in shared) * patches
+        forward += count_attention(patches, patches, dim)
+        # A token passes the blocks of its own channel, and attends to that channel's tokens only.
+        own = count_weights(decoder.blocks) // channels
+        forward += 2 * own * patches
+        forward += len(decoder.blocks) * count_attention(patches, settings.patches, dim)
+        # Pixels need no gradient, so the backward pass of the first layer costs half as much.
+        return 3 * forward - 2 * count_weights(self.encoder.patch_embed) * kept
 
     def unpatch(
         self, patches: Float[Tensor, "b p k"], grid: tuple[int, int] | None = None

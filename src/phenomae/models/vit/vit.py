@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from phenomae.models.cost.flops import count_attention, count_weights
 from phenomae.models.network import Encoder, Pixels, Pool
 from phenomae.models.settings import VitModel
 from phenomae.models.vit.attention import attend
@@ -154,6 +155,13 @@ class Vit(Encoder):
     def grid_of(self, pixels: Pixels) -> tuple[int, int]:
         """Return the rows and columns of patches that crops have."""
         return patch_grid(pixels.shape[-2], pixels.shape[-1], self.patch_size)
+
+    def flops(self, patches: int) -> int:
+        """Return the FLOPs of a forward pass over that many patches of one crop."""
+        tokens, dim = 1 + patches, len(self.cls_token)
+        blocks = 2 * count_weights(self.blocks) * tokens
+        blocks += self.depth * count_attention(tokens, tokens, dim)
+        return 2 * count_weights(self.patch_embed) * patches + blocks
 
     def positions_for(self, grid: tuple[int, int], channels: int) -> Float[Tensor, "p d"]:
         """Return the positions of the patches of a grid; here every patch holds all `channels`."""

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor
 
+from phenomae.models.cost.flops import count_attention, count_weights
 from phenomae.models.masking import MaeOutput, MaskedNetwork, hide, take
+from phenomae.models.named_axes import PATCH_EMBED, NamedAxis
 from phenomae.models.network import Pixels
-from phenomae.models.settings import VitMaeModel
-from phenomae.models.vit.decoder import Decoder
+from phenomae.models.settings import VitMaeModel, kept_patches
+from phenomae.models.sizes import VIT_MAE_SIZES
+from phenomae.models.vit.decoder import Block, Decoder
 from phenomae.models.vit.patches import unpatch
 from phenomae.models.vit.vit import Vit
 
@@ -17,6 +20,10 @@ class VitMae(MaskedNetwork[Vit]):
     """Hides most of a crop's patches and predicts them from the rest."""
 
     family = "vit-mae"
+    Settings = VitMaeModel
+    SIZES = VIT_MAE_SIZES
+    encoder_type = Vit
+    named_axes = (PATCH_EMBED, NamedAxis("decoder.pred.*", "(k n) ... -> n k ..."))
 
     def __init__(self, settings: VitMaeModel, channels: Sequence[str] | int) -> None:
         super().__init__(settings, channels)
@@ -46,3 +53,29 @@ class VitMae(MaskedNetwork[Vit]):
     ) -> Float[Tensor, "b c h w"]:
         """Return patches as pictures; `grid` is rows and columns, None for the model's crops."""
         return unpatch(patches, grid or self.encoder.grid, self.encoder.patch_size)
+
+    def embedding_flops(self) -> int:
+        """Return the FLOPs of embedding one crop of the settings' size."""
+        return self.encoder.flops(self.settings.patches)
+
+    def training_flops(self) -> int:
+        """Return the FLOPs of one crop in a training step, forward and backward.
+
+        Hidden patches count only where they are computed.
+        """
+        settings, decoder = self.settings, self.decoder
+        patches = settings.patches
+        kept = kept_patches(patches, settings.mask_ratio)
+        tokens, dim = 1 + patches, settings.decoder_embed_dim
+        predicted = patches if settings.fourier_weight > 0 else patches - kept
+        *inner, last = [block for block in decoder.blocks if isinstance(block, Block)]
+        forward = self.encoder.flops(kept) + 2 * count_weights(decoder.embed) * (1 + kept)
+        for block in inner:
+            forward += 2 * count_weights(block) * tokens + count_attention(tokens, tokens, dim)
+        # The queries of the last block are only the patches that are predicted.
+        after = count_weights(last) - count_weights(last.qkv)
+        forward += 2 * count_weights(last.qkv) * tokens + 2 * after * predicted
+        forward += count_attention(predicted, tokens, dim)
+        forward += 2 * count_weights(decoder.pred) * predicted
+        # Pixels need no gradient, so the backward pass of the first layer costs half as much.
+        return 3 * forward - 2 * count_weights(self.encoder.patch_embed) * kept
