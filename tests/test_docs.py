@@ -20,7 +20,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 import phenomae
-from phenomae import cli, progress
+from phenomae import cli, command_parser, progress
+from phenomae.commands import COMMANDS, GROUPS
 from phenomae.records import FIELD_COLUMNS, WELL_COLUMNS
 from phenomae.simulation.phenotype import PARAMETERS
 from phenomae.simulation.simulate import SimulateSettings, simulate
@@ -184,17 +185,15 @@ def test_every_command_parses(page):
 
 def parse(command: str, is_name: bool) -> None:
     """Parse a command line; `phenomae ingest` within a line is the name of a command."""
-    tokens, recipe = cli._take_common_flags(shlex.split(command, comments=True)[1:])
-    cli._check_command(tokens)
-    words = 2 if tokens[0] in cli.GROUPS else 1
-    if tokens[-1] in cli._FLAGS or (is_name and len(tokens) <= words):
+    tokens, recipe = cli.split_common_flags(shlex.split(command, comments=True)[1:])
+    command_parser.check_command(tokens)
+    words = 2 if tokens[0] in GROUPS else 1
+    if tokens[-1] in command_parser.FLAGS or (is_name and len(tokens) <= words):
         return
     shipped = recipe is not None and recipe.parts[0] == "recipes"
-    cli.app.config = (cli._recipe_source(ROOT / recipe, tokens),) if shipped else ()
-    _, bound, _ = cli.app.parse_args(tokens, exit_on_error=False, print_error=False)
+    arguments = command_parser.parse(tokens, ROOT / recipe if shipped and recipe else None)
     if tokens[0] == "plan":
-        cli._check_command(list(bound.args))
-        cli.app.parse_args(bound.args, exit_on_error=False, print_error=False)
+        command_parser.parse(list(arguments["words"]))
 
 
 @EACH_MANUAL
@@ -205,10 +204,11 @@ def test_every_flag_that_is_spoken_of_is_one(page):
 
 
 def every_flag() -> set[str]:
-    apps = [cli.app[name] for name in cli.COMMANDS]
-    apps += [cli.app[group][name] for group, (_, table) in cli.GROUPS.items() for name in table]
+    app = command_parser.app
+    apps = [app[name] for name in COMMANDS]
+    apps += [app[group][name] for group, parts in GROUPS.items() for name in parts.table]
     arguments = [item for app in apps for item in app.assemble_argument_collection()]
-    common = {"--config", "--quiet", *cli._FLAGS}
+    common = {"--config", "--quiet", *command_parser.FLAGS}
     return common | {name for item in arguments for name in item.names}
 
 

@@ -326,8 +326,8 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, 
 @pytest.mark.parametrize(
     ("line", "code", "sentence"),
     [
-        ("plan", 2, "plan takes a command line of pretrain, pretrain vit-mae STORE RUN, and here "),
-        ("plan --json", 2, "and here is none"),
+        ("plan", 2, "plan takes a pretrain command line, like pretrain vit-mae STORE RUN, and none "),
+        ("plan --json", 2, "and none was given"),
         ("plan embed STORE RUN WELLS", 2, "pretrain vit-mae STORE RUN, not 'embed STORE'"),
         ("plan pretrain", 2, "pretrain vit-mae STORE RUN, not 'pretrain'"),
         ("plan pretrain vit-mea S R", 2, "no command 'vit-mea': did you mean vit-mae?"),

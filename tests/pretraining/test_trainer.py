@@ -269,7 +269,7 @@ def test_it_starts_from_other_weights(
     pretrain_vit_mae(screen_path, tmp_path / "first", settings=tiny)
     settings = replace(tiny, steps=0, init=tmp_path / "first", seed=5)
     pretrain_vit_mae(screen_path, tmp_path / "second", settings=settings)
-    assert "vit-mae: encoder and decoder taken" in capsys.readouterr().err
+    assert "vit-mae: encoder and decoder copied" in capsys.readouterr().err
     first, second = (
         load_file(tmp_path / run / "weights/model.safetensors") for run in ("first", "second")
     )
@@ -315,5 +315,5 @@ def test_too_little_memory_is_one_sentence(screen_path: Path, tmp_path: Path) ->
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(
-        "phenomae: memory is too small: lower crops_at_once, or crops_per_step"
+        "phenomae: out of memory: lower crops_at_once, crops_per_step"
     )

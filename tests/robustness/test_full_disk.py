@@ -25,7 +25,7 @@ COMMANDS = (
 )
 BLOCK = 4096
 OWN_NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
-SENTENCE = "the disk is full; make room and run the same command again, it goes on\n"
+SENTENCE = "the disk is full; free space and run the same command again to go on\n"
 
 # Arguments: where to mount, size in bytes, where to report, what is there before, command line.
 TWICE = """

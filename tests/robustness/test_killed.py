@@ -244,6 +244,6 @@ def test_ctrl_c_is_one_sentence_and_can_be_gone_on_from(works, tmp_path, content
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said == "phenomae: stopped; the same command goes on where it was\n"
+    assert said == "phenomae: stopped; run the same command again to go on\n"
     finish(work.words(out))
     assert contents(out) == contents(work.whole)

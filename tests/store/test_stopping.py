@@ -132,7 +132,7 @@ def test_a_full_disk_is_told_in_one_sentence_and_can_be_gone_on_from(write_scree
             command(raw, disk / "store", "--quiet"), capture_output=True, text=True
         )
         assert done.returncode == 1
-        assert "the disk is full; make room and run the same command again" in done.stderr
+        assert "the disk is full; free space and run the same command again" in done.stderr
         assert done.stderr.count("\n") == 1
         assert not (disk / "store").exists()
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)

@@ -1,0 +1,160 @@
+"""Turns command lines and recipes into calls of functions, with cyclopts.
+
+A command is a function: its parameters are the positional arguments, the fields of its settings
+dataclass are the flags, and the docstring under each field is the flag's help.
+"""
+
+import difflib
+import tomllib
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from cyclopts.config import Dict
+from cyclopts.exceptions import CycloptsError, UnknownOptionError
+
+from phenomae import __version__
+from phenomae.commands import ABOUT, COMMANDS, FOOTER, GROUPS, Table, overview
+from phenomae.recipe import read_recipe
+
+FLAGS = ("--help", "-h", "--version")
+
+app = App(
+    name="phenomae",
+    help=ABOUT,
+    version=__version__,
+    help_epilogue=FOOTER,
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative=()),  # no --no-overwrite, --empty-betas and the like
+)
+
+
+def _register(table: Table, parent: App) -> None:
+    for name, (function, help) in table.items():
+        parent.command(function, name=name, help=help, result_action="return_value")
+
+
+_register(COMMANDS, app)
+for _name, _group in GROUPS.items():
+    _app = App(name=_name, help=_group.help)
+    _register(_group.table, _app)
+    app.command(_app)
+
+
+def plan(
+    *words: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    burst_s: float = 15.0,
+    processes: int = 1,
+    json: bool = False,
+) -> None:
+    """Print what a training run would cost.
+
+    Parameters
+    ----------
+    words
+        A `pretrain` command line: pretrain vit-mae STORE RUN --steps 1000.
+    burst_s
+        Seconds for which training steps are timed; at least three steps are.
+    processes
+        Estimate for this many processes, each on a device like this one. Only one is measured.
+    json
+        Print one JSON object instead of a table.
+    """
+    if words[:1] != ("pretrain",) or len(words) == 1:
+        given = f"not {' '.join(words[:2])!r}" if words else "and none was given"
+        raise CycloptsError(
+            msg=f"plan takes a pretrain command line, like pretrain vit-mae STORE RUN, {given}"
+        )
+    check_command(list(words))
+    _, bound, _ = app.parse_args(list(words), exit_on_error=False, print_error=False)
+    bound.apply_defaults()
+    given = bound.arguments
+
+    from phenomae.pretraining.plan.plan import plan as plan_training
+    from phenomae.pretraining.plan.report import show
+
+    settings, paths = given["settings"], (given["store"], given["run"], *given["more"])
+    family = import_module(type(settings).__module__).FAMILY
+    show(plan_training(family, paths, settings, burst_s, processes), json)
+
+
+def call(tokens: list[str], recipe: Path | None = None) -> Any:
+    """Run the command that the words of a command line name; return what its function returns."""
+    if tokens in ([], ["--help"], ["-h"]):
+        return print(overview())
+    check_command(tokens)
+    _use(recipe, tokens)
+    return app(tokens, exit_on_error=False, print_error=False)
+
+
+def parse(tokens: list[str], recipe: Path | None = None) -> dict[str, Any]:
+    """Return the arguments that a command would be called with, without calling it."""
+    check_command(tokens)
+    _use(recipe, tokens)
+    _, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    return bound.arguments
+
+
+def check_command(tokens: list[str]) -> None:
+    """Raise CycloptsError for an unknown command.
+
+    cyclopts would find it too, but imports every command there is to suggest a similar one.
+    """
+    names, words = [*COMMANDS, *GROUPS], tokens[:1]
+    if words and words[0] in GROUPS:
+        names, words = list(GROUPS[words[0]].table), tokens[1:2]
+    if words and words[0] not in {*names, *FLAGS}:
+        if words[0].startswith("-"):
+            raise CycloptsError(msg=f"there is no option {words[0]!r} before the command")
+        close = difflib.get_close_matches(words[0], names, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"commands are {', '.join(names)}"
+        raise CycloptsError(msg=f"there is no command {words[0]!r}: {hint}")
+
+
+def explain_usage(error: CycloptsError) -> tuple[str, int]:
+    """Return a sentence about settings that do not fit, and the exit code.
+
+    The code is 1 if the setting came from a recipe, and 2 if it came from the command line.
+    """
+    tokens = [getattr(error, "token", None), *(error.argument.tokens if error.argument else ())]
+    token = next((token for token in tokens if token is not None), None)
+    if token is None or token.source == "cli":
+        return str(error), 2
+    if not isinstance(error, UnknownOptionError):
+        return str(error), 1
+    key = (token.keyword or "").strip("[]").replace("][", ".")
+    known = [item.name.removeprefix("--").replace("-", "_") for item in error.argument_collection]
+    close = difflib.get_close_matches(key, known, n=1)
+    help_command = " ".join(["phenomae", *(error.command_chain or ()), "--help"])
+    hint = f"did you mean {close[0]}?" if close else f"{help_command} lists the settings"
+    return f"{token.source}: there is no setting {key!r}: {hint}", 1
+
+
+def _use(recipe: Path | None, tokens: list[str]) -> None:
+    """Give cyclopts the settings of a recipe for the next command line."""
+    app.config = () if recipe is None else (_recipe_source(recipe, tokens),)
+
+
+def _recipe_source(path: Path, tokens: list[str]) -> Dict:
+    """Return the recipe's settings for the command in `tokens`, in cyclopts' form.
+
+    They are nested below the words of their command: at the top, a setting with the name of a
+    command (`map` of `report`) would be taken for that command's table and ignored.
+    """
+    if tokens[:1] == ["plan"]:
+        return _planned_source(path, tokens)
+    words = 2 if tokens[:1] and tokens[0] in GROUPS else 1
+    settings = read_recipe(path, tuple(tokens[:words]))
+    for word in reversed(tokens[:words]):
+        settings = {word: settings}
+    return Dict(settings, source=str(path))
+
+
+def _planned_source(path: Path, tokens: list[str]) -> Dict:
+    """Return the settings of the planned command, and beside them those of `plan` itself."""
+    planned = tokens[tokens.index("pretrain") :] if "pretrain" in tokens else ["pretrain"]
+    settings = _recipe_source(path, planned).data
+    own = tomllib.loads(path.read_text()).get("plan", {})
+    return Dict({**settings, "plan": own}, source=str(path))

@@ -1,0 +1,198 @@
+"""The table of commands. Each is named by string, so that only the one that runs is imported.
+
+Together with `overview` this is all that `phenomae --help` needs, so that page appears without the
+time it takes to import the parser of command lines, let alone polars or torch.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from phenomae import __version__
+
+Table = Mapping[str, tuple[str, str]]
+"""Command: its function as "module:function", and its help, of which lists show the first line."""
+
+PLAN = """Estimate what a training run would cost before you start it.
+
+Write the word plan before any `pretrain` command line, with all its settings:
+
+phenomae plan pretrain vit-mae STORE RUN --steps 1000
+
+A few training steps are timed, and the whole run is extrapolated from them: epochs, FLOPs, memory,
+disk and hours. Nothing is written.
+"""
+
+COMMANDS: Table = {
+    "simulate": (
+        "phenomae.simulation.simulate:simulate",
+        "Simulate a screen with known ground truth.",
+    ),
+    "ingest": ("phenomae.store.ingest:ingest", "Convert raw plates to a store of OME-Zarr plates."),
+    "embed": (
+        "phenomae.embedding.embed:embed",
+        "Compute one embedding per well with a trained network.",
+    ),
+    "intensity": (
+        "phenomae.embedding.intensity:intensity",
+        "Compute intensity statistics per well, as a baseline.",
+    ),
+    "correct": ("phenomae.correction.correct:correct", "Remove batch effects from profiles."),
+    "map": (
+        "phenomae.maps.map:map_wells",
+        "Aggregate wells to a map of genes, compounds or doses.",
+    ),
+    "export": (
+        "phenomae.maps.export:export",
+        "Write wells or a map as a table for other tools.",
+    ),
+    "benchmark": (
+        "phenomae.evaluation.benchmark:benchmark",
+        "Measure the recall of known relationships on a map.",
+    ),
+    "models": (
+        "phenomae.models.cost.catalogue:models",
+        "List the networks with their parameters and FLOPs.",
+    ),
+    "plan": ("phenomae.command_parser:plan", PLAN),
+    "compare": ("phenomae.explore.compare:compare", "Compare maps, or training runs."),
+    "report": ("phenomae.explore.report:report", "Write report.html: figures and tables."),
+}
+
+NETWORK_PACKAGES = (
+    "torch",
+    "lightning_fabric",
+    "pytorch_optimizer",
+    "einops",
+    "safetensors",
+    "huggingface_hub",
+)
+"""What `pip install 'phenomae[train]'` adds; half of the commands work without it."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Commands of two words."""
+
+    help: str
+    """What the first word is for."""
+    read_table: Callable[[], Table]
+    """Returns the second words; some are listed in the room that they belong to."""
+
+    @property
+    def table(self) -> Table:
+        return self.read_table()
+
+
+@cache
+def _families() -> Table:
+    from phenomae.models.families import FAMILIES
+
+    functions = "phenomae.probes.commands:pretrain_"
+    return {
+        name: (functions + name.replace("-", "_"), help) for name, (_, help) in FAMILIES.items()
+    }
+
+
+def _questions() -> Table:
+    return {
+        "signal": (
+            "phenomae.evaluation.questions.ask:ask_signal",
+            "Does a perturbation do anything: consistency, magnitude.",
+        ),
+        "replicates": (
+            "phenomae.evaluation.questions.ask:ask_replicates",
+            "Do replicates find each other: mean average precision.",
+        ),
+        "complexes": (
+            "phenomae.explore.ask:ask_complexes",
+            "Are the genes of a complex alike: within against between.",
+        ),
+        "compounds": (
+            "phenomae.evaluation.questions.ask:ask_compounds",
+            "Does a compound look like the genes it acts on.",
+        ),
+        "mechanisms": (
+            "phenomae.evaluation.questions.ask:ask_mechanisms",
+            "Do a compound's nearest neighbours act as it does.",
+        ),
+        "probe": (
+            "phenomae.explore.ask:ask_probe",
+            "Can a linear probe tell perturbations apart, block by block.",
+        ),
+    }
+
+
+GROUPS: Mapping[str, Group] = {
+    "ask": Group("Evaluate wells and maps, one question per command.", _questions),
+    "annotations": Group(
+        "Known relationships between genes.",
+        lambda: {
+            "fetch": (
+                "phenomae.evaluation.fetch:fetch",
+                "Download the public lists of known relationships.",
+            )
+        },
+    ),
+    "store": Group(
+        "Check stores.",
+        lambda: {
+            "check": (
+                "phenomae.store.check:check",
+                "Verify that a store is complete, down to every pixel.",
+            )
+        },
+    ),
+    "pretrain": Group("Train an encoder, one command per network family.", _families),
+    "weights": Group(
+        "Import and export published weights.",
+        lambda: {
+            "import": (
+                "phenomae.weights.import_export:import_weights",
+                "Import published weights, from a folder or the Hugging Face hub.",
+            ),
+            "export": (
+                "phenomae.weights.import_export:export_weights",
+                "Export weights in the layout of the published ones.",
+            ),
+        },
+    ),
+}
+
+ABOUT = "Masked autoencoders for cell morphology: from raw plates to a benchmarked map of genes."
+FOOTER = "Every command takes --config FILE.toml (settings; flags win) and --quiet."
+
+
+def overview() -> str:
+    """Return what `phenomae --help` prints."""
+    first = {name: help.partition("\n")[0] for name, (_, help) in COMMANDS.items()}
+    groups = {f"{name} ...": group.help for name, group in GROUPS.items()}
+    width = max(map(len, [*first, *groups])) + 2
+
+    def lines(table: Mapping[str, str]) -> list[str]:
+        return [f"  {name:{width}}{help}" for name, help in table.items()]
+
+    return "\n".join(
+        [
+            f"phenomae {__version__}",
+            ABOUT,
+            "",
+            "Usage: phenomae COMMAND ...",
+            "",
+            "Commands:",
+            *lines(first),
+            "",
+            "Groups of commands:",
+            *lines(groups),
+            "",
+            "phenomae COMMAND --help lists the settings of a command.",
+            FOOTER,
+        ]
+    )
+
+
+def is_command(words: tuple[str, ...]) -> bool:
+    """Return whether `words` name a command, of one word or two."""
+    if words and words[0] in GROUPS:
+        return len(words) == 2 and words[1] in GROUPS[words[0]].table
+    return len(words) == 1 and words[0] in COMMANDS
