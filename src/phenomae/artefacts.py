@@ -20,7 +20,16 @@ from phenomae.progress import info
 
 FORMAT = 1  # raised when an artefact's layout changes, so that old ones are told apart
 SIGNATURE = "artefact.json"
-RENAMED_SETTINGS: dict[str, dict[str, str]] = {}
+RENAMED_SETTINGS: dict[str, dict[str, str]] = {
+    "answer": {
+        "least_genes": "min_genes",
+        "least_inactive": "min_inactive",
+        "least_wells": "min_wells",
+        "most_controls": "max_controls",
+        "most_names": "max_names",
+        "most_wells": "max_wells",
+    },
+}
 """Settings that older versions recorded under another name: kind -> {old name: new name}.
 
 An artefact with old names is read as if it had the new ones, and is taken for the same work.
