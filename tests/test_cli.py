@@ -106,11 +106,11 @@ def test_every_command_that_writes_takes_overwrite_and_refuses_what_it_does_not_
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["ingst"], "there is not a command 'ingst': did you mean ingest?"),
-        (["zzz"], "there is not a command 'zzz': commands are simulate, ingest"),
-        (["pretrain", "vit-mea"], "there is not a command 'vit-mea': did you mean vit-mae?"),
-        (["weights", "exprot"], "there is not a command 'exprot': did you mean export?"),
-        (["weights", "zzz"], "there is not a command 'zzz': commands are import, export"),
+        (["ingst"], "there is no command 'ingst': did you mean ingest?"),
+        (["zzz"], "there is no command 'zzz': commands are simulate, ingest"),
+        (["pretrain", "vit-mea"], "there is no command 'vit-mea': did you mean vit-mae?"),
+        (["weights", "exprot"], "there is no command 'exprot': did you mean export?"),
+        (["weights", "zzz"], "there is no command 'zzz': commands are import, export"),
         (["weights", "import", "SOURCE"], "OUT"),
         (["--overwrite", "ingest"], "there is no option '--overwrite' before the command"),
         (["ingest", "RAW", "STORE", "--bitz", "8"], "Unknown option: --bitz. Did you mean --bits?"),
