@@ -1,4 +1,8 @@
-"""The wells artefact: a folder of Parquet files, one a plate, one row a well."""
+"""The wells artefact: a folder of Parquet files, one per plate, with one row per well.
+
+Plates have files of their own so that a screen larger than memory can be corrected plate by plate,
+and a stopped command continues at the first plate that is missing.
+"""
 
 import io
 from collections import Counter
@@ -13,6 +17,7 @@ from jaxtyping import Bool, Float, Float32
 
 from phenomae.artefacts import Origin, artefact_folder, hash_json, read_identity, write_bytes
 from phenomae.outputs import TableOutput
+from phenomae.paths import PathLike
 from phenomae.records import WELL_COLUMNS, cast_columns, check_name, feature_names, normalize_well
 
 if TYPE_CHECKING:
@@ -40,9 +45,12 @@ class Wells(TableOutput):
 
         wells = read_wells(self.path)
         names = wells.table.select(pl.concat_str("plate", "well", separator="/")).to_series()
+        # As categories, because h5py cannot write text columns that have empty cells.
+        text = wells.table.with_columns(pl.col(pl.String).cast(pl.Categorical))
+        obs = text.with_columns(pl.col("control").fill_null(False)).to_pandas()
         return AnnData(
             wells.features,
-            obs=wells.table.to_pandas().set_index(names.to_numpy()),
+            obs=obs.set_index(names.to_numpy()),
             var={"var_names": feature_names(wells.features.shape[1])},
         )
 
@@ -61,27 +69,27 @@ class Wells(TableOutput):
 
 @dataclass(frozen=True)
 class Profiles:
-    """Every well of a screen, plates in the order of their names."""
+    """The profiles of all wells of a screen, in memory, sorted by plate."""
 
     table: pl.DataFrame
-    """One row a well, the columns of `records.WELL_COLUMNS`."""
+    """One row per well, the columns of `records.WELL_COLUMNS`."""
     features: Float32[np.ndarray, "n d"]
     identity: str
-    """Hash of what made them."""
+    """Hash of the settings and sources they were made from."""
 
 
 @dataclass(frozen=True)
 class PlateFiles:
-    """The wells of a screen, plates in the order of their names, their features still on disk."""
+    """The wells of a screen, sorted by plate; their features are read one plate at a time."""
 
     table: pl.DataFrame
-    """One row a well, the columns of `records.WELL_COLUMNS`."""
+    """One row per well, the columns of `records.WELL_COLUMNS`."""
     width: int
-    """How many features a well has."""
+    """Number of features per well."""
     identity: str
-    """Hash of what made them."""
+    """Hash of the settings and sources they were made from."""
     files: dict[str, tuple[Path, ...]]
-    """Where the wells of every plate lie."""
+    """The files of each plate."""
 
     def read(self, plate: str) -> Float32[np.ndarray, "m d"]:
         """Return the features of a plate's wells, in the order of the table."""
@@ -90,7 +98,7 @@ class PlateFiles:
 
 
 def plate_path(folder: Path, plate: str) -> Path:
-    """Return where the wells of a plate lie: `FOLDER/PLATE.parquet`."""
+    """Return the file of a plate: `FOLDER/PLATE.parquet`."""
     return folder / f"{check_name(plate, 'plate')}.parquet"
 
 
@@ -102,7 +110,7 @@ def write_plate(folder: Path, table: pl.DataFrame, features: Float32[np.ndarray,
     vectors = pl.from_numpy(
         np.asarray(features, dtype=np.float32),
         schema=feature_names(features.shape[1]),
-        orient="row",  # polars would guess, wrongly where there are as many wells as features
+        orient="row",  # polars guesses, and wrongly if there are as many wells as features
     )
     buffer = io.BytesIO()
     pl.concat([columns, vectors], how="horizontal").write_parquet(buffer)
@@ -110,42 +118,44 @@ def write_plate(folder: Path, table: pl.DataFrame, features: Float32[np.ndarray,
 
 
 def write_wells(
-    folder: Path, table: pl.DataFrame, features: Sequence[str], *, overwrite: bool = False
-) -> None:
-    """Make a wells folder of profiles that were made elsewhere, so that they can be corrected.
+    folder: PathLike, table: pl.DataFrame, features: Sequence[str], *, overwrite: bool = False
+) -> Wells:
+    """Write profiles that were computed elsewhere as a wells folder, and return it.
 
-    `table` has one row a well, the columns `plate`, `well`, `control` and any other of
-    `records.WELL_COLUMNS`; columns it lacks are left empty, and `perturbation` is then the guide,
-    else the gene, else the compound. `features` names its columns of numbers, in order.
+    `table` has one row per well and the columns `plate`, `well`, `control`, and any others of
+    `records.WELL_COLUMNS`. Columns that are missing stay empty; `perturbation` is then the guide,
+    or else the gene, or else the compound. `features` names the feature columns, in order.
 
-    Raises ValueError where a column is missing or not of its type, a well is there twice, `control`
-    is empty somewhere, or `folder` holds something else.
+    Raises ValueError if a column is missing or has the wrong type, a well occurs twice, `control`
+    has empty cells, or `folder` holds something else.
     """
+    folder = Path(folder)
     records = _complete(table, features)
     vectors = cast_columns(table, dict.fromkeys(features, pl.Float32()), "the table of wells")
     content = pl.concat([records, vectors], how="horizontal").write_csv()
     origin = Origin(KIND, {"features": list(features)}, {"table": hash_json(content)})
     with artefact_folder(folder, origin, overwrite) as unfinished:
         if unfinished is None:
-            return
+            return Wells(folder)
         for plate in records["plate"].unique().sort():
             rows = records["plate"] == plate
             write_plate(unfinished, records.filter(rows), vectors.filter(rows).to_numpy())
+    return Wells(folder)
 
 
 def require_finite(wells: Profiles, path: Path) -> None:
-    """Raise ValueError, naming plates and wells, where a feature is NaN or infinite."""
-    refuse_broken(wells.table.filter(find_broken(wells.features)), path)
+    """Raise ValueError, naming plates and wells, if a feature is NaN or infinite."""
+    refuse_non_finite(wells.table.filter(find_non_finite(wells.features)), path)
 
 
-def find_broken(features: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, " n"]:
-    """Say of every well whether one of its features is NaN or infinite."""
+def find_non_finite(features: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, " n"]:
+    """Return which wells have a feature that is NaN or infinite."""
     return np.asarray(~np.isfinite(features).all(axis=1))
 
 
-def refuse_broken(broken: pl.DataFrame, path: Path) -> None:
-    """Raise ValueError, naming the first of the wells `broken`, where there are any."""
-    if rows := broken.select("plate", "well").rows():
+def refuse_non_finite(wells: pl.DataFrame, path: Path) -> None:
+    """Raise ValueError, naming the first of `wells`, if there are any."""
+    if rows := wells.select("plate", "well").rows():
         names = ", ".join(f"{plate} {well}" for plate, well in rows[:5])
         more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
         raise ValueError(
@@ -154,12 +164,13 @@ def refuse_broken(broken: pl.DataFrame, path: Path) -> None:
         )
 
 
-def read_wells(folder: Path) -> Profiles:
+def read_wells(folder: PathLike) -> Profiles:
     """Read a finished wells folder.
 
-    Raises ValueError where it is no wells folder, a plate is not of a wells file's columns, or a
-    well is there twice.
+    Raises ValueError if it is no wells folder, a file has other columns than a wells file, or a
+    well occurs twice.
     """
+    folder = Path(folder)
     identity = read_identity(folder, KIND)
     plates = {path: read_plate(path) for path in _list_files(folder)}
     _require_one_width({path.name: plate.width for path, plate in plates.items()}, folder)
@@ -170,10 +181,10 @@ def read_wells(folder: Path) -> Profiles:
 
 
 def open_wells(folder: Path) -> PlateFiles:
-    """Read all of a finished wells folder but its features, which may be more than memory holds.
+    """Read a finished wells folder without its features, which may not fit into memory.
 
-    Raises ValueError as `read_wells` does; of features that are not numbers only when a plate is
-    read.
+    Raises ValueError as `read_wells` does, but for features that are not numbers only once that
+    plate is read.
     """
     identity = read_identity(folder, KIND)
     records = {path: read_plate(path, with_features=False) for path in _list_files(folder)}
@@ -189,17 +200,17 @@ def open_wells(folder: Path) -> PlateFiles:
 
 
 def read_plate(path: Path, with_features: bool = True) -> pl.DataFrame:
-    """Return the wells in one file of a wells folder; raises ValueError where it is none."""
+    """Return the wells in one file of a wells folder; raises ValueError if it is no such file."""
     try:
         found = pl.read_parquet_schema(path)
         expected = [*WELL_COLUMNS, *feature_names(len(set(found) - set(WELL_COLUMNS)))]
         if wrong := sorted(set(expected) ^ set(found)):
             raise ValueError(f"{path} is not a wells file: columns missing or unknown: {wrong}")
-        wanted = expected if with_features else list(WELL_COLUMNS)
-        table = pl.read_parquet(path, columns=wanted, glob=False)  # a plate may be named P[1]
+        columns = expected if with_features else list(WELL_COLUMNS)
+        table = pl.read_parquet(path, columns=columns, glob=False)  # a plate may be called P[1]
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ValueError(f"{path} is not a Parquet file that can be read: {error}") from None
-    kinds = {name: WELL_COLUMNS.get(name, pl.Float32()) for name in wanted}
+    kinds = {name: WELL_COLUMNS.get(name, pl.Float32()) for name in columns}
     return cast_columns(table, kinds, str(path))
 
 
@@ -210,37 +221,37 @@ def _features_of(table: pl.DataFrame) -> pl.DataFrame:
 def _list_files(folder: Path) -> list[Path]:
     if paths := sorted(folder.glob("*.parquet")):
         return paths
-    raise ValueError(f"{folder} holds no plate: expected one .parquet file a plate")
+    raise ValueError(f"{folder} holds no plate: expected one .parquet file per plate")
 
 
 def _require_one_width(widths: dict[str, int], folder: Path) -> None:
     if len(set(widths.values())) > 1:
-        raise ValueError(f"{folder} mixes plates of different numbers of features: {widths}")
+        raise ValueError(f"{folder} mixes plates with different numbers of features: {widths}")
 
 
 def _require_once(table: pl.DataFrame, folder: Path) -> None:
     if (well := _find_twice(table)) is not None:
         raise ValueError(
-            f"{folder} has plate {well[0]!r}, well {well[1]!r} twice: expected one row a well, "
+            f"{folder} has plate {well[0]!r}, well {well[1]!r} twice: expected one row per well, "
             "so is a file a copy of another?"
         )
 
 
 def _find_twice(table: pl.DataFrame) -> tuple[str, str] | None:
-    """Return plate and well of the first well that has two rows, if there is one."""
+    """Return plate and well of the first well that has two rows; None if there is none."""
     twice = table.filter(table.select("plate", "well").is_duplicated())
     return (twice["plate"][0], twice["well"][0]) if len(twice) else None
 
 
 def _complete(table: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
-    """Return the columns of `WELL_COLUMNS`, checked, those that `table` lacks left empty."""
+    """Return the columns of `WELL_COLUMNS`, checked; those that `table` lacks are empty."""
     if missing := [
         name for name in ("plate", "well", "control", *features) if name not in table.columns
     ]:
         raise ValueError(f"the table of wells lacks the columns {missing}; it has {table.columns}")
     counts = Counter([*WELL_COLUMNS, *features])
     if twice := [name for name, count in counts.items() if count > 1]:
-        raise ValueError(f"features names {twice[0]!r}, which is there already: each once")
+        raise ValueError(f"features names {twice[0]!r}, which is there already: name each once")
     for name in ("plate", "well", "control"):
         if table[name].has_nulls():
             raise ValueError(f"the table of wells has empty cells in the column {name!r}")
@@ -254,6 +265,6 @@ def _complete(table: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
     if (well := _find_twice(records)) is not None:
         raise ValueError(
             f"the table of wells has plate {well[0]!r}, well {well[1]!r} twice: "
-            "expected one row a well"
+            "expected one row per well"
         )
     return records

@@ -9,6 +9,8 @@ import pytest
 from phenomae.artefacts import Origin, read_signature, sign
 from phenomae.correction import TVN, CenterScale, Harmony, PcaCenterScale, Sphering
 from phenomae.correction.correct import CorrectSettings, correct
+from phenomae.correction.settings import read_steps, record
+from phenomae.correction.steps import parse_step
 from phenomae.wells import read_wells
 
 
@@ -21,9 +23,14 @@ def parts_of(folder):
 def test_each_is_fitted_on_controls_as_the_one_before_left_them(make_screen, tmp_path):
     wells = make_screen()
     chosen = CorrectSettings(
-        "center-scale", "plate", ("tvn:batch", "sphering:", "pca-center-scale"), ridge=0.3,
-        components=4, epsilon=0.01,
-    )  # fmt: skip
+        "center-scale",
+        "plate",
+        (
+            "tvn(ridge=0.3, components=4):batch",
+            "sphering(epsilon=0.01):",
+            "pca-center-scale(components=4)",
+        ),
+    )
     correct(wells, tmp_path / "out", settings=chosen)
     features, control, labels = parts_of(wells)
     for method, column in (
@@ -33,8 +40,7 @@ def test_each_is_fitted_on_controls_as_the_one_before_left_them(make_screen, tmp
         (PcaCenterScale(4), "plate"),
     ):
         own = None if column is None else labels[column]
-        fitted = method.fit(features[control], None if own is None else own[control])
-        features = fitted.transform(features, own)
+        features = method.fit_transform(features, controls=control, batches=own)
     np.testing.assert_allclose(
         read_wells(tmp_path / "out").features, features, rtol=1e-5, atol=1e-6
     )
@@ -45,12 +51,10 @@ def test_harmony_between_others(make_screen, tmp_path):
     chosen = CorrectSettings("center-scale", "plate", ("harmony:batch", "sphering:"))
     correct(wells, tmp_path / "out", settings=chosen)
     features, control, labels = parts_of(wells)
-    features = (
-        CenterScale().fit(features[control], labels["plate"][control])
-        .transform(features, labels["plate"])
-    )  # fmt: skip
-    features = Harmony().fit_transform(features, labels["batch"])
-    features = Sphering().fit(features[control]).transform(features)
+    scale = CenterScale()
+    features = scale.fit_transform(features, controls=control, batches=labels["plate"])
+    features = Harmony().fit_transform(features, batches=labels["batch"])
+    features = Sphering().fit_transform(features, controls=control)
     np.testing.assert_allclose(
         read_wells(tmp_path / "out").features, features, rtol=1e-4, atol=1e-5
     )
@@ -88,25 +92,36 @@ def test_a_stopped_chain_goes_on_to_the_same_bytes(make_screen, tmp_path):
 @pytest.mark.parametrize(
     ("chosen", "sentence"),
     [
+        ({"method": "sphering(ridge=1)"}, "method .*: sphering has no setting 'ridge'; it has eps"),
+        ({"method": "center-scale(ridge=1)"}, "center-scale has no setting 'ridge'; it has none"),
         (
-            {"ridge": 1.0, "method": "sphering"},
-            r"--ridge is not used by sphering: leave it out \(us",
+            {"then": ("tvn(epsilon=1):",)},
+            "then tvn.*: tvn has no setting 'epsilon'; it has ridge, ",
         ),
-        ({"epsilon": 1.0}, r"--epsilon is not used by tvn: leave it out \(used by sphering\)"),
+        ({"method": "tvn(ridge=0)"}, r"method tvn\(ridge=0\): ridge must be above 0, not 0.0"),
+        ({"method": "tvn(ridge=1e999)"}, "ridge must be above 0, not inf"),
+        ({"method": "tvn(ridge=wide)"}, "ridge must be of type float, not 'wide'"),
+        ({"method": "tvn(ridge=True)"}, "ridge must be of type float, not True"),
+        ({"method": "tvn(components=2.5)"}, r"components must be of type int \| None, not 2.5"),
+        ({"method": "sphering(epsilon=-1.0)"}, "epsilon must be above 0, not -1.0"),
+        ({"method": "tvn(components=0)"}, "components must be at least 1, not 0"),
+        ({"method": "pca-center-scale(components=0)"}, "components must be at least 1, not 0"),
         (
-            {"components": 3, "method": "center-scale", "then": ("sphering",)},
-            "not used by center-scale, sphering: .*used by pca-center-scale and tvn",
+            {"method": "tvn(components=9)"},
+            "components must be at most the number of features, 6, n",
         ),
-        ({"ridge": 0.0}, "--ridge 0.0: expected a number above 0"),
-        ({"ridge": float("nan")}, "--ridge nan: expected a number above 0"),
-        ({"method": "sphering", "epsilon": -1.0}, "--epsilon -1.0: expected a number above 0"),
-        ({"components": 0}, "--components 0: expected 1 or more"),
-        ({"components": 9}, "--components 9 is too many: there are only 6 features"),
-        ({"then": ("combat",)}, "--then combat: there is no such method; use one of center-scale"),
-        ({"then": ("tvn:day",)}, "--then tvn:day: there is no such column; use one of"),
-        ({"then": ("harmony:",), "batch": "plate"}, "--then harmony:: harmony moves batches onto"),
-        ({"method": "harmony"}, "--method harmony: harmony moves batches onto each other, so it"),
-        ({"arm_genes": 3}, "--arm-genes is only used with --arms TABLE"),
+        ({"method": "tvn(0.5)"}, r"method tvn\(0.5\): expected NAME\(setting=value, ...\):COLUMN"),
+        ({"method": "tvn(ridge)"}, "expected NAME.*, and it has .ridge."),
+        ({"method": "tvn(ridge=1"}, r"method tvn\(ridge=1: expected NAME\(setting=value"),
+        ({"method": "tvn(ridge=1)(ridge=2)"}, "expected NAME.*, and it has .ridge=1..ridge=2."),
+        ({"method": "tvn(**{})"}, "expected NAME.setting=value"),
+        ({"method": ":plate"}, "method :plate: expected NAME.setting=value"),
+        ({"then": ("combat",)}, "then combat: there is no such method; use one of center-scale"),
+        ({"then": ("tvn:day",)}, "then tvn:day: there is no such column; use one of"),
+        ({"then": ("harmony:",), "batch": "plate"}, "then harmony:: harmony moves batches onto"),
+        ({"method": "harmony"}, "method harmony: harmony moves batches onto each other, so it"),
+        ({"few_controls": "stop"}, "few_controls must be one of error, pool, drop, not stop"),
+        ({"arm_genes": 3}, "arm_genes is only used with arms: leave it out, or give both"),
     ],
 )
 def test_settings_that_will_not_do(make_screen, tmp_path, chosen, sentence):
@@ -119,8 +134,51 @@ def test_constant_features_are_counted(make_screen, tmp_path, capsys):
     dull = {"x1": pl.lit(2.0), "x2": pl.when(pl.col("plate") == "P3").then(1.0).otherwise("x2")}
     wells = make_screen(**dull)
     correct(wells, tmp_path / "out", settings=CorrectSettings("center-scale", "plate"))
-    told = "center-scale: 2 of 6 features do not vary among the controls of plate P3 and count as 0"
-    assert told in capsys.readouterr().err
+    expected = (
+        "center-scale: 2 of 6 features do not vary among the controls of plate P3 and count as 0"
+    )
+    assert expected in capsys.readouterr().err
     out = read_wells(tmp_path / "out")
     assert not out.features[:, 1].any()
     assert not out.features[out.table["plate"].to_numpy() == "P3", 2].any()
+
+
+@pytest.mark.parametrize(
+    ("text", "batch", "expected"),
+    [
+        ("tvn", "plate", TVN()),
+        ("tvn:", None, TVN()),
+        ("tvn:plate (old)", "plate (old)", TVN()),
+        (" tvn ( ridge = 1 , components=3 ) : plate", "plate", TVN(1.0, 3)),
+        ("tvn(components=None):plate", "plate", TVN()),
+        ("sphering(epsilon=1e-3,):x:y", "x:y", Sphering(1e-3)),
+    ],
+)
+def test_a_step_is_a_name_settings_and_a_column(text, batch, expected):
+    step = parse_step(text, "plate", "then")
+    assert (repr(step.correction), step.batch) == (repr(expected), batch)
+
+
+def test_settings_are_recorded_under_the_keys_of_old_artefacts():
+    """Written down from an artefact of the version in which they were flags of the command."""
+    settings = CorrectSettings("tvn(ridge=0.3)", "plate", ("sphering(epsilon=1):batch",))
+    assert record(settings, read_steps(settings)) == {
+        "method": "tvn",
+        "batch": "plate",
+        "then": ["sphering:batch"],
+        "ridge": 0.3,
+        "components": None,
+        "epsilon": 1.0,
+        "few_controls": "error",
+        "arm_genes": None,
+        "diagnose": False,
+    }
+
+
+def test_what_the_keys_cannot_hold_is_recorded_beside_them():
+    settings = CorrectSettings("tvn(ridge=0.3)", "plate", ("tvn(ridge=0.7):batch",))
+    recorded = record(settings, read_steps(settings))
+    assert recorded["parameters"] == [
+        {"ridge": 0.3, "components": None},
+        {"ridge": 0.7, "components": None},
+    ]

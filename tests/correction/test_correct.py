@@ -151,8 +151,8 @@ def test_directions_without_spread_are_told(tmp_path, capsys):
             r"well A01 \(0\)",
         ),
         ({"control": pl.col("well") == "A03"}, "plate", r"plate P1 \(1\), plate P2 \(1\)"),
-        ({"batch": pl.lit(None)}, "batch", "--batch batch: the column is empty for 24 of 24"),
-        ({}, "day", "--batch day: there is no such column"),
+        ({"batch": pl.lit(None)}, "batch", "batch batch: the column is empty for 24 of 24"),
+        ({}, "day", "batch day: there is no such column"),
         ({"y": pl.lit(float("inf"))}, None, "NaN, empty or infinite: wells P1 A01, P1 A02"),
         (
             {name: pl.lit(1.0) for name in "xyz"},

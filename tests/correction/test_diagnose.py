@@ -113,7 +113,9 @@ def test_an_offset_of_every_plate_is_seen_before_and_not_after(make_screen, tmp_
     correct(wells, tmp_path / "out", settings=chosen)  # it is done, and shown again
     assert capsys.readouterr().out == printed
     (tmp_path / "out" / "diagnosis.csv").write_text("measure\n")
-    with pytest.raises(ValueError, match=r"diagnosis.csv is missing or damaged: make it anew with"):
+    with pytest.raises(
+        ValueError, match=r"diagnosis.csv is missing or damaged: make it again with"
+    ):
         correct(wells, tmp_path / "out", settings=chosen)
 
 

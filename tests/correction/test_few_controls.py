@@ -21,7 +21,7 @@ def test_error_lists_batches_and_counts(make_screen, tmp_path):
     with pytest.raises(
         ValueError,
         match=r"few controls in plate P2 \(1\), plate P3 \(0\): center-scale needs at least 2 in "
-        "every batch; choose a coarser --batch column or none, or --few-controls pool or drop",
+        "every batch; choose a coarser batch column or none, or few_controls pool or drop",
     ):
         correct(make_screen(control=FEW), tmp_path / "out", settings=choose("error"))
 
@@ -63,7 +63,7 @@ def test_drop_leaves_their_wells_out(make_screen, tmp_path, capsys):
     assert not (tmp_path / "out" / "P2.parquet").exists()
     features, control = before.features[kept].astype(np.float64), after.table["control"].to_numpy()
     batches = after.table["plate"].to_numpy().astype(str)
-    wanted = CenterScale().fit(features[control], batches[control]).transform(features, batches)
+    wanted = CenterScale().fit_transform(features, controls=control, batches=batches)
     np.testing.assert_allclose(after.features, wanted, rtol=1e-5)
 
 

@@ -45,24 +45,23 @@ def test_the_same_bytes_again(make_screen, tmp_path):
 def test_wells_that_will_not_do(batches, sentence):
     count = 40 if batches is None else len(batches)
     with pytest.raises(ValueError, match=sentence):
-        Harmony().fit_transform(np.ones((count, 3)), batches)
+        Harmony().fit_transform(np.ones((count, 3)), batches=batches)
 
 
 def test_without_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "harmonypy", None)
     with pytest.raises(ValueError, match=r"harmony needs harmonypy: pip install 'phenomae\[harm"):
-        Harmony().fit_transform(np.ones((40, 3)), np.repeat(["a", "b"], 20))
+        Harmony().fit_transform(np.ones((40, 3)), batches=np.repeat(["a", "b"], 20))
 
 
 @pytest.mark.parametrize("verb", ["fit", "transform", "extend", "restore", "state"])
-def test_it_is_not_fitted_on_controls(verb):
-    given = [] if verb == "state" else [{}] if verb == "restore" else [np.ones((4, 2))]
-    with pytest.raises(ValueError, match="harmony looks at all wells at once, so it cannot be"):
-        getattr(Harmony(), verb)(*given)
+def test_it_has_nothing_that_it_cannot_do(verb):
+    assert Harmony.fits_on == "all wells"
+    assert not hasattr(Harmony(), verb)
 
 
 def test_it_cannot_be_saved(make_screen, tmp_path):
-    with pytest.raises(ValueError, match=r"--save .*harmony looks at all wells at once"):
+    with pytest.raises(ValueError, match=r"save .*harmony looks at all wells at once"):
         correct(make_screen(), tmp_path / "out", settings=METHOD, save=tmp_path / "file.npz")
     assert [path.name for path in tmp_path.iterdir()] == ["wells"]
 

@@ -38,8 +38,7 @@ def test_golden_case(golden_case: Callable[[str], Path], variant, method, by_bat
     features = wells.select("^feature_.*$").to_numpy().astype(np.float64)
     control = (wells["gene"] == "NTC").to_numpy()
     batches = wells["batch"].to_numpy() if by_batch else None
-    fitted = method().fit(features[control], batches[control] if by_batch else None)
-    corrected = fitted.transform(features, batches)
+    corrected = method().fit_transform(features, controls=control, batches=batches)
     genes = wells["gene"].to_numpy()
     means = np.stack([corrected[genes == gene].mean(axis=0) for gene in expected["genes"]])
     wanted = expected[f"{variant}_aggregate"]
@@ -56,14 +55,14 @@ def test_pca_center_scale_against_scikit_learn(features):
     for _, rows in each_batch(BATCHES, 60):
         scaler = StandardScaler().fit(pca.transform(features[rows]))
         wanted = scaler.transform(pca.transform(features[rows]))
-        ours = PcaCenterScale().fit(features, BATCHES).transform(features[rows], BATCHES[rows])
+        ours = PcaCenterScale().learn(features, BATCHES).apply(features[rows], BATCHES[rows])
         np.testing.assert_allclose(ours * np.sign((ours * wanted).sum(axis=0)), wanted, rtol=1e-8)
 
 
 def test_tvn_per_batch_against_its_formula(features):
     first = StandardScaler().fit_transform(features)
     whitened = StandardScaler().fit_transform(PCA().fit_transform(first))
-    ours = TVN(ridge=0.7).fit(features, BATCHES).transform(features, BATCHES)
+    ours = TVN(ridge=0.7).learn(features, BATCHES).apply(features, BATCHES)
     for _, rows in each_batch(BATCHES, 60):
         root = inv(sqrtm(np.cov(whitened[rows], rowvar=False) + 0.7 * np.eye(5)))
         wanted = whitened[rows] @ root
@@ -75,8 +74,8 @@ def test_tvn_of_batches_with_few_controls_against_its_formula(controls):
     rng = np.random.default_rng(controls)
     features = rng.normal(size=(3 * controls, 5)) @ rng.normal(size=(5, 5))
     batches = np.repeat(["a", "b", "c"], controls)
-    plain = TVN().fit(features).transform(features)
-    ours = TVN(ridge=0.2).fit(features, batches).transform(features, batches)
+    plain = TVN().learn(features).apply(features)
+    ours = TVN(ridge=0.2).learn(features, batches).apply(features, batches)
     for _, rows in each_batch(batches, len(features)):
         covariance = np.cov(plain[rows], rowvar=False) + 0.2 * np.eye(plain.shape[1])
         np.testing.assert_allclose(ours[rows], plain[rows] @ inv(sqrtm(covariance)), rtol=1e-8)
@@ -84,9 +83,9 @@ def test_tvn_of_batches_with_few_controls_against_its_formula(controls):
 
 @pytest.mark.parametrize("method", [PcaCenterScale, TVN])
 def test_components_are_the_widest_axes(method, features):
-    every = method().fit_transform(features)
+    every = method().learn(features).apply(features)
     np.testing.assert_allclose(
-        method(components=2).fit_transform(features), every[:, :2], rtol=1e-12
+        method(components=2).learn(features).apply(features), every[:, :2], rtol=1e-12
     )
 
 
@@ -94,73 +93,71 @@ def test_components_are_the_widest_axes(method, features):
 @pytest.mark.parametrize("by_batch", [False, True])
 def test_what_was_learned_can_be_handed_on(method, by_batch, features):
     batches = BATCHES if by_batch else None
-    fitted = method().fit(features, batches)
+    fitted = method().learn(features, batches)
     other = method().restore(fitted.state())
-    np.testing.assert_array_equal(
-        other.transform(features, batches), fitted.transform(features, batches)
-    )
+    np.testing.assert_array_equal(other.apply(features, batches), fitted.apply(features, batches))
     assert other.known == fitted.known
 
 
 @pytest.mark.parametrize("method", [CenterScale, Sphering])
 def test_a_new_batch_of_a_method_without_common_axes_is_as_if_fitted_with_it(method, features):
     first = BATCHES == "a"
-    extended = method().fit(features[first], BATCHES[first]).extend(features, BATCHES)
+    extended = method().learn(features[first], BATCHES[first]).learn_new(features, BATCHES)
     np.testing.assert_allclose(
-        extended.transform(features, BATCHES),
-        method().fit(features, BATCHES).transform(features, BATCHES),
+        extended.apply(features, BATCHES),
+        method().learn(features, BATCHES).apply(features, BATCHES),
         rtol=1e-12,
     )
 
 
 def test_a_new_batch_of_pca_center_scale_keeps_the_axes(features):
     first = BATCHES == "a"
-    ours = PcaCenterScale().fit(features[first], BATCHES[first]).extend(features, BATCHES)
+    ours = PcaCenterScale().learn(features[first], BATCHES[first]).learn_new(features, BATCHES)
     turned = PCA().fit(features[first]).transform(features[~first])
     wanted = StandardScaler().fit_transform(turned)
-    found = ours.transform(features[~first], BATCHES[~first])
+    found = ours.apply(features[~first], BATCHES[~first])
     np.testing.assert_allclose(found * np.sign((found * wanted).sum(axis=0)), wanted, rtol=1e-8)
 
 
 def test_a_new_batch_of_tvn_keeps_axes_and_scales(features):
     first = BATCHES == "a"
-    plain = TVN().fit(features[first]).transform(features[~first])
-    ours = TVN(0.7).fit(features[first], BATCHES[first])
-    before = ours.transform(features[first], BATCHES[first])
-    found = ours.extend(features, BATCHES).transform(features[~first], BATCHES[~first])
+    plain = TVN().learn(features[first]).apply(features[~first])
+    ours = TVN(0.7).learn(features[first], BATCHES[first])
+    before = ours.apply(features[first], BATCHES[first])
+    found = ours.learn_new(features, BATCHES).apply(features[~first], BATCHES[~first])
     root = inv(sqrtm(np.cov(plain, rowvar=False) + 0.7 * np.eye(5)))
     np.testing.assert_allclose(found, plain @ root, rtol=1e-8)
-    np.testing.assert_array_equal(ours.transform(features[first], BATCHES[first]), before)
+    np.testing.assert_array_equal(ours.apply(features[first], BATCHES[first]), before)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_wells_of_the_batch_of_all_go_by_all_controls(method, features):
-    """So are wells corrected whose own batch has too few controls."""
+def test_wells_of_the_batch_of_all_are_corrected_by_all_controls(method, features):
+    """This is how wells are corrected whose own batch has too few controls."""
     pooled = np.repeat(ALL_WELLS, 60)
-    found = method().fit(features, BATCHES).transform(features, pooled)
+    found = method().learn(features, BATCHES).apply(features, pooled)
     if method is TVN:  # all controls together are one batch of its second half
-        plain = TVN().fit_transform(features)
+        plain = TVN().learn(features).apply(features)
         wanted = plain @ inv(sqrtm(np.cov(plain, rowvar=False) + 0.5 * np.eye(5)))
     else:
-        wanted = method().fit_transform(features)
+        wanted = method().learn(features).apply(features)
     np.testing.assert_allclose(found, wanted, rtol=1e-8, atol=1e-12)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_method_fitted_on_batches_wants_batches(method, features):
-    fitted = method().fit(features, BATCHES)
-    with pytest.raises(ValueError, match="was fitted on batches: give the batch of every well"):
-        fitted.transform(features)
+def test_a_method_fitted_on_batches_needs_batches(method, features):
+    fitted = method().learn(features, BATCHES)
+    with pytest.raises(ValueError, match="was fitted on batches: pass batches, one per well"):
+        fitted.apply(features)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_order_of_wells_does_not_matter(method, features):
     order = np.random.default_rng(3).permutation(60)
-    fitted = method().fit(features, BATCHES)
-    shuffled = method().fit(features[order], BATCHES[order])
+    fitted = method().learn(features, BATCHES)
+    shuffled = method().learn(features[order], BATCHES[order])
     np.testing.assert_allclose(
-        shuffled.transform(features[order], BATCHES[order]),
-        fitted.transform(features, BATCHES)[order],
+        shuffled.apply(features[order], BATCHES[order]),
+        fitted.apply(features, BATCHES)[order],
         rtol=1e-7, atol=1e-9,
     )  # fmt: skip
 
@@ -176,24 +173,24 @@ def test_axes_have_fixed_signs(features):
 def test_fewer_controls_than_features_keep_the_directions_they_span(method):
     rng = np.random.default_rng(1)
     controls, others = rng.normal(size=(6, 20)), rng.normal(size=(200, 20))
-    fitted = method().fit(controls.astype(np.float32).astype(np.float64))
-    assert fitted.transform(controls).shape == (6, 5)
-    np.testing.assert_allclose(fitted.transform(controls).std(axis=0), 1, rtol=1e-4)
-    assert np.abs(fitted.transform(others)).max() < 20  # nothing divided by a spread of nearly 0
+    fitted = method().learn(controls.astype(np.float32).astype(np.float64))
+    assert fitted.apply(controls).shape == (6, 5)
+    np.testing.assert_allclose(fitted.apply(controls).std(axis=0), 1, rtol=1e-4)
+    assert np.abs(fitted.apply(others)).max() < 20  # nothing divided by a spread of nearly 0
 
 
 @pytest.mark.parametrize("method", [PcaCenterScale, TVN])
 def test_a_feature_that_repeats_another_adds_no_direction(method, features):
     repeated = np.hstack([features, (3 * features[:, :1]).astype(np.float32)])
-    assert method().fit(repeated).transform(repeated).shape == (60, 5)
+    assert method().learn(repeated).apply(repeated).shape == (60, 5)
 
 
 @pytest.mark.parametrize("method", [CenterScale, TVN])
 def test_a_feature_constant_among_controls_weighs_nothing(method, features):
     constant = np.full((60, 1), np.float64(np.float32(0.1)))
-    fitted = method().fit(np.hstack([features, constant]))
-    moved = fitted.transform(np.hstack([features, constant + 1000]))
-    without = method().fit(features).transform(features)
+    fitted = method().learn(np.hstack([features, constant]))
+    moved = fitted.apply(np.hstack([features, constant + 1000]))
+    without = method().learn(features).apply(features)
     np.testing.assert_allclose(moved[:, :5], without, rtol=1e-9, atol=1e-12)
     assert not moved[:, 5:].any()
 
@@ -201,11 +198,11 @@ def test_a_feature_constant_among_controls_weighs_nothing(method, features):
 @pytest.mark.parametrize("method", METHODS)
 def test_controls_that_are_all_alike(method):
     with pytest.raises(ValueError, match="do not differ in any feature"):
-        method().fit(np.full((4, 3), 0.1))
+        method().learn(np.full((4, 3), 0.1))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_batch_that_was_not_fitted(method, features):
-    fitted = method().fit(features, BATCHES)
+    fitted = method().learn(features, BATCHES)
     with pytest.raises(ValueError, match="was not fitted on new"):
-        fitted.transform(features[:2], np.array(["new", "a"]))
+        fitted.apply(features[:2], np.array(["new", "a"]))

@@ -40,8 +40,12 @@ def test_every_gene_of_an_arm_counts_once(make_screen, tmp_path, capsys, file):
         after.features[moved], before.features[moved] - shift, rtol=1e-5, atol=1e-5
     )
     np.testing.assert_array_equal(after.features[~moved], before.features[~moved])
-    told = "arms: 4 genes lose the mean of their arm; 1 are not in the table and 3 lie on arms of "
-    assert told + "fewer than 4 genes (1p), and stay as they are" in capsys.readouterr().err
+    told = (
+        "arms: the mean of their arm is subtracted from 4 genes; 1 are not in the table and 3 are "
+    )
+    assert (
+        told + "on arms of fewer than 4 genes (1p): they are not changed" in capsys.readouterr().err
+    )
 
 
 def test_controls_that_name_a_gene_are_left_alone(make_screen, tmp_path):
@@ -97,7 +101,7 @@ def test_a_gene_may_be_there_twice_on_one_arm(tmp_path):
         (ARMS.drop("arm"), "arms.csv has no column 'arm': expected gene and arm, it has gene"),
         (
             pl.concat([ARMS, ARMS.with_columns(arm=pl.lit("9p"))]),
-            "arms.csv has gene 'G0' on 1p and 9p: expected one arm a gene",
+            "arms.csv has gene 'G0' on 1p and 9p: expected one arm per gene",
         ),
         (
             ARMS.with_columns(gene="ENSG" + pl.col("gene")),
@@ -115,11 +119,10 @@ def test_a_table_that_will_not_do(make_screen, tmp_path, table, sentence):
 def test_a_file_that_cannot_be_read(tmp_path, name):
     (tmp_path / "bad.parquet").write_text("x")
     path = tmp_path / name
-    with pytest.raises(ValueError, match=f"--arms {re.escape(str(path))} is not a table that can"):
+    with pytest.raises(ValueError, match=f"arms {re.escape(str(path))} is not a table that can"):
         read_arms(path)
 
 
-def test_arm_genes_below_1(make_screen, tmp_path):
-    chosen = CorrectSettings(arms=write(tmp_path / "arms.csv"), arm_genes=0)
-    with pytest.raises(ValueError, match="--arm-genes 0: expected 1 or more"):
-        correct(make_screen(), tmp_path / "out", settings=chosen)
+def test_arm_genes_below_1():
+    with pytest.raises(ValueError, match="arm_genes must be at least 1, not 0"):
+        CorrectSettings(arms="arms.csv", arm_genes=0)

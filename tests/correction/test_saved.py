@@ -9,7 +9,7 @@ from phenomae.correction.correct import CorrectSettings, correct
 from phenomae.correction.settings import FewControls
 from phenomae.wells import read_wells
 
-CHAIN = CorrectSettings("center-scale", "plate", ("tvn:batch", "sphering:"), ridge=0.3)
+CHAIN = CorrectSettings("center-scale", "plate", ("tvn(ridge=0.3):batch", "sphering:"))
 PLATES = ("P1", "P2", "P3", "P4")
 
 
@@ -38,16 +38,16 @@ def test_new_plates_go_by_their_own_controls_along_the_axes_that_were_fitted(
     saved, make_plates, tmp_path
 ):
     wells, _ = saved
-    chosen = CorrectSettings("center-scale", "plate", ("tvn:batch",), ridge=0.3)
+    chosen = CorrectSettings("center-scale", "plate", ("tvn(ridge=0.3):batch",))
     correct(wells, tmp_path / "two", settings=chosen, save=tmp_path / "two.npz")
     new = make_plates("new", ("P4", "P5", "P6"), batch=pl.lit("day1"))
     correct(new, tmp_path / "corrected", apply=tmp_path / "two.npz")
     old, late = read_wells(wells), read_wells(new)
     control, plates = (old.table[name].to_numpy() for name in ("control", "plate"))
     plates, features = plates.astype(str), old.features.astype(np.float64)
-    scale = CenterScale().fit(features[control], plates[control])
+    centered = CenterScale().fit_transform(features, controls=control, batches=plates)
     batches = old.table["batch"].to_numpy().astype(str)
-    tvn = TVN(0.3).fit(scale.transform(features, plates)[control], batches[control])
+    tvn = TVN(0.3).fit(centered, controls=control, batches=batches)
     scaled = late.features.astype(np.float64)
     for plate in ("P4", "P5", "P6"):
         rows = late.table["plate"].to_numpy() == plate
@@ -68,7 +68,7 @@ def test_new_plates_with_few_controls(saved, make_plates, tmp_path, policy: FewC
     with pytest.raises(
         ValueError,
         match=r"plate P5 \(0\): center-scale needs at least 2 in every batch that is new; choose "
-        "--few-controls pool or drop",
+        "few_controls pool or drop",
     ):
         correct(new, tmp_path / "corrected", apply=saved[1])
     late = CorrectSettings(few_controls=policy)
@@ -81,7 +81,7 @@ def test_a_correction_without_batches_needs_no_controls_later(make_screen, make_
     new = make_plates("new", ("P5",), control=pl.lit(False))
     correct(new, tmp_path / "corrected", apply=tmp_path / "fitted.npz")
     old, late = read_wells(tmp_path / "wells"), read_wells(new)
-    tvn = TVN().fit(old.features[old.table["control"].to_numpy()].astype(np.float64))
+    tvn = TVN().fit(old.features, controls=old.table["control"].to_numpy())
     np.testing.assert_allclose(
         read_wells(tmp_path / "corrected").features,
         tvn.transform(late.features.astype(np.float64)),
@@ -97,7 +97,7 @@ def test_the_same_file_again_and_another_one(saved, tmp_path, capsys):
     file.unlink()
     correct(wells, tmp_path / "out", settings=CHAIN, save=file)  # OUT is there, the file is not
     assert file.read_bytes() == content
-    with pytest.raises(ValueError, match=r"--save .*fitted.npz is already there, made with other"):
+    with pytest.raises(ValueError, match=r"save .*fitted.npz is already there, made with other"):
         correct(wells, tmp_path / "other", save=file)
     correct(wells, tmp_path / "other", save=file, overwrite=True)
     assert file.read_bytes() != content
@@ -143,7 +143,7 @@ def test_another_format(saved, tmp_path):
 
 def test_another_number_of_features(saved, tmp_path):
     wells, file = saved
-    correct(wells, tmp_path / "narrow", settings=CorrectSettings("tvn", components=3))
+    correct(wells, tmp_path / "narrow", settings=CorrectSettings("tvn(components=3)"))
     with pytest.raises(ValueError, match=r"narrow has 3 features, but .*npz was fitted on 6: both"):
         correct(tmp_path / "narrow", tmp_path / "new", apply=file)
 
@@ -151,9 +151,9 @@ def test_another_number_of_features(saved, tmp_path):
 @pytest.mark.parametrize(
     ("chosen", "sentence"),
     [
-        ({"method": "tvn"}, "--apply takes the methods from its file: leave out --method"),
-        ({"batch": "plate", "then": ("tvn",), "ridge": 1.0}, "leave out --batch, --then, --ridge"),
-        ({"arm_genes": 3}, "--arm-genes is only used with --arms"),
+        ({"method": "tvn"}, "apply takes the methods from its file: leave out method"),
+        ({"batch": "plate", "then": ("tvn",)}, "from its file: leave out batch, then"),
+        ({"arm_genes": 3}, "arm_genes is only used with arms"),
     ],
 )
 def test_settings_beside_a_file(saved, tmp_path, chosen, sentence):
@@ -162,13 +162,13 @@ def test_settings_beside_a_file(saved, tmp_path, chosen, sentence):
 
 
 def test_save_and_apply_exclude_each_other(saved, tmp_path):
-    with pytest.raises(ValueError, match=r"--save .*two.npz and --apply exclude each other"):
+    with pytest.raises(ValueError, match=r"save .*two.npz and apply exclude each other"):
         correct(saved[0], tmp_path / "new", apply=saved[1], save=tmp_path / "two.npz")
 
 
 def test_a_batch_column_that_is_empty_on_new_plates(saved, make_plates, tmp_path):
     new = make_plates("new", ("P5",), batch=pl.lit(None, pl.String))
-    with pytest.raises(ValueError, match=r"--apply .*\(tvn:batch\): the column is empty for 24 of"):
+    with pytest.raises(ValueError, match=r"apply .*\(tvn:batch\): the column is empty for 24 of"):
         correct(new, tmp_path / "corrected", apply=saved[1])
 
 
@@ -180,7 +180,7 @@ def test_a_batch_column_that_is_empty_on_new_plates(saved, make_plates, tmp_path
         ("", None, "holds the wells that are to be corrected"),
         ("out", "out/fitted.npz", "fitted.npz lies in .*out, which holds plates and nothing else"),
         ("out.npz", "out.npz", "out.npz lies in .*out.npz"),
-        ("out", "fitted.csv", "--save .*fitted.csv: give it a name that ends with .npz"),
+        ("out", "fitted.csv", "save .*fitted.csv: give it a name that ends with .npz"),
     ],
 )
 def test_places_that_will_not_do(make_screen, tmp_path, out, save, sentence):

@@ -21,7 +21,7 @@ def test_as_pycytominer(controls, epsilon):
     features = mixed(controls, 300, 30)
     judge = Spherize(epsilon=epsilon, method="ZCA-cor").fit(pd.DataFrame(features[:controls]))
     wanted = judge.transform(pd.DataFrame(features)).to_numpy()
-    ours = Sphering(epsilon).fit(features[:controls]).transform(features)
+    ours = Sphering(epsilon).learn(features[:controls]).apply(features)
     np.testing.assert_allclose(ours, wanted, rtol=1e-7, atol=1e-9 * np.abs(wanted).max())
 
 
@@ -31,13 +31,13 @@ def test_as_pycytominer_whatever_the_shape(seed, controls, width):
     features = mixed(seed, controls + 5, width).astype(np.float32).astype(np.float64)
     judge = Spherize(method="ZCA-cor").fit(pd.DataFrame(features[:controls]))
     wanted = judge.transform(pd.DataFrame(features)).to_numpy()
-    ours = Sphering().fit(features[:controls]).transform(features)
+    ours = Sphering().learn(features[:controls]).apply(features)
     np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-7 * np.abs(wanted).max())
 
 
 def test_every_batch_by_its_own_controls():
     features, batches = mixed(3, 80, 6), np.repeat(["a", "b"], 40)
-    ours = Sphering().fit(features, batches).transform(features, batches)
+    ours = Sphering().learn(features, batches).apply(features, batches)
     for rows in (slice(0, 40), slice(40, 80)):
         judge = Spherize(method="ZCA-cor").fit(pd.DataFrame(features[rows]))
         wanted = judge.transform(pd.DataFrame(features[rows])).to_numpy()
@@ -46,28 +46,28 @@ def test_every_batch_by_its_own_controls():
 
 def test_controls_come_out_uncorrelated():
     controls = mixed(0, 500, 8)
-    sphered = Sphering().fit_transform(controls)
+    sphered = Sphering().learn(controls).apply(controls)
     np.testing.assert_allclose(np.cov(sphered, rowvar=False), np.eye(8), atol=1e-6)
 
 
 def test_without_batches_it_is_tvn_turned():
     features = mixed(5, 300, 8)
-    ours = Sphering(1e-12).fit(features[:200]).transform(features)
-    turned = TVN().fit(features[:200]).transform(features)
+    ours = Sphering(1e-12).learn(features[:200]).apply(features)
+    turned = TVN().learn(features[:200]).apply(features)
     np.testing.assert_allclose(ours @ ours.T * 200 / 199, turned @ turned.T, rtol=1e-6, atol=1e-6)
 
 
 def test_a_constant_feature_becomes_0_and_leaves_the_others_alone():
     features = mixed(1, 60, 5)
     constant = np.hstack([features, np.full((60, 1), 0.1)])
-    fitted = Sphering().fit(constant)
+    fitted = Sphering().learn(constant)
     moved = constant + np.array([0, 0, 0, 0, 0, 1000.0])
-    wanted = Sphering().fit(features).transform(features)
-    np.testing.assert_allclose(fitted.transform(moved)[:, :5], wanted, rtol=1e-9, atol=1e-12)
-    assert not fitted.transform(moved)[:, 5].any()
+    wanted = Sphering().learn(features).apply(features)
+    np.testing.assert_allclose(fitted.apply(moved)[:, :5], wanted, rtol=1e-9, atol=1e-12)
+    assert not fitted.apply(moved)[:, 5].any()
 
 
 def test_a_feature_that_repeats_another_is_not_blown_up():
     features = mixed(2, 60, 5)
     repeated = np.hstack([features, features[:, :1]])
-    assert np.abs(Sphering().fit_transform(repeated)).max() < 20
+    assert np.abs(Sphering().learn(repeated).apply(repeated)).max() < 20

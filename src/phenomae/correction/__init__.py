@@ -1,4 +1,7 @@
-"""Takes the batch out and leaves the biology in."""
+"""Batch correction: removes variation between batches and keeps the biology.
+
+Corrections follow scikit-learn's protocol, but most learn from negative controls only.
+"""
 
 from phenomae.correction.center_scale import CenterScale
 from phenomae.correction.harmony import Harmony

@@ -1,4 +1,7 @@
-"""How well batches mix: whether a well's neighbours tell its batch."""
+"""How well batches mix: how often a well's nearest neighbours have the same batch.
+
+A k-nearest-neighbour vote without training, so that it measures the features and not a classifier.
+"""
 
 import numpy as np
 from jaxtyping import Float64, Int, Shaped
@@ -10,13 +13,13 @@ _SHUFFLES = 20
 def batch_accuracy(
     features: Float64[np.ndarray, "n d"], batches: Shaped[np.ndarray, " n"]
 ) -> tuple[float, float]:
-    """Return how often the wells nearest by cosine tell a well's batch, and how often by chance.
+    """Return the accuracy of predicting a well's batch from its neighbours, and that of chance.
 
-    Every well is left out of its own neighbours. The five nearest vote; where batches have as many
-    votes, the one that holds the nearest of them wins. Chance is the mean over 20 shuffles of the
-    batches among the wells, with the same neighbours and the same vote.
+    The five nearest other wells by cosine vote; if several batches have the same number of votes,
+    the one with the nearest well wins. Chance is the mean over 20 shuffles of the batches among
+    the wells, with the same neighbours and the same vote.
     """
-    from sklearn.neighbors import NearestNeighbors  # slow to import, and seldom asked for
+    from sklearn.neighbors import NearestNeighbors  # slow to import, and only used to diagnose
 
     assert len(features) > 1
     codes = np.unique(batches, return_inverse=True)[1]
@@ -31,5 +34,5 @@ def batch_accuracy(
 def _accuracy(nearest: Int[np.ndarray, "n k"], codes: Int[np.ndarray, " n"]) -> float:
     votes = codes[nearest]
     counts = (votes[:, :, None] == votes[:, None, :]).sum(axis=2)
-    winner = counts.argmax(axis=1)  # the first of the largest: the nearest neighbour's
+    winner = counts.argmax(axis=1)  # the first maximum is the nearest neighbour's batch
     return float((votes[np.arange(len(votes)), winner] == codes).mean())

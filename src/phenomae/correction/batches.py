@@ -1,4 +1,8 @@
-"""Which wells are corrected together, and whether they have the controls for it."""
+"""Batches: which wells are corrected together, and whether they have enough controls for it.
+
+Batches are text ("plate P1") from here on, so that the same code serves any column and a saved
+correction recognises a batch by its name.
+"""
 
 from collections.abc import Container, Iterator
 
@@ -7,37 +11,38 @@ import polars as pl
 from jaxtyping import Bool, Int, Shaped
 
 Batches = Shaped[np.ndarray, " n"] | None
-"""Every well's batch, as text; None where all wells are one batch."""
+"""The batch of every well, as text; None if all wells are one batch."""
 
 ALL_WELLS = "all wells"
-"""The batch of all controls together: what is used where there are no batches, and for wells that
-are given this name because their own batch has too few controls."""
-LEAST_CONTROLS = 2  # one control has no spread
-_NAMED = 10  # so many batches are named in a sentence, the others counted
+"""The batch of all controls together. It is used if there is no batch column, and for wells that
+are assigned to it because their own batch has too few controls."""
+MIN_CONTROLS = 2  # the spread of a single control is zero
+_MAX_NAMES = 10  # in an error message; the other batches are counted
 
 
-def read_batches(table: pl.DataFrame, column: str | None, asked: str = "") -> Batches:
-    """Return every well's batch as text, like `plate P1`, or None where no column is named.
+def read_batches(table: pl.DataFrame, column: str | None, requested: str = "") -> Batches:
+    """Return the batch of every well as text, like `plate P1`, or None if `column` is None.
 
-    `asked` is how the column was asked for, where it was not by `--batch`. Raises ValueError where
-    the column does not exist or is empty for some wells.
+    `requested` is how error messages call the request; by default `batch COLUMN`. Raises ValueError
+    if the column does not exist or is empty for some wells.
     """
     if column is None:
         return None
-    asked = asked or f"--batch {column}"
+    requested = requested or f"batch {column}"
     if column not in table.columns:
-        raise ValueError(f"{asked}: there is no such column; use one of {table.columns}")
+        raise ValueError(f"{requested}: there is no such column; use one of {table.columns}")
     if table[column].has_nulls():
         count = table[column].null_count()
         raise ValueError(
-            f"{asked}: the column is empty for {count} of {len(table)} wells; "
+            f"{requested}: the column is empty for {count} of {len(table)} wells; "
             "fill it in the plate map, or name another column (plate is always filled)"
         )
+    # The column's name is part of it: plate 1 and day 1 must not be the same batch in a saved file.
     return np.array([f"{column} {value}" for value in table[column]])
 
 
 def each_batch(batches: Batches, count: int) -> Iterator[tuple[str, Int[np.ndarray, " m"]]]:
-    """Yield every batch of `count` wells and its rows, in the order of the batches' names."""
+    """Yield each batch of `count` wells and its rows, sorted by the names of the batches."""
     if batches is None:
         yield ALL_WELLS, np.arange(count)
         return
@@ -59,24 +64,37 @@ def new_batches(
 
 
 def count_controls(batches: Batches, control: Bool[np.ndarray, " n"]) -> dict[str, int]:
-    """Return how many controls every batch has."""
+    """Return the number of controls of each batch."""
     return {batch: int(control[rows].sum()) for batch, rows in each_batch(batches, len(control))}
 
 
-def require_controls(batches: Batches, control: Bool[np.ndarray, " n"]) -> None:
-    """Raise ValueError, naming batches and counts, where one has too few controls."""
-    require_a_control(control)
-    counts = count_controls(batches, control)
-    few = {batch: count for batch, count in counts.items() if count < LEAST_CONTROLS}
+def require_controls(
+    batches: Batches,
+    control: Bool[np.ndarray, " n"],
+    minimum: int = MIN_CONTROLS,
+    known: Container[str] = (),
+) -> None:
+    """Raise ValueError, naming batches and counts, if one has fewer than `minimum` controls.
+
+    Batches that are `known` need none.
+    """
+    if not known:
+        require_a_control(control)
+    few = {
+        batch: count
+        for batch, count in count_controls(batches, control).items()
+        # Wells of ALL_WELLS are corrected by the controls of every batch.
+        if count < minimum and batch not in known and (batches is None or batch != ALL_WELLS)
+    }
     if few:
         raise ValueError(
             f"too few controls in {name_batches(few)}: a correction needs at least "
-            f"{LEAST_CONTROLS} in every batch; choose a coarser --batch column, or none"
+            f"{minimum} in every batch; choose a coarser batch column, or none"
         )
 
 
 def require_a_control(control: Bool[np.ndarray, " n"]) -> None:
-    """Raise ValueError where no well is a control."""
+    """Raise ValueError if no well is a control."""
     if not control.any():
         raise ValueError(
             "no well is a control, and a correction is fitted on controls: set `control` to true "
@@ -86,17 +104,18 @@ def require_a_control(control: Bool[np.ndarray, " n"]) -> None:
 
 def name_batches(counts: dict[str, int]) -> str:
     """Return the batches with their counts as words: `plate P1 (0), plate P2 (1)`."""
-    named = ", ".join(f"{batch} ({count})" for batch, count in list(counts.items())[:_NAMED])
-    return f"{named} and {len(counts) - _NAMED} more" if len(counts) > _NAMED else named
+    items = list(counts.items())
+    named = ", ".join(f"{batch} ({count})" for batch, count in items[:_MAX_NAMES])
+    return f"{named} and {len(counts) - _MAX_NAMES} more" if len(counts) > _MAX_NAMES else named
 
 
 def require_known(batches: Batches, fitted: Container[str], by_batch: bool) -> None:
-    """Raise ValueError where wells are of a batch that the correction was not fitted on.
+    """Raise ValueError if wells belong to a batch that the correction was not fitted on.
 
-    `by_batch` says whether it was fitted on batches at all.
+    `by_batch` is whether it was fitted on batches at all.
     """
     if batches is None and by_batch:
-        raise ValueError("the correction was fitted on batches: give the batch of every well")
+        raise ValueError("the correction was fitted on batches: pass batches, one per well")
     unknown = [batch for batch, _ in each_batch(batches, 0) if batch not in fitted]
     if unknown:
         raise ValueError(f"the correction was not fitted on {', '.join(unknown)}")

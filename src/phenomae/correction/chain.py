@@ -1,4 +1,4 @@
-"""Several corrections one after the other, each fitted on what the one before makes of controls."""
+"""Several corrections in sequence, each fitted on the controls as the one before left them."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,9 @@ from jaxtyping import Float64
 
 from phenomae.correction.batches import Batches, each_batch
 from phenomae.correction.center_scale import center_and_spread
-from phenomae.correction.correction import Correction
-from phenomae.correction.harmony import Harmony
-from phenomae.correction.methods import METHODS
-from phenomae.correction.plate_reader import Screen, hold_in_memory
-from phenomae.correction.settings import Step
+from phenomae.correction.correction import ControlCorrection, JointCorrection
+from phenomae.correction.plate_reader import PlateReader, replace_features
+from phenomae.correction.steps import Step
 from phenomae.progress import info
 
 
@@ -20,85 +18,91 @@ class Chain:
     """Fitted corrections, in order."""
 
     steps: list[Step]
-    corrections: list[Correction]
+    corrections: list[ControlCorrection]
     width: int
-    """How many features the first of them takes."""
+    """Number of features that the first of them takes."""
 
-    def transform(
+    def apply(
         self, features: Float64[np.ndarray, "n d"], batches: list[Batches]
     ) -> Float64[np.ndarray, "n k"]:
-        """Return the features corrected by one after the other, each by its own batches."""
+        """Return wells corrected by one after the other; `batches` holds those of each step."""
         for correction, own in zip(self.corrections, batches, strict=True):
-            features = correction.transform(features, own)
+            features = correction.apply(features, own)
         return features
 
-    def extend(self, controls: Float64[np.ndarray, "n d"], batches: list[Batches]) -> None:
+    def learn_new(self, controls: Float64[np.ndarray, "m d"], batches: list[Batches]) -> None:
         """Learn the batches that are new from their controls, one correction after the other."""
         for correction, own in zip(self.corrections, batches, strict=True):
-            correction.extend(controls, own)
-            controls = correction.transform(controls, own)
+            correction.learn_new(controls, own)
+            controls = correction.apply(controls, own)
 
 
 def fit_chain(
-    screen: Screen, steps: list[Step], controls: Float64[np.ndarray, "m d"]
-) -> tuple[Screen, Chain]:
-    """Return the fitted chain and the screen that it is to be applied to.
+    plates: PlateReader, steps: list[Step], controls: Float64[np.ndarray, "m d"]
+) -> tuple[PlateReader, Chain]:
+    """Return the fitted chain and the wells that it is to be applied to.
 
-    That is the screen given; where a step is harmony, which needs all wells at once, it is what
-    the steps up to the last harmony make of it, held in memory, and the chain holds the others.
+    These are `plates` as given. But if a step needs all wells at once (harmony), they are the
+    wells as the last such step left them, held in memory, and the chain holds the steps after it.
     """
     for position, step in enumerate(steps):
-        if METHODS[step.method] is Harmony:
-            _, before = fit_chain(screen, steps[:position], controls)
-            screen = _harmonise(screen, before, position)
-            return fit_chain(screen, steps[position + 1 :], _held_controls(screen))
+        if isinstance(step.correction, JointCorrection):
+            _, before = fit_chain(plates, steps[:position], controls)
+            plates = _correct_jointly(plates, before, step.correction)
+            return fit_chain(plates, steps[position + 1 :], _control_features(plates))
     width, corrections = controls.shape[1], []
-    for step, own in zip(steps, screen.control_batches(), strict=False):
-        correction = METHODS[step.method](**step.settings).fit(controls, own)
-        corrected = correction.transform(controls, own)
-        _tell_undefined(step, controls, corrected, own)
+    for step, own in zip(steps, plates.control_batches(), strict=False):
+        assert isinstance(step.correction, ControlCorrection)
+        correction = step.correction.learn(controls, own)
+        corrected = correction.apply(controls, own)
+        _report_undefined(correction, controls, corrected, own)
         corrections.append(correction)
         controls = corrected
-    return screen, Chain(steps, corrections, width)
+    return plates, Chain(steps, corrections, width)
 
 
-def _harmonise(screen: Screen, before: Chain, position: int) -> Screen:
-    """Return the screen after the steps before harmony, and harmony."""
+def _correct_jointly(
+    plates: PlateReader, before: Chain, correction: JointCorrection
+) -> PlateReader:
+    """Return the wells after the chain `before` and a correction of all wells at once."""
+    position = len(before.steps)
     parts, batches = [], []
-    for part in screen.parts("harmony reads"):
-        parts.append(before.transform(part.features, part.batches[:position]))
+    for part in plates.parts(f"{correction.name} reads"):
+        parts.append(before.apply(part.features, part.batches[:position]))
         batches.append(part.batches[position])
-    features = Harmony().fit_transform(np.concatenate(parts), np.concatenate(batches))
-    return hold_in_memory(screen, features, position + 1)
+    own = None if batches[0] is None else np.concatenate(batches)
+    features = correction.correct_jointly(np.concatenate(parts), own)
+    return replace_features(plates, features, position + 1)
 
 
-def _held_controls(screen: Screen) -> Float64[np.ndarray, "m d"]:
-    parts = [screen.part(plate) for plate in screen.rows_of]
-    return np.concatenate([part.features[screen.control[part.rows]] for part in parts])
+def _control_features(plates: PlateReader) -> Float64[np.ndarray, "m d"]:
+    parts = [plates.part(plate) for plate in plates.rows_of]
+    return np.concatenate([part.features[plates.control[part.rows]] for part in parts])
 
 
-def _tell_undefined(
-    step: Step,
+def _report_undefined(
+    correction: ControlCorrection,
     controls: Float64[np.ndarray, "m d"],
     corrected: Float64[np.ndarray, "m k"],
     batches: Batches,
 ) -> None:
-    """Say which features and directions have no scale, as the controls do not vary in them."""
-    turns = "components" in METHODS[step.method].settings
+    """Log how many features and directions have no scale because the controls do not vary."""
+    own = batches if correction.keeps_features else None  # axes come from all controls together
     constant = {
         batch: int((center_and_spread(controls[rows])[1] == 0).sum())
-        for batch, rows in each_batch(None if turns else batches, len(controls))
+        for batch, rows in each_batch(own, len(controls))
     }
     if worst := max(constant.values()):
         batch = next(batch for batch, count in constant.items() if count == worst)
         info(
-            f"{step.method}: {worst} of {controls.shape[1]} features do not vary among the "
+            f"{correction.name}: {worst} of {controls.shape[1]} features do not vary among the "
             f"controls of {batch} and count as 0 there"
         )
-    wanted = min(controls.shape[1], step.settings.get("components") or controls.shape[1])
+    components = correction.get_params().get("components") or controls.shape[1]
+    expected = min(controls.shape[1], components)
     after = int(corrected.any(axis=0).sum())
-    if after < wanted and turns:
+    if after < expected and not correction.keeps_features:
         info(
-            f"{step.method}: the {len(controls)} controls vary along {after} directions only, of "
-            f"{controls.shape[1]} features; the others have no scale and are left out"
+            f"{correction.name}: the {len(controls)} controls vary along {after} directions only, "
+            f"of {controls.shape[1]} features; the others have no scale and are left out"
         )

@@ -1,4 +1,8 @@
-"""The command `correct`: wells in, the same wells out with the batch taken out."""
+"""The command `correct`: reads wells and writes the same wells with batch effects removed.
+
+The fit reads every plate, the output is written plate by plate: a run that was stopped continues at
+the first plate that is not there yet.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +12,11 @@ import numpy as np
 from phenomae.artefacts import Origin, artefact_folder, hash_file, hash_json
 from phenomae.correction.batches import Batches, require_controls
 from phenomae.correction.chain import Chain, fit_chain
-from phenomae.correction.correction import Correction
+from phenomae.correction.correction import ControlCorrection
 from phenomae.correction.diagnose import print_diagnosis, write_diagnosis
 from phenomae.correction.few_controls import settle_batches
-from phenomae.correction.harmony import Harmony
-from phenomae.correction.methods import METHODS
-from phenomae.correction.plate_reader import Screen, read_controls
+from phenomae.correction.methods import load_method
+from phenomae.correction.plate_reader import PlateReader, read_controls
 from phenomae.correction.proximity_bias import Vectors, measure_shifts, read_arms, subtract_shifts
 from phenomae.correction.saved import KIND as SAVED_KIND
 from phenomae.correction.saved import read_chain, read_saved_identity, write_chain
@@ -21,20 +24,21 @@ from phenomae.correction.settings import (
     AFTERWARDS,
     ARM_GENES,
     CorrectSettings,
-    Step,
     read_steps,
     record,
     refuse_beside_saved,
 )
+from phenomae.correction.steps import Step
+from phenomae.paths import PathLike
 from phenomae.progress import info, tracked
-from phenomae.wells import KIND, PlateFiles, Profiles, open_wells, plate_path, write_plate
+from phenomae.wells import KIND, PlateFiles, Profiles, Wells, open_wells, plate_path, write_plate
 
 __all__ = ["CorrectSettings", "correct", "fit_controls"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be done: to which wells, by which steps, and what these are where saved."""
+    """One call of `correct`: which wells, which steps, and the saved chain to apply, if any."""
 
     files: PlateFiles
     settings: CorrectSettings
@@ -48,19 +52,20 @@ class Request:
 
 
 def correct(
-    wells: Path,
-    out: Path,
+    wells: PathLike,
+    out: PathLike,
     /,
     *,
     settings: CorrectSettings = CorrectSettings(),  # noqa: B008 (frozen)
-    save: Path | None = None,
-    apply: Path | None = None,
+    save: PathLike | None = None,
+    apply: PathLike | None = None,
     overwrite: bool = False,
-) -> None:
-    """Take the batch out of the wells, fitted on their controls.
+) -> Wells:
+    """Remove batch effects from wells, as learned from their negative controls.
 
-    Writes a wells folder of the same wells, one Parquet file a plate. Where the controls do not
-    vary along as many directions as there are features, the methods with PCA give fewer features.
+    Writes a wells folder of the same wells, one Parquet file per plate, and returns it. If the
+    controls vary along fewer directions than there are features, methods with PCA write fewer
+    features.
 
     Parameters
     ----------
@@ -69,49 +74,56 @@ def correct(
     out
         Folder to write.
     save
-        File to write the fitted correction to, an .npz, for plates that come later.
+        File for the fitted correction, an .npz, to be applied to plates that come later.
     apply
-        File that --save wrote: batches it was fitted on are corrected as they were there, others by
+        File that --save wrote: batches it was fitted on are corrected in the same way; others by
         their own controls along the same axes.
     overwrite
-        Replace `out`, and the file saved, where they were made with other settings.
+        Replace `out`, and the file of --save, if they were made with other settings.
 
-    Raises ValueError where a feature is NaN or infinite, a batch has too few controls, the column
-    of the batch is missing or empty somewhere, settings do not go together, or one output would lie
-    in another's place.
+    Raises ValueError if a feature is NaN or infinite, a batch has too few controls, the batch
+    column is missing or has empty cells, settings contradict each other, or an output would replace
+    an input.
     """
-    _check_places(wells, out, save)
-    request = _read_request(wells, settings, save, apply)
-    unsaved = save is not None and not _is_saved(save, request.fitted_identity, overwrite)
+    wells, out = Path(wells), Path(out)
+    save_path = None if save is None else Path(save)
+    _check_places(wells, out, save_path)
+    if save is not None and apply is not None:
+        raise ValueError(f"save {save} and apply exclude each other: leave one out")
+    request = _read_request(wells, settings, save_path, None if apply is None else Path(apply))
+    unsaved = save_path is not None and not _is_saved(save_path, request.fitted_identity, overwrite)
     done = out.exists() and not overwrite
     if done:
         with artefact_folder(out, request.origin):
-            pass  # says that the same work is done, or raises
+            pass  # logs that the same work is done, or raises
     if unsaved or not done:
-        screen, chain = _fit(_open(request), request, wells)
-        if save is not None and unsaved:
-            write_chain(save, chain, request.fitted_identity)
+        plates, chain = _fit(_open(request), request, wells)
+        if save_path is not None and unsaved:
+            write_chain(save_path, chain, request.fitted_identity)
         if not done:
             with artefact_folder(out, request.origin, overwrite) as folder:
                 assert folder is not None
-                _write(folder, screen, chain, request)
+                _write(folder, plates, chain, request)
     if settings.diagnose:
         print_diagnosis(out)
+    return Wells(out)
 
 
-def fit_controls(screen: Profiles, batches: Batches, method: str) -> Correction:
-    """Return the correction that the screen's controls give.
+def fit_controls(wells: Profiles, batches: Batches, method: str) -> ControlCorrection:
+    """Return a method, with its default settings, fitted on the controls of some wells.
 
-    Raises ValueError where a batch has fewer than 2 controls, or its controls do not differ.
+    Raises ValueError if a batch has fewer than 2 controls, or its controls do not differ.
     """
-    control = screen.table["control"].fill_null(False).to_numpy()
+    control = wells.table["control"].fill_null(False).to_numpy()
     require_controls(batches, control)
-    controls = screen.features[control].astype(np.float64)
-    return METHODS[method]().fit(controls, None if batches is None else batches[control])
+    correction = load_method(method)()
+    assert isinstance(correction, ControlCorrection)
+    controls = wells.features[control].astype(np.float64)
+    return correction.learn(controls, None if batches is None else batches[control])
 
 
 def _check_places(wells: Path, out: Path, save: Path | None) -> None:
-    """Raise ValueError where what is written would take the place of what is read, or lie in it."""
+    """Raise ValueError if an output would replace an input or be written inside it."""
     whole = out.resolve()
     if whole in (wells.resolve(), *wells.resolve().parents):
         raise ValueError(
@@ -121,38 +133,35 @@ def _check_places(wells: Path, out: Path, save: Path | None) -> None:
     if save is None:
         return
     if save.suffix != ".npz":
-        raise ValueError(f"--save {save}: give it a name that ends with .npz")
+        raise ValueError(f"save {save}: give it a name that ends with .npz")
     if whole in (save.resolve(), *save.resolve().parents):
         raise ValueError(
-            f"--save {save} lies in {out}, which holds plates and nothing else: save it beside"
+            f"save {save} lies in {out}, which holds plates and nothing else: save it beside"
         )
 
 
 def _read_request(
     wells: Path, settings: CorrectSettings, save: Path | None, apply: Path | None
 ) -> Request:
-    """Return what is to be done; raises ValueError where settings do not go together."""
+    """Read what the call needs except features; raises ValueError if settings do not agree."""
     files = open_wells(wells)
     sources, saved = {"wells": files.identity}, None
     if apply is None:
         steps = read_steps(settings)
     else:
-        refuse_beside_saved(settings, save)
+        refuse_beside_saved(settings)
         saved = read_chain(apply)
         steps, sources["correction"] = saved.steps, hash_file(apply)
-        if saved.width != files.width:
-            raise ValueError(
-                f"{wells} has {files.width} features, but {apply} was fitted on {saved.width}: "
-                "both must come from the same network or measurements"
-            )
-    if save is not None and any(METHODS[step.method] is Harmony for step in steps):
+        _require_width(wells, files, apply, saved)
+    joint = [step.name for step in steps if step.correction.fits_on == "all wells"]
+    if save is not None and joint:
         raise ValueError(
-            f"--save {save}: harmony looks at all wells at once, so it cannot be saved for new "
-            "plates; leave out --save, or choose another method"
+            f"save {save}: {joint[0]} looks at all wells at once, so it cannot be saved for new "
+            "plates; leave out save, or choose another method"
         )
-    arms = {} if settings.arms is None else read_arms(settings.arms)
+    arms = {} if settings.arms is None else read_arms(Path(settings.arms))
     if settings.arms is not None:
-        sources["arms"] = hash_json(arms)  # where the table lies does not matter
+        sources["arms"] = hash_json(arms)  # the content decides, not where the file is
     decisive = record(settings, steps)
     fitted = {key: value for key, value in decisive.items() if key not in AFTERWARDS}
     fitted_origin = Origin(SAVED_KIND, fitted, {"wells": files.identity})
@@ -160,53 +169,61 @@ def _read_request(
     return Request(files, settings, steps, saved, arms, origin, fitted_origin.identity)
 
 
+def _require_width(wells: Path, files: PlateFiles, apply: Path, saved: Chain) -> None:
+    if saved.width != files.width:
+        raise ValueError(
+            f"{wells} has {files.width} features, but {apply} was fitted on {saved.width}: "
+            "both must come from the same network or measurements"
+        )
+
+
 def _is_saved(path: Path, identity: str, overwrite: bool) -> bool:
-    """Say whether the same correction is saved; raises ValueError where something else is."""
+    """Return whether the same correction is saved; raises ValueError if something else is."""
     if not path.exists():
         return False
     if read_saved_identity(path) != identity:
         if overwrite:
             return False
         raise ValueError(
-            f"--save {path} is already there, made with other settings or wells; choose another "
-            "name, or --overwrite to replace it"
+            f"save {path} is already there, made with other settings or wells; choose another "
+            "name, or overwrite it"
         )
     info(f"{path} is already there, made with the same settings")
     return True
 
 
-def _open(request: Request) -> Screen:
-    """Return the wells that are to be corrected, and their batches."""
+def _open(request: Request) -> PlateReader:
+    """Return the wells to be corrected and their batches."""
     table, policy = request.files.table, request.settings.few_controls
     saved = request.saved.corrections if request.saved else []
     known = [each.known for each in saved] or [frozenset[str]()] * len(request.steps)
     kept, batches = settle_batches(table, request.steps, known, policy)
-    return Screen(table, request.files.read, kept, batches)
+    return PlateReader(table, request.files.read, kept, batches)
 
 
-def _fit(screen: Screen, request: Request, wells: Path) -> tuple[Screen, Chain]:
-    """Return the chain, fitted on the controls, and the screen that it is to be applied to."""
-    controls = read_controls(screen, wells)
+def _fit(plates: PlateReader, request: Request, wells: Path) -> tuple[PlateReader, Chain]:
+    """Return the chain, fitted on the controls, and the wells that it is to be applied to."""
+    controls = read_controls(plates, wells)
     if request.saved is None:
-        return fit_chain(screen, request.steps, controls)
-    request.saved.extend(controls, screen.control_batches())
-    return screen, request.saved
+        return fit_chain(plates, request.steps, controls)
+    request.saved.learn_new(controls, plates.control_batches())
+    return plates, request.saved
 
 
-def _write(folder: Path, screen: Screen, chain: Chain, request: Request) -> None:
-    """Write the corrected wells of every plate that is not there yet, and what they are worth."""
+def _write(folder: Path, plates: PlateReader, chain: Chain, request: Request) -> None:
+    """Write the corrected wells of every plate that is not there yet, and the diagnosis."""
     settings = request.settings
     shifts: Vectors = {}
     if settings.arms is not None:
-        least = settings.arm_genes or ARM_GENES
-        shifts = measure_shifts(screen, chain, request.arms, settings.arms, least)
-    left = [plate for plate in screen.rows_of if not plate_path(folder, plate).exists()]
+        minimum = settings.arm_genes or ARM_GENES
+        shifts = measure_shifts(plates, chain, request.arms, Path(settings.arms), minimum)
+    left = [plate for plate in plates.rows_of if not plate_path(folder, plate).exists()]
     for plate in tracked(left, "correct", len(left), "plates"):
-        part = screen.part(plate)
-        table = screen.table[part.rows]
-        corrected = chain.transform(part.features, part.batches)
+        part = plates.part(plate)
+        table = plates.table[part.rows]
+        corrected = chain.apply(part.features, part.batches)
         if shifts:
             corrected = subtract_shifts(corrected, table, shifts)
         write_plate(folder, table, corrected.astype(np.float32))
     if settings.diagnose:
-        write_diagnosis(folder, request.files, screen, request.steps)
+        write_diagnosis(folder, request.files, plates, request.steps)

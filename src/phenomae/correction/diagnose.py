@@ -1,4 +1,7 @@
-"""Whether a correction did any good: how batches mix and replicates agree, before and after."""
+"""Diagnosis of a correction: how batches mix and replicates agree, before and after it.
+
+The same wells are measured before and after, so that the difference is that of the correction.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +13,9 @@ from jaxtyping import Bool, Float, Float32, Float64, Int, Shaped
 
 from phenomae.artefacts import write_bytes
 from phenomae.correction.batch_mixing import batch_accuracy
-from phenomae.correction.plate_reader import Screen
+from phenomae.correction.plate_reader import PlateReader
 from phenomae.correction.replicate_agreement import measure_agreement
-from phenomae.correction.settings import Step
+from phenomae.correction.steps import Step
 from phenomae.correction.subsample import sample_batches, sample_replicates
 from phenomae.print_table import show
 from phenomae.progress import info
@@ -36,26 +39,28 @@ Rows = Int[np.ndarray, " m"]
 
 @dataclass(frozen=True)
 class Sample:
-    """Wells of which it is measured how their batches mix."""
+    """Wells whose mixing of batches is measured."""
 
     wells: str
-    """controls or all."""
+    """"controls" or "all"."""
     column: str
     rows: Rows
     batches: Shaped[np.ndarray, " m"]
 
 
-def write_diagnosis(folder: Path, files: PlateFiles, screen: Screen, steps: list[Step]) -> None:
-    """Measure the wells of `files` against the corrected ones in `folder`: diagnosis.csv."""
-    samples = _sample_mixing(files.table, screen, steps)
-    named = _name_replicates(files.table, screen)
+def write_diagnosis(
+    folder: Path, files: PlateFiles, plates: PlateReader, steps: list[Step]
+) -> None:
+    """Measure the wells of `files` and the corrected ones in `folder`; write diagnosis.csv."""
+    samples = _sample_mixing(files.table, plates, steps)
+    named = _name_replicates(files.table, plates)
     named = named[sample_replicates(named)]
     every = np.unique(np.concatenate([named["row"], *(sample.rows for sample in samples)]))
-    held = _gather(
-        screen, every, lambda plate: files.read(plate)[screen.kept[screen.rows_of[plate]]]
+    before = _gather(
+        plates, every, lambda plate: files.read(plate)[plates.kept[plates.rows_of[plate]]]
     )
-    made = _gather(screen, every, lambda plate: _read_corrected(folder, plate))
-    both = [_center(part, screen.control[every]) for part in (held, made)]
+    after = _gather(plates, every, lambda plate: _read_corrected(folder, plate))
+    both = [_center(part, plates.control[every]) for part in (before, after)]
     found: list[dict[str, object]] = []
     for sample in samples:
         places = np.searchsorted(every, sample.rows)
@@ -67,57 +72,57 @@ def write_diagnosis(folder: Path, files: PlateFiles, screen: Screen, steps: list
 
 
 def print_diagnosis(out: Path) -> None:
-    """Print diagnosis.csv as a table, on standard output.
+    """Print diagnosis.csv as a table on standard output.
 
-    Raises ValueError where it is missing or damaged.
+    Raises ValueError if it is missing or damaged.
     """
     try:
         table = pl.read_csv(out / FILE, schema_overrides=COLUMNS).select(list(COLUMNS))
     except (pl.exceptions.PolarsError, FileNotFoundError):
         raise ValueError(
-            f"{out / FILE} is missing or damaged: make it anew with correct --diagnose --overwrite"
+            f"{out / FILE} is missing or damaged: make it again with diagnose and overwrite"
         ) from None
     show(table)
 
 
-def _sample_mixing(table: pl.DataFrame, screen: Screen, steps: list[Step]) -> list[Sample]:
-    """Return controls and all wells for every column that a step goes by, or else for plate."""
+def _sample_mixing(table: pl.DataFrame, plates: PlateReader, steps: list[Step]) -> list[Sample]:
+    """Return controls and all wells for each batch column of a step, or for plate if none has."""
     columns = list(dict.fromkeys(step.batch for step in steps if step.batch)) or ["plate"]
-    kinds = {"controls": screen.kept & screen.control, "all": screen.kept}
+    kinds = {"controls": plates.kept & plates.control, "all": plates.kept}
     samples: list[Sample] = []
     for column in columns:
-        for wells, wanted in kinds.items():
-            rows = np.flatnonzero(wanted)
+        for wells, members in kinds.items():
+            rows = np.flatnonzero(members)
             batches = np.array([str(value) for value in table[column][rows]], dtype=np.str_)
             chosen = sample_batches(batches)
             samples.append(Sample(wells, column, rows[chosen], batches[chosen]))
     return samples
 
 
-def _name_replicates(table: pl.DataFrame, screen: Screen) -> pl.DataFrame:
-    """Return row, name and plate of the kept wells that are no controls and have a perturbation."""
+def _name_replicates(table: pl.DataFrame, plates: PlateReader) -> pl.DataFrame:
+    """Return row, name and plate of the kept wells that have a perturbation and are no controls."""
     columns = ("perturbation", "guide", "gene", "compound")
     name = pl.coalesce(pl.col(column).replace("", None) for column in columns)
     return (
         table.with_row_index("row")
-        .filter(pl.Series(screen.kept & ~screen.control))
+        .filter(pl.Series(plates.kept & ~plates.control))
         .select("row", "plate", name=name)
         .drop_nulls()
     )
 
 
 def _gather(
-    screen: Screen, every: Rows, read: Callable[[str], Float[np.ndarray, "m d"]]
+    plates: PlateReader, every: Rows, read: Callable[[str], Float[np.ndarray, "m d"]]
 ) -> Float64[np.ndarray, "n d"]:
-    """Return the features of the rows `every`; `read` gives those of a plate's kept wells."""
+    """Return the features of the rows `every`; `read` returns those of a plate's kept wells."""
     parts: list[Float[np.ndarray, "m d"]] = []
     places: list[Rows] = []
-    for plate, rows in screen.rows_of.items():
-        kept = rows[screen.kept[rows]]
-        wanted = np.isin(kept, every)
-        if wanted.any():
-            parts.append(read(plate)[wanted])
-            places.append(kept[wanted])
+    for plate, rows in plates.rows_of.items():
+        kept = rows[plates.kept[rows]]
+        sampled = np.isin(kept, every)
+        if sampled.any():
+            parts.append(read(plate)[sampled])
+            places.append(kept[sampled])
     order = np.argsort(np.concatenate(places))
     return np.concatenate(parts)[order].astype(np.float64)
 
@@ -129,14 +134,15 @@ def _read_corrected(folder: Path, plate: str) -> Float32[np.ndarray, "m d"]:
 def _center(
     features: Float64[np.ndarray, "n d"], control: Bool[np.ndarray, " n"]
 ) -> Float64[np.ndarray, "n d"]:
-    """Return the features less the mean of all controls: cosines of raw ones are all near 1."""
+    """Return the features minus the mean of all controls."""
+    # Raw features are mostly positive, so that without this all cosines would be near 1.
     return features - features[control if control.any() else slice(None)].mean(axis=0)
 
 
 def _mixing_row(
     both: list[Float64[np.ndarray, "n _"]], batches: Shaped[np.ndarray, " n"]
 ) -> dict[str, object]:
-    if len(np.unique(batches)) < 2:
+    if len(np.unique(batches)) < 2:  # a prediction of the only batch is always right
         return {"n": len(batches), "before": None, "after": None, "chance": None}
     (before, _), (after, chance) = (batch_accuracy(part, batches) for part in both)
     return {"n": len(batches), "before": before, "after": after, "chance": chance}
@@ -148,7 +154,9 @@ def _agreement_rows(
     names, plates = named["name"].to_numpy(), named["plate"].to_numpy()
     before, after = (measure_agreement(part, names, plates) for part in both)
     if before is None or after is None:
-        info("no perturbation is on two plates, so the diagnosis cannot say how replicates agree")
+        info(
+            "no perturbation is on two plates, so the diagnosis cannot measure how replicates agree"
+        )
         return []
     rows = [
         (NEAREST, before.nearest, after.nearest, after.chance),

@@ -1,4 +1,8 @@
-"""Eigenvalues and singular values, reckoned on one thread."""
+"""Eigenvalues and singular values, computed on one thread.
+
+Corrections need many small decompositions in a row. Threads gain nothing for them, and if other
+processes are busy, BLAS threads wait for each other ten times as long as one decomposition takes.
+"""
 
 from functools import cache
 
@@ -10,7 +14,7 @@ from threadpoolctl import ThreadpoolController
 def eigenvalues(
     matrix: Float64[np.ndarray, "d d"],
 ) -> tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, "d d"]]:
-    """Return eigenvalues of a symmetric matrix, the smallest first, and eigenvectors as columns."""
+    """Return eigenvalues of a symmetric matrix, smallest first, and eigenvectors as columns."""
     with _blas().limit(limits=1, user_api="blas"):
         return np.linalg.eigh(matrix)
 
@@ -18,7 +22,7 @@ def eigenvalues(
 def singular_values(
     matrix: Float64[np.ndarray, "n d"],
 ) -> tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, "d k"]]:
-    """Return singular values, the largest first, and right singular vectors as columns."""
+    """Return singular values, largest first, and right singular vectors as columns."""
     with _blas().limit(limits=1, user_api="blas"):
         _, singular, axes = np.linalg.svd(matrix, full_matrices=False)
     return singular, axes.T
@@ -26,6 +30,4 @@ def singular_values(
 
 @cache
 def _blas() -> ThreadpoolController:
-    # These are many small products in a row, so that threads gain nothing, and where other
-    # processes work beside this one they wait for each other ten times as long as one takes.
-    return ThreadpoolController()
+    return ThreadpoolController()  # cached: it searches all loaded libraries when it is made

@@ -1,4 +1,8 @@
-"""What becomes of the wells of batches that have too few controls."""
+"""Batches with too few controls: stop, correct their wells by all controls, or leave them out.
+
+A batch counts per step, so with several batch columns leaving out one batch can take controls away
+from another.
+"""
 
 import numpy as np
 import polars as pl
@@ -12,12 +16,12 @@ from phenomae.correction.batches import (
     read_batches,
     require_a_control,
 )
-from phenomae.correction.methods import METHODS
-from phenomae.correction.settings import FewControls, Step
+from phenomae.correction.settings import FewControls
+from phenomae.correction.steps import Step
 from phenomae.progress import info
 
 Known = list[frozenset[str]]
-"""For every step, the batches that need no controls, as they were fitted before."""
+"""For each step, the batches that need no controls because they were learned before."""
 
 
 def settle_batches(
@@ -25,47 +29,47 @@ def settle_batches(
 ) -> tuple[Bool[np.ndarray, " n"], list[Batches]]:
     """Return which wells are kept, and the batch of every well for each step.
 
-    Where the policy is `pool`, wells of batches with too few controls are of the batch ALL_WELLS.
-    Raises ValueError where there are too few controls and the policy does not allow it.
+    With the policy `pool`, wells of batches with too few controls get the batch ALL_WELLS.
+    Raises ValueError if there are too few controls and the policy does not allow it.
     """
     control = table["control"].fill_null(False).to_numpy()
-    batches = [read_batches(table, step.batch, step.asked) for step in steps]
+    batches = [read_batches(table, step.batch, step.requested) for step in steps]
     kept = np.ones(len(table), dtype=bool)
-    if any(METHODS[step.method].least_controls for step in steps) and not any(known):
+    if any(step.correction.min_controls for step in steps) and not any(known):
         require_a_control(control)
     if policy == "drop":
         kept = _drop_wells(control, steps, batches, known)
     for position, (step, fitted) in enumerate(zip(steps, known, strict=True)):
         own = batches[position]
         few = _find_few(step, own, control, kept, fitted)
-        least = METHODS[step.method].least_controls
-        poolable = bool(fitted) or int(control[kept].sum()) >= least
+        poolable = bool(fitted) or int(control[kept].sum()) >= step.correction.min_controls
         if few and (policy != "pool" or own is None or not poolable):
             _refuse(few, step, bool(fitted))
         if few and own is not None:
             pooled = np.isin(own, list(few))
             batches[position] = np.where(pooled, ALL_WELLS, own)
-            _say(few, step, int(pooled.sum()), "are corrected by the controls of all batches")
+            _report(few, step, int(pooled.sum()), "are corrected by the controls of all batches")
     return kept, batches
 
 
 def _drop_wells(
     control: Bool[np.ndarray, " n"], steps: list[Step], batches: list[Batches], known: Known
 ) -> Bool[np.ndarray, " n"]:
-    """Return the wells of batches that have controls enough at every step."""
+    """Return the wells of batches that have enough controls at every step."""
     kept, settled = np.ones(len(control), dtype=bool), False
-    while not settled:  # a batch may lose its controls with another step's batch
+    # Again until nothing changes: leaving out a plate can leave a day with too few controls.
+    while not settled:
         settled = True
         for step, labels, fitted in zip(steps, batches, known, strict=True):
             few = _find_few(step, labels, control, kept, fitted)
             if few and labels is not None:
                 dropped = kept & np.isin(labels, list(few))
-                _say(few, step, int(dropped.sum()), "are left out")
+                _report(few, step, int(dropped.sum()), "are left out")
                 kept, settled = kept & ~dropped, False
     if not kept.any():
         raise ValueError(
-            "--few-controls drop leaves no well: no batch has enough controls; choose a coarser "
-            "--batch column, or none"
+            "few_controls drop leaves no well: no batch has enough controls; choose a coarser "
+            "batch column, or none"
         )
     return kept
 
@@ -77,25 +81,24 @@ def _find_few(
     kept: Bool[np.ndarray, " n"],
     fitted: frozenset[str],
 ) -> dict[str, int]:
-    """Return the batches that have too few controls among the wells kept, and how many."""
-    least = METHODS[step.method].least_controls
+    """Return the batches with too few controls among the kept wells, and their counts."""
+    minimum = step.correction.min_controls
     counts = count_controls(None if batches is None else batches[kept], control[kept])
     return {
-        batch: count for batch, count in counts.items() if count < least and batch not in fitted
+        batch: count for batch, count in counts.items() if count < minimum and batch not in fitted
     }
 
 
 def _refuse(few: dict[str, int], step: Step, saved: bool) -> None:
-    least = METHODS[step.method].least_controls
     raise ValueError(
-        f"too few controls in {name_batches(few)}: {step.method} needs at least {least} in every "
-        f"{'batch that is new' if saved else 'batch'}; choose "
-        f"{'' if saved else 'a coarser --batch column or none, or '}--few-controls pool or drop"
+        f"too few controls in {name_batches(few)}: {step.name} needs at least "
+        f"{step.correction.min_controls} in every {'batch that is new' if saved else 'batch'}; "
+        f"choose {'' if saved else 'a coarser batch column or none, or '}few_controls pool or drop"
     )
 
 
-def _say(few: dict[str, int], step: Step, count: int, what: str) -> None:
+def _report(few: dict[str, int], step: Step, count: int, what: str) -> None:
     info(
-        f"{count} wells of batches with too few controls for {step.method} {what}: "
+        f"{count} wells of batches with too few controls for {step.name} {what}: "
         f"{name_batches(few)}"
     )

@@ -1,38 +1,35 @@
-"""Harmony: wells that look alike in different batches are moved onto each other."""
+"""Harmony: wells of different batches that look alike are moved onto each other.
 
-from typing import ClassVar, NoReturn, Self
+The one correction that does not use controls. It needs all wells at once, so it cannot be applied
+to plates that come later.
+"""
 
 import numpy as np
 from jaxtyping import Float64
 
 from phenomae.cores import available_cores
 from phenomae.correction.batches import Batches
-from phenomae.correction.correction import Correction, State
+from phenomae.correction.correction import JointCorrection
 
-_WELLS_A_CLUSTER = 30  # harmonypy takes a cluster for so many wells, so fewer have none
+_WELLS_PER_CLUSTER = 30  # harmonypy's default: fewer wells would make no cluster at all
 
 
-class Harmony(Correction):
+class Harmony(JointCorrection):
     """Harmony (Korsunsky et al. 2019), as the package harmonypy computes it with its own defaults.
 
-    It looks at all wells at once, not at controls: only `fit_transform`, given all wells, does
-    anything, and new wells cannot be added later.
+    Only `fit_transform`, given all wells and their batches, is available.
     """
 
-    least_controls: ClassVar[int] = 0
-    spares_batches: ClassVar[bool] = False
+    name = "harmony"
+    min_controls = 0
+    needs_batches = True
 
-    @property
-    def known(self) -> frozenset[str]:
-        """The batches that it has learned."""
-        return frozenset()
-
-    def fit_transform(
-        self, controls: Float64[np.ndarray, "n d"], batches: Batches = None
+    def correct_jointly(
+        self, features: Float64[np.ndarray, "n d"], batches: Batches
     ) -> Float64[np.ndarray, "n d"]:
-        """Return all the wells given, controls or not, corrected.
+        """Return all wells corrected, controls or not.
 
-        Raises ValueError where harmonypy is not installed, there are no batches or only one, or
+        Raises ValueError if harmonypy is not installed, there are no batches or only one, or
         fewer than 30 wells.
         """
         try:
@@ -40,44 +37,17 @@ class Harmony(Correction):
         except ImportError:
             raise ValueError("harmony needs harmonypy: pip install 'phenomae[harmony]'") from None
         if batches is None or len(np.unique(batches)) < 2:
-            held = "no batches" if batches is None else f"{batches[0]} only"
+            given = "no batches" if batches is None else f"{batches[0]} only"
             raise ValueError(
-                f"harmony moves batches onto each other, and it was given {held}: name a column "
-                "with two or more, like --batch plate"
+                f"harmony moves batches onto each other, and it was given {given}: name a column "
+                "with two or more, like plate"
             )
-        if len(controls) < _WELLS_A_CLUSTER:
+        if len(features) < _WELLS_PER_CLUSTER:
             raise ValueError(
-                f"harmony needs at least {_WELLS_A_CLUSTER} wells, and here are {len(controls)}"
+                f"harmony needs at least {_WELLS_PER_CLUSTER} wells, and here are {len(features)}"
             )
         meta = {"batch": batches}
         fitted = run_harmony(
-            controls, meta, "batch", verbose=False, random_state=0, ncores=available_cores()
+            features, meta, "batch", verbose=False, random_state=0, ncores=available_cores()
         )
-        return np.asarray(fitted.Z_corr, dtype=np.float64).reshape(controls.shape)
-
-    def fit(self, controls: Float64[np.ndarray, "n d"], batches: Batches = None) -> NoReturn:
-        """Raise ValueError: it cannot be fitted on some wells and applied to others."""
-        _refuse()
-
-    def extend(self, controls: Float64[np.ndarray, "n d"], batches: Batches = None) -> NoReturn:
-        """Raise ValueError, as `fit` does."""
-        _refuse()
-
-    def transform(self, features: Float64[np.ndarray, "n d"], batches: Batches = None) -> NoReturn:
-        """Raise ValueError, as `fit` does."""
-        _refuse()
-
-    def state(self) -> NoReturn:
-        """Raise ValueError, as `fit` does."""
-        _refuse()
-
-    def restore(self, state: State) -> Self:
-        """Raise ValueError, as `fit` does."""
-        _refuse()
-
-
-def _refuse() -> NoReturn:
-    raise ValueError(
-        "harmony looks at all wells at once, so it cannot be fitted on controls, saved or applied "
-        "to new plates: use fit_transform, or another method"
-    )
+        return np.asarray(fitted.Z_corr, dtype=np.float64).reshape(features.shape)

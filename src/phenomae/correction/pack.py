@@ -1,4 +1,7 @@
-"""Keeps matrices of different widths, one a batch, side by side in one array."""
+"""Packs matrices of different widths, one per batch, side by side into one array.
+
+An .npz without pickle holds plain arrays only, so ragged lists are stored with their widths.
+"""
 
 import numpy as np
 from jaxtyping import Float64
@@ -6,7 +9,7 @@ from jaxtyping import Float64
 from phenomae.correction.correction import State
 
 Matrices = dict[str, Float64[np.ndarray, "d _"]]
-"""One matrix a batch, all of as many rows."""
+"""One matrix per batch, all with the same number of rows."""
 
 
 def join(matrices: Matrices, name: str) -> State:
@@ -20,7 +23,7 @@ def join(matrices: Matrices, name: str) -> State:
 
 
 def split(state: State, name: str) -> Matrices:
-    """Return the matrices that were joined."""
+    """Return the matrices that `join` packed."""
     names, widths = state[f"{name}_batches"].tolist(), state[f"{name}_widths"]
     if not names:
         return {}

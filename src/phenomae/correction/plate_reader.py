@@ -1,4 +1,8 @@
-"""The wells that are corrected, a plate at a time, so that memory holds the controls alone."""
+"""Reads the wells to be corrected plate by plate, so that memory holds the controls and one plate.
+
+A screen of 30,000 wells need not fit into memory: features are read twice, once for the controls
+and once to correct them.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -11,7 +15,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from phenomae.correction.batches import Batches
 from phenomae.progress import tracked
-from phenomae.wells import find_broken, refuse_broken
+from phenomae.wells import find_non_finite, refuse_non_finite
 
 
 @dataclass(frozen=True)
@@ -19,24 +23,24 @@ class Part:
     """The kept wells of one plate."""
 
     rows: Int[np.ndarray, " m"]
-    """Where they stand in the table of all wells."""
+    """Their positions in the table of all wells."""
     features: Float64[np.ndarray, "m d"]
     batches: list[Batches]
     """Their batches for each step."""
 
 
 @dataclass(frozen=True)
-class Screen:
+class PlateReader:
     """Wells, their batches for each step of a chain, and a way to read a plate's features."""
 
     table: pl.DataFrame
-    """One row a well, plates that lie in one file together."""
+    """One row per well, plates of the same file together."""
     read: Callable[[str], Float[np.ndarray, "m d"]]
     """Returns the features of all wells of a plate, in the order of the table."""
     kept: Bool[np.ndarray, " n"]
     """Which wells are corrected."""
     batches: list[Batches]
-    """Every well's batch for each step."""
+    """The batch of every well for each step."""
 
     @cached_property
     def control(self) -> Bool[np.ndarray, " n"]:
@@ -45,10 +49,10 @@ class Screen:
 
     @cached_property
     def rows_of(self) -> dict[str, Int[np.ndarray, " m"]]:
-        """The rows of every plate that has a well kept, by the names of the plates."""
+        """The rows of each plate that has a kept well, sorted by the names of the plates."""
         every = self.table.with_row_index("row").group_by("plate").agg("row").sort("plate")
         rows = {plate: np.array(rows, dtype=np.int64) for plate, rows in every.rows()}
-        return {plate: held for plate, held in rows.items() if self.kept[held].any()}
+        return {plate: some for plate, some in rows.items() if self.kept[some].any()}
 
     def part(self, plate: str) -> Part:
         """Read the kept wells of a plate."""
@@ -58,7 +62,7 @@ class Screen:
         return Part(rows[kept], features, self.batches_of(rows[kept]))
 
     def parts(self, label: str) -> Iterator[Part]:
-        """Read plate after plate, showing how many are done."""
+        """Read one plate after another and show the progress under `label`."""
         plates = list(self.rows_of)
         for plate in tracked(plates, label, len(plates), "plates"):
             yield self.part(plate)
@@ -75,27 +79,34 @@ class Screen:
         return self.batches_of(rows[(self.kept & self.control)[rows]])
 
 
-def read_controls(screen: Screen, path: Path) -> Float64[np.ndarray, "m d"]:
-    """Read every plate once, and return the features of the kept controls.
+def read_controls(plates: PlateReader, path: Path) -> Float64[np.ndarray, "m d"]:
+    """Read every plate once and return the features of the kept controls.
 
-    Raises ValueError, naming plates and wells, where a feature of a kept well is NaN or infinite.
+    Raises ValueError, naming plates and wells, if a feature of a kept well is NaN or infinite.
     """
     controls: list[Float32[np.ndarray, "m d"]] = []
-    broken: list[Int[np.ndarray, " m"]] = []
-    for part in screen.parts("read"):
-        broken.append(part.rows[find_broken(part.features)])
-        controls.append(part.features[screen.control[part.rows]].astype(np.float32))
-    refuse_broken(screen.table[np.concatenate(broken)], path)
+    non_finite: list[Int[np.ndarray, " m"]] = []
+    for part in plates.parts("read"):
+        non_finite.append(part.rows[find_non_finite(part.features)])
+        # Files hold float32, so this loses nothing and halves the memory until all are there.
+        controls.append(part.features[plates.control[part.rows]].astype(np.float32))
+    refuse_non_finite(plates.table[np.concatenate(non_finite)], path)
     return np.concatenate(controls, dtype=np.float64)
 
 
-def hold_in_memory(screen: Screen, features: Float64[np.ndarray, "n d"], done: int) -> Screen:
-    """Return a screen whose kept wells have other features, held here, `done` steps on."""
-    rows = np.concatenate(list(screen.rows_of.values()))
-    places = np.full(len(screen.table), -1)
-    places[rows[screen.kept[rows]]] = np.arange(len(features))
+def replace_features(
+    plates: PlateReader, features: Float64[np.ndarray, "n d"], done: int
+) -> PlateReader:
+    """Return a reader that gives other features, held in memory, for the kept wells.
+
+    `done` steps of the chain are behind them, whose batches are left out.
+    """
+    rows = np.concatenate(list(plates.rows_of.values()))
+    places = np.full(len(plates.table), -1)
+    places[rows[plates.kept[rows]]] = np.arange(len(features))
 
     def read(plate: str) -> Float64[np.ndarray, "m d"]:
-        return features[places[screen.rows_of[plate]]]  # what is not kept reads as any other
+        # Wells that are not kept get the last row's features (-1); `part` drops them.
+        return features[places[plates.rows_of[plate]]]
 
-    return replace(screen, read=read, batches=screen.batches[done:])
+    return replace(plates, read=read, batches=plates.batches[done:])

@@ -1,8 +1,8 @@
-"""Proximity bias: what the genes of a chromosome arm have in common because they lie together.
+"""Proximity bias: the similarity of genes on one chromosome arm that is not biology.
 
-Cutting a gene may cost a cell the rest of the chromosome's arm, so that genes of one arm look alike
-whatever they do (Lazar et al. 2023, on proximity bias in genome-wide CRISPR screens). The mean of
-an arm's genes is subtracted from each of its wells.
+A Cas9 cut can make a cell lose the rest of the chromosome arm, so that genes of one arm look alike
+whatever they do (Lazar et al. 2023, on proximity bias in genome-wide CRISPR screens). The mean over
+an arm's genes is subtracted from each of their wells.
 """
 
 from collections.abc import Iterator
@@ -14,18 +14,19 @@ import polars as pl
 from jaxtyping import Float64, Shaped
 
 from phenomae.correction.chain import Chain
-from phenomae.correction.plate_reader import Screen
+from phenomae.correction.plate_reader import PlateReader
 from phenomae.progress import info
 
 Vectors = dict[str, Float64[np.ndarray, " k"]]
-"""One vector a gene."""
+"""One vector per gene."""
 
 
 def read_arms(path: Path) -> dict[str, str]:
     """Return the arm of every gene in a table with the columns gene and arm.
 
-    Raises ValueError where the file cannot be read, lacks a column, or has a gene on two arms.
+    Raises ValueError if the file cannot be read, lacks a column, or has a gene on two arms.
     """
+    # Without infer_schema=False polars would read a gene called 1e3 as a number.
     read = (
         pl.read_parquet if path.suffix == ".parquet" else partial(pl.read_csv, infer_schema=False)
     )
@@ -33,10 +34,10 @@ def read_arms(path: Path) -> dict[str, str]:
         table = read(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"--arms {path} is not a table that can be read: {reason}") from None
+        raise ValueError(f"arms {path} is not a table that can be read: {reason}") from None
     if missing := [name for name in ("gene", "arm") if name not in table.columns]:
         raise ValueError(
-            f"--arms {path} has no column {missing[0]!r}: expected gene and arm, it has "
+            f"arms {path} has no column {missing[0]!r}: expected gene and arm, it has "
             f"{', '.join(table.columns)}"
         )
     rows = table.select(pl.col("gene", "arm").cast(pl.String)).drop_nulls().unique().sort("gene")
@@ -44,52 +45,53 @@ def read_arms(path: Path) -> dict[str, str]:
     if len(twice):
         gene, arms = twice["gene"][0], twice.filter(gene=twice["gene"][0])["arm"].sort()
         raise ValueError(
-            f"--arms {path} has gene {gene!r} on {' and '.join(arms)}: expected one arm a gene"
+            f"arms {path} has gene {gene!r} on {' and '.join(arms)}: expected one arm per gene"
         )
     return dict(rows.rows())
 
 
 def measure_shifts(
-    screen: Screen, chain: Chain, arms: dict[str, str], path: Path, least: int
+    plates: PlateReader, chain: Chain, arms: dict[str, str], path: Path, minimum: int
 ) -> Vectors:
-    """Return what is to be subtracted from the wells of every gene that lies on an arm.
+    """Return the vector to subtract from the wells of each gene that is on an arm.
 
-    Reads and corrects every plate once, and holds one vector a gene. Raises ValueError where no
+    Reads and corrects every plate once, and holds one vector per gene. Raises ValueError if no
     gene of the wells is in the table.
     """
-    means = _gene_means(screen, chain)
+    means = _gene_means(plates, chain)
     found = {gene: mean for gene, mean in means.items() if gene in arms}
     if not found:
         raise ValueError(
-            f"--arms {path} has none of the {len(means)} genes of the wells: expected names like "
+            f"arms {path} has none of the {len(means)} genes of the wells: expected names like "
             f"{', '.join(list(means)[:3]) or 'those in their column gene'}"
         )
-    shifts, left = arm_shifts(found, arms, least)
+    shifts, left = arm_shifts(found, arms, minimum)
     info(
-        f"arms: {len(shifts)} genes lose the mean of their arm; {len(means) - len(found)} are not "
-        f"in the table and {len(found) - len(shifts)} lie on arms of fewer than {least} genes "
-        f"({', '.join(left) or 'none'}), and stay as they are"
+        f"arms: the mean of their arm is subtracted from {len(shifts)} genes; "
+        f"{len(means) - len(found)} are not in the table and {len(found) - len(shifts)} are on "
+        f"arms of fewer than {minimum} genes ({', '.join(left) or 'none'}): they are not changed"
     )
     return shifts
 
 
-def arm_shifts(means: Vectors, arms: dict[str, str], least: int) -> tuple[Vectors, list[str]]:
-    """Return the mean of its arm's genes for every gene, and the arms of fewer than `least`."""
+def arm_shifts(means: Vectors, arms: dict[str, str], minimum: int) -> tuple[Vectors, list[str]]:
+    """Return the mean of its arm's genes for each gene, and the arms of fewer than `minimum`."""
     genes_of: dict[str, list[str]] = {}
     for gene in means:
         genes_of.setdefault(arms[gene], []).append(gene)
     shifts: Vectors = {}
     for genes in genes_of.values():
-        if len(genes) >= least:
+        if len(genes) >= minimum:
+            # Over genes, not wells, so that a gene with many wells counts once.
             shift = np.mean([means[gene] for gene in genes], axis=0)
             shifts.update((gene, shift) for gene in genes)
-    return shifts, sorted(arm for arm, genes in genes_of.items() if len(genes) < least)
+    return shifts, sorted(arm for arm, genes in genes_of.items() if len(genes) < minimum)
 
 
 def subtract_shifts(
     features: Float64[np.ndarray, "m k"], table: pl.DataFrame, shifts: Vectors
 ) -> Float64[np.ndarray, "m k"]:
-    """Return the features of wells with the mean of their gene's arm subtracted."""
+    """Return the features of wells minus the mean of their gene's arm."""
     shifted = features.copy()
     for gene, rows in _each_gene(table):
         if gene in shifts:
@@ -97,20 +99,20 @@ def subtract_shifts(
     return shifted
 
 
-def _gene_means(screen: Screen, chain: Chain) -> Vectors:
-    """Return the mean of the corrected wells of every gene."""
+def _gene_means(plates: PlateReader, chain: Chain) -> Vectors:
+    """Return the mean of the corrected wells of each gene."""
     sums: Vectors = {}
     counts: dict[str, int] = {}
-    for part in screen.parts("arms"):
-        corrected = chain.transform(part.features, part.batches)
-        for gene, rows in _each_gene(screen.table[part.rows]):
+    for part in plates.parts("arms"):
+        corrected = chain.apply(part.features, part.batches)
+        for gene, rows in _each_gene(plates.table[part.rows]):
             sums[gene] = sums.get(gene, 0.0) + corrected[rows].sum(axis=0)
             counts[gene] = counts.get(gene, 0) + len(rows)
     return {gene: total / counts[gene] for gene, total in sums.items()}
 
 
 def _each_gene(table: pl.DataFrame) -> Iterator[tuple[str, Shaped[np.ndarray, " m"]]]:
-    """Yield every gene and its rows; controls and wells without a gene have none."""
+    """Yield each gene and its rows, without controls."""
     named = table.with_row_index("row").filter(
         ~pl.col("control").fill_null(False), pl.col("gene").is_not_null(), pl.col("gene") != ""
     )

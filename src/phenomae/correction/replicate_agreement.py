@@ -1,27 +1,30 @@
-"""How well replicates agree: whether wells of one perturbation find each other across plates."""
+"""How well replicates agree: whether wells of one perturbation are neighbours across plates.
+
+Only pairs on different plates count, because wells of one plate are similar for technical reasons.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Shaped
 
-_ROWS = 512  # wells whose cosines with all others are in memory at once
+_ROWS = 512  # cosines with all wells are computed in blocks of rows, to bound the memory
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What the cosines between wells on different plates say."""
+    """Statistics of the cosines between wells on different plates."""
 
     wells: int
-    """Wells that have a replicate on another plate."""
+    """Number of wells that have a replicate on another plate."""
     nearest: float
-    """Share of them whose nearest well on another plate is a replicate."""
+    """Fraction of them whose nearest well on another plate is a replicate."""
     chance: float
-    """The share that a well drawn from the other plates would give."""
+    """The fraction expected if a random well of the other plates were the nearest."""
     replicates: float
     """Mean cosine of replicates on different plates."""
     others: float | None
-    """Mean cosine of wells of different perturbations on different plates; None without such."""
+    """Mean cosine of different perturbations on different plates; None if there are none."""
 
 
 def measure_agreement(
@@ -29,7 +32,7 @@ def measure_agreement(
     perturbations: Shaped[np.ndarray, " n"],
     plates: Shaped[np.ndarray, " n"],
 ) -> Agreement | None:
-    """Return how well replicates agree; None where none has another on another plate."""
+    """Return how well replicates agree; None if no perturbation is on two plates."""
     unit = _unit_rows(features)
     names = np.unique(perturbations, return_inverse=True)[1]
     homes = np.unique(plates, return_inverse=True)[1]

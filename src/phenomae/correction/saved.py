@@ -1,4 +1,7 @@
-"""A fitted chain of corrections as a file, to be applied to plates that come later."""
+"""A fitted chain of corrections as a file, to be applied to plates that come later.
+
+It is a plain .npz of arrays and a JSON header, without pickle: loading one cannot run code.
+"""
 
 import json
 from pathlib import Path
@@ -8,55 +11,56 @@ import numpy as np
 
 from phenomae.artefacts import FORMAT, whole_file
 from phenomae.correction.chain import Chain
-from phenomae.correction.correction import State
-from phenomae.correction.methods import METHODS
-from phenomae.correction.settings import Step
+from phenomae.correction.correction import ControlCorrection, State
+from phenomae.correction.steps import Step, make_step
 
 KIND = "correction"
 _HEADER = "header"
 
 
 def write_chain(path: Path, chain: Chain, identity: str) -> None:
-    """Write a fitted chain as a plain .npz; `identity` stands for what made it."""
+    """Write a fitted chain; `identity` is the hash of what made it."""
     header = {
         "kind": KIND,
         "format": FORMAT,
         "identity": identity,
         "width": chain.width,
         "steps": [
-            {"method": step.method, "batch": step.batch, "settings": step.settings}
+            {"method": step.name, "batch": step.batch, "settings": step.correction.get_params()}
             for step in chain.steps
         ],
     }
     arrays: dict[str, Any] = {_HEADER: np.array(json.dumps(header))}
     for place, correction in enumerate(chain.corrections):
         arrays |= {f"{place} {name}": array for name, array in correction.state().items()}
-    assert all(array.dtype != object for array in arrays.values())  # or numpy would pickle
+    assert all(array.dtype != object for array in arrays.values())  # numpy would pickle those
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial, open(partial, "wb") as file:
         np.savez(file, **arrays)
 
 
 def read_chain(path: Path) -> Chain:
-    """Return the chain that `write_chain` wrote; raises ValueError where it is no such file."""
-    held, header = _open(path)
-    corrections, steps = [], []
+    """Return the chain that `write_chain` wrote; raises ValueError if the file is no such chain."""
+    content, header = _open(path)
+    corrections: list[ControlCorrection] = []
+    steps: list[Step] = []
     for place, item in enumerate(header["steps"]):
-        asked = f"--apply {path} ({item['method']}:{item['batch'] or ''})"
-        step = Step(item["method"], item["batch"], item["settings"], asked)
+        requested = f"apply {path} ({item['method']}:{item['batch'] or ''})"
         prefix = f"{place} "
         state = {
             name.removeprefix(prefix): array
-            for name, array in held.items()
+            for name, array in content.items()
             if name.startswith(prefix)
         }
-        corrections.append(METHODS[step.method](**step.settings).restore(state))
+        step = make_step(item["method"], item["settings"], item["batch"], requested)
+        assert isinstance(step.correction, ControlCorrection)  # no others are saved
+        corrections.append(step.correction.restore(state))
         steps.append(step)
     return Chain(steps, corrections, header["width"])
 
 
 def read_saved_identity(path: Path) -> str:
-    """Return what made a saved chain; raises ValueError as `read_chain` does."""
+    """Return the identity of a saved chain; raises ValueError as `read_chain` does."""
     return _open(path)[1]["identity"]
 
 
@@ -65,10 +69,10 @@ def _open(path: Path) -> tuple[State, dict[str, Any]]:
         raise ValueError(f"{path}: there is no saved correction of that name")
     try:
         with np.load(path, allow_pickle=False) as file:
-            held = {name: file[name] for name in file.files}
-        header = json.loads(str(held[_HEADER]))
+            content = {name: file[name] for name in file.files}
+        header = json.loads(str(content[_HEADER]))
         known = header["kind"] == KIND
-    except Exception as error:  # damaged bytes make zipfile and numpy raise whatever they meet
+    except Exception as error:  # zipfile and numpy raise many types of error for damaged bytes
         raise ValueError(
             f"{path} is damaged or no correction: expected an .npz that correct --save wrote "
             f"({type(error).__name__})"
@@ -76,6 +80,6 @@ def _open(path: Path) -> tuple[State, dict[str, Any]]:
     if not known or header["format"] != FORMAT:
         raise ValueError(
             f"{path} holds {header['kind']} of format {header['format']}, but this phenomae reads "
-            f"{KIND} of format {FORMAT}: save it anew with this version"
+            f"{KIND} of format {FORMAT}: save it again with this version"
         )
-    return held, header
+    return content, header

@@ -1,114 +1,125 @@
-"""Typical variation normalisation: what varies among controls is made small and alike."""
+"""Typical variation normalisation: variation among controls is made small and equal everywhere.
 
-from typing import ClassVar, Self
+The covariance of each batch is aligned as in CORAL. Batches have few controls and many features, so
+each root of a covariance is kept as a thin factor, never as a d x d matrix.
+"""
+
+from typing import Self
 
 import numpy as np
 from jaxtyping import Float64
 
+from phenomae import checks
 from phenomae.correction.batches import ALL_WELLS, Batches, each_batch, new_batches, require_known
 from phenomae.correction.center_scale import center_and_spread, inverse, standardise
-from phenomae.correction.correction import Correction, State
+from phenomae.correction.correction import ControlCorrection, State
 from phenomae.correction.eigen import eigenvalues
 from phenomae.correction.pack import Matrices, join, split
 from phenomae.correction.principal_axes import PrincipalAxes
 
-RIDGE = 0.5
 
-
-class TVN(Correction):
+class TVN(ControlCorrection):
     """Typical variation normalisation (Ando et al. 2017), as the public EFAAR benchmark codes it.
 
-    Standardise on all controls, turn to their principal axes, standardise on all controls again.
-    Where batches are given, each is then multiplied by
+    Standardise on all controls, rotate to their principal axes, standardise on all controls again.
+    If there are batches, each is then multiplied by
     (cov(its controls) + ridge I)^(-1/2), with the unbiased covariance (CORAL, Sun et al. 2016).
-    As the ridge is above 0 that root is there for two controls already; directions in which a
-    batch's controls do not vary are divided by the root of the ridge.
+    Because the ridge is above 0, two controls are enough for that root to exist; directions in
+    which a batch's controls do not vary are divided by the square root of the ridge.
 
     ridge
-        What is added to the covariance's diagonal; 0.5 in the public benchmark.
+        Added to the diagonal of the covariance; 0.5 in the public benchmark.
     components
-        How many principal axes are kept, the widest; None keeps all along which controls vary.
+        Number of principal axes to keep, the widest; None keeps all along which controls vary.
     """
 
-    settings: ClassVar[tuple[str, ...]] = ("ridge", "components")
+    name = "tvn"
+    keeps_features = False
 
-    center: Float64[np.ndarray, " d"]
-    matrix: Float64[np.ndarray, "d k"]
+    by_batch_: bool
+    center_: Float64[np.ndarray, " d"]
+    matrix_: Float64[np.ndarray, "d k"]
+    factors_: Matrices
 
-    def __init__(self, ridge: float = RIDGE, components: int | None = None) -> None:
+    def __init__(self, ridge: float = 0.5, components: int | None = None) -> None:
         self.ridge = ridge
         self.components = components
-        self.by_batch = False
-        self.factors: Matrices = {}
+
+    def check_parameters(self) -> None:
+        """Raise ValueError unless the ridge is above 0 and components is None or at least 1."""
+        # A ridge of 0 would divide by 0 in directions in which no control varies.
+        checks.above("ridge", self.ridge, 0)
+        checks.at_least("components", self.components, 1)
 
     @property
     def known(self) -> frozenset[str]:
         """The batches that it has learned."""
-        return frozenset(self.factors) | {ALL_WELLS}
+        return frozenset(self.factors_) | {ALL_WELLS}
 
-    def fit(self, controls: Float64[np.ndarray, "n d"], batches: Batches = None) -> Self:
-        """Learn from the controls; `batches` of None leaves the step per batch out."""
-        self.center, spread = center_and_spread(controls)
-        scaled = standardise(controls, self.center, spread)
-        # The mean of the scaled controls is 0, so one matrix does what the three steps do.
+    def learn(self, controls: Float64[np.ndarray, "m d"], batches: Batches = None) -> Self:
+        """Learn from the controls; `batches` of None leaves out the step per batch."""
+        self.center_, spread = center_and_spread(controls)
+        scaled = standardise(controls, self.center_, spread)
+        # The mean of the scaled controls is 0, so the three steps are a single matrix product.
         axes = PrincipalAxes(self.components).fit(scaled).axes
-        turned = scaled @ axes
-        scales = inverse(center_and_spread(turned)[1])
-        self.matrix = inverse(spread)[:, None] * axes * scales
-        self.by_batch, self.factors = batches is not None, {}
+        rotated = scaled @ axes
+        scales = inverse(center_and_spread(rotated)[1])
+        self.matrix_ = inverse(spread)[:, None] * axes * scales
+        self.by_batch_, self.factors_ = batches is not None, {}
         if batches is not None:
-            whitened = turned * scales
-            self.factors[ALL_WELLS] = whitening_factor(whitened, self.ridge)
-            self._learn(whitened, batches)
+            whitened = rotated * scales
+            self.factors_[ALL_WELLS] = whitening_factor(whitened, self.ridge)
+            self._learn_batches(whitened, batches)
         return self
 
-    def extend(self, controls: Float64[np.ndarray, "n d"], batches: Batches = None) -> Self:
+    def learn_new(self, controls: Float64[np.ndarray, "m d"], batches: Batches = None) -> Self:
         """Learn the covariances of the batches that are new; the axes and scales stay."""
-        if self.by_batch:
-            self._learn((controls - self.center) @ self.matrix, batches)
+        if self.by_batch_:
+            self._learn_batches((controls - self.center_) @ self.matrix_, batches)
         return self
 
-    def transform(
+    def apply(
         self, features: Float64[np.ndarray, "n d"], batches: Batches = None
     ) -> Float64[np.ndarray, "n k"]:
-        """Return the features corrected; raises ValueError for a batch that was not fitted."""
-        require_known(batches, self.factors if self.by_batch else [ALL_WELLS], self.by_batch)
-        corrected = (features - self.center) @ self.matrix
-        if batches is not None and self.by_batch:
+        """Return wells corrected; raises ValueError for a batch that was not learned."""
+        require_known(batches, self.factors_ if self.by_batch_ else [ALL_WELLS], self.by_batch_)
+        corrected = (features - self.center_) @ self.matrix_
+        if batches is not None and self.by_batch_:
             for batch, rows in each_batch(batches, len(features)):
-                factor, part = self.factors[batch], corrected[rows]
+                factor, part = self.factors_[batch], corrected[rows]
                 corrected[rows] = part / np.sqrt(self.ridge) - (part @ factor) @ factor.T
         return corrected
 
     def state(self) -> State:
         """Return what was learned."""
-        learned = {"by_batch": np.array(self.by_batch), "center": self.center}
-        return learned | {"matrix": self.matrix} | join(self.factors, "factors")
+        learned = {"by_batch": np.array(self.by_batch_), "center": self.center_}
+        return learned | {"matrix": self.matrix_} | join(self.factors_, "factors")
 
     def restore(self, state: State) -> Self:
-        """Take what another one of the same ridge has learned."""
-        self.by_batch, self.factors = bool(state["by_batch"]), split(state, "factors")
-        self.center, self.matrix = state["center"], state["matrix"]
+        """Set what was learned to the `state` of another one with the same ridge."""
+        self.by_batch_, self.factors_ = bool(state["by_batch"]), split(state, "factors")
+        self.center_, self.matrix_ = state["center"], state["matrix"]
         return self
 
-    def _learn(self, whitened: Float64[np.ndarray, "n k"], batches: Batches) -> None:
-        for batch, rows in new_batches(batches, self.factors, len(whitened)):
-            self.factors[batch] = whitening_factor(whitened[rows], self.ridge)
+    def _learn_batches(self, whitened: Float64[np.ndarray, "m k"], batches: Batches) -> None:
+        for batch, rows in new_batches(batches, self.factors_, len(whitened)):
+            self.factors_[batch] = whitening_factor(whitened[rows], self.ridge)
 
 
 def whitening_factor(
-    controls: Float64[np.ndarray, "n k"], ridge: float
+    controls: Float64[np.ndarray, "m k"], ridge: float
 ) -> Float64[np.ndarray, "k r"]:
-    """Return F so that (cov(controls) + ridge I)^(-1/2) = I / sqrt(ridge) - F F^T.
+    """Return F such that (cov(controls) + ridge I)^(-1/2) = I / sqrt(ridge) - F F^T.
 
     F has as many columns as there are controls or features, whichever are fewer: the root itself
-    would be k x k for every batch, in memory and in time.
+    would take k x k numbers per batch.
     """
     assert len(controls) > 1
     centered = (controls - controls.mean(axis=0)) / np.sqrt(len(controls) - 1)
     few = len(centered) < centered.shape[1]
+    # The smaller of the two products has the same eigenvalues other than 0.
     values, vectors = eigenvalues(centered @ centered.T if few else centered.T @ centered)
-    values = np.maximum(values, 0.0)
+    values = np.maximum(values, 0.0)  # rounding can make those of 0 slightly negative
     # (1/sqrt(ridge) - 1/sqrt(value + ridge)) / value, written so that value may be 0.
     low, high = np.sqrt(ridge), np.sqrt(values + ridge)
     gains = 1 / ((low + high) * high * low)
