@@ -39,7 +39,7 @@ def test_plates_have_the_maps_of_their_barcodes(metadata: Path, capsys):
     ]
     said = capsys.readouterr().err
     assert "1 of 4 plates have no images here" in said
-    assert "columns that are not used: solvent" in said
+    assert "unused columns: solvent" in said
 
 
 def test_controls_are_looked_for_in_all_maps_together(metadata: Path):
@@ -58,8 +58,12 @@ def test_the_maps_may_lie_elsewhere(metadata: Path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "plates", "sentence"),
     [
-        (BARCODES, ("X",), "names none of the plates that have images: it has BR1, BR2, BR3 and 1"),
-        (BARCODES, ("BR9",), r"there is no plate map .*gone\.txt \(setting plate_map"),
+        (
+            BARCODES,
+            ("X",),
+            "names none of the plates that have images: it names BR1, BR2, BR3 and 1",
+        ),
+        (BARCODES, ("BR9",), r"there is no plate map .*gone\.txt \(set plate_map to"),
         ("Barcode,Map\nBR1,crispr\n", ("BR1",), "no column Assay_Plate_Barcode .*has Barcode, M"),
         ("Assay_Plate_Barcode\nBR1\n", ("BR1",), "no column Plate_Map_Name"),
         (BARCODES + "BR1,compound\n", ("BR1",), "plate BR1 has two plate maps: crispr and comp"),

@@ -102,7 +102,7 @@ def test_the_real_folder(shared: Path):
     assert all(Path(file.place.url).is_file() for file in listing.files)
     assert {file.acquisition for file in listing.files} == {name}
     assert listing.pixel_sizes_um == {name: 0.325}
-    assert listing.passed_over == {"shading files": 6}
+    assert listing.ignored == {"shading files": 6}
     assert listing.problems == []
 
 
@@ -178,7 +178,7 @@ def test_shading_files_and_other_images_are_counted(tmp_path: Path):
         (tmp_path / name).touch()
     listing = listed(tmp_path)
     assert len(listing.files) == 1
-    assert listing.passed_over == {
+    assert listing.ignored == {
         "shading files": 3,
         "images that the index does not name": 1,
     }
@@ -244,11 +244,11 @@ def test_files_that_are_no_measurement(tmp_path: Path):
     for name in ("MeasurementData.mlf", "MeasurementDetail.mrf", "my settings #1.mes"):
         whole = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(whole[:-20])
-        refused(rf"{name} is cut short or no XML \(.*\): copy it anew, whole")
+        refused(rf"{name} is truncated or not XML \(.*\): copy it again")
         (tmp_path / name).write_bytes(whole)
     write(tmp_path)
     refused(r"MeasurementData\.mlf names no image: expected elements MeasurementRecord")
     write(tmp_path, record((1, 1), 1, 1), head='<!DOCTYPE a [<!ENTITY b "c">]>')
     refused(r"MeasurementData\.mlf is not an index .* declares a document type")
     index.write_text("<html/>")
-    refused(r"its outermost element is html, expected MeasurementData")
+    refused(r"its root element is html, expected MeasurementData")

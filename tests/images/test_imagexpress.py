@@ -70,7 +70,7 @@ def test_the_real_folder(shared: Path):
     assert {(file.plate, file.acquisition) for file in listing.files} == {
         ("9987", "9987_Plate_3435")
     }
-    assert (listing.problems, listing.passed_over, listing.pixel_sizes_um) == ([], {}, {})
+    assert (listing.problems, listing.ignored, listing.pixel_sizes_um) == ([], {}, {})
 
 
 def test_the_real_htd_files(shared: Path):
@@ -133,7 +133,7 @@ def test_thumbnails_and_other_images_are_counted(tmp_path: Path):
     write(tmp_path, htd("DAPI", "Cy5", sites=1), *(f"TimePoint_1/{name}" for name in names))
     listing = listed(tmp_path)
     assert essence(listing) == [("B02", 1, "DAPI", 1, "9987_B02_s1_w1.TIF")]
-    assert listing.passed_over == {"thumbnails": 4, "images that the index does not name": 1}
+    assert listing.ignored == {"thumbnails": 4, "images that the index does not name": 1}
     assert listing.problems == []
 
 
@@ -156,7 +156,7 @@ def test_stacks_go_before_their_projections_and_single_planes_stay(tmp_path: Pat
         ("Red", 1): Path(beside[2]),
         ("Cy5", 2): Path(single[0]),
     }
-    assert listing.passed_over == {"projections": 2}
+    assert listing.ignored == {"projections": 2}
     assert listing.problems == []
 
 
@@ -175,12 +175,12 @@ def test_what_is_selected_and_not_there_is_a_problem(tmp_path: Path):
     htd_file = tmp_path / "9987.HTD"
     assert [(str(p), p.plate, p.well, p.site) for p in listing.problems] == [
         (
-            f"plate 9987, well B02, site 2 has no image, and {htd_file} selects it",
+            f"plate 9987, well B02, site 2 has no image, but {htd_file} selects it",
             "9987",
             "B02",
             2,
         ),
-        (f"plate 9987, well C12 has no image, and {htd_file} selects it", "9987", "C12", None),
+        (f"plate 9987, well C12 has no image, but {htd_file} selects it", "9987", "C12", None),
     ]
 
 
@@ -189,12 +189,12 @@ def test_waves_and_wells_that_are_none_are_problems(tmp_path: Path):
     write(tmp_path, htd("DAPI", "FITC", sites=1), *names)
     listing = listed(tmp_path)
     assert len(listing.files) == 1
-    known = f"and {tmp_path / '9987.HTD'} has the waves 1 (DAPI), 2 (FITC)"
+    known = f"but {tmp_path / '9987.HTD'} has the waves 1 (DAPI), 2 (FITC)"
     said = [str(problem).removeprefix(f"{tmp_path}/") for problem in listing.problems]
     assert said[0].startswith("9987_B00_w1.TIF: row 'B' and column '00' are not a well")
     assert said[1:] == [
-        f"9987_B02.TIF: it names no wave, {known}",
-        f"9987_B02_w3.TIF: it is of wave 3, {known}",
+        f"9987_B02.TIF: it has no wave in its name, {known}",
+        f"9987_B02_w3.TIF: it has the wave 3, {known}",
     ]
     assert [(p.plate, p.well, p.site) for p in listing.problems] == [
         ("9987", None, 1),
@@ -212,7 +212,7 @@ def test_plates_that_share_a_folder_are_told_apart_by_their_names(tmp_path: Path
         ("Two", "two_B02.TIF"),
         ("one", "one_B02.TIF"),
     ]
-    assert listing.passed_over == {"images that the index does not name": 1}
+    assert listing.ignored == {"images that the index does not name": 1}
     with pytest.raises(ValueError, match=r"plate_name is 'X', but .* holds 2 plates: Two, one"):
         listed(tmp_path, plate_name="X")
 
@@ -250,11 +250,11 @@ def test_htd_files_in_old_encodings_and_with_odd_lines(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", 'is no HTD file of MetaXpress: expected "HTSInfoFile" to begin it'),
-        ("well,site\nA01,1\n", 'is no HTD file of MetaXpress: expected "HTSInfoFile"'),
-        (htd("DAPI")[:700], 'is cut short: expected "EndFile" to end it; copy it anew, whole'),
+        ("", 'is not an HTD file of MetaXpress: expected "HTSInfoFile" at its start'),
+        ("well,site\nA01,1\n", 'is not an HTD file of MetaXpress: expected "HTSInfoFile"'),
+        (htd("DAPI")[:700], 'is truncated: expected "EndFile" at its end; copy it again'),
         (htd(), 'names no wave: expected a line like "WaveName1", "DAPI"'),
-        (htd("DAPI", description="x" * 200_000), "is no HTD file of MetaXpress: field larger"),
+        (htd("DAPI", description="x" * 200_000), "is not an HTD file of MetaXpress: field larger"),
         (
             htd("DAPI").replace('"XSites"', '"WellsSelection0", TRUE\r\n"XSites"'),
             "WellsSelection0: row '0' and column '1' are not a well",

@@ -13,9 +13,9 @@ from phenomae.images.layouts.index_files import (
     find_indices,
     list_images,
     make_files,
-    name_apart,
+    mark_transmitted,
     name_folders,
-    name_transmitted,
+    unique_channels,
 )
 
 
@@ -62,7 +62,7 @@ def test_folders_are_called_by_as_many_parts_as_tell_them_apart(tmp_path: Path, 
 
 
 def test_names_that_are_there_twice_get_the_number_of_the_channel():
-    assert name_apart({"1": "DAPI", "2": "Cy5", "3": "DAPI"}) == {
+    assert unique_channels({"1": "DAPI", "2": "Cy5", "3": "DAPI"}) == {
         "1": "DAPI (channel 1)",
         "2": "Cy5",
         "3": "DAPI (channel 3)",
@@ -81,7 +81,7 @@ def test_names_that_are_there_twice_get_the_number_of_the_channel():
     ],
 )
 def test_transmitted_light_is_said(name: str, kind: str, expected: str):
-    assert name_transmitted(name, kind) == expected
+    assert mark_transmitted(name, kind) == expected
 
 
 def test_one_plate_name_is_for_one_plate():
@@ -117,7 +117,7 @@ def test_a_channel_of_a_field_has_one_time_point():
     assert files == []
     assert problem.plate == "P"
     assert str(problem) == (
-        "plate P was imaged at 2 time points (2, 10), and a field has one: "
-        "choose the files of one with the setting pattern"
+        "plate P was imaged at 2 time points (2, 10), but a field has "
+        "one: select one with the setting pattern"
     )
     assert make_files("P", Path("raw"), "M", names, []) == ([], [])

@@ -27,7 +27,7 @@ def test_fields_come_sorted_with_channels_in_the_order_of_the_columns(write_scre
     raw = write_screen(plates=("P2", "P1"), wells=("B01", "A10", "A02"), channels=("ER", "DNA"))
     screen = list_fields(raw)
     assert screen.channels == ("ER", "DNA")
-    assert screen.plates == ["P1", "P2"]
+    assert screen.plate_names == ["P1", "P2"]
     assert [(f.plate, f.well, f.site) for f in screen.fields[:5]] == [
         ("P1", "A02", 1),
         ("P1", "A02", 2),
@@ -90,7 +90,7 @@ def test_the_forms_in_which_jump_keeps_a_table_are_read_once(write_screen):
     pl.read_csv(csv).write_parquet(raw / "load_data.parquet")
     both = listed(raw)
     assert urls(both) == urls(by_csv)
-    assert both.passed_over == {"LoadData tables that are there in another form": 2}
+    assert both.ignored == {"LoadData tables that exist in another form": 2}
     csv.unlink()
     assert listed(raw).files == by_csv.files
     (raw / "load_data.csv.gz").unlink()
@@ -234,12 +234,12 @@ def test_a_real_field_has_its_stains_and_no_brightfield(shared):
     ("text", "sentence"),
     [
         ("", "load_data.csv is empty"),
-        (HEAD, "has a header but no row"),
-        ("a,b\n1,2\n", "no column Metadata_Plate, and there is no setting plate_name"),
+        (HEAD, "has a header but no rows"),
+        ("a,b\n1,2\n", "no column Metadata_Plate, and the setting plate_name is not given"),
         ("Metadata_Plate,Metadata_Row\nP,1\n", "no column Metadata_Well"),
         (HEAD.replace("PathName_OrigDNA", "x") + "P,A01,1,a,b\n", "no column PathName_OrigDNA"),
         ("Metadata_Plate,Metadata_Well\nP,A01\n", "no column FileName_Orig"),
-        (HEAD + "P,A01,1,a.tif,b,too,many,cells\n", "not a table that can be read"),
+        (HEAD + "P,A01,1,a.tif,b,too,many,cells\n", "not a readable table"),
     ],
 )
 def test_a_csv_that_is_none_is_told_in_one_sentence(tmp_path: Path, text, sentence):
@@ -258,7 +258,7 @@ def test_a_csv_that_is_none_is_told_in_one_sentence(tmp_path: Path, text, senten
         ("../P,A01,1,a.tif,b", "'../P' cannot be the name of a plate", (None, None, None)),
         ("P,A01,1,,b", "it names no image", ("P", "A01", 1)),
         ("P,A01,1,a.tif,gs://b", "gs://b/a.tif cannot be read: expected a path", ("P", "A01", 1)),
-        ("P,A01,1,a.tif,file://pc/b", "lies on the machine 'pc'", ("P", "A01", 1)),
+        ("P,A01,1,a.tif,file://pc/b", "is on the machine 'pc'", ("P", "A01", 1)),
     ],
 )
 def test_a_row_that_is_wrong_is_a_problem_and_the_others_are_read(tmp_path, row, what, known):

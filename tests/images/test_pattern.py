@@ -73,7 +73,7 @@ def test_planes_names_with_spaces_and_signs_and_hidden_files(tmp_path: Path):
         ("P #1", "A01", 12),
         ("P #1", "A01", 3),
     ]
-    assert listing.passed_over == {}
+    assert listing.ignored == {}
 
 
 def test_the_acquisition_is_the_folder_that_the_groups_leave(tmp_path: Path):
@@ -94,13 +94,16 @@ def test_the_acquisition_is_the_folder_that_the_groups_leave(tmp_path: Path):
 @pytest.mark.parametrize(
     ("pattern", "sentence"),
     [
-        ("(?P<channel>", "is no regular expression"),
+        ("(?P<channel>", "is not a regular expression"),
         (r"(?P<well>A01)", r"no group .*channel"),
         (r"(?P<channel>.)", r"either a group .*well"),
         (r"(?P<row>.)(?P<channel>.)", r"either a group .*well"),
         (r"(?P<well>.)(?P<row>.)(?P<column>.)(?P<channel>.)", r"either a group .*well"),
-        (r"(?P<well>.)(?P<chanel>.)", "has a group 'chanel'; groups are plate, well"),
-        (r"(?P<well>none)(?P<channel>.)", "no file matches .*; one is 'images/P1/A01_s1_DNA.tiff'"),
+        (r"(?P<well>.)(?P<chanel>.)", "has an unknown group 'chanel'; groups are plate, well"),
+        (
+            r"(?P<well>none)(?P<channel>.)",
+            "no file matches .*; the first file is 'images/P1/A01_s1_DNA.tiff'",
+        ),
     ],
 )
 def test_a_pattern_that_is_wrong_is_told_in_one_sentence(write_screen, pattern, sentence):
@@ -122,7 +125,7 @@ def test_a_file_that_is_named_wrongly_is_a_problem_and_the_others_are_read(tmp_p
     touch(tmp_path, name, "Q/A01_s1_z1_D.tif", "Q/notes.txt")
     listing = listed(tmp_path, r"(?P<well>\w+?)_s(?P<site>.)_z(?P<plane>.)_(?P<channel>\w*)\.tif")
     assert [file.plate for file in listing.files] == ["Q"]
-    assert listing.passed_over == {"files that do not match the pattern": 1}
+    assert listing.ignored == {"files that do not match the pattern": 1}
     (problem,) = listing.problems
     assert str(problem).startswith(f"{tmp_path / name}: {what}")
 

@@ -121,7 +121,7 @@ def test_the_real_indices_agree_with_loaddata_that_pe2loaddata_made(shared: Path
     metres = float(rows[0]["Metadata_ImageResolutionX"])
     assert listing.pixel_sizes_um == {rows[0]["Metadata_Plate"]: pytest.approx(metres * 1e6)}
     assert listing.problems == []
-    assert listing.passed_over == {}
+    assert listing.ignored == {}
 
 
 def test_what_the_real_indices_say(shared: Path):
@@ -206,7 +206,7 @@ def test_missing_images_are_listed_and_unnamed_ones_counted(tmp_path: Path):
     assert [Path(file.place.url).name for file in listing.files] == [
         "r01c01f01p01-ch1sk1fk1fl1.tiff"
     ]
-    assert listing.passed_over == {"images that the index does not name": 2}
+    assert listing.ignored == {"images that the index does not name": 2}
 
 
 @pytest.mark.parametrize(
@@ -272,8 +272,8 @@ def test_several_time_points_are_a_problem_of_the_plate(tmp_path: Path):
     listing = listed(tmp_path)
     assert listing.files == []
     assert [str(problem) for problem in listing.problems] == [
-        "plate P1 was imaged at 3 time points (0, 2, 10), and a field has one: "
-        "choose the files of one with the setting pattern"
+        "plate P1 was imaged at 3 time points (0, 2, 10), but a field has "
+        "one: select one with the setting pattern"
     ]
     assert listing.problems[0].plate == "P1"
 
@@ -317,7 +317,9 @@ def test_indices_that_are_none(tmp_path: Path):
     write_index(index, [row((0, 1), 1, 1, "DNA")] * 2)
     refused(r"Index\.xml: 2 problems: image 0001K1F1P1R1: row '0' and column '1' are not a well")
     write_index(index, rows, plates=("<PlateID>P1</PlateID>", "<PlateID>P2</PlateID>"))
-    refused(r"Index\.xml is of the plates P1 and P2, and its images do not say which is theirs")
+    refused(
+        r"Index\.xml covers the plates P1 and P2, and its images do not say which plate they belong"
+    )
     write_index(index, [*rows, rows[0] | {"ChannelName": "ER"}], entries=True)
     assert len(listed(index).files) == 2
     text = index.read_text(encoding="utf-8-sig").replace(
@@ -329,7 +331,7 @@ def test_indices_that_are_none(tmp_path: Path):
     refused(r"Index\.xml is not an index that can be read: it declares a document type")
     write_index(index, rows)
     index.write_bytes(index.read_bytes()[:-30])
-    refused(r"Index\.xml is cut short or no XML \(.*: copy it anew")
+    refused(r"Index\.xml is truncated or not XML \(.*: copy it again")
 
 
 def test_the_index_in_the_folder_of_the_images_counts_once(tmp_path: Path):

@@ -93,16 +93,20 @@ def test_tabs_concentrations_and_labels(tmp_path: Path):
         ("plate,gene\nP1,G\n", {}, r"no column 'well' \(setting well_column\); it has plate, gene"),
         ("well,Row\nA01,A\n", {"well_column": "Row,Col"}, r"no column 'Col' \(setting well_column"),
         ("well\nA01\n", {"batch_column": "day"}, r"no column 'day' \(setting batch_column"),
-        ("well\nA01\na1\n", {}, "plate P1, well A01 comes twice"),
-        ("plate,well\nP1,A01\nP1,A02\nP1,A01\n", {}, "plate P1, well A01 comes twice"),
+        ("well\nA01\na1\n", {}, "plate P1, well A01 is listed twice"),
+        ("plate,well\nP1,A01\nP1,A02\nP1,A01\n", {}, "plate P1, well A01 is listed twice"),
         ("well\nA01\nA0\n", {}, "line 3: 'A0' is not a well"),
-        ("plate,well\nP1,A01\n,A02\n", {}, "1 rows name no plate"),
+        ("plate,well\nP1,A01\n,A02\n", {}, "no plate in 1 of 2 rows"),
         ("well\nA01\n17\n", {}, r"line 3: '17' is not a well.*\(setting plate_size\)"),
         ("well\n17\n97\n", {"plate_size": 96}, "line 3: '97' is not a well of a plate of 96$"),
         ("well\nI01\n", {"plate_size": 96}, "'I01' is not a well of a plate of 96, whose last"),
         ("r,c\n33,1\n", {"well_column": "r,c", "plate_size": 1536}, "'AG01' is not a well of"),
         ("r,c\nA,\n", {"well_column": "r,c"}, "line 2: row 'A' and column '' are not a well"),
-        ("a,b,c\n1,2,3\n", {"well_column": "a,b,c"}, "well_column names 3 columns, expected"),
+        (
+            "a,b,c\n1,2,3\n",
+            {"well_column": "a,b,c"},
+            "well_column must be Well or Row,Column, not 'a,b,c'",
+        ),
         ("well,concentration_um\nA01,nan\n", {}, "concentration 'nan' is not a number"),
         ("well,concentration_um\nA01,low\n", {}, "concentration 'low' is not a number"),
         ("well,control\nA01,DMSO\n", {}, "control has 'DMSO', .* control_label"),
@@ -127,8 +131,8 @@ def test_a_plate_map_without_plates_needs_one_plate(tmp_path: Path):
 def test_columns_without_a_use_are_told_once(tmp_path: Path, capsys):
     read(tmp_path, "well,weather,mood\nA01,fine,good\n")
     said = capsys.readouterr().err
-    assert said.count("columns that are not used: weather, mood") == 1
-    assert "no column 'control': no well counts as a control" in said
+    assert said.count("unused columns: weather, mood") == 1
+    assert "no column 'control': no well is a negative control" in said
 
 
 def test_where_the_plate_map_is_found(write_screen, tmp_path: Path, monkeypatch):
@@ -144,7 +148,7 @@ def test_where_the_plate_map_is_found(write_screen, tmp_path: Path, monkeypatch)
     assert find(raw, "here.csv") == Path("here.csv")
     with pytest.raises(ValueError, match="there is no such plate map, nor in"):
         find(raw, "gone.csv")
-    with pytest.raises(ValueError, match=r"images is a folder: name a file \(plate map\)"):
+    with pytest.raises(ValueError, match=r"images is a folder: expected a file \(plate map\)"):
         find(raw, "images")
     (raw / "plate_map.csv").unlink()
     assert find(raw) is None
@@ -166,7 +170,7 @@ def test_columns_as_jump_calls_them(tmp_path: Path, capsys):
     assert table["control"].to_list() == [True, False, False]
     said = capsys.readouterr().err
     assert "Metadata_Well as well, Metadata_Batch as batch, Metadata_JCP2022 as perturb" in said
-    assert "columns that are not used: Metadata_pert_iname" in said
+    assert "unused columns: Metadata_pert_iname" in said
 
 
 def test_a_type_of_control_that_is_not_negative_makes_no_control(tmp_path: Path):
@@ -182,7 +186,7 @@ def test_a_type_of_control_that_is_not_negative_makes_no_control(tmp_path: Path)
 
 def test_what_is_called_twice_must_be_named(tmp_path: Path):
     text = "well,Metadata_gene,Metadata_Gene\nA01,G,H\n"
-    with pytest.raises(ValueError, match=r"Metadata_gene and Metadata_Gene: say .*gene_column"):
+    with pytest.raises(ValueError, match=r"Metadata_gene and Metadata_Gene: choose .*gene_column"):
         read(tmp_path, text)
     assert read(tmp_path, text, gene_column="Metadata_Gene")["gene"].to_list() == ["H"]
 
@@ -217,7 +221,7 @@ def match(raw: Path, text: str, **settings: str):
     path = raw / "plate_map.csv"
     path.write_text(text)
     screen, chosen = list_fields(raw), PlateMapSettings(**settings)  # type: ignore[arg-type]
-    table = read_plate_map(path, chosen, screen.plates)
+    table = read_plate_map(path, chosen, screen.plate_names)
     return match_wells(screen, table, path, chosen)
 
 
@@ -225,12 +229,14 @@ def test_wells_with_images_that_the_map_lacks(write_screen, capsys):
     raw = write_screen()
     text = "well\nA01\n"
     sentence = "2 problems: plate P1, well A02 has images but is not in .*; plate P1, well B01"
-    with pytest.raises(ValueError, match=sentence + r".*\(--unmapped keep or skip allows it\)"):
+    with pytest.raises(
+        ValueError, match=sentence + r".*\(setting unmapped = keep or skip allows it\)"
+    ):
         match(raw, text)
     assert len(match(raw, text, unmapped="keep").fields) == 6
     kept = match(raw, text, unmapped="skip")
     assert {field.well for field in kept.fields} == {"A01"}
-    assert "left out 4 fields of wells that it does not name" in capsys.readouterr().err
+    assert "left out 4 fields whose wells it does not name" in capsys.readouterr().err
     with pytest.raises(ValueError, match="names none of the wells that have images"):
         match(raw, "well\nH01\n", unmapped="skip", unimaged="skip")
 
@@ -253,5 +259,5 @@ def test_a_well_whose_fields_are_all_bad_was_imaged(write_screen):
         fields=tuple(field for field in screen.fields if field not in bad),
         skipped=tuple(Problem("cut short", "P1", "B01", field.site) for field in bad),
     )
-    table = read_plate_map(path, PlateMapSettings(), screen.plates)
+    table = read_plate_map(path, PlateMapSettings(), screen.plate_names)
     assert match_wells(kept, table, path, PlateMapSettings()) == kept

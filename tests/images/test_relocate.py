@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from phenomae.images.layouts.relocate import Whereabouts
+from phenomae.images.layouts.relocate import ImageLocator
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def here(tmp_path: Path) -> Path:
     ],
 )
 def test_urls(here: Path, url, expected):
-    assert Whereabouts(here, None).find("", None, url) == expected.format(here=here)
+    assert ImageLocator(here, None).find("", None, url) == expected.format(here=here)
 
 
 @pytest.mark.parametrize(
@@ -44,18 +44,18 @@ def test_urls(here: Path, url, expected):
     ],
 )
 def test_folders_may_be_addresses(here: Path, folder, expected):
-    assert Whereabouts(here, None).find(folder, "x.tif", None) == expected.format(here=here)
+    assert ImageLocator(here, None).find(folder, "x.tif", None) == expected.format(here=here)
 
 
 def test_a_folder_that_is_here_goes_before_the_url(here: Path):
-    places = Whereabouts(here, None)
+    places = ImageLocator(here, None)
     assert places.find("P 1", "a.tif", "s3://b/P 1/a.tif") == str(here / "P 1/a.tif")
     assert places.find("/gone", "a.tif", "s3://b/P 1/a.tif") == "s3://b/P 1/a.tif"
     assert places.find("/gone", "a.tif", None) == "/gone/a.tif"
 
 
 def test_images_that_were_moved(here: Path):
-    places = Whereabouts(Path("/csvs"), here)
+    places = ImageLocator(Path("/csvs"), here)
     assert places.find("/mnt/x/P 1/", "a.tif", None) == str(here / "P 1/a.tif")
     assert places.find("D:\\x\\P 1", "a.tif", None) == str(here / "P 1/a.tif")
     assert places.find("", None, "s3://bucket/x/P 1/a.tif") == str(here / "P 1/a.tif")
@@ -63,7 +63,7 @@ def test_images_that_were_moved(here: Path):
     # Where no tail of the folder is there, the file is looked for in `images` itself.
     assert places.find("/mnt/x/Q", "a.tif", None) == str(here / "a.tif")
     assert places.find("/mnt/x/Q", "a.tif", "s3://b/Q/a.tif") == "s3://b/Q/a.tif"
-    flat = Whereabouts(Path("/csvs"), here / "flat")
+    flat = ImageLocator(Path("/csvs"), here / "flat")
     assert flat.find("/mnt/x/Q", "a#1.tif", "s3://b/Q/a#1.tif") == str(here / "flat/a#1.tif")
     assert flat.find("", None, "s3://b/Q/b.tif") == "s3://b/Q/b.tif"
 
@@ -71,10 +71,10 @@ def test_images_that_were_moved(here: Path):
 @pytest.mark.parametrize("url", ["gs://b/a.tif", "omero:iid=123", "ftp://host/a.tif"])
 def test_what_cannot_be_read_is_told(here: Path, url):
     with pytest.raises(ValueError, match=f"{url} cannot be read: expected a path, s3://"):
-        Whereabouts(here, None).find("", None, url)
+        ImageLocator(here, None).find("", None, url)
 
 
 def test_a_name_that_no_disk_takes_is_only_missing(here: Path):
     long = "x" * 5000
-    assert Whereabouts(here, None).find(long, "a.tif", "s3://b/a.tif") == "s3://b/a.tif"
-    assert Whereabouts(here, here).find(f"/{long}\x00", "a\x00", None) == str(here / "a\x00")
+    assert ImageLocator(here, None).find(long, "a.tif", "s3://b/a.tif") == "s3://b/a.tif"
+    assert ImageLocator(here, here).find(f"/{long}\x00", "a\x00", None) == str(here / "a\x00")

@@ -56,7 +56,7 @@ def test_plates_are_told_apart_by_their_experiment(raw: Path):
     first = listing.files[0]
     assert first.place.url == str(raw / "images/HEPG2-01/Plate1/B02_s1_w1.png")
     assert first.acquisition == "HEPG2-01/Plate1"
-    assert listing.passed_over == {"sites of plates that are not here": 1}
+    assert listing.ignored == {"sites of plates without a folder": 1}
     assert not listing.problems
 
 
@@ -108,7 +108,7 @@ def test_images_without_a_row_are_passed_over_and_a_row_twice_is_no_harm(raw: Pa
     first, second, *_ = ROWS.splitlines(keepends=True)
     (raw / "metadata.csv").write_text(HEAD + first + second + first)
     listing = listed(raw)
-    assert listing.passed_over == {"images that metadata.csv does not name": 6}
+    assert listing.ignored == {"images that metadata.csv does not name": 6}
     assert len(set(listing.files)) == 12
 
 
@@ -119,7 +119,7 @@ def test_images_without_a_row_are_passed_over_and_a_row_twice_is_no_harm(raw: Pa
         ("1,B03,1,", "1,B03,x,", "line 4: 'x' is not a site"),
         ("HEPG2-01,1,B03", "HEPG2-01,one,B03", "line 4: 'one' is not a plate's number"),
         ("HEPG2-01,1,B03", "../x,1,B03", "line 4: '../x' cannot be the name of a batch"),
-        ("positive_control", "poscon", "line 4: 'poscon' is no type of well: treatment, "),
+        ("positive_control", "poscon", "line 4: 'poscon' is not a well type: expected treatment, "),
         ("1,B03,1,", "1,B04,1,", "images/HEPG2-01/Plate1 has no image of well B04, site 1"),
     ],
 )
@@ -145,7 +145,7 @@ def test_a_channel_that_is_missing_is_told(raw: Path):
         (HEAD.replace("sirna,", "gene,") + ROWS, "no column sirna"),
         (
             HEAD + ROWS.replace("2,negative_control,EMPTY", "2,treatment,s1"),
-            r"line 3: plate HEPG2-01_Plate1, well B02 is told to have s1 \(treatment\), but EMPTY",
+            r"line 3: plate HEPG2-01_Plate1, well B02 has s1 \(treatment\), but EMPTY",
         ),
         (HEAD + ROWS.splitlines()[4], "has no folder of a plate in .*such as HUVEC-02/Plate4"),
     ],

@@ -85,7 +85,7 @@ def test_every_row_is_an_image(raw: Path):
     (one,) = [f for f in listing.files if (f.well, f.channel) == ("AD27", "3")]
     assert str(one.place) == f"{raw}/data/train-00000-of-00002.parquet, row 8"
     assert not listing.problems
-    assert listing.passed_over == {"wells of the metadata without images here": 1}
+    assert listing.ignored == {"wells of the metadata without images here": 1}
 
 
 def test_wells_have_guides_or_compounds_and_what_is_a_control(raw: Path):
@@ -171,7 +171,7 @@ def test_a_file_that_is_cut_short_is_named_and_the_others_are_read(raw: Path):
     listing = listed(raw)
     assert len(listing.files) == 18
     (problem,) = listing.problems
-    assert str(problem).startswith(f"{shard} is not a Parquet file that can be read: ")
+    assert str(problem).startswith(f"{shard} is not a readable Parquet file: ")
     assert "\n" not in str(problem)
 
 
@@ -181,7 +181,7 @@ def test_a_file_that_is_cut_short_is_named_and_the_others_are_read(raw: Path):
         (None, "expected EXPERIMENT/Plate1/AA15_s1_3"),
         ("gene-001/1/A01_s1_1", "expected EXPERIMENT/Plate1/AA15_s1_3"),
         ("gene-001/Plate1/A0_s1_1", "'A0' is not a well"),
-        ("gene-001/Plate1/A01_s1_DNA", "expected a channel's number, not 'DNA'"),
+        ("gene-001/Plate1/A01_s1_DNA", "expected the number of a channel, not 'DNA'"),
         (".x/Plate1/A01_s1_1", "cannot be the name of a plate: it begins with a dot"),
     ],
 )
@@ -192,8 +192,8 @@ def test_a_key_that_is_wrong_is_a_problem(tmp_path: Path, key, what):
     listing = listed(tmp_path)
     assert [file.plate for file in listing.files] == ["gene-001_Plate1"]
     first, second = map(str, listing.problems)
-    assert "t.parquet, row 0: __key__ 'gene-001/Plate01/a/A01_s1_1' is not understood" in first
-    assert f"row 2: __key__ {key!r} is not understood: " in second
+    assert "t.parquet, row 0: __key__ 'gene-001/Plate01/a/A01_s1_1' cannot be understood" in first
+    assert f"row 2: __key__ {key!r} cannot be understood: " in second
     assert what in second
 
 
@@ -205,8 +205,8 @@ def test_a_key_that_is_wrong_is_a_problem(tmp_path: Path, key, what):
         ("0.25", "low", "line 5: the concentration 'low' is not a number"),
         ("COMPOUND", "siRNA", "3 problems: line 5: perturbation_type 'siRNA'"),
         ("Dequalinium", "", "line 5: perturbation_type 'COMPOUND', treatment None"),
-        ("gene-079,8,H29", "gene-079,x,H29", "line 2: experiment 'gene-079', plate 'x' are no pl"),
-        ("8,U08", "8,B08", "line 7: plate compound-001_Plate8, well B08 comes twice"),
+        ("gene-079,8,H29", "gene-079,x,H29", "line 2: experiment 'gene-079' and plate 'x' do not"),
+        ("8,U08", "8,B08", "line 7: plate compound-001_Plate8, well B08 is listed twice"),
     ],
 )
 def test_metadata_that_are_wrong_are_told_in_one_sentence(raw: Path, old, new, sentence):

@@ -63,13 +63,13 @@ def test_a_folder_named_like_a_value_is_no_column(tmp_path: Path):
         ("gone.csv", None, "gone.csv: there is no such file"),
         ("gone.parquet", None, "gone.parquet: there is no such file"),
         ("t.csv", b"", "t.csv is empty"),
-        ("t.csv", b"a,b\n", "a header but no row"),
+        ("t.csv", b"a,b\n", "a header but no rows"),
         ("t.csv", b"a,a \n1,2\n", "the column 'a' twice"),
-        ("t.csv", b"a,b\n1,2,3\n", "t.csv is not a table that can be read"),
-        ("t.csv", b"a,b\n1,\xb5M\n", "t.csv is not a table that can be read: .*save it as UTF-8"),
-        ("t.csv.gz", b"a,b\n1,2\n", "not a table that can be read: Not a gzipped file"),
-        ("t.csv.gz", gzip.compress(TEXT.encode())[:-12], "cannot|not a table that can be read"),
-        ("t.parquet", b"PAR1", "t.parquet is not a table that can be read"),
+        ("t.csv", b"a,b\n1,2,3\n", "t.csv is not a readable table"),
+        ("t.csv", b"a,b\n1,\xb5M\n", "t.csv is not a readable table: .*save it as UTF-8"),
+        ("t.csv.gz", b"a,b\n1,2\n", "not a readable table: Not a gzipped file"),
+        ("t.csv.gz", gzip.compress(TEXT.encode())[:-12], "cannot|not a readable table"),
+        ("t.parquet", b"PAR1", "t.parquet is not a readable table"),
     ],
 )
 def test_what_is_no_table_is_told_in_one_sentence(tmp_path: Path, name, data, sentence):
@@ -86,11 +86,13 @@ def test_parquet_whose_text_is_damaged_is_told(tmp_path: Path):
     damaged = path.read_bytes().replace(b"name of a plate", b"name \xff of plate")
     assert damaged != path.read_bytes()
     path.write_bytes(damaged)
-    with pytest.raises(ValueError, match=r"t.parquet is not a table .*Invalid UTF8 sequence"):
+    with pytest.raises(
+        ValueError, match=r"t.parquet is not a readable table.*Invalid UTF8 sequence"
+    ):
         read_table(path)
 
 
 def test_parquet_with_pictures_is_no_table(tmp_path: Path):
     pq.write_table(pa.table({"key": ["a"], "jp2": [{"bytes": b"x"}]}), tmp_path / "t.parquet")
-    with pytest.raises(ValueError, match=r"its column 'jp2' is struct<.*>, no text or number"):
+    with pytest.raises(ValueError, match=r"its column 'jp2' is struct<.*>, not text or numbers"):
         read_table(tmp_path / "t.parquet")

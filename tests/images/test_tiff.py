@@ -9,7 +9,7 @@ import tifffile
 from phenomae.images.fields import Place, RawField, RawImage
 from phenomae.images.pixels import decode as picture
 from phenomae.images.pixels.header import ImageHeader
-from phenomae.images.read import in_threads, read_headers
+from phenomae.images.read import map_in_threads, read_headers
 
 
 def read_header(path: Path) -> ImageHeader:
@@ -52,7 +52,7 @@ def test_files_that_are_no_field(tmp_path: Path, pixels):
     with pytest.raises(ValueError, match="there is no file"):
         read_header(path)
     tifffile.imwrite(path, np.stack([pixels] * 3), photometric="minisblack")
-    refused("has 3 pages: expected one image a file")
+    refused("has 3 pages: expected one image per file")
     tifffile.imwrite(path, np.stack([pixels] * 3, axis=-1), photometric="rgb")
     refused("is a colour image")
     tifffile.imwrite(
@@ -66,9 +66,9 @@ def test_files_that_are_no_field(tmp_path: Path, pixels):
     refused(r"has the shape \(4, 16, 16\): expected height and width")
     for content in (b"not a tiff", b""):
         path.write_bytes(content)
-        refused("is no image that is known here: expected TIFF, PNG or JPEG 2000")
+        refused("is not an image of a known format: expected TIFF, PNG or JPEG 2000")
     path.write_bytes(b"II*\0 and no more")
-    refused("has 0 pages|is not a whole image")
+    refused("has 0 pages|is not a complete image")
     path.unlink()
     path.mkdir()
     with pytest.raises(ValueError, match="cannot be read: Is a directory"):
@@ -82,7 +82,9 @@ def test_a_truncated_file_is_seen_without_decoding(tmp_path: Path, pixels, compr
     tifffile.imwrite(path, pixels, compression=compression, rowsperstrip=16)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(ValueError, match=f"{path.name} is (cut short|not a whole image|no image)"):
+    with pytest.raises(
+        ValueError, match=f"{path.name} is (truncated|not a complete image|not an image)"
+    ):
         read_header(path)
 
 
@@ -124,7 +126,9 @@ def test_channels_of_a_field_must_agree(write_screen):
 
 
 def test_work_in_threads_keeps_the_order_and_stops_at_an_error():
-    assert list(in_threads(lambda item: item * 2, range(50), workers=4)) == list(range(0, 100, 2))
+    assert list(map_in_threads(lambda item: item * 2, range(50), workers=4)) == list(
+        range(0, 100, 2)
+    )
     done = []
 
     def work(item: int) -> None:
@@ -133,5 +137,5 @@ def test_work_in_threads_keeps_the_order_and_stops_at_an_error():
             raise ValueError("three")
 
     with pytest.raises(ValueError, match="three"):
-        list(in_threads(work, range(10_000), workers=2))
+        list(map_in_threads(work, range(10_000), workers=2))
     assert len(done) < 10_000

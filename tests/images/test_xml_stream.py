@@ -46,7 +46,7 @@ def test_a_file_that_is_cut_short_is_refused_wherever_it_was_cut(tmp_path: Path)
     for keep in range(len(whole)):
         path.write_bytes(whole[:keep])
         with pytest.raises(
-            ValueError, match=r"index\.xml is cut short or no XML \(.*: copy it anew"
+            ValueError, match=r"index\.xml is truncated or not XML \(.*: copy it again"
         ):
             read(path, "In")
     path.write_bytes(whole)
@@ -66,7 +66,7 @@ def bomb() -> str:
     [
         (bomb(), r"it declares a document type \(DOCTYPE Top\), which no microscope does"),
         ('<!DOCTYPE a SYSTEM "file:///etc/passwd"><Top/>', "it declares a document type"),
-        ("<html><In/></html>", "its outermost element is html, expected Top"),
+        ("<html><In/></html>", "its root element is html, expected Top"),
         ('<?xml version="1.0" encoding="klingon"?><Top/>', "unknown encoding"),
         ('<?xml version="1.0" encoding="shift_jis"?><Top/>', "multi-byte encodings"),
     ],
@@ -82,7 +82,7 @@ def test_what_is_no_index_is_refused(tmp_path: Path, text: str, reason: str):
 def test_what_is_no_xml_is_refused(tmp_path: Path, text: str):
     path = tmp_path / "index.xml"
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"index\.xml is cut short or no XML"):
+    with pytest.raises(ValueError, match=r"index\.xml is truncated or not XML"):
         read(path, "In")
     with pytest.raises(ValueError, match=r"gone\.xml cannot be read: No such file"):
         read(tmp_path / "gone.xml", "In")

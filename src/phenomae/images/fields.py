@@ -1,4 +1,8 @@
-"""What every layout is brought to: fields, each with one image a channel."""
+"""The common form that every layout is brought to: fields with one image per channel.
+
+A layout only lists files (`Listing`); `gather.py` makes fields of them (`RawPlates`), so that
+duplicates, missing channels and z-stacks are handled once for all layouts.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,17 +14,18 @@ import polars as pl
 
 from phenomae.records import split_well
 
+# A broken plate can have thousands of problems, and an error should fit on a screen.
 _PROBLEMS_SHOWN = 4
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the bytes of one image lie."""
+    """Where the bytes of one image are."""
 
     url: str
     """A path, or an address: s3://, http:// or https://."""
     row: int | None = None
-    """Which row of a Parquet file; None where the image is a file of its own."""
+    """Row of a Parquet file; None if the image is a file of its own."""
 
     def __str__(self) -> str:
         return self.url if self.row is None else f"{self.url}, row {self.row}"
@@ -28,24 +33,25 @@ class Place:
 
 @dataclass(frozen=True)
 class RawFile:
-    """One image as a layout finds it: one channel of one field, in one plane of focus."""
+    """One image as a layout lists it: one channel and one focal plane of one field."""
 
     plate: str
     well: str
-    """As `records.normalize_well` writes it."""
+    """In the form of `records.normalize_well`: `B07`."""
     site: int
     channel: str
     place: Place
     plane: int = 1
     acquisition: str = ""
-    """Which imaging of the plate it is of: what tells two imagings apart, a folder as a rule."""
+    """Which acquisition of the plate the image belongs to, usually the name of a folder; used only
+    to tell apart acquisitions of a plate that was imaged more than once."""
     illumination: Place | None = None
-    """The illumination function it may be divided by, a `.npy`."""
+    """The illumination function to divide by, a `.npy` file; None to leave the image as it is."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a field, or with what should have become one."""
+    """What is wrong with a field, with plate, well and site as far as they are known."""
 
     what: str
     plate: str | None = None
@@ -58,17 +64,17 @@ class Problem:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a layout makes of a raw folder."""
+    """All images of a raw folder, as a layout lists them."""
 
     files: Sequence[RawFile]
     pixel_sizes_um: Mapping[str, float] = field(default_factory=dict)
-    """Micrometres a pixel, by plate, where the layout tells."""
+    """Pixel size in micrometres by plate, for the plates whose index gives it."""
     wells: pl.DataFrame | None = None
-    """The plate map that the layout brings along, of `records.PLATE_MAP_COLUMNS`."""
-    passed_over: Mapping[str, int] = field(default_factory=dict)
-    """How many files are no images of a field, by what they are: `{"thumbnails": 8}`."""
+    """Plate map with the columns `records.PLATE_MAP_COLUMNS`, if the data set includes one."""
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    """Number of files that are not images of a field, by kind: `{"thumbnails": 8}`."""
     problems: Sequence[Problem] = ()
-    """Images that the index speaks of in a way that cannot be understood."""
+    """Entries of the index that cannot be understood."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +82,14 @@ class RawImage:
     """One channel of a field."""
 
     planes: tuple[Place, ...]
-    """More than one are a stack, of which the brightest pixels count."""
+    """One place, or the planes of a z-stack, which is read as its maximum projection."""
     illumination: Place | None = None
-    """What the image is to be divided by; None where it is to stay as it is."""
+    """The illumination function to divide by; None to leave the image as it is."""
 
 
 @dataclass(frozen=True)
 class RawField:
-    """One site's image, channels in the order of `RawScreen.channels`."""
+    """One field, with images in the order of `RawPlates.channels`."""
 
     plate: str
     well: str
@@ -95,42 +101,45 @@ class RawField:
 
 
 @dataclass(frozen=True)
-class RawScreen:
+class RawPlates:
     """All fields of a raw folder, sorted by plate, well (row, then column) and site."""
 
     channels: tuple[str, ...]
     fields: tuple[RawField, ...]
     pixel_sizes_um: Mapping[str, float] = field(default_factory=dict)
+    """Pixel size in micrometres by plate, for the plates whose index gives it."""
     wells: pl.DataFrame | None = None
+    """Plate map that the data set includes, or None."""
     skipped: tuple[Problem, ...] = ()
-    """What was left out, and why."""
-    imagings: Mapping[str, str] = field(default_factory=dict)
-    """Of plates that are later imagings of another, which that is: `{"P1-2": "P1"}`."""
+    """Why fields were left out, one problem per cause."""
+    original_plates: Mapping[str, str] = field(default_factory=dict)
+    """Original plate of each plate that is a repeated acquisition: `{"P1-2": "P1"}`."""
 
     @property
-    def plates(self) -> list[str]:
-        """The plates, sorted."""
+    def plate_names(self) -> list[str]:
+        """Names of all plates, sorted."""
         return sorted({field.plate for field in self.fields})
 
 
 def well_order(well: str) -> tuple[int, str, int]:
-    """Return a sorting key that puts B01 before AA01, and row before column."""
+    """Return a sorting key that orders wells by row, then column, and puts B01 before AA01."""
     row, column = split_well(well)
     return len(row), row, int(column)
 
 
 def parse_site(text: str, noun: str = "site") -> int:
-    """Return a site's number, or that of a plane, as `noun` says.
+    """Return the number of a site, or of what `noun` names (a plane, a plate).
 
-    Raises ValueError where `text` is no number from 0 to 999,999.
+    Raises ValueError if `text` is not a whole number from 0 to 999,999.
     """
+    # int() alone would also take "1_000", " 7", "-3" and digits of other scripts.
     if re.fullmatch(r"[0-9]{1,6}", text) is None:
         raise ValueError(f"{text!r} is not a {noun}: expected a whole number")
     return int(text)
 
 
-def complain(source: Path, problems: Sequence[object], remedy: str = "") -> NoReturn:
-    """Raise one ValueError that counts the problems, names the first few, and adds a remedy."""
+def raise_problems(source: Path, problems: Sequence[object], remedy: str = "") -> NoReturn:
+    """Raise one ValueError that counts the problems, quotes the first four and adds a remedy."""
     shown = "; ".join(str(problem) for problem in problems[:_PROBLEMS_SHOWN])
     rest = len(problems) - _PROBLEMS_SHOWN
     count = f"{len(problems)} problems: " if len(problems) > 1 else ""

@@ -1,4 +1,7 @@
-"""Puts the files that a layout lists together to fields."""
+"""Groups the files that a layout lists into fields: duplicates, channels and z-planes.
+
+The choices that all layouts share are made here, on names only; no image is opened.
+"""
 
 import re
 from collections import defaultdict
@@ -14,14 +17,15 @@ from phenomae.images.fields import (
     RawField,
     RawFile,
     RawImage,
-    RawScreen,
+    RawPlates,
     well_order,
 )
 from phenomae.images.settings import LayoutSettings
 from phenomae.progress import info
 from phenomae.records import check_name, choose_channels
 
-# Transmitted light shows no stain, and no network of the papers has seen it.
+# Transmitted light shows no stain, and published networks were not trained on it. The names are
+# those that microscopes write; short ones (BF, TL) must be whole words, or "TLR4" would match.
 _TRANSMITTED = re.compile(
     r"bright[ _-]*field|phase|transmitted|(?:^|[^a-z])(?:bf|dic|dpc|tl)(?:[^a-z]|$)", re.I
 )
@@ -30,17 +34,18 @@ _FieldKey = tuple[str, str, int]
 _Planes = dict[int, Place]
 
 
-def gather_fields(listing: Listing, settings: LayoutSettings, source: Path) -> RawScreen:
-    """Put files together to fields; what is wrong with one stands in `RawScreen.skipped`.
+def gather_fields(listing: Listing, settings: LayoutSettings, source: Path) -> RawPlates:
+    """Group files into fields; a field with a problem is left out and listed in `skipped`.
 
-    Raises ValueError where there is no file at all, where no field has a channel asked for, or
-    where a plate's name cannot name a file.
+    Raises ValueError, naming `source`, if there are no files, if a requested channel is in no
+    field, or if the name of a plate cannot be a file name.
     """
     if not listing.files:
         problems = [str(problem) for problem in listing.problems[:1]]
         raise ValueError(f"{source} holds no images" + "".join(f": {what}" for what in problems))
     problems = list(listing.problems)
-    files, imagings = _settle_duplicates(listing.files, settings.duplicates, problems)
+    # Before channels are chosen: renaming plates of later acquisitions must cover all channels.
+    files, original_plates = _resolve_duplicates(listing.files, settings.duplicates, problems)
     for plate in sorted({file.plate for file in files}):
         check_name(plate, "plate")
     labels = _choose_channels(files, settings.channels, source)
@@ -59,59 +64,60 @@ def gather_fields(listing: Listing, settings: LayoutSettings, source: Path) -> R
     pixel_sizes = {
         plate: size
         for plate in {field.plate for field in fields}
-        if (size := listing.pixel_sizes_um.get(imagings.get(plate, plate))) is not None
+        if (size := listing.pixel_sizes_um.get(original_plates.get(plate, plate))) is not None
     }
-    return RawScreen(
+    return RawPlates(
         channels=tuple(labels.values()),
         fields=tuple(fields),
         pixel_sizes_um=pixel_sizes,
         wells=listing.wells,
         skipped=tuple(problems),
-        imagings=imagings,
+        original_plates=original_plates,
     )
 
 
 def is_transmitted(channel: str) -> bool:
-    """Say whether a channel's name is that of brightfield, phase or interference contrast."""
+    """Return whether a channel's name is that of brightfield, phase or interference contrast."""
     return _TRANSMITTED.search(channel) is not None
 
 
-def _settle_duplicates(
+def _resolve_duplicates(
     files: Iterable[RawFile],
     policy: Literal["error", "first", "last", "apart"],
     problems: list[Problem],
 ) -> tuple[list[RawFile], dict[str, str]]:
-    """Return the files without the second imaging of a field, or with a plate's name for it.
+    """Apply the setting `duplicates` to fields that were imaged more than once.
 
-    Beside them comes of which plate such a plate is another imaging.
+    Returns the files to read, and the original plate of each plate that was renamed. With `error`
+    a problem per field is appended to `problems`.
     """
     by_field: dict[_FieldKey, list[RawFile]] = defaultdict(list)
-    for file in dict.fromkeys(files):  # a row met twice is no harm: JUMP lists fields in two CSVs
+    for file in dict.fromkeys(files):  # JUMP lists the same files in two CSVs: not a duplicate
         by_field[file.plate, file.well, file.site].append(file)
     twice = {key: clash for key, found in by_field.items() if (clash := _clash(found))}
     if policy == "apart":
         plates = {key[0] for key in twice}
-        return _name_apart([file for found in by_field.values() for file in found], plates)
-    settled: list[RawFile] = []
+        return _rename_acquisitions([file for found in by_field.values() for file in found], plates)
+    kept: list[RawFile] = []
     for key, found in by_field.items():
         if key not in twice:
-            settled += found
+            kept += found
         elif policy == "error":
             one, other = twice[key]
             what = (
                 f"{RawField(*key, ())}, channel {one.channel} has two files: {one.place} and "
-                f"{other.place} (--duplicates says what to do with plates imaged again)"
+                f"{other.place} (setting duplicates: first, last or apart reads such plates)"
             )
             problems.append(Problem(what, *key))
         else:
             acquisitions = sorted({file.acquisition for file in found})
-            kept = acquisitions[0 if policy == "first" else -1]
-            settled += [file for file in found if file.acquisition == kept]
-    return settled, {}
+            chosen = acquisitions[0 if policy == "first" else -1]
+            kept += [file for file in found if file.acquisition == chosen]
+    return kept, {}
 
 
 def _clash(files: Sequence[RawFile]) -> tuple[RawFile, RawFile] | None:
-    """Return two files of one field that claim the same channel and plane."""
+    """Return two files of one field that have the same channel and plane, or None."""
     first: dict[tuple[str, int], RawFile] = {}
     for file in files:
         other = first.setdefault((file.channel, file.plane), file)
@@ -120,8 +126,13 @@ def _clash(files: Sequence[RawFile]) -> tuple[RawFile, RawFile] | None:
     return None
 
 
-def _name_apart(files: Sequence[RawFile], plates: set[str]) -> tuple[list[RawFile], dict[str, str]]:
-    """Make plates of their own of every later imaging of `plates`: PLATE-2, PLATE-3."""
+def _rename_acquisitions(
+    files: Sequence[RawFile], plates: set[str]
+) -> tuple[list[RawFile], dict[str, str]]:
+    """Rename `plates` in every acquisition but the first: PLATE-2, PLATE-3.
+
+    Returns the files, and the original plate of each new name.
+    """
     found: dict[str, set[str]] = defaultdict(set)
     for file in files:
         found[file.plate].add(file.acquisition)
@@ -132,7 +143,7 @@ def _name_apart(files: Sequence[RawFile], plates: set[str]) -> tuple[list[RawFil
     }
     if taken := sorted(set(names.values()) & set(found)):
         raise ValueError(
-            f"--duplicates apart would name a plate {taken[0]}, which there is already"
+            f"duplicates = apart would rename a plate to {taken[0]}, but there is such a plate"
         )
     named = [
         replace(file, plate=names.get((file.plate, file.acquisition), file.plate)) for file in files
@@ -143,10 +154,12 @@ def _name_apart(files: Sequence[RawFile], plates: set[str]) -> tuple[list[RawFil
 def _choose_channels(files: Sequence[RawFile], text: str, source: Path) -> dict[str, str]:
     """Return the channels to keep, in order, and their labels."""
     names = list(dict.fromkeys(file.channel for file in files))
+    # Only by default: a channel that the setting names is kept, whatever it is.
     if not text.strip():
         transmitted = [name for name in names if is_transmitted(name)]
         if transmitted and len(transmitted) < len(names):
-            info(f"left out, as no stain: {', '.join(transmitted)} (--channels names what to keep)")
+            left_out = ", ".join(transmitted)
+            info(f"left out, not a stain: {left_out} (setting channels chooses what to keep)")
             names = [name for name in names if name not in transmitted]
     return choose_channels(text, names, str(source))
 
@@ -158,7 +171,7 @@ def _make_images(
     names: Sequence[str],
     plane: str,
 ) -> tuple[tuple[RawImage, ...], list[Problem]]:
-    """Return a field's images, channel by channel, and what is missing."""
+    """Return a field's images in the order of `names`, and a problem per missing channel."""
     images: list[RawImage] = []
     problems: list[Problem] = []
     label = RawField(*key, ())
@@ -167,6 +180,7 @@ def _make_images(
         if planes is None:
             problems.append(Problem(f"{label} lacks channel {name}", *key))
             continue
+        # A channel with one plane has no choice: on an ImageXpress only some waves may be stacks.
         chosen = sorted(planes) if plane == "max" or len(planes) == 1 else [int(plane)]
         if chosen[0] not in planes:
             problems.append(Problem(f"{label}, channel {name} lacks plane {plane}", *key))

@@ -1,41 +1,67 @@
-"""How raw files lie on disk, and which of them count."""
+"""Settings of `ingest` that say where the raw images are and which of them to read.
+
+The allowed layouts come from the registry, so a new layout needs no edit here.
+"""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-LayoutName = Literal[
-    "auto", "loaddata", "phenix", "imagexpress", "cellvoyager", "rxrx1", "rxrx3-core", "pattern"
-]
+from phenomae import checks
+from phenomae.images.layouts.table import LAYOUTS
+from phenomae.paths import PathLike
+
+# cyclopts takes help from the docstring of a field, which cannot list the registry's names.
+_LAYOUT_HELP = (
+    "Which microscope or data set the files come from; auto recognises it by its index file. "
+    f"One of auto, {', '.join(LAYOUTS)}."
+)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class LayoutSettings:
-    """How the raw files lie on disk."""
+    """Where the raw images are and which of them to read."""
 
-    layout: LayoutName = "auto"
-    """Who left the files: `auto` looks for the index file of each, and says what it saw."""
+    layout: Annotated[str, Parameter(help=_LAYOUT_HELP)] = "auto"
+    """Which microscope or data set the files come from: a name in `layouts.table.LAYOUTS`, or
+    `auto` for the first of them whose index file is found."""
     pattern: str | None = None
-    """Regular expression with named groups (channel; well, or row and column; plate; site; plane)
-    that explains the path of an image below RAW, or its last parts; makes the layout `pattern`."""
+    """Regular expression that reads plate, well and channel from the path of an image below RAW, or
+    from the end of that path. Named groups: channel; well, or row and column; optionally plate,
+    site and plane. Implies the layout `pattern`."""
     plate_name: str | None = None
-    """Name of the plate where the files do not tell it; without it the folder of the images."""
-    images: Path | None = None
-    """Folder the images lie in now, where PathName in the LoadData CSV is of another machine."""
+    """Name of the plate if the files do not give one; by default the name of the image folder."""
+    images: PathLike | None = None
+    """Folder that holds the images now, if the LoadData CSV or metadata gives paths of another
+    machine."""
     channels: str = ""
-    """Channels to keep, in this order, comma between: `DNA,ER`; `1=DNA,2=ER` also renames them; a
-    name with a comma in double quotes. Empty keeps all but brightfield and phase contrast."""
+    """Channels to keep, in this order, separated by commas: `DNA,ER`; `1=DNA,2=ER` also renames
+    them; a name that contains a comma needs double quotes. Empty keeps all channels except
+    brightfield and phase contrast."""
     plane: str = "max"
-    """Which plane of a stack: its number, or `max` for the brightest of all, pixel by pixel."""
+    """Which plane of a z-stack to read: its number, or `max` for the maximum projection."""
     illumination: Literal["keep", "divide"] = "keep"
-    """`divide` divides images by the illumination functions that a LoadData CSV names
+    """`divide` divides each image by the illumination function that a LoadData CSV names for it
     (FileName_Illum...)."""
     duplicates: Literal["error", "first", "last", "apart"] = "error"
-    """A plate imaged more than once: an error, its first or last imaging, in the order of the
-    folders' names, or all of them as plates of their own, named PLATE, PLATE-2, PLATE-3."""
+    """What to do with a plate that was imaged more than once: stop with an error, read the first or
+    the last acquisition (by folder name), or read all as separate plates named PLATE, PLATE-2,
+    PLATE-3."""
     on_bad: Literal["error", "skip"] = "error"
-    """Fields with a missing channel or a file that cannot be read: an error that names them all, or
-    left out and listed in ingest-report.csv."""
+    """What to do with fields that lack a channel or have an unreadable file: stop with an error
+    that lists them all, or leave them out and list them in ingest-report.csv."""
+
+    def __post_init__(self) -> None:
+        checks.one_of("layout", self.layout, ["auto", *LAYOUTS])
+        plane_is_known = self.plane == "max" or self.plane.isdecimal()
+        checks.require(plane_is_known, "plane", "a number or max", repr(self.plane))
+        if self.pattern is not None and self.layout not in ("auto", "pattern"):
+            raise ValueError(
+                f"pattern and layout {self.layout!r} exclude each other: leave one out"
+            )
+        if self.layout == "pattern" and self.pattern is None:
+            raise ValueError("layout 'pattern' needs the setting pattern, a regular expression")
+        if self.pattern is not None and self.images is not None:
+            raise ValueError("pattern and images exclude each other: leave one out")

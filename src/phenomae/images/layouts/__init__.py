@@ -1,1 +1,1 @@
-"""One module per microscope or data set layout: how its raw files lie on disk and are named."""
+"""Layouts: which files a microscope or data set leaves, and what each of them shows."""

@@ -1,4 +1,7 @@
-"""The `.HTD` file of MetaXpress: which wells, sites and waves of a plate were imaged."""
+"""The `.HTD` file of MetaXpress: which wells, sites and waves of a plate were imaged.
+
+A text file with a quoted key per line, followed by its values.
+"""
 
 import csv
 import re
@@ -6,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from phenomae.images.layouts.index_files import name_apart
+from phenomae.images.layouts.index_files import unique_channels
 from phenomae.records import parse_well
 
 _FIRST, _LAST = "HTSInfoFile", "EndFile"
@@ -14,27 +17,29 @@ _FIRST, _LAST = "HTSInfoFile", "EndFile"
 
 @dataclass(frozen=True)
 class Plate:
-    """What an HTD file says of a plate."""
+    """Contents of an HTD file."""
 
     waves: Mapping[str, str]
-    """Names of the channels by number; one that is there twice has the number added."""
+    """Names of the channels by number; a repeated name has the number added."""
     wells: Sequence[str]
-    """Those selected."""
+    """The wells selected for imaging."""
     sites: int
-    """How many of a well are selected; the files number them from 1."""
+    """Number of sites selected per well; file names number them from 1."""
 
 
 def read_htd(path: Path) -> Plate:
-    """Read an HTD file: a quoted key a line, then its values.
+    """Read an HTD file.
 
-    Raises ValueError where it cannot be read, is no HTD file, does not end as one, or names no
-    wave.
+    Raises ValueError if it cannot be read, is not an HTD file, is incomplete or names no wave.
     """
     lines = _read_lines(path)
     if not lines or lines[0][0] != _FIRST:
-        raise ValueError(f'{path} is no HTD file of MetaXpress: expected "{_FIRST}" to begin it')
+        raise ValueError(
+            f'{path} is not an HTD file of MetaXpress: expected "{_FIRST}" at its start'
+        )
+    # Wells and sites missing from a truncated file would silently not be looked for.
     if lines[-1][0] != _LAST:
-        raise ValueError(f'{path} is cut short: expected "{_LAST}" to end it; copy it anew, whole')
+        raise ValueError(f'{path} is truncated: expected "{_LAST}" at its end; copy it again')
     values = {key: rest for key, *rest in lines}
     waves = {
         match[1]: rest[0]
@@ -43,16 +48,18 @@ def read_htd(path: Path) -> Plate:
     }
     if not waves:
         raise ValueError(f'{path} names no wave: expected a line like "WaveName1", "DAPI"')
+    # Sites are selected on a grid (SiteSelection1, ... are its rows) but numbered consecutively.
     sites = sum(_count(rest) for key, rest in values.items() if key.startswith("SiteSelection"))
     return Plate(
-        waves=name_apart(waves),
+        waves=unique_channels(waves),
         wells=_selected_wells(path, values),
+        # With "Sites" FALSE a well has one site, whatever is selected.
         sites=sites if _count(values.get("Sites", [])) and sites else 1,
     )
 
 
 def _read_lines(path: Path) -> list[list[str]]:
-    """Return the lines as lists of values, without the empty ones."""
+    """Return the non-empty lines as lists of values."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -60,13 +67,15 @@ def _read_lines(path: Path) -> list[list[str]]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        text = content.decode("latin-1")  # as older ones are; no byte can fail it
+        text = content.decode("latin-1")  # older files; every byte is valid in this encoding
     lines: list[list[str]] = []
+    # Line by line: the free text of a description may contain an unbalanced quote, which would
+    # make one csv.reader swallow the lines after it.
     for line in re.split(r"[\r\n]+", text.strip()):
         try:
             row = next(csv.reader([line], skipinitialspace=True), [])
         except csv.Error as error:
-            raise ValueError(f"{path} is no HTD file of MetaXpress: {error}") from None
+            raise ValueError(f"{path} is not an HTD file of MetaXpress: {error}") from None
         if row:
             lines.append([value.strip() for value in row])
     return lines

@@ -1,4 +1,7 @@
-"""ImageXpress: the folders that MetaXpress keeps or exports, with a plate's `.HTD` in them."""
+"""ImageXpress: the folders that MetaXpress stores or exports, with an `.HTD` file per plate.
+
+Well, site and wave are in the file names only; the HTD file says which of them should be there.
+"""
 
 import re
 from collections import Counter, defaultdict
@@ -17,13 +20,14 @@ from phenomae.images.layouts.index_files import (
     make_files,
     name_folders,
 )
+from phenomae.images.layouts.layout import Layout
 from phenomae.images.settings import LayoutSettings
 from phenomae.records import parse_well
 
 _INNER = re.compile(r"(timepoint|zstep)_([0-9]{1,6})", re.IGNORECASE)
 _GUID = r"[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}"
 _WELL = r"(?P<prefix>.+?)_(?P<row>[A-Z]{1,2})(?P<column>[0-9]{2})"
-# The GUID follows the number of the wave or site, or the well, with no sign between.
+# The GUID follows the number of the wave or site, or the well, without a separator.
 _NAME = re.compile(
     rf"{_WELL}(?:_s(?P<site>[0-9]{{1,4}}))?(?:_w(?P<wave>[0-9]{{1,2}}))?"
     rf"(?:{_GUID}|_?\[{_GUID}\])?\.tiff?",
@@ -32,12 +36,13 @@ _NAME = re.compile(
 _THUMBNAIL = re.compile(rf"{_WELL}(?:_[sw][0-9]+)*_thumb.*", re.IGNORECASE)
 
 _Named = tuple[int, int, str, re.Match[str]]
-"""Time point, plane (0 is outside of a stack), path in the plate's folder, what the name says."""
+"""Time point, plane (0 outside of a z-stack), path in the plate's folder, parsed file name."""
 
 
 def find_imagexpress(raw: Path) -> list[Path]:
-    """Return the HTD files at or below `raw`, one a plate: copies lie in TimePoint_1, ZStep_1."""
+    """Return the HTD files at or below `raw`, one per plate."""
     found = find_indices(raw, lambda name: name.endswith(".htd"))
+    # MetaXpress copies the HTD file into TimePoint_1 and ZStep_1: the outermost copy is kept.
     found.sort(key=lambda index: (len(index.parts), index))
     plates: dict[tuple[Path, str], Path] = {}
     for index in found:
@@ -46,14 +51,14 @@ def find_imagexpress(raw: Path) -> list[Path]:
 
 
 def list_imagexpress(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -> Listing:
-    """List the images in the folders of HTD files, in their TimePoint_N and ZStep_N.
+    """List the images in the folders of HTD files, and in TimePoint_N and ZStep_N below them.
 
-    A plate is called as its HTD file; its folder tells imagings apart. A channel of a field that
-    has a stack is read from the stack, and its projection is passed over. A well or site that the
-    HTD file selects and that has no image is a problem, as are several time points.
+    A plate has the name of its HTD file; its folder distinguishes acquisitions. If a channel of a
+    field has a z-stack, the projection beside it is ignored. A well or site that the HTD file
+    selects but that has no image becomes a problem, as do several time points.
 
-    Raises ValueError where a file is no HTD file or is cut short, and where `plate_name` is set
-    for several plates.
+    Raises ValueError if an HTD file is invalid or truncated, or if `plate_name` is set but there
+    are several plates.
     """
     folders: dict[Path, dict[str, Path]] = defaultdict(dict)
     for index in indices:
@@ -62,50 +67,50 @@ def list_imagexpress(raw: Path, indices: Sequence[Path], settings: LayoutSetting
     check_plate_name(raw, settings.plate_name, {index.stem for index in indices})
     files: list[RawFile] = []
     problems: list[Problem] = []
-    passed_over: Counter[str] = Counter()
+    ignored: Counter[str] = Counter()
     for folder, htds in folders.items():
-        named = _match_names(folder, set(htds), passed_over)
+        named = _match_names(folder, set(htds), ignored)
         for stem, index in htds.items():
             name = settings.plate_name or index.stem
             plate = read_htd(index)
-            images, wrong = _interpret(index, folder, name, plate, named[stem])
-            kept = _drop_projections(images, passed_over)
-            found, lapse = make_files(name, folder, acquisitions[folder], plate.waves, kept)
+            images, wrong = _parse_names(index, folder, name, plate, named[stem])
+            kept = _drop_projections(images, ignored)
+            found, timed = make_files(name, folder, acquisitions[folder], plate.waves, kept)
             files += found
-            problems += [*wrong, *_find_gaps(index, name, plate, images), *lapse]
-    return Listing(files, passed_over=dict(passed_over), problems=problems)
+            problems += [*wrong, *_find_gaps(index, name, plate, images), *timed]
+    return Listing(files, ignored=dict(ignored), problems=problems)
 
 
 def _plate_folder(raw: Path, index: Path) -> Path:
     """Return the folder of the plate: above TimePoint_N and ZStep_N, but not above `raw`."""
     folder = index.parent
+    # Not above `raw`, so that RAW = TimePoint_1 reads one time point of several.
     while folder != raw and _INNER.fullmatch(folder.name) and raw != index:
         folder = folder.parent
     return folder
 
 
-def _match_names(
-    folder: Path, stems: set[str], passed_over: Counter[str]
-) -> dict[str, list[_Named]]:
-    """Return the images of a folder by plate, with what their names say."""
+def _match_names(folder: Path, stems: set[str], ignored: Counter[str]) -> dict[str, list[_Named]]:
+    """Return the images of a folder by plate, with their parsed file names."""
     named: dict[str, list[_Named]] = {stem: [] for stem in stems}
     for time, plane, file in _walk(folder):
         name = file.rpartition("/")[2]
         if _THUMBNAIL.fullmatch(name):
-            passed_over["thumbnails"] += 1
+            ignored["thumbnails"] += 1
             continue
         match = _NAME.fullmatch(name)
-        # Where plates share a folder their files begin like their HTD files.
+        # Files of a lone plate may begin with another name than the HTD file; only if plates share
+        # a folder must the names agree.
         stem = min(stems) if len(stems) == 1 else match and match["prefix"].lower()
         if match is None or stem not in named:
-            passed_over[OTHER_IMAGES] += 1
+            ignored[OTHER_IMAGES] += 1
         else:
             named[stem].append((time, plane, file, match))
     return named
 
 
 def _walk(folder: Path) -> Iterator[tuple[int, int, str]]:
-    """Yield the images of a plate: time point, plane, path in its folder."""
+    """Yield time point, plane and path (relative to `folder`) of the images of a plate."""
     for time, inner in [(1, ""), *_numbered(folder, "timepoint")]:
         for plane, leaf in [(0, ""), *_numbered(folder / inner, "zstep")]:
             within = Path(inner, leaf)
@@ -114,7 +119,7 @@ def _walk(folder: Path) -> Iterator[tuple[int, int, str]]:
 
 
 def _numbered(folder: Path, kind: str) -> list[tuple[int, str]]:
-    """Return the folders TimePoint_N or ZStep_N of a folder, by number."""
+    """Return the numbers and names of the folders TimePoint_N or ZStep_N in a folder."""
     matches = [(_INNER.fullmatch(path.name), path) for path in folder.iterdir()]
     return sorted(
         (int(match[2]), path.name)
@@ -123,23 +128,24 @@ def _numbered(folder: Path, kind: str) -> list[tuple[int, str]]:
     )
 
 
-def _interpret(
+def _parse_names(
     index: Path, folder: Path, name: str, plate: Plate, named: Sequence[_Named]
 ) -> tuple[list[IndexedImage], list[Problem]]:
-    """Return the images of a plate, and those whose wave its HTD file does not know."""
+    """Return the images of a plate, and a problem per image with an unknown wave or well."""
     images: list[IndexedImage] = []
     problems: list[Problem] = []
-    alone = next(iter(plate.waves)) if len(plate.waves) == 1 else ""
+    # MetaXpress leaves _s1 or _w1 out of file names if a plate has only one site or wave.
+    only_wave = next(iter(plate.waves)) if len(plate.waves) == 1 else ""
     for time, plane, file, match in named:
         well: str | None = None
         site = int(match["site"] or 1)
-        wave = (match["wave"] or alone).lstrip("0")
+        wave = (match["wave"] or only_wave).lstrip("0")
         try:
             well = parse_well(match["row"], match["column"])
             if wave not in plate.waves:
-                told = f"is of wave {wave}" if wave else "names no wave"
+                found = f"has the wave {wave}" if wave else "has no wave in its name"
                 known = ", ".join(f"{number} ({of})" for number, of in plate.waves.items())
-                raise ValueError(f"it {told}, and {index} has the waves {known}")
+                raise ValueError(f"it {found}, but {index} has the waves {known}")
         except ValueError as error:
             problems.append(Problem(f"{folder / file}: {error}", name, well, site))
             continue
@@ -147,24 +153,23 @@ def _interpret(
     return images, problems
 
 
-def _drop_projections(
-    images: Sequence[IndexedImage], passed_over: Counter[str]
-) -> list[IndexedImage]:
-    """Return the images without those outside of a stack (plane 0) where there is a stack.
+def _drop_projections(images: Sequence[IndexedImage], ignored: Counter[str]) -> list[IndexedImage]:
+    """Return the images without those beside a z-stack (plane 0) of the same channel.
 
-    What is left of them is a single plane or a projection, which counts as plane 1.
+    The remaining images of plane 0 are single planes or projections and get plane 1.
     """
+    # The stack is kept because every other plane can be computed from it, the projection included.
     stacks = {(i.well, i.site, i.channel, i.time) for i in images if i.plane}
     kept = [i for i in images if i.plane or (i.well, i.site, i.channel, i.time) not in stacks]
     if len(kept) < len(images):
-        passed_over["projections"] += len(images) - len(kept)
+        ignored["projections"] += len(images) - len(kept)
     return [image if image.plane else replace(image, plane=1) for image in kept]
 
 
 def _find_gaps(
     index: Path, name: str, plate: Plate, images: Sequence[IndexedImage]
 ) -> Iterator[Problem]:
-    """Yield what the HTD file selects and of which there is nothing."""
+    """Yield a problem per well or site that the HTD file selects and that has no image."""
     sites: dict[str, set[int]] = defaultdict(set)
     for image in images:
         sites[image.well].add(image.site)
@@ -175,8 +180,11 @@ def _find_gaps(
         missing = sorted(set(range(1, plate.sites + 1)) - sites[well])
         label = f"plate {name}, well {well}"
         if missing and not sites[well]:
-            yield Problem(f"{label} has no image, and {index} selects it", name, well)
+            yield Problem(f"{label} has no image, but {index} selects it", name, well)
             continue
         for site in missing:
-            what = f"{label}, site {site} has no image, and {index} selects it"
+            what = f"{label}, site {site} has no image, but {index} selects it"
             yield Problem(what, name, well, site)
+
+
+LAYOUT = Layout("imagexpress", "*.HTD", find_imagexpress, list_imagexpress)

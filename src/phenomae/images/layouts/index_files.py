@@ -1,4 +1,8 @@
-"""The index files of microscopes: where they lie, and what becomes of the images they name."""
+"""What layouts with index files share: finding them, listing images beside them, naming plates.
+
+Phenix, ImageXpress and CellVoyager differ in how their index is written, not in what is done with
+the images that it names.
+"""
 
 import os
 from collections import Counter, defaultdict
@@ -14,26 +18,27 @@ OTHER_IMAGES = "images that the index does not name"
 
 @dataclass(frozen=True)
 class IndexedImage:
-    """An image as an index speaks of it."""
+    """One image as an index names it."""
 
     well: str
     site: int
     plane: int
     channel: str
-    """As the index numbers it."""
+    """Number or identifier of the channel in the index, not its name."""
     time: str
     file: str
-    """Its path in the folder of the images."""
+    """Path relative to the folder of the images."""
 
 
 def find_indices(raw: Path, is_index: Callable[[str], bool]) -> list[Path]:
-    """Return the files at or below `raw` whose name in small letters is that of an index, sorted.
+    """Return the index files at or below `raw`, sorted; `is_index` gets names in lower case.
 
-    Links to folders are followed, each folder once. Hidden files (`._Index.xml`) do not count.
+    Links to folders are followed, each folder once. Hidden files are ignored.
     """
     if raw.is_file():
         return [raw] if is_index(raw.name.lower()) else []
     indices: list[Path] = []
+    # Links may gather plates from several disks, but a link to a parent folder would never end.
     seen: set[str] = set()
     for folder, below, names in os.walk(raw, followlinks=True):
         if (real := os.path.realpath(folder)) in seen:
@@ -41,6 +46,7 @@ def find_indices(raw: Path, is_index: Callable[[str], bool]) -> list[Path]:
             continue
         seen.add(real)
         below.sort()
+        # macOS leaves a hidden ._Index.xml, which is not XML, beside each file on shared disks.
         indices += [
             Path(folder, name)
             for name in names
@@ -50,7 +56,7 @@ def find_indices(raw: Path, is_index: Callable[[str], bool]) -> list[Path]:
 
 
 def list_images(folder: Path) -> list[str]:
-    """Return the names of the images that lie directly in a folder, sorted."""
+    """Return the names of the images directly in a folder, sorted."""
     try:
         names = os.listdir(folder)
     except OSError as error:
@@ -63,7 +69,8 @@ def list_images(folder: Path) -> list[str]:
 
 
 def name_folders(folders: Iterable[Path]) -> dict[Path, str]:
-    """Return what to call each folder: its name, with as many of those above as tell it apart."""
+    """Return a unique name for each folder: its own, with as many parents as it takes."""
+    # abspath, not resolve: a linked plate keeps the name under which it was linked.
     parts = {folder: Path(os.path.abspath(folder)).parts for folder in folders}
     names: dict[Path, str] = {}
     for folder, own in parts.items():
@@ -75,8 +82,8 @@ def name_folders(folders: Iterable[Path]) -> dict[Path, str]:
     return names
 
 
-def name_apart(names: Mapping[str, str]) -> dict[str, str]:
-    """Return the names of channels by number, with the number added where a name is there twice."""
+def unique_channels(names: Mapping[str, str]) -> dict[str, str]:
+    """Return the names of channels by number, with the number added to names that are repeated."""
     counts = Counter(names.values())
     return {
         number: f"{name} (channel {number})" if counts[name] > 1 else name
@@ -84,8 +91,12 @@ def name_apart(names: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def name_transmitted(name: str, kind: str) -> str:
-    """Return a channel's name, with brightfield or phase contrast added where only `kind` tells."""
+def mark_transmitted(name: str, kind: str) -> str:
+    """Return a channel's name, with brightfield or phase contrast added if only `kind` says so.
+
+    Channels of transmitted light are left out by name (`gather.is_transmitted`), so the name has
+    to show it.
+    """
     for sign, word in (("bright", "brightfield"), ("phase", "phase contrast")):
         if sign in kind.lower() and sign not in name.lower():
             return f"{name} ({word})"
@@ -93,16 +104,16 @@ def name_transmitted(name: str, kind: str) -> str:
 
 
 def check_plate_name(raw: Path, plate_name: str | None, own: Collection[str]) -> None:
-    """Raise ValueError where one `plate_name` is set for several plates."""
+    """Raise ValueError if `plate_name` is set but `raw` holds several plates (names in `own`)."""
     if plate_name is not None and len(plates := sorted(set(own))) > 1:
         raise ValueError(
             f"plate_name is {plate_name!r}, but {raw} holds {len(plates)} plates: "
-            f"{', '.join(plates[:4])}; leave it out, or take one plate's folder"
+            f"{', '.join(plates[:4])}; leave it out, or choose the folder of one plate"
         )
 
 
-def place_problems(problems: Iterable[Problem], index: Path, plate: str) -> list[Problem]:
-    """Return the problems of an index with its path before them, and with its plate."""
+def locate_problems(problems: Iterable[Problem], index: Path, plate: str) -> list[Problem]:
+    """Return the problems with the path of their index in front and with their plate."""
     return [replace(it, what=f"{index}, {it.what}", plate=plate) for it in problems]
 
 
@@ -113,19 +124,21 @@ def make_files(
     channels: Mapping[str, str],
     images: Sequence[IndexedImage],
 ) -> tuple[list[RawFile], list[Problem]]:
-    """Return the files of a plate: none, and why, where one image has several time points.
+    """Return the files of a plate, or a problem if an image has several time points.
 
-    Other wells or channels may be of another time point: what counts is a channel of a field.
+    `channels` maps the channels of the index to names. Different wells and channels may have
+    different time points, as long as each channel of a field has only one.
     """
     times: dict[tuple[str, int, str], set[str]] = defaultdict(set)
     for image in images:
         times[image.well, image.site, image.channel].add(image.time)
-    most = max(times.values(), key=len, default=set[str]())
-    if len(most) > 1:
-        listed = ", ".join(sorted(most, key=lambda time: (len(time), time)))
+    found = max(times.values(), key=len, default=set[str]())
+    if len(found) > 1:
+        # By length first: time points are numbers written as text, and 10 comes after 2.
+        listed = ", ".join(sorted(found, key=lambda time: (len(time), time)))
         what = (
-            f"plate {plate} was imaged at {len(most)} time points ({listed}), and a field has one: "
-            "choose the files of one with the setting pattern"
+            f"plate {plate} was imaged at {len(found)} time points ({listed}), but a field has "
+            "one: select one with the setting pattern"
         )
         return [], [Problem(what, plate)]
     files: list[RawFile] = []
@@ -138,7 +151,8 @@ def make_files(
 
 
 def check_file_name(name: str) -> str:
-    """Return a name of a file; raises ValueError where it would lead out of its folder."""
+    """Return the name of an image file; raises ValueError if it points outside its folder."""
+    # An index is data from elsewhere: "../../x" in it must not make ingest read other files.
     if not name or "/" in name or "\\" in name or name in (".", ".."):
         raise ValueError(f"{name!r} is not the name of a file beside the index")
     return name

@@ -1,4 +1,7 @@
-"""The LoadData CSV of CellProfiler and JUMP: one row a field, columns for each channel."""
+"""The LoadData CSV of CellProfiler and JUMP: one row per field, columns for each channel.
+
+The most general layout, because every row gives plate, well, site and paths explicitly.
+"""
 
 import re
 from collections.abc import Sequence
@@ -8,11 +11,12 @@ import polars as pl
 
 from phenomae.images.fields import Listing, Problem, RawFile
 from phenomae.images.layouts.index_files import find_indices
+from phenomae.images.layouts.layout import Layout
 from phenomae.images.layouts.loaddata_rows import LIGHTS, LoadDataRows
 from phenomae.images.platemap.text_tables import read_table
 from phenomae.images.settings import LayoutSettings
 
-# JUMP keeps the same table in several forms; the first of these that is there is read.
+# JUMP publishes the same table in several forms; the first of these that exists is read.
 _FORMS = (".csv", ".csv.gz", ".parquet")
 _NAME = re.compile(r".*load_?data.*(\.csv|\.csv\.gz|\.parquet)")
 
@@ -26,27 +30,30 @@ def find_loaddata(raw: Path) -> list[Path]:
         for path in sorted(raw.iterdir())
         if _NAME.fullmatch(path.name.lower()) and not path.name.startswith(".") and path.is_file()
     ]
+    # Folders below are searched only without a CSV in RAW itself, which covers them already.
     return beside or find_indices(raw, lambda name: _NAME.fullmatch(name) is not None)
 
 
 def list_loaddata(raw: Path, csvs: Sequence[Path], settings: LayoutSettings) -> Listing:
     """List the images that LoadData CSVs name.
 
-    A relative PathName counts from its CSV's folder. `settings.images` is where the files lie now,
-    if PathName speaks of another machine: the longest tail of PathName that exists below it counts.
+    A relative PathName is relative to the folder of its CSV. If PathName is a path of another
+    machine, `settings.images` is the folder that holds the files now: the longest tail of PathName
+    that exists below it is used.
 
-    Raises ValueError where a CSV cannot be read or lacks the columns of LoadData; a row that lacks
-    its plate, well, site or images is a problem of the listing.
+    Raises ValueError if a CSV cannot be read or lacks a required column. A row without plate, well,
+    site or images becomes a problem.
     """
     chosen = _choose_forms(csvs)
     tables = {csv: read_table(csv) for csv in chosen}
     if settings.illumination == "divide":
-        corrected = {csv.parent for csv in chosen if _illuminated(tables[csv])}
-        # JUMP's load_data.csv says nothing that load_data_with_illum.csv beside it does not.
+        corrected = {csv.parent for csv in chosen if _has_illumination(tables[csv])}
+        # JUMP's load_data.csv lists the same images as load_data_with_illum.csv beside it, but
+        # without their illumination functions: read together, every image would be there twice.
         tables = {
             csv: table
             for csv, table in tables.items()
-            if csv.parent not in corrected or _illuminated(table)
+            if csv.parent not in corrected or _has_illumination(table)
         }
     files: list[RawFile] = []
     problems: list[Problem] = []
@@ -61,9 +68,9 @@ def list_loaddata(raw: Path, csvs: Sequence[Path], settings: LayoutSettings) -> 
             sizes.setdefault(plate, set()).update(found)
     return Listing(
         files,
-        # A plate whose rows disagree was imaged twice, and has no one pixel size.
+        # A plate whose rows disagree was imaged at two magnifications and has no one pixel size.
         pixel_sizes_um={plate: found.pop() for plate, found in sizes.items() if len(found) == 1},
-        passed_over={"LoadData tables that are there in another form": len(csvs) - len(chosen)}
+        ignored={"LoadData tables that exist in another form": len(csvs) - len(chosen)}
         if len(chosen) < len(csvs)
         else {},
         problems=problems,
@@ -79,7 +86,7 @@ def _has_columns(path: Path) -> bool:
 
 
 def _choose_forms(csvs: Sequence[Path]) -> list[Path]:
-    """Return the tables, each in one form: load_data.csv goes before load_data.csv.gz."""
+    """Return each table in one form: load_data.csv rather than load_data.csv.gz."""
     chosen: dict[tuple[Path, str], tuple[int, Path]] = {}
     for csv in csvs:
         match = _NAME.fullmatch(csv.name.lower())
@@ -90,5 +97,8 @@ def _choose_forms(csvs: Sequence[Path]) -> list[Path]:
     return [csv for _, csv in chosen.values()]
 
 
-def _illuminated(table: pl.DataFrame) -> bool:
+def _has_illumination(table: pl.DataFrame) -> bool:
     return any(name.startswith(LIGHTS) for name in table.columns)
+
+
+LAYOUT = Layout("loaddata", "load_data*.csv", find_loaddata, list_loaddata)

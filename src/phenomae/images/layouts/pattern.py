@@ -1,4 +1,7 @@
-"""File names that a regular expression explains: its named groups say what a file is."""
+"""File names described by a regular expression whose named groups give plate, well and channel.
+
+The layout for everything without an index file; it is used only if the setting `pattern` is given.
+"""
 
 import os
 import re
@@ -6,24 +9,33 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from phenomae.images.fields import Listing, Place, Problem, RawFile, parse_site
+from phenomae.images.layouts.layout import Layout
 from phenomae.images.settings import LayoutSettings
 from phenomae.records import check_name, normalize_well, parse_well
 
 _GROUPS = ("plate", "well", "row", "column", "site", "plane", "channel")
 
 
+def find_pattern(raw: Path) -> list[Path]:
+    """Return no index file: nothing in a folder tells that its file names follow a pattern."""
+    return []
+
+
 def list_pattern(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -> Listing:
     """List the files below `raw` whose path, or the end of it from some folder on, matches.
 
-    Named groups of `settings.pattern`: `channel`; `well`, or `row` (letter or number) and `column`;
-    `plate`, without which the plate is `settings.plate_name` or else the file's folder; `site` and
-    `plane`, without which they are 1. Hidden files do not count.
+    Named groups of `settings.pattern`: `channel`; `well`, or `row` (letters or number) and
+    `column`; optionally `plate` (default: `settings.plate_name`, then the name of the file's
+    folder), `site` and `plane` (default: 1). Hidden files are ignored. A file that matches, but
+    with an invalid plate, well, site or plane, becomes a problem.
 
-    Raises ValueError where the pattern is no regular expression, lacks or invents a group, or
-    matches nothing; a file that matches with what is no plate, well, site or plane is a problem.
+    Raises ValueError if `raw` is not a folder, if the pattern is not a regular expression, lacks a
+    group or has an unknown one, or if no file matches.
     """
-    assert not indices, "a pattern needs no index"
+    assert not indices, "a pattern has no index files"
     assert settings.pattern is not None
+    if not raw.is_dir():
+        raise ValueError(f"{raw} is a file: with a pattern it must be a folder")
     compiled = _compile(settings.pattern)
     paths = _walk_files(raw)
     if not paths:
@@ -35,48 +47,53 @@ def list_pattern(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -
         if match is None:
             continue
         try:
-            files.append(_interpret(match, path, settings.plate_name))
+            files.append(_parse_match(match, path, settings.plate_name))
         except ValueError as error:
             problems.append(Problem(f"{path}: {error}"))
     if not files and not problems:
         example = paths[0].relative_to(raw).as_posix()
         raise ValueError(
-            f"{raw}: no file matches the pattern {settings.pattern!r}; one is {example!r}"
+            f"{raw}: no file matches the pattern {settings.pattern!r}; the first file is {example!r}"
         )
     unmatched = len(paths) - len(files) - len(problems)
     return Listing(
-        sorted(files, key=lambda file: _natural(file.channel)),
-        passed_over={"files that do not match the pattern": unmatched} if unmatched else {},
+        # Channels are listed in the order of first appearance, which must not be 1, 10, 2.
+        sorted(files, key=lambda file: _natural_key(file.channel)),
+        ignored={"files that do not match the pattern": unmatched} if unmatched else {},
         problems=problems,
     )
 
 
 def _walk_files(raw: Path) -> list[Path]:
-    """Return all files below a folder, sorted; links to folders are followed, as plates are."""
+    """Return all files below a folder, sorted; links to folders are followed."""
     files: list[Path] = []
     for folder, below, names in os.walk(raw, followlinks=True):
-        below[:] = [name for name in below if not _leads_back(folder, name)]
+        below[:] = [name for name in below if not _is_loop(folder, name)]
         files += [Path(folder, name) for name in names if not name.startswith(".")]
     return sorted(files)
 
 
-def _leads_back(folder: str, name: str) -> bool:
-    """Say whether a link leads to a folder that it lies in: following it would not end."""
+def _is_loop(folder: str, name: str) -> bool:
+    """Return whether a link points to a folder that contains it, so that a walk would not end."""
     path = os.path.join(folder, name)
     if not os.path.islink(path):
         return False
+    # With separators at the end, /data/P1 does not count as a parent of /data/P10.
     return (os.path.realpath(folder) + os.sep).startswith(os.path.realpath(path) + os.sep)
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
+    # Python allows a global flag only at the very start, where the optional folders are put here.
     flags = re.IGNORECASE if pattern.startswith("(?i)") else re.NOFLAG
-    try:  # a flag must stand at the very start, where the folders before the pattern do
+    try:
         compiled = re.compile(f"(?:.*/)?(?:{pattern.removeprefix('(?i)')})", flags)
     except re.error as error:
-        raise ValueError(f"pattern {pattern!r} is no regular expression: {error}") from None
+        raise ValueError(f"pattern {pattern!r} is not a regular expression: {error}") from None
     names = set(compiled.groupindex)
     if unknown := sorted(names - set(_GROUPS)):
-        raise ValueError(f"pattern has a group {unknown[0]!r}; groups are {', '.join(_GROUPS)}")
+        raise ValueError(
+            f"pattern has an unknown group {unknown[0]!r}; groups are {', '.join(_GROUPS)}"
+        )
     if "channel" not in names:
         raise ValueError(f"pattern {pattern!r} has no group (?P<channel>...)")
     if ("well" in names) == ({"row", "column"} <= names):
@@ -87,7 +104,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return compiled
 
 
-def _interpret(match: re.Match[str], path: Path, plate_name: str | None) -> RawFile:
+def _parse_match(match: re.Match[str], path: Path, plate_name: str | None) -> RawFile:
     groups = match.groupdict()
     plate = groups.get("plate") or plate_name or path.absolute().parent.name
     well = groups.get("well")
@@ -102,20 +119,28 @@ def _interpret(match: re.Match[str], path: Path, plate_name: str | None) -> RawF
         channel=groups["channel"],
         place=Place(str(path)),
         plane=parse_site(groups.get("plane") or "1", "plane"),
-        acquisition=_unexplained_folder(match),
+        acquisition=_acquisition(match),
     )
 
 
-def _unexplained_folder(match: re.Match[str]) -> str:
-    """Return the file's folder without what the groups explain: a channel may have a folder too."""
+def _acquisition(match: re.Match[str]) -> str:
+    """Return the file's folder with the parts that the groups match replaced by `*`.
+
+    Channels, wells and planes may have folders of their own and still belong to one acquisition;
+    what no group matches is taken for the acquisition.
+    """
     path = list(match.string)
     for name in match.re.groupindex:
         start, end = match.span(name)
         path[start:end] = ["*" if part != "/" else part for part in path[start:end]]
+    # Runs of * collapse, so that A1 and A10 leave the same folder.
     return re.sub(r"\*+", "*", "".join(path)).rpartition("/")[0]
 
 
-def _natural(text: str) -> list[tuple[int, str]]:
-    """Return a sorting key under which channel 2 comes before channel 10."""
+def _natural_key(text: str) -> list[tuple[int, str]]:
+    """Return a sorting key that puts channel 2 before channel 10."""
     pieces = re.findall(r"[0-9]+|[^0-9]+", text)
     return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
+
+
+LAYOUT = Layout("pattern", "names that the setting pattern describes", find_pattern, list_pattern)

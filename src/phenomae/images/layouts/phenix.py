@@ -1,4 +1,7 @@
-"""Opera Phenix and Operetta: the index that Harmony writes, `Index.idx.xml` or `Index.xml`."""
+"""Opera Phenix and Operetta: the index that Harmony writes, `Index.idx.xml` or `Index.xml`.
+
+Versions 1, 5 and 7 of the index differ in their XML namespace and in where channels are named.
+"""
 
 import math
 import os
@@ -8,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
-from phenomae.images.fields import Listing, Problem, RawFile, complain, parse_site
+from phenomae.images.fields import Listing, Problem, RawFile, parse_site, raise_problems
 from phenomae.images.layouts.index_files import (
     OTHER_IMAGES,
     IndexedImage,
@@ -16,51 +19,54 @@ from phenomae.images.layouts.index_files import (
     check_plate_name,
     find_indices,
     list_images,
+    locate_problems,
     make_files,
-    name_apart,
+    mark_transmitted,
     name_folders,
-    name_transmitted,
-    place_problems,
+    unique_channels,
 )
+from phenomae.images.layouts.layout import Layout
 from phenomae.images.layouts.xml_stream import Element, read_elements
 from phenomae.images.settings import LayoutSettings
 from phenomae.records import parse_well
 
-_POWERS = {"m": 6, "mm": 3, "um": 0, "µm": 0, "μm": 0, "nm": -3}  # of ten, to micrometres
+# Powers of ten from a unit to micrometres. Unicode has two letters mu, and both are in use.
+_POWERS = {"m": 6, "mm": 3, "um": 0, "µm": 0, "μm": 0, "nm": -3}
 
 
 @dataclass
 class _Index:
-    """What one index says."""
+    """Contents of one index."""
 
     plates: list[str] = field(default_factory=list)
     channels: dict[str, str] = field(default_factory=dict)
     """Names by ChannelID."""
     resolutions: set[tuple[str, str]] = field(default_factory=set)
-    """As they are written, with their unit."""
+    """Pixel sizes as text, with their unit."""
     sizes: set[float] = field(default_factory=set)
-    """Micrometres a pixel."""
+    """Pixel sizes in micrometres."""
     images: list[IndexedImage] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
 
 def find_phenix(raw: Path) -> list[Path]:
-    """Return the Harmony indices at or below `raw`, one a folder."""
+    """Return the Harmony indices at or below `raw`, one per folder."""
     found: dict[Path, Path] = {}
     for index in find_indices(raw, lambda name: name in ("index.idx.xml", "index.xml")):
+        # Both names in one folder describe the same images.
         found.setdefault(index.parent, index)
     return list(found.values())
 
 
 def list_phenix(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -> Listing:
-    """List the images that Harmony's indices name, which lie beside them or in a folder Images.
+    """List the images that Harmony's indices name, which are beside them or in a folder Images.
 
-    A plate is called by its PlateID, or else as the folder of the measurement. An image whose
-    well, field, channel or name cannot be understood becomes a problem, and so does a plate with
-    several time points. A pixel size is told where all channels of a plate share it.
+    The name of a plate is its PlateID, or else the name of the measurement's folder. An image whose
+    well, field, channel or file name cannot be understood becomes a problem, as do several time
+    points. The pixel size is known if all channels of a plate have the same.
 
-    Raises ValueError where an index cannot be read, names no image that can be understood, or is
-    of several plates, and where `plate_name` is set for several plates.
+    Raises ValueError if an index cannot be read, names no image that can be understood or covers
+    several plates, or if `plate_name` is set but there are several plates.
     """
     measurements = {index: _measurement(index) for index in indices}
     acquisitions = name_folders(measurements.values())
@@ -76,16 +82,16 @@ def list_phenix(raw: Path, indices: Sequence[Path], settings: LayoutSettings) ->
         plate = settings.plate_name or name
         folder, present = _find_images(path)
         others += len(set(present) - {image.file for image in index.images})
-        channels = name_apart(index.channels)
-        found, lapse = make_files(plate, folder, acquisitions[measurement], channels, index.images)
+        channels = unique_channels(index.channels)
+        found, timed = make_files(plate, folder, acquisitions[measurement], channels, index.images)
         files += found
-        problems += [*place_problems(index.problems, path, plate), *lapse]
+        problems += [*locate_problems(index.problems, path, plate), *timed]
         sizes[plate] |= index.sizes
     check_plate_name(raw, settings.plate_name, own)
     return Listing(
         files,
         {plate: min(values) for plate, values in sizes.items() if len(values) == 1},
-        passed_over={OTHER_IMAGES: others} if others else {},
+        ignored={OTHER_IMAGES: others} if others else {},
         problems=problems,
     )
 
@@ -93,6 +99,7 @@ def list_phenix(raw: Path, indices: Sequence[Path], settings: LayoutSettings) ->
 def _read_index(path: Path) -> _Index:
     index = _Index()
     for element in read_elements(path, "EvaluationInputData", {"Plate", "Entry", "Image"}):
+        # Wells contain elements Image too, which are references without a file name.
         if element.name == "Plate" and element.parent == "Plates":
             name = element.values.get("PlateID") or element.values.get("Name")
             index.plates += [name] if name else []
@@ -105,30 +112,32 @@ def _read_index(path: Path) -> _Index:
             _add_image(index, element)
     if len(set(index.plates)) > 1:
         raise ValueError(
-            f"{path} is of the plates {' and '.join(index.plates[:4])}, and its images do not say "
-            "which is theirs: export one plate at a time"
+            f"{path} covers the plates {' and '.join(index.plates[:4])}, and its images do not say "
+            "which plate they belong to: export one plate at a time"
         )
     if not index.images and index.problems:
-        complain(path, index.problems)
+        raise_problems(path, index.problems)
     if not index.images:
         raise ValueError(f"{path} names no image: expected elements Image in Images")
     return index
 
 
 def _add_channel(index: _Index, number: str, element: Element) -> None:
-    """Learn a channel: from its entry in Maps (Harmony 7), or from each image (before)."""
-    name = name_transmitted(element.need("ChannelName"), element.values.get("ChannelType", ""))
+    """Add a channel from its entry in Maps (Harmony 7) or from an image (earlier versions)."""
+    name = mark_transmitted(element.need("ChannelName"), element.values.get("ChannelType", ""))
     if (known := index.channels.setdefault(number, name)) != name:
         raise ValueError(f"channel {number} is called {known!r}, and then {name!r}")
     size = element.values.get("ImageResolutionX", ""), element.units.get("ImageResolutionX", "")
+    # Earlier versions repeat the size in every image: each text is converted once.
     if size not in index.resolutions:
         index.resolutions.add(size)
         index.sizes |= _micrometres(*size)
 
 
 def _micrometres(text: str, unit: str) -> set[float]:
-    """Return a length; nothing where it is none, so that nobody takes it for a pixel size."""
+    """Return a length in micrometres; empty if it is invalid, because a wrong size does harm."""
     try:
+        # Decimal shifts the point exactly; a float times 1e6 would end in rounding errors.
         length = float(Decimal(text).scaleb(_POWERS[unit]))
     except (KeyError, InvalidOperation):
         return set()
@@ -160,10 +169,13 @@ def _measurement(index: Path) -> Path:
 
 
 def _find_images(index: Path) -> tuple[Path, list[str]]:
-    """Return the folder where the images lie, and the names of those there."""
+    """Return the folder that contains the images of an index, and their names."""
     beside = list_images(index.parent)
     if not beside:
         for folder in sorted(index.parent.iterdir()):
             if folder.name.lower() == "images" and folder.is_dir():
                 return folder, list_images(folder)
     return index.parent, beside
+
+
+LAYOUT = Layout("phenix", "Index.idx.xml or Index.xml", find_phenix, list_phenix)

@@ -1,4 +1,7 @@
-"""RxRx1: metadata.csv, and one PNG a channel of a field."""
+"""RxRx1: `metadata.csv`, and one PNG per channel of a field.
+
+Controls and siRNAs are in the same table as the sites, so no plate map is needed.
+"""
 
 import os
 import re
@@ -9,7 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
-from phenomae.images.fields import Listing, Place, Problem, RawFile, complain, parse_site
+from phenomae.images.fields import Listing, Place, Problem, RawFile, parse_site, raise_problems
+from phenomae.images.layouts.layout import Layout
 from phenomae.images.platemap.text_tables import read_table
 from phenomae.images.settings import LayoutSettings
 from phenomae.records import PLATE_MAP_COLUMNS, check_name, normalize_well
@@ -20,34 +24,36 @@ _NAME = re.compile(r"([A-Z]{1,2}(?:0?[1-9]|[1-9][0-9]))_s([0-9]{1,6})_(w[0-9]+)\
 
 
 def find_rxrx1(raw: Path) -> list[Path]:
-    """Return `metadata.csv` of `raw` (itself, or in it) where it has the columns of RxRx1."""
+    """Return `metadata.csv` (`raw` itself, or in it) if it has the columns of RxRx1."""
     csv = raw if raw.is_file() else raw / "metadata.csv"
     try:
         columns = read_table(csv).columns if csv.name.lower() == "metadata.csv" else []
     except ValueError:
         return []
-    # One may be missing: `list_rxrx1` says which.
+    # Many data sets have a metadata.csv. One column may be missing, so that `list_rxrx1` can say
+    # which, instead of an error that no layout is known.
     return [csv] if len(set(_COLUMNS) & set(columns)) >= len(_COLUMNS) - 1 else []
 
 
 def list_rxrx1(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -> Listing:
-    """List the PNGs `images/EXPERIMENT/Plate1/B02_s1_w1.png` of the sites that metadata.csv names.
+    """List the PNGs `images/EXPERIMENT/Plate1/B02_s1_w1.png` of the sites in metadata.csv.
 
-    `images` may be missing, and another folder be named by `settings.images`. Plates are called
-    EXPERIMENT_Plate1, for the plates of every experiment are numbered from 1; plates without a
-    folder are passed over. The channels are w1 to w6. The wells' batch is the experiment, their
-    perturbation and guide the siRNA; controls are the wells of the type negative_control.
+    The folder `images` may be missing, and `settings.images` may name another one. Sites of plates
+    without a folder are ignored. Plates are named EXPERIMENT_Plate1 and channels w1 to w6. The
+    batch of a well is its experiment; perturbation and guide are its siRNA; wells with the well
+    type `negative_control` are controls.
 
-    Raises ValueError where metadata.csv lacks a column, or tells two things of one well.
+    Raises ValueError if metadata.csv lacks a column or contradicts itself about a well.
     """
     (csv,) = indices
     table = read_table(csv)
     if missing := [name for name in _COLUMNS if name not in table.columns]:
         raise ValueError(f"{csv} is not the metadata of RxRx1: it has no column {missing[0]}")
-    home = settings.images or csv.parent
+    home = Path(settings.images or csv.parent)
     if (home / "images").is_dir():
         home = home / "images"
     sites, problems = _read_sites(csv, table)
+    # One look per folder and not per file: the data set has 125,510 sites of six channels.
     folders = {site.folder: _scan(home / site.folder) for site in sites}
     here = [site for site in sites if folders[site.folder] is not None]
     if sites and not here:
@@ -62,21 +68,22 @@ def list_rxrx1(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -> 
             RawFile(site.plate, site.well, site.number, channel, Place(path), 1, site.folder)
             for channel, path in images
         ]
-    named = {(site.folder, site.well, site.number) for site in here}
-    unnamed = sum(
+    listed = {(site.folder, site.well, site.number) for site in here}
+    unlisted = sum(
         len(images)
         for folder, found in folders.items()
         for key, images in (found or {}).items()
-        if (folder, *key) not in named
+        if (folder, *key) not in listed
     )
-    passed_over = {
-        "sites of plates that are not here": len(sites) - len(here),
-        "images that metadata.csv does not name": unnamed,
+    ignored = {
+        "sites of plates without a folder": len(sites) - len(here),
+        "images that metadata.csv does not name": unlisted,
     }
     return Listing(
+        # By length first, so that w10 would come after w2.
         sorted(files, key=lambda file: (len(file.channel), file.channel)),
         wells=_wells(csv, here, {(file.plate, file.well) for file in files}),
-        passed_over={what: count for what, count in passed_over.items() if count},
+        ignored={what: count for what, count in ignored.items() if count},
         problems=problems,
     )
 
@@ -104,11 +111,14 @@ def _read_sites(csv: Path, table: pl.DataFrame) -> tuple[list[_Site], list[Probl
             plate = parse_site(row["plate"] or "", "plate's number")
             well = normalize_well(row["well"] or "")
             number = parse_site(row["site"] or "")
+            # Of an unknown type one cannot say whether it is a control.
             if row["well_type"] not in _TYPES:
-                raise ValueError(f"{row['well_type']!r} is no type of well: {', '.join(_TYPES)}")
+                types = ", ".join(_TYPES)
+                raise ValueError(f"{row['well_type']!r} is not a well type: expected {types}")
         except ValueError as error:
             problems.append(Problem(f"{csv}, line {line}: {error}"))
             continue
+        # The plates of every experiment are numbered from 1: the number alone is not unique.
         name, folder = f"{experiment}_Plate{plate}", f"{experiment}/Plate{plate}"
         sites.append(
             _Site(line, experiment, name, folder, well, number, row["sirna"], row["well_type"])
@@ -117,7 +127,7 @@ def _read_sites(csv: Path, table: pl.DataFrame) -> tuple[list[_Site], list[Probl
 
 
 def _scan(folder: Path) -> dict[tuple[str, int], list[tuple[str, str]]] | None:
-    """Return the images of a plate, by well and site: channels and paths. None: no such folder."""
+    """Return channel and path of a plate's images by well and site; None without the folder."""
     if not folder.is_dir():
         return None
     found: dict[tuple[str, int], list[tuple[str, str]]] = defaultdict(list)
@@ -136,11 +146,11 @@ def _wells(csv: Path, sites: Sequence[_Site], imaged: Set[tuple[str, str]]) -> p
         first = wells.setdefault((site.plate, site.well), site)
         if (first.sirna, first.type) != (site.sirna, site.type):
             problems.append(
-                f"line {site.line}: plate {site.plate}, well {site.well} is told to have "
-                f"{site.sirna} ({site.type}), but {first.sirna} ({first.type}) in line {first.line}"
+                f"line {site.line}: plate {site.plate}, well {site.well} has {site.sirna} "
+                f"({site.type}), but {first.sirna} ({first.type}) in line {first.line}"
             )
     if problems:
-        complain(csv, problems)
+        raise_problems(csv, problems)
     return pl.DataFrame(
         [
             {
@@ -156,3 +166,6 @@ def _wells(csv: Path, sites: Sequence[_Site], imaged: Set[tuple[str, str]]) -> p
         ],
         schema=PLATE_MAP_COLUMNS,
     )
+
+
+LAYOUT = Layout("rxrx1", "metadata.csv of RxRx1", find_rxrx1, list_rxrx1)

@@ -1,4 +1,7 @@
-"""RxRx3-core: JPEG 2000 images in Parquet files, one row a channel."""
+"""RxRx3-core: JPEG 2000 images in Parquet files, with one row per channel of a field.
+
+The images are read in place: a `Place` names the file and the row.
+"""
 
 import re
 from collections.abc import Sequence
@@ -10,6 +13,7 @@ import pyarrow.parquet as pq
 
 from phenomae.images.fields import Listing, Place, Problem, RawFile
 from phenomae.images.layouts.index_files import find_indices
+from phenomae.images.layouts.layout import Layout
 from phenomae.images.layouts.rxrx3_wells import name_plate, read_wells
 from phenomae.images.pixels.open_image import PARQUET_COLUMN
 from phenomae.images.settings import LayoutSettings
@@ -17,7 +21,7 @@ from phenomae.records import check_name, normalize_well
 
 _KEY = "__key__"
 _METADATA = re.compile(r"metadata.*\.(csv|csv\.gz|parquet)")
-# gene-001/Plate1/AA15_s1: experiment, plate, well, site; the channel follows.
+# gene-001/Plate1/AA15_s1: experiment, plate, well and site; the channel follows in the key.
 _FIELD = re.compile(r"([^/]+)/Plate0*([0-9]{1,6})/([A-Z]{1,2}[0-9]{1,2})_s([0-9]{1,6})", re.ASCII)
 _CHANNEL = re.compile(r"([0-9]{1,3})(?:\.jp2)?", re.ASCII)
 
@@ -25,36 +29,39 @@ _Field = tuple[str, str, int]
 
 
 def find_rxrx3_core(raw: Path) -> list[Path]:
-    """Return the Parquet files of images at or below `raw`, behind the table of the wells.
+    """Return the metadata table, if there is one, and the Parquet files with images below `raw`.
 
     The table is `metadata*.csv` (or `.csv.gz`, `.parquet`) in `raw`, or `metadata_rxrx3*` in the
-    folder above, and need not be there.
+    folder above.
     """
     home = raw.parent if raw.is_file() else raw
     start = home if _is_metadata(raw) else raw
     paths = find_indices(start, lambda name: name.endswith(".parquet"))
+    # The published folder also has Parquet files of embeddings; only the schema tells.
     states = {path: _holds_images(path) for path in paths if not _is_metadata(path)}
     folders = {path.parent for path, state in states.items() if state}
-    # A file that is cut short cannot be told: beside others it is one of them, and named later.
+    # A truncated file has no schema. Beside files with images it is taken for one of them, so that
+    # `list_rxrx3_core` reports it instead of losing its fields in silence.
     shards = [
         path for path, state in states.items() if state is not False and path.parent in folders
     ]
     if not shards:
         return []
     beside = [path for path in sorted(home.iterdir()) if _is_metadata(path)]
+    # Only by the data set's own name: the folder above may hold anybody's metadata.csv.
     above = sorted(filter(_is_metadata, home.absolute().parent.glob("metadata_rxrx3*")))
     return [*(beside or above)[:1], *shards]
 
 
 def list_rxrx3_core(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -> Listing:
-    """List the images whose `__key__` is `gene-001/Plate1/AA15_s1_3`: channel 3 of the site 1.
+    """List the images by their `__key__`: `gene-001/Plate1/AA15_s1_3` is channel 3 of site 1.
 
-    Plates are called EXPERIMENT_Plate1, for the plates of every experiment are numbered from 1. The
-    wells' batch is the experiment. Of CRISPR wells the perturbation is the guide; of others it is
-    compound and concentration, `Dequalinium_0.25`. Controls are the wells of `EMPTY_control`.
+    Plates are named EXPERIMENT_Plate1 and channels 1 to 6. The batch of a well is its experiment.
+    The perturbation of a CRISPR well is the guide, that of other wells compound and concentration,
+    `Dequalinium_0.25`. Wells with the treatment `EMPTY_control` are controls. An image with another
+    kind of key becomes a problem.
 
-    Raises ValueError where the table of the wells lacks a column, or has a row that cannot be
-    understood; images that have no such key are problems of the listing.
+    Raises ValueError if the metadata lack a column or have a row that cannot be understood.
     """
     files: list[RawFile] = []
     problems: list[Problem] = []
@@ -73,7 +80,7 @@ def list_rxrx3_core(raw: Path, indices: Sequence[Path], settings: LayoutSettings
     return Listing(
         files,
         wells=here,
-        passed_over={"wells of the metadata without images here": elsewhere} if elsewhere else {},
+        ignored={"wells of the metadata without images here": elsewhere} if elsewhere else {},
         problems=problems,
     )
 
@@ -83,7 +90,7 @@ def _is_metadata(path: Path) -> bool:
 
 
 def _holds_images(path: Path) -> bool | None:
-    """Say whether a file is Parquet with keys and images; None where it cannot be read."""
+    """Return whether a Parquet file has keys and images; None if it cannot be read."""
     try:
         return {_KEY, PARQUET_COLUMN} <= set(pq.read_schema(path).names)
     except (pa.ArrowException, OSError, ValueError):
@@ -94,14 +101,15 @@ def _list_shard(shard: Path) -> tuple[list[RawFile], list[Problem]]:
     try:
         with pq.ParquetFile(shard) as opened:
             table = opened.read(columns=[_KEY])
+        # Arrow does not check while reading that text is UTF-8.
         table.validate(full=True)
         keys = table[_KEY].cast(pa.string()).to_pylist()
     except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
-        return [], [Problem(f"{shard} is not a Parquet file that can be read: {reason}")]
+        return [], [Problem(f"{shard} is not a readable Parquet file: {reason}")]
     files: list[RawFile] = []
     problems: list[Problem] = []
-    fields: dict[str, _Field] = {}  # a field's channels share all but the last number
+    fields: dict[str, _Field] = {}  # parsed once for all channels of a field
     for row, key in enumerate(keys):
         start, _, channel = (key or "").rpartition("_")
         try:
@@ -109,10 +117,10 @@ def _list_shard(shard: Path) -> tuple[list[RawFile], list[Problem]]:
                 fields[start] = _read_field(start)
             match = _CHANNEL.fullmatch(channel)
             if match is None:
-                raise ValueError(f"expected a channel's number, not {channel!r}")
+                raise ValueError(f"expected the number of a channel, not {channel!r}")
         except ValueError as error:
             problems.append(
-                Problem(f"{shard}, row {row}: {_KEY} {key!r} is not understood: {error}")
+                Problem(f"{shard}, row {row}: {_KEY} {key!r} cannot be understood: {error}")
             )
             continue
         place = Place(str(shard), row)
@@ -121,9 +129,12 @@ def _list_shard(shard: Path) -> tuple[list[RawFile], list[Problem]]:
 
 
 def _read_field(text: str) -> _Field:
-    """Return plate, well and site from the beginning of a key."""
+    """Return plate, well and site from a key without its channel."""
     match = _FIELD.fullmatch(text)
     if match is None:
         raise ValueError("expected EXPERIMENT/Plate1/AA15_s1_3")
     plate = check_name(name_plate(match[1], match[2]), "plate")
     return plate, normalize_well(match[3]), int(match[4])
+
+
+LAYOUT = Layout("rxrx3-core", "Parquet files with __key__", find_rxrx3_core, list_rxrx3_core)

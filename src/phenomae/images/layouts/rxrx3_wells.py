@@ -1,4 +1,7 @@
-"""What was done to the wells of RxRx3-core: its metadata as a plate map."""
+"""The metadata of RxRx3-core as a plate map: which guide or compound each well received.
+
+CRISPR and compound wells share the columns of one table, with different meanings.
+"""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from phenomae.images.fields import complain
+from phenomae.images.fields import raise_problems
 from phenomae.images.platemap.text_tables import read_table
 from phenomae.records import PLATE_MAP_COLUMNS, normalize_well
 
@@ -22,16 +25,16 @@ _COLUMNS = (
 
 
 def name_plate(experiment: str, number: str) -> str:
-    """Return what a plate is called: the plates of every experiment are numbered from 1."""
+    """Return the name of a plate: each experiment numbers its own from 1."""
     return f"{experiment}_Plate{int(number)}"
 
 
 def read_wells(path: Path) -> pl.DataFrame:
-    """Return the plate map that the metadata are.
+    """Return the metadata as a plate map, with the columns `PLATE_MAP_COLUMNS`.
 
-    Of CRISPR wells the perturbation is the guide; of others it is compound and concentration,
-    `Dequalinium_0.25`. Controls are the wells of `EMPTY_control`. Raises ValueError where a column
-    is missing or a row cannot be understood.
+    The perturbation of a CRISPR well is the guide, that of other wells compound and concentration,
+    `Dequalinium_0.25`. Wells with the treatment `EMPTY_control` are controls. Raises ValueError if
+    a column is missing, a row cannot be understood or two rows of a well differ.
     """
     table = read_table(path)
     if missing := [name for name in _COLUMNS if name not in table.columns]:
@@ -45,10 +48,11 @@ def read_wells(path: Path) -> pl.DataFrame:
             problems.append(f"line {line}: {error}")
             continue
         key = str(well["plate"]), str(well["well"])
+        # An identical second row is harmless, as where tables of several downloads were joined.
         if rows.setdefault(key, well) != well:
-            problems.append(f"line {line}: plate {key[0]}, well {key[1]} comes twice")
+            problems.append(f"line {line}: plate {key[0]}, well {key[1]} is listed twice")
     if problems:
-        complain(path, problems)
+        raise_problems(path, problems)
     return pl.DataFrame(list(rows.values()), schema=PLATE_MAP_COLUMNS)
 
 
@@ -57,24 +61,24 @@ def _read_row(row: Mapping[str, str | None]) -> dict[str, object]:
     experiment, treatment = row["experiment_name"], row["treatment"]
     number, kind = row["plate"] or "", row["perturbation_type"]
     if experiment is None or re.fullmatch("[0-9]{1,6}", number) is None:
-        raise ValueError(f"experiment {experiment!r}, plate {number!r} are no plate")
+        raise ValueError(f"experiment {experiment!r} and plate {number!r} do not name a plate")
     if treatment is None or kind not in ("CRISPR", "COMPOUND"):
         raise ValueError(
             f"perturbation_type {kind!r}, treatment {treatment!r}: expected CRISPR or COMPOUND, "
-            "and what it is"
+            "and the name of a guide or compound"
         )
-    # EMPTY_control and, among compounds, CRISPR_control are neither a gene nor a compound.
-    acts = not treatment.endswith("_control")
+    # EMPTY_control and, on compound plates, CRISPR_control are neither a gene nor a compound.
+    is_treated = not treatment.endswith("_control")
     amount = _read_amount(row["concentration"])
-    is_compound = acts and kind == "COMPOUND"
+    is_compound = is_treated and kind == "COMPOUND"
     dose = f"_{amount:g}" if is_compound and amount is not None else ""
     return {
         "plate": name_plate(experiment, number),
         "well": normalize_well(row["address"] or ""),
         "batch": experiment,
         "perturbation": treatment + dose,
-        "gene": row["gene"] if acts and kind == "CRISPR" else None,
-        "guide": treatment if acts and kind == "CRISPR" else None,
+        "gene": row["gene"] if is_treated and kind == "CRISPR" else None,
+        "guide": treatment if is_treated and kind == "CRISPR" else None,
         "compound": treatment if is_compound else None,
         "concentration_um": amount,
         "control": treatment == "EMPTY_control",

@@ -1,38 +1,33 @@
-"""The layouts that are known, and which of them a raw folder is of."""
+"""The registry of layouts: one line per layout, the values of the setting `layout`.
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+Modules are named by string, so that this module imports none of them: the settings need the names
+only, and an explicit `--layout` imports only its own module.
+"""
 
-from phenomae.images.fields import Listing
-from phenomae.images.layouts.cellvoyager import find_cellvoyager, list_cellvoyager
-from phenomae.images.layouts.imagexpress import find_imagexpress, list_imagexpress
-from phenomae.images.layouts.loaddata import find_loaddata, list_loaddata
-from phenomae.images.layouts.phenix import find_phenix, list_phenix
-from phenomae.images.layouts.rxrx1 import find_rxrx1, list_rxrx1
-from phenomae.images.layouts.rxrx3_core import find_rxrx3_core, list_rxrx3_core
-from phenomae.images.settings import LayoutSettings
+from importlib import import_module
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:  # layout.py needs the settings, and the settings need the names listed here
+    from phenomae.images.layouts.layout import Layout
 
-@dataclass(frozen=True)
-class Layout:
-    """How plates of one origin are known and read."""
+_HERE = "phenomae.images.layouts"
 
-    sign: str
-    """What gives it away, for people: the files that `find` looks for."""
-    find: Callable[[Path], Sequence[Path]]
-    """Returns the index files at or below a raw folder; none where it is of another layout."""
-    list: Callable[[Path, Sequence[Path], LayoutSettings], Listing]
-    """Lists the images that these index files speak of, without opening one."""
-
-
-LAYOUTS: Mapping[str, Layout] = {
-    "loaddata": Layout("load_data*.csv", find_loaddata, list_loaddata),
-    "phenix": Layout("Index.idx.xml or Index.xml", find_phenix, list_phenix),
-    "imagexpress": Layout("*.HTD", find_imagexpress, list_imagexpress),
-    "cellvoyager": Layout("MeasurementData.mlf", find_cellvoyager, list_cellvoyager),
-    "rxrx3-core": Layout("Parquet files with __key__", find_rxrx3_core, list_rxrx3_core),
-    "rxrx1": Layout("metadata.csv of RxRx1", find_rxrx1, list_rxrx1),
+# The order is the precedence of `auto`. A LoadData CSV comes first because it says more than the
+# microscope's index beside it; a pattern never applies unless it is set.
+LAYOUTS: dict[str, str] = {
+    "loaddata": f"{_HERE}.loaddata",
+    "phenix": f"{_HERE}.phenix",
+    "imagexpress": f"{_HERE}.imagexpress",
+    "cellvoyager": f"{_HERE}.cellvoyager",
+    "rxrx3-core": f"{_HERE}.rxrx3_core",
+    "rxrx1": f"{_HERE}.rxrx1",
+    "pattern": f"{_HERE}.pattern",
 }
-"""In the order in which `auto` takes the first that fits: a LoadData CSV says more than the index
-that lies beside it."""
+"""Module of each layout, which defines `LAYOUT`."""
+
+
+def load_layout(name: str) -> "Layout":
+    """Import the module of a registered layout and return its `LAYOUT`."""
+    layout = import_module(LAYOUTS[name]).LAYOUT
+    assert layout.name == name, f"{LAYOUTS[name]} defines {layout.name}, but is listed as {name}"
+    return layout

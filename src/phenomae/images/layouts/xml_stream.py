@@ -1,4 +1,7 @@
-"""The XML that microscopes leave, one element at a time, so that an index of any length fits."""
+"""Reads the XML of microscopes one element at a time, in memory that does not grow with the file.
+
+The index of a large plate has hundreds of megabytes, and several times that as a tree.
+"""
 
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
@@ -10,66 +13,66 @@ _CHUNK = 1 << 16
 
 @dataclass
 class Element:
-    """One element of an index. All names are without their namespace: versions differ in it."""
+    """One element of an index. Names have no namespace, because it differs between versions."""
 
     name: str
     parent: str
     attributes: dict[str, str]
     outermost: dict[str, str]
-    """The attributes of the outermost element."""
+    """The attributes of the document's root element."""
     text: str = ""
     values: dict[str, str] = field(default_factory=dict)
-    """The text of the elements directly in it, by name."""
+    """The text of its child elements, by name."""
     units: dict[str, str] = field(default_factory=dict)
-    """Their attribute `Unit`, where they have one."""
+    """The attribute `Unit` of those children that have one."""
 
     def need(self, name: str) -> str:
-        """Return the text of an element in it; raises ValueError where there is none."""
+        """Return the text of a child element; raises ValueError if it is missing or empty."""
         if not self.values.get(name):
             raise ValueError(f"it has no {name}: expected an element of that name in it")
         return self.values[name]
 
     def need_attribute(self, name: str) -> str:
-        """Return an attribute; raises ValueError where it is not there or empty."""
+        """Return an attribute; raises ValueError if it is missing or empty."""
         if not self.attributes.get(name):
             raise ValueError(f"it has no {name}: expected an attribute of that name")
         return self.attributes[name]
 
 
 def read_elements(path: Path, root: str, names: Set[str]) -> Iterator[Element]:
-    """Yield the elements of these names, in their order; what lies deeper in them is left out.
+    """Yield the elements with these names in document order, with their children's text.
 
-    Raises ValueError where the file cannot be read, is not whole or no XML, where its outermost
-    element is not `root`, and where it declares a document type, which could define entities.
+    Raises ValueError if the file cannot be read, is truncated or not XML, if its root element is
+    not `root`, or if it declares a document type.
     """
-    gathered = _Gathered(root, names)
-    parser = XMLParser(target=gathered)
+    target = _Target(root, names)
+    parser = XMLParser(target=target)
     try:
         with open(path, "rb") as file:
             while chunk := file.read(_CHUNK):
                 _feed(path, parser, chunk)
-                yield from gathered.ready
-                gathered.ready.clear()
+                yield from target.ready
+                target.ready.clear()
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
     _feed(path, parser, None)
 
 
 def _feed(path: Path, parser: XMLParser, chunk: bytes | None) -> None:
-    """Give the parser the next bytes; None tells it that these were all."""
+    """Pass the next bytes to the parser; None ends the document."""
     try:
         if chunk is None:
             parser.close()
         else:
             parser.feed(chunk)
     except ParseError as error:
-        raise ValueError(f"{path} is cut short or no XML ({error}): copy it anew, whole") from None
-    except (LookupError, ValueError) as error:  # an encoding nobody knows, or what _Gathered says
+        raise ValueError(f"{path} is truncated or not XML ({error}): copy it again") from None
+    except (LookupError, ValueError) as error:  # an unknown encoding, or raised by _Target
         raise ValueError(f"{path} is not an index that can be read: {error}") from None
 
 
-class _Gathered:
-    """Takes what the parser meets, and keeps the elements asked for."""
+class _Target:
+    """Receives the events of the parser and collects the requested elements in `ready`."""
 
     def __init__(self, root: str, names: Set[str]) -> None:
         self.ready: list[Element] = []
@@ -82,12 +85,13 @@ class _Gathered:
         self._level = 0
 
     def doctype(self, name: str, public: str | None, system: str | None) -> None:
+        # A document type can define entities that expand to gigabytes or read local files.
         raise ValueError(f"it declares a document type (DOCTYPE {name}), which no microscope does")
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         name = _local(tag)
         if not self._path and name != self._root:
-            raise ValueError(f"its outermost element is {name}, expected {self._root}")
+            raise ValueError(f"its root element is {name}, expected {self._root}")
         if not self._path:
             self._outermost = _localize(attributes)
         elif self._element is None:
@@ -102,6 +106,7 @@ class _Gathered:
         self._texts.clear()
 
     def data(self, text: str) -> None:
+        # Text arrives in pieces, split at entities and at the borders of chunks.
         if self._element is not None:
             self._texts.append(text)
 
@@ -119,7 +124,7 @@ class _Gathered:
         self._texts.clear()
 
     def close(self) -> None:
-        """Nothing is left to do; the parser asks for it."""
+        """Do nothing; XMLParser requires the method."""
 
 
 def _localize(attributes: dict[str, str]) -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""Decoding of single image files, here or on object storage."""
+"""Decodes single image files, on this machine or on object storage."""

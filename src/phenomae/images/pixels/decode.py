@@ -1,4 +1,7 @@
-"""One image, of whatever format: what its header promises, and its pixels."""
+"""Reads the header or the pixels of one image, whatever its format.
+
+Every failure of a decoder becomes a ValueError that names the file: one sentence, no traceback.
+"""
 
 import struct
 from types import ModuleType
@@ -8,48 +11,49 @@ import numpy as np
 from jaxtyping import UInt
 
 from phenomae.images.fields import Place
-from phenomae.images.pixels import png_jp2 as raster
-from phenomae.images.pixels import tiff
+from phenomae.images.pixels import png_jp2, tiff
 from phenomae.images.pixels.header import ImageHeader, UnfitError
 from phenomae.images.pixels.open_image import open_place
 
+# By content, not by name: files are often renamed (.tif that is a PNG, .TIF, .jpg).
 _FORMATS = {
     b"II": tiff,
     b"MM": tiff,
-    b"\x89PNG": raster,
-    b"\x00\x00\x00\x0cjP": raster,
-    b"\xff\x4f\xff\x51": raster,
+    b"\x89PNG": png_jp2,
+    b"\x00\x00\x00\x0cjP": png_jp2,
+    b"\xff\x4f\xff\x51": png_jp2,
 }
-"""First bytes and who reads what follows: endings of file names are as people left them."""
+"""Module that reads files with these first bytes."""
 
-_WITHIN = (TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, struct.error)
+# Errors that a parser runs into on damaged bytes; their texts speak of Python, not of the image.
+_INTERNAL = (TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, struct.error)
 
 
 def read_header(place: Place) -> ImageHeader:
-    """Read what an image holds without decoding it.
+    """Read size and type of an image without decoding it.
 
-    Raises ValueError where it is missing, cut short, of another format than TIFF, PNG and
-    JPEG 2000, or more than one grey image of 8 or 16 bits.
+    Raises ValueError if the image is missing or truncated, is not a TIFF, PNG or JPEG 2000, or is
+    not a single greyscale image of 8 or 16 bits.
     """
     with open_place(place) as stream:
         try:
             return _format_of(stream).read_header(stream)
         except UnfitError as error:
             raise ValueError(f"{place} {error}") from None
-        except Exception as error:  # on damaged bytes a parser raises whatever it met
-            reason = _strip(error)
-            raise ValueError(f"{place} is not a whole image: {reason}") from None
+        except Exception as error:  # parsers raise errors of any kind on damaged bytes
+            reason = _reason(error)
+            raise ValueError(f"{place} is not a complete image: {reason}") from None
 
 
 def read_pixels(place: Place) -> UInt[np.ndarray, "h w"]:
-    """Read one grey image; raises ValueError where it cannot be decoded."""
+    """Decode one greyscale image; raises ValueError if it cannot be decoded."""
     with open_place(place) as stream:
         try:
             return _format_of(stream).read_pixels(stream)
         except UnfitError as error:
             raise ValueError(f"{place} {error}") from None
-        except Exception as error:  # decoders raise errors of their own kinds, one a codec
-            raise ValueError(f"{place} cannot be decoded: {_strip(error)}") from None
+        except Exception as error:  # every codec has an error class of its own
+            raise ValueError(f"{place} cannot be decoded: {_reason(error)}") from None
 
 
 def _format_of(stream: BinaryIO) -> ModuleType:
@@ -58,10 +62,10 @@ def _format_of(stream: BinaryIO) -> ModuleType:
     for mark, module in _FORMATS.items():
         if first.startswith(mark):
             return module
-    raise UnfitError("is no image that is known here: expected TIFF, PNG or JPEG 2000")
+    raise UnfitError("is not an image of a known format: expected TIFF, PNG or JPEG 2000")
 
 
-def _strip(error: Exception) -> str:
-    """Return what a parser complains of; what Python does within it says nothing to people."""
+def _reason(error: Exception) -> str:
+    """Return the first line of a parser's message, or a general one for errors of Python's own."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines and not isinstance(error, _WITHIN) else "its header is damaged"
+    return lines[0] if lines and not isinstance(error, _INTERNAL) else "its header is damaged"

@@ -1,36 +1,42 @@
-"""What an image must be to be one channel of a field: grey, flat, 8 or 16 bits, of a sane size."""
+"""The requirements on one channel of a field: two-dimensional, greyscale, 8 or 16 bits.
+
+They are checked on headers, so that a bad file is reported before anything is decoded.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_MOST_PIXELS = 2**30  # the stitched well of a large camera has a twentieth of it
+# A damaged header can claim any size, and decoding would then fill the memory. The stitched image
+# of a whole well has about a twentieth of this.
+_MAX_PIXELS = 2**30
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """Size and kind of an image."""
+    """Size and pixel type of an image."""
 
     height: int
     width: int
     dtype: str
     """`uint8` or `uint16`."""
     bytes: int
-    """Size of the file."""
+    """Size of the image's file."""
 
 
 class UnfitError(ValueError):
-    """An image that is well formed but not what a field is made of; the text says why."""
+    """Raised for an intact image that cannot be a channel of a field; the text says why."""
 
 
 def check_grey(shape: Sequence[int], dtype: str, size: int) -> ImageHeader:
-    """Return the header of an image of `size` bytes; raises UnfitError where it cannot be one."""
+    """Return the header of an image whose file has `size` bytes.
+
+    Raises UnfitError unless the image is two-dimensional, uint8 or uint16, and at most 2^30 pixels.
+    """
     if len(shape) != 2 or 0 in shape:
         raise UnfitError(f"has the shape {tuple(shape)}: expected height and width")
     if dtype not in ("uint8", "uint16"):
         raise UnfitError(f"has pixels of type {dtype}: expected uint8 or uint16")
     height, width = shape
-    if height * width > _MOST_PIXELS:
-        raise UnfitError(
-            f"claims {height} x {width} pixels: more than 2^30 are no image of a field"
-        )
+    if height * width > _MAX_PIXELS:
+        raise UnfitError(f"claims {height} x {width} pixels: an image of a field has at most 2^30")
     return ImageHeader(height, width, dtype, size)

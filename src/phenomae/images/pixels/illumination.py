@@ -1,4 +1,7 @@
-"""Evens out the microscope's light: images divided by an illumination function."""
+"""Illumination correction: divides images by an illumination function, as CellProfiler does.
+
+A channel's function is an image-sized float array that CellProfiler estimates from a whole plate.
+"""
 
 import io
 from functools import lru_cache
@@ -11,28 +14,30 @@ from phenomae.images.pixels.open_image import open_place
 
 
 def divide(pixels: UInt[np.ndarray, "h w"], function: Place) -> UInt[np.ndarray, "h w"]:
-    """Divide an image by the function that lies at a place, as CellProfiler applies it.
+    """Divide an image by an illumination function (a `.npy`), as CellProfiler applies it.
 
-    Rounded, and clipped to what the image's type can hold. Raises ValueError where the function is
-    no array of the image's size, or is not above 0 everywhere.
+    The result is rounded and clipped to the range of the image's type. Raises ValueError if the
+    function is not an array of the image's size with values above 0.
     """
     light = _read_function(function)
     if light.shape != pixels.shape:
         raise ValueError(
-            f"{function} has the shape {light.shape}, but the image it is to even out has "
+            f"{function} has the shape {light.shape}, but the image to be divided has "
             f"{pixels.shape}"
         )
+    # Functions below 1 brighten: without clipping, bright pixels would wrap around to dark ones.
     limits = np.iinfo(pixels.dtype)
     return np.rint(pixels / light).clip(0, limits.max).astype(pixels.dtype)
 
 
-@lru_cache(maxsize=16)  # a plate has one function a channel
+@lru_cache(maxsize=16)  # one per channel of a plate, which thousands of images share
 def _read_function(place: Place) -> Float32[np.ndarray, "h w"]:
     with open_place(place) as stream:
         try:
+            # Without pickle, because a .npy with objects in it could run code.
             light = np.load(io.BytesIO(stream.read()), allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
-            raise ValueError(f"{place} is not a .npy that can be read: {error}") from None
+            raise ValueError(f"{place} is not a readable .npy file: {error}") from None
     if light.ndim != 2 or light.dtype.kind != "f" or not (light > 0).all():
-        raise ValueError(f"{place} must be an array of height and width, above 0 everywhere")
+        raise ValueError(f"{place} must be a two-dimensional float array with values above 0")
     return light.astype(np.float32)

@@ -1,4 +1,7 @@
-"""Opens the place where an image lies: a file, an address, or a row of a Parquet file."""
+"""Opens an image by its place: a file, an address on object storage, or a row of a Parquet file.
+
+Parquet rows are read by row group, with locks, because many threads read the same file.
+"""
 
 import io
 from functools import lru_cache
@@ -13,20 +16,20 @@ from phenomae.images.fields import Place
 from phenomae.urls import is_address, read_address
 
 PARQUET_COLUMN = "jp2"
-"""Of RxRx3-core: a struct with the field `bytes`."""
+"""Column of RxRx3-core's images: a struct with the field `bytes`."""
 
-_ONE_AT_A_TIME = Lock()
+_PARQUET_LOCK = Lock()
 
 
 def open_place(place: Place) -> BinaryIO:
-    """Return what lies at a place, to be read and sought in.
+    """Return a seekable stream with the bytes of an image.
 
-    Raises ValueError where there is nothing, or where it cannot be read.
+    Raises ValueError if there is no such file, address or row, or if it cannot be read.
     """
     try:
         if place.row is not None:
             if not isinstance(content := _read_row(place.url, place.row), bytes):
-                raise ValueError(f"{place} has no bytes of an image in its column {PARQUET_COLUMN}")
+                raise ValueError(f"{place} has no image bytes in its column {PARQUET_COLUMN}")
             return io.BytesIO(content)
         if is_address(place.url):
             return io.BytesIO(read_address(place.url))
@@ -36,25 +39,25 @@ def open_place(place: Place) -> BinaryIO:
     except (OSError, pa.ArrowException) as error:
         if isinstance(error, OSError) and error.strerror:
             raise ValueError(f"{place} cannot be read: {error.strerror}") from None
-        if place.row is None:  # an address, which the error names
+        if place.row is None:  # the text of an error from an address names it already
             raise ValueError(str(error)) from None
         reason = str(error).splitlines()[0]
-        raise ValueError(f"{place} is not a Parquet file that can be read: {reason}") from None
+        raise ValueError(f"{place} is not a readable Parquet file: {reason}") from None
 
 
 def name_of(place: Place) -> str:
-    """Return the last part of a place, which stays when a folder is moved."""
+    """Return the last part of a place, which stays the same if the folder is moved."""
     return Path(place.url).name if place.row is None else f"{Path(place.url).name}#{place.row}"
 
 
 def _read_row(path: str, row: int) -> object:
-    # Arrow's reader of a file is not for two threads at once: they wait for each other for ever, or
-    # the process crashes. And one of them reads what the others want too.
-    with _ONE_AT_A_TIME:
-        return _read_row_alone(path, row)
+    # Arrow's ParquetFile is not safe for two threads at once: they deadlock or the process crashes.
+    # Little is lost, because one thread reads the row group that the others need too.
+    with _PARQUET_LOCK:
+        return _read_row_locked(path, row)
 
 
-def _read_row_alone(path: str, row: int) -> object:
+def _read_row_locked(path: str, row: int) -> object:
     file = _open_parquet(path)
     group = 0
     while row >= (rows := file.metadata.row_group(group).num_rows):
@@ -67,12 +70,13 @@ def _read_row_alone(path: str, row: int) -> object:
     return value.get("bytes") if isinstance(value, dict) else value
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=4)  # opening a file parses its whole footer
 def _open_parquet(path: str) -> pq.ParquetFile:
     return pq.ParquetFile(path)
 
 
-# The images of a field lie one after the other, so that a group is wanted several times in a row.
+# The images of a field are consecutive rows, so a row group is needed several times in succession;
+# two, because a field may begin in one group and end in the next.
 @lru_cache(maxsize=2)
 def _read_group(path: str, group: int) -> pa.ChunkedArray:
     return _open_parquet(path).read_row_group(group, columns=[PARQUET_COLUMN])[PARQUET_COLUMN]

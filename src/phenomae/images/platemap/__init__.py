@@ -1,1 +1,1 @@
-"""Plate maps: which perturbation each well received."""
+"""Reads plate maps: which perturbation each well received."""

@@ -1,11 +1,14 @@
-"""Barcode tables of JUMP and pycytominer: which plate has which plate map."""
+"""Barcode tables of JUMP and pycytominer: which plate has which plate map.
+
+A table of a whole batch, with a plate map file that many replicate plates share.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
-from phenomae.images.fields import complain
+from phenomae.images.fields import raise_problems
 from phenomae.images.platemap.text_tables import read_table
 from phenomae.progress import info
 
@@ -17,19 +20,19 @@ _SUFFIXES = ("", ".txt", ".tsv", ".csv", ".txt.gz", ".tsv.gz", ".csv.gz", ".parq
 def read_barcoded_maps(
     path: Path, folder: Path, plates: Sequence[str]
 ) -> tuple[pl.DataFrame, list[str]]:
-    """Return the maps of `plates` as one table, and where each of its rows stands.
+    """Return the plate maps of `plates` as one table, and file and line of each of its rows.
 
-    `path` is the barcode table, the maps lie in `folder`. The table has the plate in the column
-    `BARCODE`; plates without images are left out, for such a table is of a whole batch.
+    `path` is the barcode table, `folder` contains the plate maps. The plate is in the column
+    `BARCODE`. Plates without images are left out, because the table covers a whole batch.
 
-    Raises ValueError where the table has not its columns, a plate has two maps, no plate has
-    images, or a map is missing.
+    Raises ValueError if the table lacks a column, if none of its plates has images, if a plate has
+    two plate maps, or if a plate map is missing.
     """
     names = _read_barcodes(path)
     kept = {plate: name for plate, name in names.items() if plate in set(plates)}
     if not kept:
         raise ValueError(
-            f"{path} names none of the plates that have images: it has {_first(names)}, "
+            f"{path} names none of the plates that have images: it names {_first(names)}, "
             f"the images are of {_first(plates)}"
         )
     if len(kept) < len(names):
@@ -37,7 +40,8 @@ def read_barcoded_maps(
     files = {name: _find_map(folder, name) for name in sorted(set(kept.values()))}
     missing = [f"there is no plate map {folder / name}.txt" for name, at in files.items() if not at]
     if missing:
-        complain(path, missing, " (setting plate_map names their folder)")
+        raise_problems(path, missing, " (set plate_map to their folder)")
+    # Each file once, however many plates share it.
     tables = {name: read_table(at) for name, at in files.items() if at is not None}
     parts = [
         tables[name].with_columns(pl.lit(plate).alias(BARCODE)) for plate, name in kept.items()
@@ -47,17 +51,18 @@ def read_barcoded_maps(
         for name in kept.values()
         for line in range(2, len(tables[name]) + 2)
     ]
+    # Diagonal: the maps of a batch need not have the same columns.
     return pl.concat(parts, how="diagonal"), origins
 
 
 def _read_barcodes(path: Path) -> dict[str, str]:
-    """Return the name of each plate's map."""
+    """Return the name of the plate map of each plate."""
     table = read_table(path)
-    known = {column.lower().removeprefix("metadata_"): column for column in table.columns}
-    for wanted in (BARCODE, _MAP_NAME):
-        if wanted.lower() not in known:
+    known = {name.lower().removeprefix("metadata_"): name for name in table.columns}
+    for column in (BARCODE, _MAP_NAME):
+        if column.lower() not in known:
             raise ValueError(
-                f"{path} has no column {wanted} (setting barcode_map); "
+                f"{path} has no column {column} (setting barcode_map); "
                 f"it has {', '.join(table.columns)}"
             )
     names: dict[str, str] = {}
@@ -69,11 +74,12 @@ def _read_barcodes(path: Path) -> dict[str, str]:
         elif names.setdefault(plate, name) != name:
             problems.append(f"plate {plate} has two plate maps: {names[plate]} and {name}")
     if problems:
-        complain(path, problems)
+        raise_problems(path, problems)
     return names
 
 
 def _find_map(folder: Path, name: str) -> Path | None:
+    # The published files are .txt (tab-separated), and the table names them without a suffix.
     paths = [folder / (name + suffix) for suffix in _SUFFIXES]
     return next((path for path in paths if path.is_file()), None)
 

@@ -1,19 +1,22 @@
-"""The columns of a plate map, whatever its file calls them."""
+"""Finds and reads the columns of a plate map, whatever names its file has for them.
+
+A column is found by its setting, by our name in any case, or by the name JUMP has for it.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 
-from phenomae.images.fields import complain
+from phenomae.images.fields import raise_problems
 from phenomae.progress import info
 from phenomae.records import normalize_well, parse_well
 
 NEGATIVE = "negcon"
-"""What JUMP calls a negative control."""
+"""JUMP's label of negative controls."""
 
-# How JUMP and pycytominer call these columns; what else they have means one thing here and another
-# there (pert_iname is a gene or a compound), so that people must name it.
+# Names in JUMP and pycytominer with one meaning in all their data sets. Others differ between them
+# (pert_iname is a gene or a compound), so they must be named by a setting.
 _JUMP = {
     "well": ("well_position", "metadata_well_position"),
     "perturbation": ("metadata_jcp2022", "metadata_broad_sample", "broad_sample"),
@@ -26,10 +29,11 @@ _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no"
 def find_columns(
     path: Path, table: pl.DataFrame, chosen: Mapping[str, str], defaults: Mapping[str, str]
 ) -> dict[str, list[str]]:
-    """Return the file's columns that each of ours is made of; those that it lacks are left out.
+    """Return the file's columns for each of our columns that it has.
 
-    `chosen` and `defaults` are what the settings say, by our names. A column that nobody chose is
-    also known by its JUMP name. Raises ValueError where a column that was chosen is missing.
+    `chosen` and `defaults` are the values and the default values of the column settings, by our
+    names. A column whose setting has its default is also found by its JUMP name. Raises ValueError
+    if a column that was set, or the well, is missing.
     """
     sources: dict[str, list[str]] = {}
     known: list[str] = []
@@ -38,6 +42,7 @@ def find_columns(
         missing = [column for column in columns if column not in table.columns]
         if not missing:
             sources[name] = columns
+        # Not for a column that was set: a misspelt name must not fall back to another column.
         elif text == defaults[name] and (column := _recognise(path, name, table)) is not None:
             sources[name] = [column]
             known.append(f"{column} as {name}")
@@ -47,33 +52,35 @@ def find_columns(
                 f"it has {', '.join(table.columns)}"
             )
     if known:
-        info(f"{path}: taken {', '.join(known)}")
+        info(f"{path}: read {', '.join(known)}")
     return sources
 
 
 def setting_of(name: str) -> str:
-    """Return the setting that names a column of ours."""
+    """Return the name of the setting for one of our columns."""
     return f"{name.removesuffix('_um')}_column"
 
 
 def _recognise(path: Path, name: str, table: pl.DataFrame) -> str | None:
-    for wanted in (name, f"metadata_{name}", *_JUMP.get(name, ())):
-        found = [column for column in table.columns if column.lower() == wanted]
+    for candidate in (name, f"metadata_{name}", *_JUMP.get(name, ())):
+        found = [column for column in table.columns if column.lower() == candidate]
         if len(found) > 1:
             raise ValueError(
-                f"{path} has the columns {' and '.join(found)}: say which is the {name} "
-                f"(setting {setting_of(name)})"
+                f"{path} has the columns {' and '.join(found)}: choose the {name} "
+                f"with the setting {setting_of(name)}"
             )
         if found:
             return found[0]
     if name != "control":
         return None
+    # Only with the label in it: in other data sets pert_type marks positive controls too.
     lower = {column.lower(): column for column in table.columns if NEGATIVE in table[column]}
-    return next((lower[wanted] for wanted in _JUMP_CONTROLS if wanted in lower), None)
+    return next((lower[name] for name in _JUMP_CONTROLS if name in lower), None)
 
 
 def join_columns(table: pl.DataFrame, columns: list[str]) -> pl.Series:
-    """Return one column of text, parts joined by `_`; a row that lacks all of its parts is null."""
+    """Return columns joined by `_` as one; null in rows where all of them are null."""
+    # concat_str makes an empty text of such a row, which would count as a perturbation.
     text = pl.concat_str(columns, separator="_", ignore_nulls=True)
     given = pl.any_horizontal(pl.col(columns).is_not_null())
     return table.select(pl.when(given).then(text)).to_series()
@@ -82,12 +89,11 @@ def join_columns(table: pl.DataFrame, columns: list[str]) -> pl.Series:
 def read_wells(
     path: Path, table: pl.DataFrame, columns: list[str], origins: Sequence[str], size: int | None
 ) -> pl.Series:
-    """Return the wells' names, from one column or from that of the row and that of the column.
+    """Return the normalised well names, from one column or from a row and a column.
 
-    `origins` says where each row of the table stands, `size` how many wells a plate has.
+    `origins` gives file and line of each row of the table, for errors; `size` is the number of
+    wells of a plate, if it is known. Raises ValueError if a name is not a well of such a plate.
     """
-    if len(columns) > 2:
-        raise ValueError(f"well_column names {len(columns)} columns, expected Well or Row,Column")
     problems: list[str] = []
     names: list[str] = []
     for origin, cells in zip(origins, table.select(columns).iter_rows(), strict=True):
@@ -100,13 +106,14 @@ def read_wells(
         except ValueError as error:
             problems.append(f"{origin}: {error}")
     if problems:
+        # Numbers are the commonest cause: a number is a well only if the plate's size is known.
         numbered = table[columns[0]].str.contains(r"^[0-9]+$").any()
-        complain(path, problems, " (setting plate_size)" if numbered and size is None else "")
+        raise_problems(path, problems, " (setting plate_size)" if numbered and size is None else "")
     return pl.Series(names, dtype=pl.String)
 
 
 def read_numbers(path: Path, texts: pl.Series) -> pl.Series:
-    """Return concentrations as numbers; raises ValueError where one is none."""
+    """Return concentrations as numbers; raises ValueError if one is not a finite number."""
     numbers = texts.cast(pl.Float64, strict=False)
     wrong = texts.filter(~numbers.is_finite().fill_null(False) & texts.is_not_null())
     if len(wrong):
@@ -115,15 +122,17 @@ def read_numbers(path: Path, texts: pl.Series) -> pl.Series:
 
 
 def read_controls(path: Path, texts: pl.Series, column: str, label: str | None) -> pl.Series:
-    """Return which wells are negative controls: those with a label, or else with true.
+    """Return which wells are negative controls: those with a label, or without one with true.
 
-    Of several labels, comma between, an empty one stands for wells where nothing is written.
+    `label` may be several, separated by commas; an empty one stands for empty cells. Raises
+    ValueError if no well has a label, or if without a label a value is neither true nor false.
     """
     if label is None and column.lower() in _JUMP_CONTROLS:
         label = NEGATIVE
     if label is not None:
         labels = [part.strip() for part in label.split(",")]
         written = texts.fill_null("")
+        # A misspelt label would silently leave fewer controls, or none.
         if absent := [part for part in labels if part not in written]:
             raise ValueError(f"{path}: no well has the control label {absent[0]!r} in {column}")
         return written.is_in(labels)
@@ -132,6 +141,6 @@ def read_controls(path: Path, texts: pl.Series, column: str, label: str | None) 
         wrong = texts[values.index(None)]
         raise ValueError(
             f"{path}: {column} has {wrong!r}, which is neither true nor false: "
-            "name the negative controls' label with control_label"
+            "set control_label to the label of negative controls"
         )
     return pl.Series(values, dtype=pl.Boolean)

@@ -1,4 +1,7 @@
-"""The plate map: what was done to each well, joined to the images by plate and well."""
+"""The plate map: which perturbation each well received, joined to images by plate and well.
+
+Wells that do not match are errors by default: they mostly mean that the plate map is the wrong one.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,7 +10,7 @@ from typing import NoReturn
 
 import polars as pl
 
-from phenomae.images.fields import RawScreen, complain
+from phenomae.images.fields import RawPlates, raise_problems
 from phenomae.images.platemap.barcodes import BARCODE, read_barcoded_maps
 from phenomae.images.platemap.columns import (
     find_columns,
@@ -19,53 +22,78 @@ from phenomae.images.platemap.columns import (
 )
 from phenomae.images.platemap.settings import PlateMapSettings
 from phenomae.images.platemap.text_tables import read_table
+from phenomae.paths import PathLike
 from phenomae.progress import info
 from phenomae.records import PLATE_MAP_COLUMNS
 
 
-def find_plate_map(raw: Path, settings: PlateMapSettings) -> Path | None:
-    """Return where the plate map or the barcode table lies; None where there is none.
+def find_plate_map(raw: PathLike, settings: PlateMapSettings) -> Path | None:
+    """Return the path of the plate map or barcode table; None if there is none.
 
-    Raises ValueError where the one named is not there.
+    Raises ValueError if a setting names one that does not exist.
     """
+    raw = Path(raw)
     folder = raw if raw.is_dir() else raw.parent
     if settings.barcode_map is not None:
-        return _find(folder, settings.barcode_map, "barcode map")
+        return _find(folder, Path(settings.barcode_map), "barcode map")
     if settings.plate_map is None:
         beside = folder / "plate_map.csv"
         return beside if beside.exists() else None
-    return _find(folder, settings.plate_map, "plate map")
+    return _find(folder, Path(settings.plate_map), "plate map")
 
 
-def read_plate_map(path: Path, settings: PlateMapSettings, plates: Sequence[str]) -> pl.DataFrame:
-    """Read what `find_plate_map` found: `PLATE_MAP_COLUMNS`, one row a well, by whatever names.
+def read_plate_map(
+    path: PathLike, settings: PlateMapSettings, plates: Sequence[str]
+) -> pl.DataFrame:
+    """Read a plate map or barcode table.
 
-    Raises ValueError where a column named by a setting is missing, a well comes twice, a value is
-    not of its column's kind, or no well has the control label.
+    Parameters
+    ----------
+    path
+        What `find_plate_map` returned.
+    settings
+        Names of columns, and the label of controls.
+    plates
+        Plates with images: those to read from a barcode table, and the plate of a plate map
+        without a column for it.
+
+    Returns
+    -------
+        One row per well with the columns `PLATE_MAP_COLUMNS`. A column that the file lacks is
+        null; without a column of perturbations they are the guide, else gene, else compound.
+
+    Raises
+    ------
+    ValueError
+        If a column named by a setting is missing, a well is listed twice, a value is invalid in
+        its column, or no well has the control label.
     """
+    path = Path(path)
     if settings.barcode_map is None:
         table = read_table(path)
         origins = [f"line {line}" for line in range(2, len(table) + 2)]
     else:
-        table, origins = read_barcoded_maps(path, _map_folder(path, settings.plate_map), plates)
+        folder = _map_folder(path, None if settings.plate_map is None else Path(settings.plate_map))
+        table, origins = read_barcoded_maps(path, folder, plates)
     chosen = {name: getattr(settings, setting_of(name)) for name in PLATE_MAP_COLUMNS}
     defaults = {name: getattr(PlateMapSettings(), setting_of(name)) for name in PLATE_MAP_COLUMNS}
     if settings.barcode_map is not None:
         chosen["plate"] = BARCODE
     sources = find_columns(path, table, chosen, defaults)
-    _tell_unused(path, table, sources)
+    _log_unused(path, table, sources)
     well = read_wells(path, table, sources.pop("well"), origins, settings.plate_size)
     columns = {name: join_columns(table, names) for name, names in sources.items()} | {"well": well}
     if "plate" not in columns:
         columns["plate"] = _only_plate(path, settings, plates, len(table))
-    if columns["plate"].null_count():
-        raise ValueError(f"{path}: {columns['plate'].null_count()} rows name no plate")
-    _refuse_duplicates(path, columns["plate"], well)
+    if missing := columns["plate"].null_count():
+        raise ValueError(f"{path}: no plate in {missing} of {len(table)} rows")
+    _check_duplicates(path, columns["plate"], well)
     if "concentration_um" in columns:
         columns["concentration_um"] = read_numbers(path, columns["concentration_um"])
     columns["control"] = _read_controls(path, columns.get("control"), sources, settings, len(table))
     empty = pl.Series([None] * len(table), dtype=pl.String)
     if "perturbation" not in columns:
+        # From the most to the least specific: two guides of a gene are two perturbations.
         given = [columns.get(name, empty) for name in ("guide", "gene", "compound")]
         columns["perturbation"] = pl.select(pl.coalesce(given)).to_series()
     return pl.DataFrame(
@@ -74,60 +102,63 @@ def read_plate_map(path: Path, settings: PlateMapSettings, plates: Sequence[str]
 
 
 def match_wells(
-    screen: RawScreen, table: pl.DataFrame, path: Path, settings: PlateMapSettings
-) -> RawScreen:
-    """Return the screen's fields that the plate map allows.
+    plates: RawPlates, table: pl.DataFrame, path: Path, settings: PlateMapSettings
+) -> RawPlates:
+    """Return `plates` without the fields that the plate map `table` does not name, if so set.
 
-    Raises ValueError where the wells of the plate map and of the images differ, unless
-    `unmapped` and `unimaged` say that they may.
+    Raises ValueError, naming `path`, if the wells of plate map and images differ, unless the
+    settings `unmapped` and `unimaged` allow it.
     """
     mapped = {*table.select("plate", "well").iter_rows()}
-    imaged = dict.fromkeys((field.plate, field.well) for field in screen.fields)
+    imaged = dict.fromkeys((field.plate, field.well) for field in plates.fields)
     unmapped = [well for well in imaged if well not in mapped]
     if unmapped and settings.unmapped == "error":
-        _refuse(path, unmapped, "has images but is not in the plate map", "--unmapped keep or skip")
-    # A well whose fields are all bad was imaged none the less.
-    seen = {*imaged, *((problem.plate, problem.well) for problem in screen.skipped)}
+        _raise_unmatched(
+            path, unmapped, "has images but is not in the plate map", "unmapped = keep or skip"
+        )
+    # A well whose fields are all bad was imaged nevertheless: its files are the problem.
+    seen = {*imaged, *((problem.plate, problem.well) for problem in plates.skipped)}
     unimaged = sorted(mapped - seen)
     if unimaged and settings.unimaged == "error":
-        _refuse(path, unimaged, "is in the plate map but has no images", "--unimaged skip")
+        _raise_unmatched(path, unimaged, "is in the plate map but has no images", "unimaged = skip")
     if settings.unmapped != "skip":
-        return screen
-    fields = tuple(field for field in screen.fields if (field.plate, field.well) in mapped)
+        return plates
+    fields = tuple(field for field in plates.fields if (field.plate, field.well) in mapped)
     if not fields:
         raise ValueError(f"{path} names none of the wells that have images")
-    if left_out := len(screen.fields) - len(fields):
-        info(f"{path}: left out {left_out} fields of wells that it does not name")
-    return replace(screen, fields=fields)
+    if left_out := len(plates.fields) - len(fields):
+        info(f"{path}: left out {left_out} fields whose wells it does not name")
+    return replace(plates, fields=fields)
 
 
-def _find(folder: Path, named: Path, noun: str) -> Path:
-    for path in (named, folder / named):
+def _find(folder: Path, name: Path, noun: str) -> Path:
+    # The shell completes paths from where one is; recipes name files beside the images.
+    for path in (name, folder / name):
         if path.is_file():
             return path
         if path.is_dir():
-            raise ValueError(f"{path} is a folder: name a file ({noun})")
-    raise ValueError(f"{named}: there is no such {noun}, nor in {folder}")
+            raise ValueError(f"{path} is a folder: expected a file ({noun})")
+    raise ValueError(f"{name}: there is no such {noun}, nor in {folder}")
 
 
-def _map_folder(barcodes: Path, named: Path | None) -> Path:
-    beside = barcodes.parent / (named or "platemap")
-    for folder in (named, beside):
+def _map_folder(barcodes: Path, name: Path | None) -> Path:
+    beside = barcodes.parent / (name or "platemap")
+    for folder in (name, beside):
         if folder is not None and folder.is_dir():
             return folder
-    raise ValueError(f"{named or beside}: there is no such folder of plate maps (plate_map)")
+    raise ValueError(f"{name or beside}: there is no such folder of plate maps (plate_map)")
 
 
-def _tell_unused(path: Path, table: pl.DataFrame, sources: dict[str, list[str]]) -> None:
+def _log_unused(path: Path, table: pl.DataFrame, sources: dict[str, list[str]]) -> None:
     used = {column for columns in sources.values() for column in columns}
     if unused := [column for column in table.columns if column not in used]:
-        info(f"{path}: columns that are not used: {', '.join(unused)}")
+        info(f"{path}: unused columns: {', '.join(unused)}")
 
 
 def _only_plate(
     path: Path, settings: PlateMapSettings, plates: Sequence[str], count: int
 ) -> pl.Series:
-    """Return the plate of a map that names none."""
+    """Return the column of plates for a plate map without one."""
     if len(plates) != 1:
         raise ValueError(
             f"{path} has no column {settings.plate_column!r} (setting plate_column), "
@@ -136,12 +167,13 @@ def _only_plate(
     return pl.Series([plates[0]] * count, dtype=pl.String)
 
 
-def _refuse_duplicates(path: Path, plates: pl.Series, wells: pl.Series) -> None:
+def _check_duplicates(path: Path, plates: pl.Series, wells: pl.Series) -> None:
     keys = pl.DataFrame({"plate": plates, "well": wells})
     twice = keys.filter(keys.is_duplicated()).unique(maintain_order=True)
     if len(twice):
-        complain(
-            path, [f"plate {plate}, well {well} comes twice" for plate, well in twice.iter_rows()]
+        raise_problems(
+            path,
+            [f"plate {plate}, well {well} is listed twice" for plate, well in twice.iter_rows()],
         )
 
 
@@ -152,19 +184,19 @@ def _read_controls(
     settings: PlateMapSettings,
     count: int,
 ) -> pl.Series:
-    """Return which wells are negative controls; where nothing says so, none is."""
+    """Return which wells are negative controls: none without a column of controls."""
     label, column = settings.control_label, settings.control_column
     if texts is not None:
         return read_controls(path, texts, ",".join(sources["control"]), label)
     if label is not None:
         raise ValueError(
             f"{path} has no column {column!r} (setting control_column), "
-            f"where control_label {label!r} should stand"
+            f"which should contain control_label {label!r}"
         )
-    info(f"{path} has no column {column!r}: no well counts as a control")
+    info(f"{path} has no column {column!r}: no well is a negative control")
     return pl.Series([False] * count)
 
 
-def _refuse(path: Path, wells: list[tuple[str, str]], what: str, remedy: str) -> NoReturn:
+def _raise_unmatched(path: Path, wells: list[tuple[str, str]], what: str, remedy: str) -> NoReturn:
     problems = [f"plate {plate}, well {well} {what}" for plate, well in wells]
-    complain(path, problems, f" ({remedy} allows it)")
+    raise_problems(path, problems, f" (setting {remedy} allows it)")

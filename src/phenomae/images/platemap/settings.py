@@ -1,37 +1,44 @@
-"""Where the plate map lies, what its columns are called, and how it must match the images."""
+"""Settings of `ingest` for the plate map: its file, its columns, and wells that do not match.
+
+Flags follow the fields, one per column, so that a plate map never has to be rewritten.
+"""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from cyclopts import Parameter
+
+from phenomae import checks
+from phenomae.paths import PathLike
+from phenomae.records import PLATE_SHAPES
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class PlateMapSettings:
-    """Where the plate map lies and what its columns are called.
+    """Which file is the plate map and what its columns are called.
 
-    A column setting may name several columns, comma between: their values are joined by `_`.
+    A column setting may name several columns, separated by commas: their values are joined by `_`.
     """
 
-    plate_map: Path | None = None
-    """CSV, TSV or Parquet, one row a well; a relative path may also count from RAW. Without it
-    `plate_map.csv` beside the images is taken where there is one. With barcode_map: the folder of
-    the plate maps."""
-    barcode_map: Path | None = None
-    """CSV that says which plate has which plate map (Assay_Plate_Barcode, Plate_Map_Name). The maps
-    lie in plate_map, or else in the folder `platemap` beside it."""
+    plate_map: PathLike | None = None
+    """Plate map: a CSV, TSV or Parquet file with one row per well. A relative path may also be
+    relative to RAW. By default `plate_map.csv` beside the images, if there is one. With
+    barcode_map: the folder of the plate maps."""
+    barcode_map: PathLike | None = None
+    """Table that assigns a plate map to each plate (columns Assay_Plate_Barcode, Plate_Map_Name).
+    The plate maps are in the folder plate_map, by default `platemap` beside this file."""
     plate_size: Literal[6, 12, 24, 48, 96, 384, 1536] | None = None
-    """Wells a plate: needed where wells go by number, and none may lie beyond it then."""
+    """Number of wells per plate. Required if wells are given by number; wells beyond the plate are
+    then errors."""
     plate_column: str = "plate"
-    """Column of the plate; may be missing where the images are of one plate."""
+    """Column of the plate; may be missing if all images are of one plate."""
     well_column: str = "well"
-    """Column of the well, or of its row and its column: `Row,Column`."""
+    """Column of the well, or the columns of its row and its column: `Row,Column`."""
     batch_column: str = "batch"
     """Column of the experimental batch."""
     perturbation_column: str = "perturbation"
-    """Column of what was done; without it guide, else gene, else compound."""
+    """Column of the perturbation; if it is missing, the guide, else the gene, else the compound."""
     gene_column: str = "gene"
     """Column of the gene."""
     guide_column: str = "guide"
@@ -41,12 +48,19 @@ class PlateMapSettings:
     concentration_column: str = "concentration_um"
     """Column of the concentration, in micromolar."""
     control_column: str = "control"
-    """Column that says which wells are negative controls: true or false, or see control_label."""
+    """Column that marks negative controls with true or false, or with control_label."""
     control_label: str | None = None
-    """What negative controls have in the control column, such as `DMSO`; several, comma between; an
-    empty one stands for wells where the column is empty."""
+    """Value of negative controls in the control column, such as `DMSO`; several are separated by
+    commas, and an empty one stands for empty cells."""
     unmapped: Literal["error", "keep", "skip"] = "error"
-    """Wells with images that the plate map does not name: an error, kept without perturbation, or
-    left out."""
+    """Wells with images that the plate map does not name: stop with an error, keep them without a
+    perturbation, or leave them out."""
     unimaged: Literal["error", "skip"] = "error"
-    """Wells of the plate map without images: an error, or passed over."""
+    """Wells of the plate map without images: stop with an error, or ignore them."""
+
+    def __post_init__(self) -> None:
+        sizes = ", ".join(map(str, PLATE_SHAPES))
+        known = self.plate_size is None or self.plate_size in PLATE_SHAPES
+        checks.require(known, "plate_size", f"one of {sizes}", self.plate_size)
+        at_most_two = self.well_column.count(",") < 2
+        checks.require(at_most_two, "well_column", "Well or Row,Column", repr(self.well_column))

@@ -1,4 +1,7 @@
-"""Reads CSV, TSV and Parquet as text, so that plate 0042 keeps its zeros."""
+"""Reads CSV, TSV and Parquet tables as text, so that plate 0042 keeps its zeros.
+
+Nothing is inferred: whoever reads a column converts it and can name the cell that is wrong.
+"""
 
 import gzip
 import io
@@ -10,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-# What damage makes polars, pyarrow and gzip raise.
+# Errors that polars, pyarrow and gzip raise on damaged files.
 _ERRORS = (
     pl.exceptions.PolarsError,
     pa.ArrowException,
@@ -22,12 +25,12 @@ _ERRORS = (
 
 
 def read_table(path: Path) -> pl.DataFrame:
-    """Return a table as stripped text; empty cells are null.
+    """Return a table with all cells as stripped text; empty cells are null.
 
-    `.parquet` is Parquet, `.tsv` and `.txt` are separated by tabs, all else by commas; `.gz` at
-    the end says that it is compressed.
+    `.parquet` files are Parquet, `.tsv` and `.txt` files are separated by tabs, all others by
+    commas; a final `.gz` means that the file is compressed.
 
-    Raises ValueError where the file is missing, empty or no table, or has a column twice.
+    Raises ValueError if the file is missing, empty or not a table, or repeats a column.
     """
     try:
         table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_text(path)
@@ -38,20 +41,21 @@ def read_table(path: Path) -> pl.DataFrame:
     except _ERRORS as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         remedy = " (save it as UTF-8)" if "utf-8" in reason else ""
-        raise ValueError(f"{path} is not a table that can be read: {reason}{remedy}") from None
+        raise ValueError(f"{path} is not a readable table: {reason}{remedy}") from None
+    # Spaces around names are common in hand-made tables, and two columns may differ by them alone.
     counts = Counter(name.strip() for name in table.columns)
     if twice := [name for name, count in counts.items() if count > 1]:
-        raise ValueError(f"{path} has the column {twice[0]!r} twice, apart from spaces: rename one")
+        raise ValueError(f"{path} has the column {twice[0]!r} twice, ignoring spaces: rename one")
     table = table.rename({name: name.strip() for name in table.columns})
     if table.is_empty():
-        raise ValueError(f"{path} has a header but no row")
+        raise ValueError(f"{path} has a header but no rows")
     text = pl.all().str.strip_chars()
     return table.select(pl.when(text.str.len_chars() > 0).then(text))
 
 
 def _read_text(path: Path) -> pl.DataFrame:
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    # Python's own gzip tells where a file is cut short.
+    # Python's gzip reports a truncated file; what polars does with one is not documented.
     packed = suffixes[-1:] == [".gz"]
     source = io.BytesIO(gzip.decompress(path.read_bytes())) if packed else path
     tabs = {".tsv", ".txt"} & set(suffixes[-2:] if packed else suffixes[-1:])
@@ -59,21 +63,26 @@ def _read_text(path: Path) -> pl.DataFrame:
 
 
 def _read_parquet(path: Path) -> pl.DataFrame:
+    # Not pq.read_table, which makes a column of a folder named like plate=7.
     with pq.ParquetFile(path) as file:
         table = file.read()
-    table.validate(full=True)  # text that is no UTF-8 is not for polars
+    table.validate(full=True)  # polars assumes that text is valid UTF-8
     for field in table.schema:
         if pa.types.is_nested(field.type) or pa.types.is_binary(field.type):
-            raise pa.ArrowInvalid(f"its column {field.name!r} is {field.type}, no text or number")
+            raise pa.ArrowInvalid(f"its column {field.name!r} is {field.type}, not text or numbers")
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame.select(_as_text(column) for column in frame)
 
 
 def _as_text(column: pl.Series) -> pl.Series:
-    """Return a column as text; whole numbers that pandas made fractions of are whole again."""
+    """Return a column as text; floats that are all whole become integers first.
+
+    pandas turns a column of integers with missing values into floats: site 1 becomes 1.0.
+    """
     if column.dtype.is_float():
-        column = column.fill_nan(None)  # as pandas writes what is missing
+        column = column.fill_nan(None)  # pandas writes missing values as NaN
+        # Beyond 2^53 a float no longer stands for one integer.
         if (column.drop_nulls() % 1 == 0).all() and not (column.abs() > 2**53).any():
             column = column.cast(pl.Int64)
     return column.cast(pl.String)
