@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from phenomae.artefacts import read_signature
-from phenomae.embedding.embed import EmbedSettings, embed
+from phenomae.embedding.embed import BlockWells, EmbedSettings, embed
+from phenomae.embedding.intensity import IntensitySettings
 from phenomae.records import WELL_COLUMNS
 from phenomae.weights import io as weights
-from phenomae.wells import read_wells
+from phenomae.wells import Wells, read_wells
 
 ON_CPU = EmbedSettings(device="cpu", precision="float32")
 
@@ -78,10 +79,10 @@ def test_what_lies_in_no_crop_is_said(
 ) -> None:
     embed(screen_path, run, tmp_path / "grid", settings=ON_CPU)
     fields, field, covered = 9, 40 * 53, 32 * 48
-    expected = f"{fields * (field - covered)} of {fields * field} pixels (27.5 %) lie in no crop"
+    expected = f"{fields * (field - covered)} of {fields * field} pixels (27.5 %) are in no crop"
     assert expected in capsys.readouterr().err
     embed(screen_path, run, tmp_path / "overlap", settings=replace(ON_CPU, tiling="overlap"))
-    assert "lie in no crop" not in capsys.readouterr().err
+    assert "are in no crop" not in capsys.readouterr().err
 
 
 def test_a_stopped_call_goes_on_with_the_plates_that_are_missing(
@@ -141,7 +142,7 @@ def test_a_field_smaller_than_a_crop_is_named(run: Path, tmp_path: Path, make_st
 
 def test_an_empty_store_is_refused(run: Path, tmp_path: Path, make_store) -> None:
     screen = make_store(tmp_path / "store", {}, ("DNA", "ER"))
-    with pytest.raises(ValueError, match="holds no field to embed"):
+    with pytest.raises(ValueError, match="has no field to embed"):
         embed(screen, run, tmp_path / "wells", settings=ON_CPU)
 
 
@@ -153,7 +154,7 @@ def test_an_unfinished_run_is_refused(screen_path: Path, run: Path, tmp_path: Pa
 
 
 def test_no_crops_at_once_are_refused() -> None:
-    with pytest.raises(ValueError, match="crops_at_once must be 1 or more, not 0"):
+    with pytest.raises(ValueError, match="crops_at_once must be at least 1, not 0"):
         EmbedSettings(crops_at_once=0)
 
 
@@ -166,3 +167,37 @@ def test_uint8_stores_are_embedded_as_they_are(run: Path, tmp_path: Path, make_s
         expected = weights.load(run).features(pixels)[0, 1:].mean(0)
     features = read_wells(tmp_path / "wells").features
     np.testing.assert_allclose(features[0], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "value", "sentence"),
+    [
+        (EmbedSettings(), "tiling", "dense", "tiling must be one of grid, overlap, not dense"),
+        (EmbedSettings(), "pool", "max", "pool must be one of mean, class, channel, not max"),
+        (EmbedSettings(), "adabn", "yes", "adabn must be one of auto, on, off, not yes"),
+        (EmbedSettings(), "device", "tpu", "device must be one of auto, cpu, cuda, not tpu"),
+        (EmbedSettings(), "precision", "fp8", "must be one of auto, float32, bf16, not fp8"),
+        (IntensitySettings(), "tiling", "dense", "tiling must be one of grid, overlap, not dense"),
+    ],
+)
+def test_settings_outside_their_choices_are_refused(
+    settings: EmbedSettings | IntensitySettings, name: str, value: str, sentence: str
+) -> None:
+    object.__setattr__(settings, name, value)  # the tests' own type checker refuses it as argument
+    with pytest.raises(ValueError, match=sentence):
+        settings.__post_init__()
+
+
+def test_wells_are_returned_and_paths_may_be_text(
+    screen_path: Path, run: Path, tmp_path: Path
+) -> None:
+    for _ in ("made", "found"):
+        found = embed(str(screen_path), str(run), str(tmp_path / "wells"), settings=ON_CPU)
+        assert found == Wells(tmp_path / "wells")
+    every = replace(ON_CPU, block="all")
+    blocks = embed(screen_path, run, tmp_path / "all", settings=every)
+    assert isinstance(blocks, BlockWells)
+    assert blocks.blocks == {
+        1: Wells(tmp_path / "all/block-01"),
+        2: Wells(tmp_path / "all/block-02"),
+    }

@@ -137,7 +137,7 @@ def test_blocks_that_were_stopped_go_on(screen_path: Path, channel_run: Path, tm
         ({"block": 0}, "there is no block 0"),
         ({"pool": "channel"}, "no pool 'channel': its pools are mean, class"),
         ({"adabn": "on"}, "the vit-mae network of .* has no batch norms"),
-        ({"adabn_crops": 1}, "adabn_crops must be 2 or more, not 1"),
+        ({"adabn_crops": 1}, "adabn_crops must be at least 2, not 1"),
         ({"channels": "DNA,DNA"}, "channels names one twice"),
         ({"channels": "DNA,AGP"}, "no channel 'AGP'"),
         ({"channels": "DNA"}, "has the channels DNA, ER, but the network was trained on DNA, ER"),
@@ -158,7 +158,7 @@ def test_all_blocks_do_not_go_into_wells_of_one(screen_path: Path, run: Path, tm
         embed(screen_path, run, tmp_path / "wells", settings=all_blocks)
     embed(screen_path, run, tmp_path / "all", settings=all_blocks)
     for overwrite in (False, True):
-        with pytest.raises(ValueError, match="holds a folder of wells a block"):
+        with pytest.raises(ValueError, match="holds one wells folder per block"):
             embed(screen_path, run, tmp_path / "all", settings=ON_CPU, overwrite=overwrite)
     assert len(list((tmp_path / "all").iterdir())) == 2
 

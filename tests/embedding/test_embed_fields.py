@@ -36,9 +36,9 @@ def test_fields_that_are_left_out_are_told_and_wells_without_any_are_absent(
     focused: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     embed(focused, run, tmp_path / "all", settings=ON_CPU)
-    assert "left out by" not in capsys.readouterr().err
+    assert "where leaves out" not in capsys.readouterr().err
     embed(focused, run, tmp_path / "some", settings=replace(ON_CPU, where="focus > 0.1"))
-    assert "4 of 9 fields are left out by --where" in capsys.readouterr().err
+    assert "where leaves out 4 of 9 fields" in capsys.readouterr().err
     some, whole = (read_wells(tmp_path / name) for name in ("some", "all"))
     rows = some.table.select("plate", "well", "sites").rows()
     assert rows == [("P1", "A01", 1), ("P1", "A02", 2), ("P1", "B01", 2)]
@@ -61,7 +61,10 @@ def test_fields_that_are_left_out_are_told_and_wells_without_any_are_absent(
         ({"where": "focus > 9"}, "where 'focus > 9' leaves nothing of .*focused"),
         ({"where": "dose > 9"}, "focused has no column 'dose'; it has plate, well"),
         ({"pixel_size_um": -1.0}, "pixel_size_um must be above 0, not -1.0"),
-        ({"pixel_size_um": 1.5}, r"16 x 16, 48 x 48 of these pixels: train one on smaller crops"),
+        (
+            {"pixel_size_um": 1.5},
+            r"16 x 16 \(48 x 48 pixels of the store\): use a network trained on",
+        ),
     ],
 )
 def test_what_does_not_do_is_told(
@@ -125,7 +128,7 @@ def test_another_scale_than_the_networks_is_told_with_the_flag_that_mends_it(
     paths = [str(store), str(tmp_path / "weights"), str(tmp_path / "wells")]
     assert cli.run(["embed", *paths, "--device", "cpu", *flags]) == 0
     sentence = (
-        f"a pixel of {store} is {ours} um, but the network was trained at {trained} um: "
-        f"--pixel-size-um {trained} brings the fields to that"
+        f"{store} has pixels of {ours} um, but the network was trained with pixels of "
+        f"{trained} um: pixel_size_um {trained} resamples the fields to that"
     )
     assert (sentence in capsys.readouterr().err) == told

@@ -1,5 +1,6 @@
 """Intensity statistics against scipy and numpy."""
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from phenomae.embedding.intensity import PERCENTILES, STATISTICS, describe_field, intensity
-from phenomae.wells import read_wells
+from phenomae import cli
+from phenomae.artefacts import read_signature
+from phenomae.embedding.embed import EmbedSettings, embed
+from phenomae.embedding.intensity import (
+    PERCENTILES,
+    STATISTICS,
+    IntensitySettings,
+    describe_field,
+    intensity,
+)
+from phenomae.wells import Wells, read_wells
 
 
 def by_hand(channel: np.ndarray) -> list[float]:
@@ -58,7 +68,7 @@ def test_the_same_store_gives_the_same_bytes(screen_path: Path, tmp_path: Path) 
 
 def test_an_empty_store_is_refused(tmp_path: Path, make_store) -> None:
     screen = make_store(tmp_path / "store", {}, ("DNA",))
-    with pytest.raises(ValueError, match="holds no field"):
+    with pytest.raises(ValueError, match="has no field"):
         intensity(screen, tmp_path / "wells")
     assert not list(tmp_path.glob("wells*"))
 
@@ -66,3 +76,87 @@ def test_an_empty_store_is_refused(tmp_path: Path, make_store) -> None:
 def test_it_needs_no_torch() -> None:
     program = "import sys, phenomae.embedding.intensity; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("tiling", "tops", "lefts"),
+    [("grid", [4, 20], [2, 18, 34]), ("overlap", [0, 16, 24], [0, 16, 32, 37])],
+)
+def test_tiling_describes_the_crops_that_embed_sees(
+    screen_path: Path, pixels: dict, tmp_path: Path, tiling, tops, lefts
+) -> None:
+    settings = IntensitySettings(tiling=tiling, crop_size=16)
+    intensity(screen_path, tmp_path / "wells", settings=settings)
+    wells = read_wells(tmp_path / "wells")
+    for row, (plate, well) in enumerate(wells.table.select("plate", "well").iter_rows()):
+        crops = [
+            np.concatenate([by_hand(channel[y : y + 16, x : x + 16]) for channel in image])
+            for key, image in pixels.items()
+            if key[:2] == (plate, well)
+            for y, x in itertools.product(tops, lefts)
+        ]
+        np.testing.assert_allclose(wells.features[row], np.mean(crops, 0), rtol=1e-5, atol=1e-6)
+
+
+def test_channels_are_chosen_and_ordered_by_name(screen_path: Path, tmp_path: Path) -> None:
+    intensity(screen_path, tmp_path / "all")
+    dna, er = np.split(read_wells(tmp_path / "all").features, 2, axis=1)
+    for channels, expected in {
+        "ER": er,
+        "ER,DNA": np.concatenate([er, dna], axis=1),
+        "DNA=ER,ER=DNA": np.concatenate([dna, er], axis=1),
+    }.items():
+        settings = IntensitySettings(channels=channels)
+        intensity(screen_path, tmp_path / channels, settings=settings)
+        np.testing.assert_array_equal(read_wells(tmp_path / channels).features, expected)
+
+
+def test_where_takes_the_fields_that_embed_takes(
+    screen_path: Path, run: Path, pixels: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = "plate = 'P1' AND site = 2"
+    paths = [str(screen_path), str(tmp_path / "wells")]
+    assert cli.run(["intensity", *paths, "--where", where]) == 0
+    assert "where leaves out 6 of 9 fields" in capsys.readouterr().err
+    wells = read_wells(tmp_path / "wells")
+    on_cpu = EmbedSettings(where=where, device="cpu", precision="float32")
+    embed(screen_path, run, tmp_path / "embedded", settings=on_cpu)
+    assert wells.table.equals(read_wells(tmp_path / "embedded").table)
+    for row, well in enumerate(wells.table["well"]):
+        expected = [by_hand(channel) for channel in pixels["P1", well, 2]]
+        np.testing.assert_allclose(wells.features[row], np.concatenate(expected), rtol=1e-5)
+
+
+def test_only_settings_that_are_not_the_defaults_are_recorded(
+    screen_path: Path, tmp_path: Path
+) -> None:
+    """So that wells of versions without settings are taken for the same work."""
+    made = intensity(screen_path, tmp_path / "wells")
+    assert isinstance(made, Wells)
+    expected = {"method": "intensity", "statistics": list(STATISTICS)}
+    assert read_signature(tmp_path / "wells")["settings"] == expected
+    assert intensity(str(screen_path), str(tmp_path / "wells")) == made
+    chosen = IntensitySettings(channels="ER")
+    with pytest.raises(ValueError, match="another setting: channels = None, now 'ER'"):
+        intensity(screen_path, made, settings=chosen)
+    intensity(screen_path, made, settings=chosen, overwrite=True)
+    assert read_signature(made.path)["settings"] == {**expected, "channels": "ER"}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"tiling": "grid", "crop_size": 0}, "crop_size must be at least 1, not 0"),
+        ({"tiling": "grid"}, "tiling and crop_size need each other: give both or neither"),
+        ({"crop_size": 16}, "tiling and crop_size need each other: give both or neither"),
+        ({"tiling": "grid", "crop_size": 41}, "of 41 x 41: choose a smaller crop_size"),
+        ({"channels": "AGP"}, "no channel 'AGP'"),
+        ({"where": "focus > 9"}, "where 'focus > 9'"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_named(
+    screen_path: Path, tmp_path: Path, change: dict, sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        intensity(screen_path, tmp_path / "wells", settings=IntensitySettings(**change))
+    assert not list(tmp_path.glob("wells*"))

@@ -1,1 +1,1 @@
-"""Gives every well its vector."""
+"""Computes one embedding per well, with a trained network or from intensity statistics."""

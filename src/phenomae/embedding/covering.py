@@ -1,4 +1,4 @@
-"""How crops cover the fields of a store, and what is told of the pixels they leave out."""
+"""Lays crops over the fields of a store, and reports the fields and pixels that are left out."""
 
 from collections.abc import Sequence
 
@@ -8,32 +8,43 @@ from phenomae.crops.tiles import Tiles, Tiling, tile_field
 from phenomae.progress import info
 from phenomae.store.read import Store
 
+TRAIN_SMALLER = "use a network trained on smaller crops"
 
-def cover_fields(screen: Store, crop_size: int, side: int, tiling: Tiling) -> list[Tiles]:
-    """Return where the crops of every field lie, `side` of its own pixels each.
 
-    Fields of one size are worked out once. Raises ValueError where a field is smaller than a crop.
+def cover_fields(
+    store: Store, crop_size: int, side: int, tiling: Tiling, remedy: str = TRAIN_SMALLER
+) -> list[Tiles]:
+    """Return the positions of the crops of every field, in the order of `store.fields`.
+
+    `side` is how many of the store's pixels make a crop's side of `crop_size`; they differ if crops
+    are resampled. Raises ValueError, ending in `remedy`, if a field is smaller than a crop.
     """
+    # Fields mostly have one size, so that positions are computed once per size.
     by_size: dict[tuple[int, int], Tiles] = {}
-    for row in screen.fields.select("height", "width", "path").iter_rows(named=True):
+    for row in store.fields.select("height", "width", "path").iter_rows(named=True):
         sides = row["height"], row["width"]
         if min(sides) < side:
-            scaled = f", {side} x {side} of these pixels" if side != crop_size else ""
+            scaled = f" ({side} x {side} pixels of the store)" if side != crop_size else ""
             raise ValueError(
-                f"{screen.path}: {row['path']} has {sides[0]} x {sides[1]} pixels, but the network "
-                f"takes crops of {crop_size} x {crop_size}{scaled}: train one on smaller crops"
+                f"{store.path}: {row['path']} has {sides[0]} x {sides[1]} pixels, which is smaller "
+                f"than the crops of {crop_size} x {crop_size}{scaled}: {remedy}"
             )
         if sides not in by_size:
             by_size[sides] = tile_field(*sides, side, tiling)
-    return [by_size[sides] for sides in screen.fields.select("height", "width").iter_rows()]
+    return [by_size[sides] for sides in store.fields.select("height", "width").iter_rows()]
 
 
-def tell_left_out(screen: Store, tiles: Sequence[Tiles]) -> None:
-    """Say how many pixels lie in no crop, if any do."""
-    left_out = sum(tile.left_out for tile in tiles)
-    if left_out:
-        pixels = int(screen.fields.select(pl.col("height") * pl.col("width")).sum().item())
+def report_left_out_fields(store: Store, kept: Store) -> None:
+    """Print how many fields the setting `where` leaves out, if any."""
+    if left_out := len(store.fields) - len(kept.fields):
+        info(f"where leaves out {left_out} of {len(store.fields)} fields")
+
+
+def report_left_out_pixels(store: Store, tiles: Sequence[Tiles]) -> None:
+    """Print how many pixels are in no crop, if any."""
+    if left_out := sum(tile.left_out for tile in tiles):
+        pixels = int(store.fields.select(pl.col("height") * pl.col("width")).sum().item())
         info(
-            f"{left_out} of {pixels} pixels ({100 * left_out / pixels:.1f} %) lie in no crop, at "
-            "the rims of fields (--tiling overlap takes them in)"
+            f"{left_out} of {pixels} pixels ({100 * left_out / pixels:.1f} %) are in no crop, at "
+            "the edges of fields (tiling overlap includes them)"
         )

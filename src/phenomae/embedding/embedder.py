@@ -1,4 +1,8 @@
-"""Runs a network over every crop of a plate and averages what it says of each well."""
+"""Runs a network over every crop of a plate and averages the embeddings of each well.
+
+The crops of a batch are always the same ones in the same order, because the last bits of a matrix
+product can depend on the other rows: the same plate gives the same bytes.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -19,22 +23,25 @@ from phenomae.models.conv.adabn import kept_statistics, reestimate
 from phenomae.models.network import Network, Pixels, Pool
 from phenomae.progress import Advance
 
-_FEWEST = 32  # crops that go into a plate's statistics together: norms see each such part by itself
+# Batch norms see one such part at a time while a plate's statistics are estimated, so that a part
+# must be large enough for the statistics of the earlier norms to be near the plate's.
+_MIN_PART = 32
 
 
 @dataclass(frozen=True)
 class Embedder:
-    """A network on its machine, and how the fields of a store are cut for it."""
+    """A network on its device, and the crops of a store that it embeds."""
 
     reader: CropReader
     tiles: Sequence[Tiles]
-    """Where the crops of every field of the store lie."""
+    """Positions of the crops of every field of the store."""
     model: Network
     machine: Machine
     crops_at_once: int
     pool: Pool = "mean"
     adabn_crops: int = 0
-    """Most crops that a plate's own statistics are taken from; 0 leaves those of the training."""
+    """Maximum number of crops from which a plate's batch norm statistics are estimated; 0 keeps the
+    statistics of the training."""
 
     def count(self, plate: Plate) -> int:
         """Return how many crops a plate has."""
@@ -43,10 +50,9 @@ class Embedder:
     def embed(
         self, plate: Plate, blocks: Sequence[int | None], advance: Advance
     ) -> list[Float32[np.ndarray, "n _d"]]:
-        """Return, for each of `blocks`, a vector a well: the mean over its crops, all alike.
+        """Return one row per well for each of `blocks`: the unweighted mean over the well's crops.
 
-        A block of None is the network's embedding proper. Crops go through the network in the same
-        company each time, so that the same plate gives the same bytes.
+        Block None is the embedding proper of the network.
         """
         places = self._list_crops(plate)
         parts: list[list[Float32[np.ndarray, "b _d"]]] = [[] for _ in blocks]
@@ -71,7 +77,7 @@ class Embedder:
         return [self.model.encoder.embed(pixels, self.pool)]
 
     def _list_crops(self, plate: Plate) -> Int64[np.ndarray, "m 3"]:
-        """Return field, top and left of every crop of a plate."""
+        """Return field, top and left of every crop of a plate, field by field."""
         return np.array(
             [
                 (field, top, left)
@@ -81,16 +87,17 @@ class Embedder:
         )
 
     def _split(self, places: Int64[np.ndarray, "m 3"]) -> Iterator[Int64[np.ndarray, "b 3"]]:
-        """Yield the crops the network takes together."""
+        """Yield the crops of each forward pass."""
         for start in range(0, len(places), self.crops_at_once):
             yield places[start : start + self.crops_at_once]
 
     def _read_spread(self, places: Int64[np.ndarray, "m 3"]) -> Iterator[Pixels]:
-        """Yield crops from all over a plate, in parts that each come from all over it too."""
+        """Yield crops spread over a plate, in parts that each are spread over it too."""
         count = min(self.adabn_crops, len(places))
         spread = places[np.arange(count) * len(places) // count]
-        parts = -(-count // max(self.crops_at_once, _FEWEST))
-        # Crop by crop: a part lies on as many fields, which would all be held in memory.
+        parts = -(-count // max(self.crops_at_once, _MIN_PART))
+        # Read crop by crop: nearly every crop is from another field, and all these fields at once
+        # would fill the memory.
         reader = self.reader.read_by("crops")
         return self._read((spread[part::parts] for part in range(parts)), reader)
 

@@ -1,73 +1,177 @@
-"""Hand-made intensity statistics of every well, the baseline that a network has to beat."""
+"""Intensity statistics per well: the hand-made baseline that a network has to beat.
 
+They ignore shape and texture, so the difference to a network's recall is what the network adds. To
+be fair the baseline should see the fields, channels and pixels that the network saw: `where`,
+`channels` and `tiling` mean what they mean in `embed`. The module needs no torch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
+from cyclopts import Parameter
 from jaxtyping import Float32, Float64, Int64, UInt
 
 from phenomae.artefacts import Origin, artefact_folder
+from phenomae.checks import at_least, one_of
 from phenomae.cores import available_cores
+from phenomae.crops.fields import keep_fields
 from phenomae.crops.prefetch import prefetch
+from phenomae.crops.tiles import Tiles, Tiling
+from phenomae.embedding.covering import (
+    cover_fields,
+    report_left_out_fields,
+    report_left_out_pixels,
+)
 from phenomae.embedding.plates import Plate, mean_per_well, read_plates, write_missing_plates
+from phenomae.paths import PathLike
 from phenomae.progress import Advance, track
+from phenomae.records import choose_channels
 from phenomae.store.read import Store, open_store, read_field
-from phenomae.urls import Location
-from phenomae.wells import KIND, plate_path
+from phenomae.urls import Location, locate
+from phenomae.wells import KIND, Wells, plate_path
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 STATISTICS = ("mean", "sd", *(f"percentile {at}" for at in PERCENTILES), "skewness", "kurtosis")
 
 
-def intensity(store: Location, wells: Path, /, *, overwrite: bool = False) -> None:
-    """Describe every well by statistics of its pixels' intensities, channel by channel.
+@Parameter(name="*")
+@dataclass(frozen=True)
+class IntensitySettings:
+    """The fields, channels and pixels that are described; the defaults take all of them."""
 
-    A channel's features stand together, in the order of `STATISTICS`. Form and arrangement cannot
-    be told from them, so they show what a network adds. Raises ValueError where the store has no
-    field.
+    where: str | None = None
+    """SQL expression over fields.parquet, as in embed: "focus > 0.1 AND plate != 'P3'". A well is
+    the mean over the fields for which it is true; a well without any is left out. Not given: all
+    fields."""
+    channels: str = ""
+    """Channels of the store to describe, comma-separated, in this order: `DNA,ER`. New names
+    (`Hoechst=DNA`) are allowed, so that the setting of embed can be repeated here. Empty: all."""
+    tiling: Tiling | None = None
+    """Describe crops instead of whole fields, laid as in embed (grid or overlap), and average over
+    crops; needs crop_size. Not given: all pixels of a field together."""
+    crop_size: int | None = None
+    """Side of these crops in pixels of the store: that of the network to compare with."""
+
+    def __post_init__(self) -> None:
+        one_of("tiling", self.tiling, get_args(Tiling))
+        at_least("crop_size", self.crop_size, 1)
+        if (self.tiling is None) != (self.crop_size is None):
+            raise ValueError("tiling and crop_size need each other: give both or neither")
+
+    def changed(self) -> dict[str, Any]:
+        """Return the settings that are not the defaults.
+
+        Only these are recorded: an artefact made before there were settings is the same work.
+        """
+        defaults = asdict(IntensitySettings())
+        return {name: value for name, value in asdict(self).items() if value != defaults[name]}
+
+
+def intensity(
+    store: Location,
+    wells: PathLike,
+    /,
+    *,
+    settings: IntensitySettings = IntensitySettings(),
+    overwrite: bool = False,
+) -> Wells:
+    """Compute one profile per well from intensity statistics of each channel, as a baseline.
+
+    Each channel has 11 features: mean, standard deviation, percentiles 1, 5, 25, 50, 75, 95 and 99,
+    skewness and excess kurtosis of its stored pixels. A well is the mean over its fields, or with
+    tiling over its crops. An interrupted call resumes with the plates that are missing.
 
     Parameters
     ----------
     store
         What `phenomae ingest` made: a folder, or an s3:// address.
     wells
-        Folder of the vectors, one Parquet file a plate.
+        Folder to write, one Parquet file per plate.
+    settings
+        The fields, channels and pixels that are described.
     overwrite
-        Replace wells that are there already.
+        Replace wells made from another store or with other settings.
+
+    Raises
+    ------
+    ValueError
+        If the store has no field or lacks a channel, `where` is not valid or matches no field, or a
+        field is smaller than a crop.
     """
-    screen = open_store(store)
-    plates = read_plates(screen)
-    settings = {"method": "intensity", "statistics": list(STATISTICS)}
-    origin = Origin(KIND, settings, {"store": screen.identity})
-    with artefact_folder(wells, origin, overwrite) as folder:
-        if folder is None:
-            return
-        done = sum(len(plate.fields) for plate in plates if plate_path(folder, plate.name).exists())
-        with track("intensity", len(screen.fields), "fields", done) as advance:
-            write_missing_plates(folder, plates, lambda plate: _describe(screen, plate, advance))
+    folder, full = Path(wells), open_store(locate(store))
+    kept = keep_fields(full, settings.where)
+    plates = read_plates(kept)
+    names = choose_channels(settings.channels, list(kept.channels), str(kept.path))
+    channels = [kept.channels.index(name) for name in names]
+    describer = _Describer(kept, channels, _lay_crops(kept, settings), settings.crop_size)
+    recorded = {"method": "intensity", "statistics": list(STATISTICS), **settings.changed()}
+    origin = Origin(KIND, recorded, {"store": kept.identity})
+    with artefact_folder(folder, origin, overwrite) as partial:
+        if partial is None:
+            return Wells(folder)
+        report_left_out_fields(full, kept)
+        report_left_out_pixels(kept, describer.tiles or [])
+        done = sum(len(item.fields) for item in plates if plate_path(partial, item.name).exists())
+        with track("intensity", len(kept.fields), "fields", done) as advance:
+            write_missing_plates(partial, plates, lambda plate: describer.describe(plate, advance))
+    return Wells(folder)
+
+
+def _lay_crops(store: Store, settings: IntensitySettings) -> list[Tiles] | None:
+    side = settings.crop_size
+    if settings.tiling is None or side is None:
+        return None
+    return cover_fields(store, side, side, settings.tiling, "choose a smaller crop_size")
 
 
 def describe_field(pixels: UInt[np.ndarray, "c h w"]) -> Float64[np.ndarray, " d"]:
-    """Return `STATISTICS` of every channel, one channel after the other.
+    """Return the `STATISTICS` of every channel, one channel after the other.
 
-    sd and the moments are those of all pixels (divided by n); kurtosis is 0 for a normal
-    distribution. Skewness and kurtosis of a flat channel are 0.
+    Standard deviation and moments are divided by the number of pixels. Kurtosis is the excess, 0
+    for a normal distribution. Skewness and kurtosis of a constant channel are 0.
     """
     return np.concatenate([_describe_channel(channel.ravel()) for channel in pixels])
 
 
-def _describe(screen: Store, plate: Plate, advance: Advance) -> Float32[np.ndarray, "n d"]:
-    def describe(field: int) -> Float64[np.ndarray, " d"]:
-        return describe_field(read_field(screen, field))
+@dataclass(frozen=True)
+class _Describer:
+    """Describes the fields of a store."""
 
-    vectors, threads = [], min(available_cores(), 8)
-    for vector in prefetch(describe, plate.fields.tolist(), ahead=2 * threads, threads=threads):
-        vectors.append(vector)
-        advance()
-    return mean_per_well(np.stack(vectors), plate.well_of, len(plate.table))
+    store: Store
+    channels: Sequence[int]
+    """Indices of the channels, in the order of their features."""
+    tiles: Sequence[Tiles] | None
+    """Crops of every field; None describes whole fields."""
+    crop_size: int | None
+
+    def describe(self, plate: Plate, advance: Advance) -> Float32[np.ndarray, "n d"]:
+        """Return one row of features per well of a plate."""
+        parts, threads = [], min(available_cores(), 8)
+        fields = plate.fields.tolist()
+        for part in prefetch(self._describe_field, fields, ahead=2 * threads, threads=threads):
+            parts.append(part)
+            advance()
+        wells = np.repeat(plate.well_of, [len(part) for part in parts])
+        return mean_per_well(np.concatenate(parts), wells, len(plate.table))
+
+    def _describe_field(self, field: int) -> Float64[np.ndarray, "m d"]:
+        """Return one row of statistics per crop, or one row for the whole field."""
+        pixels = read_field(self.store, field)[list(self.channels)]
+        if self.tiles is None:
+            return describe_field(pixels)[None]
+        corners = zip(self.tiles[field].tops, self.tiles[field].lefts, strict=True)
+        side = self.crop_size
+        assert side is not None
+        crops = [pixels[:, top : top + side, left : left + side] for top, left in corners]
+        return np.stack([describe_field(crop) for crop in crops])
 
 
 def _describe_channel(pixels: UInt[np.ndarray, " n"]) -> Float64[np.ndarray, " k"]:
-    """Work on the histogram, which is exact for integers and shorter than the pixels."""
+    """Return the `STATISTICS` of one channel."""
+    # Moments over the histogram are exact for integers, and there are fewer levels than pixels.
     counts = np.bincount(pixels)
     values = np.flatnonzero(counts)
     weights = counts[values] / len(pixels)
@@ -84,7 +188,7 @@ def _describe_channel(pixels: UInt[np.ndarray, " n"]) -> Float64[np.ndarray, " k
 def _percentiles(
     values: Int64[np.ndarray, " v"], counts: Int64[np.ndarray, " v"]
 ) -> Float64[np.ndarray, " k"]:
-    """Return `PERCENTILES` of values that occur so often, between neighbours along a line."""
+    """Return the `PERCENTILES`, linearly interpolated, of values that occur `counts` times each."""
     ends = np.cumsum(counts)
     places = np.array(PERCENTILES) / 100 * (ends[-1] - 1)
     below, above = (

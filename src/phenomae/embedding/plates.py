@@ -1,4 +1,4 @@
-"""The plates of a store as a table of wells, and how their fields' vectors become a well's."""
+"""The plates of a store as tables of wells, and the mean over a well's fields or crops."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,33 +15,33 @@ from phenomae.wells import plate_path, write_plate
 
 @dataclass(frozen=True)
 class Plate:
-    """One plate's wells and the fields they have."""
+    """The wells of one plate and their fields."""
 
     name: str
     table: pl.DataFrame
-    """One row a well, the columns of `records.WELL_COLUMNS`."""
+    """One row per well, the columns of `records.WELL_COLUMNS`."""
     fields: Int64[np.ndarray, " m"]
-    """Numbers of fields: their rows in fields.parquet."""
+    """Indices of the plate's fields: their rows in `Store.fields`."""
     well_of: Int64[np.ndarray, " m"]
-    """Which row of `table` each field belongs to."""
+    """Row of `table` to which each field belongs."""
 
 
 def read_plates(store: Store) -> list[Plate]:
-    """Return a store's plates; raises ValueError where it has none."""
+    """Return the plates of a store; raises ValueError if it has no field."""
     if store.fields.is_empty():
-        raise ValueError(f"{store.path} holds no field to embed: ingest plates with images")
+        raise ValueError(f"{store.path} has no field to embed: ingest plates with images")
     return list_plates(store.fields.with_row_index("field"))
 
 
 def list_plates(fields: pl.DataFrame) -> list[Plate]:
-    """Return the plates of some fields of one store, whose numbers stand in the column `field`."""
+    """Return the plates of some fields of one store; the column `field` holds their indices."""
     return [_plate(part) for part in fields.partition_by("plate", maintain_order=True)]
 
 
 def write_missing_plates(
     folder: Path, plates: list[Plate], embed: Callable[[Plate], Float32[np.ndarray, "n d"]]
 ) -> None:
-    """Write the wells of every plate whose file is not there yet; `embed` makes the vectors."""
+    """Write every plate whose file does not exist yet; `embed` computes its features."""
     for plate in plates:
         if not plate_path(folder, plate.name).exists():
             write_plate(folder, plate.table, embed(plate))
@@ -50,7 +50,11 @@ def write_missing_plates(
 def mean_per_well(
     vectors: Float[np.ndarray, "m d"], wells: Int64[np.ndarray, " m"], count: int
 ) -> Float32[np.ndarray, "n d"]:
-    """Return the mean of the vectors of each of `count` wells, every vector weighing the same."""
+    """Return the unweighted mean of the vectors of each of `count` wells.
+
+    `wells` is the well of each vector, counted from 0.
+    """
+    # Sums are float64: float32 would lose a digit over the thousands of crops of a well.
     sums = np.zeros((count, vectors.shape[1]))
     np.add.at(sums, wells, vectors)
     return (sums / np.bincount(wells, minlength=count)[:, None]).astype(np.float32)
@@ -58,6 +62,7 @@ def mean_per_well(
 
 def _plate(fields: pl.DataFrame) -> Plate:
     wells = fields.group_by("well", maintain_order=True).agg(
+        # `ingest` writes the plate map onto every field, so a well's first field has all of it.
         *(pl.col(name).first() for name in PLATE_MAP_COLUMNS if name != "well"),
         pl.len().alias("sites"),
         pl.col("focus", "saturation", "foreground").mean(),
