@@ -24,10 +24,10 @@ BLANK = np.zeros((150, 130), np.uint16)
 IMAGE = "images/P1/A02_s1_ER.tiff"
 CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda raw: (raw / IMAGE).unlink(), f"there is no file {{raw}}/{IMAGE}"),
-    "truncated": (lambda raw: cut(raw / IMAGE), f"{IMAGE} is cut short"),
+    "truncated": (lambda raw: cut(raw / IMAGE), f"{IMAGE} is truncated"),
     "no tiff": (
         lambda raw: (raw / IMAGE).write_text("x"),
-        f"{IMAGE} is no image that is known here",
+        f"{IMAGE} is not an image of a known format",
     ),
     "colour": (
         lambda raw: tifffile.imwrite(raw / IMAGE, np.stack([BLANK] * 3, -1), photometric="rgb"),
@@ -63,9 +63,9 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "duplicate wells": (
         lambda raw: edit(raw / "plate_map.csv", "P1,A02", "P1,A01"),
-        "plate P1, well A01 comes twice",
+        "plate P1, well A01 is listed twice",
     ),
-    "no images": (lambda raw: (raw / "load_data.csv").unlink(), "is of no known layout"),
+    "no images": (lambda raw: (raw / "load_data.csv").unlink(), "has no known layout"),
 }
 
 

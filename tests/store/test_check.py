@@ -79,7 +79,7 @@ def rewrite(store: Path, path: str, pixels: np.ndarray) -> None:
 
 SHARD = "P1.zarr/A/02/1/0/c/0/0/0"
 READ = "P1.zarr/A/02/1/0: its pixels cannot be read: "
-CHANGED = "its pixels are not those that were written (SHA-256 in fields.parquet)"
+CHANGED = "its pixels have changed since ingest (their SHA-256 is not that in fields.parquet)"
 PAIR = "fields.parquet and artefact.json do not belong together"
 DAMAGES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "shard gone": (lambda s: (s / SHARD).unlink(), [READ]),
@@ -120,7 +120,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     ),
     "no JSON": (
         lambda s: (s / "P1.zarr/A/02/1/zarr.json").write_bytes(b"{\xff"),
-        ["P1.zarr/A/02/1: its zarr.json is no JSON"],
+        ["P1.zarr/A/02/1: its zarr.json is not JSON"],
     ),
     "channel renamed": (
         lambda s: edit(s / "P1.zarr/A/02/1/zarr.json", '"DNA"', '"RNA"'),
@@ -282,16 +282,16 @@ def test_rows_that_cannot_be_of_a_field_are_named_and_not_followed(columns, stor
     shutil.copytree(store / "P1.zarr", store.parent / "P1.zarr")
     found = damages(store, capsys)
     assert PAIR in found[0]
-    rows = [line for line in found if "cannot be of a field" in line]
-    assert rows == [f"fields.parquet: row {row} cannot be of a field" for row in range(12)]
+    rows = [line for line in found if "does not describe a field" in line]
+    assert rows == [f"fields.parquet: row {row} does not describe a field" for row in range(12)]
 
 
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
         ('"kind": "store"', '"kind": "wells"', "holds wells, not store"),
-        ('"uint16"', '"float99"', "artefact.json is damaged: it does not tell the store's channel"),
-        ('"channels": [', '"channel": [', "artefact.json is damaged: it does not tell the store's"),
+        ('"uint16"', '"float99"', "artefact.json is damaged: the store's channels, dtype"),
+        ('"channels": [', '"channel": [', "artefact.json is damaged: the store's channels"),
         ('"sources": {', '"source": {', "artefact.json is damaged: it should be the JSON"),
         ('"identity":', '"identities":', "artefact.json is damaged: it should be the JSON"),
         ("{", "[", "artefact.json is damaged: it should be the JSON that phenomae wrote"),

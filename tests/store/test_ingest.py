@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import warnings
 from pathlib import Path
 
@@ -206,16 +207,30 @@ def test_a_whole_real_plate_with_its_recipe(shared, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        (IngestSettings(low_percentile=99.95), "low_percentile 99.95 and high_percentile 99.9"),
-        (IngestSettings(high_percentile=101), "must lie in 0 to 100"),
-        (IngestSettings(window_fields=0), "window_fields must be at least 1"),
-        (IngestSettings(pixel_size_um=0), "pixel_size_um must be above 0"),
-        (IngestSettings(pixel_size_um=math.nan), "pixel_size_um must be above 0"),
-        (IngestSettings(workers=0), "workers must be at least 1"),
-        (IngestSettings(control_label="nobody"), "no well has the control label 'nobody'"),
+        (
+            {"low_percentile": 99.95},
+            "high_percentile must be above low_percentile, 99.95, up to 100, not 99.9",
+        ),
+        ({"high_percentile": 101}, "high_percentile must be above low_percentile, 0.1, up to 100,"),
+        ({"low_percentile": -1}, "low_percentile must be at least 0 and below 100, not -1"),
+        ({"window_fields": 0}, "window_fields must be at least 1, not 0"),
+        ({"pixel_size_um": 0}, "pixel_size_um must be between 0 and 10000 (both excluded), not 0"),
+        ({"pixel_size_um": math.nan}, "pixel_size_um must be between 0 and 10000 (both excluded)"),
+        ({"workers": 0}, "workers must be at least 1, not 0"),
+        ({"plane": "middle"}, "plane must be"),
     ],
 )
-def test_settings_that_make_no_sense(write_screen, tmp_path, settings, sentence):
-    with pytest.raises(ValueError, match=sentence):
+def test_settings_that_make_no_sense(settings, sentence, tmp_path, capsys):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        IngestSettings(**settings)
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    assert run(["ingest", str(tmp_path), str(tmp_path / "store"), *flags]) == 1
+    assert sentence in capsys.readouterr().err
+    assert not list(tmp_path.glob("store*"))
+
+
+def test_a_control_label_that_no_well_has(write_screen, tmp_path):
+    settings = IngestSettings(control_label="nobody")
+    with pytest.raises(ValueError, match="no well has the control label 'nobody'"):
         ingest(write_screen(), tmp_path / "store", settings=settings)
     assert not list(tmp_path.glob("store*"))

@@ -60,12 +60,12 @@ def spoil(path: Path) -> None:
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing channel": (lambda path: path.unlink(), "lacks channel ER"),
-    "truncated": (cut, "is cut short"),
+    "truncated": (cut, "is truncated"),
     "petabyte": (claim_a_petabyte, "claims 33554432 x 33554432 pixels"),
     "petabyte as png": (claim_a_petabyte_in_png, "claims more pixels than an image of a field"),
     "damaged png": (spoil_png, "its header is damaged"),
-    "empty": (lambda path: path.write_bytes(b""), "is no image that is known here"),
-    "a web page": (lambda path: path.write_text("<html>404</html>"), "is no image that is known"),
+    "empty": (lambda path: path.write_bytes(b""), "is not an image of a known format"),
+    "a web page": (lambda path: path.write_text("<html>404</html>"), "is not an image of a known"),
     "float": (
         lambda path: tifffile.imwrite(path, np.zeros((150, 130), np.float32)),
         "pixels of type float32",
@@ -108,7 +108,7 @@ def test_a_bad_file_is_an_error_or_leaves_its_field_out(raw, tmp_path, ingested,
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert sentence in said
-    assert "--on-bad skip leaves such fields out" in said
+    assert "on_bad = skip leaves such fields out" in said
     assert not (tmp_path / "other").exists()
     after = ingested(raw, "--on-bad", "skip", "--overwrite")
     assert set(before) - set(after) == {("P1", "A02", 2)}
@@ -118,7 +118,7 @@ def test_a_bad_file_is_an_error_or_leaves_its_field_out(raw, tmp_path, ingested,
     assert report.columns == REPORT
     assert report.rows()[0][:3] == ("P1", "A02", 2)
     assert sentence in report["problem"][0]
-    assert "left out: 1 problems with fields, all told in ingest-report.csv" in (
+    assert "left out: 1 problems with fields, all listed in ingest-report.csv" in (
         capsys.readouterr().err
     )
 

@@ -1,1 +1,1 @@
-"""Keeps plates as OME-Zarr, so that a crop is one short read."""
+"""Plates as sharded OME-Zarr, so that reading a crop is one short read."""

@@ -1,4 +1,8 @@
-"""`phenomae store check STORE`: whether a store is what its ingest left."""
+"""`phenomae store check STORE`: whether a store still is what ingest wrote.
+
+It compares files with what the table of fields implies, so it finds missing, changed, exchanged and
+extra files. It reports all damage, not only the first.
+"""
 
 import re
 from collections.abc import Iterator
@@ -9,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from phenomae.artefacts import Origin
+from phenomae.checks import at_least
 from phenomae.cores import available_cores
 from phenomae.images.read import map_in_threads
 from phenomae.progress import info, tracked
@@ -18,41 +23,47 @@ from phenomae.store.finish import identify
 from phenomae.store.metadata import plate_attributes
 from phenomae.store.read import REPORT, TABLE, Store, open_store, read_store_signature
 from phenomae.store.table import parse_problems, report_problems
-from phenomae.urls import Location, below, list_addresses
+from phenomae.urls import Location, below, list_addresses, locate
 
 _SHOWN = 50
-_REQUESTS = 32  # at once, of another machine: it is the way there that takes time
+_REQUESTS = 32  # at once to a server, where waiting for the answer takes most of the time
 _NEEDED = ("plate", "well", "site", "path", "height", "width", "checksum")
-# Rows, wells and images; other tools may keep tables and labels beside them.
+# Rows, wells and images. Deeper folders, and any that do not look like these, may be tables and
+# labels of other tools.
 _GROUP = re.compile(r"[^/]+\.zarr(/[A-Z]{1,2}(/[0-9]+){0,2})?")
 _IMAGE = re.compile(r"([^/\\.][^/\\]*)\.zarr/([A-Z]{1,2})/([0-9]{2,})/[0-9]+")
 
 
-def check(store: Location, /, *, quick: bool = False, workers: int | None = None) -> None:
-    """Verify that a store is whole, and is what its ingest left.
+def check(store: Location, /, *, quick: bool = False, workers: int | None = None) -> Store:
+    """Verify that a store is complete and unchanged since ingest.
 
-    Its signature and identity, its table, the metadata of every plate, row, well and image, every
-    pixel by its checksum, and that nothing is there that the table does not list.
+    Checked are the signature and identity, the table of fields, the metadata of every plate, row,
+    well and image, the checksum of every field's pixels, and that the table lists everything that
+    is there.
 
     Parameters
     ----------
     store
         Folder or s3:// address of a store.
     quick
-        Decode no pixel: look at metadata and at the index of every field's shard alone.
+        Decode no pixel: check metadata and the index of every field's shard only.
     workers
-        Fields that are read at once; None takes one a core, and 32 of an s3:// address.
+        Fields that are read at once; None reads one per core, or 32 from an s3:// address.
+
+    Returns
+    -------
+    The store, which is whole.
 
     Raises
     ------
     ValueError
-        Where it is no finished store, or anything is wrong; all of it has been told before, a line
-        each.
+        If there is no finished store, or anything is wrong with it. Every problem has been printed
+        before on a line of its own.
     """
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers must be at least 1, not {workers}")
-    workers = workers or (available_cores() if isinstance(store, Path) else _REQUESTS)
-    opened = open_store(store)
+    at_least("workers", workers, 1)
+    path = locate(store)
+    workers = workers or (available_cores() if isinstance(path, Path) else _REQUESTS)
+    opened = open_store(path)
     first, count = "", 0
     for count, problem in enumerate(find_damage(opened, quick, workers), start=1):
         first = first or problem
@@ -62,18 +73,19 @@ def check(store: Location, /, *, quick: bool = False, workers: int | None = None
         info(f"damaged: and {count - _SHOWN} more")
     if count:
         noun = "1 problem" if count == 1 else f"{count} problems, the first"
-        raise ValueError(f"{store} is damaged: {noun}: {first}")
+        raise ValueError(f"{path} is damaged: {noun}: {first}")
     plates = opened.fields["plate"].n_unique()
-    print(f"{store}: {len(opened.fields)} fields of {plates} plates, all whole")
+    print(f"{path}: {len(opened.fields)} fields of {plates} plates, all whole")
+    return opened
 
 
 def find_damage(store: Store, quick: bool, workers: int) -> Iterator[str]:
-    """Yield all that is wrong with a store, one sentence each; its table could be read."""
+    """Yield one sentence for every problem of a store whose table can be read."""
     yield from _find_table_damage(store)
     yield from _find_report_damage(store)
     sound = _sound_rows(store)
     bad = set(range(len(store.fields))) - set(sound)
-    yield from (f"{TABLE}: row {row} cannot be of a field" for row in sorted(bad))
+    yield from (f"{TABLE}: row {row} does not describe a field" for row in sorted(bad))
     groups = _expected_groups(store.fields[sound])
     for wrong in map_in_threads(
         lambda item: find_group_damage(store.path, *item), list(groups.items()), workers
@@ -91,7 +103,7 @@ def _find_table_damage(store: Store) -> Iterator[str]:
     signature = read_store_signature(store.path)
     origin = Origin(signature["kind"], signature["settings"], signature["sources"])
     if identify(origin, read_file(below(store.path, TABLE))) != store.identity:
-        yield f"{TABLE} and artefact.json do not belong together: one was changed, or exchanged"
+        yield f"{TABLE} and artefact.json do not belong together: one was changed or replaced"
     for names in (["path"], ["plate", "well", "site"]):
         if store.fields.select(names).is_duplicated().any():
             yield f"{TABLE} lists a field twice ({', '.join(names)})"
@@ -112,9 +124,9 @@ def _find_report_damage(store: Store) -> Iterator[str]:
 
 
 def _sound_rows(store: Store) -> list[int]:
-    """Return the rows of the table that can be of a field: whole, with a path that is its well's.
+    """Return the numbers of the rows that describe a field completely, below their own well.
 
-    No other path is followed: it may lead out of the store.
+    Other paths are not followed, because they may lead out of the store.
     """
     count = len(store.channels)
     sound: list[int] = []
@@ -129,7 +141,7 @@ def _sound_rows(store: Store) -> list[int]:
 
 
 def _expected_groups(fields: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return the attributes of the groups of plates, rows and wells, by their paths."""
+    """Return the attributes that the groups of plates, rows and wells must have, by path."""
     groups: dict[str, dict[str, Any]] = {}
     for (plate,), rows in fields.group_by("plate", maintain_order=True):
         for name, attributes in plate_attributes(str(plate), rows["path"].to_list()).items():
@@ -138,35 +150,36 @@ def _expected_groups(fields: pl.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def _listed(store: Store, row: int) -> ListedField:
-    held = store.fields.row(row, named=True)
+    values = store.fields.row(row, named=True)
     return ListedField(
-        path=held["path"],
+        path=values["path"],
         channels=store.channels,
-        height=held["height"],
-        width=held["width"],
+        height=values["height"],
+        width=values["width"],
         dtype=store.dtype,
         pixel_size_um=store.pixel_size_um,
-        windows=tuple(zip(held["window_low"], held["window_high"], strict=True)),
-        checksum=held["checksum"],
+        windows=tuple(zip(values["window_low"], values["window_high"], strict=True)),
+        checksum=values["checksum"],
     )
 
 
 def _find_strangers(store: Store, listed: set[str]) -> Iterator[str]:
-    """Yield the plates, rows, wells and images that are there and should not; none within one."""
+    """Yield the plates, rows, wells and images that are not listed in the table."""
     found = {name for name in _list_folders(store.path) if _GROUP.fullmatch(name)} - listed
     for name in sorted(found):
-        if name.rpartition("/")[0] not in found:
+        if name.rpartition("/")[0] not in found:  # its parent has been reported already
             yield f"{name}: {TABLE} does not list it"
 
 
 def _list_folders(location: Path | str) -> Iterator[str]:
-    """Yield the folders of a store down to its images, with `/` between."""
+    """Yield the paths of a store's folders down to its images, with forward slashes."""
     if isinstance(location, Path):
         for depth in range(1, 5):
             for path in location.glob("/".join(["*.zarr", *"*" * (depth - 1)])):
                 if path.is_dir():
                     yield path.relative_to(location).as_posix()
         return
+    # S3 lists objects only: its folders are the prefixes of their names.
     for name in list_addresses(location):
         folders = name.split("/")[:-1]
         yield from ("/".join(folders[:depth]) for depth in range(1, min(len(folders), 4) + 1))

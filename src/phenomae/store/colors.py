@@ -1,9 +1,12 @@
-"""Colours in which a viewer shows channels at first: those that stains have by custom."""
+"""Colours in which viewers first show channels: the customary colour of each stain.
+
+They are recognised by words in the channel's name, because raw data name stains freely.
+"""
 
 import re
 from collections.abc import Sequence
 
-# By what a name says of the stain, or of the dye and so of its light.
+# Words for the stain, or for the dye and so for its emission (488: green).
 _BY_NAME = {
     "0000FF": "dna|hoechst|dapi|nuclei|nucleus|bfp|405",
     "00FF00": "er|cona|concanavalin|gfp|fitc|488",
@@ -16,9 +19,10 @@ _OTHERS = ("FF00FF", "00FFFF")
 
 
 def choose_colors(channels: Sequence[str]) -> list[str]:
-    """Return a colour for each channel, RRGGBB: its stain's, or else the first that is left.
+    """Return one colour per channel, as RRGGBB.
 
-    Colours come again when all are taken.
+    A channel gets the colour of its stain, or the first unused one if its name has no known word or
+    the colour is taken. Colours repeat when all are used.
     """
     free = [*_BY_NAME, *_OTHERS]
     chosen: dict[int, str] = {}
@@ -27,7 +31,7 @@ def choose_colors(channels: Sequence[str]) -> list[str]:
         if color in free:
             free.remove(color)
             chosen[index] = color
-    # White, the colour of transmitted light, is the last that a stain is shown in.
+    # White is the custom for transmitted light, so other channels get it last.
     free.sort(key="FFFFFF".__eq__)
     for index in range(len(channels)):
         if index not in chosen:
@@ -38,6 +42,7 @@ def choose_colors(channels: Sequence[str]) -> list[str]:
 
 def _find_color(channel: str) -> str | None:
     for color, words in _BY_NAME.items():
+        # Whole words only: `er` is not part of `Fibers`; digits may follow (`DNA1`).
         if re.search(rf"(?<![a-z])(?:{words})(?![a-z])", channel.lower()):
             return color
     return None

@@ -1,4 +1,7 @@
-"""What is wrong with a single group or field of a store, against what must be there."""
+"""Compares a single group or field of a store with what must be there.
+
+Every function returns sentences instead of raising, so that one check reports all damage.
+"""
 
 import json
 from dataclasses import dataclass
@@ -18,41 +21,43 @@ _SHOWN = 60  # characters of a value in a sentence
 
 @dataclass(frozen=True)
 class ListedField:
-    """A field as the store's table and its signature tell of it."""
+    """A field as the store's table and signature describe it."""
 
     path: str
-    """Of its image group, in the store."""
+    """Path of its image group in the store."""
     channels: tuple[str, ...]
     height: int
     width: int
     dtype: str
     pixel_size_um: float | None
     windows: tuple[tuple[float, float], ...]
-    """Low and high end, by channel."""
+    """Low and high end of each channel's window."""
     checksum: str
 
 
 def find_field_damage(store: Path | str, quick: bool, field: ListedField) -> list[str]:
-    """Return what is wrong with a field, its image group and its array; nothing where it is whole.
+    """Return one sentence for everything wrong with a field's image group and its array.
 
     With `quick` no pixel is decoded: only the index of the field's shard is read.
     """
     windows = np.array(field.windows)
     attributes = image_attributes(field.channels, windows, field.dtype, field.pixel_size_um)
     for channel in attributes["ome"]["omero"]["channels"]:
-        del channel["color"], channel["active"]  # how it is shown is for people to choose
+        del channel["color"], channel["active"]  # users may change how a viewer shows a channel
     wrong = find_group_damage(store, field.path, attributes)
     shape = len(field.channels), field.height, field.width
     metadata = array_metadata(shape, field.dtype)
-    del metadata["codecs"][0]["configuration"]["codecs"]  # one compression is as good as another
+    # A store that was written again with another compression is not damaged.
+    del metadata["codecs"][0]["configuration"]["codecs"]
     array = f"{field.path}/0"
     damage = _find_document_damage(store, array, {"zarr_format": 3, **metadata})
+    # If the metadata is wrong, pixels would be decoded wrongly too: one sentence is enough.
     damage = damage or _find_pixel_damage(below(store, array), quick, field.checksum)
     return [*wrong, f"{array}: {damage}"] if damage else wrong
 
 
 def find_group_damage(store: Path | str, group: str, attributes: dict[str, Any]) -> list[str]:
-    """Return what is wrong with a group that must have these attributes, and may have more."""
+    """Return what is wrong with a group that must have these attributes; it may have others."""
     damage = _find_document_damage(store, group, group_document(attributes))
     return [f"{group}: {damage}"] if damage else []
 
@@ -67,24 +72,27 @@ def _find_document_damage(store: Path | str, node: str, expected: dict[str, Any]
     try:
         return find_difference(json.loads(content), expected, "zarr.json")
     except (ValueError, RecursionError):
-        return "its zarr.json is no JSON"
+        return "its zarr.json is not JSON"
 
 
 def find_difference(found: Any, expected: Any, where: str) -> str | None:
-    """Return how a JSON value differs from what it must hold; an object may hold more."""
+    """Return how a JSON value differs from the expected one, or None.
+
+    Objects may have keys that are not expected.
+    """
     if isinstance(found, dict) and isinstance(expected, dict):
         pairs = [(f"{where}, {key}", found.get(key), value) for key, value in expected.items()]
     elif isinstance(found, list) and isinstance(expected, list):
         if len(found) != len(expected):
             return f"{where} has {len(found)} entries, expected {len(expected)}"
         pairs = [
-            (f"{where} {number}", held, wanted)
-            for number, (held, wanted) in enumerate(zip(found, expected, strict=True), start=1)
+            (f"{where} {number}", *pair)
+            for number, pair in enumerate(zip(found, expected, strict=True), start=1)
         ]
     else:
         same = found == expected
         return None if same else f"{where} is {_shorten(found)}, expected {_shorten(expected)}"
-    differences = (find_difference(held, wanted, at) for at, held, wanted in pairs)
+    differences = (find_difference(value, other, place) for place, value, other in pairs)
     return next((difference for difference in differences if difference), None)
 
 
@@ -97,17 +105,18 @@ def _find_pixel_damage(location: Path | str, quick: bool, expected: str) -> str 
     spec = {
         "driver": "zarr3",
         "kvstore": array_location(location),
-        "fill_missing_data_reads": False,  # every shard is written, so one that is gone is damage
+        "fill_missing_data_reads": False,  # every shard is written, so a missing one is damage
     }
     try:
         array = ts.open(spec, open=True, read=True).result()
         if quick:
-            # Reads the shard's index, which ends it and has a checksum: a file cut short is seen.
+            # Reads the shard's index, which stands at the end of the file and has a checksum, so
+            # that a file that was cut short is found.
             kept = array.storage_statistics(query_fully_stored=True).result()
             return None if kept.fully_stored else "its shard, or a part of it, is missing"
         pixels = array.read().result()
     except (ValueError, OSError, NotImplementedError) as error:
         return f"its pixels cannot be read: {first_reason(error)}"
     if checksum(pixels) != expected:
-        return "its pixels are not those that were written (SHA-256 in fields.parquet)"
+        return "its pixels have changed since ingest (their SHA-256 is not that in fields.parquet)"
     return None

@@ -1,4 +1,7 @@
-"""A store's small files, on a disk or on S3, and where tensorstore finds its arrays."""
+"""Files of a store, on a disk or on S3: the rest of the room does not see the difference.
+
+A `Path` is on this machine, a `str` is an address.
+"""
 
 import os
 import shutil
@@ -10,21 +13,21 @@ from phenomae.urls import kvstore_spec, read_address, remove_addresses, write_ad
 
 
 def read_file(location: Path | str) -> bytes:
-    """Return a file's bytes; raises FileNotFoundError, or another OSError."""
+    """Return a file's bytes; raises FileNotFoundError or another OSError."""
     return location.read_bytes() if isinstance(location, Path) else read_address(location)
 
 
 def write_file(location: Path | str, content: bytes) -> None:
     """Write a file, whole or not at all; raises OSError."""
     if isinstance(location, Path):
-        location.parent.mkdir(parents=True, exist_ok=True)
+        location.parent.mkdir(parents=True, exist_ok=True)  # S3 has no folders to make
         write_bytes(location, content)
     else:
         write_address(location, content)
 
 
 def remove_folder(location: Path | str) -> None:
-    """Remove a folder with all that is in it, if it is there; raises OSError."""
+    """Remove a folder and everything in it, if it exists; raises OSError."""
     if not isinstance(location, Path):
         remove_addresses(location)
     elif location.exists():
@@ -32,7 +35,8 @@ def remove_folder(location: Path | str) -> None:
 
 
 def array_location(location: Path | str) -> dict[str, Any]:
-    """Return what tensorstore takes for the folder of an array."""
+    """Return the tensorstore key-value store specification of an array's folder."""
     if isinstance(location, Path):
+        # Without the final slash tensorstore would open a file of that name.
         return {"driver": "file", "path": f"{os.path.abspath(location)}/"}
     return kvstore_spec(f"{location}/")

@@ -1,4 +1,7 @@
-"""Writes the plates of a plan into a folder, and what makes a store of it."""
+"""Writes all plates of a store, then its table, report and signature.
+
+The parts that `ingest` and `ingest --add` share.
+"""
 
 import io
 from collections.abc import Iterator
@@ -12,7 +15,7 @@ from phenomae.artefacts import Origin, hash_bytes, hash_json, sign
 from phenomae.images.fields import Problem, raise_problems
 from phenomae.progress import track
 from phenomae.store.files import read_file, remove_folder, write_file
-from phenomae.store.inventory import IngestSettings, Inventory, refuse_problems
+from phenomae.store.inventory import Inventory, refuse_problems
 from phenomae.store.plate import write_plate
 from phenomae.store.read import REPORT, TABLE
 from phenomae.store.remote import sign_remote
@@ -20,40 +23,39 @@ from phenomae.store.table import report_problems, write_table
 from phenomae.urls import below
 from phenomae.workers import start_workers
 
-_ROWS = "rows"  # of plates that are done, in a store that is not
-_WORTH_PROCESSES = 256e6  # bytes of images; below it they take longer to start than they save
+_ROWS = "rows"  # folder in an unfinished store: the table's rows of the plates that are done
+# Bytes of images; below this, processes take longer to start (0.7 s each) than they save.
+_WORTH_PROCESSES = 256e6
 
 
-def write_plates(
-    folder: Path | str, raw: Path, inventory: Inventory, settings: IngestSettings
-) -> tuple[pl.DataFrame, list[Problem]]:
-    """Write all plates of a plan that are not there yet.
+def write_plates(folder: Path | str, inventory: Inventory) -> tuple[pl.DataFrame, list[Problem]]:
+    """Write the plates that an earlier call has not written yet.
 
-    Returns the finished table of their fields, and what is wrong with those that are left out, as
-    they could not be decoded. Raises ValueError for these where they may not be skipped. The rows
-    of a plate without any are kept until all plates are done, so that none of its pixels is looked
-    at again after a stop.
+    Returns the finished table of fields, and what is wrong with the fields that could not be
+    decoded and are left out. Raises ValueError for these unless `on_bad` is `skip`.
     """
     tables: list[pl.DataFrame] = []
     problems: list[Problem] = []
-    total = len(inventory.screen.fields)
+    total = len(inventory.raw.fields)
     kept = below(folder, _ROWS)
     with start_crew(inventory) as crew, track("ingesting", total, "fields") as advance:
-        for plate in inventory.screen.plate_names:
+        for plate in inventory.raw.plate_names:
             rows = _read_rows(below(kept, f"{plate}.parquet"))
             if rows is None:
-                rows, wrong = write_plate(folder, plate, inventory, settings, crew, advance)
+                rows, wrong = write_plate(folder, plate, inventory, crew, advance)
+                # With its rows kept, no pixel of the plate is read again after a stop. A plate with
+                # bad fields is read again, because they must be reported again.
                 if not wrong:
                     write_table(below(kept, f"{plate}.parquet"), rows)
                 problems += wrong
             else:
                 advance(len(rows))
             tables.append(rows)
-    refuse_problems(raw, problems, settings)
+    refuse_problems(inventory, problems)
     remove_folder(kept)
     table = pl.concat(tables)
     if table.is_empty():
-        raise_problems(raw, problems)
+        raise_problems(inventory.path, problems)
     return table, problems
 
 
@@ -67,9 +69,10 @@ def _read_rows(location: Path | str) -> pl.DataFrame | None:
 def finish_store(
     folder: Path | str, table: pl.DataFrame, problems: list[Problem], origin: Origin
 ) -> str:
-    """Write the table and the report, and sign; returns the store's identity."""
+    """Write the table and the report, then sign the store; returns its identity."""
     write_table(below(folder, TABLE), table)
     write_file(below(folder, REPORT), report_problems(problems))
+    # The table is read back and not encoded again, so that the hash is that of the file.
     identity = identify(origin, read_file(below(folder, TABLE)))
     if isinstance(folder, Path):
         sign(folder, origin, identity)
@@ -79,13 +82,16 @@ def finish_store(
 
 
 def identify(origin: Origin, table: bytes) -> str:
-    """Return a store's identity: a hash over its making and its table, so over every pixel."""
+    """Return a store's identity: a hash of its origin and its table.
+
+    The table has a checksum of every field, so the identity covers every pixel.
+    """
     return hash_json([origin.identity, hash_bytes(table)])
 
 
 @contextmanager
 def start_crew(inventory: Inventory) -> Iterator[Executor]:
-    """Give processes to share the work with, or threads where there is little of it."""
+    """Yield a pool of processes, or of threads if there is little to do or one worker."""
     if (
         inventory.workers > 1
         and sum(sum(header.bytes) for header in inventory.headers) > _WORTH_PROCESSES

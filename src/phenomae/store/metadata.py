@@ -1,4 +1,8 @@
-"""The OME-Zarr 0.5 metadata of a plate: groups for plate, rows, wells and images."""
+"""The OME-Zarr 0.5 metadata of a plate: groups for plate, rows, wells and images.
+
+The attributes are plain functions of the table of fields, so that `store check` can compute again
+what every group must hold.
+"""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +20,7 @@ VERSION = "0.5"
 
 
 def group_document(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return what the zarr.json of a group holds."""
+    """Return the content of a group's zarr.json."""
     return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
 
 
@@ -27,30 +31,40 @@ def write_group(location: Path | str, attributes: dict[str, Any]) -> None:
 
 
 def write_plate_groups(
-    location: Path | str, name: str, paths: Sequence[str], making: dict[str, Any]
+    location: Path | str, name: str, paths: Sequence[str], provenance: dict[str, Any]
 ) -> None:
-    """Write the groups of a plate, its rows and its wells, the plate's own last.
+    """Write the groups of a plate, its rows and its wells.
 
-    `paths` are those of all images, `PLATE.zarr/ROW/COLUMN/IMAGE`, wells in order; `making` says
-    how pixels became what they are, under the key `phenomae`.
+    Parameters
+    ----------
+    location
+        The plate's folder or address, `STORE/PLATE.zarr`.
+    name
+        The plate.
+    paths
+        The path of every image, `PLATE.zarr/ROW/COLUMN/IMAGE`, wells in order.
+    provenance
+        How the stored pixels were made from the raw ones; written under the key `phenomae`.
     """
     groups = plate_attributes(name, paths)
     plate = groups.pop("")
     for group, attributes in groups.items():
         write_group(below(location, group), attributes)
-    write_group(location, {**plate, "phenomae": making})
+    # Last, because other tools begin at the plate: it never lists a well that does not exist yet.
+    write_group(location, {**plate, "phenomae": provenance})
 
 
 def plate_attributes(name: str, paths: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the attributes of a plate's group (by the name `""`), its rows' and its wells'.
+    """Return the attributes of the groups of a plate, by their path inside `PLATE.zarr`.
 
-    `paths` are those of all images, `PLATE.zarr/ROW/COLUMN/IMAGE`, wells in order.
+    The plate's own group has the path `""`. `paths` has the path of every image,
+    `PLATE.zarr/ROW/COLUMN/IMAGE`, wells in order.
     """
     images: dict[tuple[str, str], list[str]] = {}
     for path in paths:
         row, column, image = path.split("/")[-3:]
         images.setdefault((row, column), []).append(image)
-    rows = sorted({row for row, _ in images}, key=lambda row: (len(row), row))
+    rows = sorted({row for row, _ in images}, key=lambda row: (len(row), row))  # Z before AA
     columns = sorted({column for _, column in images}, key=int)
     wells = [
         {
@@ -81,7 +95,11 @@ def image_attributes(
     dtype: str,
     pixel_size_um: float | None,
 ) -> dict[str, Any]:
-    """Return the attributes of an image group: axes, scale, and channels with their windows."""
+    """Return the attributes of an image group: axes, scale, and channels with their windows.
+
+    `windows` has the low and high end of each channel in stored pixel values; a viewer displays
+    that range. A `pixel_size_um` of None leaves the unit out.
+    """
     unit = {} if pixel_size_um is None else {"unit": "micrometer"}
     scale = 1.0 if pixel_size_um is None else pixel_size_um
     transformation = {"type": "scale", "scale": [1.0, scale, scale]}

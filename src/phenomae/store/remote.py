@@ -1,4 +1,8 @@
-"""The artefact rules where nothing can be renamed: a store on S3 is whole once it is signed."""
+"""The rules of `artefacts` for stores on S3.
+
+S3 cannot rename a folder, so a store is written under its final name; it is finished when its
+`artefact.json`, written last, has an identity.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +21,11 @@ from phenomae.urls import list_addresses, read_address, remove_addresses, write_
 
 @contextmanager
 def remote_artefact(address: str, origin: Origin, overwrite: bool) -> Iterator[str | None]:
-    """Give the address to fill, or None where the same work is done; the block signs.
+    """Yield the address to write to, or None if the same store is already finished there.
 
-    What an earlier, stopped call left is there still. Raises ValueError where the address holds
-    other work and `overwrite` is false, or something else altogether.
+    Files of an earlier call that was stopped are kept; the block signs the store. Raises ValueError
+    if the address holds something that phenomae did not make, or a store made with other settings
+    or sources and `overwrite` is false.
     """
     found = read_remote_signature(address)
     if found is None and list_addresses(address):
@@ -37,6 +42,7 @@ def remote_artefact(address: str, origin: Origin, overwrite: bool) -> Iterator[s
         info(f"{address} is already there, made with the same settings (--overwrite makes it anew)")
         yield None
         return
+    # An unfinished store of the same settings and sources is continued, even with `overwrite`.
     if overwrite and found is not None and (found["identity"] is not None or not same):
         remove_addresses(address)
     sign_remote(address, origin, None)
@@ -44,12 +50,12 @@ def remote_artefact(address: str, origin: Origin, overwrite: bool) -> Iterator[s
 
 
 def sign_remote(address: str, origin: Origin, identity: str | None) -> None:
-    """Write `artefact.json`; an identity of None says that the work has only begun."""
+    """Write `artefact.json`; an identity of None means that the store is unfinished."""
     write_address(f"{address}/{SIGNATURE}", signature_of(origin, identity))
 
 
 def read_remote_signature(address: str, kind: str | None = None) -> dict[str, Any] | None:
-    """Return what made the artefact, None where there is none; an unfinished one counts."""
+    """Return the signature of a finished or unfinished artefact, or None if there is none."""
     try:
         content = read_address(f"{address}/{SIGNATURE}")
     except FileNotFoundError:

@@ -1,8 +1,13 @@
-"""fields.parquet: one row a field, what its well is, where it lies and how it became what it is."""
+"""A store's tables: `fields.parquet`, one row per field, and `ingest-report.csv`.
+
+The columns of `fields.parquet` are those of `records.FIELD_COLUMNS`: the treatment of the field's
+well, its path, its intensity windows and its quality.
+"""
 
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -11,20 +16,23 @@ from phenomae.images.read import FieldHeader
 from phenomae.records import FIELD_COLUMNS, PLATE_MAP_COLUMNS, split_well
 from phenomae.store.files import write_file
 
+if TYPE_CHECKING:
+    from phenomae.store.inventory import Inventory
+
 _REPORT_COLUMNS = {name: FIELD_COLUMNS[name] for name in ("plate", "well", "site")}
 _REPORT_COLUMNS |= {"problem": pl.String()}
 
 
 def field_table(
-    screen: RawPlates, headers: Sequence[FieldHeader], plate_map: pl.DataFrame | None
+    raw: RawPlates, headers: Sequence[FieldHeader], plate_map: pl.DataFrame | None
 ) -> pl.DataFrame:
-    """Return the table as far as it is known before a pixel is read, fields in their order.
+    """Return the table of fields with the columns that need no pixels, in the order of the fields.
 
-    Wells that the plate map lacks have empty columns and are no controls.
+    Wells that are not in the plate map have empty columns and are no controls.
     """
     counts: dict[tuple[str, str], int] = {}
     rows = []
-    for field, header in zip(screen.fields, headers, strict=True):
+    for field, header in zip(raw.fields, headers, strict=True):
         row, column = split_well(field.well)
         index = counts.get((field.plate, field.well), 0)
         counts[field.plate, field.well] = index + 1
@@ -39,37 +47,32 @@ def field_table(
 
 
 def write_table(location: Path | str, table: pl.DataFrame) -> None:
-    """Write a table of the store, whole or not at all."""
+    """Write a table of the store as Parquet, whole or not at all."""
+    # In memory first: polars reports a full disk as an "Invalid thrift" error.
     buffer = io.BytesIO()
     table.write_parquet(buffer)
     write_file(location, buffer.getvalue())
 
 
 def report_problems(problems: Sequence[Problem]) -> bytes:
-    """Return ingest-report.csv: one row for everything that was left out."""
+    """Return the content of ingest-report.csv: one row per field or image that was left out."""
     rows = [(item.plate, item.well, item.site, item.what) for item in problems]
     return pl.DataFrame(rows, _REPORT_COLUMNS, orient="row").write_csv().encode()
 
 
 def parse_problems(report: bytes) -> list[Problem]:
-    """Return what an ingest-report.csv tells."""
+    """Return the problems that an ingest-report.csv lists."""
     rows = pl.read_csv(io.BytesIO(report), schema=_REPORT_COLUMNS)
     return [Problem(what, plate, well, site) for plate, well, site, what in rows.iter_rows()]
 
 
-def print_inventory(
-    screen: RawPlates,
-    headers: Sequence[FieldHeader],
-    table: pl.DataFrame,
-    plate_map: Path | None,
-    pixel_size_um: float | None,
-    problems: Sequence[Problem],
-) -> None:
-    """Print what an ingest would read, one line a plate, and what is wrong, on standard output."""
+def print_inventory(inventory: "Inventory") -> None:
+    """Print what an ingest would read, one line per plate, and what is wrong with it."""
+    raw, headers, size_um = inventory.raw, inventory.headers, inventory.pixel_size_um
     kinds = [f"{header.height}x{header.width} {header.dtype}" for header in headers]
     sizes = [sum(header.bytes) for header in headers]
     plates = (
-        table.with_columns(pl.Series("kind", kinds), pl.Series("bytes", sizes))
+        inventory.table.with_columns(pl.Series("kind", kinds), pl.Series("bytes", sizes))
         .group_by("plate", maintain_order=True)
         .agg(
             wells=pl.col("well").n_unique(),
@@ -81,15 +84,15 @@ def print_inventory(
             mb=(pl.col("bytes").sum() / 1e6).round(1),
         )
     )
-    print(f"channels: {', '.join(screen.channels)}")
-    wells = "the layout's own" if screen.wells is not None else "none"
-    print(f"plate map: {plate_map or wells}")
-    print(f"pixel size: {pixel_size_um or 'not known'}{' micrometres' * bool(pixel_size_um)}")
+    print(f"channels: {', '.join(raw.channels)}")
+    wells = "the layout's own" if raw.wells is not None else "none"
+    print(f"plate map: {inventory.plate_map or wells}")
+    print(f"pixel size: {size_um or 'not known'}{' micrometres' * bool(size_um)}")
     lines = [plates.columns, *([str(value) for value in row] for row in plates.iter_rows())]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip())
-    fields = len(screen.fields)
-    print(f"in all: {len(plates)} plates, {fields} fields, {fields * len(screen.channels)} images")
-    for problem in problems:
+    fields = len(raw.fields)
+    print(f"in all: {len(plates)} plates, {fields} fields, {fields * len(raw.channels)} images")
+    for problem in inventory.problems:
         print(f"wrong: {problem}")
