@@ -3,6 +3,9 @@
 PYTHON ?= python3
 SEED ?= 0
 BIN = .venv/bin
+# One thread per test process: OpenMP threads of several processes on the same cores spin for each
+# other, and the suite then takes longer than on one core.
+PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal
 
 .PHONY: install demo demo-families test test-all clean
 
@@ -25,10 +28,10 @@ test: install
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-all: install
-	$(BIN)/pytest -m 'slow or not slow'
+	$(PYTEST) -m 'slow or not slow'
 
 clean:
 	rm -rf .venv demo
