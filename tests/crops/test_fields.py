@@ -1,5 +1,6 @@
 """Which fields are drawn, and how often: by a filter, a balance, and several crops a field."""
 
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,23 @@ def test_the_store_that_is_kept_has_the_fields_that_polars_filters(store: Store)
     assert keep_fields(store, None) is store
     with pytest.raises(ValueError, match=r"store has no column 'dose'; it has plate, well"):
         keep_fields(store, "dose > 1")
+
+
+@pytest.mark.parametrize(
+    "where", ["plate = 'P2' AND height > 23", "perturbation = 'b'", "site = 1"]
+)
+def test_what_where_leaves_out_is_reported(store: Store, where: str, capsys) -> None:
+    """Another SQL engine counts the fields."""
+    database = sqlite3.connect(":memory:")
+    columns = ["plate", "site", "height", "perturbation"]
+    database.execute(f"CREATE TABLE fields ({', '.join(columns)})")
+    rows = store.fields.select(columns).rows()
+    database.executemany("INSERT INTO fields VALUES (?, ?, ?, ?)", rows)
+    ((count,),) = database.execute(f"SELECT count(*) FROM fields WHERE {where}").fetchall()
+    keep_fields(store, None)
+    assert capsys.readouterr().err == ""
+    keep_fields(store, where)
+    assert capsys.readouterr().err == f"{store.path}: where {where!r} keeps {count} of 12 fields\n"
 
 
 def test_every_value_weighs_the_same_and_shares_it_evenly() -> None:
@@ -116,7 +134,7 @@ def test_a_column_to_balance_by_must_be_there_and_single(store: Store) -> None:
     check_balance([store], "perturbation")
     with pytest.raises(ValueError, match=r"balance 'dose': .*store has no such column; it has"):
         check_balance([store], "dose")
-    with pytest.raises(ValueError, match="balance 'window_low' holds lists: take a column"):
+    with pytest.raises(ValueError, match="balance 'window_low' has lists: name a column"):
         check_balance([store], "window_low")
 
 

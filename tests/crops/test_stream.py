@@ -115,7 +115,7 @@ def test_fields_of_the_last_call_alone_are_kept(store: Store) -> None:
     zeros = np.zeros(2, dtype=np.int64)
     reader.crops(np.array([0, 1]), zeros, zeros, 16)
     reader.crops(np.array([1, 2]), zeros, zeros, 16)
-    assert set(reader._held) == {1, 2}
+    assert set(reader._cached) == {1, 2}
 
 
 def test_prefetch_keeps_order_and_works_ahead() -> None:

@@ -14,8 +14,7 @@ from scipy import stats
 from phenomae import cli
 from phenomae.artefacts import read_signature
 from phenomae.pretraining.data import open_data
-from phenomae.pretraining.families.classifier import ClassifierSettings
-from phenomae.pretraining.families.vit_mae import VitMaeSettings, pretrain_vit_mae
+from phenomae.probes.commands import ClassifierSettings, VitMaeSettings, pretrain_vit_mae
 from phenomae.store.read import open_store
 
 MakeVariant = Callable[..., Path]
@@ -64,8 +63,8 @@ def test_a_run_sees_only_the_fields_of_which_the_expression_holds(
         ({"where": "dose > 1"}, "whole has no column 'dose'; it has plate, well, site"),
         ({"where": "site"}, "gives Int32 and not true or false"),
         ({"balance": "dose"}, "balance 'dose': .*whole has no such column"),
-        ({"balance": "window_low"}, "balance 'window_low' holds lists"),
-        ({"pixel_size_um": 0.8}, "other does not know its pixel size and cannot be brought to 0.8"),
+        ({"balance": "window_low"}, "balance 'window_low' has lists"),
+        ({"pixel_size_um": 0.8}, "other has no pixel size and cannot be resampled to 0.8"),
     ],
 )
 def test_what_does_not_do_is_told_before_anything_is_written(
@@ -139,7 +138,7 @@ def test_weights_carry_the_scale_they_were_trained_at(
         pretrain_vit_mae(fine, coarse, run, settings=replace(tiny, pixel_size_um=wanted))
         sizes[wanted] = json.loads((run / "weights/config.json").read_text())["pixel_size_um"]
         told = capsys.readouterr().err
-        expected = f"pixel sizes differ: {fine} 0.5 um, {coarse} 0.6 um; --pixel-size-um brings"
+        expected = f"pixel sizes differ: {fine} 0.5 um, {coarse} 0.6 um; --pixel-size-um resamples"
         assert (expected in told) == (wanted is None)
     assert sizes == {None: None, 0.7: 0.7}
 
@@ -147,14 +146,14 @@ def test_weights_carry_the_scale_they_were_trained_at(
 @pytest.mark.parametrize(
     ("kind", "change", "sentence"),
     [
-        (VitMaeSettings, {"crops_per_field": 0}, "crops_per_field must be 1 or more, not 0"),
-        (VitMaeSettings, {"crops_per_field": 3}, "must divide crops_per_step 256, not be 3"),
+        (VitMaeSettings, {"crops_per_field": 0}, "crops_per_field must be at least 1, not 0"),
+        (VitMaeSettings, {"crops_per_field": 3}, "must be a divisor of crops_per_step 256, not 3"),
         (VitMaeSettings, {"pixel_size_um": 0.0}, "pixel_size_um must be above 0, not 0.0"),
         (VitMaeSettings, {"pixel_size_um": float("nan")}, "pixel_size_um must be above 0, not nan"),
         (
             ClassifierSettings,
             {"crops_per_step": 24, "plates_per_step": 4, "crops_per_field": 4},
-            "crops_per_field must divide the crops of a plate, 6 a step, not be 4",
+            "crops_per_field must be a divisor of 6, the crops per plate, not 4",
         ),
     ],
 )
@@ -179,3 +178,12 @@ def test_the_command_takes_them(variant: MakeVariant, tiny: VitMaeSettings, tmp_
     assert cli.run([*repeat, "--config", str(tmp_path / "run/config.toml")]) == 0
     weights = [tmp_path / name / "weights/model.safetensors" for name in ("run", "again")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_the_number_of_fields_that_where_keeps_is_printed(
+    variant: MakeVariant, tiny: VitMaeSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = variant("store", focus=[0.05 if row % 5 == 0 else 0.5 for row in range(20)])
+    settings = replace(tiny, steps=0, where="focus > 0.1")
+    pretrain_vit_mae(store, tmp_path / "run", settings=settings)
+    assert "where 'focus > 0.1' keeps 16 of 20 fields" in capsys.readouterr().err

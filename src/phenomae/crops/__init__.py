@@ -1,1 +1,1 @@
-"""Turns stored plates into tensors, in a fixed and resumable order."""
+"""Crops of stored plates as tensors, in an order that is fixed and survives stops."""

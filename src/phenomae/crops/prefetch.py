@@ -1,4 +1,7 @@
-"""Makes the next pieces of work in background threads while the present one is used."""
+"""Computes the next results in background threads while the present one is used.
+
+Threads and not processes: reading crops releases Python's lock, and tensors need not be copied.
+"""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -6,17 +9,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 def prefetch(
-    make: Callable[[Item], Made], items: Iterable[Item], ahead: int = 3, threads: int = 1
-) -> Generator[Made]:
-    """Yield `make(item)` for every item, in order, holding up to `ahead` results in readiness.
+    make: Callable[[Item], Result], items: Iterable[Item], ahead: int = 3, threads: int = 1
+) -> Generator[Result]:
+    """Yield `make(item)` for every item, in order, with up to `ahead` results computed in advance.
 
-    What `make` raises is raised where its result would have come.
+    An exception in `make` is raised when its result is due.
     """
-    waiting: deque[Future[Made]] = deque()
+    waiting: deque[Future[Result]] = deque()
     executor = ThreadPoolExecutor(threads, thread_name_prefix="prefetch")
     try:
         for item in items:
@@ -26,4 +29,6 @@ def prefetch(
         while waiting:
             yield waiting.popleft().result()
     finally:
+        # Runs also when the caller stops early: calls that have not started are dropped, and no
+        # thread reads from the store after this.
         executor.shutdown(wait=True, cancel_futures=True)

@@ -1,4 +1,7 @@
-"""Where crops are cut from: whole fields held in memory, or the stores themselves."""
+"""Cuts crops out of stores: from whole fields in memory, or straight from the stores.
+
+Both ways return the same crops, so a training does not depend on how much memory there is.
+"""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -8,17 +11,21 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt, UInt8
 
+from phenomae.checks import above
 from phenomae.crops.resample import resample
 from phenomae.crops.tensors import Crops
 from phenomae.store.read import Store, read_crops, read_field, windows
 
 Reading = Literal["memory", "fields", "crops"]
-"""`memory` reads whole fields when they are first needed and keeps them, `fields` keeps those of
-the last call only, `crops` reads every crop by itself."""
+"""`memory` reads whole fields when they are first needed and keeps them, `fields` keeps only those
+of the last call, and `crops` reads every crop by itself."""
 
 
 class CropReader:
-    """Cuts crops out of the fields of one store or of several, counted through."""
+    """Cuts crops out of the fields of one or several stores.
+
+    Fields are numbered from 0 through all stores, in the order of the stores and their tables.
+    """
 
     def __init__(
         self,
@@ -27,20 +34,30 @@ class CropReader:
         channels: Sequence[str] | None = None,
         pixel_size_um: float | None = None,
     ) -> None:
-        """Take `channels` of every store, in this order; None takes each store's own as they lie.
+        """Prepare to read from `stores`; no pixel is read yet.
 
-        Crops are brought to `pixel_size_um`; None leaves every store's pixels as they are. Raises
-        ValueError where a store lacks a channel, or has to be brought to another pixel size and
-        does not know its own.
+        Parameters
+        ----------
+        reading
+            How pixels are read; see `Reading`.
+        channels
+            Channels to read from every store, in this order; None reads each store's own.
+        pixel_size_um
+            Micrometres per pixel to which crops are resampled; None leaves pixels as they are.
+
+        Raises
+        ------
+        ValueError
+            If a store lacks a channel, or is to be resampled and its own pixel size is unknown.
         """
         self.stores = stores
-        self.wanted = channels
+        self.channels = channels
         self.pixel_size_um = pixel_size_um
         self.reading = reading
         self.sizes = np.concatenate([_sizes(store) for store in stores])
-        """Height and width of every field."""
+        """Height and width of every field, in its own pixels."""
         self.store_of = np.repeat(np.arange(len(stores)), [len(item.fields) for item in stores])
-        """Which store every field lies in."""
+        """Number of the store that every field belongs to."""
         self._first = np.concatenate([[0], np.cumsum([len(item.fields) for item in stores])])
         self._channels = [_find_channels(store, channels) for store in stores]
         self._windows = [
@@ -48,22 +65,23 @@ class CropReader:
             for store, chosen in zip(stores, self._channels, strict=True)
         ]
         self._scales = [_find_scale(store, pixel_size_um) for store in stores]
-        self._held: dict[int, UInt[np.ndarray, "c h w"]] = {}
+        self._cached: dict[int, UInt[np.ndarray, "c h w"]] = {}
 
     def sides(self, size: int) -> Int64[np.ndarray, " s"]:
-        """Return, for every store, how many of its own pixels become a crop's side of `size`."""
+        """Return how many pixels of each store become a crop's side of `size` pixels."""
         return np.array([max(1, round(size * scale)) for scale in self._scales], dtype=np.int64)
 
     def channels_of(self, field: int) -> tuple[str, ...]:
-        """Return the names of the channels that crops of a field have."""
+        """Return the names of the channels of a field's crops."""
         at = self.store_of[field]
         return tuple(self.stores[at].channels[channel] for channel in self._channels[at])
 
     @cached_property
     def kinds(self) -> Int64[np.ndarray, " n"]:
-        """A number for every field; fields of one number can stand in one step.
+        """A number for every field: fields with the same number can be in one step.
 
-        They have the same channels in the same order, and the same type of pixels.
+        They have the same channels in the same order, and the same dtype. A uint16 crop among uint8
+        ones would lose its high bits.
         """
         found: dict[tuple[object, ...], int] = {}
         kinds = [
@@ -75,8 +93,8 @@ class CropReader:
         return np.array(kinds, dtype=np.int64)[self.store_of]
 
     def read_by(self, reading: Reading) -> "CropReader":
-        """Return a source of the same fields and channels that reads in another way."""
-        return CropReader(self.stores, reading, self.wanted, self.pixel_size_um)
+        """Return a reader of the same fields and channels that reads in another way."""
+        return CropReader(self.stores, reading, self.channels, self.pixel_size_um)
 
     def crops(
         self,
@@ -86,9 +104,18 @@ class CropReader:
         size: int,
         turns: UInt8[np.ndarray, " b"] | None = None,
     ) -> Crops:
-        """Return square crops of `size` pixels a side, of fields of one kind.
+        """Return square crops of several fields, all of one kind.
 
-        `tops` and `lefts` are in the fields' own pixels. `turns` of None leaves crops as they lie.
+        Parameters
+        ----------
+        fields
+            The number of each crop's field.
+        tops, lefts
+            First row and column of each crop, in the field's own pixels, before resampling.
+        size
+            Side of the crops that are returned, in pixels after resampling.
+        turns
+            The augmentation of each crop, see `Crops.turns`; None leaves them as they are.
         """
         assert len(np.unique(self.kinds[fields])) == 1
         owners, rows = self.store_of[fields], fields - self._first[self.store_of[fields]]
@@ -102,7 +129,7 @@ class CropReader:
             side = int(self.sides(size)[owner])
             found = self._read(owner, rows[mine], tops[mine], lefts[mine], side)
             parts.append((mine, resample(found, size)))
-        pixels = parts[0][1]
+        pixels = parts[0][1]  # usually all crops are of one store, and none needs to be copied
         if len(parts) > 1:
             pixels = np.empty(shape, dtype=first.dtype)
             for mine, found in parts:
@@ -125,32 +152,33 @@ class CropReader:
         lefts: Int64[np.ndarray, " b"],
         size: int,
     ) -> UInt[np.ndarray, "b c h w"]:
-        """Read crops of one store, `size` of its own pixels a side."""
+        """Read crops of one store, `size` of its own pixels per side."""
         chosen = self._channels[owner]
         if self.reading == "crops":
             return read_crops(self.stores[owner], rows, tops, lefts, size, chosen)
         fields = (rows + self._first[owner]).tolist()
-        self._hold(set(fields))
+        self._cache(set(fields))
         shape = (len(fields), len(chosen), size, size)
         pixels = np.empty(shape, dtype=self.stores[owner].dtype)
         places = zip(pixels, fields, tops.tolist(), lefts.tolist(), strict=True)
         for crop, field, top, left in places:
-            whole = self._held[field][:, top : top + size, left : left + size]
+            whole = self._cached[field][:, top : top + size, left : left + size]
+            # Channel by channel, because indexing with a list would make one more copy.
             for plane, channel in zip(crop, chosen, strict=True):
                 plane[:] = whole[channel]
         return pixels
 
-    def _hold(self, fields: set[int]) -> None:
-        """Read those of the fields that are not in memory yet."""
+    def _cache(self, fields: set[int]) -> None:
+        """Read the fields that are not in memory yet."""
         if self.reading == "fields":
-            self._held = {field: self._held[field] for field in fields & self._held.keys()}
-        for field in sorted(fields - self._held.keys()):
+            self._cached = {field: self._cached[field] for field in fields & self._cached.keys()}
+        for field in sorted(fields - self._cached.keys()):
             owner = self.store_of[field]
-            self._held[field] = read_field(self.stores[owner], field - int(self._first[owner]))
+            self._cached[field] = read_field(self.stores[owner], field - int(self._first[owner]))
 
 
 def choose_reading(stores: Sequence[Store], cache_gb: float) -> Reading:
-    """Return `memory` where all fields fit into `cache_gb` (10^9 bytes), else `crops`."""
+    """Return `memory` if all fields fit into `cache_gb` (10^9 bytes), else `crops`."""
     size = sum(
         int(_sizes(store).prod(axis=1).sum()) * len(store.channels) * np.dtype(store.dtype).itemsize
         for store in stores
@@ -159,9 +187,8 @@ def choose_reading(stores: Sequence[Store], cache_gb: float) -> Reading:
 
 
 def check_pixel_size(pixel_size_um: float | None) -> None:
-    """Raise ValueError unless crops can be brought to so many micrometres a pixel."""
-    if pixel_size_um is not None and not 0 < pixel_size_um < float("inf"):
-        raise ValueError(f"pixel_size_um must be above 0, not {pixel_size_um}")
+    """Raise ValueError unless `pixel_size_um` is a possible size of a pixel."""
+    above("pixel_size_um", pixel_size_um, 0)
 
 
 def _find_channels(store: Store, channels: Sequence[str] | None) -> list[int]:
@@ -179,12 +206,12 @@ def _sizes(store: Store) -> Int64[np.ndarray, "n 2"]:
 
 
 def _find_scale(store: Store, pixel_size_um: float | None) -> float:
-    """Return how many of a store's pixels make one of those that are wanted, along a side."""
+    """Return how many pixels of a store make one pixel of `pixel_size_um`, along a side."""
     if pixel_size_um is None:
         return 1.0
     if store.pixel_size_um is None:
         raise ValueError(
-            f"{store.path} does not know its pixel size and cannot be brought to {pixel_size_um} "
-            "um: ingest it with --pixel-size-um, or leave pixel_size_um out"
+            f"{store.path} has no pixel size and cannot be resampled to {pixel_size_um} um: ingest "
+            "it again with pixel_size_um, or leave pixel_size_um out here"
         )
     return pixel_size_um / store.pixel_size_um

@@ -1,4 +1,8 @@
-"""The training stream: crops of step k are the same however often the run was stopped."""
+"""The training stream: the crops of step k are the same in every run of the same seed.
+
+They do not depend on where the run was stopped, on the number of processes, or on how pixels are
+read. Random numbers are drawn for the whole step, and a process takes its share of them.
+"""
 
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -16,35 +20,38 @@ from phenomae.crops.tensors import Crops
 
 @dataclass
 class CropStream:
-    """Random crops of random fields, a pure function of (seed, step, index)."""
+    """Random crops of random fields, a pure function of (seed, step, index of the crop)."""
 
     reader: CropReader
     groups: Sequence[Int64[np.ndarray, " _n"]]
-    """Rows of fields to draw from. A step takes fields of one group, drawn as often as it has
-    fields, or of a few different ones; within it every field comes as often as the others."""
+    """Numbers of the fields to draw from, group by group. All crops of a step come from
+    `groups_per_step` groups; a group is drawn in proportion to the weights of its fields, and a
+    field within it in proportion to its own weight."""
     crop_size: int
     crops_per_step: int
+    """Crops of a step over all processes: the global batch."""
     seed: int
     groups_per_step: int = 1
-    """How many groups share a step evenly, one after the other."""
+    """Number of groups that share a step evenly, one after the other."""
     pin: bool = False
-    """Whether to keep crops where a GPU can fetch them by itself."""
+    """Whether to return crops in pinned memory."""
     weights: Float64[np.ndarray, " _f"] | None = None
-    """How often each of the reader's fields is drawn, beside the others; None: all alike. A group
-    is drawn by the sum over its fields."""
+    """Sampling weight of each of the reader's fields; None weighs all alike."""
     crops_per_field: int = 1
-    """How many crops, one after the other, are cut from each field that is drawn."""
+    """Number of consecutive crops that are cut from each field that is drawn."""
     share: range | None = None
-    """Which of a step's crops to give, where processes share it; None: all."""
+    """The numbers of the step's crops that this process returns; None returns all."""
     waited_s: float = field(default=0.0, init=False)
-    """How long `steps` has kept its caller waiting, all in all."""
+    """Seconds that the caller of `steps` has waited for crops, in total."""
 
     def __post_init__(self) -> None:
         weights = np.ones(len(self.reader.sizes)) if self.weights is None else self.weights
         self._ends = [np.cumsum(weights[group]) for group in self.groups]
 
     def step(self, step: int) -> Crops:
-        """Return the crops of a step, or this stream's share of them."""
+        """Return the crops of a step, or this process's share of them."""
+        # Drawn for the whole step even if only a share is returned, because the choice of fields
+        # depends on all of them; numbers cost next to nothing beside reading.
         numbers = draw(self.seed, step, Purpose.PLACE, range(self.crops_per_step), 4)
         firsts = numbers[:: self.crops_per_field, 0]
         chosen = self._choose_fields(step, firsts).repeat(self.crops_per_field)
@@ -62,15 +69,17 @@ class CropStream:
     def steps(
         self, first: int, end: int, without: Collection[int] = ()
     ) -> Iterator[tuple[int, Crops | None]]:
-        """Yield (step, crops) for the steps from `first` up to `end`, made in the background.
+        """Yield (step, crops) for the steps from `first` up to `end`, read in the background.
 
-        Steps of `without` are passed over: None stands for their crops.
+        For steps in `without` nothing is read, and None is yielded instead of crops.
         """
-        wanted = (step for step in range(first, end) if step not in without)
-        with closing(prefetch(self.step, wanted)) as made:
+        read = (step for step in range(first, end) if step not in without)
+        # Closed explicitly, so that the reading thread ends with this generator and not whenever it
+        # is collected.
+        with closing(prefetch(self.step, read)) as prefetched:
             for step in range(first, end):
                 begun = time.perf_counter()
-                crops = None if step in without else next(made)
+                crops = None if step in without else next(prefetched)
                 self.waited_s += time.perf_counter() - begun
                 yield step, crops
 
@@ -86,7 +95,7 @@ class CropStream:
         )
 
     def _choose_groups(self, step: int) -> list[int]:
-        """Draw a step's groups one after the other, each by its weight among those left."""
+        """Draw a step's groups without replacement, each by its weight among those left."""
         drawn = draw(self.seed, step, Purpose.GROUP, range(self.groups_per_step), 1)
         weights = np.array([ends[-1] for ends in self._ends])
         chosen: list[int] = []
@@ -99,12 +108,15 @@ class CropStream:
 def _choose(
     ends: Float64[np.ndarray, " n"], numbers: Float64[np.ndarray, " b"]
 ) -> Int64[np.ndarray, " b"]:
-    """Return in which of the stretches that end there numbers of [0, 1) fall."""
+    """Return the interval that each number falls into: inverse transform sampling.
+
+    `ends` is the cumulative sum of weights, and `numbers` are uniform in [0, 1).
+    """
     return np.searchsorted(ends, numbers * ends[-1], side="right")
 
 
 def centre_crops(reader: CropReader, fields: Int64[np.ndarray, " b"], crop_size: int) -> Crops:
-    """Return the middle of each field, unturned: what validation and pictures look at."""
+    """Return the centre of each field without augmentation, for validation and reconstructions."""
     sides = reader.sides(crop_size)[reader.store_of[fields]]
     tops, lefts = ((reader.sizes[fields] - sides[:, None]) // 2).T
     return reader.crops(fields, tops, lefts, crop_size)

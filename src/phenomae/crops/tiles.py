@@ -1,4 +1,7 @@
-"""The grid of crops that covers a field when it is embedded."""
+"""The grid of crops that covers a field when it is embedded.
+
+Positions are whole pixels and depend on sizes only, so that every run embeds the same crops.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,21 +11,23 @@ Tiling = Literal["grid", "overlap"]
 
 @dataclass(frozen=True)
 class Tiles:
-    """Where the crops of one field lie."""
+    """Positions of the crops of one field, in its own pixels."""
 
     tops: tuple[int, ...]
-    """Row by row, one entry a crop."""
+    """First row of each crop; crops are listed row by row."""
     lefts: tuple[int, ...]
+    """First column of each crop."""
     left_out: int
-    """How many pixels of the field lie in no crop."""
+    """Number of pixels of the field that are in no crop."""
 
 
 def tile_field(height: int, width: int, size: int, tiling: Tiling = "grid") -> Tiles:
-    """Lay square crops of `size` over a field.
+    """Cover a field with square crops of `size` pixels per side.
 
-    `grid` lays as many as fit side by side, centred, and leaves a rim out; `overlap` lays one more
-    where a rim would be left, with the first and the last crop at the field's edges.
-    Raises ValueError where the field is smaller than one crop.
+    `grid` places as many as fit side by side, centred, and leaves a margin out. `overlap` covers
+    the whole field: if there is a margin, the crops start at the field's edge and one more, which
+    overlaps its neighbour, ends at the opposite edge. Raises ValueError if the field is smaller
+    than one crop.
     """
     if min(height, width) < size:
         raise ValueError(
@@ -38,10 +43,10 @@ def tile_field(height: int, width: int, size: int, tiling: Tiling = "grid") -> T
 
 
 def _starts(length: int, size: int, tiling: Tiling) -> list[int]:
-    count, rim = divmod(length, size)
-    if tiling == "overlap" and rim:
+    count, margin = divmod(length, size)
+    if tiling == "overlap" and margin:
         return [*range(0, count * size, size), length - size]
-    return [rim // 2 + index * size for index in range(count)]
+    return [margin // 2 + index * size for index in range(count)]
 
 
 def _covered(starts: list[int], size: int) -> int:
