@@ -1,4 +1,7 @@
-"""What a network runs on: device, precision and threads."""
+"""What a network runs on: device, precision, processes and threads.
+
+Lightning Fabric starts processes and casts to bf16; the rest of the package knows only `Machine`.
+"""
 
 import logging
 import os
@@ -28,14 +31,14 @@ _CPU_FLAGS = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True)
 class Machine:
-    """A device and the precision of its matrix products, as Lightning Fabric drives them."""
+    """A device and the precision of its matrix products."""
 
     fabric: Fabric
     precision: Literal["float32", "bf16"]
 
     @property
     def device(self) -> torch.device:
-        """Where tensors go."""
+        """The device that tensors are moved to."""
         return self.fabric.device
 
 
@@ -45,19 +48,15 @@ def open_machine(
     strategy: Callable[[], FabricStrategy] | None = None,
     processes: "Processes | None" = None,
 ) -> Machine:
-    """Return the device that is asked for, or, for auto, the best that is there.
+    """Return a device with its precision; `auto` is the best that this machine has.
 
-    With `processes` this one is one of several, and `strategy` is how they work together. Raises
-    ValueError where the device is not there.
+    `processes` are all processes of this training and `strategy` builds what lets them work
+    together; None is a single process. Raises ValueError if there is no such device.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            "device cuda: this machine has no GPU that torch can use; take cpu or auto"
-        )
+    device = choose_device(device)
     if precision == "auto":
         precision = "bf16" if bf16_is_fast(device) else "float32"
+    # Fabric logs its own choice of device at each start.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     plugin = Precision32() if precision == "float32" else _Bfloat16("bf16-mixed", device)
     if processes is None or processes.count == 1:
@@ -73,9 +72,19 @@ def open_machine(
     return Machine(fabric, precision)
 
 
+def choose_device(device: Device) -> Literal["cpu", "cuda"]:
+    """Return the device; `auto` is the GPU if there is one. Raises ValueError without a GPU."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device must be cpu or auto, not cuda: torch finds no GPU on this machine")
+    return device
+
+
 def measure_peak(machine: Machine) -> float:
-    """Return the floating-point operations a second that a large matrix product gets here."""
+    """Return the FLOP/s of a large matrix product on this device, the best of five."""
     on_gpu = machine.device.type == "cuda"
+    # On a CPU the larger product would take ten times as long and reach the same rate.
     side, kind = (8192 if on_gpu else 1024), torch.float32
     if machine.precision == "bf16":
         kind = torch.bfloat16
@@ -94,14 +103,15 @@ def measure_peak(machine: Machine) -> float:
 
 @dataclass(frozen=True)
 class Processes:
-    """How many processes torchrun or SLURM has started for this work."""
+    """The processes that torchrun or SLURM started for this training."""
 
     count: int
     on_this_node: int
 
 
 def count_processes() -> Processes:
-    """Return what torchrun's variables, or SLURM's, say; one where this process stands alone."""
+    """Return the processes from the variables of torchrun or SLURM; one if there are none."""
+    # Fabric counts processes only when it launches, which is too late to choose a strategy.
     environment = os.environ
     if "TORCHELASTIC_RUN_ID" in environment:
         return Processes(int(environment["WORLD_SIZE"]), int(environment["LOCAL_WORLD_SIZE"]))
@@ -112,14 +122,17 @@ def count_processes() -> Processes:
 
 
 class _Bfloat16(MixedPrecision):
-    """Products in bf16; what a network is given is left as it is, above all windows."""
+    """bf16 autocast that does not convert inputs.
+
+    Fabric would cast all float inputs to bf16, which has 8 bits: too few for intensity windows.
+    """
 
     def convert_input(self, data: Any) -> Any:
         return data
 
 
 def bf16_is_fast(device: str) -> bool:
-    """Say whether a device multiplies in bf16 by itself; a CPU that only imitates it is slower."""
+    """Return whether a device multiplies bf16 in hardware; emulation is slower than float32."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     flags = _CPU_FLAGS.read_text().split() if _CPU_FLAGS.exists() else []
@@ -128,9 +141,10 @@ def bf16_is_fast(device: str) -> bool:
 
 @contextmanager
 def all_cores() -> Iterator[None]:
-    """Let torch use the cores that are there inside the block, unless OMP_NUM_THREADS says else.
+    """Let torch use all available cores in the block, unless OMP_NUM_THREADS is set.
 
-    On a CPU the same number of threads sums in the same order, and gives the same bytes.
+    Freed memory stays with the process for the block (`kept_memory`). On a CPU the number of
+    threads decides the order of sums: only the same number gives the same bytes.
     """
     threads = torch.get_num_threads()
     if "OMP_NUM_THREADS" not in os.environ:

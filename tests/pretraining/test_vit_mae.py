@@ -18,8 +18,8 @@ from phenomae import cli
 from phenomae.artefacts import read_signature
 from phenomae.models.vit.vit_mae import VitMae
 from phenomae.pretraining.data import open_data
-from phenomae.pretraining.families.vit_mae import VitMaeSettings, pretrain_vit_mae
 from phenomae.pretraining.objectives.masked import MaskedObjective
+from phenomae.probes.commands import VitMaeSettings, pretrain_vit_mae
 from phenomae.runs import append_log, read_log
 from phenomae.store.read import open_store
 from phenomae.weights import io as weights
@@ -105,7 +105,7 @@ def test_the_validation_loss_is_that_of_the_final_weights(
     run: Path, screen_path: Path, tiny: VitMaeSettings
 ) -> None:
     objective = MaskedObjective(weights.load(run), tiny.seed).eval()
-    (crops,) = open_data([open_store(screen_path)], 16, tiny).validation(256)
+    (crops,) = open_data([open_store(screen_path)], 16, tiny).validation_crops(256)
     expected = objective(crops, 0)["loss"].item()
     assert read_log(run)[-1]["validation_loss"] == pytest.approx(expected, rel=1e-6)
 
@@ -262,7 +262,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     pretrain_vit_mae(screen_path, again, settings=tiny)
     said = capsys.readouterr().err
     assert "step-00000012.safetensors is damaged (" in said
-    assert "going on from step-00000008.safetensors" in said
+    assert "continuing from step-00000008.safetensors" in said
     assert contents(again) == contents(run)
     (again / "artefact.json").write_text(json.dumps({**signature, "identity": None}))
     for path in again.glob("checkpoints/*"):
@@ -281,7 +281,7 @@ def test_a_crop_larger_than_the_smallest_field_is_refused(
 
 def test_an_empty_store_is_refused(tiny: VitMaeSettings, tmp_path: Path, make_store) -> None:
     store = make_store(tmp_path / "store", {}, ["DNA"])
-    with pytest.raises(ValueError, match="holds no field to train on"):
+    with pytest.raises(ValueError, match="has no field to train on"):
         pretrain_vit_mae(store, tmp_path / "run", settings=tiny)
 
 
@@ -289,7 +289,7 @@ def test_an_empty_store_is_refused(tiny: VitMaeSettings, tmp_path: Path, make_st
 def test_a_gpu_that_is_not_there_is_refused(
     screen_path: Path, tiny: VitMaeSettings, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="device cuda: this machine has no GPU"):
+    with pytest.raises(ValueError, match="device must be cpu or auto, not cuda"):
         pretrain_vit_mae(screen_path, tmp_path / "run", settings=replace(tiny, device="cuda"))
     assert not (tmp_path / "run").exists()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any, ClassVar, Generic, Literal, TypeVar, overload
 
 import numpy as np
@@ -139,6 +140,23 @@ class Network(nn.Module, Generic[AnyEncoder]):
         self.settings = settings
         self.channels = name_channels(channels) if isinstance(channels, int) else tuple(channels)
         """Names of the channels it is trained on, in order."""
+
+    def __repr__(self) -> str:
+        """Return one line; `print(model.encoder)` still shows the tree of modules."""
+        count = sum(weights.numel() for weights in self.parameters())
+        return (
+            f"{type(self).__name__}({self._name()!r}, channels={list(self.channels)}, "
+            f"crop_size={self.settings.crop_size}, parameters={count:,})"
+        )
+
+    def _name(self) -> str:
+        """Return `FAMILY/SIZE`, or the family alone if no published size has these tensors."""
+        names = [item.name for item in fields(self.settings)]
+        fixed = [name for name in names if name not in self.free_settings]
+        for size, published in self.SIZES.items():
+            if all(getattr(published, name) == getattr(self.settings, name) for name in fixed):
+                return f"{self.family}/{size}"
+        return self.family
 
     def embedding_flops(self) -> int:
         """Return the FLOPs of embedding one crop of the settings' size.
