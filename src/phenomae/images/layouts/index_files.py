@@ -92,10 +92,9 @@ def unique_channels(names: Mapping[str, str]) -> dict[str, str]:
 
 
 def mark_transmitted(name: str, kind: str) -> str:
-    """Return a channel's name, with brightfield or phase contrast added if only `kind` says so.
+    """Add brightfield or phase contrast to a channel's name if only its `kind` mentions it.
 
-    Channels of transmitted light are left out by name (`gather.is_transmitted`), so the name has
-    to show it.
+    Channels of transmitted light are recognised by name (`gather.is_transmitted`).
     """
     for sign, word in (("bright", "brightfield"), ("phase", "phase contrast")):
         if sign in kind.lower() and sign not in name.lower():

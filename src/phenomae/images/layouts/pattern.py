@@ -51,9 +51,9 @@ def list_pattern(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -
         except ValueError as error:
             problems.append(Problem(f"{path}: {error}"))
     if not files and not problems:
-        example = paths[0].relative_to(raw).as_posix()
+        first = paths[0].relative_to(raw).as_posix()
         raise ValueError(
-            f"{raw}: no file matches the pattern {settings.pattern!r}; the first file is {example!r}"
+            f"{raw}: no file matches the pattern {settings.pattern!r}; the first file is {first!r}"
         )
     unmatched = len(paths) - len(files) - len(problems)
     return Listing(

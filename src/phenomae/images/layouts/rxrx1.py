@@ -6,7 +6,7 @@ Controls and siRNAs are in the same table as the sites, so no plate map is neede
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from phenomae.records import PLATE_MAP_COLUMNS, check_name, normalize_well
 _COLUMNS = ("experiment", "plate", "well", "site", "well_type", "sirna")
 _TYPES = ("treatment", "negative_control", "positive_control")
 _NAME = re.compile(r"([A-Z]{1,2}(?:0?[1-9]|[1-9][0-9]))_s([0-9]{1,6})_(w[0-9]+)\.png", re.ASCII)
+
+_Images = dict[tuple[str, int], list[tuple[str, str]]]
+"""Channel and path of the images of a plate, by well and site."""
 
 
 def find_rxrx1(raw: Path) -> list[Path]:
@@ -58,16 +61,7 @@ def list_rxrx1(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -> 
     here = [site for site in sites if folders[site.folder] is not None]
     if sites and not here:
         raise ValueError(f"{home} has no folder of a plate in {csv}, such as {sites[0].folder}")
-    files: list[RawFile] = []
-    for site in here:
-        images = (folders[site.folder] or {}).get((site.well, site.number), [])
-        if not images:
-            what = f"{home / site.folder} has no image of well {site.well}, site {site.number}"
-            problems.append(Problem(what, site.plate, site.well, site.number))
-        files += [
-            RawFile(site.plate, site.well, site.number, channel, Place(path), 1, site.folder)
-            for channel, path in images
-        ]
+    files, missing_images = _list_files(home, here, folders)
     listed = {(site.folder, site.well, site.number) for site in here}
     unlisted = sum(
         len(images)
@@ -84,7 +78,7 @@ def list_rxrx1(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -> 
         sorted(files, key=lambda file: (len(file.channel), file.channel)),
         wells=_wells(csv, here, {(file.plate, file.well) for file in files}),
         ignored={what: count for what, count in ignored.items() if count},
-        problems=problems,
+        problems=[*problems, *missing_images],
     )
 
 
@@ -126,16 +120,34 @@ def _read_sites(csv: Path, table: pl.DataFrame) -> tuple[list[_Site], list[Probl
     return sites, problems
 
 
-def _scan(folder: Path) -> dict[tuple[str, int], list[tuple[str, str]]] | None:
+def _scan(folder: Path) -> _Images | None:
     """Return channel and path of a plate's images by well and site; None without the folder."""
     if not folder.is_dir():
         return None
-    found: dict[tuple[str, int], list[tuple[str, str]]] = defaultdict(list)
+    found: _Images = defaultdict(list)
     for name in sorted(os.listdir(folder)):
         if match := _NAME.fullmatch(name):
             key = normalize_well(match[1]), int(match[2])
             found[key].append((match[3], str(folder / name)))
     return found
+
+
+def _list_files(
+    home: Path, sites: Sequence[_Site], folders: Mapping[str, _Images | None]
+) -> tuple[list[RawFile], list[Problem]]:
+    """Return the files of the sites, and a problem per site without any."""
+    files: list[RawFile] = []
+    problems: list[Problem] = []
+    for site in sites:
+        images = (folders[site.folder] or {}).get((site.well, site.number), [])
+        if not images:
+            what = f"{home / site.folder} has no image of well {site.well}, site {site.number}"
+            problems.append(Problem(what, site.plate, site.well, site.number))
+        files += [
+            RawFile(site.plate, site.well, site.number, channel, Place(path), 1, site.folder)
+            for channel, path in images
+        ]
+    return files, problems
 
 
 def _wells(csv: Path, sites: Sequence[_Site], imaged: Set[tuple[str, str]]) -> pl.DataFrame:

@@ -48,7 +48,7 @@ def read_wells(path: Path) -> pl.DataFrame:
             problems.append(f"line {line}: {error}")
             continue
         key = str(well["plate"]), str(well["well"])
-        # An identical second row is harmless, as where tables of several downloads were joined.
+        # An identical second row is harmless: the table may be joined from several downloads.
         if rows.setdefault(key, well) != well:
             problems.append(f"line {line}: plate {key[0]}, well {key[1]} is listed twice")
     if problems:

@@ -3,7 +3,7 @@
 Wells that do not match are errors by default: they mostly mean that the plate map is the wrong one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -54,8 +54,7 @@ def read_plate_map(
     settings
         Names of columns, and the label of controls.
     plates
-        Plates with images: those to read from a barcode table, and the plate of a plate map
-        without a column for it.
+        Plates with images; exactly one if the plate map has no column of plates.
 
     Returns
     -------
@@ -65,16 +64,11 @@ def read_plate_map(
     Raises
     ------
     ValueError
-        If a column named by a setting is missing, a well is listed twice, a value is invalid in
-        its column, or no well has the control label.
+        If a column that was set is missing, a well is listed twice, a value is invalid, or no well
+        has the control label.
     """
     path = Path(path)
-    if settings.barcode_map is None:
-        table = read_table(path)
-        origins = [f"line {line}" for line in range(2, len(table) + 2)]
-    else:
-        folder = _map_folder(path, None if settings.plate_map is None else Path(settings.plate_map))
-        table, origins = read_barcoded_maps(path, folder, plates)
+    table, origins = _read_rows(path, settings, plates)
     chosen = {name: getattr(settings, setting_of(name)) for name in PLATE_MAP_COLUMNS}
     defaults = {name: getattr(PlateMapSettings(), setting_of(name)) for name in PLATE_MAP_COLUMNS}
     if settings.barcode_map is not None:
@@ -93,18 +87,33 @@ def read_plate_map(
     columns["control"] = _read_controls(path, columns.get("control"), sources, settings, len(table))
     empty = pl.Series([None] * len(table), dtype=pl.String)
     if "perturbation" not in columns:
-        # From the most to the least specific: two guides of a gene are two perturbations.
-        given = [columns.get(name, empty) for name in ("guide", "gene", "compound")]
-        columns["perturbation"] = pl.select(pl.coalesce(given)).to_series()
+        columns["perturbation"] = _name_perturbations(columns, empty)
     return pl.DataFrame(
         {name: columns.get(name, empty).cast(kind) for name, kind in PLATE_MAP_COLUMNS.items()}
     )
 
 
+def _name_perturbations(columns: Mapping[str, pl.Series], empty: pl.Series) -> pl.Series:
+    # The guide goes first: two guides of a gene are two perturbations.
+    parts = [columns.get(name, empty) for name in ("guide", "gene", "compound")]
+    return pl.select(pl.coalesce(parts)).to_series()
+
+
+def _read_rows(
+    path: Path, settings: PlateMapSettings, plates: Sequence[str]
+) -> tuple[pl.DataFrame, list[str]]:
+    """Return the rows of a plate map, or of all those of a barcode table, and where each is."""
+    if settings.barcode_map is None:
+        table = read_table(path)
+        return table, [f"line {line}" for line in range(2, len(table) + 2)]
+    folder = None if settings.plate_map is None else Path(settings.plate_map)
+    return read_barcoded_maps(path, _map_folder(path, folder), plates)
+
+
 def match_wells(
     plates: RawPlates, table: pl.DataFrame, path: Path, settings: PlateMapSettings
 ) -> RawPlates:
-    """Return `plates` without the fields that the plate map `table` does not name, if so set.
+    """Compare the wells of images and plate map; with `unmapped = skip` leave fields out.
 
     Raises ValueError, naming `path`, if the wells of plate map and images differ, unless the
     settings `unmapped` and `unimaged` allow it.
@@ -132,7 +141,7 @@ def match_wells(
 
 
 def _find(folder: Path, name: Path, noun: str) -> Path:
-    # The shell completes paths from where one is; recipes name files beside the images.
+    # First as typed in a shell; then relative to RAW, because recipes are used from any folder.
     for path in (name, folder / name):
         if path.is_file():
             return path
