@@ -1,6 +1,6 @@
-"""What instruments leave, from raw to wells: their real index files, with images of known means.
+"""Layouts of instruments, from raw files to profiles: real index files, images of known means.
 
-The means tell well, site, channel and plane, so that a mix-up would show.
+The means encode well, site, channel and plane, so that a mix-up would show.
 """
 
 import re
@@ -29,13 +29,13 @@ def image(level: int) -> np.ndarray:
 
 
 def means(raw: Path, home: Path, **settings) -> dict[tuple[str, str], dict[str, float]]:
-    """Ingest and describe; return (plate, well) -> channel -> mean."""
+    """Ingest and compute intensity profiles; return (plate, well) -> channel -> mean."""
     ingest(raw, home / "store", settings=IngestSettings(workers=1, **settings))
     store = open_store(home / "store")
     intensity(home / "store", home / "wells")
-    screen = read_wells(home / "wells")
-    found = screen.features[:, MEAN :: len(STATISTICS)].astype(float).round(2).tolist()
-    wells = screen.table.select("plate", "well").rows()
+    profiles = read_wells(home / "wells")
+    found = profiles.features[:, MEAN :: len(STATISTICS)].astype(float).round(2).tolist()
+    wells = profiles.table.select("plate", "well").rows()
     return {
         well: dict(zip(store.channels, values, strict=True))
         for well, values in zip(wells, found, strict=True)
@@ -44,7 +44,7 @@ def means(raw: Path, home: Path, **settings) -> dict[tuple[str, str], dict[str, 
 
 @pytest.mark.parametrize("version", ["1", "5", "7"])
 def test_phenix(shared: Path, tmp_path: Path, version: str):
-    """pe2loaddata's table, made of the same index, says which file is of which channel."""
+    """pe2loaddata's table of the same index gives the file of each channel."""
     origin = shared / f"data/images/phenix_pe2loaddata/Version{version}"
     raw = tmp_path / "BR 1 #2__2020-11-19T00_00_00-Measurement 1/Images"
     raw.mkdir(parents=True)

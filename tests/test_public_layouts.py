@@ -1,6 +1,6 @@
-"""Public data sets from raw to wells, each in a small faithful copy that the test writes.
+"""Public data sets from raw files to profiles, each in a small copy that the test writes.
 
-Every image has a mean that tells plate, well, site and channel, so that a mix-up would show.
+The mean of an image encodes plate, well, site and channel, so that a mix-up would show.
 """
 
 from pathlib import Path
@@ -28,12 +28,12 @@ def image(level: int) -> np.ndarray:
 
 
 def means(raw: Path, home: Path, **settings) -> dict[tuple, list[float]]:
-    """Ingest and describe; return (plate, well, batch, perturbation, control) -> each mean."""
+    """Ingest and compute intensity profiles; return each well's means by its columns."""
     ingest(raw, home / "store", settings=IngestSettings(workers=1, **settings))
     intensity(home / "store", home / "wells")
-    screen = read_wells(home / "wells")
-    keys = screen.table.select("plate", "well", "batch", "perturbation", "control").rows()
-    found = screen.features[:, MEAN :: len(STATISTICS)].astype(float).round(3).tolist()
+    profiles = read_wells(home / "wells")
+    keys = profiles.table.select("plate", "well", "batch", "perturbation", "control").rows()
+    found = profiles.features[:, MEAN :: len(STATISTICS)].astype(float).round(3).tolist()
     return dict(zip(keys, found, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""A whole real plate through ingest, pretrain, embed and correct, by the recipe that is kept."""
+"""A whole real plate through ingest, pretrain, embed and correct, with its recipe."""
 
 from pathlib import Path
 
@@ -27,19 +27,19 @@ def plate(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFram
         ["correct", wells, corrected],
     ):
         assert cli.run([*map(str, words), "--config", str(RECIPE), "--quiet"]) == 0
-    screen = read_wells(corrected)
-    dose = screen.table["perturbation"].cast(pl.Int64)
+    profiles = read_wells(corrected)
+    dose = profiles.table["perturbation"].cast(pl.Int64)
     return pl.DataFrame(
         {
             "dose": dose,
-            "row": screen.table["well"].str.head(1),
-            "score": score(screen.features.astype(np.float64), dose.to_numpy()),
+            "row": profiles.table["well"].str.head(1),
+            "score": score(profiles.features.astype(np.float64), dose.to_numpy()),
         }
     )
 
 
 def score(features: np.ndarray, dose: np.ndarray) -> np.ndarray:
-    """Project every well on mean(positives) - mean(negatives), itself left out of both."""
+    """Project each well on mean(positives) - mean(negatives), both without the well itself."""
     others = ~np.eye(len(dose), dtype=bool)
     axes = [
         features[(dose == 10) & kept].mean(axis=0) - features[(dose == 0) & kept].mean(axis=0)
@@ -49,7 +49,7 @@ def score(features: np.ndarray, dose: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_positives_are_told_from_negatives(plate: pl.DataFrame):
+def test_positive_and_negative_controls_are_separated(plate: pl.DataFrame):
     controls = plate.filter(pl.col("dose").is_in([0, 10]))
     assert len(controls) == 24
     assert roc_auc_score(controls["dose"] == 10, controls["score"]) >= 0.95

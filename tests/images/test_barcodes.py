@@ -1,4 +1,4 @@
-"""Barcode tables: each plate has the map whose name stands beside its barcode."""
+"""Barcode tables: each plate gets the plate map that is listed for its barcode."""
 
 from pathlib import Path
 
@@ -37,9 +37,9 @@ def test_plates_have_the_maps_of_their_barcodes(metadata: Path, capsys):
         ("BR3", "A01", "BRDN1"),
         ("BR3", "A02", None),
     ]
-    said = capsys.readouterr().err
-    assert "1 of 4 plates have no images here" in said
-    assert "unused columns: solvent" in said
+    printed = capsys.readouterr().err
+    assert "1 of 4 plates have no images here" in printed
+    assert "unused columns: solvent" in printed
 
 
 def test_controls_are_looked_for_in_all_maps_together(metadata: Path):
@@ -74,7 +74,7 @@ def test_the_maps_may_lie_elsewhere(metadata: Path, monkeypatch):
         ),
     ],
 )
-def test_a_barcode_table_that_is_wrong_is_told(metadata: Path, text, plates, sentence):
+def test_a_barcode_table_that_is_wrong_is_an_error(metadata: Path, text, plates, sentence):
     (metadata / "barcode_platemap.csv").write_text(text)
     with pytest.raises(ValueError, match=sentence):
         read(metadata, *plates)

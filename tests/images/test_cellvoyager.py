@@ -1,4 +1,4 @@
-"""CellVoyager's measurement records give the plates, wells, fields, planes and channels."""
+"""CellVoyager: plates, wells, fields, planes and channels come from the measurement records."""
 
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -12,11 +12,11 @@ from phenomae.images.settings import LayoutSettings
 NAMESPACE = 'xmlns:bts="http://www.yokogawa.co.jp/BTS/BTSSchema/1.0"'
 
 
-def record(well: tuple[int, int], field: int, channel: int, plane: int = 1, **said: str) -> str:
-    """A record as the microscope writes it; what is empty in `said` is left out."""
+def record(well: tuple[int, int], field: int, channel: int, plane: int = 1, **changes: str) -> str:
+    """A record as the microscope writes it; empty values in `changes` are left out."""
     row, column = well
     name = f"my plate #7_{chr(64 + row)}{column:02d}_F{field:03d}Z{plane:02d}C{channel:02d}.tif"
-    held = {
+    values = {
         "Type": "IMG",
         "Column": str(column),
         "Row": str(row),
@@ -24,10 +24,10 @@ def record(well: tuple[int, int], field: int, channel: int, plane: int = 1, **sa
         "FieldIndex": str(field),
         "ZIndex": str(plane),
         "Ch": str(channel),
-        **said,
+        **changes,
     }
-    text = held.pop("text", name)
-    attributes = "".join(f" bts:{key}={quoteattr(value)}" for key, value in held.items() if value)
+    text = values.pop("text", name)
+    attributes = "".join(f" bts:{key}={quoteattr(value)}" for key, value in values.items() if value)
     return f"<bts:MeasurementRecord{attributes}>{text}</bts:MeasurementRecord>"
 
 
@@ -47,7 +47,7 @@ def write(
     channels: tuple[str, ...] | None = (channel(1, "405"), channel(2, "488")),
     head: str = "",
 ) -> Path:
-    """Write the three files of a measurement, and empty images where records name them."""
+    """Write the three files of a measurement."""
     folder.mkdir(parents=True, exist_ok=True)
     declaration = '<?xml version="1.0" encoding="utf-8"?>'
     index = folder / "MeasurementData.mlf"
@@ -57,7 +57,7 @@ def write(
         + "\n</bts:MeasurementData>"
     )
     if plate is not None:
-        said = "".join(
+        channels_xml = "".join(
             f'<bts:MeasurementChannel bts:Ch="{number}" bts:HorizontalPixelDimension="{size}" '
             f'bts:ShadingCorrectionSource="shade {number}.tif" />'
             for number, size in enumerate(sizes, start=1)
@@ -65,7 +65,7 @@ def write(
         (folder / "MeasurementDetail.mrf").write_text(
             f'{declaration}<bts:MeasurementDetail bts:Title="title" '
             f'bts:MeasurementSettingFileName="my settings #1.mes" {NAMESPACE}>'
-            f"<bts:MeasurementSamplePlate bts:Name={quoteattr(plate)} />{said}"
+            f"<bts:MeasurementSamplePlate bts:Name={quoteattr(plate)} />{channels_xml}"
             "</bts:MeasurementDetail>",
             encoding="utf-8-sig",
         )
@@ -134,7 +134,7 @@ def test_records_name_wells_fields_planes_and_channels(tmp_path: Path):
         (None, ["1", "2"]),
     ],
 )
-def test_channels_are_called_as_the_settings_say_or_by_number(
+def test_channels_are_named_by_the_mes_file_or_by_number(
     tmp_path: Path, channels: tuple[str, ...] | None, expected: list[str]
 ):
     write(tmp_path, record((1, 1), 1, 1), record((1, 1), 1, 2), channels=channels)
@@ -184,7 +184,7 @@ def test_shading_files_and_other_images_are_counted(tmp_path: Path):
     }
 
 
-def test_what_could_not_be_imaged_or_understood_is_a_problem(tmp_path: Path):
+def test_failed_and_invalid_records_are_problems(tmp_path: Path):
     failed = record((3, 14), 1, 1, Type="ERR", FieldIndex="", Ch="", text="AF Error at C14 No. 0")
     bad = [
         record((1, 1), 1, 1, Row=""),
@@ -198,9 +198,9 @@ def test_what_could_not_be_imaged_or_understood_is_a_problem(tmp_path: Path):
     listing = listed(tmp_path)
     assert len(listing.files) == 1
     assert {problem.plate for problem in listing.problems} == {"P1"}
-    said = [(str(p).removeprefix(f"{index}, "), p.well, p.site) for p in listing.problems]
+    printed = [(str(p).removeprefix(f"{index}, "), p.well, p.site) for p in listing.problems]
     beside = "is not the name of a file beside the index"
-    assert said == [
+    assert printed == [
         ("record 2 (well C14): the microscope reports ERR: AF Error at C14 No. 0", "C14", None),
         ("record 3: it has no Row: expected an attribute of that name", None, None),
         ("record 4 (well A01): 'one' is not a site: expected a whole number", "A01", None),
@@ -224,7 +224,7 @@ def test_several_time_points_are_a_problem_of_the_plate(tmp_path: Path):
     assert "plate P1 was imaged at 2 time points (2, 3)" in str(listing.problems[0])
 
 
-def test_measurements_of_a_plate_are_told_apart_by_the_folders_above(tmp_path: Path):
+def test_measurements_of_a_plate_are_distinguished_by_the_folders_above(tmp_path: Path):
     for folder in ("P1_20230918/P1", "P1_20230919/P1"):
         write(tmp_path / folder, record((1, 1), 1, 1))
     listing = listed(tmp_path)
@@ -234,7 +234,7 @@ def test_measurements_of_a_plate_are_told_apart_by_the_folders_above(tmp_path: P
         listed(tmp_path, plate_name="X")
 
 
-def test_files_that_are_no_measurement(tmp_path: Path):
+def test_files_that_are_not_a_measurement(tmp_path: Path):
     index = write(tmp_path, record((1, 1), 1, 1))
 
     def refused(match: str) -> None:

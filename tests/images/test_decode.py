@@ -1,4 +1,4 @@
-"""Images whose parts contradict each other are told, in words that are not Python's."""
+"""Images whose parts contradict each other are errors that name the file."""
 
 import struct
 from pathlib import Path

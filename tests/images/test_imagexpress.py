@@ -1,4 +1,4 @@
-"""Folders of MetaXpress give their plates, wells, sites, waves and planes."""
+"""ImageXpress: plates, wells, sites, waves and planes come from folders and file names."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def htd(
 
 
 def write(folder: Path, text: str | None, *names: str, stem: str = "9987") -> Path:
-    """Write an HTD file and empty files, in folders below where a name has them."""
+    """Write an HTD file and empty files; names may contain folders."""
     folder.mkdir(parents=True, exist_ok=True)
     if text is not None:
         (folder / f"{stem}.HTD").write_bytes(text.encode("latin-1"))
@@ -113,7 +113,7 @@ def test_one_time_point_can_be_the_raw_folder(tmp_path: Path):
         (("Cy5", "DAPI", "Cy5"), 2, "9987_B02_s1_w3.TIF", (1, "Cy5 (channel 3)")),
     ],
 )
-def test_names_say_well_site_and_wave_where_there_are_several(
+def test_names_give_well_site_and_wave(
     tmp_path: Path, waves: tuple[str, ...], sites: int, name: str, expected: tuple[int, str]
 ):
     write(tmp_path / "9987_Plate_1", htd(*waves, sites=sites), f"TimePoint_1/{name}")
@@ -137,7 +137,7 @@ def test_thumbnails_and_other_images_are_counted(tmp_path: Path):
     assert listing.problems == []
 
 
-def test_stacks_go_before_their_projections_and_single_planes_stay(tmp_path: Path):
+def test_stacks_replace_their_projections_and_single_planes_stay(tmp_path: Path):
     stack = [f"ZStep_{step}/9987_B02_s1_w1.TIF" for step in (1, 2, 10)]
     beside = ["9987_B02_s1_w1.TIF", "9987_B02_s1_w2.TIF", "ZStep_0/9987_B02_s1_w3.TIF"]
     single = ["ZStep_2/9987_B02_s1_w4.TIF", "ZStep_0/9987_B02_s1_w4.TIF"]
@@ -184,15 +184,15 @@ def test_what_is_selected_and_not_there_is_a_problem(tmp_path: Path):
     ]
 
 
-def test_waves_and_wells_that_are_none_are_problems(tmp_path: Path):
+def test_unknown_waves_and_invalid_wells_are_problems(tmp_path: Path):
     names = ("9987_B02_w1.TIF", "9987_B02_w3.TIF", "9987_B02.TIF", "9987_B00_w1.TIF")
     write(tmp_path, htd("DAPI", "FITC", sites=1), *names)
     listing = listed(tmp_path)
     assert len(listing.files) == 1
     known = f"but {tmp_path / '9987.HTD'} has the waves 1 (DAPI), 2 (FITC)"
-    said = [str(problem).removeprefix(f"{tmp_path}/") for problem in listing.problems]
-    assert said[0].startswith("9987_B00_w1.TIF: row 'B' and column '00' are not a well")
-    assert said[1:] == [
+    printed = [str(problem).removeprefix(f"{tmp_path}/") for problem in listing.problems]
+    assert printed[0].startswith("9987_B00_w1.TIF: row 'B' and column '00' are not a well")
+    assert printed[1:] == [
         f"9987_B02.TIF: it has no wave in its name, {known}",
         f"9987_B02_w3.TIF: it has the wave 3, {known}",
     ]
@@ -203,7 +203,7 @@ def test_waves_and_wells_that_are_none_are_problems(tmp_path: Path):
     ]
 
 
-def test_plates_that_share_a_folder_are_told_apart_by_their_names(tmp_path: Path):
+def test_plates_that_share_a_folder_are_distinguished_by_their_names(tmp_path: Path):
     text = htd("DAPI", sites=1)
     write(tmp_path, text, "one_B02.TIF", "two_B02.TIF", "three_B02.TIF", stem="one")
     write(tmp_path, text, stem="Two")
@@ -217,7 +217,7 @@ def test_plates_that_share_a_folder_are_told_apart_by_their_names(tmp_path: Path
         listed(tmp_path, plate_name="X")
 
 
-def test_imagings_of_a_plate_are_told_apart_by_folder(tmp_path: Path):
+def test_acquisitions_of_a_plate_are_distinguished_by_folder(tmp_path: Path):
     for folder in ("9987_Plate_1", "9987_Plate_2"):
         write(tmp_path / folder, htd("DAPI", sites=1), "TimePoint_1/9987_B02.TIF")
     listing = listed(tmp_path, plate_name="mine")
@@ -261,7 +261,7 @@ def test_htd_files_in_old_encodings_and_with_odd_lines(tmp_path: Path):
         ),
     ],
 )
-def test_htd_files_that_are_none(tmp_path: Path, text: str, reason: str):
+def test_files_that_are_not_htd_files(tmp_path: Path, text: str, reason: str):
     write(tmp_path, text, "9987_B02_s1_w1.TIF")
     with pytest.raises(ValueError, match=rf"9987\.HTD,? {reason}"):
         listed(tmp_path)

@@ -1,4 +1,4 @@
-"""Index files are found below a folder, and plates, channels and folders keep names apart."""
+"""Index files are found below a folder; plates, channels and folders get unique names."""
 
 import os
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_images_are_those_with_the_suffix_of_one(tmp_path: Path):
         list_images(tmp_path / "gone")
 
 
-def test_folders_are_called_by_as_many_parts_as_tell_them_apart(tmp_path: Path, monkeypatch):
+def test_folders_are_named_by_as_many_parts_as_make_them_unique(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folders = [Path("one/M1"), Path("two/M1"), Path("two/M2"), Path("x/two/M1"), Path(".")]
     assert list(name_folders(folders).values()) == [
@@ -80,7 +80,7 @@ def test_names_that_are_there_twice_get_the_number_of_the_channel():
         ("DAPI", "", "DAPI"),
     ],
 )
-def test_transmitted_light_is_said(name: str, kind: str, expected: str):
+def test_transmitted_light_is_marked(name: str, kind: str, expected: str):
     assert mark_transmitted(name, kind) == expected
 
 

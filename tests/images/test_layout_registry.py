@@ -77,8 +77,8 @@ def raw(tmp_path: Path) -> Path:
 def test_a_toy_layout_is_ingested(raw: Path, tmp_path: Path, flags: list[str], capsys):
     store = tmp_path / "store"
     assert run(["ingest", str(raw), str(store), "--workers", "1", *flags]) == 0
-    said = capsys.readouterr().err
-    assert (f"layout toy, because of {raw}/toy.txt" in said) == (flags == [])
+    printed = capsys.readouterr().err
+    assert (f"layout toy, because of {raw}/toy.txt" in printed) == (flags == [])
     for well in WELLS:
         array = zarr.open_array(store / f"T1.zarr/{well[0]}/{well[1:]}/0/0", mode="r")
         expected = np.stack([pixels(well, channel) for channel in CHANNELS])
@@ -105,8 +105,8 @@ def test_auto_takes_the_first_that_fits_and_names_the_others(raw: Path, capsys):
         "Metadata_Plate,Metadata_Well,URL_OrigDNA\nL1,A01,DNA-A01.tif\n"
     )
     assert list_fields(raw).plate_names == ["L1"]
-    assert "layout loaddata, because of" in (said := capsys.readouterr().err)
-    assert "load_data.csv; ignored toy" in said
+    assert "layout loaddata, because of" in (printed := capsys.readouterr().err)
+    assert "load_data.csv; ignored toy" in printed
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

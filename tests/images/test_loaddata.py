@@ -25,23 +25,23 @@ def urls(listing: Listing) -> list[str]:
 
 def test_fields_come_sorted_with_channels_in_the_order_of_the_columns(write_screen):
     raw = write_screen(plates=("P2", "P1"), wells=("B01", "A10", "A02"), channels=("ER", "DNA"))
-    screen = list_fields(raw)
-    assert screen.channels == ("ER", "DNA")
-    assert screen.plate_names == ["P1", "P2"]
-    assert [(f.plate, f.well, f.site) for f in screen.fields[:5]] == [
+    plates = list_fields(raw)
+    assert plates.channels == ("ER", "DNA")
+    assert plates.plate_names == ["P1", "P2"]
+    assert [(f.plate, f.well, f.site) for f in plates.fields[:5]] == [
         ("P1", "A02", 1),
         ("P1", "A02", 2),
         ("P1", "A10", 1),
         ("P1", "A10", 2),
         ("P1", "B01", 1),
     ]
-    (place,) = screen.fields[0].images[1].planes
+    (place,) = plates.fields[0].images[1].planes
     assert place.url == str(raw / "images/P1/A02_s1_DNA.tiff")
 
 
 def test_rows_beyond_z_come_after_z(write_screen):
-    screen = list_fields(write_screen(wells=("AA01", "Z01", "B11"), sites=1))
-    assert [field.well for field in screen.fields] == ["B11", "Z01", "AA01"]
+    plates = list_fields(write_screen(wells=("AA01", "Z01", "B11"), sites=1))
+    assert [field.well for field in plates.fields] == ["B11", "Z01", "AA01"]
 
 
 @pytest.mark.parametrize("form", ["images/P1", "images/P1/", "./images/P1", "{raw}/images/P1/"])
@@ -55,7 +55,7 @@ def test_pathname_may_be_relative_or_absolute_with_or_without_slash(write_screen
         assert all(Path(url).is_file() for url in urls(listed(start)))
 
 
-def test_pathname_of_another_machine_is_told_and_images_finds_the_files(write_screen):
+def test_pathname_of_another_machine_is_kept_and_images_finds_the_files(write_screen):
     raw = write_screen()
     csv = raw / "load_data.csv"
     csv.write_text(csv.read_text().replace("images/P1", "/mnt/bucket/batch/images/P1/"))
@@ -67,7 +67,7 @@ def test_pathname_of_another_machine_is_told_and_images_finds_the_files(write_sc
     assert urls(listed(raw, images=moved))[0] == str(moved / "P1/A01_s1_DNA.tiff")
 
 
-def test_several_csvs_are_one_screen_and_a_row_listed_twice_is_no_harm(write_screen):
+def test_several_csvs_are_read_together_and_a_row_listed_twice_is_read_once(write_screen):
     raw = write_screen(plates=("P1", "P2"))
     lines = (raw / "load_data.csv").read_text().splitlines(keepends=True)
     (raw / "load_data.csv").unlink()
@@ -78,8 +78,8 @@ def test_several_csvs_are_one_screen_and_a_row_listed_twice_is_no_harm(write_scr
     (folder / "load_data_P2_with_illum.csv").write_text(text)
     (folder / "load_data_P1.csv").write_text("".join(lines[:7]).replace("images/", "../images/"))
     (folder / "._load_data_P1.csv").write_bytes(b"\x00\x05\x16\x07")  # as a Mac leaves
-    screen = list_fields(raw)
-    assert (len(screen.fields), screen.skipped) == (12, ())
+    plates = list_fields(raw)
+    assert (len(plates.fields), plates.skipped) == (12, ())
 
 
 def test_the_forms_in_which_jump_keeps_a_table_are_read_once(write_screen):
@@ -138,7 +138,7 @@ def test_addresses_of_the_cell_painting_gallery(tmp_path: Path):
     assert urls(listed(tmp_path, images=tmp_path)) == [str(moved / "a.tiff"), str(moved / "b.tiff")]
 
 
-def test_illumination_is_listed_where_it_is_to_divide(tmp_path: Path):
+def test_illumination_is_listed_if_it_is_used(tmp_path: Path):
     row = "P,A01,1,a.tif,images,P_IllumDNA.npy,/illum/P\n"
     (tmp_path / "load_data.csv").write_text(HEAD + "P,A01,1,a.tif,images\n")
     (tmp_path / "load_data_with_illum.csv").write_text(ILLUM + row)
@@ -163,7 +163,7 @@ def test_illumination_is_needed_for_what_is_kept_only(tmp_path: Path):
     assert [bool(file.illumination) for file in listing.files] == [True, False, False]
 
 
-def test_a_field_whose_channels_have_folders_of_their_own_is_one_imaging(tmp_path: Path):
+def test_a_field_whose_channels_have_folders_of_their_own_is_one_acquisition(tmp_path: Path):
     (tmp_path / "load_data.csv").write_text(
         "Metadata_Plate,Metadata_Well,FileName_OrigA,PathName_OrigA,FileName_OrigB,PathName_OrigB\n"
         "P,A01,1.tif,/s/run 1/A,1.tif,/s/run 1/B\nP,A01,1.tif,/s/run 2/A,1.tif,/s/run 2/B\n"
@@ -190,7 +190,7 @@ def test_what_pe2loaddata_writes_beside_plate_well_and_site(tmp_path: Path):
     assert listing.pixel_sizes_um == {"P": pytest.approx(0.5979760809567617)}
 
 
-def test_the_plate_may_be_named_where_no_column_does(tmp_path: Path):
+def test_the_plate_may_be_set_if_no_column_names_it(tmp_path: Path):
     (tmp_path / "load_data.csv").write_text("Metadata_Well,URL_OrigDNA\nA01,a.tif\n")
     assert listed(tmp_path, plate_name="X").files[0].plate == "X"
     (tmp_path / "load_data.csv").write_text(HEAD + "P,A01,1,a.tif,b\n,A01,1,a.tif,b\n")
@@ -222,12 +222,12 @@ def test_real_csvs_of_pe2loaddata(shared, version, plate, channels, size):
 
 def test_a_real_field_has_its_stains_and_no_brightfield(shared):
     folder = shared / "data/images/phenix_pe2loaddata/Version1"
-    screen = list_fields(folder / "load_data_version1.csv", LayoutSettings(images=folder))
-    assert screen.channels == ("RNA", "ER", "AGP", "Mito", "DNA")
-    (header,), problems = read_headers(screen.fields, workers=1)
+    plates = list_fields(folder / "load_data_version1.csv", LayoutSettings(images=folder))
+    assert plates.channels == ("RNA", "ER", "AGP", "Mito", "DNA")
+    (header,), problems = read_headers(plates.fields, workers=1)
     assert (header.height, header.width, header.dtype) == (1080, 1080, "uint16")
     assert not problems
-    assert read_field(screen.fields[0]).shape == (5, 1080, 1080)
+    assert read_field(plates.fields[0]).shape == (5, 1080, 1080)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_a_real_field_has_its_stains_and_no_brightfield(shared):
         (HEAD + "P,A01,1,a.tif,b,too,many,cells\n", "not a readable table"),
     ],
 )
-def test_a_csv_that_is_none_is_told_in_one_sentence(tmp_path: Path, text, sentence):
+def test_what_is_not_a_loaddata_csv_is_an_error(tmp_path: Path, text, sentence):
     (tmp_path / "load_data.csv").write_text(text)
     with pytest.raises(ValueError, match=sentence):
         listed(tmp_path)
@@ -277,8 +277,8 @@ def test_a_channel_absent_from_one_site_is_named(write_screen):
     raw = write_screen()
     csv = raw / "load_data.csv"
     csv.write_text(csv.read_text().replace("A02_s2_ER.tiff", ""))
-    screen = list_fields(raw)
-    assert [str(problem) for problem in screen.skipped] == [
+    plates = list_fields(raw)
+    assert [str(problem) for problem in plates.skipped] == [
         "plate P1, well A02, site 2 lacks channel ER"
     ]
     only = list_fields(raw, LayoutSettings(channels="DNA"))
@@ -287,9 +287,9 @@ def test_a_channel_absent_from_one_site_is_named(write_screen):
 
 def test_channels_choose_order_and_rename(write_screen):
     raw = write_screen(channels=("DNA", "ER", "RNA"))
-    screen = list_fields(raw, LayoutSettings(channels="RNA, DNA=Nuclei"))
-    assert screen.channels == ("RNA", "Nuclei")
-    names = [Path(image.planes[0].url).name for image in screen.fields[0].images]
+    plates = list_fields(raw, LayoutSettings(channels="RNA, DNA=Nuclei"))
+    assert plates.channels == ("RNA", "Nuclei")
+    names = [Path(image.planes[0].url).name for image in plates.fields[0].images]
     assert names == ["A01_s1_RNA.tiff", "A01_s1_DNA.tiff"]
     with pytest.raises(ValueError, match=r"no channel 'Actin'.* it has DNA, ER, RNA"):
         list_fields(raw, LayoutSettings(channels="Actin"))

@@ -106,7 +106,7 @@ def test_the_acquisition_is_the_folder_that_the_groups_leave(tmp_path: Path):
         ),
     ],
 )
-def test_a_pattern_that_is_wrong_is_told_in_one_sentence(write_screen, pattern, sentence):
+def test_a_pattern_that_is_wrong_is_an_error(write_screen, pattern, sentence):
     with pytest.raises(ValueError, match=sentence):
         listed(write_screen(), pattern)
 
@@ -138,9 +138,9 @@ def test_a_pattern_needs_files(tmp_path: Path):
 def test_a_real_plate_of_imagexpress(shared):
     raw = shared / "data/images/imagexpress_faim/9987_Plate_3435"
     pattern = r"[^_/]+_(?P<well>[A-H]\d\d)_s(?P<site>\d)_w(?P<channel>\d)\.TIF"
-    screen = list_fields(raw, LayoutSettings(pattern=pattern, plate_name="9987"))
-    assert (len(screen.fields), screen.channels) == (4, ("1", "2"))
-    headers, problems = read_headers(screen.fields, workers=1)
+    plates = list_fields(raw, LayoutSettings(pattern=pattern, plate_name="9987"))
+    assert (len(plates.fields), plates.channels) == (4, ("1", "2"))
+    headers, problems = read_headers(plates.fields, workers=1)
     assert not problems
     assert {(header.height, header.width, header.dtype) for header in headers} == {
         (256, 256, "uint16")

@@ -1,4 +1,4 @@
-"""Harmony's indices give the plates, wells, fields, planes and channels that they name."""
+"""Phenix: plates, wells, fields, planes and channels come from Harmony's index."""
 
 import csv
 from pathlib import Path
@@ -17,7 +17,7 @@ Row = dict[str, str]
 
 
 def row(well: tuple[int, int], field: int, channel: int, name: str, plane: int = 1) -> Row:
-    """What an index says of an image; the file is called as Harmony calls it."""
+    """An image in an index, with a file name as Harmony writes it."""
     line, column = well
     return {
         "id": f"{line:02d}{column:02d}K1F{field}P{plane}R{channel}",
@@ -33,8 +33,8 @@ def row(well: tuple[int, int], field: int, channel: int, name: str, plane: int =
 
 
 def element(name: str, value: str, unit: str = "") -> str:
-    said = f' Unit="{unit}"' if unit else ""
-    return f"<{name}{said}>{escape(value)}</{name}>"
+    attribute = f' Unit="{unit}"' if unit else ""
+    return f"<{name}{attribute}>{escape(value)}</{name}>"
 
 
 def write_index(
@@ -49,22 +49,22 @@ def write_index(
     head: str = "",
     tiffs: bool = True,
 ) -> Path:
-    """Write an index like Harmony's; with `entries` channels stand in Maps, as in Harmony 7."""
+    """Write an index like Harmony's; with `entries` channels are in Maps, as in Harmony 7."""
     path.parent.mkdir(parents=True, exist_ok=True)
     resolution = element("ImageResolutionX", size[0], size[1])
     maps, images = "", ""
     channels = {row["ChannelID"]: row["ChannelName"] for row in rows if "ChannelName" in row}
     if entries:
         for number, name in channels.items():
-            said = element("ChannelName", name) + resolution
-            maps += f'<Entry ChannelID="{number}">{said}</Entry>'
-    for held in rows:
-        said = "".join(
+            content = element("ChannelName", name) + resolution
+            maps += f'<Entry ChannelID="{number}">{content}</Entry>'
+    for values in rows:
+        content = "".join(
             element(key, value)
-            for key, value in held.items()
+            for key, value in values.items()
             if not (entries and key == "ChannelName")
         )
-        images += f'<Image Version="1">{said}{"" if entries else resolution}</Image>\n'
+        images += f'<Image Version="1">{content}{"" if entries else resolution}</Image>\n'
     text = (
         f'<?xml version="1.0" encoding="utf-8"?>{head}\n'
         f'<EvaluationInputData Version="1" xmlns="{namespace}"><User>u</User>'
@@ -74,9 +74,9 @@ def write_index(
         f"</Entry></Map><Map>{maps}</Map></Maps>\n<Images>{images}</Images></EvaluationInputData>"
     )
     path.write_bytes((b"\xef\xbb\xbf" if bom else b"") + text.encode())
-    for held in rows if tiffs else []:
-        if "/" not in held.get("URL", "/"):
-            (path.parent / held["URL"]).touch()
+    for values in rows if tiffs else []:
+        if "/" not in values.get("URL", "/"):
+            (path.parent / values["URL"]).touch()
     return path
 
 
@@ -217,7 +217,7 @@ def test_missing_images_are_listed_and_unnamed_ones_counted(tmp_path: Path):
         ("<PlateID></PlateID>", "M1"),
     ],
 )
-def test_a_plate_is_called_by_its_barcode_or_else_its_folder(
+def test_a_plate_is_named_by_its_barcode_or_else_its_folder(
     tmp_path: Path, plate: str, expected: str
 ):
     rows = [row((1, 1), 1, 1, "DNA"), row((0, 1), 1, 1, "DNA")]
@@ -252,7 +252,7 @@ def test_a_pixel_size_is_in_the_unit_that_the_index_names(
     assert sizes == ({} if expected is None else {"P1": expected})
 
 
-def test_channels_that_share_a_name_are_told_apart_and_transmitted_light_is_said(tmp_path: Path):
+def test_channels_that_share_a_name_are_numbered_and_transmitted_light_is_marked(tmp_path: Path):
     rows = [row((1, 1), 1, number, name) for number, name in enumerate("AAB", start=1)]
     rows += [row((1, 1), 1, 4, "BF") | {"ChannelType": "Brightfield"}]
     rows += [row((1, 1), 1, 5, "Brightfield high") | {"ChannelType": "Brightfield"}]
@@ -304,7 +304,7 @@ def test_an_image_that_cannot_be_understood_is_a_problem(
     assert (problem.plate, problem.well, problem.site) == ("P1", well, site)
 
 
-def test_indices_that_are_none(tmp_path: Path):
+def test_files_that_are_not_indices(tmp_path: Path):
     index = tmp_path / "Index.xml"
 
     def refused(match: str) -> None:

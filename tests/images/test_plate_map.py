@@ -22,7 +22,7 @@ def read(tmp_path: Path, text: str, plates: tuple[str, ...] = ("P1",), **setting
     return read_plate_map(path, PlateMapSettings(**settings), plates)  # type: ignore[arg-type]
 
 
-def test_all_columns_have_their_types_also_where_they_are_empty(tmp_path: Path):
+def test_all_columns_have_their_types_even_if_they_are_empty(tmp_path: Path):
     table = read(
         tmp_path, "plate,well,gene,guide,control\nP1,a1,TP53,TP53_1,false\nP1,B12,,,TRUE\n"
     )
@@ -118,7 +118,7 @@ def test_tabs_concentrations_and_labels(tmp_path: Path):
         ("well\nA01\n", {"control_label": "DMSO"}, r"no column 'control' \(setting control_col"),
     ],
 )
-def test_a_plate_map_that_is_wrong_is_told_in_one_sentence(tmp_path, text, settings, sentence):
+def test_a_plate_map_that_is_wrong_is_an_error(tmp_path, text, settings, sentence):
     with pytest.raises(ValueError, match=sentence):
         read(tmp_path, text, **settings)
 
@@ -128,14 +128,14 @@ def test_a_plate_map_without_plates_needs_one_plate(tmp_path: Path):
         read(tmp_path, "well\nA01\n", plates=("P1", "P2"))
 
 
-def test_columns_without_a_use_are_told_once(tmp_path: Path, capsys):
+def test_columns_without_a_use_are_printed_once(tmp_path: Path, capsys):
     read(tmp_path, "well,weather,mood\nA01,fine,good\n")
-    said = capsys.readouterr().err
-    assert said.count("unused columns: weather, mood") == 1
-    assert "no column 'control': no well is a negative control" in said
+    printed = capsys.readouterr().err
+    assert printed.count("unused columns: weather, mood") == 1
+    assert "no column 'control': no well is a negative control" in printed
 
 
-def test_where_the_plate_map_is_found(write_screen, tmp_path: Path, monkeypatch):
+def test_the_plate_map_is_found_by_itself_or_by_name(write_screen, tmp_path: Path, monkeypatch):
     def find(start: Path, name: str | None = None) -> Path | None:
         return find_plate_map(start, PlateMapSettings(plate_map=Path(name) if name else None))
 
@@ -154,7 +154,7 @@ def test_where_the_plate_map_is_found(write_screen, tmp_path: Path, monkeypatch)
     assert find(raw) is None
 
 
-def test_columns_as_jump_calls_them(tmp_path: Path, capsys):
+def test_columns_with_the_names_of_jump(tmp_path: Path, capsys):
     text = (
         "Metadata_Plate,Metadata_Well,Metadata_Batch,Metadata_JCP2022,Metadata_Symbol,"
         "Metadata_pert_iname,Metadata_control_type\n"
@@ -168,9 +168,9 @@ def test_columns_as_jump_calls_them(tmp_path: Path, capsys):
     assert table["gene"].to_list() == ["non-targeting", "AARS1", "PLK1"]
     assert table["compound"].to_list() == [None] * 3
     assert table["control"].to_list() == [True, False, False]
-    said = capsys.readouterr().err
-    assert "Metadata_Well as well, Metadata_Batch as batch, Metadata_JCP2022 as perturb" in said
-    assert "unused columns: Metadata_pert_iname" in said
+    printed = capsys.readouterr().err
+    assert "Metadata_Well as well, Metadata_Batch as batch, Metadata_JCP2022 as perturb" in printed
+    assert "unused columns: Metadata_pert_iname" in printed
 
 
 def test_a_type_of_control_that_is_not_negative_makes_no_control(tmp_path: Path):
@@ -184,14 +184,14 @@ def test_a_type_of_control_that_is_not_negative_makes_no_control(tmp_path: Path)
     assert table["gene"].to_list() == ["G", None]
 
 
-def test_what_is_called_twice_must_be_named(tmp_path: Path):
+def test_a_column_that_is_found_twice_must_be_set(tmp_path: Path):
     text = "well,Metadata_gene,Metadata_Gene\nA01,G,H\n"
     with pytest.raises(ValueError, match=r"Metadata_gene and Metadata_Gene: choose .*gene_column"):
         read(tmp_path, text)
     assert read(tmp_path, text, gene_column="Metadata_Gene")["gene"].to_list() == ["H"]
 
 
-def test_controls_are_where_nothing_is_written(tmp_path: Path):
+def test_an_empty_label_marks_empty_cells_as_controls(tmp_path: Path):
     text = "well,broad_sample\nA01,\nA02,BRD-1\nA03,DMSO\n"
     for label, expected in (("", [True, False, False]), ("DMSO,", [True, False, True])):
         table = read(tmp_path, text, control_column="broad_sample", control_label=label)
@@ -220,9 +220,9 @@ def test_wells_in_every_spelling(tmp_path: Path, head, cells, settings):
 def match(raw: Path, text: str, **settings: str):
     path = raw / "plate_map.csv"
     path.write_text(text)
-    screen, chosen = list_fields(raw), PlateMapSettings(**settings)  # type: ignore[arg-type]
-    table = read_plate_map(path, chosen, screen.plate_names)
-    return match_wells(screen, table, path, chosen)
+    plates, chosen = list_fields(raw), PlateMapSettings(**settings)  # type: ignore[arg-type]
+    table = read_plate_map(path, chosen, plates.plate_names)
+    return match_wells(plates, table, path, chosen)
 
 
 def test_wells_with_images_that_the_map_lacks(write_screen, capsys):
@@ -252,12 +252,12 @@ def test_wells_of_the_map_without_images(write_screen):
 def test_a_well_whose_fields_are_all_bad_was_imaged(write_screen):
     raw = write_screen()
     path = raw / "plate_map.csv"
-    screen = list_fields(raw)
-    bad = [field for field in screen.fields if field.well == "B01"]
+    plates = list_fields(raw)
+    bad = [field for field in plates.fields if field.well == "B01"]
     kept = replace(
-        screen,
-        fields=tuple(field for field in screen.fields if field not in bad),
+        plates,
+        fields=tuple(field for field in plates.fields if field not in bad),
         skipped=tuple(Problem("cut short", "P1", "B01", field.site) for field in bad),
     )
-    table = read_plate_map(path, PlateMapSettings(), screen.plate_names)
+    table = read_plate_map(path, PlateMapSettings(), plates.plate_names)
     assert match_wells(kept, table, path, PlateMapSettings()) == kept

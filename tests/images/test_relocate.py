@@ -1,4 +1,4 @@
-"""Paths and addresses as tables have them, and where the files lie here."""
+"""Paths and addresses in tables of other machines are resolved to files of this one."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def test_folders_may_be_addresses(here: Path, folder, expected):
     assert ImageLocator(here, None).find(folder, "x.tif", None) == expected.format(here=here)
 
 
-def test_a_folder_that_is_here_goes_before_the_url(here: Path):
+def test_a_folder_that_exists_is_preferred_to_the_url(here: Path):
     places = ImageLocator(here, None)
     assert places.find("P 1", "a.tif", "s3://b/P 1/a.tif") == str(here / "P 1/a.tif")
     assert places.find("/gone", "a.tif", "s3://b/P 1/a.tif") == "s3://b/P 1/a.tif"
@@ -69,7 +69,7 @@ def test_images_that_were_moved(here: Path):
 
 
 @pytest.mark.parametrize("url", ["gs://b/a.tif", "omero:iid=123", "ftp://host/a.tif"])
-def test_what_cannot_be_read_is_told(here: Path, url):
+def test_what_cannot_be_read_is_an_error(here: Path, url):
     with pytest.raises(ValueError, match=f"{url} cannot be read: expected a path, s3://"):
         ImageLocator(here, None).find("", None, url)
 

@@ -43,7 +43,7 @@ def listed(raw: Path, **settings) -> Listing:
     return list_rxrx1(raw, find_rxrx1(raw), LayoutSettings(**settings))
 
 
-def test_plates_are_told_apart_by_their_experiment(raw: Path):
+def test_plates_are_distinguished_by_their_experiment(raw: Path):
     listing = listed(raw)
     assert len(listing.files) == 24
     assert {(f.plate, f.well, f.site) for f in listing.files} == {
@@ -84,12 +84,12 @@ def test_images_may_lie_beside_the_metadata_or_elsewhere(raw: Path, tmp_path: Pa
 
 def test_from_metadata_to_pixels(raw: Path):
     settings = LayoutSettings(layout="rxrx1", channels="w2=ER,w1=DNA")
-    screen = list_fields(raw, settings)
-    assert screen.channels == ("ER", "DNA")
-    headers, problems = read_headers(screen.fields, workers=1)
+    plates = list_fields(raw, settings)
+    assert plates.channels == ("ER", "DNA")
+    headers, problems = read_headers(plates.fields, workers=1)
     assert not problems
     assert {(h.height, h.width, h.dtype) for h in headers if h} == {(8, 12, "uint8")}
-    field = screen.fields[1]
+    field = plates.fields[1]
     assert (field.plate, field.well, field.site) == ("HEPG2-01_Plate1", "B02", 2)
     assert np.array_equal(read_field(field), np.stack([pixels(1, 2), pixels(1, 1)]))
 
@@ -104,7 +104,7 @@ def test_auto_knows_the_columns_and_not_the_name_alone(raw: Path, tmp_path: Path
         assert find_rxrx1(raw) == []
 
 
-def test_images_without_a_row_are_passed_over_and_a_row_twice_is_no_harm(raw: Path):
+def test_images_without_a_row_are_ignored_and_a_row_twice_is_read_once(raw: Path):
     first, second, *_ = ROWS.splitlines(keepends=True)
     (raw / "metadata.csv").write_text(HEAD + first + second + first)
     listing = listed(raw)
@@ -133,7 +133,7 @@ def test_a_row_that_is_wrong_is_a_problem_and_the_others_are_read(raw: Path, old
     assert len(listing.wells) == 2
 
 
-def test_a_channel_that_is_missing_is_told(raw: Path):
+def test_a_channel_that_is_missing_is_a_problem(raw: Path):
     (raw / "images/HEPG2-01/Plate1/B03_s1_w4.png").unlink()
     (problem,) = list_fields(raw, LayoutSettings(layout="rxrx1")).skipped
     assert str(problem) == "plate HEPG2-01_Plate1, well B03, site 1 lacks channel w4"
@@ -150,7 +150,7 @@ def test_a_channel_that_is_missing_is_told(raw: Path):
         (HEAD + ROWS.splitlines()[4], "has no folder of a plate in .*such as HUVEC-02/Plate4"),
     ],
 )
-def test_metadata_that_is_wrong_is_told_in_one_sentence(raw: Path, text, sentence):
+def test_metadata_that_is_wrong_is_an_error(raw: Path, text, sentence):
     (raw / "metadata.csv").write_text(text)
     with pytest.raises(ValueError, match=sentence):
         listed(raw)

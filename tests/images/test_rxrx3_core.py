@@ -57,7 +57,7 @@ def write_shard(path: Path, starts: list[str], **options) -> None:
 
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
-    """Two files of images, the metadata of a plate more, and what else lies in the data set."""
+    """Two files of images, metadata of one more plate, and another file of the data set."""
     folder = tmp_path / "rxrx3-core"
     write_shard(folder / "data/train-00000-of-00002.parquet", GENES, row_group_size=5)
     write_shard(folder / "data/train-00001-of-00002.parquet", COMPOUNDS)
@@ -148,12 +148,12 @@ def test_raw_may_be_one_file_or_the_metadata(raw: Path):
 
 
 def test_from_shards_to_pixels(raw: Path):
-    screen = list_fields(raw, LayoutSettings(channels="3=RNA,1=DNA"))
-    assert screen.channels == ("RNA", "DNA")
-    headers, problems = read_headers(screen.fields, workers=1)
+    plates = list_fields(raw, LayoutSettings(channels="3=RNA,1=DNA"))
+    assert plates.channels == ("RNA", "DNA")
+    headers, problems = read_headers(plates.fields, workers=1)
     assert not problems
     assert {(h.height, h.width, h.dtype) for h in headers if h} == {(16, 24, "uint8")}
-    field = screen.fields[-1]
+    field = plates.fields[-1]
     assert str(field) == "plate gene-079_Plate8, well AD27, site 1"
     assert np.array_equal(read_field(field), np.stack([pixels(1, 3), pixels(1, 1)]))
 
@@ -165,7 +165,7 @@ def test_other_parquet_is_of_another_layout(raw: Path):
     assert find_rxrx3_core(raw) == []
 
 
-def test_a_file_that_is_cut_short_is_named_and_the_others_are_read(raw: Path):
+def test_a_file_that_is_truncated_is_named_and_the_others_are_read(raw: Path):
     shard = raw / "data/train-00000-of-00002.parquet"
     shard.write_bytes(shard.read_bytes()[:-100])
     listing = listed(raw)
@@ -209,7 +209,7 @@ def test_a_key_that_is_wrong_is_a_problem(tmp_path: Path, key, what):
         ("8,U08", "8,B08", "line 7: plate compound-001_Plate8, well B08 is listed twice"),
     ],
 )
-def test_metadata_that_are_wrong_are_told_in_one_sentence(raw: Path, old, new, sentence):
+def test_metadata_that_are_wrong_are_an_error(raw: Path, old, new, sentence):
     path = raw / "metadata_rxrx3_core.csv"
     path.write_text((HEAD + ROWS).replace(old, new))
     with pytest.raises(ValueError, match=sentence):

@@ -1,4 +1,4 @@
-"""Tables in every form are the same text; what is none is told in one sentence."""
+"""Tables of every format are read as the same text; other files are an error."""
 
 import gzip
 from pathlib import Path
@@ -72,7 +72,7 @@ def test_a_folder_named_like_a_value_is_no_column(tmp_path: Path):
         ("t.parquet", b"PAR1", "t.parquet is not a readable table"),
     ],
 )
-def test_what_is_no_table_is_told_in_one_sentence(tmp_path: Path, name, data, sentence):
+def test_what_is_not_a_table_is_an_error(tmp_path: Path, name, data, sentence):
     if data is not None:
         (tmp_path / name).write_bytes(data)
     with pytest.raises(ValueError, match=sentence) as caught:
@@ -80,7 +80,7 @@ def test_what_is_no_table_is_told_in_one_sentence(tmp_path: Path, name, data, se
     assert "\n" not in str(caught.value)
 
 
-def test_parquet_whose_text_is_damaged_is_told(tmp_path: Path):
+def test_parquet_whose_text_is_damaged_is_an_error(tmp_path: Path):
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"plate": ["name of a plate"]}), path, compression="none")
     damaged = path.read_bytes().replace(b"name of a plate", b"name \xff of plate")

@@ -1,4 +1,4 @@
-"""TIFFs of every encoding give their pixels; damaged and foreign ones one clear sentence."""
+"""TIFFs of every encoding are decoded exactly; damaged and other files are an error."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_every_encoding_gives_the_same_pixels(tmp_path: Path, pixels, compressio
     assert read_pixels(path).dtype == np.uint16
 
 
-def test_files_that_are_no_field(tmp_path: Path, pixels):
+def test_files_that_are_not_a_channel_of_a_field(tmp_path: Path, pixels):
     path = tmp_path / "image.tiff"
 
     def refused(match: str) -> None:
@@ -88,7 +88,7 @@ def test_a_truncated_file_is_seen_without_decoding(tmp_path: Path, pixels, compr
         read_header(path)
 
 
-def test_compressed_data_that_is_damaged_is_told_when_decoded(tmp_path: Path, pixels):
+def test_compressed_data_that_is_damaged_is_an_error_of_decoding(tmp_path: Path, pixels):
     path = tmp_path / "image.tiff"
     tifffile.imwrite(path, pixels, compression="deflate")
     with tifffile.TiffFile(path) as tiff:
@@ -101,7 +101,7 @@ def test_compressed_data_that_is_damaged_is_told_when_decoded(tmp_path: Path, pi
         read_pixels(path)
 
 
-def test_all_bad_files_are_told(write_screen):
+def test_all_bad_files_are_listed(write_screen):
     folder = write_screen() / "images/P1"
     whole = make_field(1, *[folder / f"A01_s1_{name}.tiff" for name in ("DNA", "ER")])
     missing = make_field(2, *[folder / f"no{index}.tiff" for index in range(9)])

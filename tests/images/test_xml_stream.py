@@ -13,7 +13,7 @@ def read(path: Path, *names: str) -> list[Element]:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_elements_are_given_without_namespaces(tmp_path: Path, encoding: str):
+def test_elements_have_no_namespaces(tmp_path: Path, encoding: str):
     path = tmp_path / "index.xml"
     text = (
         '<p:Top xmlns:p="urn:p" p:Title="µ">head'
@@ -40,7 +40,7 @@ def test_elements_are_given_without_namespaces(tmp_path: Path, encoding: str):
         one.need_attribute("Row")
 
 
-def test_a_file_that_is_cut_short_is_refused_wherever_it_was_cut(tmp_path: Path):
+def test_a_file_that_is_truncated_is_refused_wherever_it_was_cut(tmp_path: Path):
     path = tmp_path / "index.xml"
     whole = b'<?xml version="1.0"?><Top><In a="b">text</In></Top>'
     for keep in range(len(whole)):
@@ -71,7 +71,7 @@ def bomb() -> str:
         ('<?xml version="1.0" encoding="shift_jis"?><Top/>', "multi-byte encodings"),
     ],
 )
-def test_what_is_no_index_is_refused(tmp_path: Path, text: str, reason: str):
+def test_what_is_not_an_index_is_refused(tmp_path: Path, text: str, reason: str):
     path = tmp_path / "index.xml"
     path.write_text(text)
     with pytest.raises(ValueError, match=rf"index\.xml is not an index that can be read: {reason}"):
@@ -79,7 +79,7 @@ def test_what_is_no_index_is_refused(tmp_path: Path, text: str, reason: str):
 
 
 @pytest.mark.parametrize("text", ["II*\0 a TIFF", "<Top>&undeclared;</Top>", "<Top/><Top/>", "{}"])
-def test_what_is_no_xml_is_refused(tmp_path: Path, text: str):
+def test_what_is_not_xml_is_refused(tmp_path: Path, text: str):
     path = tmp_path / "index.xml"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"index\.xml is truncated or not XML"):
