@@ -261,3 +261,17 @@ def test_a_well_whose_fields_are_all_bad_was_imaged(write_screen):
     )
     table = read_plate_map(path, PlateMapSettings(), plates.plate_names)
     assert match_wells(kept, table, path, PlateMapSettings()) == kept
+
+
+def test_plates_have_one_of_the_sizes_there_are():
+    with pytest.raises(ValueError, match=r"plate_size must be one of 6, 12, 24, .*, not 100"):
+        PlateMapSettings(plate_size=100)  # type: ignore[arg-type]
+
+
+def test_paths_may_be_text(tmp_path: Path):
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps/m.csv").write_text("well,control\nA01,true\n")
+    settings = PlateMapSettings(plate_map="maps/m.csv")
+    path = find_plate_map(str(tmp_path), settings)
+    assert path == tmp_path / "maps/m.csv"
+    assert read_plate_map(str(path), settings, ["P1"])["control"].to_list() == [True]
