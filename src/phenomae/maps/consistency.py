@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Shaped
-from scipy import sparse
 
-from phenomae.maps.control_groups import LEAST_CONTROLS, draw_for_groups
+from phenomae.maps.control_groups import MIN_CONTROLS, draw_for_groups
 from phenomae.maps.p_values import p_values
 
 
@@ -31,6 +30,8 @@ def mean_cosines(
     than 2 wells. No pair is looked at: n vectors of length 1 whose sum is s have the mean
     (|s|^2 - n) / (n (n - 1)).
     """
+    from scipy import sparse
+
     inside = np.flatnonzero(groups >= 0)
     members = sparse.csr_array(
         (np.ones(len(inside)), (groups[inside], inside)), shape=(count, len(unit))
@@ -55,10 +56,10 @@ def compare_with_controls(
     the seed and of how wells lie on plates. Raises ValueError where there are fewer than 2
     controls.
     """
-    if control.sum() < LEAST_CONTROLS:
+    if control.sum() < MIN_CONTROLS:
         raise ValueError(
             f"chance is told from control wells, and there are {control.sum()}: set `control` to "
-            f"true for {LEAST_CONTROLS} wells or more whose perturbation should do nothing"
+            f"true for {MIN_CONTROLS} wells or more whose perturbation should do nothing"
         )
     plate_codes = np.unique(plates, return_inverse=True)[1]
     values = mean_cosines(unit, groups, count)

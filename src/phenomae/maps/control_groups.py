@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int
 
-LEAST_CONTROLS = 2  # fewer make no pair
+MIN_CONTROLS = 2  # fewer make no pair
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ def draw_any(
     At most half of the controls are in a group: larger ones would all be nearly the same. Smaller
     groups vary more, which makes p-values too large rather than too small.
     """
-    assert controls >= LEAST_CONTROLS
-    size = min(sum(pattern), max(LEAST_CONTROLS, controls // 2))
+    assert controls >= MIN_CONTROLS
+    size = min(sum(pattern), max(MIN_CONTROLS, controls // 2))
     rng = np.random.default_rng([seed, *pattern])
     return np.array([rng.permutation(controls)[:size] for _ in range(draws)])
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
-from scipy.stats import rankdata
 
 LEAST_AGREEMENT = 0.01  # pycytominer's: what disagrees with all the others still counts a little
 _ROWS_AT_ONCE = 512
@@ -34,6 +33,8 @@ def _mean_agreement(rows: Float[np.ndarray, "k d"]) -> Float64[np.ndarray, " k"]
     """Return each row's mean Spearman correlation with the others, negative ones taken as 0."""
     if len(rows) < 2:
         return np.ones(len(rows))
+    from scipy.stats import rankdata  # takes a quarter of `map` to import; only weighted needs it
+
     ranks = rankdata(rows, axis=1)
     ranks -= ranks.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(ranks, axis=1, keepdims=True)

@@ -8,7 +8,7 @@ import polars as pl
 from jaxtyping import Bool, Float64, Int
 
 from phenomae.maps.consistency import Consistency, compare_with_controls, mean_cosines
-from phenomae.maps.control_groups import LEAST_CONTROLS
+from phenomae.maps.control_groups import MIN_CONTROLS
 from phenomae.maps.null_checks import tell_centered
 from phenomae.maps.p_values import p_values
 from phenomae.maps.settings import MapSettings
@@ -83,10 +83,10 @@ def _compare_with_controls(
 ) -> Consistency:
     """Return p-values among groups of control wells; says how many rows none can match."""
     plates, control = named["plate"].to_numpy(), named["control"].to_numpy()
-    if control.sum() < LEAST_CONTROLS:
+    if control.sum() < MIN_CONTROLS:
         raise ValueError(
             f"--phenotype compares with control wells, and {source} has {control.sum()}: set "
-            f"`control` to true for {LEAST_CONTROLS} wells or more, or name genes that are not "
+            f"`control` to true for {MIN_CONTROLS} wells or more, or name genes that are not "
             "expressed with --unexpressed"
         )
     asked = {"draws": settings.draws, "seed": settings.seed}

@@ -1,6 +1,5 @@
-"""Writes a map as an AnnData file, the same bytes from the same work."""
+"""Writes a map as an AnnData file; the same settings and wells give the same bytes."""
 
-import io
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -8,21 +7,22 @@ from pathlib import Path
 from phenomae import __version__
 from phenomae.artefacts import FORMAT, Origin, require_same_work, write_bytes
 from phenomae.maps.aggregate import Aggregate
+from phenomae.maps.encode import encode_h5ad
 from phenomae.maps.read import SIGNATURE, read_signature_of_map
 from phenomae.progress import info
 from phenomae.records import feature_names
 
 
 def write_map(map_path: Path, rows: Aggregate, origin: Origin) -> None:
-    """Write the rows under their names, the columns of `counts` as obs, and what made them."""
+    """Write the rows under their names, the columns of `counts` as obs, and their origin in uns."""
     map_path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(map_path, _encode(rows, origin))
 
 
 def is_done(map_path: Path, origin: Origin, overwrite: bool) -> bool:
-    """Say whether the same map is there; raises ValueError where it is another one.
+    """Return whether the same map is there; raises ValueError if it is another one.
 
-    What phenomae did not make is not replaced, `overwrite` or not.
+    A file that phenomae did not make is never replaced, not even with `overwrite`.
     """
     if not map_path.exists():
         return False
@@ -38,19 +38,11 @@ def is_done(map_path: Path, origin: Origin, overwrite: bool) -> bool:
 
 def _encode(rows: Aggregate, origin: Origin) -> bytes:
     """Return the bytes of the .h5ad file."""
-    import h5py
-    from anndata import AnnData
-    from anndata.io import write_elem
-
     signature = {"format": FORMAT, **asdict(origin), "identity": origin.identity}
-    columns = rows.counts.columns
-    table = AnnData(
+    return encode_h5ad(
         rows.features,
-        obs={"obs_names": rows.names, **{name: rows.counts[name].to_numpy() for name in columns}},
-        var={"var_names": feature_names(rows.features.shape[1])},
+        obs={name: rows.counts[name].to_numpy() for name in rows.counts.columns},
+        obs_names=rows.names,
+        var_names=feature_names(rows.features.shape[1]),
         uns={SIGNATURE: json.dumps(signature | {"version": __version__})},
     )
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        write_elem(file, "/", table)
-    return buffer.getvalue()

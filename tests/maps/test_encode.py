@@ -1,0 +1,45 @@
+"""A map is encoded as anndata encodes it, byte for byte."""
+
+import io
+import subprocess
+import sys
+
+import anndata
+import h5py
+import numpy as np
+import polars as pl
+import pytest
+from anndata.io import write_elem
+
+from phenomae.maps.encode import encode_h5ad
+
+FEATURES = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+NAMES, VARIABLES, UNS = ["b", "ä", "c / d", ""], ["f0", "f1", "f2"], {"phenomae": '{"a": "ä"}'}
+COLUMNS = pl.DataFrame(
+    {
+        "wells": pl.Series([1, 2, 3, 4], dtype=pl.Int32),
+        "control": [True, False, False, True],
+        "compound": ["taxol", "", "é", "x" * 300],
+        "concentration_um": [1.5, None, 0.0, 1e-9],
+    }
+)
+
+
+@pytest.mark.parametrize("columns", [COLUMNS, COLUMNS.select("wells"), pl.DataFrame()])
+def test_the_bytes_are_those_of_anndata(columns):
+    obs = {name: columns[name].to_numpy() for name in columns.columns}
+    table = anndata.AnnData(
+        FEATURES, obs={"obs_names": NAMES, **obs}, var={"var_names": VARIABLES}, uns=UNS
+    )
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        write_elem(file, "/", table)
+    assert encode_h5ad(FEATURES, obs, NAMES, VARIABLES, UNS) == buffer.getvalue()
+
+
+def test_anndata_and_scipy_are_not_imported():
+    code = (
+        "import sys, phenomae.maps.map; from phenomae.maps.write import write_map; "
+        "sys.exit(any(name in sys.modules for name in ('anndata', 'scipy', 'pandas', 'sklearn')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
