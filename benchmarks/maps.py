@@ -41,7 +41,7 @@ Work = Callable[[], Numbers]
 
 def our_recall(count: int, width: int) -> Work:
     """Recall as `phenomae benchmark` computes it; returns a row of recalls a source."""
-    from phenomae.evaluation.annotations import read_sources
+    from phenomae.evaluation.annotations import read_annotations
     from phenomae.evaluation.benchmark import find_pairs
     from phenomae.evaluation.recall.recall_tables import measure
     from phenomae.evaluation.settings import BenchmarkSettings
@@ -52,7 +52,7 @@ def our_recall(count: int, width: int) -> Work:
 
     def work() -> Numbers:
         genes = ConsensusProfiles(names, features, pl.DataFrame(), identity="")
-        pairs = find_pairs(read_sources(folder), names, folder)
+        pairs = find_pairs(read_annotations(folder), names, folder)
         settings = BenchmarkSettings(folder, resamples=0)
         table = measure(genes, pairs, PERCENTILES, settings)["recall.csv"]
         return table["recall"].to_numpy().reshape(-1, len(PERCENTILES))
@@ -116,9 +116,9 @@ def some_products(corrected: Numbers) -> Numbers:
 
 def draw_map(count: int, width: int) -> tuple[list[str], Numbers]:
     """Return names, those of the public lists first, and features."""
-    from phenomae.evaluation.annotations import COLUMNS, read_sources
+    from phenomae.evaluation.annotations import COLUMNS, read_annotations
 
-    pairs = pl.concat([source.pairs for source in read_sources(find_annotations())])
+    pairs = pl.concat([source.pairs for source in read_annotations(find_annotations())])
     known = pl.concat([pairs[column] for column in COLUMNS]).unique().drop_nulls().sort()
     names = [*known[:count].to_list(), *(f"gene {row}" for row in range(len(known), count))]
     return names, np.random.default_rng(0).normal(size=(count, width))

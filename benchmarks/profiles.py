@@ -23,13 +23,12 @@ import polars as pl
 
 from phenomae.correction.correct import CorrectSettings, correct
 from phenomae.evaluation.benchmark import benchmark
-from phenomae.evaluation.questions.ask import ask_replicates, ask_signal
 from phenomae.evaluation.questions.complexes import ComplexSettings
 from phenomae.evaluation.questions.linear_probe import LinearProbeSettings
 from phenomae.evaluation.questions.replicate_retrieval import PrecisionSettings
 from phenomae.evaluation.questions.signal import SignalSettings
 from phenomae.evaluation.settings import BenchmarkSettings
-from phenomae.explore.ask import ask_complexes, ask_probe
+from phenomae.explore.ask import ask_complexes, ask_probe, ask_replicates, ask_signal
 from phenomae.maps.map import MapSettings, map_wells
 from phenomae.progress import info
 from phenomae.wells import write_wells
@@ -105,7 +104,7 @@ def ask_all(wells: Path, folder: Path, annotations: Path, settings: CorrectSetti
     for row in pl.read_csv(folder / "results" / "recall.csv").iter_rows(named=True):
         star = "*" if row["p"] <= 0.05 else ""
         cells.append(f"{row['recall']:.3f}{star} ({row['ci_low']:.2f}-{row['ci_high']:.2f})")
-    signal = SignalSettings(by="gene", least_wells=LEAST_WELLS)
+    signal = SignalSettings(by="gene", min_wells=LEAST_WELLS)
     ask_signal(corrected, folder / "signal", settings=signal)
     cells += [f"{share:.2f}" for share in pl.read_csv(folder / "signal/active.csv")["active_bh"]]
     precision = PrecisionSettings(by="gene", agree="compound")

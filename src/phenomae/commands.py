@@ -95,32 +95,9 @@ def _families() -> Table:
 
 
 def _questions() -> Table:
-    return {
-        "signal": (
-            "phenomae.evaluation.questions.ask:ask_signal",
-            "Does a perturbation do anything: consistency, magnitude.",
-        ),
-        "replicates": (
-            "phenomae.evaluation.questions.ask:ask_replicates",
-            "Do replicates find each other: mean average precision.",
-        ),
-        "complexes": (
-            "phenomae.explore.ask:ask_complexes",
-            "Are the genes of a complex alike: within against between.",
-        ),
-        "compounds": (
-            "phenomae.evaluation.questions.ask:ask_compounds",
-            "Does a compound look like the genes it acts on.",
-        ),
-        "mechanisms": (
-            "phenomae.evaluation.questions.ask:ask_mechanisms",
-            "Do a compound's nearest neighbours act as it does.",
-        ),
-        "probe": (
-            "phenomae.explore.ask:ask_probe",
-            "Can a linear probe tell perturbations apart, block by block.",
-        ),
-    }
+    from phenomae.evaluation.questions.table import ask_commands
+
+    return ask_commands()
 
 
 GROUPS: Mapping[str, Group] = {

@@ -4,10 +4,10 @@ import polars as pl
 import pytest
 
 from phenomae.evaluation.annotations import (
-    Source,
+    Annotation,
     pairs_on_map,
     read_aliases,
-    read_sources,
+    read_annotations,
     rename_genes,
     resolve_names,
     unknown_genes,
@@ -19,17 +19,17 @@ def test_a_folder_gives_every_file_that_has_the_columns(tmp_path, capsys):
     (tmp_path / "mine.csv").write_text('\ufeff"entity2",score,"entity1"\n A ,1,C\n')
     (tmp_path / "README.txt").write_text("What these files are, in words.\n")
     (tmp_path / "clusters.tsv").write_text("entity1,entity2\nB,A\n")
-    sources = read_sources(tmp_path)
+    sources = read_annotations(tmp_path)
     assert [source.name for source in sources] == ["CORUM", "mine"]
     assert sources[1].pairs.to_dicts() == [{"entity1": "C", "entity2": "A"}]
-    assert "README.txt is passed over" in capsys.readouterr().err
-    assert [source.name for source in read_sources(tmp_path / "mine.csv")] == ["mine"]
+    assert "README.txt is skipped" in capsys.readouterr().err
+    assert [source.name for source in read_annotations(tmp_path / "mine.csv")] == ["mine"]
 
 
 def test_pairs_are_unordered_once_each_and_on_the_map():
     listed = [("B", "A"), ("A", "B"), ("C", "C"), ("C", "X"), ("A", "C"), (None, "A")]
     table = pl.DataFrame(listed, schema=["entity1", "entity2"], orient="row")
-    pairs = pairs_on_map(Source("s", table, ""), ["C", "B", "A"])
+    pairs = pairs_on_map(Annotation("s", table, ""), ["C", "B", "A"])
     assert pairs.tolist() == [[0, 2], [1, 2]]
 
 
@@ -45,16 +45,16 @@ def test_annotations_that_will_not_do(tmp_path):
         (twins / name).write_text("entity1,entity2\nA,B\n")
     for path, sentence in (
         (tmp_path / "absent", "there is no such file or folder of annotations"),
-        (wrong, "wrong.csv is no annotation file: its first line must name"),
+        (wrong, "wrong.csv is not an annotation file: its first line must name"),
         (
             ragged,
             r"ragged.csv cannot be read as a CSV file: [^\n]* \(expected as many fields in",
         ),
-        (tmp_path / "empty", "holds no .txt or .csv file whose first line names"),
-        (twins, "holds two files for the source A"),
+        (tmp_path / "empty", "has no .txt or .csv file whose first line names"),
+        (twins, "has two files for the source A"),
     ):
         with pytest.raises(ValueError, match=sentence):
-            read_sources(path)
+            read_annotations(path)
 
 
 def test_aliases_are_resolved_on_the_map_and_in_the_lists(tmp_path):
@@ -63,9 +63,9 @@ def test_aliases_are_resolved_on_the_map_and_in_the_lists(tmp_path):
     aliases = read_aliases(table)
     assert aliases == {"p53": "TP53", "TRP53": "TP53"}
     assert resolve_names(["MDM2", "p53"], aliases) == ["MDM2", "TP53"]
-    source = Source("s", pl.DataFrame({"entity1": ["TRP53"], "entity2": ["MDM2"]}), "")
+    source = Annotation("s", pl.DataFrame({"entity1": ["TRP53"], "entity2": ["MDM2"]}), "")
     assert rename_genes(source, aliases).pairs.rows() == [("TP53", "MDM2")]
-    with pytest.raises(ValueError, match="makes p53 and TP53 of the map one gene, TP53"):
+    with pytest.raises(ValueError, match="give p53 and TP53 of the map the same name TP53"):
         resolve_names(["p53", "TP53"], aliases)
 
 
@@ -77,7 +77,7 @@ def test_aliases_are_resolved_on_the_map_and_in_the_lists(tmp_path):
             "alias,symbol\na,b\n",
             "aliases.csv lacks the columns gene: a table of aliases has alias, gene",
         ),
-        ("alias,gene\na,B\na,C\n", "a stands for B and for C: keep one"),
+        ("alias,gene\na,B\na,C\n", "a means both B and C: keep one"),
     ],
 )
 def test_aliases_that_will_not_do(tmp_path, text, sentence):
@@ -89,4 +89,4 @@ def test_aliases_that_will_not_do(tmp_path, text, sentence):
 
 def test_names_that_no_source_has_are_listed():
     table = pl.DataFrame({"entity1": ["A", None], "entity2": ["B", "C"]})
-    assert unknown_genes([Source("s", table, "")], ["X", "C", "A", "K"]) == ["K", "X"]
+    assert unknown_genes([Annotation("s", table, "")], ["X", "C", "A", "K"]) == ["K", "X"]

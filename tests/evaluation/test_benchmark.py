@@ -95,7 +95,9 @@ def test_results_that_were_damaged_are_to_be_made_anew(planted, tmp_path, name, 
     settings = BenchmarkSettings(planted[1], shuffle=2)
     benchmark(planted[0], tmp_path / "results", settings=settings)
     (tmp_path / "results" / name).write_text(text)
-    with pytest.raises(ValueError, match=f"{name} is missing or damaged.* anew with .*--overwrite"):
+    with pytest.raises(
+        ValueError, match=f"{name} is missing or damaged.* again with .*--overwrite"
+    ):
         benchmark(planted[0], tmp_path / "results", settings=settings)
     assert capsys.readouterr().out.count("planted") == 1
     benchmark(planted[0], tmp_path / "results", settings=settings, overwrite=True)
@@ -107,7 +109,7 @@ def test_a_source_without_a_pair_is_passed_over(planted, tmp_path, capsys):
     planted[1].rename(folder / "planted.csv")
     (folder / "yeast.csv").write_text("entity1,entity2\nCDC28,CLN2\n")
     benchmark(planted[0], tmp_path / "results", settings=BenchmarkSettings(folder))
-    assert "yeast is passed over" in capsys.readouterr().err
+    assert "yeast is skipped" in capsys.readouterr().err
     assert pl.read_csv(tmp_path / "results" / "recall.csv")["source"].to_list() == ["planted"]
 
 
@@ -131,13 +133,13 @@ ZERO[3] = 0
 @pytest.mark.parametrize(
     ("features", "names", "pairs", "sentence"),
     [
-        (NORMAL[:2], None, "G00,G01", r"has 2 genes, too few: 5 % of the pairs they make \(1\)"),
+        (NORMAL[:2], None, "G00,G01", r"has 2 genes, too few: 5 % of all pairs \(1\) is less"),
         (NORMAL[:1], None, "G00,G01", "has 1 genes, too few"),
         (BROKEN, None, "G00,G01", r"rows that are NaN, .* without a cosine: G02 \(1 of"),
         (ZERO, None, "G00,G01", "nothing but 0, so without a cosine: G03"),
         (NORMAL, ["A", "B", "A", *"CDEFG"], "A,B", "has A more than once"),
-        (NORMAL, None, "X,Y", "none of the annotated pairs has both its genes on the map"),
-        (NORMAL, None, "G01,G01", "none of the annotated pairs"),
+        (NORMAL, None, "X,Y", "no annotated pair has both its genes on the map"),
+        (NORMAL, None, "G01,G01", "no annotated pair has both"),
     ],
 )
 def test_maps_that_will_not_do(tmp_path, features, names, pairs, sentence):
@@ -160,11 +162,11 @@ def test_a_share_is_taken_as_it_is_written():
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"low": (0.05, 0.1)}, "must be of the same number"),
-        ({"low": (), "high": ()}, "must be of the same number"),
-        ({"low": (0.95,), "high": (0.05,)}, "expected 0 <= low <= high <= 1"),
-        ({"low": (5.0,), "high": (95.0,)}, "expected 0 <= low <= high <= 1"),
-        ({"shuffle": -1}, "--shuffle -1"),
+        ({"low": (0.05, 0.1)}, "must have the same number of values, at least one"),
+        ({"low": (), "high": ()}, "must have the same number of values, at least one"),
+        ({"low": (0.95,), "high": (0.05,)}, "fractions of all pairs with 0 <= low <= high <= 1"),
+        ({"low": (5.0,), "high": (95.0,)}, "fractions of all pairs with 0 <= low <= high <= 1"),
+        ({"shuffle": -1}, "shuffle must be at least 0, not -1"),
     ],
 )
 def test_settings_that_will_not_do(planted, tmp_path, wrong, sentence):

@@ -6,9 +6,9 @@ import pytest
 
 from phenomae.evaluation.recall.bootstrap import interval, resampled_recalls
 from phenomae.evaluation.recall.compare_maps import (
-    ask,
+    compare_recalls,
+    measure_map,
     p_of_difference,
-    set_side_by_side,
     share_genes,
 )
 from phenomae.evaluation.recall.recall import find_tails
@@ -39,8 +39,8 @@ def planted() -> tuple[dict[str, ConsensusProfiles], dict[str, np.ndarray]]:
 
 def test_tables_are_those_of_the_formula(planted):
     maps, pairs = planted
-    answers = {name: ask(genes, pairs, PERCENTILES) for name, genes in maps.items()}
-    tables = set_side_by_side(answers, pairs, PERCENTILES, resamples=300, seed=5)
+    answers = {name: measure_map(genes, pairs, PERCENTILES) for name, genes in maps.items()}
+    tables = compare_recalls(answers, pairs, PERCENTILES, resamples=300, seed=5)
     known, found = pairs["groups"], []
     for genes in maps.values():
         tails, cosines = find_tails(unit_rows(genes.features), [PERCENTILES], known)
@@ -63,8 +63,8 @@ def test_tables_are_those_of_the_formula(planted):
 def test_pairing_makes_differences_surer(planted):
     maps, pairs = planted
     again = dict(maps, clear_too=maps["clear"])
-    answers = {name: ask(genes, pairs, PERCENTILES) for name, genes in again.items()}
-    table = set_side_by_side(answers, pairs, PERCENTILES, 100, 0)["differences.csv"]
+    answers = {name: measure_map(genes, pairs, PERCENTILES) for name, genes in again.items()}
+    table = compare_recalls(answers, pairs, PERCENTILES, 100, 0)["differences.csv"]
     same = table.filter(pl.col("map") == "clear_too", pl.col("minus") == "clear")
     assert same.select("difference", "ci_low", "ci_high", "p").row(0) == (0, 0, 0, 1)
 

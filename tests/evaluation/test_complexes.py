@@ -111,7 +111,7 @@ def test_means_and_test_against_all_cosines(seed, count, size, scale):
 def test_a_complex_that_is_the_whole_map_has_nothing_between(tmp_path):
     path = tmp_path / "all.tsv"
     path.write_text("all\tG000 G001 G002\n")
-    genes, settings = make_map(np.eye(3) + 1), ComplexSettings(path, least_genes=3)
+    genes, settings = make_map(np.eye(3) + 1), ComplexSettings(path, min_genes=3)
     table = compare_complexes(genes, HERE, settings)
     assert table.row(0)[3:] == (None, None, None)
     np.testing.assert_allclose(table["within"][0], 5 / 6)
@@ -154,9 +154,13 @@ def test_complexes_of_corum(shared: Path):
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("a.tsv", "one A B\n", r"a.tsv, line 1, is no complex: 'one A B'; expected name, tab, gen"),
-        ("a.gmt", "one\tA\tB\ntwo\tA B\n", "line 2, is no complex.*; expected name, tab, descr"),
-        ("a.tsv", "one\tA\none\tB\n", "a.tsv, line 2: the complex 'one' is there already"),
+        (
+            "a.tsv",
+            "one A B\n",
+            r"a.tsv, line 1, is not a complex: 'one A B'; expected name, tab, gen",
+        ),
+        ("a.gmt", "one\tA\tB\ntwo\tA B\n", "line 2, is not a complex.*; expected name, tab, descr"),
+        ("a.tsv", "one\tA\none\tB\n", "a.tsv, line 2: the complex 'one' is repeated"),
         ("a.tsv", "one\tA B\n", "none of its 1 complexes has 10 genes on the map MAP.h5ad, which"),
         ("a.tsv", "", "none of its 0 complexes"),
     ],
@@ -168,9 +172,9 @@ def test_complexes_that_will_not_do(tmp_path, name, text, sentence):
 
 
 def test_settings_and_files_that_will_not_do(tmp_path):
-    with pytest.raises(ValueError, match="least_genes must be 2 or more, not 1"):
-        ComplexSettings(tmp_path, least_genes=1)
-    with pytest.raises(ValueError, match=r"--level 5 must lie between 0 and 1, like"):
+    with pytest.raises(ValueError, match="min_genes must be at least 2, not 1"):
+        ComplexSettings(tmp_path, min_genes=1)
+    with pytest.raises(ValueError, match=r"level must be between 0 and 1 .both excluded., not 5"):
         ComplexSettings(tmp_path, level=5)
     with pytest.raises(ValueError, match="there is no such file of complexes"):
         read_complexes(tmp_path / "absent.tsv")

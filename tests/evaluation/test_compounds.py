@@ -62,7 +62,7 @@ def planted(tmp_path: Path) -> tuple[ConsensusProfiles, ConsensusProfiles, Path]
 def test_a_planted_compound_finds_its_genes_at_the_dose_where_it_acts(planted, capsys):
     genes, doses, path = planted
     table = rank_targets(genes, doses, GENES, DOSES, CompoundSettings(path))
-    assert "enough others there: 2" in capsys.readouterr().err  # gone, and other
+    assert "active and inactive genes there: 2" in capsys.readouterr().err  # gone, and other
     found = {(row[0], row[1]): row for row in table.iter_rows()}
     assert list(found) == [
         (compound, dose) for compound in ("hit", "idle") for dose in (1, 10, None)
@@ -130,7 +130,9 @@ def test_random_maps_give_chance(tmp_path):
 def test_maps_of_different_features_are_not_compared(planted):
     genes, doses, path = planted
     narrow = ConsensusProfiles(doses.names, doses.features[:, :60], doses.obs, "")
-    with pytest.raises(ValueError, match=r"GENES.h5ad has 100 features and DOSES.h5ad 60: make bo"):
+    with pytest.raises(
+        ValueError, match=r"GENES.h5ad has 100 features and DOSES.h5ad has 60: make bo"
+    ):
         rank_targets(genes, narrow, GENES, DOSES, CompoundSettings(path))
 
 
@@ -235,16 +237,16 @@ def test_draws_depend_on_the_seed_and_the_name_of_the_compound(planted):
     ("text", "sentence"),
     [
         ("compound,gene\nhit,G03\n", "potencies.csv lacks the columns activity_um: a table of pot"),
-        (HEAD + "hit,G03,>10\n", "1 rows whose activity_um is no number above 0, first hit on G03"),
-        (HEAD + "hit,G03,0\n", "first hit on G03: '0'"),
-        (HEAD + "hit,G03\n", "first hit on G03: None"),
+        (HEAD + "hit,G03,>10\n", "1 rows whose activity_um is not a number above 0, the first is"),
+        (HEAD + "hit,G03,0\n", "first is hit on G03: '0'"),
+        (HEAD + "hit,G03\n", "first is hit on G03: None"),
         (HEAD + "hit,G03,1,2,3\n", "potencies.csv cannot be read as a CSV file"),
         (HEAD + "x,G03,1\ny,G03,1\n", "none of its 2 compounds is on the map DOSES.h5ad, which"),
         (
             HEAD + "hit,TP53,1\n",
-            "none of its 1 genes is on the map GENES.h5ad, which holds genes l",
+            "none of its 1 genes is on the map GENES.h5ad, which has genes l",
         ),
-        (HEAD + "hit,G03,1\n", "no compound on the map has an active gene on it .* and 20 inact"),
+        (HEAD + "hit,G03,1\n", "no compound of the map has an active gene .* and 20 inact"),
     ],
 )
 def test_potencies_that_will_not_do(planted, text, sentence):
@@ -270,10 +272,10 @@ def test_a_missing_file_and_maps_without_directions(planted):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"active_um": 20}, "active_um 20 must be above 0 and at most inactive_um 10"),
-        ({"active_um": 0}, "active_um 0 must be above 0"),
-        ({"least_inactive": 0}, "least_inactive must be 1 or more, not 0"),
-        ({"samples": 0}, "samples must be 1 or more, not 0"),
+        ({"active_um": 20}, "inactive_um must be at least 20, not 10"),
+        ({"active_um": 0}, "active_um must be above 0, not 0"),
+        ({"min_inactive": 0}, "min_inactive must be at least 1, not 0"),
+        ({"samples": 0}, "samples must be at least 1, not 0"),
     ],
 )
 def test_settings_that_will_not_do(tmp_path, wrong, sentence):

@@ -60,7 +60,9 @@ def test_a_list_that_is_damaged_is_fetched_again(mirror, tmp_path):
 def test_what_is_not_the_list_is_not_kept(mirror, tmp_path):
     last = FILES[-1]
     (mirror / last.commit / FOLDER / last.name).write_text("entity1,entity2\nA,B\n")
-    with pytest.raises(ValueError, match=r"StringDB\.txt is not the StringDB\.txt that is exp"):
+    with pytest.raises(
+        ValueError, match=r"StringDB\.txt is not the expected StringDB\.txt: its SHA"
+    ):
         fetch(tmp_path / "lists", place=mirror.as_uri())
     assert not (tmp_path / "lists" / last.name).exists()
     assert (tmp_path / "lists" / FILES[0].name).exists()
@@ -69,9 +71,9 @@ def test_what_is_not_the_list_is_not_kept(mirror, tmp_path):
 @pytest.mark.parametrize(
     ("place", "sentence"),
     [
-        ("http://127.0.0.1:9", "CORUM.txt cannot be got: .*bring a folder of such files"),
-        ("file:///nowhere", "CORUM.txt cannot be got"),
-        ("somewhere", "--place: somewhere/.* is no address"),
+        ("http://127.0.0.1:9", "CORUM.txt cannot be downloaded: .*copy the folder from"),
+        ("file:///nowhere", "CORUM.txt cannot be downloaded"),
+        ("somewhere", "place: somewhere/.* is not an address"),
     ],
 )
 def test_places_that_will_not_do(place, sentence, tmp_path):

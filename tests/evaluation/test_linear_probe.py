@@ -12,9 +12,9 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from phenomae.artefacts import Origin, artefact_folder
 from phenomae.evaluation.questions.batch_folds import (
-    deal_batches,
+    assign_folds,
     draw_wells,
-    each_part,
+    each_fold,
     repeated_labels,
 )
 from phenomae.evaluation.questions.block_search import find_blocks, probe_blocks
@@ -66,7 +66,7 @@ def test_every_part_against_scikit_learn(planted):
     features = planted.features[keep].astype(np.float64)
     labels = planted.table["perturbation"].to_numpy()[keep]
     batches = np.unique(planted.table["batch"].to_numpy()[keep], return_inverse=True)[1]
-    parts = deal_batches(batches, 3, 0)
+    parts = assign_folds(batches, 3, 0)
     for fold in range(3):
         train = parts != fold
         center, spread = features[train].mean(axis=0), features[train].std(axis=0)
@@ -119,22 +119,22 @@ def test_chance_is_that_of_the_commonest_name_and_balanced_the_mean_over_names()
 def test_batches_are_dealt_whole_and_evenly(seed, batches, folds):
     rng = np.random.default_rng(seed)
     of_wells = rng.integers(batches, size=40)
-    parts = deal_batches(of_wells, folds, seed)
+    parts = assign_folds(of_wells, folds, seed)
     pairs = {(int(batch), int(part)) for batch, part in zip(of_wells, parts, strict=True)}
     distinct = len(np.unique(of_wells))
     assert len(pairs) == distinct
     sizes = np.bincount([part for _, part in pairs], minlength=folds)
     assert sizes.max() - sizes.min() <= 1
-    for train, asked in each_part(rng.integers(4, size=40), parts):
+    for train, asked in each_fold(rng.integers(4, size=40), parts):
         assert not (train & asked).any()
         assert not set(of_wells[train]) & set(of_wells[asked])
 
 
 def test_wells_whose_name_is_nowhere_else_are_not_asked():
     labels, parts = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 0, 1, 1, 1])
-    found = [(train.tolist(), asked.tolist()) for train, asked in each_part(labels, parts)]
+    found = [(train.tolist(), asked.tolist()) for train, asked in each_fold(labels, parts)]
     assert [np.flatnonzero(asked).tolist() for _, asked in found] == [[0, 2], [1, 3]]
-    assert list(each_part(np.zeros(6, int), parts)) == []
+    assert list(each_fold(np.zeros(6, int), parts)) == []
 
 
 @settings(max_examples=40, deadline=None)
@@ -157,7 +157,7 @@ def test_a_draw_takes_alike_many_of_each_name_from_as_many_batches_as_can_be(see
 
 def test_other_seeds_draw_others(planted):
     drawn = [
-        probe_wells(planted, HERE, LinearProbeSettings(most_names=3, most_wells=30, seed=seed))
+        probe_wells(planted, HERE, LinearProbeSettings(max_names=3, max_wells=30, seed=seed))
         for seed in (0, 0, 1)
     ]
     assert drawn[0].equals(drawn[1])
@@ -167,7 +167,7 @@ def test_other_seeds_draw_others(planted):
 
 def test_a_fit_that_is_not_done_is_told(planted, capsys):
     probe_wells(planted, HERE, LinearProbeSettings(iterations=1))
-    assert "WELLS: the linear probe was not done in 1 steps" in capsys.readouterr().err
+    assert "WELLS: the linear probe did not converge in 1 iterations" in capsys.readouterr().err
 
 
 def write_blocks(folder: Path, wells: Profiles, numbers: dict[int, np.ndarray]) -> None:
@@ -224,12 +224,20 @@ def test_blocks_that_will_not_do(planted, tmp_path):
         (
             [*"aabbccdd"],
             ["B"] * 8,
-            "WELLS has wells of one batch only, and the linear probe is ask",
+            "WELLS has wells of a single batch, but the linear probe is",
         ),
-        ([*"aabbccdd"], [None] * 8, "WELLS has wells of one batch only"),
-        ([*"abcdefgh"], [*"BBBBCCCC"], "WELLS has 0 names in the column perturbation whose wells"),
-        ([*"aabcdefg"], [*"BCBBCCCC"], "WELLS has 1 names in the column perturbation whose wells"),
-        (["NTC"] * 8, [*"BBBBCCCC"], "has no well with a perturbation that is not a control"),
+        ([*"aabbccdd"], [None] * 8, "WELLS has wells of a single batch"),
+        (
+            [*"abcdefgh"],
+            [*"BBBBCCCC"],
+            "WELLS has 0 names in the column perturbation with wells in two",
+        ),
+        (
+            [*"aabcdefg"],
+            [*"BCBBCCCC"],
+            "WELLS has 1 names in the column perturbation with wells in two",
+        ),
+        (["NTC"] * 8, [*"BBBBCCCC"], "has no treated well with a perturbation: fill the column"),
     ],
 )
 def test_wells_that_will_not_do(names, batches, sentence):
@@ -238,28 +246,28 @@ def test_wells_that_will_not_do(names, batches, sentence):
 
 
 def test_columns_features_and_parts_that_will_not_do(planted):
-    with pytest.raises(ValueError, match=r"--batch day: WELLS has no such column; it has .'plate'"):
+    with pytest.raises(ValueError, match=r"batch day: WELLS has no such column; it has .'plate'"):
         probe_wells(planted, HERE, LinearProbeSettings(batch="day"))
     broken = Profiles(planted.table, planted.features * np.float32(np.nan), "")
     with pytest.raises(ValueError, match="WELLS has features that are NaN, empty or infinite"):
         probe_wells(broken, HERE)
     # Names whose two batches are dealt to one part.
-    together = deal_batches(np.arange(4), 2, 0)
+    together = assign_folds(np.arange(4), 2, 0)
     one, two = np.flatnonzero(together == 0), np.flatnonzero(together == 1)
     batches = [f"B{batch}" for batch in (*one, *one, *two, *two)]
     wells = make_wells(NORMAL, [*"aabbccdd"], batches)
-    with pytest.raises(ValueError, match="no perturbation has wells in two of the 2 parts of the"):
+    with pytest.raises(ValueError, match="no perturbation has wells in two of the 2 folds of the"):
         probe_wells(wells, HERE, LinearProbeSettings(folds=2))
 
 
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"folds": 1}, "folds must be 2 or more, not 1"),
-        ({"most_names": 1}, "most_names must be 2 or more, not 1"),
-        ({"most_wells": 150}, "most_wells must be 200 or more, not 150"),
-        ({"iterations": 0}, "iterations must be 1 or more, not 0"),
-        ({"penalty": 0}, "penalty must be above 0, like 1, not 0"),
+        ({"folds": 1}, "folds must be at least 2, not 1"),
+        ({"max_names": 1}, "max_names must be at least 2, not 1"),
+        ({"max_wells": 150}, "max_wells must be at least 200, not 150"),
+        ({"iterations": 0}, "iterations must be at least 1, not 0"),
+        ({"penalty": 0}, "penalty must be above 0, not 0"),
     ],
 )
 def test_settings_that_will_not_do(wrong, sentence):

@@ -17,7 +17,7 @@ from phenomae.evaluation.questions.mechanisms import (
     match_mechanisms,
     shuffled_shares,
 )
-from phenomae.evaluation.questions.neighbours import count_right, matched_share, nearest_others
+from phenomae.evaluation.questions.neighbours import count_matches, matched_share, nearest_others
 from phenomae.records import WELL_COLUMNS
 from phenomae.wells import Profiles
 
@@ -153,9 +153,9 @@ def test_right_candidates_are_counted(seed, count):
     compounds, batches = rng.integers(6, size=count), rng.integers(3, size=count)
     labels = rng.integers(3, size=6)[compounds]
     right = (labels[:, None] == labels) & (compounds[:, None] != compounds)
-    assert count_right(labels, compounds).tolist() == right.sum(axis=1).tolist()
+    assert count_matches(labels, compounds).tolist() == right.sum(axis=1).tolist()
     right &= batches[:, None] != batches
-    assert count_right(labels, compounds, batches).tolist() == right.sum(axis=1).tolist()
+    assert count_matches(labels, compounds, batches).tolist() == right.sum(axis=1).tolist()
 
 
 def test_shuffled_shares_average_to_all_orders_of_the_mechanisms(planted):
@@ -192,10 +192,13 @@ def test_p_values_by_hand():
             "compound,mechanism\nc0,m,n\n",
             r"mechanisms.csv cannot be .* \(expected as many fields in",
         ),
-        ("compound,mechanism\nc0,m0\nc0,m1\n", "gives c0 two mechanisms, m0 and m1: name one"),
-        ("compound,mechanism\nc0,m0\nc1,m0\n", "1 of its 1 mechanisms are on the wells of WELLS"),
-        ("compound,mechanism\nx,m0\ny,m1\n", "0 of its 2 mechanisms are .* compounds are like c0"),
-        ("compound,mechanism\nc0,m0\nc1,m1\n", "no mechanism has two compounds of WELLS, so that"),
+        ("compound,mechanism\nc0,m0\nc0,m1\n", "lists two mechanisms for c0, m0 and m1: keep one"),
+        ("compound,mechanism\nc0,m0\nc1,m0\n", "1 of its 1 mechanisms are in the wells of WELLS"),
+        (
+            "compound,mechanism\nx,m0\ny,m1\n",
+            "0 of its 2 mechanisms are .* compounds there are like c0",
+        ),
+        ("compound,mechanism\nc0,m0\nc1,m1\n", "no mechanism has two compounds in WELLS, so no"),
     ],
 )
 def test_mechanisms_that_will_not_do(planted, text, sentence):
@@ -208,10 +211,10 @@ def test_mechanisms_that_will_not_do(planted, text, sentence):
 def test_wells_that_will_not_do(planted):
     wells, path = planted
     one = Profiles(wells.table.with_columns(batch=pl.lit("B1")), wells.features, "")
-    with pytest.raises(ValueError, match="WELLS has wells of one batch only, and nscb matches"):
+    with pytest.raises(ValueError, match="WELLS has wells of a single batch, but nscb needs"):
         match_mechanisms(one, HERE, MechanismSettings(path))
     assert len(match_mechanisms(one, HERE, MechanismSettings(path, match=("nsc",)))[0]) == 1
-    with pytest.raises(ValueError, match=r"--batch day: WELLS has no such column; it has .'plate'"):
+    with pytest.raises(ValueError, match=r"batch day: WELLS has no such column; it has .'plate'"):
         match_mechanisms(wells, HERE, MechanismSettings(path, batch="day"))
     apart = pl.when(pl.col("compound").is_in(["c0", "c3", "c6"])).then(pl.lit("B1"))
     same = wells.table.with_columns(batch=apart.otherwise(pl.lit("B2"))).filter(
@@ -220,11 +223,11 @@ def test_wells_that_will_not_do(planted):
     path.write_text("compound,mechanism\nc0,m0\nc3,m0\nc6,m0\nc4,m1\n")
     apart_by_batch = Profiles(same, wells.features[: len(same)], "")
     with pytest.raises(
-        ValueError, match="no mechanism has two compounds of WELLS on more than one"
+        ValueError, match="no mechanism has two compounds in WELLS in more than one"
     ):
         match_mechanisms(apart_by_batch, HERE, MechanismSettings(path, match=("nscb",)))
     with pytest.raises(
-        ValueError, match=r"WELLS: the wells of c0, 1.0 uM, batch B1 are 0 in the m"
+        ValueError, match=r"WELLS: the mean of the wells of c0, 1.0 uM, batch B1 is zero"
     ):
         match_mechanisms(
             Profiles(wells.table, wells.features * 0, ""), HERE, MechanismSettings(path)
@@ -237,7 +240,7 @@ def test_wells_that_will_not_do(planted):
 def test_settings_and_files_that_will_not_do(tmp_path):
     with pytest.raises(ValueError, match="there is no such file of mechanisms"):
         read_mechanisms(tmp_path / "absent.csv")
-    with pytest.raises(ValueError, match="shuffle must be 2 or more, not 0"):
+    with pytest.raises(ValueError, match="shuffle must be at least 2, not 0"):
         MechanismSettings(tmp_path, shuffle=0)
-    with pytest.raises(ValueError, match="match is empty: give nsc, nscb or both"):
+    with pytest.raises(ValueError, match="match must be nsc, nscb or both, not empty"):
         MechanismSettings(tmp_path, match=())

@@ -13,7 +13,7 @@ from scipy import stats
 from scipy.integrate import quad
 from scipy.special import gammaln, hyp2f1
 
-from phenomae.evaluation.annotations import pairs_on_map, read_sources
+from phenomae.evaluation.annotations import pairs_on_map, read_annotations
 from phenomae.evaluation.recall import tiles
 from phenomae.evaluation.recall.recall import Tails, find_tails
 from phenomae.maps.unit_vectors import unit_rows
@@ -40,7 +40,7 @@ def require_golden_recall(folder: Path, annotations: Path, variant: str) -> None
     table = pl.read_csv(folder / "expected_recall.csv").filter(pl.col("variant") == variant)
     names = expected["genes"].tolist()
     unit = unit_rows(expected[f"{variant}_aggregate"])
-    sources = read_sources(annotations)
+    sources = read_annotations(annotations)
     assert [source.name for source in sources] == table["source"].to_list()
     for source, row in zip(sources, table.iter_rows(named=True), strict=True):
         pairs = pairs_on_map(source, names)

@@ -15,7 +15,6 @@ from sklearn.metrics import average_precision_score
 from sklearn.metrics.pairwise import cosine_similarity
 
 from phenomae.evaluation.questions import copairs_map as retrieval
-from phenomae.evaluation.questions.ask import ask_replicates
 from phenomae.evaluation.questions.average_precision import chance_precision
 from phenomae.evaluation.questions.copairs_map import load_copairs
 from phenomae.evaluation.questions.replicate_retrieval import (
@@ -25,6 +24,7 @@ from phenomae.evaluation.questions.replicate_retrieval import (
     measure_agreement,
     share_retrieved,
 )
+from phenomae.explore.ask import ask_replicates
 from phenomae.records import WELL_COLUMNS
 from phenomae.wells import Profiles, write_wells
 
@@ -181,7 +181,7 @@ def test_wells_without_replicates_or_without_controls_beside_them_do_not_count(c
     table = measure_activity(wells, HERE, PrecisionSettings(draws=10))
     assert table.select("perturbation", "rows").rows() == [("A", 2)]
     assert table["chance"][0] == pytest.approx(chance_precision(3, 5))
-    assert "lie with controls, left out: 2" in capsys.readouterr().err
+    assert "controls on their plates: 2" in capsys.readouterr().err
     table = measure_activity(wells, HERE, PrecisionSettings(draws=10, plates="any"))
     assert table.select("perturbation", "rows").rows() == [("A", 4), ("C", 2)]
 
@@ -214,7 +214,7 @@ def test_an_agreement_that_is_not_asked_is_told(planted, tmp_path, capsys):
     columns = {name: planted.features[:, index] for index, name in enumerate(names)}
     write_wells(tmp_path / "wells", table.with_columns(**columns), names)
     ask_replicates(tmp_path / "wells", tmp_path / "out")
-    assert "no gene has two perturbations, so no agreement is asked" in capsys.readouterr().err
+    assert "no agreement.csv: no gene has two perturbations" in capsys.readouterr().err
     ask_replicates(tmp_path / "wells", tmp_path / "genes", settings=PrecisionSettings(by="gene"))
     assert capsys.readouterr().err == ""
     assert pl.read_csv(tmp_path / "out/retrieved.csv")["asked"].to_list() == ["activity"]
@@ -234,10 +234,10 @@ PAIRS = {"perturbation": [*"AABBNN"], "control": [False] * 4 + [True] * 2}
 @pytest.mark.parametrize(
     ("columns", "sentence"),
     [
-        ({"perturbation": [*"AABBCC"]}, "WELLS has 0 control wells, and at least 1 are needed"),
-        (PAIRS | {"perturbation": [*"ABCDNN"]}, "at most 1 well of a perturbation, and at least 2"),
-        (PAIRS | {"plate": [*"111122"]}, "no well with replicates lies on a plate with controls"),
-        ({"control": [True] * 6}, "WELLS has no well with a perturbation that is not a control"),
+        ({"perturbation": [*"AABBCC"]}, "WELLS has 0 control wells, but at least 1 are needed"),
+        (PAIRS | {"perturbation": [*"ABCDNN"]}, "at most 1 well per perturbation, but at least 2"),
+        (PAIRS | {"plate": [*"111122"]}, "no well with replicates is on a plate with controls"),
+        ({"control": [True] * 6}, "WELLS has no treated well with a perturbation: fill the column"),
     ],
 )
 def test_wells_whose_activity_cannot_be_asked(columns, sentence):
@@ -248,10 +248,10 @@ def test_wells_whose_activity_cannot_be_asked(columns, sentence):
 @pytest.mark.parametrize(
     ("columns", "sentence"),
     [
-        ({"gene": [*"AABBCC"]}, "no gene has two perturbations beside others, so that none can"),
-        ({"gene": [*"AAAAAA"]}, "the perturbation 'A' has wells of two|no gene has two pert"),
-        ({"gene": [*"ABCCDD"]}, "the perturbation 'A' has wells of two of what it should agree"),
-        ({}, "no gene has two perturbations beside others"),
+        ({"gene": [*"AABBCC"]}, "no gene has two perturbations and other perturbations to rank"),
+        ({"gene": [*"AAAAAA"]}, "the perturbation 'A' has wells with two|no gene has two pert"),
+        ({"gene": [*"ABCCDD"]}, "the perturbation 'A' has wells with two values of gene"),
+        ({}, "no gene has two perturbations and other perturbations"),
     ],
 )
 def test_wells_whose_agreement_cannot_be_asked(columns, sentence):
@@ -263,9 +263,9 @@ def test_wells_whose_agreement_cannot_be_asked(columns, sentence):
 def test_mechanisms_and_features_that_will_not_do(planted, tmp_path):
     path = tmp_path / "mechanisms.csv"
     path.write_text("compound,mechanism\nc0,m0\n")
-    with pytest.raises(ValueError, match=r"mechanisms.csv: none of its compounds is on WELLS"):
+    with pytest.raises(ValueError, match=r"mechanisms.csv: none of its compounds is in WELLS"):
         measure_agreement(planted, HERE, PrecisionSettings(agree="mechanism", mechanisms=path))
-    with pytest.raises(ValueError, match="--agree gene and --by gene must be different columns"):
+    with pytest.raises(ValueError, match="agree and by must be different columns, not both gene"):
         measure_agreement(planted, HERE, PrecisionSettings(by="gene"))
     broken = Profiles(planted.table, planted.features * np.float32(np.nan), "")
     for measure in (measure_activity, measure_agreement):
@@ -280,17 +280,19 @@ def test_wells_without_a_cosine_are_no_perfect_replicates(planted):
     zero = replace(planted, features=features)
     with pytest.raises(ValueError, match="WELLS has 6 wells that are NaN, infinite or"):
         measure_activity(zero, HERE)
-    with pytest.raises(ValueError, match="WELLS: the wells of g1 are 0 in the mean, which has no"):
+    with pytest.raises(
+        ValueError, match="WELLS: the mean of the wells of g1 is zero, so it has no"
+    ):
         measure_agreement(zero, HERE)
 
 
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"draws": 0}, "draws must be 1 or more, not 0"),
-        ({"level": 2}, "--level 2 must lie between 0 and 1"),
-        ({"agree": "mechanism"}, "--mechanisms FILE and --agree mechanism go together"),
-        ({"mechanisms": HERE}, "--mechanisms FILE and --agree mechanism go together"),
+        ({"draws": 0}, "draws must be at least 1, not 0"),
+        ({"level": 2}, "level must be between 0 and 1 .both excluded., not 2"),
+        ({"agree": "mechanism"}, "agree mechanism needs mechanisms: name a file"),
+        ({"mechanisms": HERE}, "mechanisms needs agree mechanism: set it, or leave"),
     ],
 )
 def test_settings_that_will_not_do(wrong, sentence):
@@ -301,8 +303,6 @@ def test_settings_that_will_not_do(wrong, sentence):
 def test_pairs_within_large_groups_count_for_the_parts(monkeypatch):
     # Ten groups of 30 rows make 30 x 30 pairs each, and with five controls 150 more.
     monkeypatch.setattr(retrieval, "_PAIRS", 3 * 30 * 35)
-    parts = list(
-        retrieval._parts(retrieval.Question(np.repeat(np.arange(-1, 10), [5, *[30] * 10])))
-    )
+    parts = list(retrieval._parts(retrieval.Pairing(np.repeat(np.arange(-1, 10), [5, *[30] * 10]))))
     assert np.concatenate(parts).tolist() == list(range(10))
     assert max(map(len, parts)) == 3

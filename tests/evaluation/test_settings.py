@@ -1,4 +1,4 @@
-"""What a map cannot be asked."""
+"""Settings of `benchmark` and `ask` that are refused."""
 
 from functools import partial
 from pathlib import Path
@@ -10,23 +10,24 @@ from phenomae.evaluation.questions.linear_probe import LinearProbeSettings
 from phenomae.evaluation.questions.mechanisms import MechanismSettings
 from phenomae.evaluation.questions.replicate_retrieval import PrecisionSettings
 from phenomae.evaluation.questions.signal import SignalSettings
-from phenomae.evaluation.settings import BenchmarkSettings, check_percentiles
+from phenomae.evaluation.settings import BenchmarkSettings
 
 
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"seed": -1}, "--seed -1: give 0 or more"),
-        ({"within": "degree"}, "--within degree is for --shuffle, which is not given: give both"),
+        ({"seed": -1}, "seed must be at least 0, not -1"),
+        ({"resamples": -1}, "resamples must be at least 0, not -1"),
+        ({"within": "degree"}, "within degree needs shuffle: set it, for example to 200"),
         (
             {"low": (0.05, 0.01, 0.05), "high": (0.95, 0.99, 0.95)},
-            "--low 0.05 and --high 0.95 are asked twice: name them once",
+            "low 0.05 and high 0.95 are repeated: give them once",
         ),
     ],
 )
 def test_settings_that_will_not_do(wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
-        check_percentiles(BenchmarkSettings(Path("known"), **wrong))
+        BenchmarkSettings(Path("known"), **wrong)
 
 
 @pytest.mark.parametrize(
@@ -40,5 +41,5 @@ def test_settings_that_will_not_do(wrong, sentence):
     ],
 )
 def test_questions_need_a_seed_of_0_or_more(settings):
-    with pytest.raises(ValueError, match="--seed -1: give 0 or more"):
+    with pytest.raises(ValueError, match="seed must be at least 0, not -1"):
         settings(seed=-1)

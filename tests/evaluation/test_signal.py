@@ -76,7 +76,7 @@ def test_energy_distances_against_all_distances_at_once(seed, wells, features):
     rng = np.random.default_rng(seed)
     rows, reference = rng.normal(size=(wells, features)), rng.normal(size=(7, features))
     groups = rng.integers(-1, 3, wells)
-    found = energy_distances(rows, groups, 3, reference, least_wells=2)
+    found = energy_distances(rows, groups, 3, reference, min_wells=2)
     for group in range(3):
         if (groups == group).sum() < 2:
             assert np.isnan(found[group])
@@ -203,7 +203,7 @@ def test_unexpressed_names_say_what_chance_gives(planted, tmp_path, capsys):
     names = tmp_path / "unexpressed.txt"
     names.write_text("G3\nG4 \nG9\n\n")
     table = measure_signal(planted, HERE, SignalSettings(unexpressed=names))
-    assert "2 unexpressed names give no p-value below 0.33" in capsys.readouterr().err
+    assert "p-value that 2 unexpressed names allow is 0.33" in capsys.readouterr().err
     for measure in ("consistency", "magnitude"):
         values, p = table[measure].to_numpy(), table[f"{measure}_p"]
         assert p[:3].to_list() == [1 / 3] * 3
@@ -221,7 +221,7 @@ def test_unexpressed_names_need_no_second_half_of_controls(tmp_path):
     rows = wells.features.astype(float)
     wanted = [energy(rows[start : start + 5], rows[10:]) for start in (0, 5)]
     np.testing.assert_allclose(table["magnitude"], wanted)
-    with pytest.raises(ValueError, match="WELLS has 5 control wells, and at least 10 are needed"):
+    with pytest.raises(ValueError, match="WELLS has 5 control wells, but at least 10 are needed"):
         measure_signal(wells, HERE)
 
 
@@ -244,7 +244,7 @@ def test_patterns_that_no_controls_have_are_told(capsys):
     wells = make_wells(rng.normal(size=(40, 3)), ["A"] * 20 + ["NTC"] * 20, plates=2)
     measure_signal(wells, HERE)
     told = capsys.readouterr().err
-    assert "magnitude: 1 perturbations lie on plates as no controls do" in told
+    assert "compared with controls of any plate: 1" in told
     assert "consistency" not in told
 
 
@@ -263,11 +263,11 @@ BROKEN[[2, 5]] = [[0], [np.nan]]
 @pytest.mark.parametrize(
     ("features", "names", "sentence"),
     [
-        (NORMAL, ["A"] * 31 + ["NTC"] * 9, "WELLS has 9 control wells, and at least 10 are"),
-        (NORMAL, ["A"] * 40, "WELLS has 0 control wells, and at least 10 are needed"),
-        (NORMAL, ["NTC"] * 40, "WELLS has no well with a perturbation that is not a control"),
-        (NORMAL, [*"ABCDEFGHIJ"] * 2 + ["NTC"] * 20, "at most 2 wells of a perturbation, and at"),
-        (NORMAL, [f"G{row}" for row in range(20)] + ["NTC"] * 20, "at most 1 well of a perturb"),
+        (NORMAL, ["A"] * 31 + ["NTC"] * 9, "WELLS has 9 control wells, but at least 10 are"),
+        (NORMAL, ["A"] * 40, "WELLS has 0 control wells, but at least 10 are needed"),
+        (NORMAL, ["NTC"] * 40, "WELLS has no treated well with a perturbation: fill the column"),
+        (NORMAL, [*"ABCDEFGHIJ"] * 2 + ["NTC"] * 20, "at most 2 wells per perturbation, but at"),
+        (NORMAL, [f"G{row}" for row in range(20)] + ["NTC"] * 20, "at most 1 well per perturb"),
         (BROKEN, ["A"] * 20 + ["NTC"] * 20, "WELLS has 2 wells that are NaN, infinite "),
     ],
 )
@@ -279,10 +279,10 @@ def test_wells_that_will_not_do(features, names, sentence):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"least_wells": 1}, "least_wells must be 2 or more, not 1"),
-        ({"most_controls": 1}, "most_controls must be 2 or more, not 1"),
-        ({"draws": 0}, "draws must be 1 or more, not 0"),
-        ({"level": 5}, "--level 5 must lie between 0 and 1, like 0.05"),
+        ({"min_wells": 1}, "min_wells must be at least 2, not 1"),
+        ({"max_controls": 1}, "max_controls must be at least 2, not 1"),
+        ({"draws": 0}, "draws must be at least 1, not 0"),
+        ({"level": 5}, "level must be between 0 and 1 .both excluded., not 5"),
     ],
 )
 def test_settings_that_will_not_do(wrong, sentence):
@@ -298,7 +298,7 @@ def test_unexpressed_names_that_will_not_do(planted, tmp_path):
     with pytest.raises(ValueError, match=r"unexpressed.txt holds no name: expected a gene a line"):
         measure_signal(planted, HERE, SignalSettings(unexpressed=names))
     names.write_text("TP53\n")
-    with pytest.raises(ValueError, match="none of its 1 names is on WELLS with at least 5 wells"):
+    with pytest.raises(ValueError, match="none of its 1 names has at least 5 wells in WELLS"):
         measure_signal(planted, HERE, SignalSettings(unexpressed=names))
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from phenomae.cli import run
-from phenomae.explore.ask import ShownSettings
+from phenomae.evaluation.questions.complexes import ComplexSettings
 from phenomae.wells import write_wells
 
 GENES, COMPOUNDS, FEATURES = 24, 6, 16
@@ -74,7 +74,7 @@ ASKED = {
         ["activity.csv", "retrieved.csv"],
     ),
     "complexes": (
-        "complexes {0}/gene.h5ad {1} --complexes {0}/complexes.tsv --least-genes 3 --shuffle 5",
+        "complexes {0}/gene.h5ad {1} --complexes {0}/complexes.tsv --min-genes 3 --shuffle 5",
         ["complexes.csv", "apart.csv"],
     ),
     "compounds": (
@@ -142,7 +142,7 @@ def test_only_the_complexes_asked_for_are_drawn(asked, tmp_path, capsys):
     assert "complex 5" in drawn
     assert "complex 0" not in drawn
     assert run([*words, "complex 9", "--overwrite"]) == 1
-    assert "--show complex 9: there is no complex of that name" in capsys.readouterr().err
+    assert "show complex 9: there is no complex of that name" in capsys.readouterr().err
     assert (tmp_path / "out" / "figures" / "complexes.svg").read_text() == drawn
 
 
@@ -169,7 +169,7 @@ def test_the_block_that_tells_genes_apart_is_named(asked, tmp_path, capsys):
     assert blocks["block"].to_list() == [1, 2]
     assert blocks["best"].to_list() == [False, True]
     assert blocks["accuracy"][0] < 0.1
-    assert "block 2 tells best: embed --block 2" in capsys.readouterr().err
+    assert "block 2 has the highest accuracy: use embed --block 2" in capsys.readouterr().err
     assert "block 2: " in (tmp_path / "out" / "figures" / "blocks.svg").read_text()
 
 
@@ -195,10 +195,10 @@ def test_what_cannot_be_asked(asked, tmp_path, capsys, words, sentence):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"seed": -1}, "--seed -1: give 0 or more"),
-        ({"shuffle": -1}, "shuffle must be 0 or more, not -1"),
+        ({"seed": -1}, "seed must be at least 0, not -1"),
+        ({"shuffle": -1}, "shuffle must be at least 0, not -1"),
     ],
 )
 def test_shuffles_that_will_not_do(wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
-        ShownSettings(**wrong)
+        ComplexSettings(Path("complexes"), **wrong)

@@ -1,1 +1,1 @@
-"""Asks the map what biology already knows."""
+"""Evaluates wells and maps: recall of known relationships, and the questions of `ask`."""

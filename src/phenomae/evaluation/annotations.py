@@ -1,4 +1,4 @@
-"""Known pairs of genes: reads the files that list them and finds the pairs a map can be asked."""
+"""Known relationships: reads files of gene pairs and finds the pairs that are on a map."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,100 +8,104 @@ import polars as pl
 from jaxtyping import Int
 
 from phenomae.artefacts import hash_file
-from phenomae.evaluation.csv_lists import read_listed
+from phenomae.evaluation.csv_lists import explain_csv_error, read_csv_list
+from phenomae.paths import PathLike
 from phenomae.progress import info
 
 COLUMNS = ("entity1", "entity2")
 
 
 @dataclass(frozen=True)
-class Source:
-    """The known pairs of one file."""
+class Annotation:
+    """The known pairs of one file; results name it in the column `source`."""
 
     name: str
-    """The file's stem."""
+    """Stem of the file."""
     pairs: pl.DataFrame
-    """Columns entity1, entity2; as listed, so a pair may stand there in both directions."""
+    """Columns entity1, entity2, as listed: a pair may occur in both directions."""
     checksum: str
 
     @property
     def genes(self) -> pl.Series:
-        """Every gene of the pairs once, in order."""
+        """All genes of the pairs, sorted and without repeats."""
         return pl.concat([self.pairs[column] for column in COLUMNS]).drop_nulls().unique().sort()
 
 
-def read_sources(path: Path) -> list[Source]:
-    """Read one file of known pairs, or every .txt and .csv of a folder that has the columns.
+def read_annotations(path: PathLike) -> list[Annotation]:
+    """Read one file of known pairs, or every .txt and .csv file of a folder that has the columns.
 
-    Raises ValueError where `path` is missing, a named file lacks the columns entity1 and entity2,
-    a folder holds no such file, or two of its files have one stem.
+    Raises ValueError if `path` is missing, a single file lacks the columns entity1 and entity2, or
+    a folder has no such file or two with the same stem.
     """
+    path = Path(path)
     if path.is_file():
         if not _has_columns(path):
-            raise ValueError(f"{path} is no annotation file: its first line must name {COLUMNS}")
-        return [_read_source(path)]
+            raise ValueError(
+                f"{path} is not an annotation file: its first line must name {COLUMNS}"
+            )
+        return [_read_annotation(path)]
     if not path.is_dir():
         raise ValueError(
             f"{path}: there is no such file or folder of annotations (phenomae annotations fetch "
-            "gets the public ones)"
+            "downloads the public ones)"
         )
     listed = sorted(file for file in path.iterdir() if file.suffix in (".txt", ".csv"))
     found = [file for file in listed if _has_columns(file)]
     for file in sorted({*listed} - {*found}):
-        info(f"{file} is passed over: its first line does not name {COLUMNS}")
+        info(f"{file} is skipped: its first line does not name {COLUMNS}")
     if not found:
-        raise ValueError(f"{path} holds no .txt or .csv file whose first line names {COLUMNS}")
+        raise ValueError(f"{path} has no .txt or .csv file whose first line names {COLUMNS}")
     stems = [file.stem for file in found]
-    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
-        raise ValueError(f"{path} holds two files for the source {twice[0]}: remove one of them")
-    return [_read_source(file) for file in found]
+    if repeated := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise ValueError(f"{path} has two files for the source {repeated[0]}: remove one of them")
+    return [_read_annotation(file) for file in found]
 
 
 def read_aliases(path: Path) -> dict[str, str]:
-    """Return what each alias of a table with the columns alias,gene stands for.
+    """Read a table with the columns alias,gene: the gene that each alias means.
 
-    Raises ValueError where the table is missing, lacks a column, or an alias stands for two genes.
+    Raises ValueError if the table is missing, lacks a column, or lists two genes for an alias.
     """
-    table = read_listed(path, ("alias", "gene"), "aliases").drop_nulls().unique(maintain_order=True)
+    table = read_csv_list(path, ("alias", "gene"), "aliases")
     aliases: dict[str, str] = {}
-    for alias, gene in table.rows():
+    for alias, gene in table.drop_nulls().unique(maintain_order=True).rows():
         if alias in aliases:
             raise ValueError(
-                f"--aliases {path}: {alias} stands for {aliases[alias]} and for {gene}: keep one"
+                f"aliases {path}: {alias} means both {aliases[alias]} and {gene}: keep one"
             )
         aliases[alias] = gene
     return aliases
 
 
 def resolve_names(names: list[str], aliases: dict[str, str]) -> list[str]:
-    """Return the names of a map with every alias replaced by the gene that it stands for.
+    """Replace every alias among the names of a map by its gene.
 
-    Raises ValueError where two rows of the map are then one gene.
+    Raises ValueError if two rows of the map then have the same name.
     """
-    owners: dict[str, str] = {}
+    original: dict[str, str] = {}
     for name in names:
         gene = aliases.get(name, name)
-        if gene in owners:
+        if gene in original:
             raise ValueError(
-                f"--aliases makes {owners[gene]} and {name} of the map one gene, {gene}: "
-                "give one of the two another line, or make the map with one name for both"
+                f"aliases give {original[gene]} and {name} of the map the same name {gene}: change "
+                "one of the two lines, or make the map with one name for both"
             )
-        owners[gene] = name
-    return list(owners)
+        original[gene] = name
+    return list(original)
 
 
-def rename_genes(source: Source, aliases: dict[str, str]) -> Source:
-    """Return the source with every alias replaced by the gene that it stands for."""
-    return replace(source, pairs=source.pairs.select(pl.all().replace(aliases)))
+def rename_genes(annotation: Annotation, aliases: dict[str, str]) -> Annotation:
+    """Replace every alias in an annotation by its gene."""
+    return replace(annotation, pairs=annotation.pairs.select(pl.all().replace(aliases)))
 
 
-def pairs_on_map(source: Source, names: list[str]) -> Int[np.ndarray, "pairs 2"]:
-    """Return the known pairs as rows of the map, smaller row first, each once, in order.
+def pairs_on_map(annotation: Annotation, names: list[str]) -> Int[np.ndarray, "pairs 2"]:
+    """Return the known pairs as rows of the map: smaller row first, sorted, without repeats.
 
-    Pairs with a gene that is not on the map, and a gene with itself, are left out.
+    Pairs with a gene that is not on the map, and pairs of a gene with itself, are left out.
     """
     rows = pl.DataFrame({"name": names}).with_row_index("row")
-    first = source.pairs.join(rows, left_on="entity1", right_on="name")
+    first = annotation.pairs.join(rows, left_on="entity1", right_on="name")
     both = first.join(rows, left_on="entity2", right_on="name", suffix="2")
     pairs = both.select(
         low=pl.min_horizontal("row", "row2"), high=pl.max_horizontal("row", "row2")
@@ -109,25 +113,22 @@ def pairs_on_map(source: Source, names: list[str]) -> Int[np.ndarray, "pairs 2"]
     return pairs.unique().sort("low", "high").cast(pl.Int64).to_numpy()
 
 
-def unknown_genes(sources: list[Source], names: list[str]) -> list[str]:
-    """Return the names of the map that no source has, in order."""
-    known = {gene for source in sources for gene in source.genes}
+def unknown_genes(annotations: list[Annotation], names: list[str]) -> list[str]:
+    """Return the names of the map that are in no annotation, sorted."""
+    known = {gene for annotation in annotations for gene in annotation.genes}
     return sorted(set(names) - known)
 
 
 def _has_columns(path: Path) -> bool:
+    # utf-8-sig: spreadsheets write a byte order mark, which would be part of the first name.
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         columns = [name.strip().strip('"') for name in file.readline().split(",")]
     return set(COLUMNS) <= set(columns)
 
 
-def _read_source(path: Path) -> Source:
+def _read_annotation(path: Path) -> Annotation:
     try:
         pairs = pl.read_csv(path, columns=list(COLUMNS), infer_schema=False)
     except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{path} cannot be read as a CSV file: {reason} (expected as many fields in every line "
-            "as in the first)"
-        ) from None
-    return Source(path.stem, pairs.select(pl.all().str.strip_chars()), hash_file(path))
+        raise ValueError(explain_csv_error(path, error)) from None
+    return Annotation(path.stem, pairs.select(pl.all().str.strip_chars()), hash_file(path))

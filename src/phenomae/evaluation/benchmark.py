@@ -1,4 +1,8 @@
-"""The command `benchmark`: a map and known pairs in, how many of them it finds out."""
+"""The command `benchmark`: recall of known relationships on a map.
+
+This is the "Relate" step of EFAAR (Celik et al. 2024): the fraction of annotated gene pairs that
+are among the most similar or most opposite pairs of the map.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +13,10 @@ from jaxtyping import Int
 
 from phenomae.artefacts import Origin, artefact_folder, hash_json, settings_dict, write_bytes
 from phenomae.evaluation.annotations import (
-    Source,
+    Annotation,
     pairs_on_map,
     read_aliases,
-    read_sources,
+    read_annotations,
     rename_genes,
     resolve_names,
     unknown_genes,
@@ -20,68 +24,76 @@ from phenomae.evaluation.annotations import (
 from phenomae.evaluation.recall.recall import Percentiles, tail_ranks
 from phenomae.evaluation.recall.recall_tables import measure
 from phenomae.evaluation.recall.tables import print_table
-from phenomae.evaluation.settings import BenchmarkSettings, check_percentiles
+from phenomae.evaluation.results import Results
+from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.maps.unit_vectors import require_directions
+from phenomae.paths import PathLike
 from phenomae.progress import info
 
 KIND = "results"
 
 
 def benchmark(
-    map_path: Path,
-    results: Path,
+    map_path: PathLike,
+    results: PathLike,
     /,
     *,
     settings: BenchmarkSettings,
     overwrite: bool = False,
-) -> None:
-    """Tell how many known pairs lie among a map's most similar and most opposite pairs.
+) -> Results:
+    """Compute the recall of known gene pairs among a map's most similar and most opposite pairs.
 
     Writes recall.csv, curve.csv (recall across percentiles), unknown_genes.csv (names of the map
-    that no source has) and, with --shuffle, shuffled.csv, and prints recall.csv as a table.
+    that are in no annotation) and, with `shuffle`, shuffled.csv; prints recall.csv as a table.
 
     Parameters
     ----------
     map_path
-        An .h5ad file, as `map` wrote it, or any other with one row a gene.
+        An .h5ad file written by `map`, or any other AnnData file with one row per gene.
     results
         Folder to write.
     overwrite
-        Replace `results` where it was made with other settings.
+        Replace `results` if it was made with other settings.
 
-    Raises ValueError where the map or the annotations cannot be used; the sentence says why.
+    Raises ValueError if the map or the annotations cannot be used.
     """
-    percentiles = check_percentiles(settings)
-    genes, sources = read_map(map_path), read_sources(settings.annotations)
-    aliases = {} if settings.aliases is None else read_aliases(settings.aliases)
-    check_map(genes, map_path, percentiles)
-    genes = replace(genes, names=resolve_names(genes.names, aliases))
-    sources = [rename_genes(source, aliases) for source in sources]
-    pairs = find_pairs(sources, genes.names, settings.annotations)
-    unknown = unknown_genes(sources, genes.names)
+    path, folder = Path(map_path), Path(results)
+    profiles, annotations = read_map(path), read_annotations(settings.annotations)
+    aliases = {} if settings.aliases is None else read_aliases(Path(settings.aliases))
+    check_map(profiles, path, settings.percentiles)
+    profiles = replace(profiles, names=resolve_names(profiles.names, aliases))
+    annotations = [rename_genes(annotation, aliases) for annotation in annotations]
+    pairs = find_pairs(annotations, profiles.names, settings.annotations)
+    unknown = unknown_genes(annotations, profiles.names)
     if unknown:
-        info(
-            f"{len(unknown)} of {len(genes.names)} names of the map are in no source, like "
-            f"{', '.join(unknown[:3])}: unknown_genes.csv lists them, and --aliases can rename them"
-        )
-    with artefact_folder(results, _origin(settings, sources, aliases, genes), overwrite) as folder:
-        if folder is not None:
-            tables = measure(genes, pairs, percentiles, settings)
+        _report_unknown(unknown, len(profiles.names))
+    origin = _origin(settings, annotations, aliases, profiles)
+    with artefact_folder(folder, origin, overwrite) as partial:
+        if partial is not None:
+            tables = measure(profiles, pairs, settings.percentiles, settings)
             tables["unknown_genes.csv"] = pl.DataFrame({"gene": unknown}, {"gene": pl.String})
             for name, table in tables.items():
-                write_bytes(folder / name, table.write_csv().encode())
-    print_table(results)
+                write_bytes(partial / name, table.write_csv().encode())
+    print_table(folder)
+    return Results(folder)
+
+
+def _report_unknown(unknown: list[str], count: int) -> None:
+    info(
+        f"{len(unknown)} of {count} names of the map are in no annotation, like "
+        f"{', '.join(unknown[:3])}: unknown_genes.csv lists them, and aliases can rename them"
+    )
 
 
 def _origin(
     settings: BenchmarkSettings,
-    sources: list[Source],
+    annotations: list[Annotation],
     aliases: dict[str, str],
-    genes: ConsensusProfiles,
+    profiles: ConsensusProfiles,
 ) -> Origin:
-    """Return what makes the results: not where the annotations lie, but what they say."""
-    checksums = {source.name: source.checksum for source in sources}
+    """Return what makes the results; for files, their content and not their path."""
+    checksums = {annotation.name: annotation.checksum for annotation in annotations}
     of_files = {"annotations": hash_json(checksums)}
     if aliases:
         of_files["aliases"] = hash_json(aliases)
@@ -90,17 +102,20 @@ def _origin(
         for name, value in settings_dict(settings).items()
         if name not in ("annotations", "aliases")
     }
-    return Origin(KIND, plain, {"map": genes.identity, **of_files})
+    return Origin(KIND, plain, {"map": profiles.identity, **of_files})
 
 
-def check_map(genes: ConsensusProfiles, path: Path, percentiles: list[Percentiles]) -> None:
-    """Raise ValueError where the cosines of the map are undefined or too few."""
-    require_directions(genes, path)
-    check_count(len(genes.names), path, percentiles)
+def check_map(profiles: ConsensusProfiles, path: Path, percentiles: list[Percentiles]) -> None:
+    """Raise ValueError if cosines of the map are undefined or too few."""
+    require_directions(profiles, path)
+    check_count(len(profiles.names), path, percentiles)
 
 
 def check_count(count: int, where: Path | str, percentiles: list[Percentiles]) -> None:
-    """Raise ValueError, naming `where` they are, where a share of so many genes' pairs is none."""
+    """Raise ValueError if a percentile of all pairs of `count` genes is less than one pair.
+
+    `where` names the genes in the error.
+    """
     pairs = count * (count - 1) // 2
     ranks = tail_ranks(pairs, percentiles).tolist()
     shares = [low for low, _ in percentiles] + [1 - high for _, high in percentiles]
@@ -108,25 +123,25 @@ def check_count(count: int, where: Path | str, percentiles: list[Percentiles]) -
     empty = [share for share, size in zip(shares, sizes, strict=True) if share > 0 and size < 1]
     if empty:
         raise ValueError(
-            f"{where} has {count} genes, too few: {100 * min(empty):.3g} % of the pairs they make "
-            f"({pairs}) is less than one pair; bring more genes"
+            f"{where} has {count} genes, too few: {100 * min(empty):.3g} % of all pairs ({pairs}) "
+            "is less than one pair; use more genes"
         )
 
 
 def find_pairs(
-    sources: list[Source], names: list[str], path: Path
+    annotations: list[Annotation], names: list[str], path: PathLike
 ) -> dict[str, Int[np.ndarray, "pairs 2"]]:
-    """Return the pairs of the sources that have any on a map of these names; says which have none.
+    """Return the pairs of each annotation that has any on a map with these names; log the others.
 
-    Raises ValueError where none has.
+    `path` is named in errors. Raises ValueError if no annotation has a pair on the map.
     """
-    pairs = {source.name: pairs_on_map(source, names) for source in sources}
+    pairs = {annotation.name: pairs_on_map(annotation, names) for annotation in annotations}
     if not any(len(known) for known in pairs.values()):
         raise ValueError(
-            f"{path}: none of the annotated pairs has both its genes on the map, which holds names "
-            f"like {', '.join(names[:3])}"
+            f"{path}: no annotated pair has both its genes on the map, which has names like "
+            f"{', '.join(names[:3])}"
         )
     for name, known in pairs.items():
         if not len(known):
-            info(f"{name} is passed over: none of its pairs has both genes on the map")
+            info(f"{name} is skipped: none of its pairs has both genes on the map")
     return {name: known for name, known in pairs.items() if len(known)}

@@ -1,4 +1,8 @@
-"""The command `annotations fetch`: the public lists of known pairs, into the user's cache."""
+"""The command `annotations fetch`: downloads the public lists of known relationships.
+
+Every file is pinned to a commit and a checksum: results from a list that changed upstream could not
+be compared with earlier ones.
+"""
 
 import hashlib
 import os
@@ -9,6 +13,8 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from phenomae.artefacts import whole_file
+from phenomae.outputs import Output
+from phenomae.paths import PathLike
 from phenomae.progress import info, tracked
 
 PLACE = "https://raw.githubusercontent.com/recursionpharma/EFAAR_benchmarking"
@@ -17,8 +23,8 @@ _TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
-class Listed:
-    """One file of the public EFAAR benchmark, as of one commit."""
+class PublicFile:
+    """One file of the public EFAAR benchmark at one commit."""
 
     name: str
     commit: str
@@ -28,37 +34,37 @@ class Listed:
 
 
 FILES = (
-    Listed(
+    PublicFile(
         "CORUM.txt",
         "2df17070e43d3ede7ecd0d14301c04828420b6ab",
         "edaafc77a184ef452996d211e9fe1699615315a36e1efc9d602042c06168a695",
         "CC BY-NC 4.0: not for commercial use",
     ),
-    Listed(
+    PublicFile(
         "CORUM_clusters.tsv",
         "03801df7553b442512d28f99a94eed2d967e4fa7",
         "caab1d3db6fa694c001f41e2973492d248ea3936a1249be3bf497648071f5c99",
         "CC BY-NC 4.0: not for commercial use",
     ),
-    Listed(
+    PublicFile(
         "HuMAP.txt",
         "104143a065e6208e738e88df4ac65a0c423b8271",
         "6d08074df77f1a7274e754bc6e5e29aa438004bec0a13cbfb934c2c81328f3c4",
         "CC BY 4.0",
     ),
-    Listed(
+    PublicFile(
         "Reactome.txt",
         "104143a065e6208e738e88df4ac65a0c423b8271",
         "ed3cd0fc32d2fe3510f167e9df39668bc9637348d78787615d3f970b2b862e70",
         "CC0 1.0",
     ),
-    Listed(
+    PublicFile(
         "SIGNOR.txt",
         "71ab9a28b550ddc6b10caf4a58b697577cae1622",
         "00525d3a90198378b54c5c3093374d5c9ee0550bbd799f06b443512a465bcad3",
         "CC BY-NC 4.0: not for commercial use",
     ),
-    Listed(
+    PublicFile(
         "StringDB.txt",
         "2df17070e43d3ede7ecd0d14301c04828420b6ab",
         "7955c846a551530c07b1eb508404cf15ef0b77ea39ad2368ed40c5c099dedb8c",
@@ -67,24 +73,28 @@ FILES = (
 )
 
 
-def fetch(folder: Path | None = None, /, *, place: str = PLACE) -> None:
-    """Get the public lists of known pairs, as the EFAAR benchmark prepared them.
+class Annotations(Output):
+    """A folder of annotation files, for `BenchmarkSettings.annotations`."""
+
+
+def fetch(folder: PathLike | None = None, /, *, place: str = PLACE) -> Annotations:
+    """Download the public lists of known relationships, as prepared by the EFAAR benchmark.
 
     CORUM, hu.MAP, Reactome, SIGNOR and StringDB, and the complexes of CORUM: 4 MB. Every file is
-    checked against its checksum, and its licence is printed. Files that are there are not fetched
-    again.
+    verified by its checksum, and its licence is printed. Files that are already there are not
+    downloaded again.
 
     Parameters
     ----------
     folder
-        Where to put them; ~/.cache/phenomae/annotations (or below XDG_CACHE_HOME) if not given.
+        Where to write them; ~/.cache/phenomae/annotations (or below XDG_CACHE_HOME) by default.
     place
-        Address of a mirror that holds COMMIT/efaar_benchmarking/benchmark_annotations/FILE; http,
+        Address of a mirror that has COMMIT/efaar_benchmarking/benchmark_annotations/FILE; http,
         https or file.
 
-    Raises ValueError where a file cannot be got, or is not the one that is expected.
+    Raises ValueError if a file cannot be downloaded or has another checksum.
     """
-    folder = default_folder() if folder is None else folder
+    folder = default_folder() if folder is None else Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: name a folder for the lists")
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,32 +104,34 @@ def fetch(folder: Path | None = None, /, *, place: str = PLACE) -> None:
             content = _download(f"{place.rstrip('/')}/{file.commit}/{FOLDER}/{file.name}", file)
             with whole_file(path) as partial:
                 partial.write_bytes(content)
+    # CORUM and SIGNOR may not be used commercially, which a user learns from this line alone.
     for file in FILES:
         print(f"{folder / file.name}  {file.licence}")
     info(f"phenomae benchmark MAP.h5ad RESULTS --annotations {folder}")
+    return Annotations(folder)
 
 
 def default_folder() -> Path:
-    """Return where `fetch` puts the files that no folder is named for."""
+    """Return the folder that `fetch` uses if none is given."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "phenomae" / "annotations"
 
 
-def _download(address: str, file: Listed) -> bytes:
+def _download(address: str, file: PublicFile) -> bytes:
     if urlsplit(address).scheme not in ("http", "https", "file"):
-        raise ValueError(f"--place: {address} is no address: expected http, https or file")
+        raise ValueError(f"place: {address} is not an address: expected http, https or file")
     try:
-        with urlopen(address, timeout=_TIMEOUT_S) as answer:
-            content = answer.read()
+        with urlopen(address, timeout=_TIMEOUT_S) as response:
+            content = response.read()
     except (OSError, HTTPException) as error:
         raise ValueError(
-            f"{address} cannot be got: {error}; on a machine without a network, bring a folder of "
-            "such files from another one"
+            f"{address} cannot be downloaded: {error}; without a network, copy the folder from "
+            "another machine"
         ) from None
     if _checksum(content) != file.checksum:
         raise ValueError(
-            f"{address} is not the {file.name} that is expected: its SHA-256 is "
-            f"{_checksum(content)}, not {file.checksum}"
+            f"{address} is not the expected {file.name}: its SHA-256 is {_checksum(content)}, not "
+            f"{file.checksum}"
         )
     return content
 

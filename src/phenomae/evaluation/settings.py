@@ -1,12 +1,13 @@
-"""What a map is asked: the settings of `benchmark`."""
+"""The settings of `benchmark`, and checks that several questions share."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from phenomae import checks
 from phenomae.evaluation.recall.recall import Percentiles
+from phenomae.paths import PathLike
 
 Several = Parameter(consume_multiple=True, negative=())
 
@@ -14,67 +15,62 @@ Several = Parameter(consume_multiple=True, negative=())
 @Parameter(name="*")
 @dataclass(frozen=True)
 class BenchmarkSettings:
-    """What the map is asked."""
+    """Which relationships are tested, at which thresholds, and how uncertainty is estimated."""
 
-    annotations: Path
+    annotations: PathLike
     """A file of known pairs with the columns entity1,entity2, or a folder of such .txt and .csv
-    files; each is a source, named by its stem. `annotations fetch` gets the public ones."""
-    aliases: Path | None = None
-    """A CSV file with the columns alias,gene: other names that the map or the annotations have for
-    a gene."""
+    files. Each file is a source, named by its stem. `annotations fetch` downloads public ones."""
+    aliases: PathLike | None = None
+    """CSV file with the columns alias,gene: other names of genes on the map or in the
+    annotations."""
     low: Annotated[tuple[float, ...], Several] = (0.05,)
-    """A pair is found where its cosine is among this share of the lowest; several may be given."""
+    """A pair is recalled if its cosine is in this lower fraction of all pairs. Several values may
+    be given."""
     high: Annotated[tuple[float, ...], Several] = (0.95,)
-    """... or above this share of all pairs' cosines; as many as --low, first with first."""
+    """A pair is also recalled if its cosine is above this fraction of all pairs. Give as many
+    values as for low; the first belongs to the first."""
     resamples: int = 1000
-    """Draw genes with replacement so often for the intervals in which a recall lies; 0: none."""
+    """Bootstrap resamples of the genes for the 95 % confidence intervals; 0 for no intervals."""
     shuffle: int = 0
-    """Repeat with shuffled names so often: mean and spread of the recall, and a p-value."""
+    """Permutations of the gene names for the null distribution and p-values; 0 for none."""
     within: Literal["all", "degree"] = "all"
-    """all: a shuffled name may go anywhere; degree: to genes with about as many known pairs."""
+    """all: names are permuted among all genes; degree: among genes with a similar number of known
+    pairs."""
     seed: int = 0
-    """Of the shuffles and the resamples."""
+    """Seed of the permutations and the bootstrap."""
 
+    def __post_init__(self) -> None:
+        checks.at_least("resamples", self.resamples, 0)
+        checks.at_least("shuffle", self.shuffle, 0)
+        checks.at_least("seed", self.seed, 0)
+        if len(self.low) != len(self.high) or not self.low:
+            raise ValueError(
+                f"low {self.low} and high {self.high} must have the same number of values, at "
+                "least one: the first low belongs to the first high"
+            )
+        if self.within == "degree" and not self.shuffle:
+            raise ValueError("within degree needs shuffle: set it, for example to 200")
+        for low, high in self.percentiles:
+            check_shares(low, high)
+            if self.percentiles.count((low, high)) > 1:
+                raise ValueError(f"low {low} and high {high} are repeated: give them once")
 
-def check_percentiles(settings: BenchmarkSettings) -> list[Percentiles]:
-    """Return the percentile pairs; raises ValueError where the settings of recall do not do."""
-    for name in ("shuffle", "resamples"):
-        if (number := getattr(settings, name)) < 0:
-            raise ValueError(f"--{name} {number}: give 0 or a number of {name.rstrip('s')}s")
-    if len(settings.low) != len(settings.high) or not settings.low:
-        raise ValueError(
-            f"--low {settings.low} and --high {settings.high} must be of the same number: "
-            "the first low goes with the first high"
-        )
-    check_seed(settings.seed)
-    if settings.within == "degree" and not settings.shuffle:
-        raise ValueError(
-            "--within degree is for --shuffle, which is not given: give both, like --shuffle 200"
-        )
-    pairs = [check_shares(*shares) for shares in zip(settings.low, settings.high, strict=True)]
-    for low, high in pairs:
-        if pairs.count((low, high)) > 1:
-            raise ValueError(f"--low {low} and --high {high} are asked twice: name them once")
-    return pairs
-
-
-def check_seed(seed: int) -> None:
-    """Raise ValueError where no random numbers can be drawn of a seed."""
-    if seed < 0:
-        raise ValueError(f"--seed {seed}: give 0 or more")
+    @property
+    def percentiles(self) -> list[Percentiles]:
+        """Pairs of low and high."""
+        return list(zip(self.low, self.high, strict=True))
 
 
 def check_level(level: float) -> None:
-    """Raise ValueError where no p-value is small enough, or each is."""
-    if not 0 < level < 1:
-        raise ValueError(f"--level {level} must lie between 0 and 1, like 0.05")
+    """Raise ValueError unless a significance level is between 0 and 1."""
+    checks.between("level", level, 0, 1)
 
 
 def check_shares(low: float, high: float) -> Percentiles:
-    """Return a percentile pair; raises ValueError where it is none."""
+    """Return the pair of percentiles; raises ValueError unless 0 <= low <= high <= 1."""
     if not 0 <= low <= high <= 1:
         raise ValueError(
-            f"--low {low} --high {high} are no shares of all pairs: expected "
+            f"low {low} and high {high} must be fractions of all pairs with "
             "0 <= low <= high <= 1, like 0.05 and 0.95"
         )
     return low, high

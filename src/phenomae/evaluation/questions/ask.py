@@ -1,220 +1,117 @@
-"""The commands `ask ...`: wells and maps in, the answer to one question out, as tables."""
+"""Makes the command and the Python function of a question of `ask` from its `Question`.
+
+The function has a real signature and docstring, from which cyclopts takes flags and help, so that a
+new question needs no code here and none in the command line.
+"""
 
 from collections.abc import Callable
+from dataclasses import MISSING, fields
+from inspect import Parameter, Signature, cleandoc
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from phenomae.artefacts import Origin, artefact_folder, hash_file, settings_dict, write_bytes
-from phenomae.evaluation.questions.compounds import (
-    CompoundSettings,
-    mean_over_compounds,
-    rank_targets,
-)
-from phenomae.evaluation.questions.mechanisms import MechanismSettings, match_mechanisms
-from phenomae.evaluation.questions.replicate_retrieval import (
-    PrecisionSettings,
-    can_agree,
-    measure_activity,
-    measure_agreement,
-    share_retrieved,
-)
-from phenomae.evaluation.questions.signal import SignalSettings, measure_signal, share_active
-from phenomae.maps.read import read_map
+from phenomae.evaluation.questions.question import Figure, Question, Tables
+from phenomae.evaluation.results import Results
+from phenomae.paths import PathLike
 from phenomae.print_table import read_written, show
 from phenomae.progress import info
-from phenomae.wells import read_wells
 
 KIND = "answer"
-Tables = dict[str, pl.DataFrame]
+Draw = Callable[[Figure, Path, Tables, list[Any], Any], None]
+"""draw(figure, folder, tables, values of the inputs, settings) saves the figure in the folder."""
 
 
-def ask_signal(
-    wells: Path,
-    out: Path,
-    /,
-    *,
-    settings: SignalSettings = SignalSettings(),
-    overwrite: bool = False,
-) -> None:
-    """Ask whether perturbations do anything: consistency and magnitude, beside control wells.
+def build_command(question: Question, draw: Draw) -> Callable[..., Results]:
+    """Return the function of a question: ask_NAME(*inputs, out, *, settings, overwrite)."""
 
-    Writes signal.csv, a row a perturbation, and active.csv, the share of them that is active,
-    which is printed.
+    def command(*paths: PathLike, settings: Any = None, overwrite: bool = False) -> Results:
+        if len(paths) != len(question.takes) + 1:
+            raise TypeError(f"{command.__name__} takes {', '.join(names)}, not {len(paths)} paths")
+        settings = question.settings() if settings is None else settings
+        return answer(question, [Path(path) for path in paths], settings, overwrite, draw)
 
-    Parameters
-    ----------
-    wells
-        Folder of wells, corrected as a rule.
-    out
-        Folder to write.
-    overwrite
-        Replace `out` where it was made with other settings.
-
-    Raises ValueError where controls or replicates are too few; the sentence says how many.
-    """
-    screen = read_wells(wells)
-
-    def make() -> Tables:
-        table = measure_signal(screen, wells, settings)
-        return {"signal.csv": table, "active.csv": share_active(table, settings.level)}
-
-    sources = {"wells": screen.identity}
-    origin = describe("signal", settings, sources, unexpressed=settings.unexpressed)
-    answer(out, origin, overwrite, make, printed="active.csv")
-
-
-def ask_compounds(
-    genes: Path,
-    compounds: Path,
-    out: Path,
-    /,
-    *,
-    settings: CompoundSettings,
-    overwrite: bool = False,
-) -> None:
-    """Ask whether a compound looks like the genes it acts on: average precision of its targets.
-
-    Writes compounds.csv, a row a dose and one for the best dose, and means.csv, which is printed.
-
-    Parameters
-    ----------
-    genes
-        Map by gene.
-    compounds
-        Map by dose (`map --by dose`) of the same screen, from wells corrected alike.
-    out
-        Folder to write.
-    overwrite
-        Replace `out` where it was made with other settings.
-
-    Raises ValueError where the potencies fit no compound or gene of the maps.
-    """
-    gene_map, compound_map = read_map(genes), read_map(compounds)
-
-    def make() -> Tables:
-        table = rank_targets(gene_map, compound_map, genes, compounds, settings)
-        return {"compounds.csv": table, "means.csv": mean_over_compounds(table)}
-
-    sources = {"genes": gene_map.identity, "compounds": compound_map.identity}
-    origin = describe("compounds", settings, sources, potencies=settings.potencies)
-    answer(out, origin, overwrite, make, printed="means.csv")
-
-
-def ask_mechanisms(
-    wells: Path,
-    out: Path,
-    /,
-    *,
-    settings: MechanismSettings,
-    overwrite: bool = False,
-) -> None:
-    """Ask whether a compound's nearest neighbour acts as it does: NSC and NSCB accuracy.
-
-    Writes mechanisms.csv, which is printed, and confusion.csv.
-
-    Parameters
-    ----------
-    wells
-        Folder of wells of compounds, corrected as a rule.
-    out
-        Folder to write.
-    overwrite
-        Replace `out` where it was made with other settings.
-
-    Raises ValueError where the file of mechanisms does not do, or no neighbour can be right.
-    """
-    screen = read_wells(wells)
-
-    def make() -> Tables:
-        table, confusion = match_mechanisms(screen, wells, settings)
-        return {"mechanisms.csv": table, "confusion.csv": confusion}
-
-    sources = {"wells": screen.identity}
-    origin = describe("mechanisms", settings, sources, mechanisms=settings.mechanisms)
-    answer(out, origin, overwrite, make, printed="mechanisms.csv")
-
-
-def ask_replicates(
-    wells: Path,
-    out: Path,
-    /,
-    *,
-    settings: PrecisionSettings = PrecisionSettings(),
-    overwrite: bool = False,
-) -> None:
-    """Ask whether replicates find each other before others: mean average precision, by copairs.
-
-    Writes activity.csv (wells of a perturbation among controls), agreement.csv (perturbations of a
-    gene among all others) where some have more than one, and retrieved.csv, which is printed.
-
-    Parameters
-    ----------
-    wells
-        Folder of wells, corrected as a rule.
-    out
-        Folder to write.
-    overwrite
-        Replace `out` where it was made with other settings.
-
-    Raises ValueError where copairs is not installed, or there are no replicates or no controls.
-    """
-    screen = read_wells(wells)
-
-    def make() -> Tables:
-        tables = {"activity.csv": measure_activity(screen, wells, settings)}
-        if can_agree(screen, settings):
-            tables["agreement.csv"] = measure_agreement(screen, wells, settings)
-        elif settings.agree != settings.by:
-            info(f"no {settings.agree} has two {settings.by}s, so no agreement is asked")
-        rows = [
-            share_retrieved(table).select(
-                pl.lit(name.removesuffix(".csv")).alias("asked"), pl.all()
-            )
-            for name, table in tables.items()
-        ]
-        return {**tables, "retrieved.csv": pl.concat(rows)}
-
-    origin = describe(
-        "replicates", settings, {"wells": screen.identity}, mechanisms=settings.mechanisms
-    )
-    answer(out, origin, overwrite, make, printed="retrieved.csv")
-
-
-def describe(question: str, settings: Any, sources: dict[str, str], **files: Path | None) -> Origin:
-    """Return what makes an answer: of files that settings name, what they say, not where they lie.
-
-    Raises ValueError where such a file is missing.
-    """
-    plain = {key: value for key, value in settings_dict(settings).items() if key not in files}
-    given = {name: path for name, path in files.items() if path is not None}
-    for name, path in given.items():
-        if not path.is_file():
-            raise ValueError(f"--{name} {path}: there is no such file")
-    checksums = {name: hash_file(path) for name, path in given.items()}
-    return Origin(KIND, {"question": question, **plain}, {**sources, **checksums})
+    names = [*(taken.name for taken in question.takes), "out"]
+    signature = _signature(question, names)
+    command.__name__ = command.__qualname__ = f"ask_{question.name}"
+    command.__doc__ = _docstring(question)
+    command.__annotations__ = {
+        **{name: item.annotation for name, item in signature.parameters.items()},
+        "return": Results,
+    }
+    command.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
+    return command
 
 
 def answer(
-    out: Path,
-    origin: Origin,
-    overwrite: bool,
-    make: Callable[[], Tables],
-    *,
-    printed: str,
-    draw: Callable[[Path, Tables], None] | None = None,
-) -> None:
-    """Write the tables that `make` returns into the folder `out`, and print one of them.
+    question: Question, paths: list[Path], settings: Any, overwrite: bool, draw: Draw
+) -> Results:
+    """Answer a question: write its tables and figure into the last of `paths`, print one table.
 
-    `draw` may add figures to the folder. Raises ValueError where the table of an earlier call is
-    missing or damaged.
+    Raises ValueError if the inputs cannot be used, or the table of an earlier call is damaged.
     """
+    *sources, out = paths
+    values = [taken.read(path) for taken, path in zip(question.takes, sources, strict=True)]
+    origin = _origin(question, values, settings)
     with artefact_folder(out, origin, overwrite) as folder:
         if folder is not None:
-            tables = make()
+            tables = question.tables(*values, *sources, settings)
             for name, table in tables.items():
                 write_bytes(folder / name, table.write_csv().encode())
-            if draw is not None:
-                draw(folder, tables)
-    show(read_written(out / printed))
+            if question.figure is not None:
+                draw(question.figure, folder, tables, values, settings)
+    printed = read_written(out / question.printed)
+    show(printed)
+    if question.figure and (drawn := out / "figures" / f"{question.figure.name}.png").exists():
+        info(f"figure: {drawn}")
+    if sentence := question.conclude(printed):
+        info(sentence)
+    return Results(out)
+
+
+def _origin(question: Question, values: list[Any], settings: Any) -> Origin:
+    """Return what makes an answer; for files that settings name, their content and not their path.
+
+    Raises ValueError if such a file is missing.
+    """
+    plain = settings_dict(settings)
+    sources: dict[str, str] = {}
+    for taken, value in zip(question.takes, values, strict=True):
+        several = isinstance(value.identity, dict)
+        sources |= value.identity if several else {taken.name: value.identity}
+    for name in question.files:
+        if plain.pop(name) is None:
+            continue
+        path = Path(getattr(settings, name))
+        if not path.is_file():
+            raise ValueError(f"{path}: there is no such file ({name})")
+        sources[name] = hash_file(path)
+    return Origin(KIND, {"question": question.name, **plain}, sources)
+
+
+def _signature(question: Question, names: list[str]) -> Signature:
+    # Settings with a field that must be given have no default, so that --help marks that field.
+    required = any(
+        field.default is MISSING and field.default_factory is MISSING
+        for field in fields(question.settings)
+    )
+    default = Parameter.empty if required else question.settings()
+    keyword = Parameter.KEYWORD_ONLY
+    return Signature(
+        [
+            *(Parameter(name, Parameter.POSITIONAL_ONLY, annotation=PathLike) for name in names),
+            Parameter("settings", keyword, annotation=question.settings, default=default),
+            Parameter("overwrite", keyword, annotation=bool, default=False),
+        ],
+        return_annotation=Results,
+    )
+
+
+def _docstring(question: Question) -> str:
+    described = [(taken.name, taken.help) for taken in question.takes]
+    described += [
+        ("out", "Folder to write."),
+        ("overwrite", "Replace `out` if it was made with other settings."),
+    ]
+    parameters = "\n".join(f"{name}\n    {help}" for name, help in described)
+    return f"{cleandoc(question.help)}\n\nParameters\n----------\n{parameters}\n"

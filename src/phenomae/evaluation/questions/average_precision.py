@@ -1,4 +1,4 @@
-"""Average precision: how high in a list the right ones stand, and what a random order gives."""
+"""Average precision of a ranking, as scikit-learn defines it, and its value for a random one."""
 
 import numpy as np
 from jaxtyping import Float64
@@ -7,10 +7,10 @@ from jaxtyping import Float64
 def average_precisions(
     right: Float64[np.ndarray, " a"], wrong: Float64[np.ndarray, "samples m"]
 ) -> Float64[np.ndarray, " samples"]:
-    """Return the average precision of the right ones among each sample of wrong ones, by score.
+    """Return the average precision of the scores `right` among each sample of scores `wrong`.
 
-    At each right one's score, precision is the share of right ones among all that score as much or
-    more; average precision is the mean of these (as scikit-learn defines it, ties included).
+    Precision at a right item is the fraction of right items among all with at least its score;
+    average precision is the mean over right items. Ties are treated as in scikit-learn.
     """
     as_high = (right >= right[:, None]).sum(axis=1)
     wrong_as_high = np.stack([(wrong >= score).sum(axis=1) for score in right], axis=1)
@@ -18,15 +18,15 @@ def average_precisions(
 
 
 def chance_precision(right: int, wrong: int) -> float:
-    """Return the expected average precision of a random order (all orders of labels alike).
+    """Return the expected average precision of a random ranking.
 
-    With a right ones among n, a place i of the list holds a right one with the chance a / n, and
-    before it stand (i - 1) (a - 1) / (n - 1) others in the mean. So it is the mean over i of
-    (1 + (i - 1) (a - 1) / (n - 1)) / i.
+    With a right items among n, position i holds a right one with probability a / n, and before it
+    stand (i - 1) (a - 1) / (n - 1) other right ones on average. The expectation is therefore the
+    mean over i of (1 + (i - 1) (a - 1) / (n - 1)) / i.
     """
     assert right > 0
     count = right + wrong
     if count == 1:
         return 1.0
-    place = np.arange(1, count + 1)
-    return float(((1 + (place - 1) * (right - 1) / (count - 1)) / place).mean())
+    position = np.arange(1, count + 1)
+    return float(((1 + (position - 1) * (right - 1) / (count - 1)) / position).mean())

@@ -1,58 +1,62 @@
-"""Which wells a linear probe is fitted on, which it is asked: whole batches are held out."""
+"""Cross-validation folds of the linear probe: whole batches are held out together."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from phenomae.evaluation.questions.replicates import places_among_alike
+from phenomae.evaluation.questions.replicates import rank_within
 
 Codes = Int[np.ndarray, " n"]
 
 
 def repeated_labels(labels: Codes, batches: Codes) -> Int[np.ndarray, " names"]:
-    """Return the labels that have wells in two batches or more; -1 is none."""
+    """Return the labels with wells in at least two batches; label -1 means none."""
     inside = labels >= 0
     pairs = np.unique(np.column_stack([labels[inside], batches[inside]]), axis=0)
     return np.flatnonzero(np.bincount(pairs[:, 0]) > 1)
 
 
-def draw_wells(labels: Codes, batches: Codes, most_names: int, most_wells: int, seed: int) -> Codes:
-    """Return the labels of the wells that are taken, -1 for the others.
+def draw_wells(labels: Codes, batches: Codes, max_names: int, max_wells: int, seed: int) -> Codes:
+    """Return the labels of a random subset of wells, and -1 for all other wells.
 
-    At most `most_names` of those in two batches or more, and alike many wells of each, of as many
-    batches as can be. A function of the seed, the labels and the batches.
+    The subset has at most `max_names` of the labels in at least two batches, the same maximum
+    number of wells per label, and at most `max_wells` wells; the wells of a label are spread over
+    its batches. It is a function of seed, labels and batches, not of features, so that all blocks
+    of a network are compared on the same wells.
     """
     rng = np.random.default_rng(seed)
-    names = rng.permutation(repeated_labels(labels, batches))[:most_names]
+    names = rng.permutation(repeated_labels(labels, batches))[:max_names]
     assert len(names)
     labels = np.where(np.isin(labels, names), labels, -1)
     keys = rng.random(len(labels))
-    in_batch = places_among_alike(np.lexsort([keys, batches, labels]), labels, batches)
-    in_label = places_among_alike(np.lexsort([keys, in_batch, labels]), labels)
-    return np.where(in_label < most_wells // len(names), labels, -1)
+    # Ordered by rank within the batch first, the wells of a label take turns over its batches.
+    in_batch = rank_within(np.lexsort([keys, batches, labels]), labels, batches)
+    in_label = rank_within(np.lexsort([keys, in_batch, labels]), labels)
+    return np.where(in_label < max_wells // len(names), labels, -1)
 
 
-def deal_batches(batches: Codes, folds: int, seed: int) -> Codes:
-    """Return the part of every well: batches are shuffled, then dealt to the parts in turn."""
-    distinct, places = np.unique(batches, return_inverse=True)
-    part_of = np.empty(len(distinct), dtype=np.int64)
-    part_of[np.random.default_rng([seed, 1]).permutation(len(distinct))] = (
+def assign_folds(batches: Codes, folds: int, seed: int) -> Codes:
+    """Return the fold of every well: batches are permuted and then assigned to folds in turn."""
+    distinct, indices = np.unique(batches, return_inverse=True)
+    fold_of = np.empty(len(distinct), dtype=np.int64)
+    fold_of[np.random.default_rng([seed, 1]).permutation(len(distinct))] = (
         np.arange(len(distinct)) % folds
     )
-    return part_of[places]
+    return fold_of[indices]
 
 
-def each_part(
-    labels: Codes, parts: Codes
+def each_fold(
+    labels: Codes, folds: Codes
 ) -> Iterator[tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]]:
-    """Yield the wells to fit on and the wells to ask, a part at a time, where there are any.
+    """Yield masks of the training wells and of the validation wells, fold by fold.
 
-    A well is asked where its name is among those fitted on, which must be two or more.
+    A well is validated only if its label is among those of the training wells. Folds with fewer
+    than two training labels, or without validation wells, are skipped.
     """
-    for part in np.unique(parts):
-        train = parts != part
+    for fold in np.unique(folds):
+        train = folds != fold
         known = np.unique(labels[train])
-        asked = ~train & np.isin(labels, known)
-        if len(known) > 1 and asked.any():
-            yield train, asked
+        validation = ~train & np.isin(labels, known)
+        if len(known) > 1 and validation.any():
+            yield train, validation

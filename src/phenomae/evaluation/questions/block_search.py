@@ -1,15 +1,19 @@
-"""Which block of a network tells perturbations apart best: the linear probe on each one's wells.
+"""Which block of a network classifies perturbations best? The linear probe on each block's wells.
 
-Kenyon-Dean et al. 2024 (arXiv 2411.02572): often it is not the last.
+The best block is often not the last (Kenyon-Dean et al. 2024, arXiv 2411.02572).
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from phenomae.artefacts import read_identity
 from phenomae.evaluation.questions.linear_probe import LinearProbeSettings, probe_wells
+from phenomae.evaluation.questions.question import Figure, Input, Question, Tables
 from phenomae.progress import tracked
+from phenomae.wells import KIND as WELLS
 from phenomae.wells import read_wells
 
 BLOCKS: dict[str, pl.DataType] = {
@@ -24,13 +28,23 @@ BLOCKS: dict[str, pl.DataType] = {
 _NAME = "block-"
 
 
-def find_blocks(folder: Path) -> dict[int | None, Path]:
-    """Return the wells of every block that `embed --block all` wrote, or `folder` as block None.
+@dataclass(frozen=True)
+class Blocks:
+    """The wells folders of a network's blocks, or one wells folder as block None."""
 
-    Raises ValueError where some are not finished.
+    folders: dict[int | None, Path]
+    identity: dict[str, str]
+    """Of each wells folder, under the name that results record."""
+
+
+def find_blocks(folder: Path) -> dict[int | None, Path]:
+    """Return the wells folder of every block that `embed --block all` wrote.
+
+    A folder that holds wells itself is returned as block None. Raises ValueError if a block is not
+    finished.
     """
     if partial := sorted(folder.glob(f"{_NAME}*.partial")):
-        raise ValueError(f"{partial[0]} is not finished: run embed again, it goes on from there")
+        raise ValueError(f"{partial[0]} is not finished: run embed again to complete it")
     found = {
         int(path.name.removeprefix(_NAME)): path
         for path in folder.glob(f"{_NAME}*")
@@ -39,29 +53,41 @@ def find_blocks(folder: Path) -> dict[int | None, Path]:
     return dict(sorted(found.items())) or {None: folder}
 
 
+def read_blocks(folder: Path) -> Blocks:
+    """Find the blocks of a folder and read their identities; profiles are read when probed."""
+    folders = find_blocks(folder)
+    return Blocks(
+        folders,
+        {
+            "wells" if block is None else f"block {block}": read_identity(path, WELLS)
+            for block, path in folders.items()
+        },
+    )
+
+
 def probe_blocks(
     folder: Path,
     settings: LinearProbeSettings = LinearProbeSettings(),
 ) -> pl.DataFrame:
-    """Return how well the linear probe does on each block, the same wells of each; a row a block.
+    """Compute the accuracy of the linear probe for each block, on the same wells; one row each.
 
-    Columns: block (empty where `folder` holds one set of wells), accuracy, sd, balanced, chance
-    (means and spread over the parts held out), folds, best (the block of the highest accuracy).
+    Columns: block (null if `folder` holds one set of wells), accuracy, sd, balanced, chance (means
+    and standard deviation over folds), folds, best (the block with the highest accuracy).
 
-    Raises ValueError where blocks are not of the same wells, or as `read_wells` and `probe_wells`.
+    Raises ValueError if blocks have different wells, and as `read_wells` and `probe_wells` do.
     """
     blocks = find_blocks(folder)
     first: pl.DataFrame | None = None
     rows: list[tuple[int | float | None, ...]] = []
     for block, path in tracked(blocks.items(), "linear probe", len(blocks), "blocks"):
-        screen = read_wells(path)
-        places = screen.table.select("plate", "well")
-        first = places if first is None else first
-        if not places.equals(first):
+        profiles = read_wells(path)  # one block at a time, because all may not fit in memory
+        wells = profiles.table.select("plate", "well")
+        first = wells if first is None else first
+        if not wells.equals(first):
             raise ValueError(
-                f"{path} has other wells than {next(iter(blocks.values()))}: embed all blocks anew"
+                f"{path} has other wells than {next(iter(blocks.values()))}: embed all blocks again"
             )
-        folds = probe_wells(screen, path, settings)
+        folds = probe_wells(profiles, path, settings)
         spread = float(np.std(folds["accuracy"].to_numpy(), ddof=1)) if len(folds) > 1 else None
         means = [
             float(folds[name].to_numpy().mean()) for name in ("accuracy", "balanced", "chance")
@@ -70,3 +96,31 @@ def probe_blocks(
     table = pl.DataFrame(rows, schema=BLOCKS, orient="row")
     best = int(table["accuracy"].to_numpy().argmax())
     return table.with_columns(best=pl.Series(np.arange(len(table)) == best))
+
+
+def _tables(blocks: Blocks, folder: Path, settings: LinearProbeSettings) -> Tables:
+    return {"blocks.csv": probe_blocks(folder, settings)}
+
+
+def _conclude(blocks: pl.DataFrame) -> str | None:
+    if len(blocks) == 1:
+        return None
+    best = blocks.filter(pl.col("best"))["block"][0]
+    return f"block {best} has the highest accuracy: use embed --block {best}"
+
+
+QUESTION = Question(
+    name="probe",
+    help="""Does a linear probe classify perturbations on unseen batches, and from which block best?
+
+    Writes blocks.csv, which is printed, and a figure in the folder figures. For the output of
+    `embed --block all`, every block is probed and the best one is named. Raises ValueError if the
+    wells are of one batch, or fewer than two names can be classified.
+    """,
+    takes=(Input("wells", "Folder of wells, or of one such folder per block.", read_blocks),),
+    settings=LinearProbeSettings,
+    tables=_tables,
+    printed="blocks.csv",
+    figure=Figure("blocks", "phenomae.explore.figures.blocks:draw_answer"),
+    conclude=_conclude,
+)

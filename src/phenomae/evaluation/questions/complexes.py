@@ -1,22 +1,25 @@
-"""Within or between: are the genes of a complex more alike to each other than to all others.
+"""Are the genes of a protein complex more similar to each other than to all other genes?
 
-For every complex, the cosines of its pairs of genes beside those of its genes with all other genes
-of the map, by means and by the two-sample Kolmogorov-Smirnov test (Celik et al. 2024).
+For every complex, the cosines of its pairs of genes are compared with those between its genes and
+all other genes of the map, by means and by the two-sample Kolmogorov-Smirnov test (Celik et al.
+2024).
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
 from cyclopts import Parameter
 from jaxtyping import Float64, Int
-from scipy.stats import false_discovery_control, ks_2samp
 
-from phenomae.evaluation.settings import check_level
+from phenomae import checks
+from phenomae.evaluation.questions.question import Figure, Question, Tables, takes_map
+from phenomae.evaluation.settings import Several, check_level
 from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import unit_map
+from phenomae.paths import PathLike
 from phenomae.progress import tracked
 
 Rows = Int[np.ndarray, " k"]
@@ -33,26 +36,33 @@ COMPLEXES: dict[str, pl.DataType] = {
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ComplexSettings:
-    """Which complexes a map is asked."""
+    """Which complexes are tested, how their number is compared with chance, and what is drawn."""
 
-    complexes: Path
-    """A file of complexes, one a line: name, tab, genes with blanks between; or a .gmt file: name,
-    tab, description, tab, genes with tabs between."""
-    least_genes: int = 10
+    complexes: PathLike
+    """File of complexes, one per line: name, tab, genes separated by blanks. Or a .gmt file: name,
+    tab, description, tab, genes separated by tabs."""
+    min_genes: int = 10
     """Complexes with fewer genes on the map are left out."""
     level: float = 0.05
-    """A complex stands apart where its adjusted p-value is at most this."""
+    """A complex is significant if its adjusted p-value is at most this."""
+    show: Annotated[tuple[str, ...], Several] = ()
+    """Names of the complexes in the heat map; by default those with the largest KS statistic."""
+    shuffle: int = 20
+    """Permutations of the gene names, for the fraction of complexes significant by chance."""
+    seed: int = 0
+    """Seed of the permutations."""
 
     def __post_init__(self) -> None:
-        if self.least_genes < 2:
-            raise ValueError(f"least_genes must be 2 or more, not {self.least_genes}")
+        checks.at_least("min_genes", self.min_genes, 2)
         check_level(self.level)
+        checks.at_least("shuffle", self.shuffle, 0)
+        checks.at_least("seed", self.seed, 0)
 
 
 def read_complexes(path: Path) -> dict[str, list[str]]:
-    """Return the genes of each complex of a file, in its order.
+    """Read the genes of each complex, in the order of the file.
 
-    Raises ValueError where the file is missing, a line has no tab, or a name is there twice.
+    Raises ValueError if the file is missing, a line has no tab, or a name is repeated.
     """
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file of complexes")
@@ -67,33 +77,32 @@ def read_complexes(path: Path) -> dict[str, list[str]]:
         name = parts[0].strip()
         if len(parts) <= skipped:
             raise ValueError(
-                f"{path}, line {number}, is no complex: {line[:60]!r}; expected {form}"
+                f"{path}, line {number}, is not a complex: {line[:60]!r}; expected {form}"
             )
         if name in complexes:
-            raise ValueError(f"{path}, line {number}: the complex {name!r} is there already")
+            raise ValueError(f"{path}, line {number}: the complex {name!r} is repeated")
         complexes[name] = " ".join(parts[skipped:]).split()
     return complexes
 
 
 def compare_complexes(
-    genes: ConsensusProfiles, source: Path, settings: ComplexSettings
+    profiles: ConsensusProfiles, path: Path, settings: ComplexSettings
 ) -> pl.DataFrame:
-    """Return the rows of complexes.csv, one a complex that has enough genes on the map.
+    """Compute the rows of complexes.csv, one per complex with enough genes on the map.
 
-    `within` and `between` are mean cosines, `ks` the largest difference of the two shares of
-    cosines up to any one, `ks_p` the chance of one as large if all cosines were independent draws.
+    `within` and `between` are mean cosines; `ks` is the two-sample Kolmogorov-Smirnov statistic and
+    `ks_p` its p-value, which assumes independent cosines. `path` is named in errors.
 
-    `source` is named in errors. Raises ValueError where no complex has enough genes on the map, or
-    a row of it has no direction.
+    Raises ValueError if no complex has enough genes on the map, or a profile is NaN or zero.
     """
-    unit = unit_map(genes, source)
-    members = rows_on_map(read_complexes(settings.complexes), genes.names)
-    enough = {name: rows for name, rows in members.items() if len(rows) >= settings.least_genes}
+    unit = unit_map(profiles, path)
+    members = rows_on_map(read_complexes(Path(settings.complexes)), profiles.names)
+    enough = {name: rows for name, rows in members.items() if len(rows) >= settings.min_genes}
     if not enough:
         raise ValueError(
             f"{settings.complexes}: none of its {len(members)} complexes has "
-            f"{settings.least_genes} genes on the map {source}, which holds names "
-            f"like {', '.join(genes.names[:3])}"
+            f"{settings.min_genes} genes on the map {path}, which has names "
+            f"like {', '.join(profiles.names[:3])}"
         )
     found = [compare_complex(unit, rows) for rows in enough.values()]
     return pl.DataFrame(
@@ -107,10 +116,10 @@ def compare_complexes(
 
 
 def rows_on_map(complexes: dict[str, list[str]], names: list[str]) -> dict[str, Rows]:
-    """Return the rows of the map that each complex has, each once, in order."""
-    place = {name: row for row, name in enumerate(names)}
+    """Return the rows of the map that belong to each complex, sorted and without repeats."""
+    row_of = {name: row for row, name in enumerate(names)}
     found = {
-        name: sorted({place[gene] for gene in genes if gene in place})
+        name: sorted({row_of[gene] for gene in genes if gene in row_of})
         for name, genes in complexes.items()
     }
     return {name: np.array(rows, dtype=np.int64) for name, rows in found.items()}
@@ -119,10 +128,12 @@ def rows_on_map(complexes: dict[str, list[str]], names: list[str]) -> dict[str, 
 def compare_complex(
     unit: Float64[np.ndarray, "g d"], rows: Rows
 ) -> tuple[float, float, float, float]:
-    """Return the mean cosine within, the mean between, and statistic and p-value of their test.
+    """Return the mean cosine within, the mean between, the KS statistic and its p-value.
 
-    NaN between, and for the test, where the complex is the whole map.
+    The last three are NaN if the complex is the whole map.
     """
+    from scipy.stats import ks_2samp  # .6 s to import: not for `ask complexes --help`
+
     within, between = within_and_between(unit, rows)
     if not len(between):
         return float(within.mean()), np.nan, np.nan, np.nan
@@ -133,7 +144,7 @@ def compare_complex(
 def within_and_between(
     unit: Float64[np.ndarray, "g d"], rows: Rows
 ) -> tuple[Float64[np.ndarray, " pairs"], Float64[np.ndarray, " others"]]:
-    """Return the cosines of all pairs of some rows, and of those rows with all others."""
+    """Return the cosines of all pairs of `rows`, and those between `rows` and all other rows."""
     cosines = unit[rows] @ unit.T
     others = np.ones(len(unit), dtype=bool)
     others[rows] = False
@@ -141,24 +152,25 @@ def within_and_between(
 
 
 def share_apart(
-    genes: ConsensusProfiles,
+    profiles: ConsensusProfiles,
     table: pl.DataFrame,
-    source: Path,
+    path: Path,
     settings: ComplexSettings,
     *,
     shuffles: int = 0,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """Return the share of complexes that stand apart, and that share when names are shuffled.
+    """Return the fraction of significant complexes, and that fraction under permuted gene names.
 
-    A complex of `compare_complexes`' table stands apart where `within` is above `between` and
-    `ks_p`, adjusted for the number of complexes (Benjamini & Hochberg 1995), is at most
-    `settings.level`. As cosines that share a gene are not independent, more complexes stand apart
-    by chance than the level says: what shuffled names give is what to compare with. One row:
-    complexes, apart, shuffled (mean), sd, n (shuffles). Shuffle k is a function of seed and k.
+    A complex in the table of `compare_complexes` is significant if `within` is above `between` and
+    its FDR-adjusted `ks_p` (Benjamini & Hochberg 1995) is at most `settings.level`. One row:
+    complexes, apart, shuffled (mean over permutations), sd, n (permutations). Permutation k is a
+    function of `seed` and k.
     """
-    members = rows_on_map(read_complexes(settings.complexes), genes.names)
-    unit = unit_map(genes, source)
+    # Cosines that share a gene are not independent, so `ks_p` is too small and more complexes than
+    # `level` are significant by chance. Permuted names show how many.
+    members = rows_on_map(read_complexes(Path(settings.complexes)), profiles.names)
+    unit = unit_map(profiles, path)
     shares = np.empty(shuffles)
     for k in tracked(range(shuffles), "complexes", shuffles, "shuffles"):
         order = np.random.default_rng([seed, k]).permutation(len(unit))
@@ -183,8 +195,35 @@ def _share_apart(
     p: Float64[np.ndarray, " k"],
     level: float,
 ) -> float:
+    from scipy.stats import false_discovery_control
+
     known = ~np.isnan(p)
     if not known.any():
         return 0.0
     adjusted = false_discovery_control(p[known])
     return float(((within > between)[known] & (adjusted <= level)).sum() / len(p))
+
+
+def _tables(profiles: ConsensusProfiles, path: Path, settings: ComplexSettings) -> Tables:
+    table = compare_complexes(profiles, path, settings)
+    shares = share_apart(
+        profiles, table, path, settings, shuffles=settings.shuffle, seed=settings.seed
+    )
+    return {"complexes.csv": table, "apart.csv": shares}
+
+
+QUESTION = Question(
+    name="complexes",
+    help="""Are the genes of a complex more similar to each other than to all other genes?
+
+    Writes complexes.csv, one row per complex, apart.csv, the fraction of significant complexes,
+    which is printed, and a heat map of some complexes in the folder figures. Raises ValueError if
+    the file of complexes cannot be used, or no complex has enough genes on the map.
+    """,
+    takes=(takes_map("map", "Map by gene."),),
+    settings=ComplexSettings,
+    tables=_tables,
+    printed="apart.csv",
+    figure=Figure("complexes", "phenomae.explore.figures.complexes:draw_answer"),
+    files=("complexes",),
+)

@@ -1,4 +1,4 @@
-"""One vector a compound, concentration and batch, of the compounds whose mechanism is known."""
+"""Mean profiles per compound, concentration and batch, for compounds of known mechanism."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float64, Int
 
-from phenomae.evaluation.csv_lists import read_listed
+from phenomae.evaluation.csv_lists import read_csv_list
 from phenomae.evaluation.questions.neighbours import Codes
 from phenomae.maps.unit_vectors import unit_rows
 from phenomae.progress import info
@@ -19,34 +19,34 @@ _KEYS = ("compound", "concentration_um", "batch")
 
 @dataclass(frozen=True)
 class CompoundProfiles:
-    """The means of the wells of each compound, concentration and batch, scaled to length 1."""
+    """The mean profile of each compound, concentration and batch, scaled to length 1."""
 
     unit: Float64[np.ndarray, "k d"]
     compounds: Codes
     batches: Codes
     mechanisms: Int[np.ndarray, " compounds"]
-    """Of each compound."""
+    """For each compound the index of its mechanism in `names`."""
     names: list[str]
-    """Of the mechanisms."""
+    """Names of the mechanisms."""
 
 
-def make_profiles(screen: Profiles, source: Path, mechanisms: Path, batch: str) -> CompoundProfiles:
-    """Return the profiles of the compounds that the file of mechanisms names; controls left out.
+def make_profiles(wells: Profiles, path: Path, mechanisms: Path, batch: str) -> CompoundProfiles:
+    """Average the treated wells of each compound, concentration and batch.
 
-    Says how many compounds it does not name. Raises ValueError where the file does not do, the
-    wells have no column `batch` or NaN features, none or one of its mechanisms is on the wells, or
-    the wells of a profile are 0 in the mean.
+    Compounds that the file `mechanisms` does not list are left out, and their number is logged.
+    `path` is named in errors. Raises ValueError if the file cannot be used, the wells have no
+    column `batch` or a NaN, fewer than two mechanisms are present, or a mean profile is zero.
     """
-    require_finite(screen, source)
-    kept = _choose_wells(screen.table, batch, read_mechanisms(mechanisms), mechanisms, source)
+    require_finite(wells, path)
+    kept = _choose_wells(wells.table, batch, read_mechanisms(mechanisms), mechanisms, path)
     groups = kept.group_by(_KEYS).agg("row", pl.col("mechanism").first()).sort(_KEYS)
-    rows = [some.to_numpy() for some in groups["row"]]
-    means = np.stack([screen.features[some].mean(axis=0, dtype=np.float64) for some in rows])
+    rows = [group.to_numpy() for group in groups["row"]]
+    means = np.stack([wells.features[group].mean(axis=0, dtype=np.float64) for group in rows])
     if len(zero := np.flatnonzero(~means.any(axis=1))):
         compound, dose, of_batch = groups.select(_KEYS).row(int(zero[0]))
         raise ValueError(
-            f"{source}: the wells of {compound}, {dose} uM, {batch} {of_batch} are 0 in the mean, "
-            "which has no direction: leave them out"
+            f"{path}: the mean of the wells of {compound}, {dose} uM, {batch} {of_batch} is zero, "
+            "so it has no cosine: remove them"
         )
     compounds = groups.unique("compound").sort("compound")
     names, labels = _encode(compounds["mechanism"])
@@ -56,26 +56,27 @@ def make_profiles(screen: Profiles, source: Path, mechanisms: Path, batch: str) 
 
 
 def read_mechanisms(path: Path) -> pl.DataFrame:
-    """Return compound and mechanism of a CSV file, once each; rows without either are left out.
+    """Read compound and mechanism from a CSV file, one row per compound; empty cells are skipped.
 
-    Raises ValueError where the file is missing, lacks a column, or gives a compound two mechanisms.
+    Raises ValueError if the file is missing, lacks a column, or lists two mechanisms for one
+    compound.
     """
-    named = read_listed(path, COLUMNS, "mechanisms").drop_nulls()
+    named = read_csv_list(path, COLUMNS, "mechanisms").drop_nulls()
     known = named.unique().sort(COLUMNS)
-    if twice := known.filter(known["compound"].is_duplicated()).rows():
-        (compound, one), (_, other) = twice[:2]
+    if repeated := known.filter(known["compound"].is_duplicated()).rows():
+        (compound, first), (_, second) = repeated[:2]
         raise ValueError(
-            f"{path} gives {compound} two mechanisms, {one} and {other}: name one of them"
+            f"{path} lists two mechanisms for {compound}, {first} and {second}: keep one of them"
         )
     return known
 
 
 def _choose_wells(
-    table: pl.DataFrame, batch: str, known: pl.DataFrame, mechanisms: Path, source: Path
+    table: pl.DataFrame, batch: str, known: pl.DataFrame, mechanisms: Path, path: Path
 ) -> pl.DataFrame:
-    """Return row, compound, concentration, batch and mechanism of the wells to be taken."""
+    """Return row, compound, concentration, batch and mechanism of the wells to use."""
     if batch not in table.columns:
-        raise ValueError(f"--batch {batch}: {source} has no such column; it has {table.columns}")
+        raise ValueError(f"batch {batch}: {path} has no such column; it has {table.columns}")
     wells = table.with_row_index("row").filter(~pl.col("control").fill_null(False))
     treated = wells.select(
         "row", "compound", "concentration_um", batch=pl.col(batch).cast(pl.String).fill_null("")
@@ -84,16 +85,16 @@ def _choose_wells(
     if (found := kept["mechanism"].n_unique()) < 2:
         compounds = ", ".join(treated["compound"].unique().sort()[:3])
         raise ValueError(
-            f"{mechanisms}: {found} of its {known['mechanism'].n_unique()} mechanisms are on the "
-            f"wells of {source}, and at least 2 are needed; its compounds are like "
+            f"{mechanisms}: {found} of its {known['mechanism'].n_unique()} mechanisms are in the "
+            f"wells of {path}, but at least 2 are needed; compounds there are like "
             f"{compounds or '(none)'}"
         )
     if left_out := treated["compound"].n_unique() - kept["compound"].n_unique():
-        info(f"compounds without a mechanism in {mechanisms}, left out: {left_out}")
+        info(f"compounds left out, without a mechanism in {mechanisms}: {left_out}")
     return kept
 
 
 def _encode(values: pl.Series) -> tuple[list[str], Codes]:
-    """Return the distinct values in order, and the code of each."""
+    """Return the distinct values in sorted order, and the code of each."""
     names, codes = np.unique(values.to_numpy(), return_inverse=True)
     return names.tolist(), codes

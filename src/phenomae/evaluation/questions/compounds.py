@@ -1,8 +1,8 @@
-"""Does a compound look like the genes it acts on: average precision of its known targets.
+"""Does a compound resemble the genes it acts on? Average precision of its known targets.
 
-As the RxRx3-core benchmark asks (Kraus et al. 2025, arXiv 2503.20158): for every compound, its
-active genes and a sample of inactive ones are ordered by the absolute cosine between the compound's
-vector and theirs.
+The RxRx3-core benchmark (Kraus et al. 2025, arXiv 2503.20158): for every compound, its active genes
+and a random sample of inactive ones are ranked by the absolute cosine with the compound. Absolute,
+because inhibiting a protein can look like the opposite of knocking out its gene.
 """
 
 import zlib
@@ -14,11 +14,13 @@ import polars as pl
 from cyclopts import Parameter
 from jaxtyping import Float64, Int
 
+from phenomae import checks
 from phenomae.evaluation.questions.average_precision import average_precisions, chance_precision
 from phenomae.evaluation.questions.potencies import Targets, find_targets, read_potencies
-from phenomae.evaluation.settings import check_seed
+from phenomae.evaluation.questions.question import Question, Tables, takes_map
 from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import unit_map
+from phenomae.paths import PathLike
 from phenomae.progress import info
 
 Row = tuple[str | float | bool | None, ...]
@@ -37,81 +39,79 @@ COMPOUNDS: dict[str, pl.DataType] = {
 @Parameter(name="*")
 @dataclass(frozen=True)
 class CompoundSettings:
-    """Which genes a compound should look like."""
+    """Which genes are active and inactive targets of a compound."""
 
-    potencies: Path
-    """CSV file with the columns compound, gene, activity_um: at which concentration, in micromolar,
-    a compound acts on a gene's product."""
+    potencies: PathLike
+    """CSV file with the columns compound, gene, activity_um: the concentration in micromolar at
+    which a compound acts on the product of a gene."""
     active_um: float = 1.0
-    """A gene is active for a compound up to this potency."""
+    """A gene is active for a compound if the potency is at most this, in micromolar."""
     inactive_um: float = 10.0
-    """... and left out between that and this one; above it, or not listed, it is inactive."""
-    least_inactive: int = 20
-    """Inactive genes drawn for a compound: twice as many as active ones, and at least so many."""
+    """A gene is inactive if the potency is above this or not listed; genes between active_um and
+    inactive_um are left out."""
+    min_inactive: int = 20
+    """Number of inactive genes per draw: twice the number of active ones, but at least this."""
     samples: int = 100
-    """Draws of inactive genes that average precision is the mean of."""
+    """Random draws of inactive genes; average precision is the mean over them."""
     seed: int = 0
-    """Of the draws."""
+    """Seed of the random draws."""
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
-        if not 0 < self.active_um <= self.inactive_um:
-            raise ValueError(
-                f"active_um {self.active_um} must be above 0 and at most inactive_um "
-                f"{self.inactive_um}, like 1 and 10"
-            )
-        for name in ("least_inactive", "samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        checks.above("active_um", self.active_um, 0)
+        checks.at_least("inactive_um", self.inactive_um, self.active_um)
+        checks.at_least("min_inactive", self.min_inactive, 1)
+        checks.at_least("samples", self.samples, 1)
+        checks.at_least("seed", self.seed, 0)
 
 
 def rank_targets(
-    genes: ConsensusProfiles,
-    compounds: ConsensusProfiles,
-    genes_source: Path,
-    compounds_source: Path,
+    gene_map: ConsensusProfiles,
+    compound_map: ConsensusProfiles,
+    genes_path: Path,
+    compounds_path: Path,
     settings: CompoundSettings,
 ) -> pl.DataFrame:
-    """Return the rows of compounds.csv: a row a dose of a compound, and one for the best of all.
+    """Compute the rows of compounds.csv: one per dose of a compound, and one for its best dose.
 
-    In the row `best`, a gene's score is its highest over the doses. `average_precision` is the mean
-    over the draws, `sd` its spread over them; `chance` what a random order gives in the mean.
-    `compounds` is a map by dose, or one by compound, which gives the best rows alone. A draw is a
-    function of the seed and the compound's name.
+    In a row with `best`, the score of a gene is its highest over the doses. `average_precision` is
+    the mean over the draws, `sd` their standard deviation, `chance` the expected value of a random
+    ranking. `compound_map` is a map by dose; a map by compound gives only the rows with `best`.
 
-    Raises ValueError where the maps have not as many features, the potencies name no compound or no
-    gene of them, or no compound has an active gene and enough inactive ones.
+    Raises ValueError if the maps differ in their number of features, the potencies name no compound
+    or no gene of the maps, or no compound has an active gene and enough inactive ones.
     """
-    widths = genes.features.shape[1], compounds.features.shape[1]
+    widths = gene_map.features.shape[1], compound_map.features.shape[1]
     if widths[0] != widths[1]:
         raise ValueError(
-            f"{genes_source} has {widths[0]} features and {compounds_source} {widths[1]}: make "
-            "both maps from wells corrected alike"
+            f"{genes_path} has {widths[0]} features and {compounds_path} has {widths[1]}: make "
+            "both maps from the same corrected wells"
         )
-    table = read_potencies(settings.potencies)
-    doses = doses_of(compounds)
-    _require_names(table, "compound", set(doses["compound"]), settings, compounds_source)
-    _require_names(table, "gene", set(genes.names), settings, genes_source)
-    asked = _choose_compounds(table, genes.names, set(doses["compound"]), settings)
-    gene_units = unit_map(genes, genes_source)
-    dose_units = unit_map(compounds, compounds_source)
+    table = read_potencies(Path(settings.potencies))
+    doses = doses_of(compound_map)
+    _require_names(table, "compound", set(doses["compound"]), settings, compounds_path)
+    _require_names(table, "gene", set(gene_map.names), settings, genes_path)
+    chosen = _choose_compounds(table, gene_map.names, set(doses["compound"]), settings)
+    gene_units = unit_map(gene_map, genes_path)
+    dose_units = unit_map(compound_map, compounds_path)
     rows: list[Row] = []
-    for compound, targets in asked.items():
+    for compound, targets in chosen.items():
         of_compound = doses.filter(pl.col("compound") == compound)
         vectors = dose_units[of_compound["row"].to_numpy()]
         right = np.abs(vectors @ gene_units[targets.active].T)
         wrong = np.abs(vectors @ gene_units[targets.inactive].T)
         drawn = draw_inactive(compound, targets, settings)
-        for dose, one, other in zip(of_compound["concentration_um"], right, wrong, strict=True):
+        for dose, active, inactive in zip(
+            of_compound["concentration_um"], right, wrong, strict=True
+        ):
             if dose is not None:
-                rows.append((compound, dose, False, *_judge(one, other, drawn)))
-        best = _judge(right.max(axis=0), wrong.max(axis=0), drawn)
+                rows.append((compound, dose, False, *_score(active, inactive, drawn)))
+        best = _score(right.max(axis=0), wrong.max(axis=0), drawn)
         rows.append((compound, None, True, *best))
     return pl.DataFrame(rows, schema=COMPOUNDS, orient="row")
 
 
 def mean_over_compounds(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the means over compounds of `rank_targets`' table, a row a dose and one for the best.
+    """Average the table of `rank_targets` over compounds: one row per dose, one for the best.
 
     Columns: concentration_um, best, compounds, average_precision, se (standard error over
     compounds), chance.
@@ -126,13 +126,13 @@ def mean_over_compounds(table: pl.DataFrame) -> pl.DataFrame:
     return means.sort("best", "concentration_um")
 
 
-def doses_of(compounds: ConsensusProfiles) -> pl.DataFrame:
-    """Return compound, concentration and row of a map by dose; of another map, names alone.
+def doses_of(compound_map: ConsensusProfiles) -> pl.DataFrame:
+    """Return compound, concentration and row index of a map by dose.
 
-    Columns: compound, concentration_um, row.
+    Columns: compound, concentration_um (null if the map is not by dose), row.
     """
-    obs, count = compounds.obs, len(compounds.names)
-    named = obs["compound"].cast(pl.String) if "compound" in obs.columns else compounds.names
+    obs, count = compound_map.obs, len(compound_map.names)
+    named = obs["compound"].cast(pl.String) if "compound" in obs.columns else compound_map.names
     doses = pl.lit(None, pl.Float64)
     if "concentration_um" in obs.columns:
         doses = pl.Series(obs["concentration_um"].cast(pl.Float64)).fill_nan(None)
@@ -143,16 +143,14 @@ def doses_of(compounds: ConsensusProfiles) -> pl.DataFrame:
 def draw_inactive(
     compound: str, targets: Targets, settings: CompoundSettings
 ) -> Int[np.ndarray, "samples m"]:
-    """Return the draws of a compound's inactive genes, as places among them.
-
-    A function of the seed and the compound's name, whatever the compounds beside it.
-    """
+    """Draw samples of a compound's inactive genes, as indices into `targets.inactive`."""
+    # Seeded by the name, so that a compound's draws do not depend on the other compounds.
     rng = np.random.default_rng([settings.seed, zlib.crc32(compound.encode())])
     keys = rng.random((settings.samples, len(targets.inactive)))
     return keys.argsort(axis=1)[:, : _count(targets, settings)]
 
 
-def _judge(
+def _score(
     right: Float64[np.ndarray, " a"],
     wrong: Float64[np.ndarray, " i"],
     drawn: Int[np.ndarray, "samples m"],
@@ -167,34 +165,68 @@ def _judge(
 def _choose_compounds(
     table: pl.DataFrame, genes: list[str], compounds: set[str], settings: CompoundSettings
 ) -> dict[str, Targets]:
-    """Return the compounds on the map that can be asked, with their genes on the other map."""
+    """Return the targets of the compounds on the map that have enough of them."""
     targets = find_targets(table, genes, settings.active_um, settings.inactive_um)
-    asked = {
+    chosen = {
         compound: found
         for compound, found in targets.items()
         if compound in compounds and len(found.inactive) >= _count(found, settings)
     }
-    if not asked:
+    if not chosen:
         raise ValueError(
-            f"{settings.potencies}: no compound on the map has an active gene on it (up to "
-            f"{settings.active_um} uM) and {settings.least_inactive} inactive ones"
+            f"{settings.potencies}: no compound of the map has an active gene (up to "
+            f"{settings.active_um} uM) and {settings.min_inactive} inactive genes on the map"
         )
-    if left_out := table["compound"].n_unique() - len(asked):
-        info(f"compounds not on the map, without active genes or enough others there: {left_out}")
-    return asked
+    if left_out := table["compound"].n_unique() - len(chosen):
+        info(
+            "compounds left out, not on the map or without enough active and inactive genes there: "
+            f"{left_out}"
+        )
+    return chosen
 
 
 def _count(targets: Targets, settings: CompoundSettings) -> int:
-    """Return how many inactive genes are drawn beside the active ones."""
-    return max(2 * len(targets.active), settings.least_inactive)
+    """Return how many inactive genes are drawn for each sample."""
+    return max(2 * len(targets.active), settings.min_inactive)
 
 
 def _require_names(
-    table: pl.DataFrame, column: str, names: set[str], settings: CompoundSettings, source: Path
+    table: pl.DataFrame, column: str, names: set[str], settings: CompoundSettings, path: Path
 ) -> None:
     listed = table[column].unique().sort()
     if not any(name in names for name in listed):
         raise ValueError(
-            f"{settings.potencies}: none of its {len(listed)} {column}s is on the map {source}, "
-            f"which holds {column}s like {', '.join(sorted(names)[:3])}"
+            f"{settings.potencies}: none of its {len(listed)} {column}s is on the map {path}, "
+            f"which has {column}s like {', '.join(sorted(names)[:3])}"
         )
+
+
+def _tables(
+    gene_map: ConsensusProfiles,
+    compound_map: ConsensusProfiles,
+    genes_path: Path,
+    compounds_path: Path,
+    settings: CompoundSettings,
+) -> Tables:
+    table = rank_targets(gene_map, compound_map, genes_path, compounds_path, settings)
+    return {"compounds.csv": table, "means.csv": mean_over_compounds(table)}
+
+
+QUESTION = Question(
+    name="compounds",
+    help="""Does a compound resemble the genes it acts on? Average precision of its known targets.
+
+    Writes compounds.csv, one row per dose and one for the best dose, and means.csv, which is
+    printed. Raises ValueError if the potencies fit no compound or no gene of the maps.
+    """,
+    takes=(
+        takes_map("genes", "Map by gene."),
+        takes_map(
+            "compounds", "Map by dose (`map --by dose`) of the same screen and corrected wells."
+        ),
+    ),
+    settings=CompoundSettings,
+    tables=_tables,
+    printed="means.csv",
+    files=("potencies",),
+)

@@ -1,7 +1,8 @@
-"""How well a straight cut tells perturbations apart on batches it has not seen.
+"""Linear probe: a logistic regression that classifies perturbations on held-out batches.
 
-A logistic regression on standardised features, fitted on some batches and asked about the wells of
-the others (Kenyon-Dean et al. 2024, arXiv 2411.02572, who choose an encoder's block by it).
+Features are standardised, the regression is fitted on some batches and validated on the others
+(Kenyon-Dean et al. 2024, arXiv 2411.02572, who use it to choose an encoder's block). Held-out
+batches matter: wells of one batch are similar for technical reasons.
 """
 
 import warnings
@@ -13,20 +14,16 @@ import numpy as np
 import polars as pl
 from cyclopts import Parameter
 from jaxtyping import Bool, Float, Int
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
+from phenomae import checks
 from phenomae.evaluation.questions.batch_folds import (
     Codes,
-    deal_batches,
+    assign_folds,
     draw_wells,
-    each_part,
+    each_fold,
     repeated_labels,
 )
 from phenomae.evaluation.questions.replicates import find_replicates
-from phenomae.evaluation.settings import check_seed
 from phenomae.progress import info
 from phenomae.wells import Profiles, require_finite
 
@@ -44,107 +41,114 @@ FOLDS: dict[str, pl.DataType] = {
 @Parameter(name="*")
 @dataclass(frozen=True)
 class LinearProbeSettings:
-    """What is told apart, and on which wells."""
+    """Which names are classified, on which wells, and how the regression is fitted."""
 
     by: Literal["perturbation", "gene", "guide", "compound"] = "perturbation"
-    """Column of the names that are told apart; controls are left out."""
+    """Column of the names to classify; controls are left out."""
     batch: str = "batch"
-    """Column that says which wells are held out together."""
+    """Column of the batches: wells of one batch are held out together."""
     folds: int = 5
-    """Parts that the batches are dealt into; each is held out once. At most one a batch."""
-    most_names: int = 100
-    """Most names, drawn of those with wells in two batches or more."""
-    most_wells: int = 4000
-    """Most wells, drawn alike of every name."""
+    """Cross-validation folds that the batches are divided into, at most one per batch."""
+    max_names: int = 100
+    """Upper limit for the names, drawn from those with wells in at least two batches."""
+    max_wells: int = 4000
+    """Upper limit for the wells, divided equally among the names."""
     penalty: float = 1.0
-    """Strength of the penalty on the squares of the weights."""
+    """Strength of the L2 penalty (scikit-learn's 1 / C)."""
     iterations: int = 1000
-    """Most steps of the fit."""
+    """Upper limit for the iterations of the fit."""
     seed: int = 0
-    """Of the draws."""
+    """Seed of the random draws."""
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
-        least = {"folds": 2, "most_names": 2, "iterations": 1, "most_wells": 2 * self.most_names}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"{name} must be {value} or more, not {getattr(self, name)}")
-        if self.penalty <= 0:
-            raise ValueError(f"penalty must be above 0, like 1, not {self.penalty}")
+        checks.at_least("folds", self.folds, 2)
+        checks.at_least("max_names", self.max_names, 2)
+        # Every name needs one well to train on and one to validate.
+        checks.at_least("max_wells", self.max_wells, 2 * self.max_names)
+        checks.at_least("iterations", self.iterations, 1)
+        checks.above("penalty", self.penalty, 0)
+        checks.at_least("seed", self.seed, 0)
 
 
 def probe_wells(
-    screen: Profiles, source: Path, settings: LinearProbeSettings = LinearProbeSettings()
+    profiles: Profiles, path: Path, settings: LinearProbeSettings = LinearProbeSettings()
 ) -> pl.DataFrame:
-    """Return how well names are told on each part of the batches, a row a part.
+    """Compute the accuracy of the linear probe on each fold of the batches, one row per fold.
 
-    Columns: fold, accuracy (share of the wells held out whose name is told), balanced (the mean of
-    that over names), chance (the accuracy of always telling the commonest name, or of guessing by
-    the names' shares, whichever is higher), names, wells, batches (held out).
+    Columns: fold, accuracy (fraction of validation wells with the correct name), balanced (mean
+    accuracy over names), chance (accuracy of always predicting the most frequent training name, or
+    of guessing in proportion to the names' frequencies, whichever is higher), names, wells, batches
+    (validation).
 
-    Wells whose name is nowhere else are not asked. Which wells are drawn is a function of the seed
-    and the wells' table, whatever their features.
+    Wells whose name is only in the held-out batches are left out. The wells used are a function of
+    the seed and the table of wells, not of the features. `path` is named in errors.
 
-    Raises ValueError where the wells are of one batch, or fewer than two names are in two batches.
+    Raises ValueError if the wells are of one batch, or fewer than two names are in two batches.
     """
-    require_finite(screen, source)
-    labels, batches = choose_wells(screen.table, source, settings)
-    taken = np.flatnonzero(labels >= 0)
-    labels, batches = labels[taken], batches[taken]
-    features = screen.features[taken].astype(np.float64)
-    parts = deal_batches(batches, settings.folds, settings.seed)
+    require_finite(profiles, path)
+    labels, batches = choose_wells(profiles.table, path, settings)
+    used = np.flatnonzero(labels >= 0)
+    labels, batches = labels[used], batches[used]
+    features = profiles.features[used].astype(np.float64)
+    folds = assign_folds(batches, settings.folds, settings.seed)
     rows: list[tuple[float, ...]] = []
-    for fold, held_out in enumerate(each_part(labels, parts)):
-        train, asked = held_out
-        told = _tell(features, labels, train, asked, source, settings)
-        numbers = _judge(labels[train], labels[asked], told)
-        rows.append((fold, *numbers, int(asked.sum()), len(np.unique(batches[asked]))))
+    for fold, (train, validation) in enumerate(each_fold(labels, folds)):
+        predicted = _predict(features, labels, train, validation, path, settings)
+        numbers = _score(labels[train], labels[validation], predicted)
+        count = len(np.unique(batches[validation]))
+        rows.append((fold, *numbers, int(validation.sum()), count))
     if not rows:
         raise ValueError(
-            f"{source}: no {settings.by} has wells in two of the {settings.folds} parts of the "
-            f"{settings.batch}s that are held out: bring more of them, or raise --folds"
+            f"{path}: no {settings.by} has wells in two of the {settings.folds} folds of the "
+            f"column {settings.batch}: use more of them, or raise folds"
         )
     return pl.DataFrame(rows, schema=FOLDS, orient="row")
 
 
 def choose_wells(
-    table: pl.DataFrame, source: Path, settings: LinearProbeSettings
+    table: pl.DataFrame, path: Path, settings: LinearProbeSettings
 ) -> tuple[Codes, Codes]:
-    """Return the name of each well that is taken, -1 for others, and every well's batch, as codes.
+    """Return codes of the names, -1 for wells that are not used, and codes of the batches.
 
-    Raises ValueError where there is no column of batches, one batch, or too few names in two.
+    Raises ValueError if there is no column of batches, one batch, or too few names in two.
     """
     if settings.batch not in table.columns:
         raise ValueError(
-            f"--batch {settings.batch}: {source} has no such column; it has {table.columns}"
+            f"batch {settings.batch}: {path} has no such column; it has {table.columns}"
         )
-    labels = find_replicates(table, settings.by, source).groups
+    labels = find_replicates(table, settings.by, path).groups
     named = table[settings.batch].cast(pl.String).fill_null("").to_numpy()
     batches = np.unique(named, return_inverse=True)[1]
     if len(np.unique(batches[labels >= 0])) < 2:
         raise ValueError(
-            f"{source} has wells of one {settings.batch} only, and the linear probe is asked about "
-            "wells of another: name another --batch column, like plate"
+            f"{path} has wells of a single {settings.batch}, but the linear probe is validated on "
+            "wells of another one: set batch to another column, like plate"
         )
     if (count := len(repeated_labels(labels, batches))) < 2:
         raise ValueError(
-            f"{source} has {count} names in the column {settings.by} whose wells are of two or "
-            f"more of the column {settings.batch}, and at least 2 are needed to be told apart: "
-            "name another --by or --batch column"
+            f"{path} has {count} names in the column {settings.by} with wells in two or more of "
+            f"the column {settings.batch}, but at least 2 are needed: set by or batch to another "
+            "column"
         )
-    drawn = draw_wells(labels, batches, settings.most_names, settings.most_wells, settings.seed)
+    drawn = draw_wells(labels, batches, settings.max_names, settings.max_wells, settings.seed)
     return drawn, batches
 
 
-def _tell(
+def _predict(
     features: Float[np.ndarray, "n d"],
     labels: Codes,
     train: Bool[np.ndarray, " n"],
-    asked: Bool[np.ndarray, " n"],
-    source: Path,
+    validation: Bool[np.ndarray, " n"],
+    path: Path,
     settings: LinearProbeSettings,
-) -> Int[np.ndarray, " asked"]:
-    """Return the name that the regression gives each well asked."""
+) -> Int[np.ndarray, " validation"]:
+    """Fit the regression on the training wells and predict the names of the validation wells."""
+    # scikit-learn is slow to import, and `ask probe --help` need not wait for it.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     regression = LogisticRegression(C=1 / settings.penalty, max_iter=settings.iterations)
     pipeline = make_pipeline(StandardScaler(), regression)
     with warnings.catch_warnings(record=True) as caught:
@@ -152,22 +156,23 @@ def _tell(
         pipeline.fit(features[train], labels[train])
     if any(issubclass(warning.category, ConvergenceWarning) for warning in caught):
         info(
-            f"{source}: the linear probe was not done in {settings.iterations} steps (--iterations)"
+            f"{path}: the linear probe did not converge in {settings.iterations} iterations; "
+            "raise iterations"
         )
-    return pipeline.predict(features[asked])
+    return pipeline.predict(features[validation])
 
 
-def _judge(
-    fitted: Int[np.ndarray, " train"],
-    asked: Int[np.ndarray, " asked"],
-    told: Int[np.ndarray, " asked"],
+def _score(
+    training: Int[np.ndarray, " train"],
+    expected: Int[np.ndarray, " validation"],
+    predicted: Int[np.ndarray, " validation"],
 ) -> tuple[float, float, float, int]:
-    """Return accuracy, balanced accuracy, chance, and the number of names fitted on."""
-    names, counts = np.unique(fitted, return_counts=True)
-    shares = (asked[:, None] == names).mean(axis=0)
-    # Of several that are commonest, always telling one gives the mean over them. Where all are
-    # alike it may be one that was fitted on more often for being held out less.
+    """Return accuracy, balanced accuracy, chance, and the number of training names."""
+    names, counts = np.unique(training, return_counts=True)
+    shares = (expected[:, None] == names).mean(axis=0)
+    # If several names are most frequent, predicting any of them gives the mean over them. A name
+    # with few validation wells is frequent in training, so this alone would understate chance.
     commonest = shares[counts == counts.max()].mean()
     chance = float(max(commonest, shares @ counts / counts.sum()))
-    balanced = float(np.mean([(told[asked == name] == name).mean() for name in np.unique(asked)]))
-    return float((told == asked).mean()), balanced, chance, len(names)
+    per_name = [(predicted[expected == name] == name).mean() for name in np.unique(expected)]
+    return float((predicted == expected).mean()), float(np.mean(per_name)), chance, len(names)

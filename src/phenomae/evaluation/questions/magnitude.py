@@ -1,4 +1,4 @@
-"""How far the wells of each perturbation lie from controls, and how often controls lie as far."""
+"""Magnitude of each perturbation: its energy distance from controls, with a p-value."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,15 @@ from phenomae.maps.p_values import p_values
 
 @dataclass(frozen=True)
 class Magnitude:
-    """One number a perturbation, in the order of the groups; NaN where there is none."""
+    """One value per perturbation, in the order of the groups; NaN if there is none."""
 
     values: Float64[np.ndarray, " g"]
-    """Energy distance of its wells to controls; NaN where it has too few wells."""
+    """Energy distance between its wells and controls; NaN if it has too few wells."""
     p: Float64[np.ndarray, " g"]
-    """How often groups of other controls are as far."""
+    """P-value from groups of other controls."""
     loose: int
-    """Perturbations whose wells no controls can match plate by plate, so that any were taken."""
+    """Number of perturbations for which no group of controls has the same plate layout, so that
+    controls of any plate were drawn."""
 
 
 def compare_magnitude(
@@ -29,50 +30,52 @@ def compare_magnitude(
     plates: Int[np.ndarray, " n"],
     control: Bool[np.ndarray, " n"],
     *,
-    least_wells: int = 5,
-    most_controls: int = 1000,
+    min_wells: int = 5,
+    max_controls: int = 1000,
     draws: int = 1000,
     seed: int = 0,
 ) -> Magnitude:
-    """Return how far the wells of each group lie from controls, and the p-value of that.
+    """Compute the energy distance of each group 0 ... count - 1 from controls, and its p-value.
 
-    Half of the controls are what is measured from. A group is compared with `draws` groups of the
-    other half that lie on plates as its own wells do, or, where there are none, with groups of any
-    (`draw_for_groups`). A well of group -1 is in none.
+    Half of the controls are the reference. The null distribution is `draws` groups of the other
+    half with the same plate layout as the group, or with any layout if there are none
+    (`draw_for_groups`). Wells with group -1 belong to no group.
     """
     controls = np.flatnonzero(control)
-    reference, pool = split_controls(plates[controls], most_controls, seed)
-    away = features[controls[reference]].astype(np.float64)
-    values = energy_distances(features, groups, count, away, least_wells)
-    chance = DrawnEnergies.of(features[controls[pool]], away)
+    reference, pool = split_controls(plates[controls], max_controls, seed)
+    reference_features = features[controls[reference]].astype(np.float64)
+    values = energy_distances(features, groups, count, reference_features, min_wells)
+    null = DrawnEnergies.of(features[controls[pool]], reference_features)
     p, loose, pool_plates = np.full(count, np.nan), 0, plates[controls[pool]]
-    for some in draw_for_groups(groups, plates, ~np.isnan(values), pool_plates, draws, seed):
-        far = chance.energies(some.drawn)
-        p[some.groups] = p_of_energies(values[some.groups], far, chance.spread)
-        loose += len(some.groups) * some.loose
+    for matched in draw_for_groups(groups, plates, ~np.isnan(values), pool_plates, draws, seed):
+        energies = null.energies(matched.drawn)
+        p[matched.groups] = p_of_energies(values[matched.groups], energies, null.spread)
+        loose += len(matched.groups) * matched.loose
     return Magnitude(values, p, loose)
 
 
 def split_controls(
-    plates: Int[np.ndarray, " m"], most: int, seed: int
+    plates: Int[np.ndarray, " m"], maximum: int, seed: int
 ) -> tuple[Int[np.ndarray, " r"], Int[np.ndarray, " k"]]:
-    """Return rows of controls to measure from and, of the other half, rows to draw chance from.
+    """Split the controls of each plate into halves: rows of the reference, rows of the null.
 
-    Each plate's controls are halved; at most `most` are in either. A function of plates and seed.
+    Each half is reduced to at most `maximum` rows. The split is a function of plates and seed.
     """
+    # A control that is in both halves would have distance 0 to itself, which biases the null.
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(plates))
     by_plate = shuffled[np.argsort(plates[shuffled], kind="stable")]
-    reference, pool = (rng.permutation(by_plate[half::2])[:most] for half in (1, 0))
+    reference, pool = (rng.permutation(by_plate[half::2])[:maximum] for half in (1, 0))
     return np.sort(reference), np.sort(pool)
 
 
 def p_of_energies(
     observed: Float64[np.ndarray, " g"], null: Float64[np.ndarray, " draws"], spread: float
 ) -> Float64[np.ndarray, " g"]:
-    """Return (null values as high or higher + 1) / (null values + 1), NaN where there is no value.
+    """Return (null values >= observed + 1) / (null values + 1), NaN if there is no observed value.
 
-    `spread` is the size of the distances, in which values that differ by rounding are the same.
+    `spread` is the typical size of the distances. Values are divided by it, because `p_values`
+    treats numbers of the order of 1 as equal if they differ by rounding only.
     """
     scale = spread or 1.0
     return p_values(observed / scale, null / scale)

@@ -1,7 +1,8 @@
-"""Does a compound's nearest neighbour act as it does: mechanisms of action told by profiles.
+"""Do nearest neighbours share a mechanism of action? NSC and NSCB accuracy.
 
-Ljosa et al. 2013 count the nearest profile that is not of the same compound (NSC), Ando et al. 2017
-also the nearest that is neither of the same compound nor of the same batch (NSCB).
+NSC matches each compound profile with the nearest one of another compound (Ljosa et al. 2013), NSCB
+with the nearest one of another compound and another batch (Ando et al. 2017). A batch effect can
+raise NSC accuracy, but not that of NSCB.
 """
 
 from dataclasses import dataclass
@@ -13,15 +14,17 @@ import polars as pl
 from cyclopts import Parameter
 from jaxtyping import Float64
 
+from phenomae import checks
 from phenomae.evaluation.questions.compound_profiles import CompoundProfiles, make_profiles
 from phenomae.evaluation.questions.neighbours import (
     Codes,
-    count_right,
+    count_matches,
     matched_share,
     nearest_others,
 )
-from phenomae.evaluation.settings import check_seed
+from phenomae.evaluation.questions.question import Question, Tables, takes_wells
 from phenomae.maps.p_values import p_values
+from phenomae.paths import PathLike
 from phenomae.wells import Profiles
 
 Match = Literal["nsc", "nscb"]
@@ -48,78 +51,77 @@ CONFUSION: dict[str, pl.DataType] = {
 @Parameter(name="*")
 @dataclass(frozen=True)
 class MechanismSettings:
-    """Which profiles are matched, and with which others."""
+    """Which profiles are candidates for the nearest neighbour, and the permutation test."""
 
-    mechanisms: Path
+    mechanisms: PathLike
     """CSV file with the columns compound, mechanism."""
     match: Annotated[tuple[Match, ...], Parameter(consume_multiple=True, negative=())] = (
         "nsc",
         "nscb",
     )
-    """nsc: with profiles that are not of the same compound; nscb: nor of the same batch."""
+    """nsc: candidates are profiles of other compounds; nscb: of other compounds and batches."""
     batch: str = "batch"
-    """Column of the wells that says which were made together."""
+    """Column of the wells with the experimental batch."""
     shuffle: int = 1000
-    """Repeat so often with the mechanisms shuffled among compounds, to say what chance gives."""
+    """Permutations of the mechanisms among compounds, for the null distribution."""
     seed: int = 0
-    """Of the shuffles."""
+    """Seed of the permutations."""
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
-        if self.shuffle < 2:
-            raise ValueError(f"shuffle must be 2 or more, not {self.shuffle}")
-        if not self.match:
-            raise ValueError("match is empty: give nsc, nscb or both")
+        checks.at_least("seed", self.seed, 0)
+        checks.at_least("shuffle", self.shuffle, 2)
+        checks.require(bool(self.match), "match", "nsc, nscb or both", "empty")
 
 
 def match_mechanisms(
-    screen: Profiles, source: Path, settings: MechanismSettings
+    wells: Profiles, path: Path, settings: MechanismSettings
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the rows of mechanisms.csv and of confusion.csv.
+    """Compute the rows of mechanisms.csv and of confusion.csv.
 
-    The first has a row a way of matching: the share of profiles whose nearest has their mechanism,
-    how many were asked and how many could not be right whatever the nearest (left_out), and mean,
-    spread and p-value of what shuffled mechanisms give. The second counts, for each mechanism, the
-    mechanisms of its profiles' nearest.
+    mechanisms.csv has one row per kind of match: accuracy (fraction of profiles whose nearest has
+    their mechanism), the number of profiles it is over, the number left out because no candidate
+    has their mechanism, and mean, standard deviation and p-value of the permutation test.
+    confusion.csv counts the mechanisms of the nearest profiles of each mechanism.
 
-    Raises ValueError where the file of mechanisms does not do, fewer than two mechanisms are on the
+    Raises ValueError if the file of mechanisms cannot be used, fewer than two mechanisms are in the
     wells, or, for nscb, all wells are of one batch.
     """
-    profiles = make_profiles(screen, source, settings.mechanisms, settings.batch)
+    profiles = make_profiles(wells, path, Path(settings.mechanisms), settings.batch)
     if "nscb" in settings.match and len(np.unique(profiles.batches)) < 2:
         raise ValueError(
-            f"{source} has wells of one {settings.batch} only, and nscb matches with another: ask "
-            "for --match nsc, or name another --batch column"
+            f"{path} has wells of a single {settings.batch}, but nscb needs another one: set "
+            "match to nsc, or batch to another column"
         )
     rows: list[Row] = []
     confusions: list[pl.DataFrame] = []
     for match in dict.fromkeys(settings.match):
-        row, confusion = _match(profiles, match, source, settings)
+        row, confusion = _match(profiles, match, path, settings)
         rows.append(row)
         confusions.append(confusion)
     return pl.DataFrame(rows, schema=MECHANISMS, orient="row"), pl.concat(confusions)
 
 
 def _match(
-    profiles: CompoundProfiles, match: Match, source: Path, settings: MechanismSettings
+    profiles: CompoundProfiles, match: Match, path: Path, settings: MechanismSettings
 ) -> tuple[Row, pl.DataFrame]:
-    """Return the row of one way of matching, and its confusions."""
+    """Return the row of one kind of match, and its confusions."""
     batches = profiles.batches if match == "nscb" else None
-    apart = [profiles.compounds] if batches is None else [profiles.compounds, batches]
-    nearest = nearest_others(profiles.unit, *apart)
+    excluded = [profiles.compounds] if batches is None else [profiles.compounds, batches]
+    nearest = nearest_others(profiles.unit, *excluded)
     labels = profiles.mechanisms[profiles.compounds]
-    asked = count_right(labels, profiles.compounds, batches) > 0
-    if not asked.any():
-        where = "" if batches is None else f" on more than one {settings.batch}"
+    # A profile without any candidate of its mechanism cannot be right, whatever the features.
+    used = count_matches(labels, profiles.compounds, batches) > 0
+    if not used.any():
+        where = "" if batches is None else f" in more than one {settings.batch}"
         raise ValueError(
-            f"{settings.mechanisms}: no mechanism has two compounds of {source}{where}, so that "
-            f"no neighbour can be right ({match}): name more compounds of a mechanism"
+            f"{settings.mechanisms}: no mechanism has two compounds in {path}{where}, so no "
+            f"neighbour can be right ({match}): list more compounds per mechanism"
         )
-    accuracy = matched_share(labels, nearest, asked)
-    counts = [len(np.unique(codes[asked])) for codes in (profiles.compounds, labels)]
+    accuracy = matched_share(labels, nearest, used)
+    counts = [len(np.unique(codes[used])) for codes in (profiles.compounds, labels)]
     chance = compare_with_chance(accuracy, shuffled_shares(profiles, nearest, batches, settings))
-    row = (match, accuracy, int(asked.sum()), int((~asked).sum()), *counts, *chance)
-    pairs = np.column_stack([labels[asked], labels[nearest[asked]]])
+    row = (match, accuracy, int(used.sum()), int((~used).sum()), *counts, *chance)
+    pairs = np.column_stack([labels[used], labels[nearest[used]]])
     found, sizes = np.unique(pairs, axis=0, return_counts=True)
     names = [(profiles.names[one], profiles.names[other]) for one, other in found]
     rows = [(match, *pair, int(size)) for pair, size in zip(names, sizes, strict=True)]
@@ -129,24 +131,45 @@ def _match(
 def shuffled_shares(
     profiles: CompoundProfiles, nearest: Codes, batches: Codes | None, settings: MechanismSettings
 ) -> Float64[np.ndarray, " shuffles"]:
-    """Return the accuracy when mechanisms are shuffled among compounds, once a shuffle.
+    """Return the accuracy under each permutation of the mechanisms among compounds.
 
-    Neighbours stay; a shuffle in which no profile could be right is left out. Shuffle k is a
-    function of the seed and k.
+    Neighbours stay the same. Permutations under which no profile could be right are left out.
+    Permutation k is a function of the seed and k.
     """
+    # Compounds are permuted, not profiles: the doses of a compound keep a common mechanism.
     shares = np.empty(settings.shuffle)
     for k in range(settings.shuffle):
         order = np.random.default_rng([settings.seed, k]).permutation(len(profiles.mechanisms))
         labels = profiles.mechanisms[order][profiles.compounds]
-        asked = count_right(labels, profiles.compounds, batches) > 0
-        shares[k] = matched_share(labels, nearest, asked)
+        used = count_matches(labels, profiles.compounds, batches) > 0
+        shares[k] = matched_share(labels, nearest, used)
     return shares[~np.isnan(shares)]
 
 
 def compare_with_chance(
     observed: float, null: Float64[np.ndarray, " shuffles"]
 ) -> tuple[float | None, float | None, float]:
-    """Return mean and spread of the null, and the p-value of what was observed."""
+    """Return mean and standard deviation of the null distribution, and the p-value."""
     mean = float(null.mean()) if len(null) else None
     spread = float(null.std(ddof=1)) if len(null) > 1 else None
     return mean, spread, float(p_values(np.array([observed]), null)[0])
+
+
+def _tables(wells: Profiles, path: Path, settings: MechanismSettings) -> Tables:
+    table, confusion = match_mechanisms(wells, path, settings)
+    return {"mechanisms.csv": table, "confusion.csv": confusion}
+
+
+QUESTION = Question(
+    name="mechanisms",
+    help="""Do nearest neighbours share a mechanism of action? NSC and NSCB accuracy.
+
+    Writes mechanisms.csv, which is printed, and confusion.csv. Raises ValueError if the file of
+    mechanisms cannot be used, or no neighbour can be right.
+    """,
+    takes=(takes_wells("Folder of wells of compounds, usually corrected."),),
+    settings=MechanismSettings,
+    tables=_tables,
+    printed="mechanisms.csv",
+    files=("mechanisms",),
+)

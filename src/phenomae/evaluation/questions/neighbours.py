@@ -1,24 +1,24 @@
-"""The nearest other profile by cosine, where some others do not count."""
+"""Nearest neighbours of profiles by cosine, with some candidates excluded (NSC, NSCB)."""
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 Codes = Int[np.ndarray, " k"]
-_CELLS = 1 << 22  # cosines held at once: 32 MB
+_CELLS = 1 << 22  # cosines in memory at once: 32 MB
 
 
-def nearest_others(unit: Float64[np.ndarray, "k d"], *apart: Codes) -> Codes:
-    """Return the row of every row's highest cosine among those that differ from it in all `apart`.
+def nearest_others(unit: Float64[np.ndarray, "k d"], *excluded: Codes) -> Codes:
+    """Return for every row the row with the highest cosine among those with other codes.
 
-    `apart` are codes of the rows: of their compounds and batches, say. Of equal cosines the first
-    row counts. -1 where no row differs in all.
+    `excluded` are arrays of codes, such as those of compounds and batches: a row that has the same
+    code in any of them is not a candidate. Ties go to the first row; -1 if there is no candidate.
     """
     nearest = np.full(len(unit), -1)
     rows = max(1, _CELLS // len(unit))
     for start in range(0, len(unit), rows):
         block = slice(start, start + rows)
         cosines = unit[block] @ unit.T
-        for codes in apart:
+        for codes in excluded:
             cosines[codes[block, None] == codes] = -np.inf
         found = cosines.argmax(axis=1)
         allowed = cosines[np.arange(len(found)), found] > -np.inf
@@ -26,27 +26,25 @@ def nearest_others(unit: Float64[np.ndarray, "k d"], *apart: Codes) -> Codes:
     return nearest
 
 
-def count_right(labels: Codes, compounds: Codes, batches: Codes | None = None) -> Codes:
-    """Return how many rows of a row's label are of another compound, and of another batch if given.
-
-    All rows of a compound have one label, so that those of the compound, and of the batch, are
-    taken off the label's, and those of both put back.
-    """
+def count_matches(labels: Codes, compounds: Codes, batches: Codes | None = None) -> Codes:
+    """Return how many candidates of each row share its label: of other compounds (and batches)."""
+    # Inclusion-exclusion; all rows of a compound have the same label, so a compound's rows are a
+    # subset of its label's.
     found = _sizes(labels) - _sizes(compounds)
     if batches is None:
         return found
     return found - _sizes(labels, batches) + _sizes(compounds, batches)
 
 
-def matched_share(labels: Codes, nearest: Codes, asked: Bool[np.ndarray, " k"]) -> float:
-    """Return the share of the rows asked whose nearest has their label; NaN where none is asked."""
-    if not asked.any():
+def matched_share(labels: Codes, nearest: Codes, used: Bool[np.ndarray, " k"]) -> float:
+    """Return the fraction of `used` rows whose nearest row has the same label; NaN if none is."""
+    if not used.any():
         return np.nan
-    return float((labels[nearest[asked]] == labels[asked]).mean())
+    return float((labels[nearest[used]] == labels[used]).mean())
 
 
 def _sizes(first: Codes, second: Codes | None = None) -> Codes:
-    """Return for every row how many rows have its code, or its two codes; codes are 0 or more."""
+    """Return for every row how many rows have the same code, or pair of codes; codes are >= 0."""
     codes = first if second is None else first * (second.max() + 1) + second
-    _, place, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    return counts[place]
+    _, index, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    return counts[index]

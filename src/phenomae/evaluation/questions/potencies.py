@@ -1,4 +1,4 @@
-"""Which genes a compound acts on: reads tables of potencies, sorts genes into active and not."""
+"""Reads tables of compound potencies and divides genes into active and inactive targets."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,35 +7,35 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int
 
-from phenomae.evaluation.csv_lists import read_listed
+from phenomae.evaluation.csv_lists import read_csv_list
 
 COLUMNS = ("compound", "gene", "activity_um")
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What is known of one compound, as rows of the map of genes."""
+    """Active and inactive genes of one compound, as rows of the map of genes."""
 
     active: Int[np.ndarray, " a"]
     inactive: Int[np.ndarray, " i"]
-    """Genes of the whole table that this compound does not act on, as far as the table says."""
+    """Genes of the table of potencies that this compound is not known to act on."""
 
 
 def read_potencies(path: Path) -> pl.DataFrame:
-    """Return compound, gene and the lowest activity_um of each pair a CSV file lists.
+    """Read compound, gene and activity_um from a CSV file; repeated pairs keep the lowest value.
 
     `activity_um` is the concentration in micromolar at which the compound acts (IC50, Kd, ...).
-    Raises ValueError where the file is missing, lacks a column, or has a potency that is not above
-    0.
+    Raises ValueError if the file is missing, lacks a column, or has a potency that is not a number
+    above 0.
     """
-    table = read_listed(path, COLUMNS, "potencies")
+    table = read_csv_list(path, COLUMNS, "potencies")
     potency = table.select(pl.col("activity_um").cast(pl.Float64, strict=False)).to_series()
-    wrong = ~(potency.is_finite() & (potency > 0)).fill_null(False)
-    if wrong.any():
-        compound, gene, value = table.filter(wrong).row(0)
+    invalid = ~(potency.is_finite() & (potency > 0)).fill_null(False)
+    if invalid.any():
+        compound, gene, value = table.filter(invalid).row(0)
         raise ValueError(
-            f"{path} has {wrong.sum()} rows whose activity_um is no number above 0, first "
-            f"{compound} on {gene}: {value!r}"
+            f"{path} has {invalid.sum()} rows whose activity_um is not a number above 0, the first "
+            f"is {compound} on {gene}: {value!r}"
         )
     return (
         table.with_columns(potency)
@@ -49,13 +49,15 @@ def read_potencies(path: Path) -> pl.DataFrame:
 def find_targets(
     table: pl.DataFrame, genes: list[str], active_um: float, inactive_um: float
 ) -> dict[str, Targets]:
-    """Return the active and inactive genes of each compound that has an active one on the map.
+    """Return the targets of each compound that has an active gene on the map.
 
-    Active: a potency up to `active_um`. Inactive: every other gene of the table, for which this
-    compound has a potency above `inactive_um` or none. What lies between is neither.
+    Active: potency at most `active_um`. Inactive: every other gene of the table for which the
+    compound has a potency above `inactive_um` or none. Genes in between are neither.
     """
-    place = pl.DataFrame({"gene": genes, "row": np.arange(len(genes))})
-    on_map = table.join(place, on="gene")
+    rows_of_genes = pl.DataFrame({"gene": genes, "row": np.arange(len(genes))})
+    on_map = table.join(rows_of_genes, on="gene")
+    # Only genes of the table count as inactive: a map that merely separates druggable genes from
+    # all others would otherwise get a high score.
     library = np.sort(on_map["row"].unique().to_numpy())
     targets: dict[str, Targets] = {}
     for (compound,), listed in on_map.sort("row").group_by("compound", maintain_order=True):

@@ -1,7 +1,8 @@
-"""Do replicates find each other before others: activity and agreement by mean average precision.
+"""Do replicates retrieve each other? Phenotypic activity and consistency by mAP, as in copairs.
 
-Kalinin et al. 2025 (Nature Communications 16, 5181): activity asks the wells of a perturbation
-against control wells, agreement the perturbations of a gene, or of a mechanism, against all others.
+Kalinin et al. 2025 (Nature Communications 16, 5181). Activity ranks the wells of a perturbation
+among control wells. Agreement (copairs: phenotypic consistency) ranks the perturbations of a gene,
+or of a mechanism, among all other perturbations.
 """
 
 from dataclasses import dataclass
@@ -13,16 +14,19 @@ import polars as pl
 from cyclopts import Parameter
 from jaxtyping import Float64
 
+from phenomae import checks
 from phenomae.evaluation.questions.compound_profiles import read_mechanisms
-from phenomae.evaluation.questions.copairs_map import Question, mean_precisions
+from phenomae.evaluation.questions.copairs_map import Pairing, mean_precisions
+from phenomae.evaluation.questions.question import Question, Tables, takes_wells
 from phenomae.evaluation.questions.replicates import (
     find_replicates,
     require_controls,
     require_replicates,
 )
-from phenomae.evaluation.settings import check_level, check_seed
+from phenomae.evaluation.settings import check_level
 from phenomae.maps.aggregate import group_means
 from phenomae.maps.unit_vectors import unit_wells
+from phenomae.paths import PathLike
 from phenomae.progress import info
 from phenomae.wells import Profiles, require_finite
 
@@ -32,119 +36,121 @@ Column = Literal["perturbation", "gene", "guide", "compound"]
 @Parameter(name="*")
 @dataclass(frozen=True)
 class PrecisionSettings:
-    """Which wells should find each other, and among which others."""
+    """Which wells are replicates, and what they are ranked among."""
 
     by: Column = "perturbation"
-    """Wells with one name in this column are replicates."""
+    """Wells with the same name in this column are replicates."""
     plates: Literal["same", "any"] = "same"
-    """Control wells that a well is ordered with: those of its own plate, or of all."""
+    """Control wells that a well is ranked with: those of its own plate, or those of all plates."""
     agree: Literal["gene", "compound", "mechanism"] = "gene"
-    """Perturbations with one name in this column should agree."""
-    mechanisms: Path | None = None
-    """CSV file with the columns compound, mechanism, for --agree mechanism."""
+    """Perturbations with the same name in this column should agree."""
+    mechanisms: PathLike | None = None
+    """CSV file with the columns compound, mechanism; needed if agree is mechanism."""
     draws: int = 1000
-    """Random orders drawn to say what chance gives."""
+    """Random rankings drawn for the null distribution."""
     level: float = 0.05
-    """Retrieved is what has an adjusted p-value of at most this."""
+    """A name is retrieved if its adjusted p-value is at most this."""
     seed: int = 0
-    """Of the draws."""
+    """Seed of the random rankings."""
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
-        if self.draws < 1:
-            raise ValueError(f"draws must be 1 or more, not {self.draws}")
+        checks.at_least("draws", self.draws, 1)
+        checks.at_least("seed", self.seed, 0)
         check_level(self.level)
-        if (self.agree == "mechanism") != (self.mechanisms is not None):
-            raise ValueError("--mechanisms FILE and --agree mechanism go together: give both")
+        if self.agree == "mechanism" and self.mechanisms is None:
+            raise ValueError("agree mechanism needs mechanisms: name a file, or set another agree")
+        if self.agree != "mechanism" and self.mechanisms is not None:
+            raise ValueError("mechanisms needs agree mechanism: set it, or leave mechanisms out")
 
 
 def measure_activity(
-    screen: Profiles, source: Path, settings: PrecisionSettings = PrecisionSettings()
+    profiles: Profiles, path: Path, settings: PrecisionSettings = PrecisionSettings()
 ) -> pl.DataFrame:
-    """Return how well the wells of each perturbation find each other among controls.
+    """Compute the mAP of each perturbation's wells among controls (phenotypic activity).
 
     Columns: the one named `by`, rows (wells that have replicates and controls), average_precision,
-    chance (what a random order gives), p, p_adjusted, retrieved. Replicates may lie on any plate.
+    chance (expected value of a random ranking), p, p_adjusted, retrieved. Replicates may be on any
+    plate. `path` is named in errors.
 
-    Raises ValueError where no perturbation has two wells, none of them lies with controls, or a
-    well has no cosine.
+    Raises ValueError if no perturbation has two wells, none of them is on a plate with controls, or
+    a profile is NaN or zero.
     """
-    require_finite(screen, source)
-    replicates = find_replicates(screen.table, settings.by, source)
-    require_replicates(replicates, 2, settings.by, source)
-    require_controls(replicates, 1, source)
-    taken = (replicates.groups >= 0) | replicates.control
+    require_finite(profiles, path)
+    replicates = find_replicates(profiles.table, settings.by, path)
+    require_replicates(replicates, 2, settings.by, path)
+    require_controls(replicates, 1, path)
+    used = (replicates.groups >= 0) | replicates.control
     plates = None
     if settings.plates == "same":
-        plates = np.unique(screen.table["plate"].to_numpy(), return_inverse=True)[1][taken]
-    question = Question(replicates.groups[taken], plates=plates)
-    vectors = unit_wells(screen.features[taken], screen.table.filter(taken), source)
-    table = mean_precisions(vectors, question, settings.draws, settings.seed)
+        plates = np.unique(profiles.table["plate"].to_numpy(), return_inverse=True)[1][used]
+    pairing = Pairing(replicates.groups[used], plates=plates)
+    # copairs would rank the NaN cosines of a zero vector first, so these are refused here.
+    vectors = unit_wells(profiles.features[used], profiles.table.filter(used), path)
+    table = mean_precisions(vectors, pairing, settings.draws, settings.seed)
     if table.is_empty():
         raise ValueError(
-            f"{source}: no well with replicates lies on a plate with controls; --plates any takes "
-            "the controls of all plates"
+            f"{path}: no well with replicates is on a plate with controls; set plates to any to "
+            "use the controls of all plates"
         )
     if left_out := len(replicates.names) - len(table):
-        info(f"{settings.by}s without replicates that lie with controls, left out: {left_out}")
+        info(f"{settings.by}s left out, without replicates or controls on their plates: {left_out}")
     return _name(table, settings.by, replicates.names, settings.level)
 
 
 def measure_agreement(
-    screen: Profiles, source: Path, settings: PrecisionSettings = PrecisionSettings()
+    profiles: Profiles, path: Path, settings: PrecisionSettings = PrecisionSettings()
 ) -> pl.DataFrame:
-    """Return how well the perturbations of each gene (compound, mechanism) find each other.
+    """Compute the mAP of the perturbations of each gene, compound or mechanism among all others.
 
-    A perturbation is the mean of its wells. Columns as `measure_activity`, rows now perturbations.
-    The doses of one compound do not count as finding a mechanism.
+    This is copairs' phenotypic consistency. A perturbation is the mean of its wells; columns are as
+    in `measure_activity`, with perturbations as rows. For mechanisms, the doses of one compound are
+    not positives of each other.
 
-    Raises ValueError where a perturbation has two genes or no cosine, or no gene has two
+    Raises ValueError if a perturbation has two genes or a mean of zero, or no gene has two
     perturbations.
     """
     if settings.agree == settings.by:
-        raise ValueError(
-            f"--agree {settings.agree} and --by {settings.by} must be different columns"
-        )
-    require_finite(screen, source)
-    replicates = find_replicates(screen.table, settings.by, source)
+        raise ValueError(f"agree and by must be different columns, not both {settings.by}")
+    require_finite(profiles, path)
+    replicates = find_replicates(profiles.table, settings.by, path)
     inside = replicates.groups >= 0
-    labels = _labels(screen.table.filter(inside), settings, source)
-    features = screen.features[inside].astype(np.float64)
+    labels = _labels(profiles.table.filter(inside), settings, path)
+    features = profiles.features[inside].astype(np.float64)
     means = group_means(features, replicates.groups[inside], len(replicates.names))
     named = pl.DataFrame({settings.by: replicates.names}).join(
         labels, on=settings.by, how="left", maintain_order="left"
     )
     kept = named["label"].is_not_null().to_numpy()
-    _require_directions(means[kept], named[settings.by].filter(kept), source)
+    _require_nonzero(means[kept], named[settings.by].filter(kept), path)
     names, codes = np.unique(named["label"].drop_nulls().to_numpy(), return_inverse=True)
     sources = None
     if settings.agree == "mechanism":
         sources = np.unique(named["compound"].to_numpy()[kept], return_inverse=True)[1]
-    question = Question(codes, sources=sources, against="groups")
-    table = mean_precisions(means[kept], question, settings.draws, settings.seed)
+    pairing = Pairing(codes, sources=sources, against="groups")
+    table = mean_precisions(means[kept], pairing, settings.draws, settings.seed)
     if table.is_empty():
         raise ValueError(
-            f"{source}: no {settings.agree} has two {settings.by}s beside others, so that none can "
-            f"agree; choose another --by than {settings.by}, or another --agree"
+            f"{path}: no {settings.agree} has two {settings.by}s and other {settings.by}s to rank "
+            f"them with; set by to another column than {settings.by}, or set another agree"
         )
     return _name(table, settings.agree, names.tolist(), settings.level)
 
 
-def can_agree(screen: Profiles, settings: PrecisionSettings) -> bool:
-    """Say whether a gene (compound) has two perturbations, without which none can agree.
+def can_agree(profiles: Profiles, settings: PrecisionSettings) -> bool:
+    """Return whether some gene (or compound) has two perturbations, as agreement requires.
 
-    True for mechanisms: what is wrong with their file is for `measure_agreement` to say.
+    Always True for mechanisms: `measure_agreement` reports what is wrong with their file.
     """
     if settings.agree == "mechanism":
         return True
-    treated = screen.table.filter(~pl.col("control").fill_null(False))
+    treated = profiles.table.filter(~pl.col("control").fill_null(False))
     named = treated.select(label=settings.agree, name=settings.by)
     pairs = named.select(pl.all().replace("", None)).drop_nulls().unique()
     return bool(pairs["label"].is_duplicated().any())
 
 
 def share_retrieved(table: pl.DataFrame) -> pl.DataFrame:
-    """Return one row of means: names, average_precision, chance, retrieved (the share of names)."""
+    """Return one row of means: names, average_precision, chance, retrieved (fraction of names)."""
     return table.select(
         names=pl.len().cast(pl.Int64),
         average_precision=pl.col("average_precision").mean(),
@@ -153,40 +159,68 @@ def share_retrieved(table: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _labels(table: pl.DataFrame, settings: PrecisionSettings, source: Path) -> pl.DataFrame:
-    """Return what each perturbation should agree by: columns `by`, compound, label."""
+def _labels(table: pl.DataFrame, settings: PrecisionSettings, path: Path) -> pl.DataFrame:
+    """Return the label by which each perturbation should agree: columns `by`, compound, label."""
     by, compound = settings.by, pl.col("compound").replace("", None)
     if settings.agree == "mechanism":
         assert settings.mechanisms is not None
-        known = read_mechanisms(settings.mechanisms).rename({"mechanism": "label"})
+        known = read_mechanisms(Path(settings.mechanisms)).rename({"mechanism": "label"})
         wells = pl.DataFrame({by: table[by], "compound": table.select(compound)["compound"]})
         labels = wells.join(known, on="compound").unique()
         if labels.is_empty():
-            raise ValueError(f"{settings.mechanisms}: none of its compounds is on {source}")
+            raise ValueError(f"{settings.mechanisms}: none of its compounds is in {path}")
     else:
         label = pl.col(settings.agree).replace("", None).alias("label")
         wells = pl.DataFrame({by: table[by], "label": table.select(label)["label"]})
         labels = wells.drop_nulls().unique()
-    if twice := labels.filter(labels[by].is_duplicated()).sort(by)[by].to_list():
+    if repeated := labels.filter(labels[by].is_duplicated()).sort(by)[by].to_list():
         raise ValueError(
-            f"{source}: the {by} {twice[0]!r} has wells of two of what it should agree by "
-            f"(--agree {settings.agree}); choose another --by"
+            f"{path}: the {by} {repeated[0]!r} has wells with two values of {settings.agree}, the "
+            "column of agree; set by to another column"
         )
     return labels
 
 
-def _require_directions(means: Float64[np.ndarray, "g d"], names: pl.Series, source: Path) -> None:
-    """Raise ValueError where a perturbation is 0 in the mean: copairs would find it perfectly."""
-    if empty := [name for name, mean in zip(names, means, strict=True) if not mean.any()]:
+def _require_nonzero(means: Float64[np.ndarray, "g d"], names: pl.Series, path: Path) -> None:
+    """Raise ValueError if a mean is zero: its cosines are NaN, which copairs would rank first."""
+    if zero := [name for name, mean in zip(names, means, strict=True) if not mean.any()]:
         raise ValueError(
-            f"{source}: the wells of {empty[0]} are 0 in the mean, which has no direction: leave "
-            "them out"
+            f"{path}: the mean of the wells of {zero[0]} is zero, so it has no cosine: remove them"
         )
 
 
 def _name(table: pl.DataFrame, column: str, names: list[str], level: float) -> pl.DataFrame:
-    """Return the table with names in place of codes, and whether each was retrieved."""
+    """Return the table with names instead of codes, and the column retrieved."""
     named = pl.Series(column, [names[code] for code in table["code"]], dtype=pl.String)
     return table.with_columns(named, retrieved=pl.col("p_adjusted") <= level).select(
         column, pl.exclude("code", column)
     )
+
+
+def _tables(profiles: Profiles, path: Path, settings: PrecisionSettings) -> Tables:
+    tables = {"activity.csv": measure_activity(profiles, path, settings)}
+    if can_agree(profiles, settings):
+        tables["agreement.csv"] = measure_agreement(profiles, path, settings)
+    elif settings.agree != settings.by:
+        info(f"no agreement.csv: no {settings.agree} has two {settings.by}s")
+    rows = [
+        share_retrieved(table).select(pl.lit(name.removesuffix(".csv")).alias("asked"), pl.all())
+        for name, table in tables.items()
+    ]
+    return {**tables, "retrieved.csv": pl.concat(rows)}
+
+
+QUESTION = Question(
+    name="replicates",
+    help="""Do replicates retrieve each other? Mean average precision, computed by copairs.
+
+    Writes activity.csv (wells of a perturbation among controls), agreement.csv (perturbations of a
+    gene among all others) if some gene has more than one, and retrieved.csv, which is printed.
+    Raises ValueError if copairs is not installed, or there are no replicates or no controls.
+    """,
+    takes=(takes_wells(),),
+    settings=PrecisionSettings,
+    tables=_tables,
+    printed="retrieved.csv",
+    files=("mechanisms",),
+)

@@ -1,4 +1,4 @@
-"""Which wells of a screen are replicates of what, and which are controls."""
+"""Finds the replicates of each perturbation and the controls in a table of wells."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,28 +10,27 @@ from jaxtyping import Bool, Int
 
 @dataclass(frozen=True)
 class Replicates:
-    """The wells of each perturbation (or gene, or compound), in the order of their names."""
+    """The wells of each perturbation (or gene, guide, compound), names in sorted order."""
 
     names: list[str]
     groups: Int[np.ndarray, " n"]
-    """Row of `names` that each well is a replicate of; -1 for controls and wells without a name."""
+    """For each well the index of its name in `names`; -1 for controls and wells without a name."""
     control: Bool[np.ndarray, " n"]
     wells: Int[np.ndarray, " g"]
-    """How many each name has."""
+    """Number of wells of each name."""
 
 
-def find_replicates(table: pl.DataFrame, by: str, source: Path) -> Replicates:
-    """Return the wells of each name of the column `by`, controls left out.
+def find_replicates(table: pl.DataFrame, by: str, path: Path) -> Replicates:
+    """Group the wells by the names in the column `by`, without controls.
 
-    Raises ValueError, naming `source`, where no well but controls has a name in that column.
+    `path` is named in errors. Raises ValueError if no treated well has a name in that column.
     """
     control = table["control"].fill_null(False).to_numpy()
     named = table.select(pl.when(~pl.Series(control)).then(pl.col(by).replace("", None)))[by]
     names = named.drop_nulls().unique().sort()
     if names.is_empty():
         raise ValueError(
-            f"{source} has no well with a {by} that is not a control: fill the column {by} in the "
-            "plate map"
+            f"{path} has no treated well with a {by}: fill the column {by} in the plate map"
         )
     codes = pl.DataFrame({by: names, "code": np.arange(len(names))})
     joined = pl.DataFrame({by: named}).join(codes, on=by, how="left", maintain_order="left")
@@ -40,36 +39,35 @@ def find_replicates(table: pl.DataFrame, by: str, source: Path) -> Replicates:
     return Replicates(names.to_list(), groups, control, wells)
 
 
-def require_replicates(replicates: Replicates, least: int, by: str, source: Path) -> None:
-    """Raise ValueError where no name has at least so many wells."""
-    most = int(replicates.wells.max())
-    if most < least:
+def require_replicates(replicates: Replicates, minimum: int, by: str, path: Path) -> None:
+    """Raise ValueError if no name has at least `minimum` wells."""
+    largest = int(replicates.wells.max())
+    if largest < minimum:
         raise ValueError(
-            f"{source} has at most {most} {'well' if most == 1 else 'wells'} of a {by}, and at "
-            f"least {least} are needed: bring more wells of each"
+            f"{path} has at most {largest} {'well' if largest == 1 else 'wells'} per {by}, but at "
+            f"least {minimum} are needed: use more replicates"
         )
 
 
-def require_controls(replicates: Replicates, least: int, source: Path) -> None:
-    """Raise ValueError where a screen has fewer than `least` control wells."""
-    if (count := int(replicates.control.sum())) < least:
+def require_controls(replicates: Replicates, minimum: int, path: Path) -> None:
+    """Raise ValueError if there are fewer than `minimum` control wells."""
+    if (count := int(replicates.control.sum())) < minimum:
         raise ValueError(
-            f"{source} has {count} control wells, and at least {least} are needed to say what no "
-            "effect looks like: set `control` to true for wells whose perturbation should do "
-            "nothing"
+            f"{path} has {count} control wells, but at least {minimum} are needed for the null "
+            "distribution: set `control` to true for wells whose perturbation should have no effect"
         )
 
 
-def places_among_alike(
+def rank_within(
     order: Int[np.ndarray, " n"], *codes: Int[np.ndarray, " n"]
 ) -> Int[np.ndarray, " n"]:
-    """Return the place of every well, 0, 1, ..., among those of its codes.
+    """Return the rank 0, 1, ... of every well among the wells with the same codes.
 
-    `order` says which well comes first, second, ...; wells of the same codes stand together in it.
+    `order` sorts the wells so that equal codes are adjacent; ranks follow this order.
     """
     ordered = np.column_stack(codes)[order]
     starts = np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)]
     first = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
-    places = np.empty(len(order), dtype=np.int64)
-    places[order] = np.arange(len(order)) - first
-    return places
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[order] = np.arange(len(order)) - first
+    return ranks

@@ -1,7 +1,7 @@
-"""Does a perturbation do anything: its wells beside each other, and beside control wells.
+"""Does a perturbation have an effect? Consistency of its replicates, and distance from controls.
 
-Consistency is the mean cosine over all pairs of a perturbation's wells, magnitude the energy
-distance from its wells to control wells (Celik et al. 2024, whose public benchmark counts so).
+Consistency is the mean cosine over all pairs of a perturbation's wells. Magnitude is the energy
+distance between its wells and control wells. Both follow the public benchmark of Celik et al. 2024.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,10 @@ import numpy as np
 import polars as pl
 from cyclopts import Parameter
 from jaxtyping import Float64
-from scipy.stats import false_discovery_control
 
+from phenomae import checks
 from phenomae.evaluation.questions.magnitude import compare_magnitude
+from phenomae.evaluation.questions.question import Question, Tables, takes_wells
 from phenomae.evaluation.questions.replicates import (
     Replicates,
     find_replicates,
@@ -26,10 +27,11 @@ from phenomae.evaluation.questions.unexpressed import (
     compare_with_unexpressed,
     find_unexpressed,
 )
-from phenomae.evaluation.settings import check_level, check_seed
+from phenomae.evaluation.settings import check_level
 from phenomae.maps.consistency import compare_with_controls
-from phenomae.maps.null_checks import tell_centered
+from phenomae.maps.null_checks import warn_centred
 from phenomae.maps.unit_vectors import unit_wells
+from phenomae.paths import PathLike
 from phenomae.progress import info
 from phenomae.wells import Profiles
 
@@ -39,63 +41,67 @@ Unit = Float64[np.ndarray, "n d"]
 @Parameter(name="*")
 @dataclass(frozen=True)
 class SignalSettings:
-    """Which wells are asked whether their perturbation does anything, and what chance is."""
+    """Which wells are replicates, and how the null distribution is made."""
 
     by: Literal["perturbation", "gene", "guide", "compound"] = "perturbation"
-    """Wells with one name in this column are replicates."""
-    least_wells: int = 5
-    """A perturbation of fewer wells has no magnitude."""
-    most_controls: int = 1000
-    """Most control wells that magnitude is measured from, and most that its chance is drawn of."""
+    """Wells with the same name in this column are replicates."""
+    min_wells: int = 5
+    """Magnitude is left empty for perturbations with fewer wells."""
+    max_controls: int = 1000
+    """Upper limit for the control wells of the reference, and for those of the null distribution;
+    random subsets are used above it."""
     draws: int = 1000
-    """Groups of control wells drawn to say what chance gives."""
-    unexpressed: Path | None = None
-    """File of names, one a line, whose perturbation should do nothing: genes that these cells do
-    not express. They then say what chance gives, instead of groups of controls."""
+    """Groups of control wells drawn for the null distribution."""
+    unexpressed: PathLike | None = None
+    """File of names, one per line, whose perturbation should have no effect, such as genes that
+    these cells do not express. They form the null distribution instead of groups of controls."""
     level: float = 0.05
-    """A perturbation is active where its p-value is at most this."""
+    """A perturbation is active if its p-value is at most this."""
     seed: int = 0
-    """Of the draws."""
+    """Seed of the random draws."""
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
-        for name, least in (("least_wells", 2), ("most_controls", 2), ("draws", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, not {getattr(self, name)}")
+        checks.at_least("min_wells", self.min_wells, 2)
+        checks.at_least("max_controls", self.max_controls, 2)
+        checks.at_least("draws", self.draws, 1)
+        checks.at_least("seed", self.seed, 0)
         check_level(self.level)
 
 
 def measure_signal(
-    screen: Profiles, source: Path, settings: SignalSettings = SignalSettings()
+    profiles: Profiles, path: Path, settings: SignalSettings = SignalSettings()
 ) -> pl.DataFrame:
-    """Return consistency and magnitude of every perturbation: the rows of signal.csv.
+    """Compute consistency and magnitude of every perturbation: the rows of signal.csv.
 
-    Columns: the one named `by`, wells, consistency, consistency_p, magnitude, magnitude_p. Empty is
-    what a perturbation has too few wells for, and the p-values of what says what chance gives.
-    `source` is named in errors.
+    Columns: the one named `by`, wells, consistency, consistency_p, magnitude, magnitude_p. Values
+    are null for perturbations with too few wells; p-values are null for the perturbations that form
+    the null distribution. `path` is named in errors.
 
-    Raises ValueError where there are fewer controls than two groups of `least_wells` (one, with
-    `unexpressed`), no perturbation has so many wells, or `unexpressed` names none that has.
+    Raises ValueError if there are fewer controls than two groups of `min_wells` (one group with
+    `unexpressed`), no perturbation has that many wells, or `unexpressed` names none that has.
     """
-    replicates = find_replicates(screen.table, settings.by, source)
-    require_replicates(replicates, settings.least_wells, settings.by, source)
+    replicates = find_replicates(profiles.table, settings.by, path)
+    require_replicates(replicates, settings.min_wells, settings.by, path)
+    # Controls are split into a reference and a null group, unless unexpressed genes form the null.
     halves = 2 if settings.unexpressed is None else 1
-    require_controls(replicates, halves * settings.least_wells, source)
-    unit = unit_wells(screen.features, screen.table, source)
+    require_controls(replicates, halves * settings.min_wells, path)
+    unit = unit_wells(profiles.features, profiles.table, path)
     if settings.unexpressed is None:
-        columns = _beside_controls(screen, unit, replicates, settings)
+        columns = _compare_with_controls(profiles, unit, replicates, settings)
     else:
-        columns = _beside_unexpressed(screen, unit, replicates, settings, source)
+        columns = _compare_with_unexpressed(profiles, unit, replicates, settings, path)
     names = {settings.by: replicates.names, "wells": replicates.wells}
     return pl.DataFrame(names | columns, nan_to_null=True)
 
 
 def share_active(table: pl.DataFrame, level: float = 0.05) -> pl.DataFrame:
-    """Return what share of the perturbations of `measure_signal` is active, a row a measure.
+    """Return the fraction of active perturbations in the table of `measure_signal`, per measure.
 
-    Columns: measure, perturbations (that have a p-value), active (p <= level), active_bh (the same
-    once p-values are adjusted for their number, Benjamini & Hochberg 1995).
+    Columns: measure, perturbations (those that have a p-value), active (p <= level), active_bh
+    (FDR-adjusted p <= level, Benjamini & Hochberg 1995).
     """
+    from scipy.stats import false_discovery_control  # .6 s to import: not for `ask signal --help`
+
     rows: list[dict[str, str | int | float]] = []
     for measure in ("consistency", "magnitude"):
         p = table[f"{measure}_p"].drop_nulls().to_numpy()
@@ -108,26 +114,26 @@ def share_active(table: pl.DataFrame, level: float = 0.05) -> pl.DataFrame:
     return pl.DataFrame(rows, columns | dict.fromkeys(("active", "active_bh"), pl.Float64()))
 
 
-def _beside_controls(
-    screen: Profiles, unit: Unit, replicates: Replicates, settings: SignalSettings
+def _compare_with_controls(
+    profiles: Profiles, unit: Unit, replicates: Replicates, settings: SignalSettings
 ) -> Columns:
-    plates = np.unique(screen.table["plate"].to_numpy(), return_inverse=True)[1]
-    where = (replicates.groups, len(replicates.names), plates, replicates.control)
-    drawn = {"draws": settings.draws, "seed": settings.seed}
-    tell_centered(screen.features, plates, replicates.control)
-    consistency = compare_with_controls(unit, *where, **drawn)
+    plates = np.unique(profiles.table["plate"].to_numpy(), return_inverse=True)[1]
+    groups = (replicates.groups, len(replicates.names), plates, replicates.control)
+    warn_centred(profiles.features, plates, replicates.control)
+    consistency = compare_with_controls(unit, *groups, draws=settings.draws, seed=settings.seed)
     magnitude = compare_magnitude(
-        screen.features,
-        *where,
-        least_wells=settings.least_wells,
-        most_controls=settings.most_controls,
-        **drawn,
+        profiles.features,
+        *groups,
+        min_wells=settings.min_wells,
+        max_controls=settings.max_controls,
+        draws=settings.draws,
+        seed=settings.seed,
     )
     for measure, loose in (("consistency", consistency.loose), ("magnitude", magnitude.loose)):
         if loose:
             info(
-                f"{measure}: {loose} perturbations lie on plates as no controls do, and are "
-                "compared with controls of any plate"
+                f"{measure}: perturbations whose plates have too few controls, compared with "
+                f"controls of any plate: {loose}"
             )
     return {
         "consistency": consistency.values,
@@ -137,19 +143,42 @@ def _beside_controls(
     }
 
 
-def _beside_unexpressed(
-    screen: Profiles, unit: Unit, replicates: Replicates, settings: SignalSettings, source: Path
+def _compare_with_unexpressed(
+    profiles: Profiles, unit: Unit, replicates: Replicates, settings: SignalSettings, path: Path
 ) -> Columns:
     assert settings.unexpressed is not None
-    null = find_unexpressed(settings.unexpressed, replicates, settings.least_wells, source)
+    null = find_unexpressed(Path(settings.unexpressed), replicates, settings.min_wells, path)
     if (smallest := 1 / (null.sum() + 1)) > settings.level:
-        info(f"{null.sum()} unexpressed names give no p-value below {smallest:.2g}: name more")
+        info(
+            f"the smallest p-value that {null.sum()} unexpressed names allow is {smallest:.2g}, "
+            f"above level {settings.level}: list more names"
+        )
     return compare_with_unexpressed(
-        screen.features,
+        profiles.features,
         unit,
         replicates,
         null,
-        least_wells=settings.least_wells,
-        most_controls=settings.most_controls,
+        min_wells=settings.min_wells,
+        max_controls=settings.max_controls,
         seed=settings.seed,
     )
+
+
+def _tables(profiles: Profiles, path: Path, settings: SignalSettings) -> Tables:
+    table = measure_signal(profiles, path, settings)
+    return {"signal.csv": table, "active.csv": share_active(table, settings.level)}
+
+
+QUESTION = Question(
+    name="signal",
+    help="""Does a perturbation have an effect? Consistency and magnitude, with p-values.
+
+    Writes signal.csv, one row per perturbation, and active.csv, the fraction of active
+    perturbations, which is printed. Raises ValueError if there are too few controls or replicates.
+    """,
+    takes=(takes_wells(),),
+    settings=SignalSettings,
+    tables=_tables,
+    printed="active.csv",
+    files=("unexpressed",),
+)

@@ -1,4 +1,8 @@
-"""How sure a recall is: the genes are drawn again and again, with replacement."""
+"""Bootstrap confidence intervals of recall, by resampling genes and not pairs.
+
+Pairs that share a gene are not independent, so resampling pairs would give intervals that are too
+narrow. Resampling genes with replacement is the pigeonhole bootstrap (Owen 2007, Ann Appl Stat).
+"""
 
 from collections.abc import Iterator
 
@@ -7,36 +11,31 @@ from jaxtyping import Bool, Float64, Int
 
 from phenomae.evaluation.recall.cosines import Pairs
 
-_CELLS = 1 << 22  # weights of pairs held at once: 32 MB
+_CELLS = 1 << 22  # weights of pairs in memory at once: 32 MB
 
 
 def resampled_recalls(
     found: Bool[np.ndarray, "pairs t"], pairs: Pairs, resamples: int, seed: int
 ) -> Float64[np.ndarray, "resamples t"]:
-    """Return the recall among the pairs of genes drawn with replacement, once a resample.
+    """Return the recall in each bootstrap resample of the genes.
 
-    `found` says which pairs lie in the tails, which stay those of the whole map. A gene drawn twice
-    brings its pairs twice (the pigeonhole bootstrap, Owen 2007, Ann Appl Stat): pairs that share a
-    gene are not independent, and intervals that took them so would be too narrow. These are seldom
-    too narrow, but up to 1.7 times too wide where no gene is in two pairs; they have no width where
-    all pairs are found, or none. Resample number k depends on `seed` and k alone; one that draws no
-    pair is NaN.
+    `found` marks the pairs in the tails of the cosine distribution; the tails are not resampled. A
+    gene drawn twice contributes its pairs twice. Intervals are seldom too narrow, but up to 1.7
+    times too wide if no gene is in two pairs; they have zero width if all pairs are found, or none.
+    Resample k is a function of `seed` and k; a resample without any pair is NaN.
     """
     recalls = np.empty((resamples, found.shape[1]))
     values = found.astype(np.float64)
-    for here, weights in _each_weights(pairs, resamples, seed):
-        with np.errstate(invalid="ignore"):
-            recalls[here] = weights @ values / weights.sum(axis=1, keepdims=True)
+    for rows, weights in _each_weights(pairs, resamples, seed):
+        with np.errstate(invalid="ignore"):  # 0 / 0 in a resample without any pair
+            recalls[rows] = weights @ values / weights.sum(axis=1, keepdims=True)
     return recalls
 
 
 def interval(
     resampled: Float64[np.ndarray, " resamples"], confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Return the limits between which that share of the resampled numbers lies.
-
-    What is NaN does not count; NaN where all are.
-    """
+    """Return the percentile interval of the resampled values, ignoring NaN; NaN if all are NaN."""
     tail, known = (1 - confidence) / 2, resampled[~np.isnan(resampled)]
     if not len(known):
         return np.nan, np.nan
@@ -47,17 +46,18 @@ def interval(
 def _each_weights(
     pairs: Pairs, resamples: int, seed: int
 ) -> Iterator[tuple[slice, Float64[np.ndarray, "some pairs"]]]:
-    """Yield which resamples, and how often each pair is in them."""
-    genes, places = np.unique(pairs, return_inverse=True)
-    first, second = places.reshape(pairs.shape).T
+    """Yield slices of the resamples, and how often each pair occurs in them."""
+    genes, indices = np.unique(pairs, return_inverse=True)
+    first, second = indices.reshape(pairs.shape).T
     at_once = max(1, _CELLS // len(pairs))
     for start in range(0, resamples, at_once):
         numbers = range(start, min(start + at_once, resamples))
+        # One generator per resample, so that the result does not depend on `at_once`.
         drawn = np.stack([_draw(len(genes), [seed, number]) for number in numbers])
         yield slice(start, numbers.stop), drawn[:, first] * drawn[:, second]
 
 
 def _draw(count: int, key: list[int]) -> Float64[np.ndarray, " genes"]:
-    """Return how often each of `count` genes is drawn."""
+    """Return how often each of `count` genes is drawn in one resample."""
     drawn: Int[np.ndarray, " draws"] = np.random.default_rng(key).integers(count, size=count)
     return np.bincount(drawn, minlength=count).astype(np.float64)

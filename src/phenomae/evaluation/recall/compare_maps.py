@@ -1,4 +1,4 @@
-"""Maps side by side: the same genes, the same known pairs, the same resamples."""
+"""Compares maps by recall: on the same genes, the same known pairs and the same resamples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,66 +18,65 @@ from phenomae.maps.unit_vectors import unit_rows
 
 
 @dataclass(frozen=True)
-class Asked:
-    """How a map answered about one source."""
+class MapRecall:
+    """The recall of one map for one annotation."""
 
     recall: float
     curve: Float64[np.ndarray, " t"]
-    """At the percentile pairs of `relationships.STEPS`."""
+    """Recall at the percentiles of `recall_tables.STEPS`."""
     found: Bool[np.ndarray, " pairs"]
+    """Which known pairs are in the tails."""
 
 
 def share_genes(maps: dict[str, ConsensusProfiles]) -> dict[str, ConsensusProfiles]:
-    """Return the maps with only the names that all have, in the same order."""
-    common = sorted(set.intersection(*(set(genes.names) for genes in maps.values())))
+    """Return the maps restricted to the names that all of them have, in the same order."""
+    common = sorted(set.intersection(*(set(profiles.names) for profiles in maps.values())))
     shared = {}
-    for name, genes in maps.items():
-        row = {gene: place for place, gene in enumerate(genes.names)}
-        rows = [row[gene] for gene in common]
+    for name, profiles in maps.items():
+        row_of = {gene: row for row, gene in enumerate(profiles.names)}
+        rows = [row_of[gene] for gene in common]
         shared[name] = replace(
-            genes, names=common, features=genes.features[rows], obs=genes.obs[rows]
+            profiles, names=common, features=profiles.features[rows], obs=profiles.obs[rows]
         )
     return shared
 
 
-def ask(
-    genes: ConsensusProfiles, pairs: dict[str, Pairs], percentiles: Percentiles
-) -> dict[str, Asked]:
-    """Return a map's answers about every source."""
-    unit = unit_rows(genes.features)
-    every = np.concatenate(list(pairs.values()))
-    tails, cosines = find_tails(unit, [percentiles, *STEPS], every)
-    answers, start = {}, 0
+def measure_map(
+    profiles: ConsensusProfiles, pairs: dict[str, Pairs], percentiles: Percentiles
+) -> dict[str, MapRecall]:
+    """Compute the recall of a map for every annotation; `pairs` are the known pairs of each."""
+    unit = unit_rows(profiles.features)
+    all_pairs = np.concatenate(list(pairs.values()))
+    tails, cosines = find_tails(unit, [percentiles, *STEPS], all_pairs)
+    measured, start = {}, 0
     for source, known in pairs.items():
         of_source = cosines[start : start + len(known)]
         start += len(known)
         recalls = tails.recall(of_source)
-        answers[source] = Asked(float(recalls[0]), recalls[1:], tails.hold(of_source, 0))
-    return answers
+        measured[source] = MapRecall(float(recalls[0]), recalls[1:], tails.contain(of_source, 0))
+    return measured
 
 
-def set_side_by_side(
-    answers: dict[str, dict[str, Asked]],
+def compare_recalls(
+    measured: dict[str, dict[str, MapRecall]],
     pairs: dict[str, Pairs],
     percentiles: Percentiles,
     resamples: int,
     seed: int,
 ) -> dict[str, pl.DataFrame]:
-    """Return recall.csv, curve.csv and differences.csv of maps, by name, that share their rows.
-
-    Resample k draws the same genes for every map, so that what makes a gene easy for all of them
-    falls out of their differences.
-    """
+    """Return recall.csv, curve.csv and differences.csv of named maps that share their rows."""
+    # Resample k draws the same genes for every map. Genes that are easy for all maps then cancel
+    # in the differences, so their intervals are narrower than those of the recalls suggest.
     tables: dict[str, list[pl.DataFrame]] = {}
     for source, known in pairs.items():
-        of_maps = {name: answer[source] for name, answer in answers.items()}
-        found = np.column_stack([asked.found for asked in of_maps.values()])
+        of_maps = {name: recalls[source] for name, recalls in measured.items()}
+        found = np.column_stack([of_map.found for of_map in of_maps.values()])
         resampled = resampled_recalls(found, known, resamples, seed)
-        for (name, asked), column in zip(of_maps.items(), resampled.T, strict=True):
-            recalls = np.array([asked.recall])
+        for (name, of_map), column in zip(of_maps.items(), resampled.T, strict=True):
+            recalls = np.array([of_map.recall])
             row = recall_table(source, [percentiles], recalls, known, [interval(column)], [])
             tables.setdefault("recall.csv", []).append(_label(name, row.drop("p")))
-            curve = curve_table(source, STEPS, asked.curve, known)
+            curve = curve_table(source, STEPS, of_map.curve, known)
             tables.setdefault("curve.csv", []).append(_label(name, curve))
         for (first, one), (second, other) in combinations(enumerate(of_maps), 2):
             difference = of_maps[other].recall - of_maps[one].recall
@@ -88,7 +87,7 @@ def set_side_by_side(
 
 
 def p_of_difference(drawn: Float64[np.ndarray, " resamples"]) -> float:
-    """Return how often resampled differences lie on the other side of 0, two-sided, never 0."""
+    """Return the two-sided bootstrap p-value of a difference from its resamples; never 0."""
     drawn = drawn[np.isfinite(drawn)]
     sides: Sequence[int] = (int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     return min(1.0, 2 * (1 + min(sides)) / (1 + len(drawn)))

@@ -1,11 +1,14 @@
-"""Questions to all cosines of a map: exact order statistics, single pairs, who is in the tails."""
+"""Exact order statistics of all pairwise cosines of a map, without a matrix of all cosines.
+
+Two passes over tiles: memory does not grow with the number of pairs, yet nothing is estimated.
+"""
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int, UInt8
 
 from phenomae.evaluation.recall.tiles import PairsInTiles, Strip, Tile, each_strip
 
-_BINS = 1 << 18  # of the histogram that finds the neighbourhood of an order statistic
+_BINS = 1 << 18  # of the histogram that locates an order statistic
 
 Pairs = Int[np.ndarray, "pairs 2"]
 Unit = Float64[np.ndarray, "g d"]
@@ -14,40 +17,40 @@ Unit = Float64[np.ndarray, "g d"]
 def scan(
     unit: Unit, ranks: Int[np.ndarray, " r"], pairs: Pairs
 ) -> tuple[Float64[np.ndarray, " r"], Float64[np.ndarray, " pairs"]]:
-    """Return the cosines at ranks 0, 1, ... among those of all pairs, and those of `pairs`.
+    """Return the cosines with the given ranks among all pairs of rows, and those of `pairs`.
 
-    All pairs: each once, none of a row with itself. Exact: a first pass counts the cosines in fine
-    bins, a second one holds those of the bins with a rank in them. Both answers are read from the
-    same products, as a sum in another order rounds otherwise, and a known pair that is itself an
-    order statistic would fall on the wrong side of it.
+    All pairs: each once, without pairs of a row with itself; ranks start at 0. Exact: the first
+    pass counts the cosines in fine bins, the second collects those in the bins that contain a rank.
     """
+    # Both results come from the same matrix products. A sum in another order rounds differently,
+    # and a known pair that is itself an order statistic could then be on the wrong side of it.
     counts = np.zeros(_BINS, dtype=np.int64)
     for of_strip in each_strip(unit, _count, "recall, pass 1 of 2"):
         counts += of_strip
     bins = np.searchsorted(np.cumsum(counts), ranks, side="right")
-    wanted = np.zeros(_BINS, dtype=bool)
-    wanted[bins] = True
+    needed = np.zeros(_BINS, dtype=bool)
+    needed[bins] = True
     known = PairsInTiles(pairs, len(unit))
 
     def look(strip: Strip) -> list[tuple[np.ndarray, ...]]:
         return [
-            (*_hold(first == second, tile, wanted), known.take(first, second, tile))
+            (*_collect(first == second, tile, needed), known.take(first, second, tile))
             for first, second, tile in strip
         ]
 
-    seen = [parts for strip in each_strip(unit, look, "recall, pass 2 of 2") for parts in strip]
-    held, repeats, of_pairs = map(np.concatenate, zip(*seen, strict=True))
+    parts = [part for strip in each_strip(unit, look, "recall, pass 2 of 2") for part in strip]
+    collected, repeats, of_pairs = map(np.concatenate, zip(*parts, strict=True))
     cosines = np.empty(len(pairs))
     cosines[known.order] = of_pairs
-    # A rank's place among the held ones: take off the pairs of earlier bins that are not held.
-    passed_over = np.cumsum(np.where(wanted, 0, counts))[bins]
-    ascending = np.argsort(held)
+    # Subtract the pairs in earlier bins that were not collected: ranks among those that were.
+    skipped = np.cumsum(np.where(needed, 0, counts))[bins]
+    ascending = np.argsort(collected)
     ends = np.cumsum(repeats[ascending])
-    return held[ascending][np.searchsorted(ends, ranks - passed_over, side="right")], cosines
+    return collected[ascending][np.searchsorted(ends, ranks - skipped, side="right")], cosines
 
 
 def pair_cosines(unit: Unit, pairs: Pairs) -> Float64[np.ndarray, " pairs"]:
-    """Return the cosines of the pairs of rows, the same to the last bit as in `scan`."""
+    """Return the cosines of pairs of rows, bit for bit as in `scan`."""
     known = PairsInTiles(pairs, len(unit))
 
     def look(strip: Strip) -> list[np.ndarray]:
@@ -60,11 +63,12 @@ def pair_cosines(unit: Unit, pairs: Pairs) -> Float64[np.ndarray, " pairs"]:
 
 
 def mark_tails(unit: Unit, below: float, above: float) -> UInt8[np.ndarray, "g eighth_of_g"]:
-    """Return a bit for every pair of rows: 1 where its cosine is below one or above the other.
+    """Return one bit for every pair of rows: 1 if its cosine is < `below` or > `above`.
 
-    Of a pair (i, j), i < j, the bit is number j of row i, as `numpy.packbits` orders them. A map of
-    17,000 rows takes 36 MB so, one of 113,000 takes 1.6 GB.
+    The bit of a pair (i, j), i < j, is number j of row i, in the order of `numpy.packbits`.
     """
+    # Packed bits: 17,000 rows take 36 MB and 113,000 rows 1.6 GB, so that every permutation can
+    # look its pairs up instead of computing cosines again.
     marks = np.zeros((len(unit), -(-len(unit) // 8)), dtype=np.uint8)
 
     def mark(strip: Strip) -> None:
@@ -81,7 +85,7 @@ def mark_tails(unit: Unit, below: float, above: float) -> UInt8[np.ndarray, "g e
 def is_marked(
     marks: UInt8[np.ndarray, "g eighth_of_g"], pairs: Pairs
 ) -> Bool[np.ndarray, " pairs"]:
-    """Say which pairs of rows `mark_tails` found in the tails."""
+    """Return for each pair of rows whether `mark_tails` found it in the tails."""
     rows, columns = np.minimum(pairs[:, 0], pairs[:, 1]), np.maximum(pairs[:, 0], pairs[:, 1])
     return (marks[rows, columns >> 3] >> (7 - (columns & 7)).astype(np.uint8) & 1).astype(bool)
 
@@ -93,15 +97,13 @@ def _count(strip: Strip) -> Int[np.ndarray, " bins"]:
     return counts
 
 
-def _hold(
-    is_diagonal: bool, tile: Tile, wanted: Bool[np.ndarray, " bins"]
-) -> tuple[Float64[np.ndarray, " held"], Int[np.ndarray, " held"]]:
-    """Return the cosines of a tile that lie in the wanted bins, and how often each is there.
-
-    Repeats are counted, not held: of a map with one feature, all cosines are 1 or -1.
-    """
+def _collect(
+    is_diagonal: bool, tile: Tile, needed: Bool[np.ndarray, " bins"]
+) -> tuple[Float64[np.ndarray, " some"], Int[np.ndarray, " some"]]:
+    """Return the distinct cosines of a tile in the needed bins, and how often each occurs."""
+    # Distinct values only: on a map with one feature all cosines are 1 or -1, in two bins.
     cosines = _each_once(is_diagonal, tile)
-    return np.unique(cosines[wanted[_bins(cosines)]], return_counts=True)
+    return np.unique(cosines[needed[_bins(cosines)]], return_counts=True)
 
 
 def _each_once(is_diagonal: bool, tile: Tile) -> Float64[np.ndarray, " some"]:
@@ -110,7 +112,7 @@ def _each_once(is_diagonal: bool, tile: Tile) -> Float64[np.ndarray, " some"]:
 
 def _bins(cosines: Float64[np.ndarray, " some"]) -> Int[np.ndarray, " some"]:
     """Return the bin of each cosine; a larger cosine is never in an earlier bin."""
-    # A hair less than half of the bins a unit, as rounding makes cosines of 1 + 1e-15.
+    # Scaled by slightly less than half the number of bins, as rounding gives cosines of 1 + 1e-15.
     scaled = cosines * (_BINS / 2 * (1 - 1e-9))
     scaled += _BINS / 2
     return scaled.astype(np.intp)

@@ -1,4 +1,4 @@
-"""What recall is by luck: the same known pairs on a map whose names are shuffled."""
+"""Null distribution of recall: the same known pairs on a map with permuted gene names."""
 
 import numpy as np
 from jaxtyping import Float64, Int, UInt8
@@ -6,7 +6,7 @@ from jaxtyping import Float64, Int, UInt8
 from phenomae.evaluation.recall.cosines import Pairs, is_marked
 
 Strata = Int[np.ndarray, " g"] | None
-"""Every row's stratum: names are shuffled within strata. None where any name may go anywhere."""
+"""Stratum of each row: names are permuted within strata. None: all rows are one stratum."""
 
 
 def shuffled_recalls(
@@ -16,11 +16,12 @@ def shuffled_recalls(
     seed: int,
     strata: Strata = None,
 ) -> Float64[np.ndarray, " shuffles"]:
-    """Return the recall of the pairs when the names of the rows are shuffled, once a shuffle.
+    """Return the recall of the pairs under each permutation of the names of the rows.
 
-    `marks` says which pairs of rows lie in the tails (`cosines.mark_tails`). The shuffle number k
-    depends on `seed` and k alone.
+    `marks` are the pairs of rows in the tails (`cosines.mark_tails`). Permutation k is a function
+    of `seed` and k.
     """
+    # The cosines do not change under a permutation of names, so a lookup replaces their recompute.
     recalls = np.empty(shuffles)
     for k in range(shuffles):
         names = shuffle_rows(len(marks), np.random.default_rng([seed, k]), strata)
@@ -31,7 +32,7 @@ def shuffled_recalls(
 def shuffle_rows(
     count: int, rng: np.random.Generator, strata: Strata = None
 ) -> Int[np.ndarray, " g"]:
-    """Return a random order of the rows, in which each stays within its stratum."""
+    """Return a random permutation of the rows that keeps every row within its stratum."""
     if strata is None:
         return rng.permutation(count)
     shuffled = np.empty(count, dtype=np.int64)
@@ -40,10 +41,8 @@ def shuffle_rows(
 
 
 def degree_strata(pairs: Pairs, count: int) -> Int[np.ndarray, " g"]:
-    """Return the rows' strata by the number of known pairs they are in: 0, 1, 2-3, 4-7, ...
-
-    A gene that many pairs name (a hub) then changes places with other hubs only, so that a recall
-    which hubs alone account for is not called significant.
-    """
+    """Return strata of the rows by their number of known pairs: 0, 1, 2-3, 4-7, ..."""
+    # Hubs (genes in many pairs) are then exchanged with hubs only, so a recall that is due to a
+    # few hubs is not called significant.
     degrees = np.bincount(pairs.ravel(), minlength=count)
     return np.frexp(degrees)[1].astype(np.int64)

@@ -1,4 +1,7 @@
-"""Recall of known relationships: every source at every percentile pair, and how sure it is."""
+"""Computes the tables of `benchmark`: recall per source, with intervals and p-values.
+
+All sources and percentiles share one pass over the cosines, which is most of the work.
+"""
 
 import numpy as np
 import polars as pl
@@ -15,20 +18,20 @@ from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import unit_rows
 
 STEPS: list[Percentiles] = [(step / 100, (100 - step) / 100) for step in range(1, 51)]
-"""The percentile pairs of curve.csv."""
+"""The pairs of percentiles of curve.csv."""
 
 
 def measure(
-    genes: ConsensusProfiles,
+    profiles: ConsensusProfiles,
     pairs: dict[str, Pairs],
     percentiles: list[Percentiles],
     settings: BenchmarkSettings,
 ) -> dict[str, pl.DataFrame]:
-    """Return recall.csv, curve.csv and, where names are to be shuffled, shuffled.csv.
+    """Return recall.csv, curve.csv and, if names are permuted, shuffled.csv.
 
-    `pairs` holds the known pairs of every source, as rows of the map.
+    `pairs` are the known pairs of every source, as rows of the map.
     """
-    unit = unit_rows(genes.features)
+    unit = unit_rows(profiles.features)
     tails, cosines = find_tails(unit, percentiles + STEPS, np.concatenate(list(pairs.values())))
     ends = np.cumsum([len(known) for known in pairs.values()])[:-1]
     of_sources = dict(zip(pairs, np.split(cosines, ends), strict=True))
@@ -37,7 +40,7 @@ def measure(
     for source, known in pairs.items():
         recalls = tails.recall(of_sources[source])
         main, curve = recalls[: len(percentiles)], recalls[len(percentiles) :]
-        limits = _limit(tails, of_sources[source], known, len(percentiles), settings)
+        limits = _intervals(tails, of_sources[source], known, len(percentiles), settings)
         null = shuffled.get(source)
         p = (
             []
@@ -51,17 +54,17 @@ def measure(
     return {name: pl.concat(parts) for name, parts in tables.items() if parts}
 
 
-def _limit(
+def _intervals(
     tails: Tails,
     cosines: Float64[np.ndarray, " pairs"],
     known: Pairs,
     count: int,
     settings: BenchmarkSettings,
 ) -> list[tuple[float, float]]:
-    """Return the intervals of the recalls at the first `count` percentile pairs, if asked for."""
+    """Return confidence intervals at the first `count` pairs of percentiles; empty if not set."""
     if not settings.resamples:
         return []
-    found = np.column_stack([tails.hold(cosines, which) for which in range(count)])
+    found = np.column_stack([tails.contain(cosines, which) for which in range(count)])
     resampled = resampled_recalls(found, known, settings.resamples, settings.seed)
     return [interval(column) for column in resampled.T]
 
@@ -69,7 +72,7 @@ def _limit(
 def _shuffle(
     unit: Unit, tails: Tails, pairs: dict[str, Pairs], count: int, settings: BenchmarkSettings
 ) -> dict[str, Float64[np.ndarray, "shuffles t"]]:
-    """Return every source's recalls under shuffled names, at the first `count` percentile pairs."""
+    """Return the recalls of every source under permuted names, at the first `count` percentiles."""
     if not settings.shuffle:
         return {}
     columns: dict[str, list[Float64[np.ndarray, " shuffles"]]] = {source: [] for source in pairs}

@@ -1,4 +1,4 @@
-"""The tables of the results: how recall is written down and shown."""
+"""The tables of results: their columns, how they are read back, how they are printed."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def recall_table(
 ) -> pl.DataFrame:
     """Return the rows of recall.csv for one source.
 
-    Cells are empty where no limits or no p are given, or where limits are NaN: none was found.
+    Intervals and p-values are null if `limits` or `p` are empty, and limits also if they are NaN.
     """
     table = curve_table(source, percentiles, recalls, known)
     columns = {
@@ -73,6 +73,7 @@ def curve_table(
             "recall": recalls,
             "n_pairs": [len(known)] * len(percentiles),
             "n_genes": [len(np.unique(known))] * len(percentiles),
+            # Rounded, because 0.05 + 1 - 0.95 is 0.10000000000000009 in floating point.
             "chance": [round(min(1.0, low + 1 - high), 12) for low, high in percentiles],
         }
     )
@@ -81,7 +82,7 @@ def curve_table(
 def shuffled_table(
     source: str, percentiles: list[Percentiles], recalls: Float64[np.ndarray, "shuffles t"]
 ) -> pl.DataFrame:
-    """Return the rows of shuffled.csv for one source; one shuffle alone has no spread."""
+    """Return the rows of shuffled.csv for one source; sd is null for a single permutation."""
     shuffles = len(recalls)
     return pl.DataFrame(
         {
@@ -97,7 +98,7 @@ def shuffled_table(
 
 
 def read_results_table(path: Path, columns: dict[str, pl.DataType]) -> pl.DataFrame:
-    """Read one file of the results; raises ValueError where it is missing or damaged."""
+    """Read one table of results; raises ValueError if it is missing or damaged."""
     try:
         table = pl.read_csv(path, schema_overrides=columns).select(list(columns))
     except (pl.exceptions.PolarsError, FileNotFoundError):
@@ -105,15 +106,15 @@ def read_results_table(path: Path, columns: dict[str, pl.DataType]) -> pl.DataFr
     if table.is_empty():
         raise ValueError(
             f"{path} is missing or damaged: expected rows with the columns {' '.join(columns)}; "
-            "make the results anew with benchmark --overwrite"
+            "make the results again with benchmark --overwrite"
         )
     return table
 
 
 def print_table(results: Path) -> None:
-    """Print recall.csv, and beside it what shuffled names gave, on standard output.
+    """Print recall.csv, and the null distribution of shuffled.csv next to it.
 
-    Raises ValueError where one of them is damaged.
+    Raises ValueError if one of them is damaged.
     """
     table = read_results_table(results / "recall.csv", RECALL)
     if (results / "shuffled.csv").exists():

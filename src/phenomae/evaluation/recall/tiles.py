@@ -1,4 +1,4 @@
-"""All cosines of a map, tile by tile, on every core, so that they need never be held at once."""
+"""All pairwise cosines of a map, tile by tile on every core, never all in memory at once."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,24 +11,22 @@ from threadpoolctl import threadpool_limits
 from phenomae.cores import available_cores
 from phenomae.progress import track
 
-SIDE = 512  # rows and columns of a tile: 2 MB, which stays in a core's cache; divisible by 8
-_LONG_WORK = 100  # strips: who waits for more than some ten seconds is told how far it is
+SIDE = 512  # rows and columns of a tile: 2 MB, which fits a core's cache; divisible by 8
+_LONG_WORK = 100  # strips; more take over ten seconds, so progress is shown
 
 Tile = Float64[np.ndarray, "rows columns"]
 Strip = Iterator[tuple[int, int, Tile]]
-"""The tiles that lie beside each other: first row, first column, cosines. The first one lies on the
-diagonal, so it holds each of its pairs twice; no other tile holds a pair of another."""
+"""A row of tiles: first row, first column, cosines. The first tile is on the diagonal, so it has
+each of its pairs twice; otherwise every pair is in one tile."""
 Found = TypeVar("Found")
 
 
 def each_strip(
     unit: Float64[np.ndarray, "g d"], work: Callable[[Strip], Found], label: str
 ) -> Iterator[Found]:
-    """Yield what `work` returns for every strip of tiles, first strip first.
-
-    The same pair of rows gives the same bits in every call: tiles are always cut alike, and each
-    is one product on one core.
-    """
+    """Yield what `work` returns for every strip of tiles, in order."""
+    # One BLAS thread per product: the same pair of rows then gives the same bits in every call and
+    # on any number of cores, and the cores are already busy with strips of their own.
     firsts = range(0, len(unit), SIDE)
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(available_cores()) as pool:
         found = pool.map(lambda first: work(_cut_strip(unit, first)), firsts)
@@ -59,12 +57,12 @@ class PairsInTiles:
         low, high = pairs.min(axis=1, initial=count), pairs.max(axis=1, initial=0)
         tiles = low // SIDE * self._across + high // SIDE
         self.order = np.argsort(tiles, kind="stable")
-        """Which pair comes first, second, ... when strips and their tiles are gone through."""
+        """Indices of the pairs in the order in which strips and tiles are visited."""
         self._rows, self._columns = low[self.order] % SIDE, high[self.order] % SIDE
         self._starts = np.searchsorted(tiles[self.order], np.arange(self._across**2 + 1))
 
     def take(self, first: int, second: int, tile: Tile) -> Float64[np.ndarray, " some"]:
-        """Return the cosines of those pairs that a tile holds, in the order of `order`."""
+        """Return the cosines of the pairs in a tile, in the order of `order`."""
         number = first // SIDE * self._across + second // SIDE
         here = slice(self._starts[number], self._starts[number + 1])
         return tile[self._rows[here], self._columns[here]]

@@ -1,14 +1,22 @@
-"""The figure of a block search: accuracy of the linear probe over a network's blocks."""
+"""The figure of `ask probe`: accuracy of the linear probe for each block of a network."""
 
 import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from phenomae.evaluation.questions.block_search import Blocks
+from phenomae.evaluation.questions.linear_probe import LinearProbeSettings
+from phenomae.evaluation.questions.question import Tables
 from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing
 
 
+def draw_answer(tables: Tables, blocks: Blocks, settings: LinearProbeSettings) -> Drawing | None:
+    """Draw the accuracy of each block; None for a folder that holds one set of wells."""
+    return draw_blocks(tables["blocks.csv"]) if len(blocks.folders) > 1 else None
+
+
 def draw_blocks(blocks: pl.DataFrame) -> Drawing:
-    """Draw accuracy and its spread over held-out batches, block by block; the best is named."""
+    """Draw mean and standard deviation of accuracy for each block, and label the best one."""
     figure = Figure(figsize=(PAGE_INCHES, 3.0), layout="constrained")
     ax = figure.subplots()
     ax.errorbar(
@@ -28,7 +36,11 @@ def draw_blocks(blocks: pl.DataFrame) -> Drawing:
     best = blocks.filter(pl.col("best")).row(0, named=True)
     ax.plot(best["block"], best["accuracy"], "o", ms=11, mfc="none", mec=COLOURS[1], mew=1.8)
     place = {"xytext": (0, 12), "textcoords": "offset points", "ha": "center", "zorder": 5}
-    place["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # over the whisker
+    place["bbox"] = {
+        "facecolor": "white",
+        "edgecolor": "none",
+        "pad": 1,
+    }  # the label may be over an error bar
     at = (best["block"], best["accuracy"])
     ax.annotate(f"block {best['block']}: {best['accuracy']:.3f}", at, **place, color=COLOURS[1])
     ax.margins(y=0.18)

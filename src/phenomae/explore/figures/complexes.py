@@ -1,54 +1,70 @@
-"""The heat map of chosen complexes: their genes side by side, complex by complex."""
+"""The heat map of `ask complexes`: cosines of the genes of some complexes, grouped by complex."""
+
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from phenomae.evaluation.questions.complexes import Rows, rows_on_map
+from phenomae.evaluation.questions.complexes import (
+    ComplexSettings,
+    Rows,
+    read_complexes,
+    rows_on_map,
+)
+from phenomae.evaluation.questions.question import Tables
 from phenomae.explore.figures.heatmap import COLOUR_MAP, symmetric_limit
 from phenomae.explore.figures.style import INK, PAGE_INCHES, Drawing
 from phenomae.explore.words import shorten
 from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import unit_rows
 
-_MOST_SHOWN = 8  # complexes, where none are named
-_MOST_NAMED = 70  # genes whose names can still be read
+_MAX_COMPLEXES = 8  # if none are requested
+_MAX_LABELS = 70  # gene names that are still legible
+
+
+def draw_answer(tables: Tables, profiles: ConsensusProfiles, settings: ComplexSettings) -> Drawing:
+    """Draw the complexes that the settings name, or the most significant ones."""
+    members = read_complexes(Path(settings.complexes))
+    chosen = choose_shown(tables["complexes.csv"], members, profiles.names, settings.show)
+    return draw_complexes(profiles, chosen)
 
 
 def choose_shown(
-    table: pl.DataFrame, members: dict[str, list[str]], names: list[str], asked: tuple[str, ...]
+    table: pl.DataFrame, members: dict[str, list[str]], names: list[str], requested: tuple[str, ...]
 ) -> dict[str, Rows]:
-    """Return the rows of the map that each complex to be drawn has, the asked or the most apart.
+    """Return the rows of the map for each complex to draw.
 
-    A gene is drawn once, with the first complex that has it; where none are asked, complexes that
-    share half of their genes with one already chosen are passed over. Raises ValueError where an
-    asked complex is not in the table.
+    By default these are the complexes with the largest KS statistic, without those that share at
+    least half of their genes with complexes already chosen. A gene is drawn once, with the first
+    complex that has it. Raises ValueError if a requested complex is not in the table.
     """
-    if unknown := [name for name in asked if name not in set(table["complex"])]:
+    if unknown := [name for name in requested if name not in set(table["complex"])]:
         raise ValueError(
-            f"--show {unknown[0]}: there is no complex of that name with enough genes on the map; "
+            f"show {unknown[0]}: there is no complex of that name with enough genes on the map; "
             f"there are {len(table)}, like {table['complex'][0]!r}"
         )
     apart = table.filter(pl.col("within") > pl.col("between")).sort("ks", descending=True)
-    order = list(asked) or (apart if len(apart) else table)["complex"].to_list()
+    order = list(requested) or (apart if len(apart) else table)["complex"].to_list()
     rows = rows_on_map({name: members[name] for name in order}, names)
     chosen: dict[str, Rows] = {}
     drawn: set[int] = set()
     for name, own in rows.items():
         new = [row for row in own.tolist() if row not in drawn]
-        if not new or (not asked and 2 * len(new) <= len(own)):
+        # Lists of complexes contain many variants of the same one, which would fill the figure.
+        if not new or (not requested and 2 * len(new) <= len(own)):
             continue
         chosen[name] = np.array(new)
         drawn.update(new)
-        if not asked and len(chosen) == _MOST_SHOWN:
+        if not requested and len(chosen) == _MAX_COMPLEXES:
             break
     return chosen
 
 
-def draw_complexes(genes: ConsensusProfiles, chosen: dict[str, Rows]) -> Drawing:
-    """Draw the cosines of the chosen genes, with lines between complexes and their names beside."""
+def draw_complexes(profiles: ConsensusProfiles, chosen: dict[str, Rows]) -> Drawing:
+    """Draw the cosines of the chosen genes, with lines and names for the complexes."""
     rows = np.concatenate(list(chosen.values()))
-    unit = unit_rows(genes.features[rows])
+    unit = unit_rows(profiles.features[rows])
     cosines = unit @ unit.T
     limit = symmetric_limit(cosines)
     figure = Figure(figsize=(PAGE_INCHES + 1.6, PAGE_INCHES), layout="constrained")
@@ -61,12 +77,12 @@ def draw_complexes(genes: ConsensusProfiles, chosen: dict[str, Rows]) -> Drawing
         ax.axhline(end - 0.5, color=INK, lw=0.8)
         ax.axvline(end - 0.5, color=INK, lw=0.8)
     middles = ends - np.array([len(own) for own in chosen.values()]) / 2 - 0.5
-    right = ax.secondary_yaxis("right")
+    right = ax.secondary_yaxis("right")  # the left side has the names of the genes
     right.set_yticks(middles, [shorten(name, 34) for name in chosen])
     right.tick_params(length=0, labelsize=7.5)
     right.spines[:].set_visible(False)
-    if len(rows) <= _MOST_NAMED:
-        ax.set_yticks(range(len(rows)), [genes.names[row] for row in rows], fontsize=5.5)
+    if len(rows) <= _MAX_LABELS:
+        ax.set_yticks(range(len(rows)), [profiles.names[row] for row in rows], fontsize=5.5)
         ax.set_xticks([])
     else:
         ax.set(xticks=[], yticks=[])

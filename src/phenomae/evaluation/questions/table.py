@@ -1,0 +1,44 @@
+"""The questions of `ask`, one entry each, by string: `--help` lists them without importing them.
+
+To add a question, write a module with a `QUESTION` (see `question.py`) and add its entry here.
+"""
+
+_ROOM = "phenomae.evaluation.questions"
+
+QUESTIONS: dict[str, tuple[str, str]] = {
+    "signal": (
+        f"{_ROOM}.signal:QUESTION",
+        "Does a perturbation have an effect? Consistency, magnitude.",
+    ),
+    "replicates": (
+        f"{_ROOM}.replicate_retrieval:QUESTION",
+        "Do replicates retrieve each other? Mean average precision.",
+    ),
+    "complexes": (
+        f"{_ROOM}.complexes:QUESTION",
+        "Are the genes of a complex similar? Cosines within and between.",
+    ),
+    "compounds": (
+        f"{_ROOM}.compounds:QUESTION",
+        "Does a compound resemble the genes it acts on? Average precision.",
+    ),
+    "mechanisms": (
+        f"{_ROOM}.mechanisms:QUESTION",
+        "Do nearest neighbours share a mechanism? NSC and NSCB accuracy.",
+    ),
+    "probe": (
+        f"{_ROOM}.block_search:QUESTION",
+        "Which block classifies unseen batches best? Linear probe.",
+    ),
+}
+"""Name of the command -> where its `Question` is, and its line in `ask --help`."""
+
+
+def ask_commands() -> dict[str, tuple[str, str]]:
+    """Return the function of each command as "module:function", and its line of help.
+
+    The functions are built when they are first looked up (`phenomae.explore.ask`).
+    """
+    return {
+        name: (f"phenomae.explore.ask:ask_{name}", line) for name, (_, line) in QUESTIONS.items()
+    }
