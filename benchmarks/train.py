@@ -54,8 +54,8 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from phenomae.cores import available_cores
 from phenomae.devices import bf16_is_fast
-from phenomae.pretraining.families.vit_mae import VitMaeSettings, pretrain_vit_mae
 from phenomae.pretraining.optimiser import build_lion
+from phenomae.probes.commands import VitMaeSettings, pretrain_vit_mae
 from phenomae.progress import set_quiet
 from phenomae.runs import read_log
 from phenomae.store.read import open_store

@@ -6,7 +6,6 @@ dataclass are the flags, and the docstring under each field is the flag's help.
 
 import difflib
 import tomllib
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,8 +75,7 @@ def plan(
     from phenomae.pretraining.plan.report import show
 
     settings, paths = given["settings"], (given["store"], given["run"], *given["more"])
-    family = import_module(type(settings).__module__).FAMILY
-    show(plan_training(family, paths, settings, burst_s, processes), json)
+    show(plan_training(paths, settings, burst_s, processes, bool(given["recall"].every)), json)
 
 
 def call(tokens: list[str], recipe: Path | None = None) -> Any:

@@ -1,12 +1,19 @@
-"""A run is a folder: config.toml, environment.txt, log.jsonl, weights/."""
+"""The folder of a training run: config.toml, environment.txt, log.jsonl, checkpoints, weights.
+
+A run is not written beside its final place like other artefacts, because people watch its log and
+pictures while it trains. `artefact.json` holds an identity only once the run is finished.
+"""
 
 import json
+import os
 import platform
 import sys
 import time
+import tomllib
+from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
@@ -21,16 +28,54 @@ from phenomae.artefacts import (
     sign,
     whole_file,
 )
+from phenomae.outputs import TableOutput
 
-
-class Stopped(Exception):  # noqa: N818
-    """Work that was asked to stop and has saved what it had: to be started again (exit code 75)."""
-
+if TYPE_CHECKING:
+    import polars
 
 KIND = "run"
 WEIGHTS = "weights"
+# A step may have a line of each of these kinds in the log, besides the line with its loss.
 _KINDS = ("passed_over", "recall", "validation_loss")
-"""What tells lines of `log.jsonl` that are of one step apart; the others have its loss."""
+
+
+class Stopped(Exception):  # noqa: N818
+    """Raised by work that was asked to stop and has saved its state; the exit code is then 75."""
+
+
+@dataclass(frozen=True, repr=False)
+class Run(TableOutput):
+    """The folder of a finished training run."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+
+    def __repr__(self) -> str:
+        settings = self.settings
+        return f"Run({str(self.path)!r}, family={self.family!r}, steps={settings['steps']})"
+
+    @property
+    def family(self) -> str:
+        """The network family, as in the command that made the run."""
+        (family,) = self._config
+        return family
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings of the run, those of the network among them."""
+        (settings,) = self._config.values()
+        return settings
+
+    def to_polars(self) -> "polars.DataFrame":
+        """Return the log: one row per line of `log.jsonl`, null where a line has no such value."""
+        import polars as pl
+
+        return pl.DataFrame(read_log(self.path), infer_schema_length=None)
+
+    @property
+    def _config(self) -> dict[str, Any]:
+        with open(self.path / "config.toml", "rb") as file:
+            return tomllib.load(file)["pretrain"]
 
 
 def begin_run(
@@ -42,13 +87,13 @@ def begin_run(
     overwrite: bool = False,
     machine: dict[str, str] | None = None,
 ) -> None:
-    """Make the run folder, or find one that was begun for the same work.
+    """Create the run folder, or open one that was started for the same work.
 
     Writes `config.toml`, which repeats the run (`phenomae COMMAND --config RUN/config.toml`), from
-    `settings` (None: those of the origin), and `environment.txt`, with what `machine` says about
-    where it runs. With `overwrite` an unfinished run of other work is removed first, and a finished
-    run lies beside as RUN.replaced until this one is finished. Raises ValueError where `folder`
-    holds other work (and `overwrite` is false) or something else.
+    `settings` (None: those of the origin), and `environment.txt`, which includes `machine`. With
+    `overwrite`, an unfinished run of other work is removed first, and a finished run is kept as
+    RUN.replaced until this one is finished. Raises ValueError if `folder` is a run of other work
+    and `overwrite` is false, or if it is not a run.
     """
     if overwrite:
         _make_room(folder, origin)
@@ -62,23 +107,23 @@ def begin_run(
 
 
 def is_finished(folder: Path) -> bool:
-    """Say whether `folder` is a run that came to its end."""
+    """Return whether `folder` is a run that was trained to its end."""
     return is_begun(folder) and read_signature(folder, KIND)["identity"] is not None
 
 
 def finish_run(folder: Path, origin: Origin, identity: str) -> None:
-    """Sign a run whose files are all there; `identity` stands for its weights.
+    """Sign a run whose files are complete; `identity` is a hash of its weights.
 
-    The run that it replaces is removed after that, so that one of the two is always whole.
+    The run that it replaces is removed afterwards, so that one of the two is always complete.
     """
     sign(folder, origin, identity)
     remove_replaced(folder)
 
 
 def cut_log(folder: Path, step: int) -> None:
-    """Take out of `log.jsonl` what a run that goes on after `step` steps writes again (0: all).
+    """Remove the lines of `log.jsonl` after `step`, which a run that continues writes again.
 
-    What it says of steps that were passed over stays.
+    0 removes all. Lines about skipped steps stay, because those steps are not taken again.
     """
     if (folder / "log.jsonl").exists():
         kept = [
@@ -91,21 +136,22 @@ def cut_log(folder: Path, step: int) -> None:
 
 
 def append_log(folder: Path, **record: Any) -> None:
-    """Add one line to `log.jsonl`; every line carries the clock as `time`."""
+    """Append a line to `log.jsonl`, with the clock as `time`."""
     path = folder / "log.jsonl"
     try:
         with open(path, "a") as file:
             file.write(json.dumps({**record, "time": round(time.time(), 3)}) + "\n")
-    except OSError as error:  # a full disk does not say which file it was
+    except OSError as error:
+        # The error of a full disk comes from `write` and has no file name.
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Return the records of `log.jsonl`; a last line that a stop cut short is left out.
+def read_log(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Return the records of `log.jsonl`, sorted by step; a last line that was cut off is left out.
 
     A stopped run repeats the steps since its last checkpoint; the later record of a step counts.
     """
-    path = folder / "log.jsonl"
+    path = Path(folder) / "log.jsonl"
     if not path.exists():
         return []
     records: dict[tuple[int, str], dict[str, Any]] = {}
@@ -120,6 +166,7 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 
 def _config(command: str, settings: dict[str, Any]) -> str:
+    # TOML has no null: a key that is left out has its default.
     table: dict[str, Any] = {key: value for key, value in settings.items() if value is not None}
     for word in reversed(command.split()):
         table = {word: table}
@@ -127,7 +174,7 @@ def _config(command: str, settings: dict[str, Any]) -> str:
 
 
 def _make_room(folder: Path, origin: Origin) -> None:
-    """Take a run out of the way, unless it is the very work that is to be gone on with."""
+    """Remove or set aside a run, unless it is an unfinished run of the same work."""
     if not is_begun(folder):
         return
     found = read_signature(folder, KIND)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from phenomae.pretraining.families.vit_mae import VitMaeSettings, pretrain_vit_mae
+from phenomae.probes.commands import VitMaeSettings, pretrain_vit_mae
 
 CHANNELS = ("DNA", "ER")
 SETTINGS = VitMaeSettings(

@@ -12,8 +12,12 @@ import torch
 from phenomae import cli
 from phenomae.embedding.embed import EmbedSettings, embed
 from phenomae.models.conv.adabn import reestimate
-from phenomae.pretraining.families.channel_mae import ChannelMaeSettings, pretrain_channel_mae
-from phenomae.pretraining.families.classifier import ClassifierSettings, pretrain_classifier
+from phenomae.probes.commands import (
+    ChannelMaeSettings,
+    ClassifierSettings,
+    pretrain_channel_mae,
+    pretrain_classifier,
+)
 from phenomae.weights import io as weights
 from phenomae.wells import read_wells
 

@@ -202,8 +202,8 @@ def test_crops_that_do_not_fit_are_refused(
         ({"growth_rate": 0}, "growth_rate must be at least 1"),
         ({"neck_dim": 0}, "neck_dim must be at least 1"),
         ({"block_depths": (2, 0)}, r"block_depths must be .* each at least 1, not \(2, 0\)"),
-        ({"block_depths": ()}, "block_depths must be one number or more"),
-        ({"block_depths": (1, 1, 1, 1, 1)}, "crop_size must be 64 or more with 5 blocks, not 32"),
+        ({"block_depths": ()}, "block_depths must be one or more numbers that are at least 1"),
+        ({"block_depths": (1, 1, 1, 1, 1)}, "crop_size must be at least 64 with 5 blocks, .* not 32"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(change: dict, sentence: str):

@@ -19,11 +19,11 @@ from phenomae.models.vit.vit_mae import VitMae
         ({"embed_dim": 30, "num_heads": 5}, "embed_dim must be a multiple of 4"),
         ({"num_heads": 7}, "embed_dim must be a multiple of num_heads 7"),
         ({"decoder_num_heads": 5}, "decoder_embed_dim must be a multiple of decoder_num_heads 5"),
-        ({"mlp_ratio": 0.0}, "mlp_ratio must give a hidden layer of 1 or more"),
-        ({"drop_path": 1.0}, "drop_path must lie in 0 to 1"),
-        ({"mask_ratio": 1.5}, "mask_ratio must lie between 0 and 1"),
-        ({"mask_ratio": 0.999}, "mask_ratio must leave at least one of the 256 patches"),
-        ({"crop_size": 16}, "mask_ratio must leave at least one of the 1 patches"),
+        ({"mlp_ratio": 0.0}, "mlp_ratio must be large enough for a hidden layer of 1, not 0.0"),
+        ({"drop_path": 1.0}, "drop_path must be at least 0 and below 1, not 1.0"),
+        ({"mask_ratio": 1.5}, "mask_ratio must be between 0 and 1"),
+        ({"mask_ratio": 0.999}, "mask_ratio must be such that at least one of 256 patches"),
+        ({"crop_size": 16}, "mask_ratio must be such that at least one of 1 patches"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(change: dict, sentence: str):

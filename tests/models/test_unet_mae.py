@@ -248,15 +248,15 @@ def test_blocks_and_pools_that_are_not_there_are_refused(model: UnetMae):
     [
         ({"crop_size": 0}, "crop_size must be at least 1"),
         ({"patch_size": 0}, "patch_size must be at least 1"),
-        ({"crop_size": 34, "patch_size": 2}, "crop_size must be a multiple of 4 to be halved 2"),
+        ({"crop_size": 34, "patch_size": 2}, "crop_size must be a multiple of 4, because it is halved 2"),
         ({"crop_size": 68}, "crop_size must be a multiple of patch_size 8, not 68"),
         ({"widths": (8, 0, 8)}, r"widths must be .* each at least 1, not \(8, 0, 8\)"),
-        ({"depths": ()}, "depths must be one number or more"),
-        ({"widths": (8,)}, "widths must be of 2 scales or more, not 1"),
-        ({"depths": (1, 1)}, "depths must be of as many scales as widths, 3, not 2"),
-        ({"mask_ratio": 0.0}, "mask_ratio must lie between 0 and 1"),
+        ({"depths": ()}, "depths must be one or more numbers that are at least 1"),
+        ({"widths": (8,)}, r"widths must be two numbers or more, one per scale, not \(8,\)"),
+        ({"depths": (1, 1)}, r"depths must be 3 numbers, as many as widths has, not \(1, 1\)"),
+        ({"mask_ratio": 0.0}, "mask_ratio must be between 0 and 1"),
         ({"mask_ratio": 0.001, "patch_size": 64}, "at least one of the 1 patches"),
-        ({"fourier_weight": -0.1}, "fourier_weight must be a share of 0 to 1"),
+        ({"fourier_weight": -0.1}, "fourier_weight must be from 0 to 1, not -0.1"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(change: dict, sentence: str):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from phenomae.pretraining.families.vit_mae import VitMaeSettings
+from phenomae.probes.commands import VitMaeSettings
 
 CHANNELS = ("DNA", "ER")
 TINY = VitMaeSettings(

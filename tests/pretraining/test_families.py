@@ -16,15 +16,19 @@ from phenomae import cli
 from phenomae.crops.stream import centre_crops
 from phenomae.crops.tensors import network_input
 from phenomae.models.conv.adabn import reestimate
-from phenomae.pretraining.families.channel_mae import ChannelMaeSettings, pretrain_channel_mae
-from phenomae.pretraining.families.classifier import ClassifierSettings, pretrain_classifier
-from phenomae.pretraining.families.unet_mae import UnetMaeSettings, pretrain_unet_mae
-from phenomae.pretraining.families.vit_classifier import (
-    VitClassifierSettings,
-    pretrain_vit_classifier,
-)
-from phenomae.pretraining.families.vit_mae import VitMaeSettings, pretrain_vit_mae
 from phenomae.pretraining.objectives.classifying import label_fields, open_labelled
+from phenomae.probes.commands import (
+    ChannelMaeSettings,
+    ClassifierSettings,
+    UnetMaeSettings,
+    VitClassifierSettings,
+    VitMaeSettings,
+    pretrain_channel_mae,
+    pretrain_classifier,
+    pretrain_unet_mae,
+    pretrain_vit_classifier,
+    pretrain_vit_mae,
+)
 from phenomae.runs import read_log
 from phenomae.store.read import open_store
 from phenomae.store.write import write_array
@@ -213,12 +217,16 @@ def test_nothing_to_tell_apart_is_refused(stores: dict[str, Path], tmp_path: Pat
 @pytest.mark.parametrize(
     ("family", "change", "sentence"),
     [
-        ("channel-mae", {"drop_channel": 1.5}, "drop_channel must be a share of 0 to 1"),
+        ("channel-mae", {"drop_channel": 1.5}, "drop_channel must be from 0 to 1, not 1.5"),
         ("channel-mae", {"cross_num_heads": 3}, "must be a multiple of cross_num_heads 3"),
-        ("classifier", {"plates_per_step": 3}, "plates_per_step must divide crops_per_step 8"),
-        ("classifier", {"adabn": "off"}, "plates_per_step is a setting of adabn"),
-        ("classifier", {"crops_per_step": 2}, "crops_per_step must be 4 or more, two a plate"),
-        ("vit-mae", {"fourier_weight": 2.0}, "fourier_weight must be a share of 0 to 1"),
+        (
+            "classifier",
+            {"plates_per_step": 3},
+            "must be a divisor of crops_per_step 8, not 3",
+        ),
+        ("classifier", {"adabn": "off"}, "plates_per_step must be 1 if adabn is off, not 2"),
+        ("classifier", {"crops_per_step": 2}, "crops_per_step must be at least 4, two per plate"),
+        ("vit-mae", {"fourier_weight": 2.0}, "fourier_weight must be from 0 to 1, not 2.0"),
     ],
 )
 def test_settings_that_cannot_be_are_named(family: str, change: dict, sentence: str):
@@ -234,17 +242,17 @@ def test_a_perturbation_is_never_held_out_alone(stores: dict[str, Path], tmp_pat
         data = open_labelled([open_store(stores["first"])], 16, chosen, by_plate=False)
         names = data.fields["perturbation"].to_numpy()
         assert set(names[data.training]) == set(names)
-        assert set(names[data.held_out]) <= set(names[data.training])
-        assert sorted([*data.training, *data.held_out]) == list(range(10))
+        assert set(names[data.validation]) <= set(names[data.training])
+        assert sorted([*data.training, *data.validation]) == list(range(10))
 
 
 def test_plates_of_a_step_must_be_there_and_alike(stores: dict[str, Path], tmp_path: Path):
     _, settings = FAMILIES["classifier"]
     many = replace(settings, plates_per_step=4)
-    with pytest.raises(ValueError, match="plates_per_step is 4, but there are 2 plates"):
+    with pytest.raises(ValueError, match="plates_per_step must be at most 2, the number of plates"):
         pretrain_classifier(stores["first"], tmp_path / "run", settings=many)
     bytes_ = make_bytes(stores["first"], tmp_path / "bytes")
-    with pytest.raises(ValueError, match="needs stores of one type of pixels"):
+    with pytest.raises(ValueError, match="plates_per_step must be 1 if some stores have uint8"):
         pretrain_classifier(stores["first"], bytes_, tmp_path / "run", settings=settings)
     assert not (tmp_path / "run").exists()
     one = replace(settings, plates_per_step=1)
@@ -260,7 +268,7 @@ def test_the_validation_loss_of_adabn_is_that_of_plates_with_their_own_statistic
     data = open_labelled([open_store(stores["first"])], 32, settings, by_plate=True)
     labels = label_fields(data)
     total, count = 0.0, 0
-    for held_out in data.validation(256):
+    for held_out in data.validation_crops(256):
         fields = held_out.keys[:, 0].numpy()
         plate = data.fields["plate"][int(fields[0])]
         mates = np.flatnonzero(data.fields["plate"].to_numpy() == plate)

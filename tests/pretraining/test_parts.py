@@ -1,6 +1,7 @@
 """The parts around the loop, each against an outside oracle."""
 
-from dataclasses import replace
+import pickle
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,17 @@ from torch import nn
 from phenomae.crops.reader import CropReader
 from phenomae.crops.stream import CropStream
 from phenomae.devices import bf16_is_fast, open_machine
+from phenomae.models.settings import ChannelMaeModel
+from phenomae.models.vit.channel_mae import ChannelMae
 from phenomae.models.vit.vit_mae import VitMae
-from phenomae.pretraining.families.vit_mae import VitMaeSettings
 from phenomae.pretraining.loop import train
 from phenomae.pretraining.objectives.masked import MaskedObjective
 from phenomae.pretraining.optimiser import build_lion, one_cycle
-from phenomae.pretraining.session import identify, wants_compiling
+from phenomae.pretraining.session import identify, is_compiled
 from phenomae.pretraining.settings import TrainingSettings
 from phenomae.pretraining.validation_split import split_fields
+from phenomae.probes import commands
+from phenomae.probes.commands import ChannelMaeSettings, VitMaeSettings
 from phenomae.store.read import open_store
 
 
@@ -134,7 +138,7 @@ def test_the_loop_trains_whatever_gives_a_loss(screen_path: Path) -> None:
         value += 0.2 * (mean - value)
         return {"loss": torch.tensor(mean - value)}
 
-    train(learn, stream, first_step=0, steps=40, probes=[lambda done, losses: seen.append(done)])
+    train(learn, stream, first_step=0, steps=40, callbacks=[lambda done, losses: seen.append(done)])
     assert seen == list(range(1, 41))
     everything = np.mean([stream.step(step).pixels.float().mean() for step in range(40)]) / 4000
     assert value == pytest.approx(everything, rel=0.02)
@@ -149,10 +153,10 @@ def test_the_loop_passes_over_steps_without_their_crops(screen_path: Path) -> No
         learnt[step] = crops
         return {"loss": torch.tensor(float(step))}
 
-    def probe(done, losses):
+    def callback(done, losses):
         seen.append((done, dict(losses)))
 
-    train(learn, stream, first_step=2, steps=6, passed_over={3, 9}, probes=[probe])
+    train(learn, stream, first_step=2, steps=6, skipped={3, 9}, callbacks=[callback])
     assert list(learnt) == [2, 4, 5]
     assert [done for done, _ in seen] == [3, 4, 5, 6]
     assert seen[1] == (4, {})
@@ -174,14 +178,35 @@ def test_weights_and_their_making_have_an_identity(tiny: VitMaeSettings) -> None
 def test_compiling_is_for_long_runs_on_a_gpu() -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     long = TrainingSettings(steps=100_000)
-    assert wants_compiling(long, gpu)
-    assert not wants_compiling(long, cpu)
-    assert not wants_compiling(TrainingSettings(steps=10), gpu)
-    assert wants_compiling(TrainingSettings(compile="on"), cpu)
-    assert not wants_compiling(TrainingSettings(compile="off"), gpu)
+    assert is_compiled(long, gpu)
+    assert not is_compiled(long, cpu)
+    assert not is_compiled(TrainingSettings(steps=10), gpu)
+    assert is_compiled(TrainingSettings(compile="on"), cpu)
+    assert not is_compiled(TrainingSettings(compile="off"), gpu)
 
 
 def test_bf16_is_taken_where_the_processor_has_it() -> None:
     flags = Path("/proc/cpuinfo").read_text()
     assert bf16_is_fast("cpu") == ("amx_bf16" in flags or "avx512_bf16" in flags)
     assert open_machine("cpu", "bf16").precision == "bf16"
+
+
+def test_settings_of_a_network_its_training_and_its_objective_are_one_class() -> None:
+    names = [field.name for field in fields(ChannelMaeSettings)]
+    network = [field.name for field in fields(ChannelMaeModel)]
+    training = [field.name for field in fields(TrainingSettings)]
+    assert names == [*network, *training, "drop_channel"]
+    settings = ChannelMaeSettings(depth=2, steps=5, init="run")
+    assert (settings.network, settings.model) == (ChannelMae, ChannelMaeModel(depth=2))
+    assert settings.init == Path("run")
+    assert pickle.loads(pickle.dumps(settings)) == settings
+    assert asdict(settings).keys() == set(names)
+    for change in ({"depth": 0}, {"steps": -1}, {"drop_channel": 2.0}):
+        with pytest.raises(ValueError, match=f"{next(iter(change))} must be"):
+            ChannelMaeSettings(**change)
+
+
+def test_a_name_that_is_no_command_is_refused() -> None:
+    assert "pretrain_vit_mae" in dir(commands)
+    with pytest.raises(AttributeError, match="has no attribute 'pretrain_vit_mea'"):
+        _ = commands.pretrain_vit_mea

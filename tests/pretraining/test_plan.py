@@ -18,38 +18,38 @@ from phenomae import cli
 from phenomae.models.classifier import Classifier
 from phenomae.models.settings import ClassifierModel
 from phenomae.models.vit.vit_mae import VitMae
-from phenomae.pretraining.families.vit_mae import FAMILY, VitMaeSettings, pretrain_vit_mae
 from phenomae.pretraining.plan.plan import plan
 from phenomae.pretraining.plan.report import (
-    DiskPlan,
-    MachinePlan,
-    MemoryPlan,
-    NetworkPlan,
-    Plan,
-    TimePlan,
-    WorkPlan,
-    shorten_bytes,
+    DiskEstimate,
+    Estimate,
+    MachineEstimate,
+    MemoryEstimate,
+    NetworkEstimate,
+    TimeEstimate,
+    WorkEstimate,
+    format_bytes,
     show,
 )
 from phenomae.pretraining.plan.timed_steps import resident_memory
+from phenomae.probes.commands import VitMaeSettings, pretrain_vit_mae
 from phenomae.runs import read_log
 
 BURST_S = 0.1
 PARTS = {
-    "network": NetworkPlan,
-    "work": WorkPlan,
-    "machine": MachinePlan,
-    "memory": MemoryPlan,
-    "disk": DiskPlan,
-    "time": TimePlan,
+    "network": NetworkEstimate,
+    "work": WorkEstimate,
+    "machine": MachineEstimate,
+    "memory": MemoryEstimate,
+    "disk": DiskEstimate,
+    "time": TimeEstimate,
 }
 PLANNED = ("plan", "pretrain", "vit-mae")
 
 
 @pytest.fixture(scope="module")
-def planned(screen_path: Path, tiny: VitMaeSettings, tmp_path_factory) -> Plan:
+def planned(screen_path: Path, tiny: VitMaeSettings, tmp_path_factory) -> Estimate:
     """The plan of a run in a folder that is not there."""
-    return plan(FAMILY, [screen_path, tmp_path_factory.mktemp("p") / "a" / "run"], tiny, BURST_S)
+    return plan([screen_path, tmp_path_factory.mktemp("p") / "a" / "run"], tiny, BURST_S)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_the_work_is_steps_times_crops_over_the_fields_to_train_on(planned):
     work = planned.work
     assert (work.steps, work.crops_per_step, work.crops) == (12, 8, 96)
     assert (work.crops_per_process, work.crops_at_once) == (8, 8)
-    assert (work.training_fields, work.held_out_fields) == (16, 4)
+    assert (work.training_fields, work.validation_fields) == (16, 4)
     assert work.crops_per_field == 96 / 16
     assert work.views_per_pixel == pytest.approx(96 * 16 * 16 / (16 * 40 * 40))
 
@@ -118,8 +118,8 @@ def test_views_are_of_pixels_as_they_lie_in_the_stores(screen_path, make_store, 
     settings = replace(
         tiny, pixel_size_um=1.0, balance="plate", validation=0.0, crops_at_once=4, cache_gb=0.0
     )
-    made = plan(FAMILY, [screen_path, other, tmp_path / "run"], settings, burst_s=1e-6)
-    assert (made.work.training_fields, made.work.held_out_fields) == (22, 0)
+    made = plan([screen_path, other, tmp_path / "run"], settings, burst_s=1e-6)
+    assert (made.work.training_fields, made.work.validation_fields) == (22, 0)
     assert made.work.crops_per_field == pytest.approx(96 / 22)
     views = 96 * 32**2 / (20 * 40 * 40 + 2 * 50 * 60)
     assert made.work.views_per_pixel == pytest.approx(views)
@@ -154,13 +154,13 @@ def test_the_memory_of_a_process_is_what_it_takes():
     assert taken.nbytes == 100_000_000
 
 
-def check_disk(disk: DiskPlan, run: Path) -> None:
+def check_disk(disk: DiskEstimate, run: Path) -> None:
     """Compare with what lies there once the run is done; its last step is a checkpoint."""
     checkpoints = sorted((run / "checkpoints").iterdir())
     assert disk.checkpoints == len(checkpoints)
     assert disk.checkpoint == tensor_bytes(checkpoints[-1])
     weights = tensor_bytes(run / "weights/model.safetensors")
-    assert disk.most == weights + (len(checkpoints) + 1) * disk.checkpoint
+    assert disk.peak == weights + (len(checkpoints) + 1) * disk.checkpoint
 
 
 def test_the_disk_is_what_a_run_takes(planned, run):
@@ -170,7 +170,7 @@ def test_the_disk_is_what_a_run_takes(planned, run):
 
 def test_two_processes_are_reckoned_with_from_one(planned, screen_path, tiny, tmp_path):
     run, settings = tmp_path / "run", replace(tiny, milestones=(0.5, 1.0), keep=1, rollbacks=0)
-    made = plan(FAMILY, [screen_path, run], settings, BURST_S, processes=2)
+    made = plan([screen_path, run], settings, BURST_S, processes=2)
     assert (made.work.crops_per_process, made.work.crops) == (4, 96)
     assert made.machine.strategy == "ddp"
     assert made.memory.state == planned.memory.state
@@ -178,11 +178,11 @@ def test_two_processes_are_reckoned_with_from_one(planned, screen_path, tiny, tm
     assert made.time.device_hours == pytest.approx(2 * made.machine.cores * made.time.hours)
     alone = made.time.crops_per_s / 2 * made.work.flops_per_crop
     assert made.time.mfu == pytest.approx(alone / made.machine.peak_flops_per_s)
-    gradients = shorten_bytes(made.disk.checkpoint - tensor_bytes_of_weights(tiny))
+    gradients = format_bytes(made.disk.checkpoint - tensor_bytes_of_weights(tiny))
     assert made.notes == (
-        "Measured in one process, with the crops that fall to each; all are taken to have a "
-        f"device like this one. Not counted: they exchange gradients, {gradients} a step, for "
-        f"which each holds {gradients} more.",
+        "Measured in one process with the crops of one process; all processes are assumed to have "
+        "a device like this one. Not included: the exchange of gradients, "
+        f"{gradients} per step, for which each needs {gradients} more memory.",
     )
     pretrain_vit_mae(screen_path, run, settings=settings)
     check_disk(made.disk, run)
@@ -199,19 +199,19 @@ def test_parts_of_a_network_a_full_disk_and_a_run_that_is_there_are_told(
     assert planned.notes == ()
     free = shutil.disk_usage(run)._replace(free=1_500)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: free)
-    settings = replace(tiny, strategy="fsdp", recall_every=5, annotations=run)
-    made = plan(FAMILY, [screen_path, run], settings, BURST_S, processes=2)
+    settings = replace(tiny, strategy="fsdp")
+    made = plan([screen_path, run], settings, BURST_S, processes=2, measures_recall=True)
     assert made.machine.strategy == "fsdp"
     assert made.memory.state == planned.memory.state / 2
     full, there, recall, shared = made.notes
     assert full == (
-        "The run does not fit: weights and checkpoints take up to "
-        f"{shorten_bytes(planned.disk.most)}, and where {run} would lie there are 1.5 kB free."
+        "The run does not fit on the disk: weights and checkpoints take up to "
+        f"{format_bytes(planned.disk.peak)}, and 1.5 kB are free at {run}."
     )
-    assert there == f"{run} is there already: this is what it takes from the first step on."
-    assert recall == "Measuring recall takes time and memory that are not counted."
+    assert there == f"{run} already exists; the estimate is for all steps from the first."
+    assert recall == "Time and memory for measuring recall are not included."
     assert shared.endswith(
-        "and the weights; memory was measured with all of them, not 1 part of 2."
+        "and of weights; memory was measured with all weights, not with 1 / 2 of them."
     )
 
 
@@ -246,7 +246,7 @@ def test_nothing_is_written_but_a_table(screen_path, recipe, tmp_path, monkeypat
     assert cli.run(words) == 0
     told = capsys.readouterr()
     assert told.out.startswith("network  family            vit-mae\n")
-    assert told.err.splitlines()[-1] == "plan: measuring the validation loss"
+    assert told.err.splitlines()[-1] == "plan: timing the validation loss"
     assert list(tmp_path.iterdir()) == [recipe]
     assert {path: path.stat().st_mtime_ns for path in screen_path.rglob("*")} == before
 
@@ -255,7 +255,7 @@ def test_json_holds_all_of_a_plan(planned, capsys):
     show(planned, json=True)
     held = json.loads(capsys.readouterr().out)
     parts = {name: kind(**held[name]) for name, kind in PARTS.items()}
-    assert Plan(**parts, notes=tuple(held["notes"])) == planned
+    assert Estimate(**parts, notes=tuple(held["notes"])) == planned
 
 
 def test_the_table_says_the_same(planned, capsys):
@@ -266,8 +266,8 @@ def test_the_table_says_the_same(planned, capsys):
     parts = re.findall(r"^(\w+)  ", said, re.MULTILINE)
     assert parts == list(PARTS)
     assert rows["encoder"] == f"{made.network.encoder_parameters:,} parameters"
-    assert rows["crops in all"] == "96"
-    assert rows["fields"] == "128 kB, all kept"  # the last of that name: 20 x 2 x 40 x 40 x 2
+    assert rows["total crops"] == "96"
+    assert rows["fields"] == "128 kB, kept in memory"  # the last of that name: 20 x 2 x 40 x 40 x 2
     assert rows["checkpoints"] == "3 at the end"
     assert rows["core-hours"] == f"{made.time.device_hours:,.3g}"
     assert max(map(len, said.splitlines())) <= 100
@@ -285,7 +285,7 @@ def test_the_table_says_the_same(planned, capsys):
     ],
 )
 def test_bytes_are_told_in_three_digits(number, text):
-    assert shorten_bytes(number) == text
+    assert format_bytes(number) == text
 
 
 def test_a_recipe_is_that_of_the_command_and_flags_win(screen_path, recipe, tmp_path, capsys):
@@ -326,7 +326,11 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, 
 @pytest.mark.parametrize(
     ("line", "code", "sentence"),
     [
-        ("plan", 2, "plan takes a pretrain command line, like pretrain vit-mae STORE RUN, and none "),
+        (
+            "plan",
+            2,
+            "plan takes a pretrain command line, like pretrain vit-mae STORE RUN, and ",
+        ),
         ("plan --json", 2, "and none was given"),
         ("plan embed STORE RUN WELLS", 2, "pretrain vit-mae STORE RUN, not 'embed STORE'"),
         ("plan pretrain", 2, "pretrain vit-mae STORE RUN, not 'pretrain'"),
@@ -338,8 +342,12 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, 
         ("plan pretrain vit-mae S R --patch-size 7", 1, "a multiple of patch_size 7, not 256"),
         ("plan pretrain vit-mae S R --burst-s 0", 1, "burst_s must be above 0, not 0.0"),
         ("plan pretrain vit-mae S R --burst-s inf", 1, "burst_s must be above 0, not inf"),
-        ("plan pretrain vit-mae S R --processes 0", 1, "processes must be 1 or more, not 0"),
-        ("plan pretrain vit-mae S R --processes 3", 1, "256 cannot be shared by 3 processes"),
+        ("plan pretrain vit-mae S R --processes 0", 1, "processes must be at least 1, not 0"),
+        (
+            "plan pretrain vit-mae S R --processes 3",
+            1,
+            "a multiple of 3, the number of proce",
+        ),
         ("plan pretrain vit-mae absent R", 1, "absent"),
         ("plan pretrain vit-mae STORE s3://bucket/run", 1, "s3://bucket/run cannot be a run"),
     ],
@@ -373,5 +381,5 @@ def test_a_plan_is_made_by_one_process(screen_path, tiny, tmp_path, monkeypatch)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="in one process, and here are 2: start it by itself"):
-        plan(FAMILY, [screen_path, tmp_path / "run"], tiny)
+    with pytest.raises(ValueError, match="plan runs in one process, not in 2: start it"):
+        plan([screen_path, tmp_path / "run"], tiny)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from phenomae.pretraining.families.vit_mae import VitMaeSettings, pretrain_vit_mae
+from phenomae.probes.commands import VitMaeSettings, pretrain_vit_mae
 from phenomae.runs import read_log
 
 STEPS = 20
@@ -127,6 +127,6 @@ def test_processes_that_cannot_share_a_step_say_so(
     _, said = process.communicate(timeout=120)
     assert process.returncode == 1
     assert (
-        "phenomae: crops_per_step 7 cannot be shared by 2 processes: take a multiple of 2" in said
+        "phenomae: crops_per_step must be a multiple of 2, the number of processes, not 7" in said
     )
     assert not (tmp_path / "run").exists()

@@ -21,14 +21,15 @@ from phenomae.crops.reader import CropReader
 from phenomae.crops.stream import CropStream
 from phenomae.devices import Processes, count_processes
 from phenomae.models.vit.vit_mae import VitMae
+from phenomae.pretraining.blocks import checkpoint_activations
 from phenomae.pretraining.callbacks.meter import Exploded, Meter
 from phenomae.pretraining.data import open_data
-from phenomae.pretraining.families.vit_mae import VitMaeSettings, pretrain_vit_mae
-from phenomae.pretraining.learner import Learner, checkpoint_activations, split
+from phenomae.pretraining.loop import Learner, split
 from phenomae.pretraining.objectives.masked import MaskedObjective
 from phenomae.pretraining.session import open_session
 from phenomae.pretraining.settings import TrainingSettings
 from phenomae.pretraining.team import check_shares, gather_team
+from phenomae.probes.commands import VitMaeSettings, pretrain_vit_mae
 from phenomae.runs import read_log
 from phenomae.store.read import open_store
 
@@ -137,7 +138,7 @@ class Poisoned(MaskedObjective):
 
 @pytest.mark.parametrize(
     ("factor", "said"),
-    [(float("nan"), "the loss of step 31 is nan"), (50.0, "where 1.0")],
+    [(float("nan"), "the loss of step 31 is nan"), (50.0, "but the median was 1.0")],
 )
 def test_a_step_that_explodes_is_passed_over(
     screen_path: Path,
@@ -155,8 +156,8 @@ def test_a_step_that_explodes_is_passed_over(
     session.run()
     told = capsys.readouterr().err
     assert said in told
-    assert "going back to step 24 and passing over step 31; its crops are of P1.zarr/A/" in told
-    assert session.passed_over == {30}
+    assert "returning to step 24 and skipping step 31, whose crops are from P1.zarr/A/" in told
+    assert session.skipped == {30}
     (record,) = [line for line in read_log(tmp_path / "run") if "passed_over" in line]
     assert (record["step"], record["back_to"]) == (31, 24)
     paths = data.fields["path"]
@@ -165,7 +166,7 @@ def test_a_step_that_explodes_is_passed_over(
     # as one who never took that step, from the very start
     other = open_session(tmp_path / "other", build(tiny), data, settings, team)
     (tmp_path / "other").mkdir()
-    other.passed_over = {30}
+    other.skipped = {30}
     other.run()
     name = "checkpoints/step-00000040.safetensors"
     ours, theirs = (load_file(tmp_path / run / name) for run in ("run", "other"))
@@ -176,7 +177,7 @@ def test_a_loss_that_explodes_again_and_again_ends_the_run(
     screen_path: Path, tiny: VitMaeSettings, tmp_path: Path
 ) -> None:
     settings = replace(tiny, lr=1e6, rollbacks=1)
-    with pytest.raises(ValueError, match="and 1 steps were passed over before: lower lr, or set"):
+    with pytest.raises(ValueError, match="after 1 skipped steps: lower lr, or set"):
         pretrain_vit_mae(screen_path, tmp_path / "run", settings=settings)
 
 
@@ -192,10 +193,10 @@ def test_what_counts_as_an_explosion(tiny: VitMaeSettings) -> None:
     assert meet(ones, ones).losses == [1.0] * 5
     assert list(meet([*ones[:-1], 4.9], ones).before)[-1] == pytest.approx(4.9)
     meet([9.0, 1.0, 50.0, 1.0, 1.0], ones[:5])  # too early to say
-    with pytest.raises(Exploded, match=r"the loss of step 22 is 5\.1, where 1 was usual") as error:
+    with pytest.raises(Exploded, match=r"step 22 is 5\.1, but the median was 1") as error:
         meet([*ones[:21], 5.1, 1.0, 1.0, 1.0], ones)
     assert error.value.step == 21
-    with pytest.raises(Exploded, match="the gradients of step 3 are inf"):
+    with pytest.raises(Exploded, match="the gradient norm of step 3 is inf"):
         meet(ones[:5], [1.0, 1.0, float("inf"), 1.0, 1.0])
 
 
@@ -229,7 +230,7 @@ def test_a_scheduler_stops_a_run_that_then_goes_on(
     _, said = process.communicate(timeout=60)
     assert process.returncode == cli.TRY_AGAIN == 75
     assert f"stopped by {number.name} after" in said
-    assert "the same command goes on from there" in said
+    assert "the same command continues from there" in said
     saved = max(int(path.stem[5:]) for path in (run / "checkpoints").iterdir())
     assert 0 < saved < 3000
     assert f"after {saved} steps, which are saved" in said
@@ -238,8 +239,12 @@ def test_a_scheduler_stops_a_run_that_then_goes_on(
 @pytest.mark.parametrize(
     ("change", "processes", "sentence"),
     [
-        ({}, 3, "crops_per_step 256 cannot be shared by 3 processes: take a multiple of 3"),
-        ({"crops_at_once": 60}, 2, "crops_at_once must divide the 128 crops of a step that fall "),
+        ({}, 3, "crops_per_step must be a multiple of 3, the number of processes, not 256"),
+        (
+            {"crops_at_once": 60},
+            2,
+            "must be a divisor of 128, the crops per step and process, not 60",
+        ),
     ],
 )
 def test_crops_that_cannot_be_shared(change: dict, processes: int, sentence: str) -> None:

@@ -15,26 +15,25 @@ import torch
 
 from phenomae import cli
 from phenomae.correction.correct import CorrectSettings, correct
-from phenomae.correction.harmony import Harmony
-from phenomae.correction.methods import METHODS
+from phenomae.correction.methods import METHODS, load_method
 from phenomae.embedding.embed import EmbedSettings, embed
 from phenomae.evaluation.benchmark import benchmark
 from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.maps.map import MapSettings, map_wells
 from phenomae.models.vit.vit_mae import VitMae
 from phenomae.pretraining.data import open_data
-from phenomae.pretraining.families.channel_mae import ChannelMaeSettings
-from phenomae.pretraining.families.classifier import ClassifierSettings
-from phenomae.pretraining.families.unet_mae import UnetMaeSettings
-from phenomae.pretraining.families.vit_classifier import VitClassifierSettings
-from phenomae.pretraining.families.vit_mae import VitMaeSettings
-from phenomae.pretraining.families.vit_mae import pretrain_vit_mae as pretrain_alone
 from phenomae.pretraining.objectives.masked import MaskedObjective
 from phenomae.pretraining.session import open_session
-from phenomae.pretraining.settings import TrainingSettings
 from phenomae.pretraining.team import gather_team
 from phenomae.probes import commands
-from phenomae.probes.recall import recall_of
+from phenomae.probes.commands import (
+    ChannelMaeSettings,
+    ClassifierSettings,
+    UnetMaeSettings,
+    VitClassifierSettings,
+    VitMaeSettings,
+)
+from phenomae.probes.recall import Recall
 from phenomae.runs import read_log
 from phenomae.simulation.simulate import SimulateSettings, simulate
 from phenomae.store.ingest import ingest
@@ -93,10 +92,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def asked(desk: Path, family: str = "vit_mae", **change: Any) -> Any:
-    """Return settings that measure every crop of every well."""
-    known = {"recall_every": 3, "annotations": desk / "known", "recall_crops": 99}
-    return replace(TINY[family], **{**known, **change})
+def measure(desk: Path, **change: Any) -> Recall:
+    """Return the callback that measures every crop of every well."""
+    return Recall(**{"every": 3, "annotations": desk / "known", "crops": 99, **change})
 
 
 def pretrain(family: str, *paths: Path, settings: Any, **rest: Any) -> None:
@@ -110,7 +108,8 @@ def watch(desk: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str
     @cache
     def trained(family: str) -> Path:
         run = tmp_path_factory.mktemp(family) / "run"
-        pretrain(family, desk / "store", run, settings=asked(desk, family))
+        settings, callbacks = TINY[family], [measure(desk)]
+        pretrain(family, desk / "store", run, settings=settings, callbacks=callbacks)
         return run
 
     return trained
@@ -148,8 +147,9 @@ def test_the_last_recall_is_that_of_the_commands(
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["tvn", "pca-center-scale"])
 def test_so_it_is_by_another_method(method: str, desk: Path, tmp_path: Path) -> None:
-    settings = asked(desk, steps=0, recall_method=method)
-    pretrain("vit_mae", desk / "store", tmp_path / "run", settings=settings)
+    settings, callbacks = replace(TINY["vit_mae"], steps=0), [measure(desk, method=method)]
+    run = tmp_path / "run"
+    pretrain("vit_mae", desk / "store", run, settings=settings, callbacks=callbacks)
     (line,) = recalls(tmp_path / "run")
     found = by_commands(desk, tmp_path / "run", tmp_path, method)
     assert {gene: line[f"recall_{gene}"] for gene in found} == found
@@ -183,14 +183,18 @@ def test_every_plate_a_second_time_changes_no_mean(
     desk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Plates of two stores are corrected apart, though they have the same names."""
-    settings = asked(desk, steps=0, annotations=desk / "raw/relationships.csv")
+    settings = replace(TINY["vit_mae"], steps=0)
+    callbacks = [measure(desk, annotations=desk / "raw/relationships.csv")]
     for name, stores in (("once", [desk / "store"]), ("twice", [desk / "store"] * 2)):
-        pretrain_alone(*stores, tmp_path / name, settings=settings, probes=[recall_of])
+        run = tmp_path / name
+        pretrain("vit_mae", *stores, run, settings=settings, callbacks=callbacks)
     once, twice = (recalls(tmp_path / name) for name in ("once", "twice"))
     assert once == twice
     assert once[0].keys() == {"step", "recall", "recall_chance"}
     said = capsys.readouterr().err
-    assert "recall is measured on 96 wells, 16 of them controls, and 384 crops: 10 genes, " in said
+    assert (
+        "recall is measured on 96 wells, including 16 controls, and 384 crops: 10 genes, " in said
+    )
     assert "pairs of relationships; corrected plate by plate" in said
 
 
@@ -201,11 +205,11 @@ def test_a_run_that_goes_on_logs_the_same(
         if done == 3:
             raise KeyboardInterrupt
 
-    stopping = {"probes": [lambda session: stop]}
-    run, settings = tmp_path / "run", asked(desk)
+    run, settings, recall = tmp_path / "run", TINY["vit_mae"], measure(desk)
+    both = [lambda session: stop, recall]
     with pytest.raises(KeyboardInterrupt):
-        pretrain("vit_mae", desk / "store", run, settings=settings, **stopping)
-    pretrain("vit_mae", desk / "store", run, settings=settings)
+        pretrain("vit_mae", desk / "store", run, settings=settings, callbacks=both)
+    pretrain("vit_mae", desk / "store", run, settings=settings, recall=recall)
     assert recalls(run) == recalls(watch("vit_mae"))
     # not measured at all, it is the same work: nothing is trained again
     pretrain("vit_mae", desk / "store", run, settings=TINY["vit_mae"])
@@ -234,7 +238,7 @@ THREE_GENES = pl.lit("GENE") + (pl.int_range(pl.len()) % 3).cast(pl.String)
     ("known", "change", "sentence"),
     [
         ("absent", {}, "absent: there is no such file or folder of annotations"),
-        ("strange.csv", {}, "none of the annotated pairs has both its genes on the map"),
+        ("strange.csv", {}, "no annotated pair has both its genes on the map"),
         ("few.csv", {"gene": THREE_GENES}, "has 3 genes, too few"),
         (None, {"control": pl.lit(False)}, "no well is a control"),
         (None, {"control": pl.int_range(pl.len()) == 5}, r"too few controls in all wells \(1\)"),
@@ -249,49 +253,50 @@ def test_what_cannot_be_measured_is_named(
     annotations = desk / "known" if known is None else tmp_path / known
     if known is not None and KNOWN_ONES[known]:
         annotations.write_text(f"entity1,entity2\n{KNOWN_ONES[known]}\n")
-    settings = asked(desk, annotations=annotations)
+    settings, recall = TINY["vit_mae"], measure(desk, annotations=annotations)
     data = open_data([store], settings.crop_size, settings)
     objective = MaskedObjective(VitMae(settings.model, data.channels), 0)
     session = open_session(tmp_path, objective, data, settings, gather_team(settings))
     with pytest.raises(ValueError, match=sentence):
-        recall_of(session)
+        recall(session)
 
 
 def test_it_is_said_before_anything_is_written(desk: Path, tmp_path: Path) -> None:
-    settings = asked(desk, annotations=tmp_path / "absent")
+    settings, callbacks = TINY["vit_mae"], [measure(desk, annotations=tmp_path / "absent")]
     with pytest.raises(ValueError, match="absent: there is no such file or folder"):
-        pretrain("vit_mae", desk / "store", tmp_path / "run", settings=settings)
+        pretrain(
+            "vit_mae", desk / "store", tmp_path / "run", settings=settings, callbacks=callbacks
+        )
     assert not (tmp_path / "run").exists()
 
 
-def test_a_function_without_the_probe_says_where_it_is(desk: Path, tmp_path: Path) -> None:
-    sentence = "recall_every 3 needs probes that measure it: call the function of the same name in"
-    with pytest.raises(ValueError, match=sentence):
-        pretrain_alone(desk / "store", tmp_path / "run", settings=asked(desk))
-    with pytest.raises(ValueError, match="recall_every is 0: say after how many steps recall"):
-        pretrain_alone(
-            desk / "store", tmp_path / "run", settings=TINY["vit_mae"], probes=[recall_of]
-        )
+def test_recall_that_is_off_or_measured_twice_is_refused(desk: Path, tmp_path: Path) -> None:
+    paths, settings = (desk / "store", tmp_path / "run"), TINY["vit_mae"]
+    with pytest.raises(ValueError, match="recall_every must be at least 1 to measure recall"):
+        pretrain("vit_mae", *paths, settings=settings, callbacks=[Recall()])
+    recall = measure(desk)
+    with pytest.raises(ValueError, match="recall must be measured by one callback, not by several"):
+        pretrain("vit_mae", *paths, settings=settings, recall=recall, callbacks=[recall])
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"recall_every": -1}, "recall_every must be 0 or more, not -1"),
-        ({"recall_every": 5}, "recall_every 5 needs annotations"),
-        ({"recall_wells": 15}, "recall_wells must be 16 or more, not 15"),
-        ({"recall_crops": 0}, "recall_crops must be 1 or more, not 0"),
+        ({"every": -1}, "recall_every must be at least 0, not -1"),
+        ({"every": 5}, "recall_every 5 needs annotations"),
+        ({"wells": 15}, "recall_wells must be at least 16, not 15"),
+        ({"crops": 0}, "recall_crops must be at least 1, not 0"),
     ],
 )
 def test_settings_that_cannot_be(change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        TrainingSettings(**change)
+        Recall(**change)
 
 
 def test_the_methods_are_those_of_correct_that_learn_from_controls() -> None:
-    ours = get_args(get_type_hints(TrainingSettings)["recall_method"])
-    assert ours == tuple(name for name in METHODS if METHODS[name] is not Harmony)
+    ours = get_args(get_type_hints(Recall)["method"])
+    assert ours == tuple(name for name in METHODS if load_method(name).fits_on == "controls")
 
 
 def test_controls_that_are_alike_do_not_end_a_training(
@@ -307,8 +312,9 @@ def test_controls_that_are_alike_do_not_end_a_training(
     }
     store = make_store(tmp_path / "store", pixels, ("DNA", "ER"))
     (tmp_path / "pairs.csv").write_text("entity1,entity2\ngene A02,gene B02\n")
-    settings = asked(tmp_path, steps=1, lr=0.0, annotations=tmp_path / "pairs.csv")
-    pretrain("vit_mae", store, tmp_path / "run", settings=settings)
+    settings = replace(TINY["vit_mae"], steps=1, lr=0.0)
+    recall = measure(tmp_path, annotations=tmp_path / "pairs.csv")
+    pretrain("vit_mae", store, tmp_path / "run", settings=settings, recall=recall)
     assert recalls(tmp_path / "run") == []
     said = capsys.readouterr().err
     for step in (0, 1):

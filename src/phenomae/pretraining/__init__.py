@@ -1,1 +1,1 @@
-"""Teaches an encoder. loop.py is the whole loop, on one page."""
+"""Trains networks in a run folder; loop.py is the whole training loop, on one page."""

@@ -1,4 +1,9 @@
-"""What a run trains on, what it is measured on, and what it is pictured with."""
+"""The fields of one store or several: split into training and validation, grouped for AdaBN.
+
+All crops of a training step come from one group, which is a plate when AdaBN is on and otherwise
+all fields with the same channels and pixel type; each group is sampled in proportion to its number
+of fields.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,26 +20,28 @@ from phenomae.pretraining.settings import TrainingSettings
 from phenomae.pretraining.validation_split import split_fields
 from phenomae.store.read import Store
 
-_PICTURED = 3
-_MEASURED_AT_ONCE = 64
+_EXAMPLES = 3  # crops in a picture of reconstructions
+_AT_ONCE = 64  # validation crops in one forward pass
 
 
 @dataclass(frozen=True)
 class Data:
-    """The fields of one store or of several, split by wells, and in groups that share a step."""
+    """The fields of a training run; fields are numbered over all stores, as the reader does."""
 
     reader: CropReader
     fields: pl.DataFrame
-    """One row a field, counted as the reader does: the columns of a store's fields.parquet."""
+    """One row per field: the columns of a store's fields.parquet."""
     training: Int64[np.ndarray, " n"]
-    held_out: Int64[np.ndarray, " m"]
+    """Rows of the fields to train on."""
+    validation: Int64[np.ndarray, " m"]
+    """Rows of the fields of validation wells."""
     group_of: Int64[np.ndarray, " f"]
-    """Which group every field is of; a step's crops come from one group."""
+    """Group of every field; a step's crops come from one group."""
     crop_size: int
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """The channels of all stores, in the order in which they first come up."""
+        """The channels of all stores, in order of first appearance."""
         firsts = np.flatnonzero(np.diff(self.reader.store_of, prepend=-1))
         names = [name for field in firsts for name in self.reader.channels_of(int(field))]
         return tuple(dict.fromkeys(names))
@@ -46,7 +53,7 @@ class Data:
         pin: bool,
         share: range | None = None,
     ) -> CropStream:
-        """Return the crops of every step, or a process's share of them."""
+        """Return the stream of training crops; `share` is a process's part of every step."""
         weights = np.ones(len(self.fields))
         if settings.balance is not None:
             weights[self.training] = balance(self.fields[settings.balance][self.training])
@@ -63,25 +70,25 @@ class Data:
             share,
         )
 
-    def validation(self, most: int) -> list[Crops]:
-        """Return up to `most` crops of held-out wells, a few dozen of one group at a time."""
+    def validation_crops(self, max_crops: int) -> list[Crops]:
+        """Return the centres of up to `max_crops` validation fields, in batches of one group."""
         parts = [
-            group[start : start + _MEASURED_AT_ONCE]
-            for group in self._by_group(_spread(self.held_out, most))
-            for start in range(0, len(group), _MEASURED_AT_ONCE)
+            group[start : start + _AT_ONCE]
+            for group in self._by_group(_spread(self.validation, max_crops))
+            for start in range(0, len(group), _AT_ONCE)
         ]
         return [centre_crops(self.reader, part, self.crop_size) for part in parts]
 
-    def pictured(self) -> Crops:
-        """Return a few crops of held-out wells, or of others where none is held out."""
-        fields = self.held_out if len(self.held_out) else self.training
+    def example_crops(self) -> Crops:
+        """Return a few crops of validation wells for a picture; of training wells if none exist."""
+        fields = self.validation if len(self.validation) else self.training
         group = max(self._by_group(fields), key=len)
-        return centre_crops(self.reader, _spread(group, _PICTURED), self.crop_size)
+        return centre_crops(self.reader, _spread(group, _EXAMPLES), self.crop_size)
 
-    def spread(self, field: int, most: int) -> Crops:
-        """Return the middles of up to `most` fields of one field's group, spread evenly over it."""
+    def group_crops(self, field: int, max_crops: int) -> Crops:
+        """Return the centres of up to `max_crops` fields of the group of `field`, evenly spaced."""
         group = np.flatnonzero(self.group_of == self.group_of[field])
-        return centre_crops(self.reader, _spread(group, most), self.crop_size)
+        return centre_crops(self.reader, _spread(group, max_crops), self.crop_size)
 
     def _by_group(self, fields: Int64[np.ndarray, " n"]) -> list[Int64[np.ndarray, " _g"]]:
         groups = self.group_of[fields]
@@ -95,12 +102,12 @@ def open_data(
     channels: Sequence[str] | None = None,
     by_plate: bool = False,
 ) -> Data:
-    """Split the stores' wells into those to train on and those held out.
+    """Split the wells of stores into training and validation, and group their fields.
 
-    `channels` are taken from every store, in this order; None takes each store's own, and a step's
-    crops then come from stores of the same channels. With `by_plate` they come from one plate.
-    Raises ValueError where a store has no field, lacks a channel or the column to balance by, does
-    not know its pixel size and has to, or has a field smaller than a crop.
+    `channels` are read from every store, in this order; None reads each store's own, and a step's
+    crops then come from stores with the same channels. With `by_plate` they come from one plate.
+    Raises ValueError if a store has no field, lacks a channel or the column to balance by, has a
+    field smaller than a crop, or has an unknown pixel size that is needed.
     """
     reading = choose_reading(stores, settings.cache_gb)
     reader = CropReader(stores, reading, channels, settings.pixel_size_um)
@@ -109,49 +116,50 @@ def open_data(
     if settings.balance is not None:
         check_balance(stores, settings.balance)
     fields = pl.concat([store.fields for store in stores])
-    training, held_out = split_fields(fields, settings.validation, settings.seed)
+    training, validation = split_fields(fields, settings.validation, settings.seed)
     parts = [reader.kinds, *([reader.store_of, _number(fields["plate"])] if by_plate else [])]
     _, group_of = np.unique(np.stack(parts), axis=1, return_inverse=True)
-    return Data(reader, fields, training, held_out, group_of.astype(np.int64), crop_size)
+    return Data(reader, fields, training, validation, group_of.astype(np.int64), crop_size)
 
 
 def share_channels(stores: Sequence[Store]) -> tuple[str, ...]:
-    """Return the channels of the first store, which the others must have too, in whatever order.
+    """Return the channels of the first store, which all others must have, in any order.
 
-    Raises ValueError where one has others.
+    Raises ValueError if a store has other channels.
     """
     first = stores[0]
     for store in stores[1:]:
         if set(store.channels) != set(first.channels):
             raise ValueError(
                 f"{store.path} has the channels {', '.join(store.channels)}, but {first.path} has "
-                f"{', '.join(first.channels)}: this family needs the same in every store "
+                f"{', '.join(first.channels)}: this family needs the same channels in every store "
                 "(pretrain channel-mae takes any)"
             )
     return first.channels
 
 
 def _check_fields(store: Store, crop_size: int, side: int) -> None:
-    """Raise ValueError unless there are fields, and crops of `side` of their pixels fit in each."""
+    """Raise ValueError unless the store has fields, all at least `side` of its pixels wide."""
     if store.fields.is_empty():
-        raise ValueError(f"{store.path} holds no field to train on: ingest plates with images")
+        raise ValueError(f"{store.path} has no field to train on: ingest plates with images")
     sides = store.fields.select(pl.min_horizontal("height", "width")).to_series()
     if sides.min() < side:  # pyright: ignore
         smallest = store.fields.row(int(sides.arg_min() or 0), named=True)
+        # With pixel_size_um a crop is cut larger or smaller and resampled.
         scaled = f" ({side} of its own pixels)" if side != crop_size else ""
         raise ValueError(
             f"crop_size {crop_size}{scaled} is larger than a field of {store.path}: "
-            f"{smallest['path']} has {smallest['height']} x {smallest['width']} pixels; take a "
+            f"{smallest['path']} has {smallest['height']} x {smallest['width']} pixels; use a "
             "smaller crop_size"
         )
 
 
 def _number(names: pl.Series) -> Int64[np.ndarray, " n"]:
-    """Return a number for every name, the same for the same name."""
+    """Return one number per name, equal for equal names."""
     return np.unique(names.to_numpy(), return_inverse=True)[1].astype(np.int64)
 
 
-def _spread(fields: Int64[np.ndarray, " n"], most: int) -> Int64[np.ndarray, " m"]:
-    """Return up to `most` of the fields, evenly over all of them."""
-    count = min(most, len(fields))
+def _spread(fields: Int64[np.ndarray, " n"], max_fields: int) -> Int64[np.ndarray, " m"]:
+    """Return up to `max_fields` of the fields, evenly spaced."""
+    count = min(max_fields, len(fields))
     return fields[np.arange(count) * len(fields) // max(count, 1)]

@@ -1,36 +1,112 @@
-"""The training loop, whatever it trains and wherever."""
+"""The training loop: learning rate, forward, backward, clipping, optimiser step, callbacks.
+
+This page is all of it. What is trained (objective), on which devices (fabric) and what happens
+after a step (callbacks: meter, log, validation, checkpoints, ...) is passed in.
+"""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from torch import Tensor
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
 
 from phenomae.crops.stream import CropStream
 from phenomae.crops.tensors import Crops
+from phenomae.pretraining.team import whole
 
 Losses = Mapping[str, Tensor]
-"""A step's losses, of which `loss` is minimised; none where the step was passed over."""
+"""Losses of a step; `loss` is the one that is minimised. Empty if the step was skipped."""
 
-Learn = Callable[[Crops, int], Losses]
-"""Takes one step of training: a step's crops, and its number from 0."""
+TakeStep = Callable[[Crops, int], Losses]
+"""Takes one training step with the crops of a step; steps are counted from 0."""
 
-Probe = Callable[[int, Losses], None]
-"""Looks on: called after every step with the number of steps done and that step's losses."""
+Callback = Callable[[int, Losses], None]
+"""Called after every step with the number of steps done and the losses of the last one."""
+
+Schedule = Callable[[int], float]
+"""Learning rate of a step, counted from 0."""
 
 
 def train(
-    learn: Learn,
+    take_step: TakeStep,
     stream: CropStream,
     *,
     first_step: int,
     steps: int,
-    passed_over: Collection[int] = (),
-    probes: Sequence[Probe] = (),
+    skipped: Collection[int] = (),
+    callbacks: Sequence[Callback] = (),
 ) -> None:
-    """Take the steps from `first_step` up to `steps`, but for those that are passed over.
+    """Take the steps from `first_step` up to `steps`, except those that are `skipped`."""
+    for step, crops in stream.steps(first_step, steps, skipped):
+        losses = take_step(crops, step) if crops is not None else {}
+        for callback in callbacks:
+            callback(step + 1, losses)
 
-    Probes watch, measure, log and save; the loop does not know what.
-    """
-    for step, crops in stream.steps(first_step, steps, without=passed_over):
-        losses = learn(crops, step) if crops is not None else {}
-        for probe in probes:
-            probe(step + 1, losses)
+
+class Learner:
+    """Takes training steps; objective and optimiser are those that the fabric has set up."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        objective: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        schedule: Schedule,
+        *,
+        crops_at_once: int | None = None,
+        gradient_clip: float = 0.0,
+    ) -> None:
+        self.fabric, self.objective, self.optimiser = fabric, objective, optimiser
+        self.schedule = schedule
+        self.crops_at_once = crops_at_once
+        self.gradient_clip = gradient_clip
+
+    def __call__(self, crops: Crops, step: int) -> Losses:
+        """Take a step; return its losses and `gradient_norm`, the norm before clipping."""
+        self.objective.train()
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.schedule(step)
+        parts = split(crops, self.crops_at_once)
+        losses = [self._accumulate(part, step, len(parts)) for part in parts[:-1]]
+        losses.append(self._accumulate(parts[-1], step, len(parts), last=True))
+        norm = self._clip()
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        means = {name: _mean([part[name] for part in losses]) for name in losses[0]}
+        return {**means, "gradient_norm": norm}
+
+    def _accumulate(self, crops: Crops, step: int, parts: int, last: bool = False) -> Losses:
+        """Add the gradients of a micro-batch, one of `parts`; forward and backward."""
+        # Processes exchange gradients once per step, in the backward pass of the last micro-batch.
+        with self.fabric.no_backward_sync(self.objective, enabled=not last):  # pyright: ignore
+            losses = self.objective(crops, step)
+            self.fabric.backward(losses["loss"] / parts)
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _clip(self) -> Tensor:
+        """Scale the gradients down to norm `gradient_clip`; return their norm before that."""
+        if self.gradient_clip:
+            # A norm that is not finite raises nothing here: the meter detects it, without a sync.
+            norm = self.fabric.clip_gradients(
+                self.objective,
+                self.optimiser,
+                max_norm=self.gradient_clip,
+                error_if_nonfinite=False,
+            )
+            assert norm is not None
+        else:
+            parameters = self.objective.parameters()
+            gradients = [item.grad for item in parameters if item.grad is not None]
+            norm = nn.utils.get_total_norm(gradients)
+        return whole(norm)
+
+
+def split(crops: Crops, crops_at_once: int | None) -> Sequence[Crops]:
+    """Cut crops into micro-batches; None returns them as one."""
+    if crops_at_once is None or crops_at_once >= len(crops):
+        return [crops]
+    return [crops.part(at, at + crops_at_once) for at in range(0, len(crops), crops_at_once)]
+
+
+def _mean(losses: Sequence[Tensor]) -> Tensor:
+    return losses[0] if len(losses) == 1 else torch.stack(list(losses)).mean()

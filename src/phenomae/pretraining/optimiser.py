@@ -1,4 +1,4 @@
-"""Lion, and the one cycle of its learning rate."""
+"""The Lion optimiser and its one-cycle learning rate."""
 
 import math
 import re
@@ -6,19 +6,20 @@ import re
 from pytorch_optimizer import Lion
 from torch import nn
 
-from phenomae.pretraining.learner import Schedule
+from phenomae.pretraining.loop import Schedule
 
-_START = 25.0  # the cycle begins at lr / 25 and ends at lr / 25 / 10^4, as torch's OneCycleLR
+# As torch's OneCycleLR: from lr / 25 up to lr, then down to lr / 25 / 10^4.
+_START = 25.0
 _END = 1e4
-_KEPT = re.compile(r"norm|bias|token")  # names of weights that do not decay
+_NO_DECAY = re.compile(r"norm|bias|token")
 
 
 def build_lion(
     objective: nn.Module, lr: float, betas: tuple[float, float], weight_decay: float
 ) -> Lion:
-    """Return Lion (Chen et al. 2023, arXiv 2302.06675) that lets only matrices decay.
+    """Return Lion (Chen et al. 2023, arXiv 2302.06675) with weight decay for matrices only.
 
-    Biases, norms, scales and tokens keep their size, also where they are stacks of several.
+    Biases, norms, scales and tokens do not decay, even if several are stacked in one tensor.
     """
     parameters = [item for item in objective.named_parameters() if item[1].requires_grad]
     decaying = [item for name, item in parameters if _decays(name, item)]
@@ -31,15 +32,17 @@ def build_lion(
 
 
 def _decays(name: str, parameter: nn.Parameter) -> bool:
-    return parameter.squeeze().ndim >= 2 and not _KEPT.search(name)
+    # A stack of biases (one per channel) has two dimensions, so the shape alone does not decide.
+    return parameter.squeeze().ndim >= 2 and not _NO_DECAY.search(name)
 
 
-def one_cycle(lr: float, steps: int, warmup_share: float) -> Schedule:
-    """Return the learning rate of every step: up along a cosine, then down along another.
+def one_cycle(lr: float, steps: int, warmup: float) -> Schedule:
+    """Return the learning rate of every step: rising along a cosine, then falling along another.
 
-    Smith & Topin 2018 (arXiv 1708.07120), with the ends of torch's OneCycleLR.
+    `warmup` is the fraction of the steps in which it rises. Smith & Topin 2018 (arXiv 1708.07120),
+    with the start and end of torch's OneCycleLR.
     """
-    top = max(warmup_share * steps - 1, 0.0)
+    top = max(warmup * steps - 1, 0.0)
     last = max(steps - 1, 1)
 
     def schedule(step: int) -> float:
@@ -50,5 +53,5 @@ def one_cycle(lr: float, steps: int, warmup_share: float) -> Schedule:
     return schedule
 
 
-def _cosine(start: float, end: float, share: float) -> float:
-    return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
+def _cosine(start: float, end: float, progress: float) -> float:
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * progress))

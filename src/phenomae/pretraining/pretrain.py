@@ -1,12 +1,14 @@
-"""Trains a network of any family in a run folder; the commands, one a family, call it."""
+"""Trains a network of any family in a run folder; `phenomae pretrain FAMILY` calls it.
+
+The settings know their network, and the network its objective, so nothing here depends on a family.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from cyclopts import Parameter
 
 from phenomae import __version__
 from phenomae.artefacts import (
@@ -18,136 +20,140 @@ from phenomae.artefacts import (
 )
 from phenomae.crops.fields import keep_fields
 from phenomae.devices import all_cores
-from phenomae.pretraining.callbacks.reconstructions import draw_reconstructions
+from phenomae.pretraining.combine_settings import find_objective
 from phenomae.pretraining.data import Data
-from phenomae.pretraining.objectives.masked import MaskedObjective
 from phenomae.pretraining.objectives.objective import Objective
-from phenomae.pretraining.session import MakeProbe, identify, open_session, wants_compiling
-from phenomae.pretraining.settings import INDIFFERENT, LATER
+from phenomae.pretraining.session import MakeCallback, identify, is_compiled, open_session
+from phenomae.pretraining.settings import ADDED_LATER
 from phenomae.pretraining.team import Team, gather_team, is_shared, whole
 from phenomae.progress import info, set_quiet
-from phenomae.runs import KIND, WEIGHTS, begin_run, finish_run, is_finished
+from phenomae.runs import KIND, WEIGHTS, Run, begin_run, finish_run, is_finished
 from phenomae.store.read import Store, open_store
+from phenomae.urls import Location, locate
 from phenomae.weights import io as weights
 from phenomae.weights.warm_start import start_from
 
 
 @dataclass(frozen=True)
-class Family:
-    """What one family of networks brings to its training; settings are of the family's own kind."""
+class _Request:
+    """What is to be trained, where, and on what."""
 
-    name: str
-    open_data: Callable[[Sequence[Store], Any], Data]
-    """Splits and groups the fields of stores."""
-    build: Callable[[Data, Any], Objective]
-    """Makes the network, its first weights drawn from torch's generator, and its objective."""
-    indifferent: tuple[str, ...] = INDIFFERENT
-    """Settings that may be others when a run goes on."""
-
-
-Probes = Annotated[Sequence[MakeProbe], Parameter(parse=False)]
-"""What makes probes, as the commands' functions take it; it cannot be said on a command line."""
+    run: Path
+    stores: Sequence[Store]
+    data: Data
+    settings: Any
+    callbacks: Sequence[MakeCallback]
+    recorded: dict[str, Any]
+    origin: Origin
+    overwrite: bool
 
 
 def pretrain(
-    family: Family,
-    paths: Sequence[Path | str],
+    paths: Sequence[Location],
     settings: Any,
-    overwrite: bool,
-    probes: Sequence[MakeProbe] = (),
-) -> None:
-    """Train a network on the stores that `paths` begin with, in the run that they end with.
+    *,
+    overwrite: bool = False,
+    callbacks: Sequence[MakeCallback] = (),
+    recorded: dict[str, Any] | None = None,
+) -> Run:
+    """Train a network on stores, and return its run.
 
-    A stopped run goes on from its newest checkpoint. Raises ValueError where the stores cannot be
-    trained on, where the run was begun with other settings or other stores, or where a probe cannot
-    do its work.
+    Parameters
+    ----------
+    paths
+        One store or several, and last the run.
+    settings
+        An instance of the class that `combine_settings` makes for a network class.
+    overwrite
+        Replace a run that is already there.
+    callbacks
+        Called with the session before the first step; what they return is called after every step.
+    recorded
+        Settings of callbacks, to be written to `config.toml` beside `settings`.
+
+    Raises
+    ------
+    ValueError
+        If the stores cannot be trained on, if the run was started with other settings or stores, or
+        if a callback raises it.
     """
-    if settings.recall_every and not probes:
-        raise ValueError(
-            f"recall_every {settings.recall_every} needs probes that measure it: call the function "
-            "of the same name in phenomae.probes.commands, which gives them"
-        )
     stores, run = open_stores(paths, settings)
-    data = family.open_data(stores, settings)
-    origin = _origin(family, stores, settings)
+    objective = find_objective(settings.network)
+    data = objective.open_data(stores, settings)
+    origin = _origin(stores, settings, objective.changeable)
     if is_finished(run) and not overwrite:
         require_same_work(run, read_signature(run, KIND), origin)
-        remove_replaced(run)  # a stop may have left what this run replaced
-        info(f"{run} is already there, trained with the same settings (--overwrite makes it anew)")
-        return
+        remove_replaced(run)  # which an interrupted start may have left
+        info(f"{run} is already there, trained with the same settings (--overwrite replaces it)")
+        return Run(run)
+    request = _Request(run, stores, data, settings, callbacks, recorded or {}, origin, overwrite)
     with all_cores():
         team = gather_team(settings)
         try:
             if not team.writes:
                 set_quiet(True)
-            _pretrain(family, stores, data, run, settings, origin, overwrite, team, probes)
+            _pretrain(request, team)
         finally:
             team.leave()
+    return Run(run)
 
 
-def open_stores(paths: Sequence[Path | str], settings: Any) -> tuple[list[Store], Path]:
-    """Return the stores that `paths` begin with, of the fields asked for, and the run at their end.
+def open_stores(paths: Sequence[Location], settings: Any) -> tuple[list[Store], Path]:
+    """Return the stores, with the fields that `where` keeps, and the run, which comes last.
 
-    Raises ValueError where one is no store, or the run no folder on this machine.
+    Raises ValueError if one is not a store, or if the run is not a folder on this machine.
     """
-    *store_paths, run = paths
+    *store_paths, run = map(locate, paths)
     if not isinstance(run, Path):
-        raise ValueError(f"{run} cannot be a run: RUN comes last, and is a folder on this machine")
+        raise ValueError(f"{run} cannot be a run: RUN comes last and is a folder on this machine")
     return [keep_fields(open_store(path), settings.where) for path in store_paths], run
 
 
-def _pretrain(
-    family: Family,
-    stores: Sequence[Store],
-    data: Data,
-    run: Path,
-    settings: Any,
-    origin: Origin,
-    overwrite: bool,
-    team: Team,
-    probes: Sequence[MakeProbe],
-) -> None:
-    objective = build_objective(family, data, settings, team)
-    session = open_session(run, objective, data, settings, team)
-    session.probes += [make(session) for make in probes]  # before anything is written
+def _pretrain(request: _Request, team: Team) -> None:
+    run, settings = request.run, request.settings
+    objective = build_objective(request.data, settings, team)
+    session = open_session(run, objective, request.data, settings, team)
+    # Callbacks raise errors in their settings here, before anything is written.
+    session.callbacks += [make(session) for make in request.callbacks]
     if team.writes:
-        _tell_pixel_sizes(stores, settings)
+        _report_pixel_sizes(request.stores, settings)
         begin_run(
             run,
-            origin,
-            f"pretrain {family.name}",
-            settings=settings_dict(settings),
-            overwrite=overwrite,
+            request.origin,
+            f"pretrain {settings.network.family}",
+            settings={**settings_dict(settings), **request.recorded},
+            overwrite=request.overwrite,
             machine=_describe(team),
         )
     team.wait()
     session.run()
-
-    objective = _reunite(objective, lambda: family.build(data, settings))
-    if not team.writes:
-        return
-    if isinstance(objective, MaskedObjective):
-        draw_reconstructions(run / "reconstructions.png", objective, data.pictured())
-    identity = identify(objective.model, origin.identity)
-    config = {**_config(stores, settings, identity), **objective.notes()}
-    weights.save(run / WEIGHTS, objective.model, config)
-    finish_run(run, origin, identity)
+    objective = _gather(objective, lambda: type(objective).build(request.data, settings))
+    if team.writes:
+        _finish(request, objective)
 
 
-def build_objective(family: Family, data: Data, settings: Any, team: Team) -> Objective:
-    """Return a family's objective with its first weights, compiled where that is wanted."""
+def _finish(request: _Request, objective: Objective) -> None:
+    objective.draw(request.run / "reconstructions.png", request.data.example_crops())
+    identity = identify(objective.model, request.origin.identity)
+    config = {**_config(request.stores, request.settings, identity), **objective.notes()}
+    weights.save(request.run / WEIGHTS, objective.model, config)
+    finish_run(request.run, request.origin, identity)
+
+
+def build_objective(data: Data, settings: Any, team: Team) -> Objective:
+    """Return the objective with its initial weights, those of `init` if given; may be compiled."""
     torch.manual_seed(settings.seed)
-    objective = family.build(data, settings)
+    objective = find_objective(settings.network).build(data, settings)
     if settings.init is not None:
         for line in start_from(objective.model, settings.init):
             info(line)
-    if wants_compiling(settings, team.machine.device):
+    if is_compiled(settings, team.machine.device):
         objective.model.compile()
     return objective
 
 
-def _reunite(objective: Objective, build: Callable[[], Objective]) -> Objective:
-    """Return an objective whose weights lie in this process alone, where they are shared."""
+def _gather(objective: Objective, build: Callable[[], Objective]) -> Objective:
+    """Return an objective with whole weights, if each process has only a part of them."""
     if not is_shared(objective):
         return objective
     state = {name: whole(value).cpu() for name, value in objective.state_dict().items()}
@@ -157,37 +163,38 @@ def _reunite(objective: Objective, build: Callable[[], Objective]) -> Objective:
 
 
 def _describe(team: Team) -> dict[str, str]:
-    """Return what environment.txt says of where a network is trained."""
+    """Return what environment.txt says about the machine."""
     machine = team.machine
-    told = {"device": str(machine.device), "precision": machine.precision}
-    return told if team.count == 1 else {**told, "processes": str(team.count)}
+    lines = {"device": str(machine.device), "precision": machine.precision}
+    return lines if team.count == 1 else {**lines, "processes": str(team.count)}
 
 
-def _origin(family: Family, stores: Sequence[Store], settings: Any) -> Origin:
+def _origin(stores: Sequence[Store], settings: Any, changeable: Sequence[str]) -> Origin:
+    """Return what identifies the work: the settings that affect the weights, and the stores."""
     decisive = settings_dict(settings)
-    for key in family.indifferent:
+    for key in changeable:
         del decisive[key]
-    for key, before in LATER.items():
+    for key, before in ADDED_LATER.items():
         if key in decisive and getattr(settings, key) == before:
-            del decisive[key]  # as in runs begun before there was such a setting
+            del decisive[key]  # so that runs from before there was such a setting are the same work
     names = ["store", *(f"store {number}" for number in range(2, len(stores) + 1))]
     sources = {name: store.identity for name, store in zip(names, stores, strict=True)}
     if settings.init is not None:
-        decisive.pop("init")  # wherever it lies
+        decisive.pop("init")  # the weights count, not the path to them
         sources["init"] = weights.identify(settings.init)
-    return Origin(KIND, {"family": family.name, **decisive}, sources)
+    return Origin(KIND, {"family": settings.network.family, **decisive}, sources)
 
 
-def _tell_pixel_sizes(stores: Sequence[Store], settings: Any) -> None:
-    """Say where stores whose pixels are not of one size are trained on as they are."""
+def _report_pixel_sizes(stores: Sequence[Store], settings: Any) -> None:
+    """Print a line if stores of different pixel sizes are trained on without resampling."""
     sizes = {str(store.path): store.pixel_size_um for store in stores if store.pixel_size_um}
     if settings.pixel_size_um is None and len(set(sizes.values())) > 1:
-        told = ", ".join(f"{path} {size} um" for path, size in sizes.items())
-        info(f"pixel sizes differ: {told}; --pixel-size-um brings all crops to one")
+        listed = ", ".join(f"{path} {size} um" for path, size in sizes.items())
+        info(f"pixel sizes differ: {listed}; --pixel-size-um resamples all crops to one size")
 
 
 def _config(stores: Sequence[Store], settings: Any, identity: str) -> dict[str, Any]:
-    """Return what the weights carry beside the network: where it comes from, what it has seen."""
+    """Return the provenance that the weights carry beside the network."""
     sizes = {settings.pixel_size_um or store.pixel_size_um for store in stores}
     kinds = {"uint8/255" if store.dtype == "uint8" else "window" for store in stores}
     identities = [store.identity for store in stores]

@@ -1,170 +1,188 @@
-"""One training in its run folder: what stands around the loop, the same for every family."""
+"""One training in its run folder: everything around the loop, the same for every family."""
 
 import hashlib
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from phenomae.crops.stream import CropStream
 from phenomae.devices import measure_peak
+from phenomae.pretraining.blocks import checkpoint_activations
 from phenomae.pretraining.callbacks.checkpoints import Checkpoints
-from phenomae.pretraining.callbacks.log import Journal, Log, Validation
+from phenomae.pretraining.callbacks.log import Journal, Log
 from phenomae.pretraining.callbacks.meter import Exploded, Meter
 from phenomae.pretraining.callbacks.reconstructions import Panels
 from phenomae.pretraining.callbacks.stopping import Stopping
+from phenomae.pretraining.callbacks.validation import Validation
 from phenomae.pretraining.data import Data
-from phenomae.pretraining.learner import Learner, checkpoint_activations
-from phenomae.pretraining.loop import Probe, train
+from phenomae.pretraining.loop import Callback, Learner, Losses, train
 from phenomae.pretraining.objectives.objective import Objective
 from phenomae.pretraining.optimiser import build_lion, one_cycle
 from phenomae.pretraining.settings import TrainingSettings
 from phenomae.pretraining.team import Team
-from phenomae.progress import info, track
+from phenomae.progress import Advance, info, track
 from phenomae.runs import append_log, cut_log
 
-_COMPILE_PAYS = 2000  # steps after which compiling for a GPU has earned its minutes
+_COMPILE_PAYS = 2000  # steps after which compiling for a GPU has saved more time than it took
 
 
 @dataclass
 class Session:
-    """A run's parts, put together: made by `open_session`, and taken to its end by `run`."""
+    """The parts of a run, made by `open_session`; `run` trains it to its end."""
 
     folder: Path
     team: Team
     settings: TrainingSettings
     data: Data
+    objective: Objective
     stream: CropStream
     learner: Learner
     meter: Meter
     checkpoints: Checkpoints
     journal: Journal
     flops_per_crop: int
-    """Of one step's work, forward and backward."""
+    """FLOPs of one crop in a training step, forward and backward."""
     peak_flops_per_s: float
-    """What all devices together were measured to do."""
-    passed_over: set[int] = field(default_factory=set)
-    probes: list[Probe] = field(default_factory=list)
-    """Those that others bring; they look on from before the first step (0 steps done) on."""
+    """Measured peak of all devices together."""
+    skipped: set[int] = field(default_factory=set)
+    """Steps that exploded and are not taken again, counted from 0."""
+    callbacks: list[Callback] = field(default_factory=list)
+    """Additional callbacks; they are also called before the first step, with 0 steps done."""
 
     def run(self) -> None:
         """Train from the newest checkpoint, or from the start, to the last step.
 
-        Goes back where the loss explodes. Raises ValueError where that comes too often, and Stopped
-        where a scheduler asks for it.
+        If the loss explodes, the run returns to the newest checkpoint and skips that step. Raises
+        ValueError if that happens too often, and Stopped if a scheduler asks for it.
         """
-        first_step = self._go_back()
+        first_step = self._resume()
         if self.team.writes:
             cut_log(self.folder, first_step)
             self.journal.open_trackers(self.settings, first_step)
         self.team.wait()
-        stopping = Stopping(self.team, self.meter, self.checkpoints)
+        stopping = Stopping(self.team, self._save_to_stop)
         with stopping.listening():
             while True:
                 try:
                     self._train(first_step, stopping)
                     break
-                except Exploded as trouble:
-                    first_step = self._pass_over(trouble)
+                except Exploded as error:
+                    first_step = self._roll_back(error)
         self.journal.close()
 
-    def notes(self) -> dict[str, Any]:
-        """Return what a checkpoint holds beside network and optimiser."""
-        return {"passed_over": sorted(self.passed_over), "losses": list(self.meter.before)}
-
     def _train(self, first_step: int, stopping: Stopping) -> None:
-        settings, steps = self.settings, self.settings.steps
-        validation = Validation(
-            self.journal,
-            self.learner.objective,
-            self.data.validation(settings.validation_crops),
-            every=settings.validation_every,
-            last=steps,
-        )
-        panels = Panels(
-            self.journal,
-            self.checkpoints.objective,
-            self.data.pictured(),
-            every=settings.validation_every,
-            last=steps,
-        )
+        steps = self.settings.steps
+        measured = self._measuring_callbacks()
         if first_step == 0:
-            validation.measure(0)
-            for probe in self.probes:
-                probe(0, {})
-            if steps and settings.rollbacks:
-                self.checkpoints.save(0)  # something to go back to
-        with track("pretrain", steps, "steps", done=first_step) as tracker:
-            log = Log(
-                self.journal,
-                self.meter,
-                self.stream,
-                self.learner.schedule,
-                tracker,
-                first_step,
-                self.flops_per_crop,
-                self.peak_flops_per_s,
-            )
-            watching = [self.meter, log, validation, panels, *self.probes]
+            self._before_the_first_step(measured[0])
+        with track("pretrain", steps, "steps", done=first_step) as advance:
+            callbacks = [self.meter, self._open_log(advance, first_step), *measured]
             train(
                 self.learner,
                 self.stream,
                 first_step=first_step,
                 steps=steps,
-                passed_over=self.passed_over,
-                probes=[*watching, self.checkpoints, stopping],
+                skipped=self.skipped,
+                # Checkpoints after the meter, which raises first if the loss has exploded, and
+                # after the metrics, which are not computed again when the run continues.
+                callbacks=[*callbacks, *self.callbacks, self._save_if_due, stopping],
             )
         self.checkpoints.finish()
 
-    def _go_back(self) -> int:
-        """Take up the newest checkpoint and return how many steps it has done."""
+    def _measuring_callbacks(self) -> tuple[Validation, Panels]:
+        settings = self.settings
+        crops = self.data.validation_crops(settings.validation_crops)
+        when = {"every": settings.validation_every, "last": settings.steps}
+        validation = Validation(self.journal, self.learner.objective, crops, **when)
+        panels = Panels(self.journal, self.objective, self.data.example_crops(), **when)
+        return validation, panels
+
+    def _before_the_first_step(self, validation: Validation) -> None:
+        validation.measure(0)
+        for callback in self.callbacks:
+            callback(0, {})
+        if self.settings.steps and self.settings.rollbacks:
+            self._save(0)  # so that an explosion before the first checkpoint can be rolled back
+
+    def _open_log(self, advance: Advance, first_step: int) -> Log:
+        return Log(
+            self.journal,
+            self.meter,
+            self.stream,
+            self.learner.schedule,
+            advance,
+            first_step,
+            self.flops_per_crop,
+            self.peak_flops_per_s,
+        )
+
+    def _save(self, done: int) -> None:
+        notes = {"passed_over": sorted(self.skipped), "losses": list(self.meter.before)}
+        self.checkpoints.save(done, notes)
+
+    def _save_if_due(self, done: int, losses: Losses) -> None:
+        """Callback: save a checkpoint if one is due."""
+        if self.checkpoints.is_due(done):
+            self._save(done)
+
+    def _save_to_stop(self, done: int) -> None:
+        """Save a checkpoint, unless there is one after `done` steps, and wait for it."""
+        if self.checkpoints.saved != done:
+            self.meter.read()  # no checkpoint may hold the weights after an explosion
+            self._save(done)
+        self.checkpoints.finish()
+
+    def _resume(self) -> int:
+        """Load the newest checkpoint; return its number of steps."""
         first_step, notes = self.checkpoints.resume()
-        self.passed_over |= set(notes.get("passed_over", ()))
+        self.skipped |= set(notes.get("passed_over", ()))
         self.meter.begin(notes.get("losses", ()))
         return first_step
 
-    def _pass_over(self, trouble: Exploded) -> int:
-        """Go back to the newest checkpoint, to pass over the step that exploded; return where."""
-        if len(self.passed_over) >= self.settings.rollbacks:
+    def _roll_back(self, error: Exploded) -> int:
+        """Return to the newest checkpoint, and mark the step that exploded as skipped."""
+        if len(self.skipped) >= self.settings.rollbacks:
             raise ValueError(
-                f"{self.folder}: {trouble}, at an lr of {self.learner.schedule(trouble.step):.3g}, "
-                f"and {len(self.passed_over)} steps were passed over before: lower lr, or set "
-                "gradient_clip, with --overwrite to begin anew"
+                f"{self.folder}: {error}, at an lr of {self.learner.schedule(error.step):.3g}, "
+                f"after {len(self.skipped)} skipped steps: lower lr, or set gradient_clip, and "
+                "start again with overwrite"
             )
-        crops = replace(self.stream, share=None).step(trouble.step)
+        # All crops of the step, not only those of this process.
+        crops = replace(self.stream, share=None).step(error.step)
         rows = crops.keys[:, 0].unique().tolist()
         fields = [self.data.fields["path"][row] for row in rows]
-        self.passed_over.add(trouble.step)
-        first_step = self._go_back()
+        self.skipped.add(error.step)
+        first_step = self._resume()
         if self.team.writes:
             cut_log(self.folder, first_step)
             append_log(
                 self.folder,
-                step=trouble.step + 1,
-                passed_over=str(trouble),
+                step=error.step + 1,
+                passed_over=str(error),
                 back_to=first_step,
                 fields=fields,
             )
         info(
-            f"{trouble}: going back to step {first_step} and passing over step {trouble.step + 1}; "
-            f"its crops are of {', '.join(fields[:8])}{', ...' if len(fields) > 8 else ''}"
+            f"{error}: returning to step {first_step} and skipping step {error.step + 1}, whose "
+            f"crops are from {', '.join(fields[:8])}{', ...' if len(fields) > 8 else ''}"
         )
         return first_step
 
 
-MakeProbe = Callable[[Session], Probe]
-"""Makes a probe for a session that is about to run; raises ValueError where it cannot."""
+MakeCallback = Callable[[Session], Callback]
+"""Makes a callback for a session before it runs; raises ValueError if it cannot."""
 
 
 def open_session(
     folder: Path, objective: Objective, data: Data, settings: TrainingSettings, team: Team
 ) -> Session:
-    """Put a run's parts together, on the team's devices."""
+    """Put the parts of a run together, on the team's devices."""
     fabric, device = team.machine.fabric, team.machine.device
+    # Before sharding and checkpointing change the modules.
     flops = deepcopy(objective.model).to("meta").eval().training_flops()
     if settings.activation_checkpointing == "on":
         checkpoint_activations(objective.model)
@@ -180,47 +198,40 @@ def open_session(
     )
     milestones = frozenset(round(share * settings.steps) for share in settings.milestones)
     boundaries = (settings.log_every, settings.checkpoint_every)
-    meter = Meter(team, boundaries, milestones | {settings.steps})
-    checkpoints = Checkpoints(
-        folder / "checkpoints",
-        team,
-        objective,
-        optimiser,
-        every=settings.checkpoint_every,
-        keep=settings.keep,
-        milestones=milestones,
-    )
-    session = Session(
-        folder,
-        team,
-        settings,
-        data,
-        data.stream(
-            settings,
-            objective.groups_per_step,
-            pin=device.type == "cuda",
-            share=team.share(settings.crops_per_step),
+    share, pin = team.share(settings.crops_per_step), device.type == "cuda"
+    return Session(
+        folder=folder,
+        team=team,
+        settings=settings,
+        data=data,
+        objective=objective,
+        stream=data.stream(settings, objective.groups_per_step, pin=pin, share=share),
+        learner=learner,
+        meter=Meter(team, boundaries, milestones | {settings.steps}),
+        checkpoints=Checkpoints(
+            folder / "checkpoints",
+            team,
+            objective,
+            optimiser,
+            every=settings.checkpoint_every,
+            keep=settings.keep,
+            milestones=milestones,
         ),
-        learner,
-        meter,
-        checkpoints,
-        Journal(folder, team),
-        flops,
-        measure_peak(team.machine) * team.count,
+        journal=Journal(folder, team),
+        flops_per_crop=flops,
+        peak_flops_per_s=measure_peak(team.machine) * team.count,
     )
-    checkpoints.notes = session.notes
-    return session
 
 
-def wants_compiling(settings: TrainingSettings, device: torch.device) -> bool:
-    """Say whether a run's network is compiled before it starts."""
+def is_compiled(settings: TrainingSettings, device: torch.device) -> bool:
+    """Return whether the network of a run is compiled with torch.compile."""
     if settings.compile == "auto":
         return device.type == "cuda" and settings.steps >= _COMPILE_PAYS
     return settings.compile == "on"
 
 
 def identify(network: nn.Module, made_by: str) -> str:
-    """Return 32 hexadecimal digits that stand for weights and for what they were made by."""
+    """Return a hash (32 hexadecimal digits) of a network's weights and of how they were made."""
     digest = hashlib.sha256(made_by.encode())
     for name, value in network.state_dict().items():
         digest.update(name.encode())

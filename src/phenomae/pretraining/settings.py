@@ -1,150 +1,155 @@
-"""How a network is trained, whatever its family."""
+"""The settings of a training run that do not depend on the network family.
 
-from dataclasses import dataclass, fields
+Every field is a flag of `phenomae pretrain FAMILY` and a key of its recipes; its docstring is the
+help text. `combine_settings` adds the settings of a network and of its objective.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
+from phenomae.checks import at_least, require, share
 from phenomae.crops.reader import check_pixel_size
 from phenomae.devices import Device, Precision, Strategy
-from phenomae.pretraining.callbacks.trackers import Tracker
+from phenomae.paths import PathLike
+from phenomae.pretraining.callbacks.trackers import TrackerName
+
+# Groups of `--help`, in this order.
+NETWORK = Parameter(group=Group.create_ordered("Network"))
+DATA = Parameter(group=Group.create_ordered("Data"))
+OPTIMISATION = Parameter(group=Group.create_ordered("Optimisation"))
+HARDWARE = Parameter(group=Group.create_ordered("Hardware"))
+CHECKPOINTS = Parameter(group=Group.create_ordered("Checkpoints"))
+RECALL = Parameter(group=Group.create_ordered("Recall"))
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Everything but the network itself."""
+    """How a network is trained, without the settings of the network itself."""
 
-    steps: int = 10_000
-    """Training steps; 0 gives the untrained run."""
-    crops_per_step: int = 256
-    """Crops that one step of training takes."""
-    lr: float = 1e-4
-    """Highest learning rate of the cycle."""
-    warmup: float = 0.1
-    """Share of the steps in which the learning rate rises."""
-    weight_decay: float = 0.05
-    """Lion's weight decay; it acts on matrices alone."""
-    betas: tuple[float, float] = (0.9, 0.95)
-    """Lion's betas."""
-    seed: int = 0
-    """Decides first weights, crops, what is hidden, and which wells are held out."""
-    device: Device = "auto"
-    """Where to run: auto takes the GPU where there is one."""
-    precision: Precision = "auto"
-    """Precision of matrix products: auto takes bf16 where the machine is good at it."""
-    compile: Literal["auto", "on", "off"] = "auto"
-    """Whether to compile the network: auto does for long runs on a GPU."""
-    strategy: Strategy = "auto"
-    """How processes (of torchrun or SLURM) share the work: ddp, each with the whole network, which
-    auto takes; or fsdp, each with a part of it, for networks that fill a GPU."""
-    crops_at_once: int | None = None
-    """Most crops that a device takes at a time; of more, gradients are added up. Not given: all
-    that fall to it."""
-    activation_checkpointing: Literal["on", "off"] = "off"
-    """Whether to work out the blocks' insides again on the way back, to save memory."""
-    gradient_clip: float = 0.0
-    """Largest norm of a step's gradients; those above are scaled down to it. 0 leaves them."""
-    rollbacks: int = 3
-    """How often a run may go back to its last checkpoint and pass over the step at which the loss
-    exploded, before it stops."""
-    checkpoint_every: int = 500
+    network: ClassVar[type[Any]]
+    """The network class; only the combined classes of `combine_settings` have it."""
+
+    steps: Annotated[int, OPTIMISATION] = 10_000
+    """Training steps; 0 writes a run with the untrained network."""
+    crops_per_step: Annotated[int, OPTIMISATION] = 256
+    """Global batch: crops in one training step, over all processes."""
+    lr: Annotated[float, OPTIMISATION] = 1e-4
+    """Peak learning rate of the one-cycle schedule."""
+    warmup: Annotated[float, OPTIMISATION] = 0.1
+    """Fraction of the steps during which the learning rate rises."""
+    weight_decay: Annotated[float, OPTIMISATION] = 0.05
+    """Weight decay of Lion; it applies to weight matrices only."""
+    betas: Annotated[tuple[float, float], OPTIMISATION] = (0.9, 0.95)
+    """Betas of Lion."""
+    seed: Annotated[int, OPTIMISATION] = 0
+    """Seed of the initial weights, the crops, the masks, and the choice of validation wells."""
+    device: Annotated[Device, HARDWARE] = "auto"
+    """Where to train: auto uses a GPU if there is one."""
+    precision: Annotated[Precision, HARDWARE] = "auto"
+    """Precision of matrix products: auto uses bf16 if the device supports it in hardware."""
+    compile: Annotated[Literal["auto", "on", "off"], HARDWARE] = "auto"
+    """Whether to compile the network with torch.compile: auto does for long runs on a GPU."""
+    strategy: Annotated[Strategy, HARDWARE] = "auto"
+    """How processes (of torchrun or SLURM) share the work: ddp (auto) gives each the whole network,
+    fsdp a part of every weight, for networks that fill a GPU."""
+    crops_at_once: Annotated[int | None, HARDWARE] = None
+    """Micro-batch: largest number of crops in one forward pass on a device; larger steps use
+    gradient accumulation. Default: all crops of the process."""
+    activation_checkpointing: Annotated[Literal["on", "off"], HARDWARE] = "off"
+    """Recompute block activations in the backward pass to save memory."""
+    gradient_clip: Annotated[float, OPTIMISATION] = 0.0
+    """Maximum norm of the gradients of a step; larger ones are scaled down. 0: no clipping."""
+    rollbacks: Annotated[int, CHECKPOINTS] = 3
+    """How often a run may return to its last checkpoint and skip the step at which the loss
+    exploded, before it stops with an error."""
+    checkpoint_every: Annotated[int, CHECKPOINTS] = 500
     """Steps between checkpoints."""
-    keep: int = 3
-    """How many of the newest checkpoints are kept."""
-    milestones: tuple[float, ...] = ()
-    """Shares of all steps after which checkpoints are kept for good: 0.1,0.5,1."""
-    init: Path | None = None
-    """A run, or a folder of weights, to start from: of other channels and crop sizes, too."""
-    log_every: int = 20
+    keep: Annotated[int, CHECKPOINTS] = 3
+    """Number of newest checkpoints that are kept."""
+    milestones: Annotated[tuple[float, ...], CHECKPOINTS] = ()
+    """Fractions of the steps after which a checkpoint is saved and kept for good: 0.1,0.5,1."""
+    init: Annotated[PathLike | None, OPTIMISATION] = None
+    """Warm start: a run, or a folder of weights, to initialise the network from. Channels and crop
+    sizes may differ."""
+    log_every: Annotated[int, CHECKPOINTS] = 20
     """Steps between lines of log.jsonl."""
-    track: tuple[Tracker, ...] = ()
-    """Where to show the training beside log.jsonl: tensorboard, wandb, mlflow (their own variables
-    say where those are). Not under fsdp: pictures."""
-    validation: float = 0.05
-    """Share of the wells that is held out, to measure the loss on."""
-    validation_every: int = 500
-    """Steps between two measurements of the validation loss."""
-    validation_crops: int = 256
-    """Most crops of held-out wells to measure the loss on, one a field."""
-    recall_every: int = 0
-    """Steps between two measurements of the recall of known pairs, on a map of some wells; 0 takes
-    none."""
-    annotations: Path | None = None
-    """The known pairs: a file with the columns entity1,entity2, or a folder of such .txt and .csv
-    files, as `benchmark` takes them."""
-    recall_wells: int = 1000
-    """Most wells that are embedded for it, controls among them."""
-    recall_crops: int = 8
-    """Most crops of a well that are, spread over those that `embed` would take."""
-    recall_method: Literal["center-scale", "pca-center-scale", "tvn", "sphering"] = "center-scale"
-    """How `correct` takes the plates out of them."""
-    cache_gb: float = 2.0
-    """Memory for whole fields: a store that fits is kept there, a larger one read crop by crop."""
-    where: str | None = None
-    """SQL that a field's row in fields.parquet must fulfil: "focus > 0.1 AND plate != 'P3'". Not
-    given: all fields are taken."""
-    balance: str | None = None
-    """Column of fields.parquet (perturbation, plate, batch, ...) whose values are to come equally
-    often, those of few fields too; fields without a value count as one value more. Not given: every
-    field comes as often as the others."""
-    crops_per_field: int = 1
-    """Crops that are cut from a field whenever it is drawn, to save reads; it must divide
+    track: Annotated[tuple[TrackerName, ...], CHECKPOINTS] = ()
+    """Also log to tensorboard, wandb or mlflow, which are configured by their own environment
+    variables. Images are not logged under fsdp."""
+    validation: Annotated[float, DATA] = 0.05
+    """Fraction of the wells that is not trained on and used for the validation loss."""
+    validation_every: Annotated[int, CHECKPOINTS] = 500
+    """Steps between computations of the validation loss."""
+    validation_crops: Annotated[int, DATA] = 256
+    """Maximum number of validation crops, one per field."""
+    cache_gb: Annotated[float, HARDWARE] = 2.0
+    """Memory for whole fields: stores that fit are read once and kept, larger ones are read crop by
+    crop."""
+    where: Annotated[str | None, DATA] = None
+    """SQL condition on the rows of fields.parquet: "focus > 0.1 AND plate != 'P3'". Only fields
+    that meet it are used. Default: all fields."""
+    balance: Annotated[str | None, DATA] = None
+    """Column of fields.parquet (perturbation, plate, batch, ...) whose values are sampled equally
+    often; fields without a value count as one more value. Default: fields are sampled uniformly."""
+    crops_per_field: Annotated[int, DATA] = 1
+    """Crops cut from a field each time it is sampled, to reduce reads; it must divide
     crops_per_step."""
-    pixel_size_um: float | None = None
-    """Micrometres a pixel to bring all crops to. Not given: pixels stay those of the stores."""
+    pixel_size_um: Annotated[float | None, DATA] = None
+    """Micrometres per pixel to resample all crops to. Default: crops keep the pixels of their
+    stores."""
 
     def __post_init__(self) -> None:
-        least = {"steps": 0, "crops_per_step": 1, "seed": 0, "checkpoint_every": 1}
-        least |= {"log_every": 1, "validation_every": 1, "validation_crops": 1}
-        least |= {"crops_per_field": 1, "rollbacks": 0, "keep": 1}
-        least |= {"recall_every": 0, "recall_wells": 16, "recall_crops": 1}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"{name} must be {value} or more, not {getattr(self, name)}")
-        for name in ("lr", "weight_decay", "cache_gb", "gradient_clip"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        for name in ("steps", "seed", "rollbacks", "lr", "weight_decay", "cache_gb"):
+            at_least(name, getattr(self, name), 0)
+        at_least("gradient_clip", self.gradient_clip, 0)
+        for name in ("crops_per_step", "crops_at_once", "crops_per_field", "checkpoint_every"):
+            at_least(name, getattr(self, name), 1)
+        for name in ("keep", "log_every", "validation_every", "validation_crops"):
+            at_least(name, getattr(self, name), 1)
         for name in ("warmup", "validation"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be a share of 0 up to 1, not {getattr(self, name)}")
-        if self.seed >= 2**63:
-            raise ValueError(f"seed must be below 2^63, not {self.seed}")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas must be two numbers of 0 up to 1, not {self.betas}")
-        if self.crops_per_step % self.crops_per_field:
-            raise ValueError(
-                f"crops_per_field must divide crops_per_step {self.crops_per_step}, not be "
-                f"{self.crops_per_field}"
-            )
-        if not all(0 <= share <= 1 for share in self.milestones):
-            raise ValueError(f"milestones must be shares of 0 to 1, not {self.milestones}")
-        if self.recall_every and self.annotations is None:
-            raise ValueError(
-                f"recall_every {self.recall_every} needs annotations: a file of known pairs, or a "
-                "folder of such"
-            )
-        if self.crops_at_once is not None and self.crops_at_once < 1:
-            raise ValueError(f"crops_at_once must be 1 or more, not {self.crops_at_once}")
+            _below_one(name, getattr(self, name))
+        for beta in self.betas:
+            _below_one("betas", beta)
+        for fraction in self.milestones:
+            share("milestones", fraction)
+        # The random numbers take the seed as a signed 64-bit integer.
+        require(self.seed < 2**63, "seed", "below 2^63", self.seed)
+        divides = self.crops_per_step % self.crops_per_field == 0
+        rule = f"a divisor of crops_per_step {self.crops_per_step}"
+        require(divides, "crops_per_field", rule, self.crops_per_field)
         check_pixel_size(self.pixel_size_um)
+        if self.init is not None:
+            # One type, so that a path is recorded as text whatever object it was given as.
+            object.__setattr__(self, "init", Path(self.init))
 
 
-_RECALL = ("recall_every", "annotations", "recall_wells", "recall_crops", "recall_method")
+def _below_one(name: str, value: float) -> None:
+    require(0 <= value < 1, name, "at least 0 and below 1", value)
 
-INDIFFERENT = (
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """What an objective adds to the settings of a run; this one adds nothing."""
+
+    def __post_init__(self) -> None:
+        """Check the values, those of the other settings of the run among them."""
+
+
+CHANGEABLE = (
     "cache_gb",
     "strategy",
     "crops_at_once",
     "activation_checkpointing",
     "keep",
     "track",
-    *_RECALL,
 )
-"""Settings that decide where and how a run's numbers are worked out and looked at, not what they
-are (but for rounding): they may be others when it goes on."""
+"""Settings that may change when a run continues: they affect its numbers only by rounding."""
 
-LATER = {
+ADDED_LATER = {
     "crops_at_once": None,
     "activation_checkpointing": "off",
     "crops_per_field": 1,
@@ -153,11 +158,4 @@ LATER = {
     "milestones": (),
     "init": None,
 }
-"""Settings that earlier versions did not have, and what they were then without saying so."""
-
-Sizes = TypeVar("Sizes")
-
-
-def sizes_of(settings: Any, kind: type[Sizes]) -> Sizes:
-    """Return those of a training's settings that are its network's, as `kind`."""
-    return kind(**{item.name: getattr(settings, item.name) for item in fields(kind)})  # pyright: ignore
+"""Settings that older runs do not record, and the values that those runs used."""

@@ -1,6 +1,9 @@
-"""The processes that share a training: each one's crops, what they agree on, and who writes."""
+"""The processes that train one network together: which crops each takes, and who writes files.
 
-from collections.abc import Callable, Iterable
+Without torchrun or SLURM the team is one process, and everything here does nothing.
+"""
+
+from collections.abc import Callable
 
 import torch
 from lightning_fabric.strategies.ddp import DDPStrategy
@@ -13,27 +16,29 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from phenomae.devices import Machine, Processes, count_processes, open_machine
 from phenomae.models.network import Network
+from phenomae.pretraining.blocks import blocks_of
 from phenomae.pretraining.settings import TrainingSettings
 
 
 class Team:
-    """This process among those that train one network; most often it is alone."""
+    """This process and those that train the same network."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         fabric = machine.fabric
         self.count, self.rank = fabric.world_size, fabric.global_rank
-        # What processes agree on beside the training goes past the GPUs, which it would hold up.
+        # Flags are exchanged over gloo on the CPU: NCCL would queue them behind the training step
+        # and make the CPU wait for the GPU after every step.
         on_gpus = self.count > 1 and machine.device.type == "cuda"
         self._group = torch.distributed.new_group(backend="gloo") if on_gpus else None
 
     @property
     def writes(self) -> bool:
-        """Whether this is the process that writes files and talks."""
+        """Whether this is rank zero, the process that writes files and prints."""
         return self.rank == 0
 
     def share(self, crops_per_step: int) -> range:
-        """Return which of a step's crops are this process's."""
+        """Return which crops of a step are this process's."""
         length = crops_per_step // self.count
         return range(self.rank * length, (self.rank + 1) * length)
 
@@ -44,7 +49,7 @@ class Team:
         return reduced
 
     def any(self, here: bool) -> bool:
-        """Say whether it is so in any of the processes; all of them have to ask."""
+        """Return whether `here` is true in any process; all of them have to call this."""
         if self.count == 1:
             return here
         flag = torch.tensor(int(here))
@@ -52,79 +57,74 @@ class Team:
         return bool(flag)
 
     def leave(self) -> None:
-        """Part with the other processes."""
+        """Leave the process group."""
         if self.count > 1:
             torch.distributed.destroy_process_group()
 
     def wait(self) -> None:
-        """Wait until all processes have come this far."""
+        """Wait until all processes have reached this call."""
         self.machine.fabric.barrier()
 
 
 def gather_team(settings: TrainingSettings) -> Team:
     """Join the processes that torchrun or SLURM has started.
 
-    Raises ValueError where the device is not there, or the processes cannot share a step's crops.
+    Raises ValueError if the device does not exist, or as `check_shares`.
     """
     processes = count_processes()
     check_shares(settings, processes)
-    machine = open_machine(settings.device, settings.precision, _choose(settings), processes)
+    make_strategy = _make_fsdp if settings.strategy == "fsdp" else _make_ddp
+    machine = open_machine(settings.device, settings.precision, make_strategy, processes)
     return Team(machine)
 
 
 def check_shares(settings: TrainingSettings, processes: Processes) -> None:
-    """Raise ValueError unless every process, and every part of its work, gets as many crops."""
+    """Raise ValueError unless all processes, and all micro-batches, get equally many crops.
+
+    Otherwise the mean over processes would not be the mean over crops.
+    """
     crops, count = settings.crops_per_step, processes.count
     if crops % count:
         raise ValueError(
-            f"crops_per_step {crops} cannot be shared by {count} processes: take a multiple of "
-            f"{count}"
+            f"crops_per_step must be a multiple of {count}, the number of processes, not {crops}"
         )
-    share, most = crops // count, settings.crops_at_once
-    if most is not None and most < share and share % most:
+    share, at_once = crops // count, settings.crops_at_once
+    if at_once is not None and at_once < share and share % at_once:
         raise ValueError(
-            f"crops_at_once must divide the {share} crops of a step that fall to a process, not be "
-            f"{most}"
+            f"crops_at_once must be a divisor of {share}, the crops per step and process, not "
+            f"{at_once}"
         )
 
 
 def is_shared(module: nn.Module) -> bool:
-    """Say whether every process holds but a part of a module's weights."""
+    """Return whether this process holds only a part of a module's weights, as under FSDP."""
     return any(isinstance(value, DTensor) for value in module.parameters())
 
 
 def whole(value: Tensor) -> Tensor:
-    """Return a tensor of which every process may hold but a part; all of them have to ask."""
+    """Return the whole of a sharded tensor; all processes have to call this."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def shared_like(value: Tensor, like: Tensor) -> Tensor:
-    """Return of a whole tensor what this process holds of one `like` it."""
+    """Return this process's part of a whole tensor, sharded as `like` is."""
     if not isinstance(like, DTensor):
         return value
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
 
 
-def blocks_of(network: Network) -> Iterable[nn.Module]:
-    """Return the pieces of a network that are alike and follow one another."""
-    lists = [part for part in network.modules() if isinstance(part, nn.ModuleList)]
-    return [block for part in lists for block in part]
+_make_ddp: Callable[[], Strategy] = DDPStrategy
 
 
-def _choose(settings: TrainingSettings) -> Callable[[], Strategy]:
-    if settings.strategy == "fsdp":
-        return _shard_everything
-    return DDPStrategy
-
-
-def _shard_everything() -> Strategy:
+def _make_fsdp() -> Strategy:
     processes = count_processes()
     return ModelParallelStrategy(_shard, data_parallel_size=processes.count, tensor_parallel_size=1)
 
 
 def _shard(objective: nn.Module, mesh: DeviceMesh) -> nn.Module:
-    """Let every process hold but a part of each weight (FSDP2), block by block."""
+    """Shard every weight over the processes (FSDP2), block by block."""
     assert isinstance(objective.model, Network)
+    # Blocks first: each is then gathered just before it runs, not the whole network at once.
     for block in blocks_of(objective.model):
         fully_shard(block, mesh=mesh["data_parallel"])
     fully_shard(objective, mesh=mesh["data_parallel"])

@@ -1,4 +1,8 @@
-"""Which wells are kept out of training, to tell what was learned from what was memorised."""
+"""Splits the wells into those that are trained on and those for validation.
+
+Whole wells are split, because fields of one well look alike: a network that has seen one field
+could reconstruct its neighbour from memory.
+"""
 
 import hashlib
 
@@ -10,14 +14,15 @@ from jaxtyping import Int64
 def split_fields(
     fields: pl.DataFrame, share: float, seed: int
 ) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " m"]]:
-    """Return the rows of fields to train on, and those of held-out wells.
+    """Return the row numbers of the training fields and of the validation fields.
 
-    `share` of the wells (at least one, where `share` is above 0 and there are two) is held out, all
-    sites of a well together; which ones depends on the names of plates and wells and on the seed.
+    `share` is the fraction of wells for validation: at least one well if `share` is above 0 and
+    there are two wells. Which ones depends only on the names of plates and wells and on the seed.
     """
     names = [f"{plate}/{well}" for plate, well in fields.select("plate", "well").iter_rows()]
+    # Sorting by hash, not drawing: the split does not depend on the order of rows or stores.
     wells = sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
     count = min(max(round(share * len(wells)), 1 if share > 0 else 0), len(wells) - 1)
-    held_out = set(wells[:count])
-    is_held_out = np.array([name in held_out for name in names])
-    return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
+    validation = set(wells[:count])
+    is_validation = np.array([name in validation for name in names])
+    return np.flatnonzero(~is_validation), np.flatnonzero(is_validation)

@@ -1,1 +1,4 @@
-"""Looks on while an encoder is taught, with the rooms that come after."""
+"""Measures during training what needs the rooms above: the recall of known pairs of genes.
+
+Here are also the `pretrain` commands, because they offer that measurement.
+"""

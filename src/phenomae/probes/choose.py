@@ -1,4 +1,8 @@
-"""Which wells and crops of the stores a recall is measured on, so that it costs little."""
+"""Chooses the wells and crops on which recall is measured during training.
+
+Few wells keep it cheap, but correction needs controls on every plate, and recall needs many genes
+of known pairs. So whole plates are chosen first, and then wells on them.
+"""
 
 import hashlib
 from collections.abc import Collection, Sequence
@@ -8,72 +12,76 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int64
 
-from phenomae.correction.batches import LEAST_CONTROLS
+from phenomae.correction.batches import MIN_CONTROLS
 from phenomae.crops.tiles import Tiles
 from phenomae.embedding.plates import Plate
 
 _WELL = ("store", "plate", "well")
-_CONTROLS = 4  # one well of so many is a control ...
-_WELLS_A_PLATE = _CONTROLS * 8  # ... and so a plate has eight: the spread of two is hardly one
+# One well in four is a control, and so a plate has eight: the standard deviation of two controls,
+# the minimum that a correction accepts, is hardly an estimate.
+_CONTROLS = 4
+_WELLS_PER_PLATE = _CONTROLS * 8
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Wells that are embedded, and how they are corrected."""
+    """The wells that are embedded, and whether they are corrected by plate."""
 
     wells: pl.DataFrame
-    """One row a well: store, plate and well, name (its row of the map), guide, control."""
+    """One row per well: store, plate, well, name (its row of the map), guide, control."""
     by_plate: bool
-    """Whether every plate has controls enough to be corrected by itself."""
+    """Whether every plate has enough controls to be corrected by itself."""
 
 
-def choose_wells(fields: pl.DataFrame, most: int, annotated: Collection[str]) -> Choice:
-    """Choose up to `most` wells: as many genes as possible, then as many guides and repeats.
+def choose_wells(fields: pl.DataFrame, max_wells: int, annotated: Collection[str]) -> Choice:
+    """Choose up to `max_wells` wells: first one per gene, then more guides and replicates.
 
-    `fields` has the columns of `Choice.wells`, one row a field. No more wells than `most` are all
-    taken. Else a quarter of them are controls; so few plates are taken, evenly spread over all,
-    that each has about eight; and genes that are `annotated` come first. Plates with fewer than two
-    controls are left out; where all are such, all wells count as one plate.
+    `fields` has the columns of `Choice.wells`, one row per field. If there are no more than
+    `max_wells` wells, all are chosen. Otherwise a quarter are controls; as few plates are used,
+    evenly spaced, that each has about eight controls; and genes in `annotated` come first. Plates
+    with fewer than two controls are left out; if all plates are such, all wells count as one plate.
     """
     named = pl.col("name").is_not_null() | pl.col("control")
     wells = fields.filter(named).unique(_WELL, keep="first", maintain_order=True)
     plates = wells.group_by("store", "plate", maintain_order=True).agg(
-        fit=(pl.col("control").sum() >= LEAST_CONTROLS) & ~pl.col("control").all()
+        usable=(pl.col("control").sum() >= MIN_CONTROLS) & ~pl.col("control").all()
     )
-    fitting = plates.filter("fit")
-    if fitting.is_empty():
-        alike = pl.Series([0]).new_from_index(0, len(wells))
-        return Choice(_choose(wells, alike, most, annotated), False)
-    if len(wells) > most:
-        fitting = fitting[spread(len(fitting), -(-most // _WELLS_A_PLATE))]
-    kept = wells.join(fitting, on=["store", "plate"], how="semi", maintain_order="left")
+    usable = plates.filter("usable")
+    if usable.is_empty():
+        one_plate = pl.Series([0]).new_from_index(0, len(wells))
+        return Choice(_choose(wells, one_plate, max_wells, annotated), False)
+    if len(wells) > max_wells:
+        usable = usable[spread(len(usable), -(-max_wells // _WELLS_PER_PLATE))]
+    kept = wells.join(usable, on=["store", "plate"], how="semi", maintain_order="left")
     plate_of = kept.select(pl.struct("store", "plate").rank("dense")).to_series()
-    return Choice(_choose(kept, plate_of, most, annotated), True)
+    return Choice(_choose(kept, plate_of, max_wells, annotated), True)
 
 
 def _choose(
-    wells: pl.DataFrame, plate_of: pl.Series, most: int, annotated: Collection[str]
+    wells: pl.DataFrame, plate_of: pl.Series, max_wells: int, annotated: Collection[str]
 ) -> pl.DataFrame:
-    """Return up to `most` of the wells; controls come evenly from all plates."""
-    if len(wells) <= most:
+    """Return up to `max_wells` of the wells, with equally many controls from every plate."""
+    if len(wells) <= max_wells:
         return wells
     numbered = wells.with_row_index("row").with_columns(plate_of=plate_of)
-    treated = _rank(numbered.filter(~pl.col("control")), annotated)[: most - most // _CONTROLS]
+    ranked = _rank(numbered.filter(~pl.col("control")), annotated)
+    treated = ranked[: max_wells - max_wells // _CONTROLS]
     controls = numbered.filter("control").join(treated, on="plate_of", how="semi")
     plates = controls["plate_of"].n_unique()
-    each = max(LEAST_CONTROLS, (most - len(treated)) // max(plates, 1))
+    per_plate = max(MIN_CONTROLS, (max_wells - len(treated)) // max(plates, 1))
     parts = controls.sort("row").partition_by("plate_of", maintain_order=True)
-    chosen = [treated["row"], *(part["row"][spread(len(part), each)] for part in parts)]
+    chosen = [treated["row"], *(part["row"][spread(len(part), per_plate)] for part in parts)]
     return wells[np.sort(np.concatenate(chosen))]
 
 
 def _rank(treated: pl.DataFrame, annotated: Collection[str]) -> pl.DataFrame:
-    """Sort wells so that each gene has one first, then each a second by another guide, and so on.
+    """Sort wells so that the first have one well per gene, the next a second one by another guide.
 
-    Genes that are annotated come first in each turn, and genes in an order that means nothing.
+    Within each turn annotated genes come first. Genes are ordered by a hash of their names, so that
+    a cut-off does not favour the start of the alphabet and does not depend on the order of wells.
     """
-    draws = {name: hashlib.sha256(name.encode()).digest() for name in treated["name"].unique()}
-    order = {name: place for place, name in enumerate(sorted(draws, key=draws.__getitem__))}
+    hashes = {name: hashlib.sha256(name.encode()).digest() for name in treated["name"].unique()}
+    order = {name: place for place, name in enumerate(sorted(hashes, key=hashes.__getitem__))}
     return (
         treated.with_columns(repeat=pl.int_range(pl.len()).over("name", "guide"))
         .sort("repeat", "guide", "row")
@@ -86,10 +94,10 @@ def _rank(treated: pl.DataFrame, annotated: Collection[str]) -> pl.DataFrame:
     )
 
 
-def thin(plate: Plate, tiles: Sequence[Tiles], most: int) -> dict[int, Tiles]:
-    """Return, by field, up to `most` crops of every well of a plate, evenly from all it has.
+def thin(plate: Plate, tiles: Sequence[Tiles], max_crops: int) -> dict[int, Tiles]:
+    """Return, by field, up to `max_crops` crops of every well of a plate, evenly spaced.
 
-    `tiles` says where the crops of every field lie.
+    `tiles` has the positions of all crops of every field.
     """
     chosen: dict[int, list[int]] = {field: [] for field in plate.fields.tolist()}
     for well in range(len(plate.table)):
@@ -98,7 +106,7 @@ def thin(plate: Plate, tiles: Sequence[Tiles], most: int) -> dict[int, Tiles]:
             for field in plate.fields[plate.well_of == well].tolist()
             for crop in range(len(tiles[field].tops))
         ]
-        for at in spread(len(places), most):
+        for at in spread(len(places), max_crops):
             field, crop = places[at]
             chosen[field].append(crop)
     return {
@@ -111,7 +119,7 @@ def thin(plate: Plate, tiles: Sequence[Tiles], most: int) -> dict[int, Tiles]:
     }
 
 
-def spread(count: int, most: int) -> Int64[np.ndarray, " n"]:
-    """Return up to `most` of the numbers 0 ... count - 1, the middles of as many equal parts."""
-    parts = min(count, most)
+def spread(count: int, max_numbers: int) -> Int64[np.ndarray, " n"]:
+    """Return up to `max_numbers` of the numbers 0 ... count - 1: the centres of equal parts."""
+    parts = min(count, max_numbers)
     return (2 * np.arange(parts, dtype=np.int64) + 1) * count // max(2 * parts, 1)

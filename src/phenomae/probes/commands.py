@@ -1,29 +1,112 @@
-"""The commands `pretrain FAMILY`, which measure recall on the way where settings ask for it."""
+"""The functions of `phenomae pretrain FAMILY`, and their settings, made from the network classes.
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, TypeVar
+There is no code per family: `pretrain_vit_mae` and `VitMaeSettings` are made when they are imported
+from here, because `phenomae.models.families` has a line for VitMae.
+"""
 
-from phenomae.pretraining.families import channel_mae, classifier, unet_mae, vit_classifier, vit_mae
-from phenomae.probes.recall import recall_of
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Annotated, Any
 
-Command = TypeVar("Command", bound=Callable[..., None])
+from cyclopts import Parameter
+
+from phenomae.models.build import find_network
+from phenomae.models.families import FAMILIES
+from phenomae.models.network import Network
+from phenomae.pretraining.combine_settings import combine_settings, find_objective
+from phenomae.pretraining.pretrain import pretrain
+from phenomae.pretraining.session import MakeCallback
+from phenomae.pretraining.settings import NETWORK, RECALL
+from phenomae.probes.recall import Recall
+from phenomae.runs import Run
+from phenomae.urls import Location
+
+Callbacks = Annotated[Sequence[MakeCallback], Parameter(parse=False)]
+"""Callbacks are Python objects, so the command line does not offer them."""
+
+_HELP = """Train a {family} network on one store, or on several: STORE STORE ... RUN.
+
+{network}
+
+{stores}
+
+A stopped run continues from its newest checkpoint when the same command is given again, and ends
+with the same weights. Raises ValueError if a store has no field, if a field is smaller than a crop,
+or if RUN was started with other settings or other stores.
+
+Parameters
+----------
+store
+    Store written by `phenomae ingest`: a folder or an s3:// address.
+run
+    Folder of the run; the final weights are RUN/weights/model.safetensors.
+more
+    With several stores: the other stores, and last the run.
+settings
+    Settings of the network and of the training.
+recall
+    Measure the recall of known pairs during training; the same as passing it in `callbacks`.
+overwrite
+    Replace a run that is already there.
+callbacks
+    Called with the session before the first step; what each returns is called after every step
+    with the number of steps done and their losses.
+"""
 
 
-def _with_recall(pretrain: Command) -> Command:
-    """Return a command that brings the probe of recall."""
+@cache
+def pretrain_command(network: type[Network]) -> Callable[..., Run]:
+    """Return the function that trains `network`, as the command line and Python call it."""
+    kind: Any = combine_settings(network)
+    defaults, no_recall = kind(), Recall()
 
-    @wraps(pretrain)
-    def command(*paths: Any, **given: Any) -> None:
-        if given.get("settings") is not None and given["settings"].recall_every:
-            given["probes"] = [*given.get("probes", ()), recall_of]
-        pretrain(*paths, **given)
+    def command(
+        store: Location,
+        run: Location,
+        /,
+        *more: Location,
+        settings: Annotated[kind, NETWORK] = defaults,  # pyright: ignore[reportInvalidTypeForm]
+        recall: Annotated[Recall, RECALL] = no_recall,
+        overwrite: bool = False,
+        callbacks: Callbacks = (),
+    ) -> Run:
+        passed = [item for item in callbacks if isinstance(item, Recall)]
+        measured = [*([recall] if recall.every else []), *passed]
+        if len(measured) > 1:
+            raise ValueError("recall must be measured by one callback, not by several")
+        return pretrain(
+            (store, run, *more),
+            settings,
+            overwrite=overwrite,
+            callbacks=[*(item for item in callbacks if item not in passed), *measured],
+            recorded=(measured or [recall])[0].recorded(),
+        )
 
-    return command  # pyright: ignore[reportReturnType]
+    command.__name__ = command.__qualname__ = _function_name(network.family)
+    described = (network.__doc__ or "").strip()
+    command.__doc__ = _HELP.format(
+        family=network.family, network=described, stores=find_objective(network).help
+    )
+    return command
 
 
-pretrain_vit_mae = _with_recall(vit_mae.pretrain_vit_mae)
-pretrain_channel_mae = _with_recall(channel_mae.pretrain_channel_mae)
-pretrain_unet_mae = _with_recall(unet_mae.pretrain_unet_mae)
-pretrain_classifier = _with_recall(classifier.pretrain_classifier)
-pretrain_vit_classifier = _with_recall(vit_classifier.pretrain_vit_classifier)
+def _function_name(family: str) -> str:
+    return f"pretrain_{family.replace('-', '_')}"
+
+
+def _settings_name(path: str) -> str:
+    return f"{path.rpartition(':')[2]}Settings"
+
+
+def __getattr__(name: str) -> Any:
+    for family, (path, _) in FAMILIES.items():
+        if name == _function_name(family):
+            return pretrain_command(find_network(family))
+        if name == _settings_name(path):
+            return combine_settings(find_network(family))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    functions = [_function_name(family) for family in FAMILIES]
+    return [*globals(), *functions, *(_settings_name(path) for path, _ in FAMILIES.values())]

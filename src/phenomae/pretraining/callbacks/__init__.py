@@ -1,1 +1,1 @@
-"""What the training loop calls after every step: meters, checkpoints, logs, trackers."""
+"""What the training loop calls after every step: meter, log, validation, checkpoints, trackers."""

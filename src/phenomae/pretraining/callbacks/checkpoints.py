@@ -1,7 +1,11 @@
-"""Checkpoints: what a stopped run needs to go on as if nothing had happened."""
+"""Checkpoints: everything a stopped run needs to continue and end with the same weights.
+
+They are safetensors files: the same state gives the same bytes, and reading one runs no code.
+Random state is not among it, because random numbers depend on (seed, step, index) only.
+"""
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from phenomae.artefacts import whole_file
-from phenomae.pretraining.loop import Losses
 from phenomae.pretraining.team import Team, shared_like, whole
 from phenomae.progress import info
 
@@ -20,11 +23,10 @@ _DAMAGE = (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeErr
 
 
 class Checkpoints:
-    """Saves objective and optimiser now and then, and keeps the newest few and the milestones.
+    """Saves objective and optimiser, and keeps the newest checkpoints and the milestones.
 
-    Safetensors, as the same state then gives the same bytes, and nothing is unpickled. A file holds
-    whole tensors, however many processes share them, so that another number can go on. It is
-    written while the training goes on.
+    A file holds whole tensors even if several processes share them, so that a run can continue with
+    another number of processes. It is written in the background while the training continues.
     """
 
     def __init__(
@@ -37,74 +39,70 @@ class Checkpoints:
         every: int,
         keep: int,
         milestones: Collection[int] = (),
-        notes: Callable[[], dict[str, Any]] = dict,
     ) -> None:
-        """Save after every so many steps, and after the steps that are `milestones`.
-
-        `notes` gives what else a run has to know when it goes on.
-        """
+        """A checkpoint is due every `every` steps, and after the steps that are `milestones`."""
         self.folder, self.team = folder, team
         self.objective, self.optimiser = objective, optimiser
         self.every, self.keep, self.milestones = every, keep, frozenset(milestones)
-        self.notes = notes
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._written: Future[None] | None = None
         self.saved: int | None = None
-        """After how many steps it was saved last."""
+        """Steps done at the last checkpoint."""
 
-    def __call__(self, done: int, losses: Losses) -> None:
-        """Save where it is time to: a probe of the loop."""
-        if done % self.every == 0 or done in self.milestones:
-            self.save(done)
+    def is_due(self, done: int) -> bool:
+        """Return whether to save after that many steps."""
+        return done % self.every == 0 or done in self.milestones
 
-    def save(self, done: int) -> None:
-        """Take what there is after `done` steps, and begin to write it, whole or not at all.
+    def save(self, done: int, notes: dict[str, Any]) -> None:
+        """Copy the state after `done` steps and start to write it; `notes` are saved with it.
 
-        Raises what went wrong with the one before.
+        Raises the error, if any, of writing the previous checkpoint.
         """
         self.finish()
         self.saved = done
         tensors, groups = self._collect()
         if self.team.writes:
-            rest = json.dumps({"step": done, "param_groups": groups, "notes": self.notes()})
+            rest = json.dumps({"step": done, "param_groups": groups, "notes": notes})
             self._written = self._writer.submit(self._write, done, tensors, rest)
 
     def finish(self) -> None:
-        """Wait until what was saved last lies on the disk; raises OSError where it does not."""
+        """Wait until the last checkpoint is on disk; raises OSError if it could not be written."""
         written, self._written = self._written, None
         if written is not None:
             written.result()
 
     def resume(self) -> tuple[int, dict[str, Any]]:
-        """Take up the newest checkpoint that is whole, and return its steps and its notes.
+        """Load the newest checkpoint that is not damaged; return its number of steps and its notes.
 
-        0 and no notes where there is none yet. Raises ValueError where none can be read.
+        Returns 0 and no notes if there is none yet. Raises ValueError if none can be read.
         """
         self.finish()
-        self.team.wait()  # or another process would take up the one before
+        # Without the barrier another process could load the checkpoint before the newest.
+        self.team.wait()
         paths = sorted(self.folder.glob("step-*.safetensors"), reverse=True)
         for number, path in enumerate(paths):
             try:
                 rest, tensors = _read(path)
-                self._take_up(rest, tensors)
+                self._load(rest, tensors)
             except _DAMAGE as error:
                 if number + 1 == len(paths):
                     raise ValueError(
                         f"{path} is damaged ({error}), and no other checkpoint can be read: delete "
-                        f"{self.folder}, and the run begins anew"
+                        f"{self.folder} to start the run again"
                     ) from None
-                info(f"{path} is damaged ({error}): going on from {paths[number + 1].name}")
+                info(f"{path} is damaged ({error}): continuing from {paths[number + 1].name}")
                 continue
             self._prune()
             return rest["step"], rest.get("notes", {})
         return 0, {}
 
     def _collect(self) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-        """Return copies of all tensors, by name, and the optimiser's settings."""
+        """Return copies of all tensors by name, and the optimiser's parameter groups."""
         found = {f"objective.{key}": value for key, value in self.objective.state_dict().items()}
         optimiser = self.optimiser.state_dict()
         for index, state in optimiser["state"].items():
             found |= {f"optimiser.{index}.{key}": value for key, value in state.items()}
+        # All processes gather the shards, although only rank zero keeps the result.
         wholes = {name: whole(value.detach()) for name, value in found.items()}
         if not self.team.writes:
             return {}, []
@@ -118,7 +116,7 @@ class Checkpoints:
             save_file(tensors, partial, metadata={"rest": rest})
         self._prune()
 
-    def _take_up(self, rest: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    def _load(self, rest: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         own = self.objective.state_dict()
         states: dict[int, dict[str, Tensor]] = {}
         parameters = [item for group in self.optimiser.param_groups for item in group["params"]]
@@ -127,6 +125,7 @@ class Checkpoints:
             if part == "optimiser":
                 index, _, key = key.partition(".")
                 like = parameters[int(index)]
+                # Momentum is sharded like its weight; a scalar state is the same everywhere.
                 fitting = shared_like(value, like) if value.shape == like.shape else value
                 states.setdefault(int(index), {})[key] = fitting
         self.objective.load_state_dict(
@@ -135,6 +134,7 @@ class Checkpoints:
         self.optimiser.load_state_dict({"state": states, "param_groups": rest["param_groups"]})
 
     def _prune(self) -> None:
+        """Delete all checkpoints but the newest `keep` and the milestones."""
         if not self.team.writes:
             return
         lasting = {_name(done) for done in self.milestones}

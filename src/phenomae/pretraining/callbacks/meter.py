@@ -1,4 +1,8 @@
-"""What a training's steps came to, over all processes, and whether something went wrong in one."""
+"""Averages the losses of steps over all processes, and detects steps at which the loss exploded.
+
+Losses stay on the device and are read only now and then, so that the loop does not wait for the GPU
+after every step.
+"""
 
 import math
 import statistics
@@ -18,34 +22,33 @@ _NUMBERS = ("loss", "gradient_norm")
 
 
 class Exploded(Exception):  # noqa: N818
-    """A step whose loss or gradients are no numbers, or whose loss is far above those before."""
+    """Raised for a step whose loss or gradients are not finite, or whose loss is far too high."""
 
-    def __init__(self, step: int, what: str) -> None:
-        super().__init__(what)
+    def __init__(self, step: int, message: str) -> None:
+        super().__init__(message)
         self.step = step
         """Counted from 0."""
 
 
 class Meter:
-    """Keeps every step's loss and gradient norm on the device, and reads them now and then.
+    """Collects loss and gradient norm of every step, and reads them at boundaries.
 
-    So the loop waits for the device only at `boundaries`: whenever one of these lengths divides the
-    number of steps done, or it is one of `places`.
+    A boundary is a number of steps done that one of `boundaries` divides, or one of `places`.
     """
 
     def __init__(self, team: Team, boundaries: tuple[int, ...], places: frozenset[int]) -> None:
         self.team, self.boundaries, self.places = team, boundaries, places
         self.before: deque[float] = deque(maxlen=_REMEMBERED)
-        """The losses of the last steps."""
+        """Losses of the last steps."""
         self.losses: list[float] = []
-        """Of the steps between the last two boundaries, but for those passed over."""
+        """Losses of the steps between the last two boundaries, without skipped steps."""
         self.norms: list[float] = []
-        """Of the same steps' gradients."""
+        """Gradient norms of the same steps."""
         self._steps: list[int] = []
         self._values: list[Tensor] = []
 
     def __call__(self, done: int, losses: Losses) -> None:
-        """Remember a step: a probe of the loop. Raises Exploded at the boundary after it."""
+        """Callback: store the losses of a step. Raises Exploded at the boundary after it."""
         if losses:
             self._steps.append(done - 1)
             self._values.append(torch.stack([losses[name].float() for name in _NUMBERS]))
@@ -53,16 +56,16 @@ class Meter:
             self.read()
 
     def begin(self, before: Iterable[float]) -> None:
-        """Begin anew, after steps whose losses were these."""
+        """Start again after steps whose losses were `before`."""
         self.before = deque(before, maxlen=_REMEMBERED)
         self._steps, self._values = [], []
 
     def is_boundary(self, done: int) -> bool:
-        """Say whether what has been measured is read after so many steps."""
+        """Return whether the losses are read after that many steps."""
         return done in self.places or any(done % length == 0 for length in self.boundaries)
 
     def read(self) -> None:
-        """Wait for the device, and look at the steps since the last time; raises Exploded."""
+        """Read the losses of the steps since the last boundary from the device; raises Exploded."""
         steps, values = self._steps, self._values
         self._steps, self._values = [], []
         self.losses, self.norms = [], []
@@ -70,18 +73,19 @@ class Meter:
             return
         rows = self.team.mean(torch.stack(values)).tolist()
         for step, (loss, norm) in zip(steps, rows, strict=True):
-            self._judge(step, loss, norm)
+            self._check(step, loss, norm)
             self.before.append(loss)
             self.losses.append(loss)
             self.norms.append(norm)
 
-    def _judge(self, step: int, loss: float, norm: float) -> None:
+    def _check(self, step: int, loss: float, norm: float) -> None:
         if not math.isfinite(loss):
             raise Exploded(step, f"the loss of step {step + 1} is {loss}")
         if not math.isfinite(norm):
-            raise Exploded(step, f"the gradients of step {step + 1} are {norm}")
-        usual = statistics.median(self.before) if len(self.before) >= _ENOUGH else math.inf
-        if loss > _TIMES * usual:
+            raise Exploded(step, f"the gradient norm of step {step + 1} is {norm}")
+        # The first losses fall quickly; their median says nothing about what is normal.
+        median = statistics.median(self.before) if len(self.before) >= _ENOUGH else math.inf
+        if loss > _TIMES * median:
             raise Exploded(
-                step, f"the loss of step {step + 1} is {loss:.4g}, where {usual:.4g} was usual"
+                step, f"the loss of step {step + 1} is {loss:.4g}, but the median was {median:.4g}"
             )

@@ -1,13 +1,14 @@
-"""Lets a scheduler stop a training: SIGTERM or SIGUSR1 saves, and the same command goes on."""
+"""Stops a training when a scheduler asks: SIGTERM or SIGUSR1 saves a checkpoint and exits.
+
+The exit code is then 75, and the same command continues the run (SLURM: --signal, --requeue).
+"""
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from phenomae.pretraining.callbacks.checkpoints import Checkpoints
-from phenomae.pretraining.callbacks.meter import Meter
 from phenomae.pretraining.loop import Losses
 from phenomae.pretraining.team import Team
 from phenomae.runs import Stopped
@@ -16,19 +17,21 @@ _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class Stopping:
-    """Hears the signals, and ends the training after the step at hand: a probe of the loop."""
+    """Callback that ends the training after the current step if a signal has arrived."""
 
-    def __init__(self, team: Team, meter: Meter, checkpoints: Checkpoints) -> None:
-        self.team, self.meter, self.checkpoints = team, meter, checkpoints
-        self.heard = ""
+    def __init__(self, team: Team, save: Callable[[int], None]) -> None:
+        """`save` writes a checkpoint after that many steps, unless there is one."""
+        self.team, self.save = team, save
+        self.received = ""
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Hear the signals inside the block; only a process's main thread can."""
+        """Handle the signals during the block."""
+        # Python allows signal handlers in the main thread only.
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._hear) for number in _SIGNALS}
+        before = {number: signal.signal(number, self._receive) for number in _SIGNALS}
         try:
             yield
         finally:
@@ -36,17 +39,15 @@ class Stopping:
                 signal.signal(number, handler)
 
     def __call__(self, done: int, losses: Losses) -> None:
-        """Save and raise Stopped where any process has been told to stop."""
-        if not self.team.any(bool(self.heard)):
+        """Callback: save and raise Stopped if any process has received a signal."""
+        # A scheduler may signal one process only, but all of them have to save.
+        if not self.team.any(bool(self.received)):
             return
-        if self.checkpoints.saved != done:
-            self.meter.read()
-            self.checkpoints.save(done)
-        self.checkpoints.finish()
+        self.save(done)
         raise Stopped(
-            f"stopped by {self.heard or 'another process'} after {done} steps, which are saved; "
-            "the same command goes on from there"
+            f"stopped by {self.received or 'another process'} after {done} steps, which are saved; "
+            "the same command continues from there"
         )
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        self.heard = signal.Signals(number).name
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(number).name

@@ -1,6 +1,7 @@
-"""Shows a training elsewhere too: in TensorBoard, in Weights & Biases, in MLflow.
+"""Logs a training to TensorBoard, Weights & Biases or MLflow as well.
 
-`log.jsonl` is the record of a run; what is here is beside it, and never stops a training.
+`log.jsonl` is the record of a run; trackers only show it elsewhere, and a failing tracker never
+stops a training.
 """
 
 import importlib.util
@@ -17,49 +18,49 @@ from phenomae.artefacts import write_bytes
 from phenomae.progress import info, is_quiet
 from phenomae.runs import read_log
 
-Tracker = Literal["tensorboard", "wandb", "mlflow"]
+TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 
-_UPLOAD_S = "600"  # that W&B may take at the end; its own default waits for ever
+_UPLOAD_S = "600"  # limit for the upload at the end of a run; W&B's own default has none
 
 
 @runtime_checkable
-class OpenTracker(Protocol):
-    """Takes what is measured while a network is trained; steps are the number of those done."""
+class Tracker(Protocol):
+    """Receives the metrics of a training; `step` is the number of steps done."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Add numbers by name."""
+        """Log metrics by name."""
         ...
 
     def picture(self, step: int, name: str, path: Path) -> None:
-        """Add a PNG file under a name."""
+        """Log a PNG file under a name."""
         ...
 
     def close(self) -> None:
-        """Write what is not yet written; nothing may be added after it."""
+        """Write everything that is still buffered; nothing may be logged afterwards."""
         ...
 
 
-def require_trackers(names: Sequence[Tracker]) -> None:
-    """Raise ValueError where a tracker's package is missing; imports none."""
+def require_trackers(names: Sequence[TrackerName]) -> None:
+    """Raise ValueError if the package of a tracker is missing; none is imported."""
     for name in names:
         spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None:  # a folder `wandb` or `mlflow` is no package yet
+        if spec is None or spec.origin is None:  # none: only a folder of that name
             raise ValueError(
                 f"track {name} needs the package {name}: pip install 'phenomae[track]'"
             )
 
 
 def open_trackers(
-    names: Sequence[Tracker], run: Path, settings: dict[str, Any], first_step: int
-) -> list[OpenTracker]:
+    names: Sequence[TrackerName], run: Path, settings: dict[str, Any], first_step: int
+) -> list[Tracker]:
     """Open trackers for the run folder `run`, which has done `first_step` steps.
 
-    A run that is gone on with is gone on with in every tracker. One that fails, be it in the middle
-    of a training or as a run is gone on with, is told about and left out from then on. Raises
-    ValueError where a package is missing, or where one cannot be opened for a run that begins.
+    A run that continues is continued in every tracker. A tracker that fails, during the training
+    or when a run continues, is reported once and no longer used. Raises ValueError if a package is
+    missing, or if a tracker cannot be opened for a new run.
     """
     require_trackers(names)
-    opened: list[OpenTracker] = []
+    opened: list[Tracker] = []
     for name in dict.fromkeys(names):
         try:
             opened.append(_Guarded(name, _OPEN[name](run, settings, first_step)))
@@ -67,8 +68,8 @@ def open_trackers(
             if first_step == 0:
                 for tracker in opened:
                     tracker.close()
-                raise ValueError(f"track {name} cannot be opened: {_told(error)}") from error
-            info(f"track {name} cannot be opened and is left out: {_told(error)}")
+                raise ValueError(f"track {name} cannot be opened: {_first_line(error)}") from error
+            info(f"track {name} cannot be opened and is not used: {_first_line(error)}")
     return opened
 
 
@@ -78,8 +79,8 @@ class TensorBoard:
     def __init__(self, run: Path, settings: dict[str, Any], first_step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        # Hides what an earlier start wrote for this step and later. What was logged right before
-        # the checkpoint that is gone on from is not logged again.
+        # Hides what an interrupted start wrote after this step. Values of the step of the
+        # checkpoint itself were logged before it was saved, and are not logged again.
         purge_step = first_step + 1 if first_step else 0
         self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=purge_step)
         table = f"```json\n{json.dumps(settings, indent=2)}\n```"
@@ -89,7 +90,8 @@ class TensorBoard:
     def log(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
-        self.writer.flush()  # a kill loses nothing, and a full disk is told here, not in a thread
+        # A kill then loses nothing, and a full disk raises here and not in the writer's thread.
+        self.writer.flush()
 
     def picture(self, step: int, name: str, path: Path) -> None:
         with Image.open(path) as image:
@@ -102,7 +104,7 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """Writes to W&B, as the environment says (WANDB_PROJECT, WANDB_MODE, ...)."""
+    """Logs to W&B, configured by the environment (WANDB_PROJECT, WANDB_MODE, ...)."""
 
     def __init__(self, run: Path, settings: dict[str, Any], first_step: int) -> None:
         import wandb  # pyright: ignore[reportMissingImports]
@@ -121,8 +123,8 @@ class WeightsAndBiases:
             settings={"finish_timeout": upload_s, **quiet},
         )
         _write_id(run / "wandb.txt", self.run.id)
-        # W&B loses the last seconds before a kill, and offline it makes a folder of its own for
-        # each start, so what it does not have is read from the log.
+        # W&B loses the last seconds before a kill, and offline it makes a new folder at each
+        # start, so what it lacks is read from the log.
         for record in read_log(run):
             step, _ = record.pop("step"), record.pop("time")
             if step <= first_step:
@@ -138,23 +140,23 @@ class WeightsAndBiases:
         self.run.finish()
 
     def _log(self, step: int, values: dict[str, Any]) -> None:
-        # W&B's steps only increase: of steps that are repeated it keeps the first record.
+        # Steps of W&B may only increase: of repeated steps it keeps the first record.
         if step >= self.run.starting_step:
             self.run.log(values, step=step)
 
 
 class Mlflow:
-    """Writes to MLflow, as the environment says (MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME)."""
+    """Logs to MLflow, configured by MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME."""
 
     def __init__(self, run: Path, settings: dict[str, Any], first_step: int) -> None:
         import mlflow  # pyright: ignore[reportMissingImports]
 
         known = _read_id(run / "mlflow.txt")
-        name = None if known else run.resolve().name  # a name would rename a run that is gone on
+        name = None if known else run.resolve().name  # a name would rename an old run
         active = mlflow.start_run(run_id=known, run_name=name)
         self.mlflow, self.id = mlflow, active.info.run_id
         _write_id(run / "mlflow.txt", self.id)
-        # A parameter cannot be changed, but a setting may be from one start to the next.
+        # MLflow parameters are constant, but some settings may change when a run continues.
         new = {key: value for key, value in settings.items() if key not in active.data.params}
         mlflow.log_params(new, run_id=self.id)
 
@@ -169,7 +171,7 @@ class Mlflow:
         self.mlflow.end_run()
 
 
-_OPEN: dict[Tracker, Callable[[Path, dict[str, Any], int], OpenTracker]] = {
+_OPEN: dict[TrackerName, Callable[[Path, dict[str, Any], int], Tracker]] = {
     "tensorboard": TensorBoard,
     "wandb": WeightsAndBiases,
     "mlflow": Mlflow,
@@ -177,9 +179,9 @@ _OPEN: dict[Tracker, Callable[[Path, dict[str, Any], int], OpenTracker]] = {
 
 
 class _Guarded:
-    """A tracker whose first failure is told, and after which it is left out."""
+    """A tracker whose first failure is reported, and which is not used afterwards."""
 
-    def __init__(self, name: Tracker, tracker: OpenTracker) -> None:
+    def __init__(self, name: TrackerName, tracker: Tracker) -> None:
         self.name, self.tracker = name, tracker
         self.failed = False
 
@@ -199,11 +201,11 @@ class _Guarded:
             act()
         except Exception as error:
             self.failed = True
-            info(f"track {self.name} has failed and is left out from now on: {_told(error)}")
+            info(f"track {self.name} failed and is no longer used: {_first_line(error)}")
 
 
-def _told(error: Exception) -> str:
-    """Return an error in one line."""
+def _first_line(error: Exception) -> str:
+    """Return type and first line of an error."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 

@@ -1,1 +1,4 @@
-"""What a network is trained to do: reconstruct hidden patches, classify perturbations."""
+"""What networks are trained for: reconstructing hidden patches, or classifying perturbations.
+
+A network class names its objective; an objective opens the data that it needs.
+"""

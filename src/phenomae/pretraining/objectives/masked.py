@@ -1,40 +1,72 @@
-"""Training by rebuilding what is hidden: the objective of the masked autoencoders."""
+"""Masked reconstruction: the objective of the masked autoencoders."""
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
 
+import numpy as np
 import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from phenomae.checks import share
 from phenomae.crops.random_numbers import Purpose, draw
 from phenomae.crops.tensors import Crops, network_input
 from phenomae.models.masking import MaeOutput, MaskedNetwork
 from phenomae.models.network import Pixels
 from phenomae.models.vit.channel_mae import ChannelMae
+from phenomae.pretraining.data import Data, open_data, share_channels
 from phenomae.pretraining.objectives.objective import Objective
+from phenomae.pretraining.objectives.picture import draw_reconstructions
+from phenomae.pretraining.settings import OPTIMISATION, ObjectiveSettings
+from phenomae.store.read import Store
 
 
 class MaskedObjective(Objective):
-    """Rebuilds hidden patches; what is hidden depends on (seed, step, index) alone."""
+    """Reconstructs hidden patches; which are hidden depends on (seed, step, index) only."""
 
+    help = "All stores must have the same channels."
     model: MaskedNetwork
 
     def __init__(self, model: MaskedNetwork, seed: int) -> None:
         super().__init__(model, seed)
 
+    @classmethod
+    def open_data(cls, stores: Sequence[Store], settings: Any) -> Data:
+        """Return the fields of stores with the same channels, in the order of the first store."""
+        return open_data(stores, settings.crop_size, settings, share_channels(stores))
+
     def forward(self, crops: Crops, step: int) -> dict[str, Tensor]:
         """Return the losses of a step's crops."""
         self.fix_drop_path(crops.rows, step)
         pixels, noise = self._inputs(crops, step)
-        # A compiled model would be compiled once more for the few crops it is measured on.
+        # `forward` bypasses torch.compile, which would compile again for the validation batches.
         run = self.model if self.training else self.model.forward
         return run(pixels, noise, full=False, **self._names(crops)).losses
 
     @torch.no_grad()
     def rebuild(self, crops: Crops, step: int = 0) -> MaeOutput:
-        """Hide and rebuild patches, and return what a picture shows."""
+        """Hide and reconstruct patches; return all that a picture needs."""
         pixels, noise = self._inputs(crops, step)
         return self.model.forward(pixels, noise, full=True, **self._names(crops))
+
+    def draw(self, path: Path, crops: Crops) -> bool:
+        """Write a PNG of input, masked input and reconstruction of the crops."""
+        training = self.training
+        self.eval()
+        output = self.rebuild(crops)
+        self.train(training)
+        assert output.reconstruction is not None
+        assert output.target is not None
+        mask = output.mask.unsqueeze(-1).expand_as(output.target)
+        images, guesses, hidden = (
+            self.model.unpatch(patches).float().cpu().numpy()
+            for patches in (output.target, output.reconstruction, mask)
+        )
+        rebuilt = np.where(hidden > 0, guesses, images)
+        draw_reconstructions(path, images, rebuilt, hidden > 0, crops.channels)
+        return True
 
     def _inputs(self, crops: Crops, step: int) -> tuple[Pixels, Float32[Tensor, "b p"]]:
         pixels = network_input(crops, self.device)
@@ -42,16 +74,33 @@ class MaskedObjective(Objective):
         return pixels, self.send(draw(self.seed, step, Purpose.MASK, crops.rows, patches))
 
     def _names(self, crops: Crops) -> dict[str, Any]:
-        """Return what the network has to be told about the crops' channels: here nothing."""
+        """Return what the network has to know about the crops' channels: here nothing."""
         return {}
 
 
-class ChannelObjective(MaskedObjective):
-    """Rebuilds hidden patches of whatever channels a step's crops have.
+@dataclass(frozen=True)
+class ChannelSettings(ObjectiveSettings):
+    """Settings of a training on any channels."""
 
-    With a probability of `drop_channel` a step's crops are without one of them, so that the
-    encoder learns to do without.
+    drop_channel: Annotated[float, OPTIMISATION] = 0.0
+    """Fraction of the steps in which one random channel is left out of the crops."""
+
+    def __post_init__(self) -> None:
+        share("drop_channel", self.drop_channel)
+
+
+class ChannelObjective(MaskedObjective):
+    """Reconstructs hidden patches of whatever channels the crops of a step have.
+
+    With probability `drop_channel` one channel is left out of a step, so that the encoder learns to
+    embed without it.
     """
+
+    Settings = ChannelSettings
+    help = (
+        "Stores may have different channels; the crops of a step come from stores with the same "
+        "ones. Channels are matched by name: a stain must have the same name in every store."
+    )
 
     def __init__(self, model: ChannelMae, seed: int, drop_channel: float) -> None:
         super().__init__(model, seed)
@@ -59,11 +108,23 @@ class ChannelObjective(MaskedObjective):
         self._places = model.places
         self._placed: dict[tuple[str, ...], Tensor] = {}
 
+    @classmethod
+    def open_data(cls, stores: Sequence[Store], settings: Any) -> Data:
+        """Return the fields of stores with any channels."""
+        return open_data(stores, settings.crop_size, settings)
+
+    @classmethod
+    def build(cls, data: Data, settings: Any) -> Objective:
+        """Return an objective with a new network for the channels of all stores."""
+        model = settings.network(settings.model, data.channels)
+        return cls(model, settings.seed, settings.drop_channel)
+
     def forward(self, crops: Crops, step: int) -> dict[str, Tensor]:
         """Return the losses of a step's crops."""
         return super().forward(self._leave_out(crops, step) if self.training else crops, step)
 
     def _leave_out(self, crops: Crops, step: int) -> Crops:
+        """Return the crops of a step, possibly without one channel."""
         chance, place = draw(self.seed, step, Purpose.CHANNEL, range(1), 2)[0]
         if chance >= self.drop_channel or len(crops.channels) == 1:
             return crops
@@ -73,6 +134,7 @@ class ChannelObjective(MaskedObjective):
     def _names(self, crops: Crops) -> dict[str, Any]:
         if crops.channels == self.model.channels:
             return {}
+        # As a tensor, kept on the device: names would make torch.compile compile for each set.
         if crops.channels not in self._placed:
             self._placed[crops.channels] = self._places(crops.channels).to(self.device)
         return {"channels": self._placed[crops.channels]}

@@ -1,6 +1,8 @@
-"""What a network is trained for, as the loop asks for it."""
+"""What a network is trained for: the interface between the networks and the training loop."""
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,39 +13,65 @@ from phenomae.crops.random_numbers import Purpose, draw
 from phenomae.crops.tensors import Crops
 from phenomae.models.network import Network
 from phenomae.models.vit.vit import ParallelBlock
+from phenomae.pretraining.data import Data
+from phenomae.pretraining.settings import CHANGEABLE, ObjectiveSettings
+from phenomae.store.read import Store
 
 
 class Objective(nn.Module):
-    """Gives the losses of a step's crops; whatever is random depends on (seed, step, index)."""
+    """Computes the losses of a step's crops; random numbers depend on (seed, step, index) only."""
 
+    Settings: ClassVar[type[ObjectiveSettings]] = ObjectiveSettings
+    """Settings that this objective adds to those of a run."""
+    changeable: ClassVar[tuple[str, ...]] = CHANGEABLE
+    """Settings that may change when a run continues."""
+    help: ClassVar[str] = ""
+    """What the help text of the command says about the stores."""
     groups_per_step = 1
-    """How many groups of fields a step's crops come from, one after the other."""
+    """Number of field groups that a step's crops come from, one after the other."""
 
     def __init__(self, model: Network, seed: int) -> None:
         super().__init__()
         self.model = model
         self.seed = seed
 
+    @classmethod
+    def open_data(cls, stores: Sequence[Store], settings: Any) -> Data:
+        """Return the fields to train on; raises ValueError if the stores cannot be trained on."""
+        raise NotImplementedError
+
+    @classmethod
+    def build(cls, data: Data, settings: Any) -> "Objective":
+        """Return an objective with a new network; weights are drawn from torch's generator."""
+        return cls(settings.network(settings.model, data.channels), settings.seed)
+
     @property
     def encoder(self) -> nn.Module:
-        """The part that is kept for embedding."""
+        """The part of the network that computes embeddings."""
         return self.model.encoder
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """Device of the network."""
         return next(self.parameters()).device
 
     def forward(self, crops: Crops, step: int) -> dict[str, Tensor]:
-        """Return the losses of a step's crops; `loss` is what is minimised."""
+        """Return the losses of a step's crops; `loss` is minimised, the others are its parts."""
         raise NotImplementedError
 
+    def draw(self, path: Path, crops: Crops) -> bool:
+        """Write a picture of the network's predictions, if there is one; return whether."""
+        return False
+
     def notes(self) -> dict[str, Any]:
-        """Return what the weights' config.json says beside the network: how it is to be used."""
+        """Return what the weights' config.json says beside the network: how to use it."""
         return {}
 
     def fix_drop_path(self, rows: range, step: int) -> None:
-        """Let drop path depend on (seed, step, index) alone, for `rows` of a step's crops."""
+        """Draw which of the crops `rows` skip which block from (seed, step, index).
+
+        torch's generator would give other numbers with other micro-batches or processes.
+        """
         modules = self.encoder.modules()
         blocks = [part for part in modules if isinstance(part, ParallelBlock) and part.drop_path]
         if blocks and self.training:
@@ -52,8 +80,9 @@ class Objective(nn.Module):
                 block.draws = numbers
 
     def send(self, numbers: Float64[np.ndarray, "b d"]) -> Float32[Tensor, "b d"]:
-        """Return drawn numbers on the device."""
+        """Return random numbers on the device."""
         sent = torch.from_numpy(numbers.astype(np.float32))
         if self.device.type == "cuda":
-            sent = sent.pin_memory()  # or the copy would wait for the step before
+            # From pageable memory the copy would wait until the GPU has finished the step before.
+            sent = sent.pin_memory()
         return sent.to(self.device, non_blocking=True)

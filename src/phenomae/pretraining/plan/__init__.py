@@ -1,1 +1,1 @@
-"""Cost estimate of a training before it is started."""
+"""Estimates the cost of a training: passes over the data, FLOPs, memory, disk and hours."""

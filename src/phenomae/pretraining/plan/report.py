@@ -1,4 +1,7 @@
-"""What a plan says of a training, part by part; printed as a table or as JSON."""
+"""The estimated cost of a training, part by part; printed as a table or as JSON.
+
+The fields are the keys of the JSON, so scripts rely on their names.
+"""
 
 import json as json_format
 import sys
@@ -11,219 +14,221 @@ _WIDTH = 96
 
 
 @dataclass(frozen=True)
-class NetworkPlan:
-    """What would be trained."""
+class NetworkEstimate:
+    """The network that is trained."""
 
     family: str
     channels: int
     crop_size: int
     tokens: int
-    """Vectors the encoder makes of a whole crop."""
+    """Vectors that the encoder computes from a whole crop."""
     encoder_parameters: int
     decoder_parameters: int
-    """All that embedding does without."""
+    """Everything that embedding does not use."""
     parameters: int
 
 
 @dataclass(frozen=True)
-class WorkPlan:
-    """How much there is to do."""
+class WorkEstimate:
+    """Steps, crops and FLOPs."""
 
     steps: int
     crops_per_step: int
     crops_per_process: int
-    """Of a step's crops."""
+    """Crops per step and process."""
     crops_at_once: int
     crops: int
-    """Of all steps."""
+    """Crops in all steps."""
     training_fields: int
-    held_out_fields: int
+    validation_fields: int
     crops_per_field: float
-    """Of all steps, the mean over the fields to train on."""
+    """Crops in all steps per training field, on average."""
     views_per_pixel: float
-    """How often a pixel of those fields is in a crop, the mean over them."""
+    """How often a pixel of the training fields is in a crop, on average."""
     flops_per_crop: int
     flops: int
 
 
 @dataclass(frozen=True)
-class MachinePlan:
-    """What it would run on."""
+class MachineEstimate:
+    """The devices, measured on this one."""
 
     processes: int
     device: str
-    """The name of the GPU or of the CPU."""
+    """Name of the GPU or of the CPU."""
     kind: Literal["cuda", "cpu"]
     cores: int
-    """That a process uses."""
+    """CPU cores per process."""
     strategy: Literal["alone", "ddp", "fsdp"]
     precision: str
     compiled: bool
     peak_flops_per_s: float
-    """Of a large matrix product, measured."""
+    """Measured on a large matrix product; per device."""
 
 
 @dataclass(frozen=True)
-class MemoryPlan:
-    """Bytes of memory, of one process."""
+class MemoryEstimate:
+    """Bytes of memory per process."""
 
     state: int
-    """Weights, their gradients, and Lion's momentum."""
+    """Weights, gradients, and the momentum of Lion."""
     peak: int
-    """Measured in a process that has all of the network: of the GPU, or what a CPU's grew by."""
+    """Measured with the whole network: GPU memory, or by how much the process grew on a CPU."""
     fields: int
-    """For whole fields, on the CPU's side, where they are kept; else 0."""
+    """Main memory for whole fields; 0 if crops are read one by one."""
 
 
 @dataclass(frozen=True)
-class DiskPlan:
+class DiskEstimate:
     """Bytes on the disk of the run."""
 
     checkpoint: int
     checkpoints: int
-    """How many of them lie there at the end."""
-    most: int
-    """Of weights and checkpoints, while one more is being written."""
+    """Number of checkpoints that are left at the end."""
+    peak: int
+    """Weights and checkpoints, while one more checkpoint is written."""
     free: int
 
 
 @dataclass(frozen=True)
-class TimePlan:
-    """How long it would take, from what was measured."""
+class TimeEstimate:
+    """Duration, from the measured steps."""
 
     measured_steps: int
     seconds_per_step: float
     crops_per_s: float
-    """Of all processes."""
+    """Over all processes."""
     data_wait: float
-    """Share of a step in which it waits for crops."""
+    """Fraction of the time that a step waits for crops."""
     mfu: float
-    """Share of the measured peak."""
+    """Model FLOPs utilisation: fraction of the measured peak."""
     start_s: float
-    """Until the first step is done, and reading all fields where they are kept."""
+    """Time until the first step is done, with reading all fields if they are kept in memory."""
     validation_s: float
-    """Of one measurement of the validation loss."""
+    """Duration of one computation of the validation loss."""
     validations: int
     validation_share: float
-    """Of all the time."""
+    """Fraction of the total time."""
     hours: float
     device_hours: float
-    """GPU-hours, or on CPUs core-hours."""
+    """GPU-hours; core-hours on CPUs."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a training would take."""
+class Estimate:
+    """The estimated cost of a training."""
 
-    network: NetworkPlan
-    work: WorkPlan
-    machine: MachinePlan
-    memory: MemoryPlan
-    disk: DiskPlan
-    time: TimePlan
+    network: NetworkEstimate
+    work: WorkEstimate
+    machine: MachineEstimate
+    memory: MemoryEstimate
+    disk: DiskEstimate
+    time: TimeEstimate
     notes: tuple[str, ...]
-    """What else there is to say, a sentence each."""
+    """Warnings and limits of the estimate, one sentence each."""
 
 
-def show(plan: Plan, json: bool = False) -> None:
-    """Print a plan as a table, or as one JSON object."""
+def show(estimate: Estimate, json: bool = False) -> None:
+    """Print an estimate as a table, or as one JSON object."""
     if json:
-        sys.stdout.write(json_format.dumps(asdict(plan), indent=2) + "\n")
+        sys.stdout.write(json_format.dumps(asdict(estimate), indent=2) + "\n")
         return
     parts = {
-        "network": _tell_network(plan.network),
-        "work": _tell_work(plan.work),
-        "machine": _tell_machine(plan.machine),
-        "memory": _tell_memory(plan.memory, plan.machine),
-        "disk": _tell_disk(plan.disk),
-        "time": _tell_time(plan.time, plan.machine),
+        "network": _rows_of_network(estimate.network),
+        "work": _rows_of_work(estimate.work),
+        "machine": _rows_of_machine(estimate.machine),
+        "memory": _rows_of_memory(estimate.memory, estimate.machine),
+        "disk": _rows_of_disk(estimate.disk),
+        "time": _rows_of_time(estimate.time, estimate.machine),
     }
     for part, rows in parts.items():
         for number, (name, value) in enumerate(rows):
             print(f"{'' if number else part:9}{name:18}{value}")
-    for note in plan.notes:
+    for note in estimate.notes:
         print(f"\n{fill(note, _WIDTH)}")
 
 
-def shorten_bytes(number: int | float) -> str:
-    """Return bytes as text: `1.23 GB`, of 10^9 bytes."""
-    return _shorten(number, ("bytes", "kB", "MB", "GB", "TB", "PB"))
+def format_bytes(number: int | float) -> str:
+    """Return bytes as text: `1.23 GB` (1 GB is 10^9 bytes)."""
+    return _format(number, ("bytes", "kB", "MB", "GB", "TB", "PB"))
 
 
 _Rows = Iterable[tuple[str, str]]
 
 
-def _tell_network(network: NetworkPlan) -> _Rows:
+def _rows_of_network(network: NetworkEstimate) -> _Rows:
     yield "family", network.family
     yield "crop", f"{network.channels} x {network.crop_size} x {network.crop_size}"
-    yield "tokens of a crop", f"{network.tokens:,}"
+    yield "tokens per crop", f"{network.tokens:,}"
     yield "encoder", f"{network.encoder_parameters:,} parameters"
     yield "decoder", f"{network.decoder_parameters:,} parameters"
-    yield "in all", f"{network.parameters:,} parameters"
+    yield "total", f"{network.parameters:,} parameters"
 
 
-def _tell_work(work: WorkPlan) -> _Rows:
+def _rows_of_work(work: WorkEstimate) -> _Rows:
     yield "steps", f"{work.steps:,}"
-    yield "crops a step", f"{work.crops_per_step:,}"
-    yield "of a process", f"{work.crops_per_process:,}, {work.crops_at_once:,} at once"
-    yield "crops in all", f"{work.crops:,}"
-    yield "fields", f"{work.training_fields:,}, and {work.held_out_fields:,} held out"
-    yield "crops of a field", f"{work.crops_per_field:,.1f}"
-    yield "views of a pixel", f"{work.views_per_pixel:,.2f}"
-    yield "FLOPs a crop", _shorten_flops(work.flops_per_crop)
-    yield "FLOPs in all", _shorten_flops(work.flops)
+    yield "crops per step", f"{work.crops_per_step:,}"
+    yield "crops per process", f"{work.crops_per_process:,}, {work.crops_at_once:,} at once"
+    yield "total crops", f"{work.crops:,}"
+    yield "fields", f"{work.training_fields:,}, and {work.validation_fields:,} for validation"
+    yield "crops per field", f"{work.crops_per_field:,.1f}"
+    yield "views per pixel", f"{work.views_per_pixel:,.2f}"
+    yield "FLOPs per crop", _format_flops(work.flops_per_crop)
+    yield "total FLOPs", _format_flops(work.flops)
 
 
-def _tell_machine(machine: MachinePlan) -> _Rows:
+def _rows_of_machine(machine: MachineEstimate) -> _Rows:
     cores = f", cores: {machine.cores}" if machine.kind == "cpu" else ""
     yield "processes", f"{machine.processes}"
     yield "each on", f"{machine.device}{cores}"
     yield "strategy", machine.strategy
     yield "precision", machine.precision
     yield "compiled", "yes" if machine.compiled else "no"
-    yield "measured peak", f"{_shorten_flops(machine.peak_flops_per_s)}/s"
+    yield "measured peak", f"{_format_flops(machine.peak_flops_per_s)}/s"
 
 
-def _tell_memory(memory: MemoryPlan, machine: MachinePlan) -> _Rows:
-    kind = "of the GPU" if machine.kind == "cuda" else "what the process grew by"
-    yield "weights", f"{shorten_bytes(memory.state)}, with gradients and momentum"
-    yield "measured peak", f"{shorten_bytes(memory.peak)}, {kind}"
-    kept = f"{shorten_bytes(memory.fields)}, all kept" if memory.fields else "read crop by crop"
+def _rows_of_memory(memory: MemoryEstimate, machine: MachineEstimate) -> _Rows:
+    kind = "of GPU memory" if machine.kind == "cuda" else "growth of the process"
+    yield "weights", f"{format_bytes(memory.state)}, with gradients and momentum"
+    yield "measured peak", f"{format_bytes(memory.peak)}, {kind}"
+    kept = (
+        f"{format_bytes(memory.fields)}, kept in memory" if memory.fields else "read crop by crop"
+    )
     yield "fields", kept
 
 
-def _tell_disk(disk: DiskPlan) -> _Rows:
-    yield "a checkpoint", shorten_bytes(disk.checkpoint)
+def _rows_of_disk(disk: DiskEstimate) -> _Rows:
+    yield "one checkpoint", format_bytes(disk.checkpoint)
     yield "checkpoints", f"{disk.checkpoints} at the end"
-    yield "the run", f"up to {shorten_bytes(disk.most)}"
-    yield "free", shorten_bytes(disk.free)
+    yield "the run", f"up to {format_bytes(disk.peak)}"
+    yield "free", format_bytes(disk.free)
 
 
-def _tell_time(time: TimePlan, machine: MachinePlan) -> _Rows:
+def _rows_of_time(time: TimeEstimate, machine: MachineEstimate) -> _Rows:
     yield "measured", f"{time.measured_steps:,} steps"
-    yield "a step", f"{time.seconds_per_step:.3g} s, {time.data_wait:.0%} of it waiting for crops"
-    yield "crops a second", f"{time.crops_per_s:,.4g}"
+    yield "one step", f"{time.seconds_per_step:.3g} s, {time.data_wait:.0%} of it waiting for crops"
+    yield "crops per second", f"{time.crops_per_s:,.4g}"
     yield "MFU", f"{time.mfu:.0%}"
-    yield "start", _shorten_seconds(time.start_s)
-    validating = f"{time.validations:,} x {_shorten_seconds(time.validation_s)}"
+    yield "start", _format_seconds(time.start_s)
+    validating = f"{time.validations:,} x {_format_seconds(time.validation_s)}"
     yield "validation", f"{validating}, {time.validation_share:.1%} of the time"
-    yield "the run", _shorten_seconds(time.hours * 3600)
+    yield "the run", _format_seconds(time.hours * 3600)
     unit = "GPU-hours" if machine.kind == "cuda" else "core-hours"
     yield unit, f"{time.device_hours:,.3g}"
 
 
-def _shorten_flops(number: int | float) -> str:
-    return _shorten(number, ("F", "kF", "MF", "GF", "TF", "PF", "EF", "ZF"))
+def _format_flops(number: int | float) -> str:
+    return _format(number, ("F", "kF", "MF", "GF", "TF", "PF", "EF", "ZF"))
 
 
-def _shorten_seconds(seconds: float) -> str:
+def _format_seconds(seconds: float) -> str:
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds / length:,.1f} {unit}"
     return f"{seconds:.2g} s"
 
 
-def _shorten(number: int | float, units: tuple[str, ...]) -> str:
+def _format(number: int | float, units: tuple[str, ...]) -> str:
     power = 0
     while number >= 999.5 and power + 1 < len(units):
         number, power = number / 1000, power + 1

@@ -1,4 +1,8 @@
-"""Takes a few steps of a training by the clock, to tell what all of them will take."""
+"""Times a few steps of a training.
+
+Everything is warmed up first (memory allocator, compiled code, prefetched crops), because the first
+steps are several times slower than the others.
+"""
 
 import resource
 import sys
@@ -13,41 +17,41 @@ import torch
 
 from phenomae.crops.prefetch import prefetch
 from phenomae.crops.tensors import Crops
-from phenomae.pretraining.callbacks.log import Validation
+from phenomae.pretraining.callbacks.validation import Validation
 from phenomae.pretraining.data import Data
 from phenomae.pretraining.session import Session
 from phenomae.progress import info
 
-_SETTLING = 5  # steps before the clock runs: crops lie ready then, as in the midst of a training
-_LEAST = 3
+_WARM_UP = 5  # steps before the timed ones; prefetched crops are then ready, as later in a run
+_MIN_STEPS = 3
 _VALIDATED = 64
 
 _STATM = Path("/proc/self/statm")
 
 
 @dataclass(frozen=True)
-class Burst:
-    """What one process's steps took; each has the crops that fall to a process."""
+class TimedSteps:
+    """Durations of the steps of one process, each with the crops of one process."""
 
     steps: int
     seconds_per_step: float
     data_wait: float
-    """Share of the time in which it waited for crops."""
+    """Fraction of the time that was spent waiting for crops."""
     first_step_s: float
-    """Of the first step, with any compiling."""
+    """Duration of the first step, including compilation."""
     reading_s: float
-    """Of reading all fields once, where they are kept in memory; else 0."""
+    """Duration of reading all fields once, if they are kept in memory; else 0."""
     validation_s: float
-    """Of one measurement of the validation loss; 0 where no crops are held out."""
+    """Duration of one computation of the validation loss; 0 without validation crops."""
     peak_bytes: int
-    """Of a GPU's memory; on a CPU what the process has grown by since it was `resident`."""
+    """Peak GPU memory; on a CPU, by how much the process has grown since it was `resident`."""
 
 
-def measure_burst(session: Session, share: range, burst_s: float, resident: int) -> Burst:
-    """Take steps for about `burst_s` seconds, three or more, with the crops of a `share` each.
+def time_steps(session: Session, share: range, burst_s: float, resident: int) -> TimedSteps:
+    """Take steps for about `burst_s` seconds, at least three, with the crops of a `share` each.
 
-    Fields that are kept in memory are read beforehand, by taking the same few steps over and over:
-    so it is for all of a training but its beginning. The parts are a run's own; nothing is written.
+    If fields are kept in memory, the same few steps are repeated, so that their fields have been
+    read; that is the situation in all of a training but its start. Nothing is written.
     """
     device, stream = session.team.machine.device, replace(session.stream, share=share)
     kept = stream.reader.reading == "memory"
@@ -56,15 +60,15 @@ def measure_burst(session: Session, share: range, burst_s: float, resident: int)
     reading_s = (time.perf_counter() - begun) / len(fields) * len(session.data.training)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    with closing(prefetch(stream.step, cycle(range(_SETTLING)) if kept else count())) as made:
+    with closing(prefetch(stream.step, cycle(range(_WARM_UP)) if kept else count())) as made:
         steps = _Steps(session, made)
-        info("plan: taking the first steps")
+        info("plan: warming up")
         _, first_step_s, _ = steps.take(1, 1, 0.0)
-        steps.take(1, _SETTLING - 1, burst_s / 3)
-        info(f"plan: taking steps for {burst_s:g} s")
-        taken, seconds, waited = steps.take(_LEAST, None, burst_s)
+        steps.take(1, _WARM_UP - 1, burst_s / 3)
+        info(f"plan: timing steps for {burst_s:g} s")
+        taken, seconds, waited = steps.take(_MIN_STEPS, None, burst_s)
     validation_s = _time_validation(session)
-    return Burst(
+    return TimedSteps(
         steps=taken,
         seconds_per_step=seconds / taken,
         data_wait=waited / seconds,
@@ -76,28 +80,29 @@ def measure_burst(session: Session, share: range, burst_s: float, resident: int)
 
 
 def resident_memory() -> int:
-    """Return how many bytes of memory this process has."""
+    """Return the resident memory of this process in bytes."""
     if _STATM.exists():
         return int(_STATM.read_text().split()[1]) * resource.getpagesize()
+    # Without /proc only the peak is known; macOS gives bytes, other systems kilobytes.
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 class _Steps:
-    """Takes a training's steps one after the other."""
+    """Takes the steps of a training one after the other."""
 
     def __init__(self, session: Session, made: Iterator[Crops]) -> None:
         self.learner, self.device, self.made = session.learner, session.team.machine.device, made
         self.done = 0
 
-    def take(self, least: int, most: int | None, seconds: float) -> tuple[int, float, float]:
-        """Take steps for so many seconds; return how many, and seconds in all and of waiting."""
+    def take(self, minimum: int, maximum: int | None, seconds: float) -> tuple[int, float, float]:
+        """Take steps for some seconds; return their number, the time, and the time of waiting."""
         begun = time.perf_counter()
         steps, waited = 0, 0.0
-        while steps < least or (steps != most and time.perf_counter() - begun < seconds):
-            asked = time.perf_counter()
+        while steps < minimum or (steps != maximum and time.perf_counter() - begun < seconds):
+            requested = time.perf_counter()
             crops = next(self.made)
-            waited += time.perf_counter() - asked
+            waited += time.perf_counter() - requested
             self.learner(crops, self.done)
             self.done += 1
             steps += 1
@@ -106,19 +111,19 @@ class _Steps:
         return steps, time.perf_counter() - begun, waited
 
 
-def count_validated(data: Data, most: int) -> int:
-    """Return how many crops the validation loss is measured on."""
-    return min(most, len(data.held_out))
+def count_validation_crops(data: Data, maximum: int) -> int:
+    """Return the number of crops on which the validation loss is computed."""
+    return min(maximum, len(data.validation))
 
 
 def _time_validation(session: Session) -> float:
-    """Return how long the validation loss takes, from some of its crops."""
-    crops = count_validated(session.data, session.settings.validation_crops)
+    """Return the duration of one computation of the validation loss, from some of its crops."""
+    crops = count_validation_crops(session.data, session.settings.validation_crops)
     if crops == 0:
         return 0.0
-    info("plan: measuring the validation loss")
+    info("plan: timing the validation loss")
     measured = min(crops, _VALIDATED)
-    parts = session.data.validation(measured)
+    parts = session.data.validation_crops(measured)
     validation = Validation(session.journal, session.learner.objective, parts, every=1, last=0)
     begun = time.perf_counter()
     validation.mean()
@@ -128,5 +133,5 @@ def _time_validation(session: Session) -> float:
 def _peak_memory(device: torch.device, resident: int) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    # Inside `all_cores` what is freed stays with the process, so what it has now is its peak.
+    # Inside `all_cores` the process keeps freed memory, so its current size is its peak.
     return max(resident_memory() - resident, 0)

@@ -1,0 +1,40 @@
+"""Computes the validation loss: always on the same crops, with the same patches hidden."""
+
+import torch
+from torch import nn
+
+from phenomae.crops.tensors import Crops
+from phenomae.pretraining.callbacks.log import Journal
+from phenomae.pretraining.loop import Losses
+
+
+class Validation:
+    """Callback that logs the mean loss on crops of validation wells."""
+
+    def __init__(
+        self, journal: Journal, objective: nn.Module, crops: list[Crops], every: int, last: int
+    ) -> None:
+        self.journal, self.objective, self.crops = journal, objective, crops
+        self.every, self.last = every, last
+
+    def __call__(self, done: int, losses: Losses) -> None:
+        """Callback: measure every `every` steps and after the last one."""
+        if done % self.every == 0 or done == self.last:
+            self.measure(done)
+
+    def measure(self, done: int) -> None:
+        """Log the mean over all crops, if there are any."""
+        if self.crops:
+            self.journal.write(done, validation_loss=self.mean())
+
+    @torch.no_grad()
+    def mean(self) -> float:
+        """Return the mean loss over all crops; there must be at least one."""
+        self.objective.eval()
+        # The number of the batch stands for the step, so that masks are the same every time.
+        sums = [
+            float(self.objective(part, index)["loss"]) * len(part)
+            for index, part in enumerate(self.crops)
+        ]
+        self.objective.train()
+        return sum(sums) / sum(len(part) for part in self.crops)

@@ -1,1 +1,0 @@
-"""One module per network family: its settings and how it is trained."""

@@ -1,0 +1,155 @@
+"""Embeds some wells, corrects them, builds their map, and computes the recall of known pairs.
+
+The same functions as in `embed`, `correct`, `map` and `benchmark` are used, so that with all wells
+and crops it is the same number (tests).
+"""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float32, Int
+
+from phenomae.correction.batches import require_controls
+from phenomae.correction.correct import fit_controls
+from phenomae.crops.tiles import Tiles
+from phenomae.embedding.covering import cover_fields
+from phenomae.embedding.embed import EmbedSettings
+from phenomae.embedding.embedder import Embedder
+from phenomae.embedding.plates import list_plates
+from phenomae.evaluation.annotations import read_annotations
+from phenomae.evaluation.benchmark import check_count, check_map, find_pairs
+from phenomae.evaluation.recall.recall_tables import measure
+from phenomae.evaluation.settings import BenchmarkSettings
+from phenomae.maps.aggregate import aggregate
+from phenomae.maps.map import MapSettings, name_rows
+from phenomae.maps.read import ConsensusProfiles
+from phenomae.pretraining.data import Data
+from phenomae.pretraining.session import Session
+from phenomae.probes.choose import Choice, choose_wells, thin
+from phenomae.progress import info
+from phenomae.wells import Profiles, require_finite
+
+_PERCENTILES = [(0.05, 0.95)]
+_NO_CROPS = Tiles((), (), 0)
+
+
+class Measurement:
+    """Recall on a fixed choice of wells and crops, with the network as it is when measured."""
+
+    def __init__(
+        self, session: Session, annotations: Path, *, max_wells: int, max_crops: int, method: str
+    ) -> None:
+        """Choose the wells and crops.
+
+        Raises ValueError if the annotations cannot be read or have no pair on the map, if there are
+        fewer than two controls, or too few genes.
+        """
+        self.session, self.objective, self.method = session, session.objective, method
+        data = session.data
+        known = read_annotations(annotations)
+        genes = pl.concat([annotation.genes for annotation in known]).unique().to_list()
+        fields = _name_fields(data)
+        chosen = choose_wells(fields, max_wells, genes)
+        names = chosen.wells["name"].drop_nulls().unique().sort().to_list()
+        # Confidence intervals would cost more than the measurement itself.
+        self.benchmark = BenchmarkSettings(annotations, resamples=0)
+        self.pairs = find_pairs(known, names, annotations)
+        check_count(len(names), session.folder, _PERCENTILES)
+        taken = fields.join(chosen.wells, on=["store", "plate", "well"], how="semi")["field"]
+        self._lay_out(data, np.sort(taken.cast(pl.Int64).to_numpy()), chosen, max_crops)
+        require_controls(self.batches, self.table["control"].fill_null(False).to_numpy())
+        self.through_guides = not self._lacks_guides()
+        self._report(chosen, len(names))
+
+    def measure(self) -> tuple[dict[str, float], float]:
+        """Return the recall of every annotation source, and the recall expected by chance.
+
+        Raises ValueError if embeddings are not finite, or if the controls do not differ.
+        """
+        where = self.session.folder
+        wells = Profiles(self.table, self._embed(), identity="")
+        require_finite(wells, where)
+        correction = fit_controls(wells, self.batches, self.method)
+        corrected = correction.transform(wells.features.astype(np.float64), self.batches)
+        named = name_rows(wells.table, MapSettings())
+        kept = named["name"].is_not_null().to_numpy()
+        features = corrected[kept].astype(np.float32)
+        rows = aggregate(named.filter(kept), features, self.through_guides)
+        genes = ConsensusProfiles(rows.names, rows.features, rows.counts, identity="")
+        check_map(genes, where, _PERCENTILES)
+        table = measure(genes, self.pairs, _PERCENTILES, self.benchmark)["recall.csv"]
+        recalls = dict(zip(table["source"].to_list(), table["recall"].to_list(), strict=True))
+        return recalls, float(table["chance"][0])
+
+    def _embed(self) -> Float32[np.ndarray, "n d"]:
+        """Return one embedding per well, by the network as it is now."""
+        was_training = self.objective.training
+        self.objective.eval()
+        try:
+            parts = [
+                self.embedder.embed(plate, [None], lambda advance=1, note="": None)[0]
+                for plate in self.plates
+            ]
+        finally:
+            self.objective.train(was_training)
+        return np.concatenate(parts)
+
+    def _lay_out(
+        self, data: Data, taken: Int[np.ndarray, " m"], chosen: Choice, max_crops: int
+    ) -> None:
+        """Collect the plates and crops of the chosen fields."""
+        crop_size, stores = data.crop_size, data.reader.stores
+        rows = data.fields.with_row_index("field")[taken]
+        owners = data.reader.store_of[taken]
+        sides = data.reader.sides(crop_size).tolist()
+        everywhere = [
+            tiles
+            for store, side in zip(stores, sides, strict=True)
+            for tiles in cover_fields(store, crop_size, side, "grid")
+        ]
+        tiles = [_NO_CROPS] * len(everywhere)
+        self.plates, batches = [], []
+        for owner in np.unique(owners).tolist():
+            for plate in list_plates(rows.filter(owners == owner)):
+                self.plates.append(plate)
+                # Plates of two stores may have the same name and are still two batches.
+                batches += [f"plate {plate.name} of store {owner + 1}"] * len(plate.table)
+                for field, some in thin(plate, everywhere, max_crops).items():
+                    tiles[field] = some
+        self.table = pl.concat([plate.table for plate in self.plates])
+        self.batches = np.array(batches) if chosen.by_plate else None
+        self.embedder = self._open_embedder(data, tiles)
+
+    def _open_embedder(self, data: Data, tiles: list[Tiles]) -> Embedder:
+        usual, at_once = EmbedSettings(), self.session.settings.crops_at_once
+        adapts = bool(self.objective.notes().get("adabn"))
+        return Embedder(
+            reader=data.reader,
+            tiles=tiles,
+            model=self.objective.model,
+            machine=self.session.team.machine,
+            crops_at_once=min(usual.crops_at_once, at_once or usual.crops_at_once),
+            adabn_crops=usual.adabn_crops if adapts else 0,
+        )
+
+    def _lacks_guides(self) -> bool:
+        named = name_rows(self.table, MapSettings()).filter(pl.col("name").is_not_null())
+        return named["guide"].has_nulls()
+
+    def _report(self, chosen: Choice, genes: int) -> None:
+        controls = int(self.table["control"].fill_null(False).sum())
+        pairs = ", ".join(f"{len(known)} pairs of {name}" for name, known in self.pairs.items())
+        crops = sum(self.embedder.count(plate) for plate in self.plates)
+        info(
+            f"recall is measured on {len(self.table)} wells, including {controls} controls, and "
+            f"{crops} crops: {genes} genes, {pairs}; corrected "
+            + ("plate by plate" if chosen.by_plate else "all together")
+        )
+
+
+def _name_fields(data: Data) -> pl.DataFrame:
+    """Return the columns of all fields by which wells are chosen."""
+    fields = data.fields.with_row_index("field").with_columns(store=pl.Series(data.reader.store_of))
+    columns = ["field", "store", "plate", "well", "name", "guide", "control"]
+    return name_rows(fields, MapSettings()).select(columns)
