@@ -70,6 +70,7 @@ class Run(TableOutput):
         """Return the log: one row per line of `log.jsonl`, null where a line has no such value."""
         import polars as pl
 
+        # All rows decide the types: the first lines have no recall or validation loss.
         return pl.DataFrame(read_log(self.path), infer_schema_length=None)
 
     @property
@@ -158,6 +159,7 @@ def read_log(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     for line in path.read_text().splitlines():
         try:
             record = json.loads(line)
+        # A kill in the middle of a write leaves half a line.
         except json.JSONDecodeError:
             continue
         kind = next((name for name in _KINDS if name in record), "")
@@ -193,6 +195,7 @@ def _is_same(folder: Path, found: dict[str, Any], origin: Origin) -> bool:
 
 
 def _environment(machine: dict[str, str]) -> str:
+    # All packages, not only ours: numerical differences mostly come from the libraries below.
     packages = sorted(f"{item.name}=={item.version}" for item in distributions())
     lines = [f"written {time.strftime('%Y-%m-%dT%H:%M:%S%z')}", f"python {sys.version.split()[0]}"]
     lines += [f"machine {platform.platform()}", *(f"{key} {machine[key]}" for key in machine)]

@@ -20,6 +20,7 @@ _TYPES: dict[Any, str] = {
 
 def find_network(family: str) -> type[Network]:
     """Import and return the network class of a family of `FAMILIES`."""
+    # Imported when needed: a command loads only the network that it uses.
     path, _ = FAMILIES[family]
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)

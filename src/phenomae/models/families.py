@@ -5,6 +5,7 @@ else: settings, published sizes, objective, FLOPs, and how a warm start maps cha
 are named by string, so that the command line can list them without importing torch.
 """
 
+# The order is that of `phenomae pretrain --help` and `phenomae models`.
 FAMILIES: dict[str, tuple[str, str]] = {
     "vit-mae": ("phenomae.models.vit.vit_mae:VitMae", "Masked autoencoder, ViT."),
     "channel-mae": (

@@ -42,6 +42,7 @@ class VitModel:
         for name in ("crop_size", "patch_size", "embed_dim", "depth", "num_heads"):
             at_least(name, getattr(self, name), 1)
         _require_width("embed_dim", self.embed_dim, "num_heads", self.num_heads)
+        # int(ratio * width) is the hidden width, so a small ratio could give 0.
         _require_hidden("mlp_ratio", self.mlp_ratio, self.embed_dim)
         _require_whole_patches(self.crop_size, self.patch_size)
         require(0 <= self.drop_path < 1, "drop_path", "at least 0 and below 1", self.drop_path)
@@ -128,6 +129,7 @@ class UnetMaeModel:
             at_least(name, getattr(self, name), 1)
         _require_sizes("widths", self.widths)
         _require_sizes("depths", self.depths)
+        # A U-Net of one scale would have no skip connection.
         scales = len(self.widths)
         require(scales >= 2, "widths", "two numbers or more, one per scale", self.widths)
         rule = f"{scales} numbers, as many as widths has"
@@ -171,7 +173,8 @@ class ClassifierModel:
             at_least(name, getattr(self, name), 1)
         _require_sizes("block_depths", self.block_depths)
         blocks = len(self.block_depths)
-        rule = f"at least {self.smallest_crop} with {blocks} blocks, because it is halved {blocks + 1} times"
+        rule = f"at least {self.smallest_crop} with {blocks} blocks, because it is halved "
+        rule += f"{blocks + 1} times"
         require(self.crop_size >= self.smallest_crop, "crop_size", rule, self.crop_size)
 
     @property
@@ -187,7 +190,7 @@ class VitClassifierModel(VitModel):
 
 
 def kept_patches(patches: int, mask_ratio: float) -> int:
-    """Return how many of a crop's patches the encoder sees: the fraction 1 - mask_ratio, rounded down."""
+    """Return how many of a crop's patches are not hidden: 1 - mask_ratio of them, rounded down."""
     # In floating point 1 - 0.8 is a little less than 0.2, and a fifth of 100 patches would be 19.
     return int(round(patches * (1 - mask_ratio), _DIGITS))
 

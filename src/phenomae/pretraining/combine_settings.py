@@ -31,6 +31,8 @@ def combine_settings(network: type[Network]) -> type[Any]:
     """
     parts = (network.Settings, TrainingSettings, find_objective(network).Settings)
 
+    # Explicit, not by super(): the parts do not know each other. The objective checks last, when
+    # the values that it compares have been checked.
     def check(self: Any) -> None:
         for part in parts:
             part.__post_init__(self)
@@ -43,6 +45,7 @@ def combine_settings(network: type[Network]) -> type[Any]:
         "__doc__": f"Settings of a training of {network.__name__}.",
         "__module__": __name__,
         "__post_init__": check,
+        # No annotation, so that dataclass takes it for a class attribute and not for a field.
         "network": network,
         "model": property(model, doc="The network's own settings."),
         # pickle finds classes by module and name, and this one is in no module.

@@ -56,6 +56,7 @@ class Data:
         """Return the stream of training crops; `share` is a process's part of every step."""
         weights = np.ones(len(self.fields))
         if settings.balance is not None:
+            # Of training fields only: validation wells must not count as a value's fields.
             weights[self.training] = balance(self.fields[settings.balance][self.training])
         return CropStream(
             self.reader,
@@ -82,6 +83,7 @@ class Data:
     def example_crops(self) -> Crops:
         """Return a few crops of validation wells for a picture; of training wells if none exist."""
         fields = self.validation if len(self.validation) else self.training
+        # Crops of one picture must have the same channels; the largest group is the most typical.
         group = max(self._by_group(fields), key=len)
         return centre_crops(self.reader, _spread(group, _EXAMPLES), self.crop_size)
 
@@ -109,6 +111,7 @@ def open_data(
     Raises ValueError if a store has no field, lacks a channel or the column to balance by, has a
     field smaller than a crop, or has an unknown pixel size that is needed.
     """
+    # One decision for all stores, since they share the memory.
     reading = choose_reading(stores, settings.cache_gb)
     reader = CropReader(stores, reading, channels, settings.pixel_size_um)
     for store, side in zip(stores, reader.sides(crop_size).tolist(), strict=True):
@@ -117,6 +120,7 @@ def open_data(
         check_balance(stores, settings.balance)
     fields = pl.concat([store.fields for store in stores])
     training, validation = split_fields(fields, settings.validation, settings.seed)
+    # Plates of different stores may have the same name, so the store is part of the key.
     parts = [reader.kinds, *([reader.store_of, _number(fields["plate"])] if by_plate else [])]
     _, group_of = np.unique(np.stack(parts), axis=1, return_inverse=True)
     return Data(reader, fields, training, validation, group_of.astype(np.int64), crop_size)

@@ -63,8 +63,10 @@ class Learner:
 
     def __call__(self, crops: Crops, step: int) -> Losses:
         """Take a step; return its losses and `gradient_norm`, the norm before clipping."""
+        # A callback may have switched it to eval mode.
         self.objective.train()
         for group in self.optimiser.param_groups:
+            # From the step alone, so that a run that continues needs no state of a scheduler.
             group["lr"] = self.schedule(step)
         parts = split(crops, self.crops_at_once)
         losses = [self._accumulate(part, step, len(parts)) for part in parts[:-1]]
@@ -80,7 +82,9 @@ class Learner:
         # Processes exchange gradients once per step, in the backward pass of the last micro-batch.
         with self.fabric.no_backward_sync(self.objective, enabled=not last):  # pyright: ignore
             losses = self.objective(crops, step)
+            # Micro-batches have equally many crops, so these add up to the gradient of the mean.
             self.fabric.backward(losses["loss"] / parts)
+        # Detached, or the graph of every micro-batch would stay in memory until the step ends.
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _clip(self) -> Tensor:

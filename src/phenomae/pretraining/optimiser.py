@@ -21,6 +21,7 @@ def build_lion(
 
     Biases, norms, scales and tokens do not decay, even if several are stacked in one tensor.
     """
+    # Frozen parameters, such as the unused norm of an encoder, get no gradient.
     parameters = [item for item in objective.named_parameters() if item[1].requires_grad]
     decaying = [item for name, item in parameters if _decays(name, item)]
     others = [item for name, item in parameters if not _decays(name, item)]
@@ -28,6 +29,7 @@ def build_lion(
         {"params": decaying, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
+    # foreach: one kernel for many tensors, where a loop would start one per tensor.
     return Lion(groups, lr=lr, betas=betas, foreach=True)
 
 
@@ -43,6 +45,7 @@ def one_cycle(lr: float, steps: int, warmup: float) -> Schedule:
     with the start and end of torch's OneCycleLR.
     """
     top = max(warmup * steps - 1, 0.0)
+    # As torch counts: the peak is the last step of the rise, and the last step has the final rate.
     last = max(steps - 1, 1)
 
     def schedule(step: int) -> float:

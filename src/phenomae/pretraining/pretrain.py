@@ -79,6 +79,7 @@ def pretrain(
     """
     stores, run = open_stores(paths, settings)
     objective = find_objective(settings.network)
+    # Before the check for a finished run: wrong settings are an error either way.
     data = objective.open_data(stores, settings)
     origin = _origin(stores, settings, objective.changeable)
     if is_finished(run) and not overwrite:
@@ -90,6 +91,7 @@ def pretrain(
     with all_cores():
         team = gather_team(settings)
         try:
+            # Or every process would print every line.
             if not team.writes:
                 set_quiet(True)
             _pretrain(request, team)
@@ -142,12 +144,14 @@ def _finish(request: _Request, objective: Objective) -> None:
 
 def build_objective(data: Data, settings: Any, team: Team) -> Objective:
     """Return the objective with its initial weights, those of `init` if given; may be compiled."""
+    # torch's generator draws the initial weights only; what follows depends on (seed, step, index).
     torch.manual_seed(settings.seed)
     objective = find_objective(settings.network).build(data, settings)
     if settings.init is not None:
         for line in start_from(objective.model, settings.init):
             info(line)
     if is_compiled(settings, team.machine.device):
+        # In place, so that the names of the weights stay the same.
         objective.model.compile()
     return objective
 
@@ -156,6 +160,7 @@ def _gather(objective: Objective, build: Callable[[], Objective]) -> Objective:
     """Return an objective with whole weights, if each process has only a part of them."""
     if not is_shared(objective):
         return objective
+    # All processes have to call `whole`, also those that write nothing.
     state = {name: whole(value).cpu() for name, value in objective.state_dict().items()}
     alone = build()
     alone.load_state_dict(state)

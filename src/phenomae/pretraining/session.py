@@ -27,7 +27,9 @@ from phenomae.pretraining.team import Team
 from phenomae.progress import Advance, info, track
 from phenomae.runs import append_log, cut_log
 
-_COMPILE_PAYS = 2000  # steps after which compiling for a GPU has saved more time than it took
+# Steps from which a run on a GPU is compiled; a guess, not measured. On a CPU compiling took 53 s
+# and gained at most 1 % (log, 2026-11-25).
+_COMPILE_PAYS = 2000
 
 
 @dataclass
@@ -59,6 +61,7 @@ class Session:
         If the loss explodes, the run returns to the newest checkpoint and skips that step. Raises
         ValueError if that happens too often, and Stopped if a scheduler asks for it.
         """
+        # The log may be ahead of the newest checkpoint; those steps are taken and logged again.
         first_step = self._resume()
         if self.team.writes:
             cut_log(self.folder, first_step)
@@ -66,6 +69,7 @@ class Session:
         self.team.wait()
         stopping = Stopping(self.team, self._save_to_stop)
         with stopping.listening():
+            # Each explosion ends `_train`; skipped steps grow by one, so this ends.
             while True:
                 try:
                     self._train(first_step, stopping)
@@ -102,6 +106,7 @@ class Session:
         return validation, panels
 
     def _before_the_first_step(self, validation: Validation) -> None:
+        # Before the first step: the loss of the untrained network is the baseline of the curve.
         validation.measure(0)
         for callback in self.callbacks:
             callback(0, {})
@@ -196,6 +201,7 @@ def open_session(
         crops_at_once=settings.crops_at_once,
         gradient_clip=settings.gradient_clip,
     )
+    # The meter reads before every checkpoint, so that none is saved after an explosion.
     milestones = frozenset(round(share * settings.steps) for share in settings.milestones)
     boundaries = (settings.log_every, settings.checkpoint_every)
     share, pin = team.share(settings.crops_per_step), device.type == "cuda"
@@ -232,6 +238,7 @@ def is_compiled(settings: TrainingSettings, device: torch.device) -> bool:
 
 def identify(network: nn.Module, made_by: str) -> str:
     """Return a hash (32 hexadecimal digits) of a network's weights and of how they were made."""
+    # The origin is included: equal weights of two trainings (of 0 steps) are different work.
     digest = hashlib.sha256(made_by.encode())
     for name, value in network.state_dict().items():
         digest.update(name.encode())

@@ -37,6 +37,7 @@ class TrainingSettings:
     """Training steps; 0 writes a run with the untrained network."""
     crops_per_step: Annotated[int, OPTIMISATION] = 256
     """Global batch: crops in one training step, over all processes."""
+    # Updates of Lion have size lr in every weight, so lr is 3 to 10 times smaller than for AdamW.
     lr: Annotated[float, OPTIMISATION] = 1e-4
     """Peak learning rate of the one-cycle schedule."""
     warmup: Annotated[float, OPTIMISATION] = 0.1
@@ -84,6 +85,7 @@ class TrainingSettings:
     """Fraction of the wells that is not trained on and used for the validation loss."""
     validation_every: Annotated[int, CHECKPOINTS] = 500
     """Steps between computations of the validation loss."""
+    # The same crops every time, so that a few hundred suffice to compare steps.
     validation_crops: Annotated[int, DATA] = 256
     """Maximum number of validation crops, one per field."""
     cache_gb: Annotated[float, HARDWARE] = 2.0
@@ -112,6 +114,7 @@ class TrainingSettings:
             at_least(name, getattr(self, name), 1)
         for name in ("warmup", "validation"):
             _below_one(name, getattr(self, name))
+        # A beta of 1 would never forget the first gradient.
         for beta in self.betas:
             _below_one("betas", beta)
         for fraction in self.milestones:
@@ -139,6 +142,7 @@ class ObjectiveSettings:
         """Check the values, those of the other settings of the run among them."""
 
 
+# Recall and other callbacks are not settings of the work either: they do not touch the weights.
 CHANGEABLE = (
     "cache_gb",
     "strategy",

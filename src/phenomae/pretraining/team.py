@@ -37,6 +37,7 @@ class Team:
         """Whether this is rank zero, the process that writes files and prints."""
         return self.rank == 0
 
+    # Contiguous parts: with AdaBN a step's crops are ordered by plate.
     def share(self, crops_per_step: int) -> range:
         """Return which crops of a step are this process's."""
         length = crops_per_step // self.count
@@ -53,6 +54,7 @@ class Team:
         if self.count == 1:
             return here
         flag = torch.tensor(int(here))
+        # On the CPU, as `new_group` above says.
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX, group=self._group)
         return bool(flag)
 
@@ -84,6 +86,7 @@ def check_shares(settings: TrainingSettings, processes: Processes) -> None:
     Otherwise the mean over processes would not be the mean over crops.
     """
     crops, count = settings.crops_per_step, processes.count
+    # Equal parts, because DDP averages over processes and not over crops.
     if crops % count:
         raise ValueError(
             f"crops_per_step must be a multiple of {count}, the number of processes, not {crops}"

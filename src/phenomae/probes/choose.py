@@ -50,7 +50,9 @@ def choose_wells(fields: pl.DataFrame, max_wells: int, annotated: Collection[str
     if usable.is_empty():
         one_plate = pl.Series([0]).new_from_index(0, len(wells))
         return Choice(_choose(wells, one_plate, max_wells, annotated), False)
+    # The number of plates is rounded up, so that there is at least one.
     if len(wells) > max_wells:
+        # Evenly spaced over all plates, which are often in the order of time and library.
         usable = usable[spread(len(usable), -(-max_wells // _WELLS_PER_PLATE))]
     kept = wells.join(usable, on=["store", "plate"], how="semi", maintain_order="left")
     plate_of = kept.select(pl.struct("store", "plate").rank("dense")).to_series()
@@ -66,6 +68,7 @@ def _choose(
     numbered = wells.with_row_index("row").with_columns(plate_of=plate_of)
     ranked = _rank(numbered.filter(~pl.col("control")), annotated)
     treated = ranked[: max_wells - max_wells // _CONTROLS]
+    # Controls of plates without a chosen treated well would correct nothing.
     controls = numbered.filter("control").join(treated, on="plate_of", how="semi")
     plates = controls["plate_of"].n_unique()
     per_plate = max(MIN_CONTROLS, (max_wells - len(treated)) // max(plates, 1))

@@ -70,6 +70,7 @@ def pretrain_command(network: type[Network]) -> Callable[..., Run]:
         overwrite: bool = False,
         callbacks: Callbacks = (),
     ) -> Run:
+        # A Recall among the callbacks is recorded in config.toml like one from the command line.
         passed = [item for item in callbacks if isinstance(item, Recall)]
         measured = [*([recall] if recall.every else []), *passed]
         if len(measured) > 1:
@@ -98,6 +99,7 @@ def _settings_name(path: str) -> str:
     return f"{path.rpartition(':')[2]}Settings"
 
 
+# Resolved on access: importing all networks here would import those that are not used.
 def __getattr__(name: str) -> Any:
     for family, (path, _) in FAMILIES.items():
         if name == _function_name(family):

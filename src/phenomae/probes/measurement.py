@@ -71,7 +71,9 @@ class Measurement:
         wells = Profiles(self.table, self._embed(), identity="")
         require_finite(wells, where)
         correction = fit_controls(wells, self.batches, self.method)
+        # float64, as `correct` computes, so that the numbers are the same.
         corrected = correction.transform(wells.features.astype(np.float64), self.batches)
+        # Controls have no name and are not on the map.
         named = name_rows(wells.table, MapSettings())
         kept = named["name"].is_not_null().to_numpy()
         features = corrected[kept].astype(np.float32)
@@ -84,6 +86,7 @@ class Measurement:
 
     def _embed(self) -> Float32[np.ndarray, "n d"]:
         """Return one embedding per well, by the network as it is now."""
+        # Drop path and batch norm must not see these crops as training crops.
         was_training = self.objective.training
         self.objective.eval()
         try:
@@ -122,6 +125,7 @@ class Measurement:
         self.embedder = self._open_embedder(data, tiles)
 
     def _open_embedder(self, data: Data, tiles: list[Tiles]) -> Embedder:
+        # Not more crops at once than in training, whose activations are in memory, too.
         usual, at_once = EmbedSettings(), self.session.settings.crops_at_once
         adapts = bool(self.objective.notes().get("adabn"))
         return Embedder(

@@ -43,6 +43,7 @@ class Recall:
 
     def __post_init__(self) -> None:
         at_least("recall_every", self.every, 0)
+        # 16 wells are 12 genes at most; 5 % of their 66 pairs are three pairs.
         at_least("recall_wells", self.wells, 16)
         at_least("recall_crops", self.crops, 1)
         if self.every and self.annotations is None:
@@ -68,6 +69,7 @@ class Recall:
         """
         if not self.every:
             raise ValueError("recall_every must be at least 1 to measure recall, not 0")
+        # A forward pass would need all processes, and embedding runs in rank zero only.
         if is_shared(session.objective):
             info("recall is not measured: under fsdp no process has the whole network")
             return lambda done, losses: None
@@ -106,10 +108,12 @@ class RecallCallback:
         """Write the recall after `done` steps to the log, or say why it could not be computed."""
         try:
             recalls, chance = self.measurement.measure()
+        # Early networks may embed all controls alike; the training should not stop because of that.
         except ValueError as error:
             info(f"recall after {done} steps is left out: {error}")
             return
         values = {"recall": fmean(recalls.values())}
+        # With one source the mean is that source.
         if len(recalls) > 1:
             values |= {f"recall_{name}": recall for name, recall in recalls.items()}
         self.session.journal.write(done, **{**values, "recall_chance": chance})

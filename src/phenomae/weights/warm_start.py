@@ -39,6 +39,7 @@ def start_from(model: Network, source: PathLike) -> list[str]:
     source = Path(source)
     trained = load(source)
     _require_match(trained, model, source)
+    # Checked and adapted first, loaded last, so that the model is unchanged after an error.
     tensors = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
     same_family = trained.family == model.family
     copied = [name for name in tensors if same_family or _is_of_encoder(name)]
@@ -114,6 +115,7 @@ def _move(
     convolutions of Zhang et al. 2023, arXiv 2302.05543).
     """
     before, by_name = axis.axes.split(" -> ")
+    # einops patterns are used in both directions; see the last line.
     source = rearrange(trained, axis.axes, n=len(theirs))
     result = rearrange(initial, axis.axes, n=len(ours)).clone()
     index = {name: place for place, name in enumerate(theirs)}

@@ -76,6 +76,7 @@ def list_models(channels: int) -> list[Entry]:
 def describe(family: str, size: str, settings: Any, channels: int) -> Entry:
     """Return the sizes and cost of a network of any settings; `size` is only its name."""
     classes = [str(number) for number in range(_CLASSES)]
+    # On the meta device a network of over 300 M parameters takes no memory.
     with torch.device("meta"):
         model = build(family, settings, name_channels(channels), classes).eval()
         tokens = model.features(model.meta_crop())

@@ -19,6 +19,7 @@ from phenomae.artefacts import whole_file
 from phenomae.pretraining.team import Team, shared_like, whole
 from phenomae.progress import info
 
+# What a cut-off or overwritten file raises, depending on where the damage is.
 _DAMAGE = (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError)
 
 
@@ -92,6 +93,7 @@ class Checkpoints:
                     ) from None
                 info(f"{path} is damaged ({error}): continuing from {paths[number + 1].name}")
                 continue
+            # A kill between writing and pruning leaves one checkpoint too many.
             self._prune()
             return rest["step"], rest.get("notes", {})
         return 0, {}
@@ -106,6 +108,7 @@ class Checkpoints:
         wholes = {name: whole(value.detach()) for name, value in found.items()}
         if not self.team.writes:
             return {}, []
+        # Copies, because the training changes the weights while they are written.
         copies = {name: value.to("cpu", copy=True) for name, value in wholes.items()}
         return copies, optimiser["param_groups"]
 
@@ -137,6 +140,7 @@ class Checkpoints:
         """Delete all checkpoints but the newest `keep` and the milestones."""
         if not self.team.writes:
             return
+        # Milestones do not count towards `keep`.
         lasting = {_name(done) for done in self.milestones}
         paths = sorted(self.folder.glob("step-*.safetensors"))
         for path in [path for path in paths if path.name not in lasting][: -self.keep]:

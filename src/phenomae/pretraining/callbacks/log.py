@@ -38,6 +38,7 @@ class Journal:
         """Write metrics after that many steps; only rank zero writes."""
         if not self.team.writes:
             return
+        # For the progress line, which shows the last recall.
         self.newest |= values
         append_log(self.run, step=step, **values)
         for tracker in self.trackers:
@@ -69,12 +70,14 @@ class Log:
 
     def __call__(self, done: int, losses: Losses) -> None:
         """Callback: count one step; write a line if the meter has just read its losses."""
+        # Losses are empty if all steps since the last boundary were skipped.
         if self.meter.is_boundary(done) and self.meter.losses:
             self._write(done)
         self.advance(1, self.note)
 
     def _write(self, done: int) -> None:
         now = time.perf_counter()
+        # Since the last line, so that the speed is that of now and not of the whole run.
         steps, seconds = done - self.line_step, now - self.line_begun
         crops_per_s = steps * self.stream.crops_per_step / seconds
         loss = fmean(self.meter.losses)

@@ -15,6 +15,8 @@ from torch import Tensor
 from phenomae.pretraining.loop import Losses
 from phenomae.pretraining.team import Team
 
+# A loss is too high if it exceeds 5 times the median of the last 100; the median ignores the
+# spikes that are to be detected.
 _REMEMBERED = 100
 _ENOUGH = 20
 _TIMES = 5.0
@@ -51,6 +53,7 @@ class Meter:
         """Callback: store the losses of a step. Raises Exploded at the boundary after it."""
         if losses:
             self._steps.append(done - 1)
+            # Still on the device: reading them would wait for the step.
             self._values.append(torch.stack([losses[name].float() for name in _NUMBERS]))
         if self.is_boundary(done):
             self.read()
@@ -71,6 +74,7 @@ class Meter:
         self.losses, self.norms = [], []
         if not steps:
             return
+        # The mean over processes, so that all of them come to the same decision.
         rows = self.team.mean(torch.stack(values)).tolist()
         for step, (loss, norm) in zip(steps, rows, strict=True):
             self._check(step, loss, norm)

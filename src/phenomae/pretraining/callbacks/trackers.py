@@ -61,9 +61,11 @@ def open_trackers(
     """
     require_trackers(names)
     opened: list[Tracker] = []
+    # Each once, however often it is named, in the order given.
     for name in dict.fromkeys(names):
         try:
             opened.append(_Guarded(name, _OPEN[name](run, settings, first_step)))
+        # Any exception: these packages raise their own, network and configuration errors alike.
         except Exception as error:
             if first_step == 0:
                 for tracker in opened:
@@ -77,6 +79,7 @@ class TensorBoard:
     """Writes to RUN/tensorboard; `tensorboard --logdir RUN` shows it."""
 
     def __init__(self, run: Path, settings: dict[str, Any], first_step: int) -> None:
+        # Imported here: each package is optional, and takes a second or more.
         from torch.utils.tensorboard import SummaryWriter
 
         # Hides what an interrupted start wrote after this step. Values of the step of the

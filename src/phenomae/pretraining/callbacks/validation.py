@@ -30,6 +30,7 @@ class Validation:
     @torch.no_grad()
     def mean(self) -> float:
         """Return the mean loss over all crops; there must be at least one."""
+        # Drop path off, and batch norm with its running statistics.
         self.objective.eval()
         # The number of the batch stands for the step, so that masks are the same every time.
         sums = [

@@ -129,7 +129,9 @@ class AdaBnObjective(ClassifyingObjective):
         """Return the cross entropy of a step's crops as `loss`, and their accuracy."""
         if not self.training:
             with self._adapted(int(crops.keys[0, 0])):
+                # Validation crops come in batches of one plate, so the first one stands for all.
                 return super().forward(crops, step)
+        # Plate by plate, because a forward pass normalises all its crops together.
         losses = [super(AdaBnObjective, self).forward(part, step) for part in self._by_plate(crops)]
         return {name: torch.stack([part[name] for part in losses]).mean() for name in losses[0]}
 

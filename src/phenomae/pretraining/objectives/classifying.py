@@ -75,6 +75,7 @@ def open_labelled(
     names = data.fields["perturbation"]
     known = names.is_not_null().to_numpy()
     training, validation = (part[known[part]] for part in (data.training, data.validation))
+    # A class without training crops would only add noise to the validation loss.
     trained = names.is_in(names[training].unique().implode()).fill_null(False).to_numpy()
     training = np.sort(np.concatenate([training, validation[~trained[validation]]]))
     data = replace(data, training=training, validation=validation[trained[validation]])
@@ -95,5 +96,6 @@ def list_classes(data: Data) -> tuple[str, ...]:
 def label_fields(data: Data) -> Int64[np.ndarray, " f"]:
     """Return the index in `list_classes` of every field; -1 if its perturbation is not known."""
     index = {name: place for place, name in enumerate(list_classes(data))}
+    # -1 is never used: fields without a known perturbation are neither trained on nor validated.
     labels = [index.get(name, -1) for name in data.fields["perturbation"]]
     return np.array(labels, dtype=np.int64)

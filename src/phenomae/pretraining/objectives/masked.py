@@ -64,6 +64,7 @@ class MaskedObjective(Objective):
             self.model.unpatch(patches).float().cpu().numpy()
             for patches in (output.target, output.reconstruction, mask)
         )
+        # Predictions for visible patches are not trained, and would only distract.
         rebuilt = np.where(hidden > 0, guesses, images)
         draw_reconstructions(path, images, rebuilt, hidden > 0, crops.channels)
         return True
@@ -125,6 +126,7 @@ class ChannelObjective(MaskedObjective):
 
     def _leave_out(self, crops: Crops, step: int) -> Crops:
         """Return the crops of a step, possibly without one channel."""
+        # One draw per step, not per crop: all crops of a step must have the same channels.
         chance, place = draw(self.seed, step, Purpose.CHANNEL, range(1), 2)[0]
         if chance >= self.drop_channel or len(crops.channels) == 1:
             return crops

@@ -73,6 +73,7 @@ class Objective(nn.Module):
         torch's generator would give other numbers with other micro-batches or processes.
         """
         modules = self.encoder.modules()
+        # Only blocks with drop path, so that networks without it draw nothing.
         blocks = [part for part in modules if isinstance(part, ParallelBlock) and part.drop_path]
         if blocks and self.training:
             drawn = draw(self.seed, step, Purpose.DROP_PATH, rows, len(blocks))

@@ -38,6 +38,7 @@ def _draw(
     channels: tuple[str, ...],
 ) -> Figure:
     rows, columns = 3 * len(images), len(channels)
+    # Figure, not pyplot: pyplot keeps global state and may look for a display.
     figure = Figure(
         figsize=(_SIDE_INCHES * columns + 0.4, _SIDE_INCHES * 1.04 * rows + 0.3),
         dpi=110,
@@ -46,6 +47,7 @@ def _draw(
     axes = figure.subplots(rows, columns, squeeze=False)
     for row, column in np.ndindex(len(images), columns):
         image = images[row, column]
+        # Of the input for all three rows: a reconstruction that is too dim should look dim.
         low, high = np.percentile(image, [0.5, 99.5])
         masked = np.ma.masked_array(image, hidden[row, column])
         shown = (image, masked, rebuilt[row, column])

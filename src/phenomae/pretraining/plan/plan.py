@@ -80,6 +80,7 @@ def plan(
     data = find_objective(settings.network).open_data(stores, settings)
     info("plan: opening network and crops")
     with all_cores():
+        # Inside all_cores, whose memory settings are part of what is measured.
         begun, resident = time.perf_counter(), resident_memory()
         team = Team(open_machine(settings.device, settings.precision))
         objective = build_objective(data, settings, team)
@@ -178,6 +179,7 @@ def _name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     lines = _CPU_NAMES.read_text().splitlines() if _CPU_NAMES.exists() else []
+    # platform.processor() returns only the architecture on Linux.
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
@@ -186,6 +188,7 @@ def _estimate_memory(
     objective: Objective, session: Session, machine: MachineEstimate, timed: TimedSteps
 ) -> MemoryEstimate:
     weights = sum(item.nbytes for item in objective.parameters())
+    # Gradient and momentum have the size of the weights; Lion has no second moment.
     state = weights + 2 * _trained_bytes(objective)
     reader = session.data.reader
     pixel = [len(store.channels) * np.dtype(store.dtype).itemsize for store in reader.stores]
@@ -236,6 +239,7 @@ def _estimate_time(
         validations = 1 + math.ceil(settings.steps / settings.validation_every)
     validating = validations * timed.validation_s
     seconds = start_s + settings.steps * timed.seconds_per_step + validating
+    # GPU-hours count GPUs, core-hours count cores.
     devices = machine.processes * (machine.cores if machine.kind == "cpu" else 1)
     return TimeEstimate(
         measured_steps=timed.steps,

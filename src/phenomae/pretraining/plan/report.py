@@ -230,6 +230,7 @@ def _format_seconds(seconds: float) -> str:
 
 def _format(number: int | float, units: tuple[str, ...]) -> str:
     power = 0
+    # 999.5 rounds to 1000 in three digits, which is the next unit.
     while number >= 999.5 and power + 1 < len(units):
         number, power = number / 1000, power + 1
     return f"{number:.3g} {units[power]}"

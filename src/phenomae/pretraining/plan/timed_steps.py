@@ -59,6 +59,7 @@ def time_steps(session: Session, share: range, burst_s: float, resident: int) ->
     fields = stream.step(0).keys[:, 0].unique()
     reading_s = (time.perf_counter() - begun) / len(fields) * len(session.data.training)
     if device.type == "cuda":
+        # Opening the network and measuring the peak FLOPs used memory that training does not.
         torch.cuda.reset_peak_memory_stats(device)
     with closing(prefetch(stream.step, cycle(range(_WARM_UP)) if kept else count())) as made:
         steps = _Steps(session, made)
@@ -106,6 +107,7 @@ class _Steps:
             self.learner(crops, self.done)
             self.done += 1
             steps += 1
+        # Kernels run asynchronously: without this only their launch would be timed.
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return steps, time.perf_counter() - begun, waited
