@@ -24,7 +24,7 @@ from phenomae.images.settings import LayoutSettings
 from phenomae.progress import info
 from phenomae.records import check_name, choose_channels
 
-# Transmitted light shows no stain, and published networks were not trained on it. The names are
+# Transmitted light shows no stain, and no network of the papers was trained on it. The names are
 # those that microscopes write; short ones (BF, TL) must be whole words, or "TLR4" would match.
 _TRANSMITTED = re.compile(
     r"bright[ _-]*field|phase|transmitted|(?:^|[^a-z])(?:bf|dic|dpc|tl)(?:[^a-z]|$)", re.I
