@@ -1,32 +1,32 @@
-"""Crops a second of a whole training: ours beside the published design over whole LZW TIFFs.
+"""Crops per second of a whole training: ours against the published design on whole LZW TIFFs.
 
-    python benchmarks/train.py                          draws 64 fields (1.5 GB of disk) and trains
-    python benchmarks/train.py --folder /data/screen    draws there once, and trains again later
+    python benchmarks/train.py                          simulates 64 fields (1.5 GB) and trains
+    python benchmarks/train.py --folder /data/screen    keeps the fields for the next time
     python benchmarks/train.py --crop-size 256 --crops-per-step 8
 
 Both train the network of recipes/demo-vit-mae.toml on random crops of the same pixels: a simulated
-screen of 6 x 1080 x 1080 uint16, as LZW TIFFs (one file a channel) and as the store that `phenomae
-ingest` makes of these very files. The sides take turns, each in a process of its own, so that what
-else the machine does slows both; a number is the median of the rounds, the ratio that of the ratios
-round by round. The page cache is warm.
+screen of 6 x 1080 x 1080 uint16, as LZW TIFFs (one file per channel) and as the store that
+`phenomae ingest` makes of these files. The sides take turns, each in its own process, so that other
+work on the machine slows both. A number is the median over rounds, and a ratio the median of the
+ratios per round. The page cache is warm.
 
-- ours: `phenomae pretrain vit-mae` in a run folder of its own, with its log and its checkpoints but
-  without validation, whose crops are not counted. Nothing is kept in memory (`cache_gb` 0): every
-  crop is read from the store by itself.
-- plain: a network and a loop as one writes them from the papers (plain.py: eager, nothing fused),
-  the same Lion, the same precision, one cycle of the learning rate, and a torch DataLoader whose
-  dataset decodes a whole field for every crop, cuts it out and flips it. Of 1 and 2 workers, those
-  are taken that were faster in a turn before the first round.
-- data free: plain's loop over one step's crops that lie in memory. So much is the most that plain
-  could do with any reader; what ours has over it comes from the network and the loop, the rest from
-  reading.
+- ours: `phenomae pretrain vit-mae` in a run folder, with log and checkpoints but not validation,
+  whose crops are not counted. No field is kept in memory (`cache_gb` 0): every crop is read from
+  the store.
+- plain: network and loop written directly from the papers (plain.py: eager, nothing fused), with
+  the same Lion, precision and one-cycle learning rate, and a torch DataLoader whose dataset decodes
+  a whole field for every crop, cuts it out and flips it. With 1 or 2 workers, whichever was faster
+  in a turn before the first round.
+- data free: plain's loop on the crops of one step, kept in memory. That is the upper limit of plain
+  with any reader; if ours is faster than that, the network and the loop are, and the rest of the
+  ratio comes from reading.
 
-How much is gained hangs on what a crop costs: larger crops, or a larger network, and reading counts
-less. A reader that cuts k crops of each field it decodes is up to k times as fast as plain's, until
-it meets the row of free data; its steps then see fewer fields.
+The ratio depends on the cost of a crop: with larger crops or a larger network, reading matters
+less. A reader that cuts k crops from each decoded field is up to k times as fast as plain's, up to
+the limit of free data; its steps then contain fewer fields.
 
-Start-up, and the first steps of a turn, are not counted. Data wait is the share of the time in
-which the loop stood still for its next crops: of ours, what its own log says.
+Start-up and the first steps of a turn are not counted. Data wait is the fraction of the time in
+which the loop waits for its next crops; for ours it is read from the log.
 """
 
 import argparse
@@ -63,24 +63,24 @@ from phenomae.store.read import open_store
 RECIPE = Path(__file__).parents[1] / "recipes/demo-vit-mae.toml"
 SIDES = ("ours", "plain", "data free")
 TARGET = 3.0
-MOST_WAIT = 0.05
+MAX_WAIT = 0.05
 WORKERS = (1, 2)
-FIRST_STEPS = 2  # of plain, not counted; as many as workers, whose batches come together
-FREE_TIMES = 5  # so many times as many steps where plain's data is free
+FIRST_STEPS = 2  # of plain, not counted; as many as workers, whose first batches come together
+FREE_TIMES = 5  # how many times as many steps if plain's data is free
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What a side did in its turn."""
+    """The result of one turn."""
 
     rate: float
-    """Crops a second."""
+    """Crops per second."""
     wait: float
-    """Share of the time in which the loop waited for crops."""
+    """Fraction of the time in which the loop waited for crops."""
 
 
 class FieldDataset(Dataset[Float32[Tensor, "c s s"]]):
-    """Random crops, each out of a whole field that is decoded for it."""
+    """Random crops, each cut from a whole field that is decoded for it."""
 
     def __init__(self, fields: Sequence[Sequence[Path]], crop_size: int) -> None:
         self.fields, self.crop_size = fields, crop_size
@@ -99,7 +99,7 @@ class FieldDataset(Dataset[Float32[Tensor, "c s s"]]):
 
 
 def train_ours(folder: Path, settings: VitMaeSettings) -> Turn:
-    """Train as the command does, and return what its log says of all but the first line's steps."""
+    """Train as the command does; return the speed from its log, without the first line."""
     set_quiet(True)
     with tempfile.TemporaryDirectory(dir=folder) as runs:
         run = Path(runs) / "run"
@@ -115,7 +115,7 @@ def train_ours(folder: Path, settings: VitMaeSettings) -> Turn:
 
 
 def train_plain(folder: Path, settings: VitMaeSettings, steps: int, workers: int) -> Turn:
-    """Train plainly, with so many workers that read; 0 has one step's crops in memory."""
+    """Train plainly with that many workers; with 0, the crops of one step are kept in memory."""
     device = torch.device(settings.device)
     torch.manual_seed(settings.seed)
     torch.set_num_threads(available_cores())
@@ -131,9 +131,9 @@ def train_plain(folder: Path, settings: VitMaeSettings, steps: int, workers: int
         if step == FIRST_STEPS:
             wait_for(device)
             begun, waited = time.perf_counter(), 0.0
-        asked = time.perf_counter()
+        requested = time.perf_counter()
         pixels = next(batches)
-        waited += time.perf_counter() - asked
+        waited += time.perf_counter() - requested
         pixels = pixels.to(device, non_blocking=True)
         noise = torch.rand(len(pixels), settings.model.patches, device=device)
         bf16 = settings.precision == "bf16"
@@ -151,7 +151,7 @@ def train_plain(folder: Path, settings: VitMaeSettings, steps: int, workers: int
 def load(
     fields: Sequence[Sequence[Path]], settings: VitMaeSettings, steps: int, workers: int
 ) -> Iterator[Float32[Tensor, "b c s s"]]:
-    """Return every step's crops."""
+    """Return the crops of every step."""
     dataset, crops = FieldDataset(fields, settings.crop_size), settings.crops_per_step
     count = steps * crops if workers else crops
     loader = DataLoader(
@@ -165,7 +165,7 @@ def load(
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until a GPU has done all that it was given."""
+    """Wait until a GPU has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
@@ -173,7 +173,7 @@ def wait_for(device: torch.device) -> None:
 def run_rounds(
     folder: Path, settings: VitMaeSettings, rounds: int, steps: int
 ) -> dict[str, list[Turn]]:
-    """Let the sides take turns, plain of so many steps, and tell each."""
+    """Let the sides take turns and print each; `steps` are those of plain."""
     context = get_context("spawn")
     turns: dict[str, list[Turn]] = {side: [] for side in SIDES}
     with ExitStack() as stack:
@@ -193,9 +193,9 @@ def run_rounds(
                 "plain": plain.submit(train_plain, folder, settings, steps, workers).result(),
                 "data free": plain.submit(train_plain, *free).result(),
             }
-            told = ", ".join(f"{side} {turn.rate:.1f}" for side, turn in done.items())
-            # The first opens files and claims memory.
-            print(f"round {number or '0, not counted'}: {told}", flush=True)
+            rates = ", ".join(f"{side} {turn.rate:.1f}" for side, turn in done.items())
+            # The first round opens files and allocates memory.
+            print(f"round {number or '0, not counted'}: {rates}", flush=True)
             if number:
                 for side, turn in done.items():
                     turns[side].append(turn)
@@ -208,7 +208,7 @@ def describe(side: str, turns: dict[str, list[Turn]]) -> str:
     wait = statistics.median(turn.wait for turn in turns[side])
     line = f"{side:9} {rate:9.1f}"
     if side == "ours":
-        return f"{line} {wait:10.1%} {'':13} wait under {MOST_WAIT:.0%}"
+        return f"{line} {wait:10.1%} {'':13} wait under {MAX_WAIT:.0%}"
     pairs = zip(turns["ours"], turns[side], strict=True)
     ratio = statistics.median(ours.rate / theirs.rate for ours, theirs in pairs)
     if side == "plain":
@@ -217,7 +217,7 @@ def describe(side: str, turns: dict[str, list[Turn]]) -> str:
 
 
 def read_settings(arguments: argparse.Namespace) -> VitMaeSettings:
-    """Return the recipe's settings with those asked for; both sides take them."""
+    """Return the settings of the recipe and the command line; both sides use them."""
     device: Literal["cpu", "cuda"] = arguments.device
     recipe = tomllib.loads(RECIPE.read_text())["pretrain"]["vit-mae"]
     return replace(
@@ -235,17 +235,21 @@ def read_settings(arguments: argparse.Namespace) -> VitMaeSettings:
 
 
 def read_arguments() -> argparse.Namespace:
-    """Return what was asked for."""
+    """Return the command line arguments."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--folder", type=Path, help="where the screen is, or is to be, kept")
-    parser.add_argument("--fields", type=int, default=64, help="at least; eight wells' at a time")
+    parser.add_argument("--folder", type=Path, help="where the screen is kept")
+    parser.add_argument(
+        "--fields", type=int, default=64, help="minimum; whole groups of eight wells are simulated"
+    )
     parser.add_argument("--field-size", type=int, default=1080)
     parser.add_argument("--crop-size", type=int, default=64)
     parser.add_argument("--patch-size", type=int, default=8)
     parser.add_argument("--crops-per-step", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=200, help="of ours in a turn, 2 or more")
-    parser.add_argument("--plain-steps", type=int, default=12, help="of plain in a turn, even")
+    parser.add_argument("--steps", type=int, default=200, help="steps of ours per turn, at least 2")
+    parser.add_argument(
+        "--plain-steps", type=int, default=12, help="steps of plain per turn, an even number"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     return parser.parse_args()
 
@@ -259,7 +263,7 @@ def main() -> None:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         draw_screen(folder, arguments.fields, arguments.field_size)
-        tell_settings(folder, settings)
+        print_settings(folder, settings)
         turns = run_rounds(folder, settings, arguments.rounds, arguments.plain_steps)
     print(f"median of {arguments.rounds} rounds")
     print(f"{'side':9} {'crops/s':>9} {'data wait':>10} {'ours over it':>13} target")
@@ -267,7 +271,7 @@ def main() -> None:
         print(describe(side, turns))
 
 
-def tell_settings(folder: Path, settings: VitMaeSettings) -> None:
+def print_settings(folder: Path, settings: VitMaeSettings) -> None:
     """Print what is trained, on what, and where."""
     fields = open_store(folder / "store").fields
     on_gpu = settings.device == "cuda"
@@ -276,7 +280,7 @@ def tell_settings(folder: Path, settings: VitMaeSettings) -> None:
     print(
         f"{len(fields)} fields of {fields['height'][0]} x {fields['width'][0]}, crops of "
         f"{settings.crop_size}, patches of {settings.patch_size}, {settings.crops_per_step} crops "
-        "a step",
+        "per step",
         flush=True,
     )
 
