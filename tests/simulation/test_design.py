@@ -6,14 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from phenomae.simulation.design import (
-    CONTROL_GENE,
-    Design,
-    cell_centres,
-    plan_screen,
-    random_numbers,
-    well_nuisance,
-)
+from phenomae.simulation.design import CONTROL_GENE, Design, design_plates
+from phenomae.simulation.nuisance import well_nuisance
+from phenomae.simulation.placement import cell_centres
+from phenomae.simulation.seeds import make_generator
 from phenomae.simulation.simulate import SimulateSettings
 
 DEFAULT = SimulateSettings()
@@ -21,7 +17,7 @@ DEFAULT = SimulateSettings()
 
 def plan(**changes) -> Design:
     names = ("seed", "genes", "complexes", "guides", "batches", "controls", "effect")
-    return plan_screen(**{name: getattr(DEFAULT, name) for name in names} | changes)
+    return design_plates(**{name: getattr(DEFAULT, name) for name in names} | changes)
 
 
 def guides_of(design: Design, gene: str) -> list[np.ndarray]:
@@ -167,14 +163,14 @@ def test_wells_of_a_plate_are_more_alike_than_wells_of_two_batches():
 
 @pytest.mark.parametrize("number", [1, 24])
 def test_cells_lie_in_the_field_or_around_it_and_apart(number):
-    centres = cell_centres(number, 128, random_numbers(0, number))
+    centres = cell_centres(number, 128, make_generator(0, number))
     assert np.all((centres >= -40) & (centres < 128 + 40))
     inside = np.all((centres >= 0) & (centres < 128), axis=1).sum()
     assert 0.5 * number <= inside <= max(2 * number, 3)
     if number > 1:
         apart = np.linalg.norm(centres[:, None] - centres[None], axis=2)
         np.fill_diagonal(apart, np.inf)
-        thrown = random_numbers(1).uniform(-20, 148, centres.shape)
+        thrown = make_generator(1).uniform(-20, 148, centres.shape)
         by_chance = np.linalg.norm(thrown[:, None] - thrown[None], axis=2)
         np.fill_diagonal(by_chance, np.inf)
         assert np.median(apart.min(axis=1)) > 1.3 * np.median(by_chance.min(axis=1))

@@ -5,9 +5,10 @@ import pytest
 from scipy import ndimage
 
 from phenomae.simulation.cells import draw_cells
-from phenomae.simulation.design import cell_centres, random_numbers
 from phenomae.simulation.microscope import Exposure, equalise, photograph
 from phenomae.simulation.phenotype import PARAMETERS, cell_values
+from phenomae.simulation.placement import cell_centres
+from phenomae.simulation.seeds import make_generator
 
 SIZE = 128
 NAMES = list(PARAMETERS)
@@ -15,13 +16,13 @@ NAMES = list(PARAMETERS)
 
 def light(phenotype: np.ndarray, spread: float = 0.0, cells: int = 6) -> np.ndarray:
     """Draw the same cells, in the same places and with the same chances, with a phenotype."""
-    centres = cell_centres(cells, SIZE, random_numbers(1))
-    values = cell_values(phenotype, spread, len(centres), random_numbers(2))
-    return draw_cells(values, centres, SIZE, random_numbers(3))
+    centres = cell_centres(cells, SIZE, make_generator(1))
+    values = cell_values(phenotype, spread, len(centres), make_generator(2))
+    return draw_cells(values, centres, SIZE, make_generator(3))
 
 
 def extreme(seed: int) -> np.ndarray:
-    return random_numbers(seed).choice([-6.0, 6.0], len(NAMES))
+    return make_generator(seed).choice([-6.0, 6.0], len(NAMES))
 
 
 NOTHING = np.zeros(len(NAMES))
@@ -68,7 +69,7 @@ def test_pixel_statistics_of_a_quiet_microscope_do_not_tell_phenotypes_apart():
     )
     deciles = [
         np.percentile(
-            photograph(light(phenotype), exposure, random_numbers(4)).reshape(6, -1),
+            photograph(light(phenotype), exposure, make_generator(4)).reshape(6, -1),
             np.arange(5, 100, 10),
             axis=1,
         )
@@ -82,7 +83,7 @@ def test_the_camera_adds_gain_background_and_noise_of_the_light():
     clean = light(NOTHING)
     shares = equalise(clean, 0.75)
     exposure = Exposure(np.full(6, 2000.0), np.full(6, 500.0), 0.75, np.zeros(4), 0.5, 30.0)
-    taken = [photograph(clean, exposure, random_numbers(5, index)) for index in range(40)]
+    taken = [photograph(clean, exposure, make_generator(5, index)) for index in range(40)]
     counts = np.stack(taken).astype(np.float64)
     expected = shares * 2000.0 + 500.0
     np.testing.assert_allclose(counts.mean(axis=0).mean(), expected.mean(), rtol=1e-3)
@@ -97,7 +98,7 @@ def test_the_lamp_tilts_the_field():
         photograph(
             light(NOTHING),
             Exposure(np.full(6, 4000.0), np.zeros(6), 0.75, lamp, 1e6, 0.0),
-            random_numbers(6),
+            make_generator(6),
         ).astype(float)
         for lamp in (np.zeros(4), tilt)
     )
@@ -107,7 +108,7 @@ def test_the_lamp_tilts_the_field():
 
 @pytest.mark.parametrize("strength", [-100.0, -2.0, 2.0, 100.0])
 def test_values_stay_within_their_bounds(strength):
-    values = cell_values(np.full(len(NAMES), strength), 5.0, 400, random_numbers(0))
+    values = cell_values(np.full(len(NAMES), strength), 5.0, 400, make_generator(0))
     assert list(values) == NAMES
     for name, parameter in PARAMETERS.items():
         assert len(values[name]) == 400
@@ -116,8 +117,8 @@ def test_values_stay_within_their_bounds(strength):
 
 
 def test_usual_cells_and_one_step():
-    usual = cell_values(NOTHING, 0.0, 1, random_numbers(0))
-    near = cell_values(NOTHING + 1e-4, 0.0, 1, random_numbers(0))
+    usual = cell_values(NOTHING, 0.0, 1, make_generator(0))
+    near = cell_values(NOTHING + 1e-4, 0.0, 1, make_generator(0))
     for name, parameter in PARAMETERS.items():
         assert usual[name] == pytest.approx(parameter.usual)
         assert (near[name] - usual[name]) / 1e-4 == pytest.approx(parameter.step, rel=1e-3)
@@ -125,6 +126,6 @@ def test_usual_cells_and_one_step():
 
 
 def test_spread_is_the_difference_between_cells_of_a_well():
-    values = cell_values(NOTHING, 0.01, 20_000, random_numbers(0))
+    values = cell_values(NOTHING, 0.01, 20_000, make_generator(0))
     for name, parameter in PARAMETERS.items():
         assert values[name].std() == pytest.approx(0.01 * parameter.step, rel=0.03)

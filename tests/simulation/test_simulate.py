@@ -1,6 +1,8 @@
 """The command `simulate`: the same bytes each time, in the layout that `ingest` reads."""
 
+import csv
 import os
+import re
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -12,8 +14,13 @@ import pytest
 import tifffile
 
 from phenomae.cli import run
-from phenomae.simulation.design import plan_screen
-from phenomae.simulation.simulate import SimulateSettings, draw_field, simulate
+from phenomae.simulation.design import design_plates
+from phenomae.simulation.simulate import (
+    SimulatedPlates,
+    SimulateSettings,
+    draw_field,
+    simulate,
+)
 from phenomae.store.ingest import ingest
 from phenomae.store.read import open_store, read_field
 
@@ -77,7 +84,7 @@ def test_the_files_are_those_of_the_load_data_csv_and_no_others(screen):
 
 
 def test_the_tables_are_those_of_the_design(screen, small):
-    design = plan_screen(0, 4, 2, 2, 2, 2, small.effect)
+    design = design_plates(0, 4, 2, 2, 2, 2, small.effect)
     plate_map = pl.read_csv(screen / "plate_map.csv")
     assert plate_map.columns == ["plate", "well", "batch", "gene", "guide", "control"]
     assert plate_map.schema["control"] == pl.Boolean()
@@ -88,7 +95,7 @@ def test_the_tables_are_those_of_the_design(screen, small):
 
 
 def test_a_field_does_not_depend_on_those_drawn_before_it(screen, small):
-    design = plan_screen(0, 4, 2, 2, 2, 2, small.effect)
+    design = design_plates(0, 4, 2, 2, 2, 2, small.effect)
     plates = design.plate_map["plate"].unique().sort().to_list()
     for row in (design.plate_map.row(13, named=True), design.plate_map.row(2, named=True)):
         plate, batch = plates.index(row["plate"]), int(row["batch"][1:]) - 1
@@ -127,28 +134,44 @@ def test_the_same_screen_is_made_once(screen, small, capsys):
 @pytest.mark.parametrize(
     ("setting", "value", "sentence"),
     [
-        ("genes", 1, "genes = 1: expected 2 or more"),
-        ("complexes", 0, "complexes = 0: expected 1 or more"),
-        ("guides", 0, "guides = 0: expected 1 or more"),
-        ("batches", 0, "batches = 0: expected 1 or more"),
-        ("controls", -1, "controls = -1: expected 0 or more"),
-        ("sites", 0, "sites = 0: expected 1 or more"),
-        ("complexes", 5, "complexes = 5: expected at most the number of genes, 4"),
-        ("controls", 384, "controls = 384: a plate has 384 wells"),
-        ("field_size", 60, "field_size = 60: expected a multiple of 4, 64 or more"),
-        ("field_size", 66, "field_size = 66: expected a multiple of 4, 64 or more"),
-        ("effect", -0.1, "effect = -0.1: expected 0 or more"),
-        ("nuisance", -0.1, "nuisance = -0.1: expected 0 or more"),
-        ("spread", -0.1, "spread = -0.1: expected 0 or more"),
-        ("effect", float("nan"), "effect = nan: expected 0 or more"),
-        ("cells", 0.0, "cells = 0.0: expected more than 0"),
-        ("seed", -1, "seed = -1: expected 0 or more"),
+        ("genes", 1, "genes must be at least 2, not 1"),
+        ("complexes", 0, "complexes must be from 1 to the number of genes, 4, not 0"),
+        ("guides", 0, "guides must be at least 1, not 0"),
+        ("batches", 0, "batches must be at least 1, not 0"),
+        ("controls", -1, "controls must be from 0 to 383, not -1"),
+        ("sites", 0, "sites must be at least 1, not 0"),
+        ("complexes", 5, "complexes must be from 1 to the number of genes, 4, not 5"),
+        ("controls", 384, "controls must be from 0 to 383, not 384"),
+        ("field_size", 60, "field_size must be a multiple of 4, at least 64, not 60"),
+        ("field_size", 66, "field_size must be a multiple of 4, at least 64, not 66"),
+        ("effect", -0.1, "effect must be at least 0, not -0.1"),
+        ("nuisance", -0.1, "nuisance must be at least 0, not -0.1"),
+        ("spread", -0.1, "spread must be at least 0, not -0.1"),
+        ("effect", float("nan"), "effect must be at least 0, not nan"),
+        ("cells", 0.0, "cells must be above 0, not 0.0"),
+        ("seed", -1, "seed must be at least 0, not -1"),
     ],
 )
 def test_settings_that_make_no_screen(small, tmp_path, capsys, setting, value, sentence):
-    command = ["simulate", str(tmp_path / "out"), *flags(replace(small, **{setting: value}))]
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        replace(small, **{setting: value})
+    command = ["simulate", str(tmp_path / "out"), *flags(small)]
+    command[command.index(f"--{setting.replace('_', '-')}") + 1] = str(value)
     assert run(command) == 1
     said = capsys.readouterr().err
-    assert sentence in said
-    assert said.count("\n") == 1
+    assert said == f"phenomae: {sentence}\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_simulate_returns_what_it_made(screen, small):
+    plates = simulate(str(screen), settings=small)
+    assert isinstance(plates, SimulatedPlates)
+    assert os.fspath(plates) == str(screen)
+    assert repr(plates) == f"SimulatedPlates({str(screen)!r})"
+    with open(screen / "plate_map.csv") as file:
+        assert [str(value) for value in plates.to_polars().row(3)] == [
+            value if value not in ("true", "false") else value.title()
+            for value in list(csv.reader(file))[4]
+        ]
+    with open(screen / "relationships.csv") as file:
+        assert plates.relationships.rows() == [tuple(row) for row in list(csv.reader(file))[1:]]

@@ -1,1 +1,1 @@
-"""Draws a screen whose truth is known."""
+"""A simulated screen whose planted pairs of genes are known."""

@@ -1,4 +1,8 @@
-"""Draws the cells of one field, channel by channel, as clean light before any microscope."""
+"""Draws the cells of one field, channel by channel, as clean light before any microscope.
+
+All cells of a field are drawn at once, each in a square box of its own (`cells box box`), and the
+boxes are then pasted into the field.
+"""
 
 from dataclasses import dataclass
 from functools import cache
@@ -9,8 +13,8 @@ from scipy import ndimage
 
 CHANNELS = ("DNA", "RNA", "ER", "Actin", "Golgi", "Mito")
 
-_BOX = 84  # side of the square a cell is drawn in; the largest cell fits
-_GRAINS = np.array([0.9, 1.3, 1.9, 2.7, 3.8, 4.6])  # blur radii of the stored noise textures
+_BOX = 84  # side of the square in which a cell is drawn; the largest cell fits
+_GRAINS = np.array([0.9, 1.3, 1.9, 2.7, 3.8, 4.6])  # blur of the noise textures, in pixels
 _TEXTURE = 320
 
 Image = Float32[np.ndarray, "h w"]
@@ -20,20 +24,22 @@ Values = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Shapes:
-    """Where every cell of a field lies, in its own box: coordinates and soft outlines."""
+    """Position and outline of every cell of a field."""
 
     tops: np.ndarray
+    """First row of each cell's box in the field."""
     lefts: np.ndarray
     axis: Float32[np.ndarray, "cells 1 1"]
     """Direction of the cell's long axis, in radians."""
     nucleus_y: Float32[np.ndarray, "cells 1 1"]
+    """Centre of the nucleus, in pixels of the field."""
     nucleus_x: Float32[np.ndarray, "cells 1 1"]
     cell_depth: Boxes
-    """Pixels from the cell's edge, positive inside."""
+    """Distance from the cell's edge in pixels, positive inside."""
     nucleus_depth: Boxes
-    """Pixels from the nucleus' edge, positive inside."""
+    """Distance from the nucleus's edge in pixels, positive inside."""
     angle: Boxes
-    """Direction from the nucleus, in radians."""
+    """Direction from the centre of the nucleus, in radians."""
     height: int
     width: int
 
@@ -41,10 +47,10 @@ class Shapes:
 def draw_cells(
     values: Values, centres: np.ndarray, size: int, rng: np.random.Generator
 ) -> Float32[np.ndarray, "c h w"]:
-    """Return six clean images of the cells at `centres`: DNA, RNA, ER, Actin, Golgi, Mito.
+    """Return clean images of the cells at `centres`, in the order of `CHANNELS`.
 
-    `values` holds one number a cell for each of `phenotype.PARAMETERS`. Units of light are
-    arbitrary: `microscope.py` fixes every channel's histogram afterwards.
+    `values` has one number per cell for each of `phenotype.PARAMETERS`. The unit of light is
+    arbitrary, because `microscope.py` fixes every channel's histogram afterwards.
     """
     shapes = _outline(values, centres, size, rng)
     cell = _soft(shapes.cell_depth)
@@ -60,6 +66,7 @@ def draw_cells(
         cytoplasm * 0.10,
     )
     images = [_paste(box, shapes) for box in boxes]
+    # Nucleoli have little DNA and much RNA.
     images[0] *= 1 - 0.7 * np.minimum(nucleoli, 1)
     images[1] += nucleoli
     images[4] += _golgi(values, shapes, rng)
@@ -108,7 +115,10 @@ def _blob(
     waves: tuple[int, ...],
     rng: np.random.Generator,
 ) -> tuple[Boxes, Boxes]:
-    """Return depth inside and direction, for closed curves radius(angle) around (0, 0)."""
+    """Return the depth inside a closed curve radius(angle) around (0, 0), and the angle.
+
+    The depth is measured along the radius, which is exact enough for shapes that are nearly round.
+    """
     distance = np.sqrt(y * y + x * x)
     angle = np.arctan2(y, x)
     edge = 1 + _column(elongation) * np.cos(2 * (angle - axis))
@@ -127,6 +137,7 @@ def _endoplasmic_reticulum(values: Values, shapes: Shapes, rng: np.random.Genera
 def _actin(values: Values, shapes: Shapes, rng: np.random.Generator) -> Boxes:
     grid = np.arange(_BOX, dtype=np.float32) - _BOX / 2
     fibres = np.zeros_like(shapes.cell_depth)
+    # Three sets of parallel stripes, each turned by its own angle: stress fibres.
     for _ in range(3):
         turn = _column(values["actin_disorder"] * rng.standard_normal(len(shapes.tops)))
         phase = _column(rng.uniform(0, 2 * np.pi, len(shapes.tops)))
@@ -156,6 +167,7 @@ def _golgi(values: Values, shapes: Shapes, rng: np.random.Generator) -> Image:
     owner = np.repeat(np.arange(len(shapes.tops)), number)
     spread = np.minimum(values["golgi_spread"], np.pi)[owner]
     turn = shapes.axis[owner, 0, 0] + np.pi + spread * rng.uniform(-1, 1, len(owner))
+    # On the side opposite to the displacement of the nucleus, where the cell has room.
     reach = (values["nucleus_radius"] + values["golgi_distance"])[owner]
     reach = reach + rng.normal(0, 1.0, len(owner))
     y = shapes.nucleus_y[owner, 0, 0] + reach * np.sin(turn)
@@ -170,7 +182,7 @@ def _mitochondria(values: Values, shapes: Shapes, rng: np.random.Generator) -> I
     inner = values["nucleus_radius"][owner] + 1.5
     outward = np.clip(values["mito_distance"][owner] + rng.normal(0, 0.22, len(owner)), 0, 1)
     reach = inner + outward * np.maximum(22 - inner, 2)
-    # A mitochondrion points away from the nucleus where alignment is 1, around it where it is 0.
+    # A mitochondrion points away from the nucleus if alignment is 1, and around it if it is 0.
     tangent = (1 - values["mito_alignment"][owner]) * (np.pi / 2)
     direction = turn + tangent * rng.choice([-1, 1], len(owner)) + rng.normal(0, 0.35, len(owner))
     along = np.linspace(-0.5, 0.5, dots) * values["mito_length"][owner][:, None]
@@ -191,7 +203,8 @@ def _spots(
     shapes: Shapes,
     rng: np.random.Generator,
 ) -> Image:
-    """Draw filled discs as a cloud of points each, equally bright whatever their radius."""
+    """Draw filled discs, each as a cloud of points, equally bright whatever their radius."""
+    # Points at multiples of the golden angle cover a disc evenly (Vogel 1979).
     golden = np.arange(dots) * 2.399963 + rng.uniform(0, 2 * np.pi, (len(y), 1))
     reach = radius[:, None] * np.sqrt((np.arange(dots) + 0.5) / dots)
     dots_y, dots_x = y[:, None] + reach * np.sin(golden), x[:, None] + reach * np.cos(golden)
@@ -201,7 +214,7 @@ def _spots(
 
 
 def _splat(y: np.ndarray, x: np.ndarray, light: np.ndarray, shapes: Shapes) -> Image:
-    """Add points of light to an empty image, each shared by the four pixels around it."""
+    """Return an image of points of light, each divided among the four pixels around it."""
     top, left = np.floor(y).astype(int), np.floor(x).astype(int)
     down, right = y - top, x - left
     image = np.zeros(shapes.height * shapes.width)
@@ -211,12 +224,15 @@ def _splat(y: np.ndarray, x: np.ndarray, light: np.ndarray, shapes: Shapes) -> I
             inside = (row >= 0) & (row < shapes.height) & (column >= 0) & (column < shapes.width)
             place = row[inside] * shapes.width + column[inside]
             weight = (light * weight_y * weight_x)[inside]
+            # bincount adds up points that share a pixel; `image[place] += weight` would keep one.
             image += np.bincount(place, weight, minlength=image.size)
     return image.reshape(shapes.height, shapes.width).astype(np.float32)
 
 
 def _texture(grain: np.ndarray, rng: np.random.Generator) -> Boxes:
-    """Cut a square of smooth noise for each cell, its grain (blur radius in pixels) as asked."""
+    """Return a square of smooth noise for each cell; `grain` is its blur in pixels."""
+    # Blurring noise for every cell would be slow: each gets a random cut-out of a few stored
+    # textures, interpolated between the two nearest grains.
     bank = _texture_bank()
     place = np.interp(grain, _GRAINS, np.arange(len(_GRAINS)))
     finer = np.minimum(place.astype(int), len(_GRAINS) - 2)
@@ -237,7 +253,8 @@ def _texture_bank() -> Float32[np.ndarray, "grains side side"]:
 
 
 def _paste(boxes: Boxes, shapes: Shapes) -> Image:
-    """Lay every cell's box into one image; where cells overlap, the brighter one shows."""
+    """Paste every cell's box into one image; the brighter pixel wins if cells overlap."""
+    # The margin takes boxes that reach over the field's edge, so that none has to be cut.
     image = np.zeros((shapes.height + 2 * _BOX, shapes.width + 2 * _BOX), np.float32)
     for box, top, left in zip(boxes, shapes.tops + _BOX, shapes.lefts + _BOX, strict=True):
         place = image[top : top + _BOX, left : left + _BOX]

@@ -1,8 +1,8 @@
-"""Makes clean light into a picture: focus, one histogram for all, staining, lamp, camera.
+"""Turns clean light into a camera image: focus, a fixed histogram, staining, illumination, noise.
 
-The rule that keeps brightness from telling the truth: every channel of every field is given the
-same histogram before staining and camera come in. What a perturbation changes is then only *where*
-the light lies; statistics of a channel's pixel values carry nuisance alone.
+Every channel of every field gets the same histogram before staining and camera are applied. A
+perturbation then changes only *where* the light is: statistics of a channel's pixel values depend
+on nuisance alone, so a baseline of intensities cannot find it.
 """
 
 from dataclasses import dataclass
@@ -12,48 +12,50 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt16
 from scipy import ndimage
 
-# For each channel: the share of a field that is background, and how steeply light rises above it.
+# Per channel: share of the field that is background, and exponent of the rise above it. Nuclei and
+# the Golgi apparatus fill little of a field, the other stains about half.
 _HISTOGRAMS = ((0.82, 0.6), (0.46, 2.6), (0.42, 1.6), (0.40, 1.7), (0.86, 1.3), (0.46, 2.0))
-_FLOOR = 0.03  # light of the background beside the brightest pixel's 1
+_FLOOR = 0.03  # brightest background, relative to the brightest pixel
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """The nuisance of one field."""
+    """Staining, illumination, focus and camera of one field."""
 
     gain: Float[np.ndarray, " c"]
-    """Camera counts of the brightest pixel, per channel: staining and exposure."""
+    """Camera counts of each channel's brightest pixel: staining and exposure time."""
     background: Float[np.ndarray, " c"]
-    """Counts everywhere, per channel."""
+    """Counts added everywhere, per channel."""
     blur: float
-    """Focus: standard deviation of the blur, in pixels."""
+    """Defocus: standard deviation of a Gaussian blur, in pixels."""
     tilt: Float[np.ndarray, " 4"]
-    """The lamp: slope down, slope right, curvature, shift of its centre."""
+    """Illumination: slope down, slope right, curvature, shift of its centre."""
     photons_per_count: float
     read_noise: float
-    """Counts, standard deviation."""
+    """Standard deviation, in counts."""
 
 
 def photograph(
     light: Float32[np.ndarray, "c h w"], exposure: Exposure, rng: np.random.Generator
 ) -> UInt16[np.ndarray, "c h w"]:
-    """Return what the camera sees of clean light."""
+    """Return the camera image of clean light, in counts."""
     shares = equalise(light, exposure.blur)
     lamp = _illumination(exposure.tilt, light.shape[1], light.shape[2])
     gain = exposure.gain.astype(np.float32)[:, None, None]
     background = exposure.background.astype(np.float32)[:, None, None]
     counts = shares * (gain * lamp) + background
     noise = rng.standard_normal(counts.shape, dtype=np.float32)
-    # A Poisson count of so many photons is normal to the eye: variance = mean.
+    # At hundreds of photons a Poisson count is nearly normal with variance = mean, which is much
+    # faster to draw.
     variance = counts / np.float32(exposure.photons_per_count) + np.float32(exposure.read_noise**2)
     return np.clip(np.round(counts + np.sqrt(variance) * noise), 0, 65535).astype(np.uint16)
 
 
 def equalise(light: Float32[np.ndarray, "c h w"], blur: float) -> Float32[np.ndarray, "c h w"]:
-    """Blur every channel and give it its fixed histogram by rank: 0..1, form kept, sums not."""
+    """Blur every channel and give it its fixed histogram, 0..1, by the rank of its pixels."""
     result = np.empty_like(light)
     for channel, image in enumerate(light):
-        # Far around the cells a faint halo, so that ranks in the background are smooth as well.
+        # Without the faint halo, background pixels would be ties, ranked by their position.
         blurred = ndimage.gaussian_filter(image, blur, truncate=3) + 0.02 * _halo(image)
         order = np.argsort(blurred, axis=None)
         result[channel].ravel()[order] = _histogram(channel, image.size)
@@ -61,7 +63,7 @@ def equalise(light: Float32[np.ndarray, "c h w"], blur: float) -> Float32[np.nda
 
 
 def _halo(image: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
-    """Blur an image by about 12 pixels, at a quarter of its size for speed."""
+    """Blur an image by about 12 pixels, computed at a quarter of its size for speed."""
     small = ndimage.gaussian_filter(image[::4, ::4], 3.0)
     return ndimage.uniform_filter(small.repeat(4, 0).repeat(4, 1), 5)
 
@@ -79,4 +81,5 @@ def _illumination(tilt: np.ndarray, height: int, width: int) -> Float32[np.ndarr
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     dome = curvature * ((y - shift) ** 2 + (x + shift) ** 2)
+    # Never dark: even with strong nuisance a corner keeps a fifth of the light.
     return np.clip(1 + down * y + right * x - dome, 0.2, None)

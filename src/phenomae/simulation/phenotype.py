@@ -1,4 +1,7 @@
-"""The parameters a perturbation can move: form and arrangement of organelles, never how bright."""
+"""The parameters of a cell that a perturbation can change.
+
+They are shapes and positions of organelles, never brightness, so that a network has to see form.
+"""
 
 from dataclasses import dataclass
 
@@ -8,10 +11,12 @@ from jaxtyping import Float
 
 @dataclass(frozen=True)
 class Parameter:
-    """One property of a cell: its usual value and what one unit of phenotype does to it."""
+    """One property of a cell."""
 
     usual: float
+    """Its value in an unperturbed cell."""
     step: float
+    """The change by one unit of phenotype, which is clearly visible."""
     lowest: float
     highest: float
 
@@ -51,9 +56,8 @@ def cell_values(
 ) -> dict[str, Float[np.ndarray, " cells"]]:
     """Return every parameter's value in each cell of a field.
 
-    `phenotype` is in units of `Parameter.step`; `spread` is the standard deviation between cells in
-    the same units. Values bend smoothly towards their bounds, so that strong phenotypes stay
-    possible cells.
+    `phenotype` and `spread`, the standard deviation between cells, are in units of
+    `Parameter.step`.
     """
     units = phenotype + spread * rng.standard_normal((cells, len(PARAMETERS)))
     values = {}
@@ -61,5 +65,7 @@ def cell_values(
         room = np.where(
             column > 0, parameter.highest - parameter.usual, parameter.usual - parameter.lowest
         )
+        # tanh approaches the bounds smoothly: strong phenotypes stay possible cells and, unlike
+        # clipped ones, differ from each other.
         values[name] = parameter.usual + room * np.tanh(column * parameter.step / room)
     return values
