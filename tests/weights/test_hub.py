@@ -166,15 +166,15 @@ def test_weights_come_from_the_hub_and_then_from_its_cache(hub: str, files, tmp_
 
 
 WRONG = {
-    "lab/unknown": "there is no such folder, and the hub has no such repository or keeps it privat",
-    "lab/gated": "the hub gives it to those alone who accepted its terms there and are logged in",
-    "lab/empty": "lab/empty: the hub has no config.json there",
-    "lab/half": "lab/half: the hub has no model.safetensors there",
-    "lab/cut": "model.safetensors is cut short or no safetensors file",
-    "lab/short": "lab/short: config.json could not be fetched: ",
-    "lab/forbidden": "lab/forbidden: config.json could not be fetched: ",
-    "lab/moving": "lab/moving changed on the hub as it was fetched: try again",
-    "lab/a--b": "lab/a--b is no name of a repository: ",
+    "lab/unknown": "there is no such folder, and on the hub no such repository, or it is privat",
+    "lab/gated": "lab/gated is gated: accept its terms on the hub and log in",
+    "lab/empty": "lab/empty has no config.json on the hub",
+    "lab/half": "lab/half has no model.safetensors on the hub",
+    "lab/cut": "model.safetensors is cut short or is not a safetensors file",
+    "lab/short": "lab/short: config.json cannot be fetched: ",
+    "lab/forbidden": "lab/forbidden: config.json cannot be fetched: ",
+    "lab/moving": "lab/moving changed on the hub while it was fetched: try again",
+    "lab/a--b": "lab/a--b is not the name of a repository: ",
 }
 
 

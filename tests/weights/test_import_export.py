@@ -167,9 +167,7 @@ def test_the_licence_is_told_where_none_is_named_and_not_with_quiet(
     public: Path, tmp_path: Path, capsys
 ):
     import_weights(str(public), tmp_path / "out")
-    assert (
-        f"public: licence: none is named where they come from; {NOTICE}" in capsys.readouterr().err
-    )
+    assert f"public: licence: not named by their source; {NOTICE}" in capsys.readouterr().err
     set_quiet(True)
     try:
         import_weights(str(public), tmp_path / "out2")
@@ -208,20 +206,22 @@ def test_other_weights_under_the_same_name_are_another_source(public: Path, tmp_
 
 
 def test_phenomaes_own_weights_need_no_import(ours: Path, tmp_path: Path):
-    with pytest.raises(ValueError, match="is in phenomae's own layout already: give it to embed"):
+    with pytest.raises(ValueError, match="is in phenomae's own layout already: use it as it is"):
         import_weights(str(ours), tmp_path / "out")
 
 
 @pytest.mark.parametrize("source", ["nowhere", "a/b/c", "./absent", "/absent/x", "../absent"])
 def test_a_source_that_is_nowhere_is_refused(source: str, tmp_path: Path):
-    with pytest.raises(ValueError, match="there is no such folder, and on the hub it is OWNER/NAM"):
+    with pytest.raises(
+        ValueError, match="there is no such folder, and it is no OWNER/NAME on the hub"
+    ):
         import_weights(source, tmp_path / "out")
 
 
 def test_a_file_is_no_source(public: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Also where its path could be a name on the hub."""
     monkeypatch.chdir(tmp_path)
-    sentence = "model.safetensors is a file: give the folder that has config.json and model.safet"
+    sentence = "model.safetensors is a file: give the folder with config.json and model.safet"
     for source in ("public/model.safetensors", str(public / "model.safetensors")):
         with pytest.raises(ValueError, match=sentence):
             import_weights(source, tmp_path / "out")
@@ -238,7 +238,7 @@ def test_a_kept_configuration_of_other_weights_is_refused(
     published: dict, ours: Path, tmp_path: Path
 ):
     edit_config(ours, published=published)
-    with pytest.raises(ValueError, match="ours: the key published is of other weights: "):
+    with pytest.raises(ValueError, match="ours: the key published belongs to other weights: "):
         export_weights(ours, tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
 
@@ -307,12 +307,12 @@ def damage(public: Path, kind: str, trap: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
-        ("hostile archive", "holds more than tensors, and nothing else is opened"),
-        ("hostile pickle", "or no safetensors file, and nothing else is opened"),
-        ("cut short", "model.safetensors is cut short or no safetensors file"),
+        ("hostile archive", "holds more than tensors: only tensors are read"),
+        ("hostile pickle", "is cut short or is not a safetensors file"),
+        ("cut short", "model.safetensors is cut short or is not a safetensors file"),
         ("cut archive", "model.safetensors is cut short or damaged"),
         ("another family", "the weights lack encoder.vit_backbone.patch_embed.proj.weight: they"),
-        ("a tensor more", "has, beyond the model, head.bias: it is of another model"),
+        ("a tensor more", "has the unexpected tensor head.bias: it belongs to another model"),
         ("other channels", "decoder_pred.bias has shape (7,), but config.json describes"),
         ("no weights", "model.safetensors is missing"),
         ("no config", "config.json is damaged: it should be JSON"),

@@ -35,5 +35,5 @@ def test_the_front_matter_is_read(card: str | None, licence: str | None, tmp_pat
 
 def test_what_always_holds_is_always_told():
     always = "the public channel-agnostic weights are for non-commercial use only, and phenomae"
-    assert licence_line(None).startswith(f"licence: none is named where they come from; {always}")
+    assert licence_line(None).startswith(f"licence: not named by their source; {always}")
     assert licence_line("mit").startswith(f"licence: mit; {always}")

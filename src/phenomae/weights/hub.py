@@ -1,4 +1,7 @@
-"""Fetches published weights from the hub, into the hub's own cache."""
+"""Fetches published weights from the Hugging Face hub into its cache.
+
+The library raises a dozen kinds of errors; here each becomes one sentence.
+"""
 
 import re
 from collections.abc import Iterator
@@ -23,25 +26,25 @@ _ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def is_hub_id(text: str) -> bool:
-    """Say whether a text could name a repository on the hub: OWNER/NAME."""
+    """Return whether a text has the form of a repository on the hub: OWNER/NAME."""
     return _ID.fullmatch(text) is not None
 
 
 def fetch(repository: str, files: tuple[str, ...]) -> tuple[Path, str]:
-    """Return a folder that holds files of a repository, and their commit.
+    """Return a folder with files of a repository, its model card if it has one, and the commit.
 
-    The model card comes with them where there is one. What was fetched before is taken from the
-    hub's cache, also where the hub cannot be reached. Raises ValueError where the hub does not
-    know the repository or a file, does not give it, or cannot be reached.
+    Files fetched before are taken from the cache, also without a network. Raises ValueError if the
+    hub does not know the repository or a file, denies access, or cannot be reached.
     """
     info(f"fetching {repository} from the hub")
+    # The card comes second: if the hub is out of reach, the error should name a needed file.
     first, *rest = files
-    with _in_our_voice():
+    with _quiet_library():
         paths = [_fetch(repository, first), _fetch(repository, CARD, needed=False)]
         paths += [_fetch(repository, name) for name in rest]
     folders = {path.parent for path in paths if path is not None}
     if len(folders) > 1:
-        raise ValueError(f"{repository} changed on the hub as it was fetched: try again")
+        raise ValueError(f"{repository} changed on the hub while it was fetched: try again")
     (folder,) = folders
     return folder, folder.name
 
@@ -50,36 +53,33 @@ def _fetch(repository: str, name: str, needed: bool = True) -> Path | None:
     try:
         return Path(hf_hub_download(repository, name))
     except GatedRepoError:
-        raise ValueError(
-            f"{repository}: the hub gives it to those alone who accepted its terms there and are "
-            "logged in"
-        ) from None
+        raise ValueError(f"{repository} is gated: accept its terms on the hub and log in") from None
     except RepositoryNotFoundError:
         raise ValueError(
-            f"{repository}: there is no such folder, and the hub has no such repository or keeps "
-            "it private"
+            f"{repository}: there is no such folder, and on the hub no such repository, or it is "
+            "private"
         ) from None
     except EntryNotFoundError as error:
         if not needed:
-            return None  # or out of reach: then so is what comes after it
+            return None  # if the hub is out of reach, the next file raises
         if isinstance(error, RemoteEntryNotFoundError):
-            raise ValueError(f"{repository}: the hub has no {name} there") from None
+            raise ValueError(f"{repository} has no {name} on the hub") from None
         raise ValueError(
-            f"{repository}: there is no such folder, the hub cannot be reached, and {name} was not "
-            "fetched before"
+            f"{repository}: there is no such folder, the hub cannot be reached, and {name} is not "
+            "in its cache"
         ) from None
     except HFValidationError as error:
-        raise ValueError(f"{repository} is no name of a repository: {error}") from None
+        raise ValueError(f"{repository} is not the name of a repository: {error}") from None
     except (HTTPError, OSError, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the system's: a full disk, a cache that cannot be written
+            raise  # from the system: a full disk, a cache without write permission
         first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"{repository}: {name} could not be fetched: {first}") from None
+        raise ValueError(f"{repository}: {name} cannot be fetched: {first}") from None
 
 
 @contextmanager
-def _in_our_voice() -> Iterator[None]:
-    """Keep the library's warnings to itself, and its progress bars too with `--quiet`."""
+def _quiet_library() -> Iterator[None]:
+    """Silence warnings of the library, and its progress bars too if this process is quiet."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:

@@ -1,6 +1,8 @@
-"""Weights in and out of the public layout: `phenomae weights import` and `weights export`."""
+"""Weights in and out of the public layout: `phenomae weights import` and `weights export`.
 
-from dataclasses import dataclass
+An export of what was imported has the same tensors to the bit and the same `config.json`.
+"""
+
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,13 @@ from safetensors.torch import save_file
 
 from phenomae import __version__
 from phenomae.artefacts import Origin, artefact_folder, hash_file, whole_file, write_json
+from phenomae.models.network import Network
+from phenomae.outputs import Output
+from phenomae.paths import PathLike
 from phenomae.progress import info
 from phenomae.weights import io as weights
-from phenomae.weights.hub import fetch, is_hub_id
 from phenomae.weights.licence import NOTICE, licence_line, plain, read_licence
+from phenomae.weights.origin import WeightsOrigin, find_weights
 from phenomae.weights.public_config import complete, write_config
 from phenomae.weights.public_names import FAMILIES, publish
 from phenomae.weights.public_sizes import (
@@ -23,28 +28,25 @@ from phenomae.weights.public_sizes import (
 )
 
 PUBLISHED = "published"
-"""The key of `config.json` that holds the configuration which weights came with."""
-_INTENSITY = "uint8/255"  # what public weights are trained on
+"""Key of our `config.json` under which the public configuration is kept unchanged."""
+_INTENSITY = "uint8/255"  # pixels on which the public weights were trained
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where weights come from."""
+class Weights(Output):
+    """A folder of weights, as `weights import` and `weights export` write it."""
 
-    folder: Path
-    name: str
-    """The folder's name, or the repository on the hub."""
-    revision: str | None
-    """The commit on the hub."""
+    def load(self) -> Network:
+        """Return the network on the CPU in eval mode; see `phenomae.load_model`."""
+        return weights.load(self.path)
 
 
 def import_weights(
-    source: str, out: Path, /, *, channels: str | None = None, overwrite: bool = False
-) -> None:
-    """Bring published weights into a folder of ours, for embed.
+    source: PathLike, out: PathLike, /, *, channels: str | None = None, overwrite: bool = False
+) -> Weights:
+    """Convert published weights to phenomae's own layout, so that their channels have names.
 
-    Prints the licence they come under. No code in them is run: they are safetensors, or a
-    `torch.save` archive of tensors alone.
+    Prints the licence of the weights. No code in them is run: only safetensors and `torch.save`
+    archives that hold nothing but tensors are read.
 
     Parameters
     ----------
@@ -54,42 +56,44 @@ def import_weights(
     out
         Folder to write.
     channels
-        Names of the channels the weights were trained on, in their order, comma between: DNA,ER.
-        Where none are given they are called channel 1, channel 2, ...
+        Names of the channels the weights were trained on, comma-separated and in their order:
+        DNA,ER. Not given: channel 1, channel 2, ...
     overwrite
-        Replace `out` where it was made from other weights or under other names.
+        Replace `out` if it was made from other weights or with other channel names.
 
     Raises
     ------
     ValueError
-        Where the source is neither, cannot be fetched, is damaged, holds more than tensors or
-        another model, or where `channels` are not as many as the weights have.
+        If the source is neither, cannot be fetched, is damaged, holds anything but tensors or
+        another model, or if the number of `channels` is not that of the weights.
     """
-    found = _find(str(source))
+    out = Path(out)
+    found = find_weights(source)
     config = weights.read_config(found.folder)
     if not is_published(config):
-        raise ValueError(f"{source} is in phenomae's own layout already: give it to embed as it is")
+        raise ValueError(f"{source} is in phenomae's own layout already: use it as it is")
     model = weights.load(found.folder)
     model.channels = _name_channels(channels, model.channels)
-    told = _provenance(found, config)
-    info(f"{found.name}: {licence_line(told['licence'])}")
+    provenance = _provenance(found, config)
+    info(f"{found.name}: {licence_line(provenance['licence'])}")
     origin = Origin(
         weights.KIND,
-        {"layout": "phenomae", "channels": list(model.channels), **told},
+        {"layout": "phenomae", "channels": list(model.channels), **provenance},
         {"weights": weights.identify(found.folder)},
     )
     with artefact_folder(out, origin, overwrite) as folder:
         if folder is None:
-            return
-        told["source_hash"] = hash_file(found.folder / weights.TENSORS)
-        weights.save(folder, model, {**told, "version": __version__, PUBLISHED: config})
+            return Weights(out)
+        provenance["source_hash"] = hash_file(found.folder / weights.TENSORS)
+        weights.save(folder, model, {**provenance, "version": __version__, PUBLISHED: config})
+    return Weights(out)
 
 
-def export_weights(source: Path, out: Path, /, *, overwrite: bool = False) -> None:
-    """Write weights in the public layout, as imported or as pretrained here.
+def export_weights(source: PathLike, out: PathLike, /, *, overwrite: bool = False) -> Weights:
+    """Write weights in the public layout: those of a run, or imported ones.
 
-    What was imported comes out as it went in. What the public configuration has no key for stands
-    in it under `phenomae`, so that import gives back the same network.
+    Imported weights are written as they were. What the public configuration has no key for is
+    written under the key `phenomae`, so that an import gives back the same network.
 
     Parameters
     ----------
@@ -98,13 +102,14 @@ def export_weights(source: Path, out: Path, /, *, overwrite: bool = False) -> No
     out
         Folder to write.
     overwrite
-        Replace `out` where it was made from other weights.
+        Replace `out` if it was made from other weights.
 
     Raises
     ------
     ValueError
-        Where there are no weights, or those of a family that the public layout does not have.
+        If there are no weights, or if the public layout does not have their family.
     """
+    source, out = Path(source), Path(out)
     config = weights.read_config(source)
     family = config.get("family")
     if not is_published(config) and family not in FAMILIES:
@@ -118,38 +123,27 @@ def export_weights(source: Path, out: Path, /, *, overwrite: bool = False) -> No
     rows = find_max_channels(published, len(model.channels))
     plan = Blueprint(model.family, model.settings, model.channels, rows)
     tensors = {name: tensor.detach().contiguous() for name, tensor in publish(model, rows).items()}
-    beside = _beside(config, Path(source))
+    beside = _beside(config, source)
     try:
         public = complete(published or write_config(plan), tensors, plan, beside)
     except ValueError as error:
-        raise ValueError(f"{source}: the key {PUBLISHED} is of other weights: {error}") from None
+        raise ValueError(
+            f"{source}: the key {PUBLISHED} belongs to other weights: {error}"
+        ) from None
     origin = Origin(weights.KIND, {"layout": "public"}, {"weights": weights.identify(source)})
     with artefact_folder(out, origin, overwrite) as folder:
         if folder is None:
-            return
+            return Weights(out)
         write_json(folder / weights.CONFIG, public)
         with whole_file(folder / weights.TENSORS) as partial:
             save_file(tensors, partial, metadata={"format": "pt"})
     if published:
         info(f"{out}: {licence_line(beside.get('licence'))}")
+    return Weights(out)
 
 
-def _find(source: str) -> Source:
-    folder = Path(source)
-    if folder.is_dir():
-        return Source(folder, folder.resolve().name, None)
-    if folder.exists():
-        raise ValueError(
-            f"{source} is a file: give the folder that has {weights.CONFIG} and {weights.TENSORS}"
-        )
-    if not is_hub_id(source):
-        raise ValueError(f"{source}: there is no such folder, and on the hub it is OWNER/NAME")
-    fetched, commit = fetch(source, (weights.CONFIG, weights.TENSORS))
-    return Source(fetched, source, commit)
-
-
-def _provenance(found: Source, config: dict[str, Any]) -> dict[str, Any]:
-    """Return what is kept beside imported weights of what they are and whose."""
+def _provenance(found: WeightsOrigin, config: dict[str, Any]) -> dict[str, Any]:
+    """Return what our `config.json` records about imported weights."""
     beside = _beside(config, found.folder)
     return {
         "pixel_size_um": beside.get("pixel_size_um"),
@@ -162,20 +156,20 @@ def _provenance(found: Source, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _name_channels(text: str | None, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names that `text` gives the channels; those there are where it gives none."""
+    """Return the channel names in `text`, or `names` if it is empty."""
     given = tuple(name.strip() for name in (text or "").split(","))
     if given == ("",):
         return names
     if len(given) != len(names) or len({*given} - {""}) != len(names):
         raise ValueError(
-            f"channels must be {len(names)} different names, as many as the weights have, comma "
-            f"between: {text!r}"
+            f"channels must be {len(names)} different names, as many as the weights have, "
+            f"comma-separated, not {text!r}"
         )
     return given
 
 
 def _beside(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return what is known of weights but is no public key; what is as everywhere is left out."""
+    """Return what has no public key but is known of weights; usual values are left out."""
     table = look_up(config, BESIDE) if is_published(config) else config
     size, intensity, licence = (
         look_up(table, key) for key in ("pixel_size_um", "intensity", "licence")

@@ -1,4 +1,8 @@
-"""Keeps a trained network as safetensors and `config.json`; no code in a file is ever run."""
+"""Trained networks as files: `model.safetensors` and `config.json`, from which no code is ever run.
+
+Files may be damaged or hostile: names, shapes and types of all tensors are checked against the
+network that the config describes before memory for it is allocated.
+"""
 
 import json
 from collections.abc import Collection, Mapping
@@ -24,6 +28,7 @@ from phenomae.models.classifier import ClassifyingNetwork
 from phenomae.models.families import FAMILIES
 from phenomae.models.network import Network
 from phenomae.models.vit.patches import sincos_positions
+from phenomae.paths import PathLike
 from phenomae.runs import KIND as RUN
 from phenomae.runs import WEIGHTS
 from phenomae.weights.public_names import OPTIONAL, POSITIONS, publish, rename, repeat_table
@@ -31,24 +36,25 @@ from phenomae.weights.public_sizes import BESIDE, is_published, look_up, read_pu
 from phenomae.weights.torch_archive import is_archive, read_archive
 
 KIND = "weights"
-"""The kind of a folder of weights that no run of ours made."""
+"""Kind of the artefact: a folder of weights that was imported or exported, not trained here."""
 
 TENSORS = "model.safetensors"
 CONFIG = "config.json"
 
-_LARGEST_TABLE = 2**26
-"""How many numbers a table of positions, which no file need hold, may have in any case."""
+# Position tables are computed, not stored, so that the size of a file does not bound theirs.
+_MAX_TABLE = 2**26
 
 
-def save(folder: Path, model: Network, config: Mapping[str, Any]) -> None:
-    """Write a model's weights and, beside them, what has to be known to use them.
+def save(folder: PathLike, model: Network, config: Mapping[str, Any]) -> None:
+    """Write the weights of a model, and `config.json` with what is needed to use them.
 
-    `config` may hold pixel size, intensity convention, provenance and the like; the family, the
-    model's settings and the names of its channels and classes are added. The tensors appear last,
-    so that a folder that has them is whole; the same weights give the same bytes. Position tables
-    are written where they are others, in their last bits, than this version's.
+    `config` may hold pixel size, intensity convention, provenance and the like; family, settings,
+    channels and classes of the model are added. The same weights give the same bytes. A position
+    table is written only if it differs, in its last bits, from the one that this version computes.
     """
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    # The tensors are written last, so that a folder that has them is complete.
     (folder / TENSORS).unlink(missing_ok=True)
     known = {
         "family": model.family,
@@ -67,7 +73,7 @@ def save(folder: Path, model: Network, config: Mapping[str, Any]) -> None:
 
 
 def _foreign_tables(model: Network) -> dict[str, Tensor]:
-    """Return the position tables that came with a model and are not, bit by bit, our own."""
+    """Return the position tables of a model that differ in any bit from computed ones."""
     tables = {name: table for name, table in model.named_buffers() if name in POSITIONS}
     grid = (model.settings.crop_size // model.settings.patch_size,) * 2 if tables else (0, 0)
     return {
@@ -77,27 +83,27 @@ def _foreign_tables(model: Network) -> dict[str, Tensor]:
     }
 
 
-def identify(folder: Path) -> str:
-    """Return 32 hexadecimal digits that stand for the weights of a run or of a folder."""
-    place = _weights_folder(folder)
+def identify(folder: PathLike) -> str:
+    """Return the identity of the weights of a run or folder: 32 hexadecimal digits."""
+    place = _weights_folder(Path(folder))
     config = read_config(place)
     own = None if is_published(config) else config.get("identity")
     return own or hash_json([config, hash_file(place / TENSORS)])
 
 
-def load(folder: Path | str) -> Network:
-    """Return the network of a run, or of a folder of weights, on the CPU and ready to embed.
+def load(folder: PathLike) -> Network:
+    """Return the network of a run, or of a folder of weights, on the CPU and in eval mode.
 
-    Folders as the public checkpoint lies in, and those of the golden cases, load too. Raises
-    ValueError where weights are missing, damaged, of an unknown family, or do not fit their config.
+    Folders in the layouts of the public checkpoint and of the golden cases load too. Raises
+    ValueError if weights are missing, damaged, of an unknown family, or do not fit their config.
     """
     place = _weights_folder(Path(folder))
     config = read_config(place)
     path = place / TENSORS
     tensors = _read_tensors(path)
     if is_published(config):
-        made_of, wanted = _read_blueprint(place, config, tensors)
-        _require_fit(tensors, wanted, path, OPTIONAL)
+        made_of, expected = _read_blueprint(place, config, tensors)
+        _require_fit(tensors, expected, path, OPTIONAL)
         tensors = rename(tensors)
     else:
         made_of, sketch = _read_settings(place, config, tensors)
@@ -108,10 +114,10 @@ def load(folder: Path | str) -> Network:
     return model.eval()
 
 
-def read_config(folder: Path | str) -> dict[str, Any]:
+def read_config(folder: PathLike) -> dict[str, Any]:
     """Return `config.json` of a run, or of a folder of weights, without reading the tensors.
 
-    Raises ValueError where it is missing, damaged, or of a family that this version cannot build.
+    Raises ValueError if it is missing, damaged, or of a family that this version does not know.
     """
     path = _weights_folder(Path(folder)) / CONFIG
     try:
@@ -119,7 +125,7 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise ValueError(f"{path} is damaged: it should be JSON") from None
     if not isinstance(config, dict):
-        raise ValueError(f"{path} is damaged: it should hold a JSON object")
+        raise ValueError(f"{path} is damaged: it should be a JSON object")
     if is_published(config):
         return config
     family, identity = config.get("family"), config.get("identity")
@@ -128,12 +134,12 @@ def read_config(folder: Path | str) -> dict[str, Any]:
             f"{path} describes a model of family {family!r}: families are {', '.join(FAMILIES)}"
         )
     if not isinstance(identity, str | None):
-        raise ValueError(f"{path} is damaged: identity must be a text, not {identity!r}")
+        raise ValueError(f"{path} is damaged: identity must be text, not {identity!r}")
     return config
 
 
 def _weights_folder(folder: Path) -> Path:
-    """Find the folder that holds the weights: the one given, or `weights` in it."""
+    """Return the folder that holds the weights: `folder` itself, or `weights` in it."""
     if (folder / SIGNATURE).exists():
         kind = read_signature(folder)["kind"]
         if kind not in (RUN, KIND):
@@ -151,11 +157,11 @@ def _weights_folder(folder: Path) -> Path:
 def _read_settings(
     folder: Path, config: dict[str, Any], tensors: Mapping[str, Tensor]
 ) -> tuple[tuple[Any, ...], Network]:
-    """Return what `build` takes, and a sketch of what it gives."""
+    """Return the arguments of `build`, and the network they describe, without memory."""
     channels, table, classes = (config.get(key) for key in ("channels", "model", "classes"))
     if not isinstance(channels, list) or not isinstance(table, dict):
         raise ValueError(
-            f"{folder / CONFIG} is damaged: it should hold the table model and the list channels"
+            f"{folder / CONFIG} is damaged: it should have a table model and a list channels"
         )
     family = config["family"]
     try:
@@ -171,7 +177,7 @@ def _read_settings(
 def _read_blueprint(
     folder: Path, config: dict[str, Any], tensors: Mapping[str, Tensor]
 ) -> tuple[tuple[Any, ...], Mapping[str, Tensor]]:
-    """Return what `build` takes, and sketches of the tensors that published weights must be."""
+    """Return the arguments of `build`, and the shapes that they need in the public layout."""
     try:
         plan = read_published(config, tensors)
         if (channels := look_up(config, f"{BESIDE}.channels")) is not None:
@@ -179,7 +185,9 @@ def _read_blueprint(
         made_of = plan.family, plan.settings, plan.channels
         return made_of, publish(_sketch(made_of, tensors), plan.max_channels)
     except ValueError as error:
-        raise ValueError(f"{folder / CONFIG} and {TENSORS} are no whole model: {error}") from None
+        raise ValueError(
+            f"{folder / CONFIG} and {TENSORS} do not describe a model: {error}"
+        ) from None
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
@@ -188,24 +196,23 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ValueError(
-            f"{path} is cut short or no safetensors file, and nothing else is opened: {error}"
-        ) from None
+        raise ValueError(f"{path} is cut short or is not a safetensors file: {error}") from None
 
 
 def _require_names(key: str, names: Any) -> None:
-    """Raise ValueError unless `names` are a list of different texts, one or more."""
+    """Raise ValueError unless `names` is a list of one or more different strings."""
     texts = isinstance(names, list) and all(isinstance(name, str) and name for name in names)
     if not texts or len(set(names)) != len(names) or len(names) == 0:
         raise ValueError(f"{key} must be a list of different names, not {names!r}")
 
 
 def _sketch(made_of: tuple[Any, ...], tensors: Mapping[str, Tensor]) -> Network:
-    """Return a network of shapes alone: a config may ask for more than there is memory or time.
+    """Return the network that a config describes on the meta device: shapes without memory.
 
-    Raises ValueError where it asks for more than can be in a file of these tensors.
+    Raises ValueError if the network cannot be that of these tensors.
     """
     settings = made_of[1]
+    # Even shapes take time to build, so a damaged depth of 2^30 must be refused before.
     for name, value in asdict(settings).items():
         blocks = sum(value) if isinstance(value, tuple) else value
         if name.endswith(("depth", "depths")) and blocks > len(tensors):
@@ -213,44 +220,45 @@ def _sketch(made_of: tuple[Any, ...], tensors: Mapping[str, Tensor]) -> Network:
     try:
         with torch.device("meta"):
             model = build(*made_of)
-    except (RuntimeError, TypeError):  # shapes can be too large even to be written down
-        raise ValueError("it describes a network larger than any") from None
-    room = max(_LARGEST_TABLE, sum(tensor.numel() for tensor in tensors.values()))
+    except (RuntimeError, TypeError):  # shapes beyond torch's own limits
+        raise ValueError("the network it describes is too large") from None
+    room = max(_MAX_TABLE, sum(tensor.numel() for tensor in tensors.values()))
     if any(table.numel() > room for name, table in model.named_buffers() if name in POSITIONS):
-        raise ValueError(f"crop_size is {settings.crop_size}, far too large for {TENSORS}")
+        raise ValueError(f"crop_size is {settings.crop_size}, too large for {TENSORS}")
     return model
 
 
 def _require_fit(
     found: Mapping[str, Tensor],
-    wanted: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
     path: Path,
     optional: Collection[str],
 ) -> None:
-    """Raise ValueError unless tensors are those wanted, by name, shape and kind of number."""
-    odd = {name for name in found.keys() ^ wanted.keys() if name in found or name not in optional}
+    """Raise ValueError unless tensors have the expected names, shapes and kinds of numbers."""
+    odd = {name for name in found.keys() ^ expected.keys() if name in found or name not in optional}
     if odd:
         name = min(odd)
-        state = "lacks" if name in wanted else "has, beyond the model,"
-        raise ValueError(f"{path} {state} {name}: it is of another model")
+        state = "lacks" if name in expected else "has the unexpected tensor"
+        raise ValueError(f"{path} {state} {name}: it belongs to another model")
     for name, tensor in found.items():
-        if tensor.shape != wanted[name].shape:
+        if tensor.shape != expected[name].shape:
             raise ValueError(
                 f"{path}: {name} has shape {tuple(tensor.shape)}, but {CONFIG} describes "
-                f"{tuple(wanted[name].shape)}"
+                f"{tuple(expected[name].shape)}"
             )
-        if tensor.is_floating_point() != wanted[name].is_floating_point() or tensor.is_complex():
+        if tensor.is_floating_point() != expected[name].is_floating_point() or tensor.is_complex():
             raise ValueError(f"{path}: {name} has numbers of type {tensor.dtype}")
 
 
 def _fill(model: Network, tensors: dict[str, Tensor], path: Path) -> None:
-    """Put tensors that fit into a model; position tables must be the model's own, near enough."""
+    """Copy tensors into a model; raises ValueError unless position tables are sines and cosines."""
     for name in POSITIONS:
         if name not in tensors:
             continue
         found, ours = tensors.pop(name).float(), model.get_buffer(name)
-        wanted = repeat_table(ours, (len(found) - 1) // (len(ours) - 1))
-        if not torch.allclose(found, wanted, atol=1e-5):
+        expected = repeat_table(ours, (len(found) - 1) // (len(ours) - 1))
+        # Other programs round the sines differently; their tables are kept to the bit.
+        if not torch.allclose(found, expected, atol=1e-5):
             raise ValueError(f"{path}: {name} is not the sine-cosine table")
         ours.copy_(found[: len(ours)])
     model.load_state_dict(tensors)

@@ -1,4 +1,7 @@
-"""Under what licence published weights lie: what their model card says, and what always holds."""
+"""The licence of published weights: what their model card names, and a notice that is always shown.
+
+phenomae ships no weights, so the user has to see under which terms they are used.
+"""
 
 import re
 from pathlib import Path
@@ -8,30 +11,31 @@ NOTICE = (
     "the public channel-agnostic weights are for non-commercial use only, and phenomae ships none"
 )
 _KEYS = ("license", "license_name", "license_link")
-_LONGEST = 200
+_MAX_LENGTH = 200
 
 
 def read_licence(folder: Path) -> str | None:
-    """Return what the model card of a folder names as licence: its id, name and link.
+    """Return id, name and link of the licence in a folder's model card.
 
-    None where there is no card, or where its front matter names none.
+    None if there is no card, or if its front matter names no licence.
     """
     card = folder / CARD
     if not card.is_file():
         return None
+    # Three keys of the front matter do not justify a dependency on a YAML parser.
     front = re.match(r"---\s*\n(.*?)\n---", card.read_text(errors="replace"), re.DOTALL)
     lines = front[1].splitlines() if front else []
     pairs = [line.partition(":") for line in lines]
-    told = {key: plain(value) for key, _, value in pairs if key in _KEYS}
-    return ", ".join(told[key] for key in _KEYS if told.get(key)) or None
+    named = {key: plain(value) for key, _, value in pairs if key in _KEYS}
+    return ", ".join(named[key] for key in _KEYS if named.get(key)) or None
 
 
 def licence_line(named: str | None) -> str:
-    """Return what a person is told on the licence of weights."""
-    return f"licence: {named or 'none is named where they come from'}; {NOTICE}"
+    """Return the line that is printed about the licence of weights."""
+    return f"licence: {named or 'not named by their source'}; {NOTICE}"
 
 
 def plain(value: str) -> str:
-    """Return a value without quotes, and without what could steer a terminal."""
+    """Return a value without quotes, cut to 200 characters and safe to print on a terminal."""
     letters = "".join(letter for letter in value if letter.isprintable())
-    return letters.strip(" '\"")[:_LONGEST]
+    return letters.strip(" '\"")[:_MAX_LENGTH]

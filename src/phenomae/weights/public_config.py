@@ -1,4 +1,4 @@
-"""Writes the configuration that published weights have beside them."""
+"""Writes `config.json` in the public layout, so that public code can load exported weights."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -10,7 +10,7 @@ from phenomae.models.vit.channel_decoder import NORM_EPS as CHANNEL_NORM_EPS
 from phenomae.models.vit.decoder import NORM_EPS
 from phenomae.weights.public_sizes import BESIDE, Blueprint, name_backbone, read_published
 
-# What is the same for all networks of the layout.
+# Keys with the same value for all networks of this layout.
 _SAME: dict[str, Any] = {
     "architectures": ["MAEModel"],
     "crop_size": -1,
@@ -34,7 +34,7 @@ _SAME: dict[str, Any] = {
 
 
 def write_config(blueprint: Blueprint) -> dict[str, Any]:
-    """Return the public configuration of a network that comes from nowhere else."""
+    """Return the public configuration of a network that was trained here."""
     settings, channels = blueprint.settings, len(blueprint.channels)
     return {
         **_SAME,
@@ -53,18 +53,19 @@ def complete(
     blueprint: Blueprint,
     beside: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return a public configuration, and under one more key what it does not tell of a network.
+    """Return a public configuration, with the key `phenomae` for what its own keys do not cover.
 
-    `beside` is what else is to be kept. A configuration that tells all comes back as it is.
+    `beside` is more to put there. A configuration that needs nothing added is returned unchanged.
     """
     public = {key: value for key, value in config.items() if key != BESIDE}
-    told = read_published(public, tensors)
-    known = asdict(told.settings)
+    # What a reader would get from the public keys alone; only the difference is added.
+    stated = read_published(public, tensors)
+    known = asdict(stated.settings)
     rest = dict(beside)
     model = {key: value for key, value in asdict(blueprint.settings).items() if value != known[key]}
     if model:
         rest["model"] = model
-    if blueprint.channels != told.channels:
+    if blueprint.channels != stated.channels:
         rest["channels"] = list(blueprint.channels)
     return {**public, BESIDE: rest} if rest else public
 
@@ -96,7 +97,7 @@ def _encoder(blueprint: Blueprint) -> dict[str, Any]:
     settings = blueprint.settings
     size = name_backbone(asdict(settings))
     target = f"vit.vit_{size}_patch{settings.patch_size}_{settings.crop_size}"
-    inner = {"_target_": target} if size else {}  # code knows the other sizes by no name
+    inner = {"_target_": target} if size else {}  # the public code names no other size
     return {
         "_target_": "mae_modules.MAEEncoder",
         "channel_agnostic": blueprint.family == "channel-mae",

@@ -1,4 +1,7 @@
-"""The names and shapes that the public checkpoint gives its tensors, and ours for the same."""
+"""Translates between the tensor names and shapes of the public checkpoint and ours.
+
+`rename` and `publish` undo each other to the bit, so that an import and an export lose nothing.
+"""
 
 import re
 from collections.abc import Iterable
@@ -10,10 +13,10 @@ from torch import Tensor
 from phenomae.models.network import Network
 
 FAMILIES = ("vit-mae", "channel-mae")
-"""Families that the public layout has."""
+"""Families of which the public layout has networks."""
 
-# Public name, our name: # is a number and * any rest. In both directions the first match counts,
-# and a name that is not here is the same in both.
+# Public name, our name: # matches a number and * any rest. The first match counts, in both
+# directions; a name without a match is the same in both layouts.
 NAMES: tuple[tuple[str, str], ...] = (
     ("encoder.vit_backbone.blocks.#.ls.gamma", "encoder.blocks.#.layer_scale"),
     ("encoder.vit_backbone.patch_embed.proj.*", "encoder.patch_embed.*"),
@@ -33,20 +36,20 @@ POSITIONS = ("encoder.positions", "decoder.positions")
 _TOKENS = ("encoder.cls_token", "decoder.mask_token")
 _PROJECTION = "encoder.patch_embed.weight"
 _CHANNEL_TOKENS = "decoder.channel_tokens"
-# A channel's own blocks: channel, block, name as in the blocks of the plain decoder. Ours are one
-# stack of all channels.
+# Channel, block and name of a tensor of one channel's decoder. Ours are stacks over all channels,
+# so that one batched product replaces a loop over channels.
 _OF_CHANNEL = re.compile(r"decoder\.decoders\.(\d+)\.(\d+)\.(.+)")
 _CHANNEL_TOKEN = re.compile(r"decoder\.modality_tokens\.(\d+)")
-_UNUSED = "decoder.placeholder"  # a row of zeros that stood for the class token
+_UNUSED = "decoder.placeholder"  # a row of zeros in the place of the class token
 OPTIONAL = (_UNUSED,)
-"""Public tensors that need not be there."""
+"""Public tensors that may be absent."""
 
 
 def rename(public: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return public tensors under our names and in our shapes; undoes `publish`.
+    """Return public tensors with our names and shapes; the inverse of `publish`.
 
     A convolution over patches becomes a linear layer over their pixels; tokens and position tables
-    lose their leading axes of length 1; what every channel has of its own becomes one stack.
+    lose their leading axes of length 1; the tensors of the channels' decoders are stacked.
     """
     ours: dict[str, Tensor] = {}
     stacks: dict[str, dict[int, Tensor]] = {}
@@ -71,10 +74,9 @@ def rename(public: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def publish(model: Network, max_channels: int) -> dict[str, Tensor]:
-    """Return a model's tensors under the public names and in the public shapes.
+    """Return the tensors of a model of one of `FAMILIES` with the public names and shapes.
 
-    The model is of one of `FAMILIES`. Of a channel-agnostic one the encoder's position table is
-    written out for `max_channels` channels.
+    The encoder's position table of a channel-agnostic model is repeated for `max_channels`.
     """
     tables = {name: model.get_buffer(name) for name in POSITIONS}
     channels = len(model.channels)
@@ -101,24 +103,24 @@ def publish(model: Network, max_channels: int) -> dict[str, Tensor]:
 
 
 def _split(name: str, stack: Tensor) -> dict[str, Tensor]:
-    """Return a stack of all channels' weights one by one, under their public names."""
+    """Return the tensors of the single channels from a stack, by public name."""
     place = public_name(name).removeprefix("decoder.blocks.")
     parts = stack.mT if stack.ndim == 3 else stack
     return {f"decoder.decoders.{index}.{place}": part for index, part in enumerate(parts)}
 
 
 def repeat_table(table: Tensor, times: int) -> Tensor:
-    """Return a position table for several channels: the class token's row, then all others."""
+    """Return a position table for several channels: the class token's row, the rest repeated."""
     return torch.cat([table[:1], table[1:].repeat(times, 1)])
 
 
 def our_name(public: str) -> str:
-    """Return our name of a public tensor."""
+    """Return our name for a public tensor name."""
     return _translate(public, NAMES)
 
 
 def public_name(ours: str) -> str:
-    """Return the public name of a tensor of ours."""
+    """Return the public name for a tensor name of ours."""
     return _translate(ours, [(old, new) for new, old in NAMES])
 
 

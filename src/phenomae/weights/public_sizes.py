@@ -1,8 +1,8 @@
-"""What published weights tell of the network they belong to.
+"""Finds out which network published weights belong to.
 
-Two layouts are known: that of the public checkpoint, with its tables `encoder` and `decoder`, and
-the flat one of the golden cases. Sizes are read off the tensors, as the public configuration leaves
-many to code; where a configuration tells them too it must agree.
+Two layouts are known: that of the public checkpoint, with tables `encoder` and `decoder`, and the
+flat one of the golden cases. Sizes are read from the shapes of the tensors, because the public
+configuration leaves most of them to code; those that it does contain must agree.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from phenomae.models.sizes import VIT_SIZES
 from phenomae.models.vit.channel_decoder import NORM_EPS as CHANNEL_NORM_EPS
 from phenomae.models.vit.decoder import NORM_EPS
 
-# Ours, and where a configuration tells it.
+# Our name, and the key of the configuration.
 _GOLDEN = {
     "agnostic": "ca",
     "channels": "chans",
@@ -58,42 +58,42 @@ BACKBONES = {"small": VIT_SIZES["S/16"], "base": VIT_SIZES["B/16"], "large": VIT
 """The public names of the encoders' sizes."""
 _MAX_CHANNELS = 11
 BESIDE = "phenomae"
-"""The key of what the public keys cannot tell."""
+"""Key of a public configuration for what the public keys do not cover."""
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """What has to be known to build a published network."""
+    """What is needed to build a published network."""
 
     family: str
     settings: VitMaeModel
     channels: tuple[str, ...]
     max_channels: int
-    """For how many channels the encoder's position table is written out."""
+    """Number of channels for which the encoder's position table is repeated."""
 
 
 def is_published(config: Mapping[str, Any]) -> bool:
-    """Say whether a configuration is of one of the two layouts, and not phenomae's own."""
+    """Return whether a configuration has one of the two public layouts."""
     return "chans" in config or "architectures" in config
 
 
 def read_published(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Blueprint:
-    """Return how the network of a configuration and of its tensors is built.
+    """Return what is needed to build the network of a configuration and its tensors.
 
-    A share of hidden patches of 0, as weights for inference have it, becomes the default. Raises
-    ValueError where something is missing, or where configuration and tensors disagree.
+    A mask ratio of 0, which weights for inference have, becomes the default. Raises ValueError if
+    something is missing, or if configuration and tensors disagree.
     """
     keys = _GOLDEN if "chans" in config else _PUBLIC
-    told = _told(config, keys)
+    stated = _stated(config, keys)
     found = measure(tensors)
-    for name in sorted(told.keys() & found.keys()):
-        if told[name] != found[name]:
-            raise ValueError(f"{keys[name]} is {told[name]}, but the weights have {found[name]}")
-    if told.get("mask_ratio") == 0:
-        del told["mask_ratio"]
+    for name in sorted(stated.keys() & found.keys()):
+        if stated[name] != found[name]:
+            raise ValueError(f"{keys[name]} is {stated[name]}, but the weights have {found[name]}")
+    if stated.get("mask_ratio") == 0:
+        del stated["mask_ratio"]
     family = "channel-mae" if found["agnostic"] else "vit-mae"
     known = {field.name for field in fields(find_network(family).Settings)}
-    sizes = {name: value for name, value in {**told, **found}.items() if name in known}
+    sizes = {name: value for name, value in {**stated, **found}.items() if name in known}
     backbone = name_backbone(sizes)
     if backbone is not None:
         sizes["drop_path"] = BACKBONES[backbone].drop_path
@@ -107,17 +107,17 @@ def read_published(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
 
 
 def measure(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the sizes that can be read off tensors of the public names.
+    """Return the sizes that the shapes of public tensors imply.
 
-    Raises ValueError where one is missing or of a shape that it cannot have.
+    Raises ValueError if a tensor is missing or has an impossible shape.
     """
     projection = "encoder.vit_backbone.patch_embed.proj.weight"
     dim, inputs, patch_size, other_side = _shape(tensors, projection, 4)
     if patch_size != other_side:
-        raise ValueError(f"{projection} takes patches of {patch_size} x {other_side} pixels")
+        raise ValueError(f"{projection} has patches of {patch_size} x {other_side}: not a square")
     agnostic = any(name.startswith("decoder.decoders.") for name in tensors)
     channels = _count(tensors, "decoder.modality_tokens.") if agnostic else inputs
-    own = 1 if not agnostic else channels  # how many channels have rows of their own
+    own = 1 if not agnostic else channels  # channels that have rows of their own
     first = "decoder.decoders.0" if agnostic else "decoder.blocks"
     decoder_dim = _shape(tensors, "encoder_decoder_proj.weight", 2)[0]
     decoder_positions = "decoder.pos_embeddings"
@@ -125,7 +125,9 @@ def measure(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     tokens = rows // own
     side = isqrt(tokens)
     if side < 1 or side * side * own != rows:
-        raise ValueError(f"{decoder_positions} has {rows} rows, no square for {own} channels each")
+        raise ValueError(
+            f"{decoder_positions} has {rows} rows, which is not a square for each of {own} channels"
+        )
     of_all = {}
     if agnostic:
         encoder_rows = _shape(tensors, "encoder.vit_backbone.pos_embed", 3)[1] - 1
@@ -151,16 +153,16 @@ def measure(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def find_max_channels(config: Mapping[str, Any], channels: int) -> int:
-    """Return for how many channels a configuration has the encoder's position table written out.
+    """Return the number of channels for which the encoder's position table is repeated.
 
-    One that does not say has it for as many as the public checkpoint, and for all `channels`.
+    A configuration without it gets that of the public checkpoint, but at least `channels`.
     """
-    told = look_up(config, _PUBLIC["max_channels"]) or look_up(config, _GOLDEN["max_channels"])
-    return told if isinstance(told, int) and told > 0 else max(_MAX_CHANNELS, channels)
+    stated = look_up(config, _PUBLIC["max_channels"]) or look_up(config, _GOLDEN["max_channels"])
+    return stated if isinstance(stated, int) and stated > 0 else max(_MAX_CHANNELS, channels)
 
 
 def look_up(config: Any, key: str) -> Any:
-    """Return what stands in nested tables under a key like `decoder.depth`; None without it."""
+    """Return the value of a key like `decoder.depth` in nested tables; None if it is missing."""
     value = config
     for word in key.split("."):
         value = value.get(word) if isinstance(value, Mapping) else None
@@ -168,7 +170,7 @@ def look_up(config: Any, key: str) -> Any:
 
 
 def name_backbone(sizes: Mapping[str, Any]) -> str | None:
-    """Return the public name of an encoder's size; None where it has none."""
+    """Return the public name of an encoder's size; None if it has none."""
     names = ("embed_dim", "depth", "num_heads")
     for name, size in BACKBONES.items():
         if all(sizes[key] == getattr(size, key) for key in names):
@@ -176,20 +178,21 @@ def name_backbone(sizes: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _told(config: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a configuration tells, under our names."""
-    told = {name: look_up(config, key) for name, key in keys.items()}
-    told = {name: value for name, value in told.items() if value is not None}
-    if "decoder_num_heads" not in told:
+def _stated(config: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values of a configuration by our names."""
+    stated = {name: look_up(config, key) for name, key in keys.items()}
+    stated = {name: value for name, value in stated.items() if value is not None}
+    # The number of heads is the one size that no tensor has in its shape.
+    if "decoder_num_heads" not in stated:
         raise ValueError(f"it lacks {keys['decoder_num_heads']}")
     for name, kind in _KINDS.items():
-        if name in told and not isinstance(told[name], kind):
-            raise ValueError(f"{keys[name]} cannot be {told[name]!r}")
-    return told
+        if name in stated and not isinstance(stated[name], kind):
+            raise ValueError(f"{keys[name]} cannot be {stated[name]!r}")
+    return stated
 
 
 def _add_beside(blueprint: Blueprint, beside: Any) -> Blueprint:
-    """Return a blueprint with what stands in the table `phenomae`."""
+    """Return a blueprint with the values of the table `phenomae`."""
     model, channels = look_up(beside, "model") or {}, look_up(beside, "channels")
     if not isinstance(model, dict):
         raise ValueError(f"{BESIDE}.model must be a table, not {model!r}")
@@ -202,9 +205,9 @@ def _add_beside(blueprint: Blueprint, beside: Any) -> Blueprint:
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, ...]:
-    """Return the shape of a tensor that must have so many axes."""
+    """Return the shape of a tensor; raises ValueError unless it has this number of axes."""
     if name not in tensors:
-        raise ValueError(f"the weights lack {name}: they are of another model")
+        raise ValueError(f"the weights lack {name}: they belong to another model")
     shape = tuple(tensors[name].shape)
     if len(shape) != axes or 0 in shape:
         raise ValueError(f"{name} has shape {shape}, but must have {axes} axes")
@@ -216,5 +219,5 @@ def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:
     names = [name.removeprefix(prefix) for name in tensors if name.startswith(prefix)]
     numbers = {name.partition(".")[0] for name in names}
     if not numbers:
-        raise ValueError(f"the weights lack {prefix}0: they are of another model")
+        raise ValueError(f"the weights lack {prefix}0: they belong to another model")
     return len(numbers)
