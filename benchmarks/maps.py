@@ -4,14 +4,14 @@
     python benchmarks/maps.py            recall of 17,000 genes x 128, TVN of 30,000 wells x 384
     python benchmarks/maps.py --growth   our recall alone, up to 113,000 x 384: minutes
 
-Every figure is a process of its own, so that its peak memory is its own; both sides begin with the
-same arrays, and the time is that of the one call. The public package wants scvi, geomloss and
-scanpy when it is imported, and needs none of them for what is measured: where they are missing,
-empty modules stand in for them, here only.
+Each measurement runs in a process of its own, so that peak memory is not shared. Both sides start
+with the same arrays, and the time is that of the one call. The public package imports scvi,
+geomloss and scanpy, but needs none of them for what is measured: empty modules replace those that
+are not installed.
 
-- recall: 17,000 rows of float64 noise, named by the genes of the public lists first, so that all
-  known pairs are asked. Theirs is `known_relationship_benchmark` at its own two percentile pairs;
-  ours answers these and 50 more, its curve.
+- recall: 17,000 rows of float64 noise. Genes of the public lists come first, so that all known
+  pairs are used. Theirs is `known_relationship_benchmark` at its own two percentile pairs; ours
+  computes these and 50 more, its curve.
 - TVN: 30,000 wells of 100 batches, a tenth of them controls. Theirs is `tvn_on_controls`.
 """
 
@@ -40,7 +40,7 @@ Work = Callable[[], Numbers]
 
 
 def our_recall(count: int, width: int) -> Work:
-    """Recall as `phenomae benchmark` computes it; returns a row of recalls a source."""
+    """Recall as `phenomae benchmark` computes it; returns one row of recalls per source."""
     from phenomae.evaluation.annotations import read_annotations
     from phenomae.evaluation.benchmark import find_pairs
     from phenomae.evaluation.recall.recall_tables import measure
@@ -51,10 +51,10 @@ def our_recall(count: int, width: int) -> Work:
     names, features = draw_map(count, width)
 
     def work() -> Numbers:
-        genes = ConsensusProfiles(names, features, pl.DataFrame(), identity="")
+        profiles = ConsensusProfiles(names, features, pl.DataFrame(), identity="")
         pairs = find_pairs(read_annotations(folder), names, folder)
         settings = BenchmarkSettings(folder, resamples=0)
-        table = measure(genes, pairs, PERCENTILES, settings)["recall.csv"]
+        table = measure(profiles, pairs, PERCENTILES, settings)["recall.csv"]
         return table["recall"].to_numpy().reshape(-1, len(PERCENTILES))
 
     return work
@@ -88,8 +88,7 @@ def our_tvn() -> Work:
     features, control, batches = draw_wells()
 
     def work() -> Numbers:
-        fitted = TVN().fit(features[control], batches[control])
-        return fitted.transform(features, batches)
+        return TVN().fit_transform(features, controls=control, batches=batches)
 
     return lambda: some_products(work())
 
@@ -167,7 +166,7 @@ def _run(prepare: Callable[..., Work], arguments: tuple[int, ...]) -> tuple[floa
 
 
 def compare(name: str, ours: Callable[..., Work], theirs: Callable[..., Work], *size: int) -> bool:
-    """Run both sides in turn, print their figures, and say whether ours does as was asked."""
+    """Run both sides in turn, print their figures, and return whether ours meets its target."""
     target = TARGETS[name]
     our_seconds, our_mb, our_numbers = run_alone(ours, *size)
     seconds, mb, numbers = run_alone(theirs, *size)
@@ -175,7 +174,7 @@ def compare(name: str, ours: Callable[..., Work], theirs: Callable[..., Work], *
     ratio, share = seconds / our_seconds, our_mb / mb
     print(
         f"{name}: ours {our_seconds:.2f} s, {our_mb:,.0f} MB; public {seconds:.1f} s, "
-        f"{mb:,.0f} MB; {ratio:.1f} times as fast (asked: {target}), {share:.2f} of the memory; "
+        f"{mb:,.0f} MB; {ratio:.1f} times as fast (target: {target}), {share:.2f} of the memory; "
         f"largest gap {gap:.1e}",
         flush=True,
     )
@@ -184,7 +183,7 @@ def compare(name: str, ours: Callable[..., Work], theirs: Callable[..., Work], *
 
 def show_growth(width: int) -> None:
     """Print time and memory of our recall over five sizes."""
-    print(f"recall of maps x {width}, ours\ngenes    pairs   seconds  ns a pair  peak MB")
+    print(f"recall of maps x {width}, ours\ngenes    pairs   seconds  ns/pair    peak MB")
     for count in GROWTH:
         seconds, mb, _ = run_alone(our_recall, count, width)
         pairs = count * (count - 1) / 2
@@ -193,7 +192,7 @@ def show_growth(width: int) -> None:
 
 
 def main() -> None:
-    """Run what the arguments ask for; the exit code says whether the targets were met."""
+    """Run the comparisons; the exit code is 0 if all targets were met."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--growth", action="store_true", help="our recall over five sizes")
     parser.add_argument("--width", type=int, default=384, help="features of the growing maps")

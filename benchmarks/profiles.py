@@ -1,18 +1,18 @@
-"""Real profiles through every correction and the questions that apply, as one table.
+"""Runs real profiles through every correction and all questions that apply; prints one table.
 
     python benchmarks/profiles.py mitocheck mitocheck_screenB_wells.parquet --annotations FOLDER
     python benchmarks/profiles.py idr0028 idr0028_rhogtpases_wells.parquet --annotations FOLDER
 
 Mitocheck (Neumann et al. 2010, IDR idr0013 screen B, CC0): 1,126 genes, two siRNAs each, seven
-scores a well, 28 plates. idr0028 (Pascual-Vargas et al. 2017, CC BY 4.0): 173 genes, 133 usable
+scores per well, 28 plates. idr0028 (Pascual-Vargas et al. 2017, CC BY 4.0): 173 genes, 133 usable
 features, 16 plates of two cell lines and two libraries; controls are mock-transfected.
 
-A row a correction: recall of every source at 5 % + 5 %, a star where p by shuffled names is at most
-.05, and its interval; the share of genes that are consistent, and far from controls (both with
-p <= .05 after adjusting); mean average precision of the wells of a gene among controls; accuracy
-of the linear probe on plates held out; the share of CORUM's complexes that stand apart, and that
-with names shuffled. Below the row, what `correct --diagnose` says. Every part is an artefact, so
-that a run that was stopped goes on where it was.
+One row per correction: recall of each source at 5 % + 5 %, a star if p by shuffled names is at most
+.05, and its confidence interval; the fraction of genes that are consistent, and far from controls
+(both with FDR (BH) <= .05); mean average precision of the wells of a gene among controls; accuracy
+of the linear probe on validation plates; the fraction of CORUM's complexes that are more similar
+within than between, and that with names shuffled. Below each row is what `correct --diagnose`
+measures. Every part is an artefact, so that a run that was stopped continues where it was.
 """
 
 import argparse
@@ -49,7 +49,7 @@ CORRECTIONS: dict[str, CorrectSettings | None] = {
     "center-scale, plate; harmony": CorrectSettings("center-scale", "plate", then=("harmony",)),
 }
 SHUFFLES = 999
-LEAST_WELLS = 4  # Mitocheck has as a rule four wells a siRNA, eight a gene
+MIN_WELLS = 4  # Mitocheck mostly has four wells per siRNA, eight per gene
 
 
 def read_mitocheck(path: Path) -> tuple[pl.DataFrame, list[str]]:
@@ -93,18 +93,18 @@ READERS = {"mitocheck": read_mitocheck, "idr0028": read_idr0028}
 
 
 def ask_all(wells: Path, folder: Path, annotations: Path, settings: CorrectSettings | None) -> str:
-    """Return a row of the table: what one correction makes of the wells."""
+    """Correct the wells and return one row of the table."""
     corrected, cells = wells, []
     if settings is not None:
         corrected = folder / "wells"
         correct(wells, corrected, settings=replace(settings, diagnose=True))
     map_wells(corrected, folder / "map.h5ad", settings=MapSettings(through="wells"))
-    asked = BenchmarkSettings(annotations, shuffle=SHUFFLES)
-    benchmark(folder / "map.h5ad", folder / "results", settings=asked)
+    recall = BenchmarkSettings(annotations, shuffle=SHUFFLES)
+    benchmark(folder / "map.h5ad", folder / "results", settings=recall)
     for row in pl.read_csv(folder / "results" / "recall.csv").iter_rows(named=True):
         star = "*" if row["p"] <= 0.05 else ""
         cells.append(f"{row['recall']:.3f}{star} ({row['ci_low']:.2f}-{row['ci_high']:.2f})")
-    signal = SignalSettings(by="gene", min_wells=LEAST_WELLS)
+    signal = SignalSettings(by="gene", min_wells=MIN_WELLS)
     ask_signal(corrected, folder / "signal", settings=signal)
     cells += [f"{share:.2f}" for share in pl.read_csv(folder / "signal/active.csv")["active_bh"]]
     precision = PrecisionSettings(by="gene", agree="compound")
@@ -112,13 +112,13 @@ def ask_all(wells: Path, folder: Path, annotations: Path, settings: CorrectSetti
     retrieved = pl.read_csv(folder / "replicates" / "retrieved.csv").row(0, named=True)
     cells.append(f"{retrieved['average_precision']:.3f} ({retrieved['chance']:.3f})")
     ask_probe(corrected, folder / "probe", settings=LinearProbeSettings(by="gene", batch="plate"))
-    told = pl.read_csv(folder / "probe" / "blocks.csv").row(0, named=True)
-    cells.append(f"{told['accuracy']:.3f} ± {told['sd']:.3f} ({told['chance']:.3f})")
+    probe = pl.read_csv(folder / "probe" / "blocks.csv").row(0, named=True)
+    cells.append(f"{probe['accuracy']:.3f} ± {probe['sd']:.3f} ({probe['chance']:.3f})")
     return " | ".join([*cells, count_complexes(folder, annotations / "CORUM_clusters.tsv")])
 
 
 def count_complexes(folder: Path, complexes: Path) -> str:
-    """Return the share of complexes that stand apart, or a dash where too few genes are there."""
+    """Return the fraction of separate complexes, or a dash if there are too few genes."""
     try:
         ask_complexes(
             folder / "map.h5ad", folder / "complexes", settings=ComplexSettings(complexes)
@@ -142,7 +142,7 @@ def list_diagnosis(folder: Path) -> list[str]:
 
 
 def main() -> None:
-    """Print the table, a row at a time."""
+    """Run all corrections and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("screen", choices=READERS)
     parser.add_argument("profiles", type=Path)

@@ -3,12 +3,13 @@
 import shutil
 from pathlib import Path
 
+import anndata
 import numpy as np
 import polars as pl
 import pytest
 
 from phenomae.records import WELL_COLUMNS
-from phenomae.wells import open_wells, read_wells, require_finite, write_wells
+from phenomae.wells import Wells, open_wells, read_wells, require_finite, write_wells
 
 
 def profiles() -> pl.DataFrame:
@@ -119,7 +120,7 @@ def test_a_file_of_two_plates_and_a_plate_in_two_files(tmp_path):
     ("change", "sentence"),
     [
         (lambda table: table.drop("gene"), r"P1.parquet is not a wells file: .*\['gene'\]"),
-        (lambda table: table.drop("feature_0001"), "wells mixes plates of different numbers of fe"),
+        (lambda table: table.drop("feature_0001"), "wells mixes plates with different numbers of fe"),
         (lambda table: table.with_columns(control=pl.lit("no")), "'control' is String, not Bool"),
         (
             lambda table: table.with_columns(plate=pl.lit("P2"), well=pl.lit("A01"))[:1],
@@ -139,7 +140,7 @@ def test_a_folder_that_will_not_do(tmp_path, read, change, sentence):
     for file in (tmp_path / "wells").glob("*.parquet"):
         file.unlink()
     with pytest.raises(
-        ValueError, match=r"wells holds no plate: expected one .parquet file a plate"
+        ValueError, match=r"wells holds no plate: expected one .parquet file per plate"
     ):
         read(tmp_path / "wells")
 
@@ -161,3 +162,33 @@ def test_what_phenomae_did_not_make_is_never_replaced(tmp_path, overwrite):
         with pytest.raises(ValueError, match=f"{name} is there and was not made by phenomae: cho"):
             write_wells(tmp_path / name, profiles(), ["score"], overwrite=overwrite)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_what_is_written_can_be_opened(tmp_path):
+    table = pl.DataFrame(
+        {
+            "plate": ["P2", "P1", "P1"],
+            "well": ["A1", "A1", "A2"],
+            "gene": [None, "TP53", None],
+            "control": [True, False, True],
+            "area": [3.0, 1.0, 2.0],
+            "dna": [6.0, 4.0, 5.0],
+        }
+    )
+    wells = write_wells(str(tmp_path / "wells"), table, ["area", "dna"])
+    assert repr(wells) == f"Wells('{tmp_path}/wells', 2 plates, 3 wells, 2 features)"
+    assert repr(Wells(tmp_path / "absent")) == f"Wells('{tmp_path}/absent')"
+    assert write_wells(wells, table, ["area", "dna"]) == wells  # found, and a path itself
+    found = wells.to_polars()
+    assert found.select("plate", "well", "gene", "control", "feature_0000").rows() == [
+        ("P1", "A01", "TP53", False, 1.0),
+        ("P1", "A02", None, True, 2.0),
+        ("P2", "A01", None, True, 3.0),
+    ]
+    assert wells.to_pandas()["feature_0001"].tolist() == [4.0, 5.0, 6.0]
+    wells.to_anndata().write_h5ad(tmp_path / "wells.h5ad")  # text with empty cells, too
+    read = anndata.read_h5ad(tmp_path / "wells.h5ad")
+    assert read.obs_names.to_list() == ["P1/A01", "P1/A02", "P2/A01"]
+    assert read.X.tolist() == [[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]
+    assert read.obs["gene"].tolist()[0] == "TP53"
+    assert read.obs["control"].tolist() == [False, True, True]

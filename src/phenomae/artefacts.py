@@ -21,6 +21,7 @@ from phenomae.progress import info
 FORMAT = 1  # raised when an artefact's layout changes, so that old ones are told apart
 SIGNATURE = "artefact.json"
 RENAMED_SETTINGS: dict[str, dict[str, str]] = {
+    "map": {"least_wells": "min_wells"},
     "answer": {
         "least_genes": "min_genes",
         "least_inactive": "min_inactive",

@@ -102,8 +102,9 @@ def test_a_partial_folder_that_is_somebody_elses_is_left_alone(tmp_path, overwri
 
 def test_the_same_work_is_not_done_twice(tmp_path, capsys):
     wells = make_wells(tmp_path / "wells")
-    correct(wells, tmp_path / "out")
-    correct(wells, tmp_path / "out")
+    made = correct(str(wells), str(tmp_path / "out"))
+    assert repr(made) == f"Wells('{tmp_path}/out', 2 plates, 24 wells, 3 features)"
+    assert correct(wells, made) == made
     assert "already there" in capsys.readouterr().err
     with pytest.raises(ValueError, match="another setting: method = 'tvn', now 'center-scale'"):
         correct(wells, tmp_path / "out", settings=CorrectSettings("center-scale"))

@@ -13,7 +13,7 @@ from scipy import stats
 from sklearn.metrics.pairwise import cosine_similarity
 
 from phenomae.maps.consistency import compare_with_controls, mean_cosines
-from phenomae.maps.control_groups import draw_alike, draw_any, plate_patterns
+from phenomae.maps.control_groups import draw_any, draw_matched, plate_patterns
 from phenomae.maps.p_values import p_values
 
 
@@ -142,7 +142,7 @@ def test_patterns_are_wells_by_plate():
 
 def test_drawn_controls_lie_on_plates_as_asked():
     plates = np.repeat(np.arange(5), [1, 2, 3, 3, 6])
-    drawn = draw_alike(plates, (3, 2, 1), 500, 0)
+    drawn = draw_matched(plates, (3, 2, 1), 500, 0)
     assert drawn is not None
     assert drawn.shape == (500, 6)
     for group in drawn:
@@ -161,9 +161,9 @@ def test_drawn_controls_lie_on_plates_as_asked():
 
 def test_controls_that_cannot_give_a_pattern():
     plates = np.repeat(np.arange(3), [2, 2, 1])
-    assert draw_alike(plates, (2, 2, 1), 10, 0) is not None
+    assert draw_matched(plates, (2, 2, 1), 10, 0) is not None
     for pattern in ((3,), (2, 2, 2), (1, 1, 1, 1)):
-        assert draw_alike(plates, pattern, 10, 0) is None
+        assert draw_matched(plates, pattern, 10, 0) is None
     drawn = draw_any(5, (2, 2, 2), 200, 0)
     assert drawn.shape == (200, 2)  # half of the controls at most
     assert len({tuple(sorted(group)) for group in drawn.tolist()}) == 10
@@ -193,5 +193,5 @@ def test_rows_of_controls_or_of_one_well_have_no_p_value():
 @pytest.mark.parametrize("controls", [0, 1])
 def test_controls_are_needed(controls):
     control = np.arange(4) < controls
-    with pytest.raises(ValueError, match=f"from control wells, and there are {controls}: set"):
+    with pytest.raises(ValueError, match=f"needs control wells, and there are {controls}: set"):
         compare_with_controls(np.eye(4), np.zeros(4, int), 1, np.zeros(4, int), control)

@@ -194,13 +194,16 @@ def test_the_same_table_is_the_same_bytes_and_others_are_replaced_where_asked(
     wells, tmp_path, capsys, suffix
 ):
     one, two = tmp_path / f"one{suffix}", tmp_path / f"two{suffix}"
-    export(wells, one)
+    made = export(str(wells), str(one))
     export(wells, two)
     assert one.read_bytes() == two.read_bytes()
+    read = pl.read_csv if suffix == ".csv" else pl.read_parquet
+    assert made.to_polars().equals(read(one))
+    assert repr(made) == f"Table('{one}')"
     export(wells, one)
     assert "already there, with the same content" in capsys.readouterr().err
     efaar = ExportSettings("efaar")
-    with pytest.raises(ValueError, match="holds another export: choose another name, or --over"):
+    with pytest.raises(ValueError, match="holds another export: choose another name, or over"):
         export(wells, one, settings=efaar)
     assert one.read_bytes() == two.read_bytes()
     export(wells, one, settings=efaar, overwrite=True)
@@ -226,7 +229,7 @@ def test_what_export_did_not_make_is_not_replaced(wells, tmp_path, name, overwri
     ("source", "out", "form", "sentence"),
     [
         ("screen", "out.xlsx", "efaar", r"out.xlsx cannot be the table: .* \.parquet or \.csv"),
-        ("screen", "out.csv", "jump", "--form jump: there is no such form; use pycytominer or"),
+        ("screen", "out.csv", "jump", "form must be one of pycytominer, efaar, not jump"),
         ("absent", "out.csv", "efaar", "absent is neither a folder of wells nor an .h5ad map"),
         ("folder", "out.csv", "efaar", "folder holds no wells: artefact.json is missing"),
         ("absent.h5ad", "out.csv", "efaar", "is not a map: there is no file of that name"),

@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 import anndata
+import h5py
 import numpy as np
 import polars as pl
 import pytest
 
 from phenomae.maps.map import MapSettings, map_wells
-from phenomae.maps.read import read_map
+from phenomae.maps.read import Map, read_map
 from phenomae.wells import read_wells, write_wells
 
 # Two guides of TP53 with two wells and one; one guide of PLK1; a control; a well without a gene.
@@ -103,7 +104,7 @@ def test_a_map_made_elsewhere_is_read_but_not_replaced(wells, tmp_path):
 @pytest.mark.parametrize(
     ("change", "settings", "sentence"),
     [
-        ({"guide": pl.lit(None)}, {}, "the wells name no guides: use --through wells"),
+        ({"guide": pl.lit(None)}, {}, "the wells name no guides: map through wells"),
         (
             {"guide": pl.col("guide").replace("g2", None)},
             {},
@@ -165,7 +166,7 @@ def test_where_leaves_the_wells_that_polars_filters(wells, tmp_path, capsys, sql
     kept = TABLE.filter(oracle)
     write_wells(tmp_path / "kept", kept, ["x", "y"])
     assert written(wells, where=sql, through="wells") == written(tmp_path / "kept", through="wells")
-    assert f"{6 - len(kept)} of 6 wells are left out by --where" in capsys.readouterr().err
+    assert f"{6 - len(kept)} of 6 wells are left out by where" in capsys.readouterr().err
 
 
 def test_a_broken_well_may_be_left_out_by_where(tmp_path):
@@ -189,3 +190,31 @@ def test_where_is_part_of_the_work_and_says_what_does_not_do(wells):
     ):
         with pytest.raises(ValueError, match=sentence):
             written(wells, where=sql)
+
+
+def test_the_map_that_is_returned_can_be_opened(wells, tmp_path):
+    made = map_wells(str(wells), str(tmp_path / "map.h5ad"))
+    again = map_wells(wells, tmp_path / "map.h5ad")
+    assert again == made
+    held = anndata.read_h5ad(made.path)
+    assert repr(made) == f"Map('{tmp_path}/map.h5ad', {held.n_obs} rows, {held.n_vars} features)"
+    assert repr(Map(tmp_path / "absent.h5ad")) == f"Map('{tmp_path}/absent.h5ad')"
+    table = made.to_polars()
+    assert table["name"].to_list() == held.obs_names.to_list()
+    assert table["wells"].to_list() == held.obs["wells"].to_list()
+    np.testing.assert_array_equal(table.select("^feature_.*$").to_numpy(), held.X)
+    assert made.to_pandas()["name"].to_list() == held.obs_names.to_list()
+    assert made.to_anndata().obs_names.equals(held.obs_names)
+
+
+def test_a_map_that_recorded_min_wells_under_its_old_name_is_the_same_work(wells, tmp_path, capsys):
+    path = tmp_path / "map.h5ad"
+    map_wells(wells, path, settings=MapSettings(min_wells=2))
+    with h5py.File(path, "r+") as file:
+        note = file["uns/phenomae"].asstr()[()]
+        assert "min_wells" in note
+        file["uns/phenomae"][()] = note.replace("min_wells", "least_wells")
+    map_wells(wells, path, settings=MapSettings(min_wells=2))
+    assert "already there, made with the same settings" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="another setting: min_wells = 2, now 1"):
+        map_wells(wells, path)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from phenomae.maps.consistency import compare_with_controls
-from phenomae.maps.null_checks import is_centered, tell_centered
+from phenomae.maps.null_checks import is_centred, warn_centred
 from phenomae.maps.unit_vectors import unit_rows
 
 PLATES = np.repeat(np.arange(30), 14)
@@ -27,21 +27,21 @@ def test_plates_that_were_centered_on_their_controls_are_known(capsys):
     names = np.array([f"P{plate}" for plate in PLATES])
     turned = center(features) @ np.random.default_rng(1).normal(size=(6, 6))  # as tvn does then
     for some in (center(features), turned):
-        assert is_centered(some, names, CONTROL)
+        assert is_centred(some, names, CONTROL)
     everything = (features - features[CONTROL].mean(axis=0)).astype(np.float32)
     for some in (features, everything):
-        assert not is_centered(some, names, CONTROL)
-    tell_centered(features, names, CONTROL)
+        assert not is_centred(some, names, CONTROL)
+    warn_centred(features, names, CONTROL)
     assert not capsys.readouterr().err
-    tell_centered(center(features), names, CONTROL)
-    assert "p-values among them are too small" in capsys.readouterr().err
+    warn_centred(center(features), names, CONTROL)
+    assert "p-values from them are too small" in capsys.readouterr().err
 
 
 def test_a_control_alone_on_its_plate_is_not_0_and_does_not_count():
     one = np.arange(4) < 1
-    assert not is_centered(np.zeros((4, 2)), np.zeros(4), one)
+    assert not is_centred(np.zeros((4, 2)), np.zeros(4), one)
     features = np.array([[1.0, 2], [-1, -2], [5, 5]])
-    assert is_centered(features, np.array([0, 0, 1]), np.ones(3, dtype=bool))
+    assert is_centred(features, np.array([0, 0, 1]), np.ones(3, dtype=bool))
 
 
 def test_noise_then_looks_alike_more_often_than_its_p_values_say():

@@ -43,8 +43,8 @@ def test_rows_without_a_phenotype_are_left_out(make_screen, capsys):
     wanted = brute_force(wells)
     found = table.obs["consistency"].to_dict()
     assert found == pytest.approx({name: wanted[name] for name in found}, abs=1e-6)
-    told = capsys.readouterr().err
-    assert f"{len(table)} of 7 rows are kept by --phenotype 0.05; 1 have fewer than 2" in told
+    err = capsys.readouterr().err
+    assert f"{len(table)} of 7 rows are kept by phenotype 0.05; 1 have fewer than 2" in err
     # What is kept is as it is on a map of all rows.
     whole = made(wells)
     np.testing.assert_array_equal(table.X, whole[table.obs_names].X)
@@ -111,12 +111,12 @@ def test_wells_that_controls_cannot_match_are_told(make_screen, capsys):
 
 def test_rows_of_few_wells_are_left_out(make_screen, capsys):
     wells = make_screen()
-    assert "lone" in made(wells, least_wells=1).obs_names
-    table = made(wells, least_wells=2)
+    assert "lone" in made(wells, min_wells=1).obs_names
+    table = made(wells, min_wells=2)
     assert "lone" not in table.obs_names
     assert len(table) == 6
     assert "rows of fewer than 2 wells, left out of the map: 1" in capsys.readouterr().err
-    assert made(wells, least_wells=9, controls=True).obs_names.to_list() == ["NTC"]
+    assert made(wells, min_wells=9, controls=True).obs_names.to_list() == ["NTC"]
 
 
 def test_a_map_of_one_gene(make_screen):
@@ -126,7 +126,7 @@ def test_a_map_of_one_gene(make_screen):
 
 
 def test_the_same_work_is_the_same_bytes(make_screen, tmp_path, capsys):
-    wells, settings = make_screen(), MapSettings(phenotype=0.5, least_wells=2)
+    wells, settings = make_screen(), MapSettings(phenotype=0.5, min_wells=2)
     for name in ("one.h5ad", "two.h5ad", "one.h5ad"):
         map_wells(wells, tmp_path / name, settings=settings)
     assert (tmp_path / "one.h5ad").read_bytes() == (tmp_path / "two.h5ad").read_bytes()
@@ -136,34 +136,37 @@ def test_the_same_work_is_the_same_bytes(make_screen, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"phenotype": 0.0}, "--phenotype 0.0 is no p-value: give more than 0 and at most 1"),
-        ({"phenotype": 1.5}, "--phenotype 1.5 is no p-value"),
-        ({"phenotype": float("nan")}, "--phenotype nan is no p-value"),
-        ({"phenotype": 0.01, "draws": 50}, r"--draws 50 can give, 1/51: raise --draws"),
-        ({"draws": 0}, "--draws 0 --seed 0: give 1 draw or more"),
-        ({"seed": -1}, "--draws 1000 --seed -1: give 1 draw or more, and a seed of 0 or more"),
-        ({"least_wells": 0}, "--least-wells 0: give 1 or more"),
-        ({"least_wells": 9}, "--least-wells 9 leaves nothing of .*: no gene has more than 8 wells"),
-        ({"unexpressed": Path("genes.txt")}, "--unexpressed genes.txt is for --phenotype, which"),
+        ({"phenotype": 0.0}, "phenotype must be a p-value above 0 and at most 1, not 0.0"),
+        ({"phenotype": 1.5}, "phenotype must be a p-value above 0 and at most 1, not 1.5"),
+        ({"phenotype": float("nan")}, "phenotype must be a p-value above 0 and at most 1, not nan"),
+        (
+            {"phenotype": 0.01, "draws": 50},
+            "that 50 draws can give, 1/51: raise draws",
+        ),
+        ({"draws": 0}, "draws must be at least 1, not 0"),
+        ({"seed": -1}, "seed must be at least 0, not -1"),
+        ({"min_wells": 0}, "min_wells must be at least 1, not 0"),
+        ({"min_wells": 9}, "min_wells 9 leaves nothing of .*: no gene has more than 8 wells"),
+        ({"unexpressed": Path("genes.txt")}, "unexpressed is only used with phenotype: give both"),
         (
             {"phenotype": 0.05, "unexpressed": Path("absent.txt")},
-            "--unexpressed absent.txt is no text file that can be read: expected a gene a line",
+            "unexpressed absent.txt is no text file that can be read: expected one gene per line",
         ),
         (
             {"phenotype": 0.05, "where": "gene LIKE 'none%' OR control"},
-            "--phenotype 0.05 leaves nothing of .*: the smallest p-value is 0.[0-9]+; raise it",
+            "phenotype 0.05 leaves nothing of .*: the smallest p-value is 0.[0-9]+; raise it",
         ),
         (
             {"phenotype": 0.05, "where": "gene = 'lone' OR control"},
-            "--phenotype 0.05 leaves nothing of .*: no row has the 2 wells that a p-value needs",
+            "phenotype 0.05 leaves nothing of .*: no row has the 2 wells that a p-value needs",
         ),
         (
             {"phenotype": 0.05, "where": "NOT control"},
-            "--phenotype compares with control wells, and .* has 0: set `control` to true for 2",
+            "phenotype compares with control wells, and .* has 0: set `control` to true for 2",
         ),
         (
             {"phenotype": 0.05, "where": "NOT control OR (plate = 'P2' AND well = 'A20')"},
-            "--phenotype compares with control wells, and .* has 1: set `control` to true for 2",
+            "phenotype compares with control wells, and .* has 1: set `control` to true for 2",
         ),
     ],
 )
@@ -176,13 +179,13 @@ def test_settings_that_will_not_do(make_screen, tmp_path, settings, sentence):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("\n \n", "holds no name: expected a gene a line"),
+        ("\n \n", "holds no name: expected one gene per line"),
         ("absent\nlone\n", "no row of the map with 2 wells or more is named there; the map holds"),
     ],
 )
 def test_lists_of_genes_that_will_not_do(make_screen, tmp_path, text, sentence):
     (tmp_path / "genes.txt").write_text(text)
-    with pytest.raises(ValueError, match=f"--unexpressed .*genes.txt.* {sentence}"):
+    with pytest.raises(ValueError, match=f"unexpressed .*genes.txt.* {sentence}"):
         made(make_screen(), phenotype=0.05, unexpressed=tmp_path / "genes.txt")
 
 
@@ -190,7 +193,7 @@ def test_wells_without_a_cosine_are_named(make_screen):
     zero = pl.col("well").is_in(["A01", "A20"])
     columns = {f"f{n}": pl.when(zero).then(0.0).otherwise(f"f{n}") for n in range(5)}
     wells = make_screen(**columns)
-    with pytest.raises(ValueError, match=r"has 8 wells that are .* nothing but 0, .* P1, well A01"):
+    with pytest.raises(ValueError, match=r"has 8 wells that are .* all 0 .* P1, well A01"):
         made(wells, phenotype=0.05)
     assert len(made(wells)) == 7
     kept = made(wells, phenotype=0.05, where="well NOT IN ('A01', 'A20')")

@@ -1,1 +1,4 @@
-"""From wells to guides to genes to a map. May not know the annotations."""
+"""Aggregates wells to a map: one consensus profile per gene, compound, dose or perturbation.
+
+This room must not use annotations of genes: `benchmark` evaluates maps that never saw them.
+"""

@@ -1,4 +1,7 @@
-"""Averages of wells: at once, or through their guides."""
+"""Averages of wells: all wells of a row at once, or guides first, so that each counts the same.
+
+Means are computed a few columns at a time, because float64 of all wells may not fit into memory.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,18 +13,18 @@ from jaxtyping import Float, Float32, Float64, Int
 from phenomae.maps.modz import agreement_weights, rows_of_groups
 
 Statistic = Literal["mean", "median", "weighted"]
-_COLUMNS_AT_ONCE = 64
+_COLUMNS_AT_ONCE = 64  # a float64 copy of these, never of all columns
 
 
 @dataclass(frozen=True)
 class Aggregate:
-    """The rows of a map, in the order of their names."""
+    """The rows of a map, sorted by name."""
 
     names: list[str]
     features: Float32[np.ndarray, "g d"]
     counts: pl.DataFrame
-    """Columns wells, guides, batches: how many distinct ones are behind a row; control: whether all
-    its wells are controls."""
+    """Columns wells, guides, batches: the number of distinct ones behind a row; control: whether
+    all its wells are controls."""
 
 
 def aggregate(
@@ -30,10 +33,11 @@ def aggregate(
     through_guides: bool,
     statistic: Statistic = "mean",
 ) -> Aggregate:
-    """Return the average of the wells of each `name`, in which every guide may count the same.
+    """Return the average of the wells of each `name`.
 
-    `table` holds the columns `name`, guide, batch, control. Raises ValueError where guides should
-    count and a well has none; control wells without a guide are a guide of their own.
+    With `through_guides`, wells are averaged to guides and guides to rows. `table` has the columns
+    `name`, guide, batch, control. Raises ValueError if a guide is needed and a well has none;
+    control wells without a guide count as one guide.
     """
     names = table["name"].unique().sort()
     code = {name: index for index, name in enumerate(names)}
@@ -63,7 +67,7 @@ def average(
     count: int,
     statistic: Statistic,
 ) -> Float64[np.ndarray, "g d"]:
-    """Return the mean, the median or the weighted mean of the rows of each group; all have rows."""
+    """Return the mean, median or weighted mean of each group 0 ... count - 1; none is empty."""
     if statistic == "mean":
         return group_means(values, groups, count)
     weights = agreement_weights(values, groups, count) if statistic == "weighted" else None
@@ -80,12 +84,12 @@ def average(
 def group_means(
     values: Float[np.ndarray, "n d"], groups: Int[np.ndarray, " n"], count: int
 ) -> Float64[np.ndarray, "g d"]:
-    """Return the mean of the rows of each group 0 ... count - 1; every group has rows."""
+    """Return the mean of the rows of each group 0 ... count - 1; none is empty."""
     order = np.argsort(groups, kind="stable")
     sizes = np.bincount(groups, minlength=count)
     starts = np.cumsum(sizes) - sizes
     means = np.empty((count, values.shape[1]))
-    for start in range(0, values.shape[1], _COLUMNS_AT_ONCE):  # never all of them in float64
+    for start in range(0, values.shape[1], _COLUMNS_AT_ONCE):
         some = slice(start, start + _COLUMNS_AT_ONCE)
         sums = np.add.reduceat(values[order, some].astype(np.float64), starts, axis=0)
         means[:, some] = sums / sizes[:, None]
@@ -97,9 +101,9 @@ def _require_guides(table: pl.DataFrame) -> None:
     if not len(bare):
         return
     if bare.height == table.filter(~pl.col("control")).height:
-        raise ValueError("the wells name no guides: use --through wells")
+        raise ValueError("the wells name no guides: map through wells")
     plate, well, name = bare.select("plate", "well", "name").row(0)
     raise ValueError(
         f"{len(bare)} wells have no guide, first {name} on plate {plate}, well {well}: "
-        "fill the column in the plate map, or use --through wells"
+        "fill the column in the plate map, or map through wells"
     )

@@ -1,4 +1,8 @@
-"""How alike the wells of each perturbation are, and how often controls are as alike by chance."""
+"""Consistency: how similar the wells of a perturbation are, with p-values from control wells.
+
+This is EFAAR's perturbation consistency, but its null distribution is drawn from controls on plates
+in the same arrangement, because wells of one plate are similar for technical reasons.
+"""
 
 from dataclasses import dataclass
 
@@ -11,14 +15,15 @@ from phenomae.maps.p_values import p_values
 
 @dataclass(frozen=True)
 class Consistency:
-    """One number a perturbation, in the order of the groups; NaN where there is none."""
+    """One value per perturbation, in the order of the groups; NaN if there is none."""
 
     values: Float64[np.ndarray, " g"]
-    """Mean cosine over all pairs of its wells; NaN where it has fewer than 2."""
+    """Mean cosine over all pairs of its wells; NaN if it has fewer than 2."""
     p: Float64[np.ndarray, " g"]
-    """How often groups of controls are as alike; NaN also where it is made of controls alone."""
+    """Fraction of control groups that are as consistent; NaN also if all its wells are controls."""
     loose: int
-    """Perturbations whose wells no controls can match plate by plate, so that any were taken."""
+    """Number of perturbations that no controls match plate by plate: they were compared with any
+    controls."""
 
 
 def mean_cosines(
@@ -26,11 +31,11 @@ def mean_cosines(
 ) -> Float64[np.ndarray, " g"]:
     """Return the mean cosine over all pairs of the wells of each group 0 ... count - 1.
 
-    `unit` holds vectors of length 1; a well of group -1 is in none. NaN where a group has fewer
-    than 2 wells. No pair is looked at: n vectors of length 1 whose sum is s have the mean
-    (|s|^2 - n) / (n (n - 1)).
+    `unit` holds vectors of length 1; wells of group -1 are in no group. NaN if a group has fewer
+    than 2 wells. Pairs need not be computed: n vectors of length 1 with the sum s have the mean
+    cosine (|s|^2 - n) / (n (n - 1)).
     """
-    from scipy import sparse
+    from scipy import sparse  # a fifth of the imports of `map`, which needs it with phenotype only
 
     inside = np.flatnonzero(groups >= 0)
     members = sparse.csr_array(
@@ -49,17 +54,18 @@ def compare_with_controls(
     draws: int = 1000,
     seed: int = 0,
 ) -> Consistency:
-    """Return how alike the wells of each group are, and the p-value of that among controls.
+    """Return the consistency of each group, and its p-value among groups of controls.
 
-    A group is compared with `draws` groups of control wells that lie on plates as its own wells do,
-    or, where there are no such controls, with groups of any (`draw_for_groups`). A pure function of
-    the seed and of how wells lie on plates. Raises ValueError where there are fewer than 2
-    controls.
+    A group is compared with `draws` groups of control wells that are distributed over plates as its
+    own wells are, or with groups of any controls if there are none (`draw_for_groups`). The result
+    depends only on the seed and on how wells are distributed over plates. Raises ValueError if
+    there are fewer than 2 controls.
     """
     if control.sum() < MIN_CONTROLS:
         raise ValueError(
-            f"chance is told from control wells, and there are {control.sum()}: set `control` to "
-            f"true for {MIN_CONTROLS} wells or more whose perturbation should do nothing"
+            f"the null distribution needs control wells, and there are {control.sum()}: set "
+            f"`control` to true for {MIN_CONTROLS} wells or more whose perturbation should do "
+            "nothing"
         )
     plate_codes = np.unique(plates, return_inverse=True)[1]
     values = mean_cosines(unit, groups, count)
@@ -77,7 +83,7 @@ def _mean_cosines_of_drawn(
 ) -> Float64[np.ndarray, " draws"]:
     """Return the mean cosine of each group of controls."""
     sums = np.zeros((len(drawn), controls.shape[1]))
-    for members in drawn.T:  # one well of every group at a time: never draws x wells x features
+    for members in drawn.T:  # one well of each group at a time, not draws x wells x features
         sums += controls[members]
     return _mean_of_pairs(sums, np.full(len(drawn), drawn.shape[1]))
 

@@ -1,4 +1,8 @@
-"""Draws groups of control wells that lie on plates as the wells of a perturbation do."""
+"""Draws groups of control wells that are distributed over plates as a perturbation's wells are.
+
+Draws are a pure function of the seed and that distribution, so a row's p-value does not depend on
+which other rows are on the map.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,14 +15,14 @@ MIN_CONTROLS = 2  # fewer make no pair
 
 
 @dataclass(frozen=True)
-class Alike:
-    """Perturbations that lie on plates alike, and the controls that they are compared with."""
+class Matched:
+    """Perturbations with the same distribution over plates, and the controls to compare with."""
 
     groups: list[int]
     drawn: Int[np.ndarray, "draws k"]
-    """Groups of controls, as rows of the controls."""
+    """Groups of controls, as row numbers of the controls."""
     loose: bool
-    """Whether no controls lie on plates so, and any were taken."""
+    """Whether no controls have that distribution, so that any were drawn."""
 
 
 def draw_for_groups(
@@ -28,31 +32,32 @@ def draw_for_groups(
     control_plates: Int[np.ndarray, " m"],
     draws: int,
     seed: int,
-) -> Iterator[Alike]:
-    """Yield the tested ones of the wells' groups, and `draws` groups of controls to compare with.
+) -> Iterator[Matched]:
+    """Yield the groups that are `tested`, with `draws` groups of controls to compare them with.
 
-    These lie on plates as their wells do (`draw_alike`) or, where there are none, are any
-    (`draw_any`). One that is drawn twice is there once, so that few controls cannot give a small
-    p-value.
+    The controls have the same distribution over plates (`draw_matched`); if there are none such,
+    they are any controls (`draw_any`).
     """
-    alike = defaultdict[tuple[int, ...], list[int]](list)
+    patterns = defaultdict[tuple[int, ...], list[int]](list)
     for group, pattern in enumerate(plate_patterns(groups, plates, len(tested))):
         if tested[group]:
-            alike[pattern].append(group)
-    for pattern, some in alike.items():
-        drawn = draw_alike(control_plates, pattern, draws, seed)
+            patterns[pattern].append(group)
+    for pattern, some in patterns.items():
+        drawn = draw_matched(control_plates, pattern, draws, seed)
         loose = drawn is None
         if drawn is None:
             drawn = draw_any(len(control_plates), pattern, draws, seed)
-        yield Alike(some, np.unique(np.sort(drawn, axis=1), axis=0), loose)
+        # Each different group once: with few controls the same ones are drawn again and again, and
+        # would make p-values smaller than the controls can justify.
+        yield Matched(some, np.unique(np.sort(drawn, axis=1), axis=0), loose)
 
 
 def plate_patterns(
     groups: Int[np.ndarray, " n"], plates: Int[np.ndarray, " n"], count: int
 ) -> list[tuple[int, ...]]:
-    """Return how many wells each group has on its plates, most first: (2, 2, 1), say.
+    """Return how many wells each group has on its plates, largest first, like (2, 2, 1).
 
-    A well of group -1 is in none; a group without wells has the pattern ().
+    Wells of group -1 are in no group; a group without wells has the pattern ().
     """
     inside = groups >= 0
     pairs = np.column_stack([groups[inside], plates[inside]])
@@ -63,14 +68,14 @@ def plate_patterns(
     return [tuple(sorted(part, reverse=True)) for part in parts]
 
 
-def draw_alike(
+def draw_matched(
     plates: Int[np.ndarray, " m"], pattern: tuple[int, ...], draws: int, seed: int
 ) -> Int[np.ndarray, "draws k"] | None:
-    """Return groups of controls of a pattern, as rows of the controls; `plates` are theirs.
+    """Return groups of controls with a pattern, as row numbers; `plates` are those of the controls.
 
-    For each part of the pattern a plate that has so many controls is drawn, no plate twice, then
-    so many of its controls without replacement. None where the controls cannot give the pattern. A
-    pure function of the seed and the pattern.
+    For each number in the pattern a plate with at least as many controls is drawn, no plate twice,
+    then that many of its controls without replacement. None if the controls cannot match the
+    pattern.
     """
     assert pattern == tuple(sorted(pattern, reverse=True))
     sizes = np.bincount(plates)
@@ -79,7 +84,7 @@ def draw_alike(
     rng = np.random.default_rng([seed, *pattern])
     taken = np.zeros((draws, len(sizes)), dtype=bool)
     columns: list[Int[np.ndarray, "draws part"]] = []
-    # The largest part comes first: what is left then always holds plates for the smaller ones.
+    # The largest number comes first: the plates left always suffice for the smaller ones.
     for part in pattern:
         keys = rng.random(taken.shape)
         keys[taken | (sizes < part)] = -1.0
@@ -92,10 +97,10 @@ def draw_alike(
 def draw_any(
     controls: int, pattern: tuple[int, ...], draws: int, seed: int
 ) -> Int[np.ndarray, "draws k"]:
-    """Return groups of any of so many controls, as large as the pattern.
+    """Return groups of any controls, with as many wells as the pattern.
 
-    At most half of the controls are in a group: larger ones would all be nearly the same. Smaller
-    groups vary more, which makes p-values too large rather than too small.
+    At most half of the controls are in a group, because larger groups would be nearly identical.
+    Smaller groups vary more, which makes p-values too large rather than too small.
     """
     assert controls >= MIN_CONTROLS
     size = min(sum(pattern), max(MIN_CONTROLS, controls // 2))
@@ -109,7 +114,7 @@ def _draw_on_plates(
     chosen: Int[np.ndarray, " draws"],
     part: int,
 ) -> Int[np.ndarray, "draws part"]:
-    """Return `part` different controls of each draw's chosen plate."""
+    """Return `part` different controls of the plate chosen for each draw."""
     drawn = np.empty((len(chosen), part), dtype=np.intp)
     for plate in np.unique(chosen):
         rows, members = np.flatnonzero(chosen == plate), np.flatnonzero(plates == plate)

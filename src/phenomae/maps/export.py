@@ -1,4 +1,8 @@
-"""The command `export`: wells or a map in, one wide table for other tools out."""
+"""The command `export`: writes wells or a map as one wide table for other tools.
+
+Exports carry no signature, because other tools would take it for data; a file is recognised as an
+export by the names of its feature columns.
+"""
 
 import io
 from dataclasses import dataclass
@@ -10,6 +14,7 @@ import polars as pl
 from cyclopts import Parameter
 from jaxtyping import Float32
 
+from phenomae import checks
 from phenomae.artefacts import write_bytes
 from phenomae.maps.export_columns import (
     EFAAR_FEATURE,
@@ -19,34 +24,48 @@ from phenomae.maps.export_columns import (
     pycytominer_columns,
 )
 from phenomae.maps.read import read_map, read_signature_of_map
+from phenomae.outputs import TableOutput
+from phenomae.paths import PathLike
 from phenomae.progress import info
 from phenomae.wells import read_wells
 
 FORMS = ("pycytominer", "efaar")
 SUFFIXES = (".parquet", ".csv")
-FOREIGN = "name"  # the column of the rows' names where a map does not say what they are
+FOREIGN = "name"  # the column of the rows' names if a map does not record what they are
+
+
+class Table(TableOutput):
+    """A wide table that `export` wrote, CSV or Parquet."""
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return the table as it is in the file."""
+        return pl.read_csv(self.path) if self.path.suffix == ".csv" else pl.read_parquet(self.path)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ExportSettings:
-    """For whom the columns are named."""
+    """Which tool the columns are named for."""
 
     form: Literal["pycytominer", "efaar"] = "pycytominer"
     """pycytominer: Metadata_Plate, Metadata_Well and so on, then Cells_feature_0000 ...; also for
     copairs. efaar: perturbation, concentration and so on, then feature_0 ..., for the public EFAAR
     benchmark."""
 
+    def __post_init__(self) -> None:
+        """Raise ValueError if there is no such form."""
+        checks.one_of("form", self.form, FORMS)
+
 
 def export(
-    source: Path,
-    out: Path,
+    source: PathLike,
+    out: PathLike,
     /,
     *,
     settings: ExportSettings = ExportSettings(),
     overwrite: bool = False,
-) -> None:
-    """Write wells or a map as one wide table, a row a well or a name, that other tools take.
+) -> Table:
+    """Write wells or a map as one wide table for other tools, with one row per well or name.
 
     Parameters
     ----------
@@ -55,13 +74,12 @@ def export(
     out
         File to write; its name ends with .parquet or .csv.
     overwrite
-        Replace `out` where it holds another export.
+        Replace `out` if it holds another export.
 
-    Raises ValueError where the form, the suffix or the source will not do, or where `out` holds
-    something else.
+    Raises ValueError if `source` is neither wells nor a map, `out` has another suffix, or `out`
+    holds something else.
     """
-    if settings.form not in FORMS:
-        raise ValueError(f"--form {settings.form}: there is no such form; use {' or '.join(FORMS)}")
+    source, out = Path(source), Path(out)
     if out.suffix not in SUFFIXES:
         raise ValueError(
             f"{out} cannot be the table: give it a name that ends with {' or '.join(SUFFIXES)}"
@@ -71,14 +89,15 @@ def export(
     if not _is_done(out, content, overwrite):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(out, content)
+    return Table(out)
 
 
 def _read(source: Path, form: str) -> tuple[pl.DataFrame, Float32[np.ndarray, "rows d"]]:
-    """Return what is known of every row, named as `form` does, and the features."""
+    """Return the columns on every row, named for `form`, and the features."""
     if source.is_dir():
-        screen = read_wells(source)
+        wells = read_wells(source)
         named = pycytominer_columns if form == "pycytominer" else efaar_well_columns
-        return named(screen.table), screen.features
+        return named(wells.table), wells.features
     if source.suffix != ".h5ad":
         raise ValueError(f"{source} is neither a folder of wells nor an .h5ad map: give one")
     rows, signature = read_map(source), read_signature_of_map(source)
@@ -96,7 +115,7 @@ def _read(source: Path, form: str) -> tuple[pl.DataFrame, Float32[np.ndarray, "r
 def _widen(
     columns: pl.DataFrame, features: Float32[np.ndarray, "rows d"], form: str
 ) -> pl.DataFrame:
-    """Return one table: what is known of every row, then its features."""
+    """Return one table: the columns on every row, then its features."""
     name = PYCYTOMINER_FEATURE if form == "pycytominer" else EFAAR_FEATURE
     names = [name.format(index) for index in range(features.shape[1])]
     vectors = pl.from_numpy(features, schema=names, orient="row")
@@ -113,7 +132,7 @@ def _encode(table: pl.DataFrame, suffix: str) -> bytes:
 
 
 def _is_done(out: Path, content: bytes, overwrite: bool) -> bool:
-    """Say whether the same table is there; raises ValueError where it is something else."""
+    """Return whether the same table is there; raises ValueError if it is something else."""
     if not out.exists():
         return False
     if out.is_file() and out.read_bytes() == content:
@@ -122,14 +141,12 @@ def _is_done(out: Path, content: bytes, overwrite: bool) -> bool:
     if not _is_export(out):
         raise ValueError(f"{out} was not made by export: choose another name")
     if not overwrite:
-        raise ValueError(
-            f"{out} holds another export: choose another name, or --overwrite to replace it"
-        )
+        raise ValueError(f"{out} holds another export: choose another name, or overwrite it")
     return False
 
 
 def _is_export(out: Path) -> bool:
-    """Say whether a table has the columns that an export has, of either form."""
+    """Return whether a table has the feature columns of an export, of either form."""
     try:
         if out.suffix == ".csv":
             names = pl.read_csv(out, n_rows=0).columns

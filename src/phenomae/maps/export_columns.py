@@ -1,20 +1,24 @@
-"""Names the columns of wells and maps as other tools do."""
+"""Column names that other tools expect, for wells and maps.
+
+pycytominer recognises features and metadata by the beginnings of their names, and the functions of
+the EFAAR benchmark use fixed names.
+"""
 
 from collections import Counter
 
 import polars as pl
 
-PYCYTOMINER_FEATURE = "Cells_feature_{:04d}"  # it takes what begins so for features of its own
+PYCYTOMINER_FEATURE = "Cells_feature_{:04d}"  # pycytominer takes columns that begin so for features
 EFAAR_FEATURE = "feature_{}"
-CONTROL = "control"  # of all control wells: the benchmark's functions take one label for them
+CONTROL = "control"  # of all control wells: EFAAR's functions take a single label for them
 
 
 def pycytominer_columns(table: pl.DataFrame) -> pl.DataFrame:
     """Return a table's columns with `Metadata_` in front, as pycytominer and JUMP name them.
 
-    Where there is a column `control` of bools, `Metadata_control_type` (`negcon`, or
-    empty) and `Metadata_pert_type` (`control` or `trt`) say the same in their words. Raises
-    ValueError where two columns would have one name.
+    If there is a column `control` of bools, `Metadata_control_type` (`negcon` or empty) and
+    `Metadata_pert_type` (`control` or `trt`) hold the same in the words of JUMP. Raises ValueError
+    if two columns would have the same name.
     """
     known = {"plate": "Plate", "well": "Well", "batch": "Batch"}
     names = {
@@ -26,20 +30,21 @@ def pycytominer_columns(table: pl.DataFrame) -> pl.DataFrame:
     if table.schema.get("control") != pl.Boolean:
         return renamed
     control = pl.col("Metadata_control").fill_null(False)
-    said = {
+    added = {
         "Metadata_control_type": pl.when(control).then(pl.lit("negcon")),
         "Metadata_pert_type": pl.when(control).then(pl.lit("control")).otherwise(pl.lit("trt")),
     }
     return renamed.with_columns(
-        **{name: value for name, value in said.items() if name not in renamed.columns}
+        **{name: value for name, value in added.items() if name not in renamed.columns}
     )
 
 
 def efaar_well_columns(table: pl.DataFrame) -> pl.DataFrame:
-    """Return a wells table with `perturbation` as the public EFAAR benchmark understands it.
+    """Return a wells table with `perturbation` as the public EFAAR benchmark expects it.
 
-    That is the gene, else the compound, else what was done, and `control` for every control; what
-    was done is `treatment`, the concentration in micromolar `concentration`.
+    It is the gene, or else the compound, or else our `perturbation`, and `control` for every
+    control. Our `perturbation` becomes `treatment`; the concentration in micromolar becomes
+    `concentration`.
     """
     named = pl.coalesce(
         pl.col(name).replace("", None) for name in ("gene", "compound", "perturbation")
@@ -51,10 +56,10 @@ def efaar_well_columns(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def efaar_map_columns(table: pl.DataFrame, by: str) -> pl.DataFrame:
-    """Return the rows of a map with `perturbation` in front; of a map by dose the compound.
+    """Return the rows of a map with `perturbation` first; for a map by dose it is the compound.
 
-    `table` holds the rows' names in the column `by`. Raises ValueError where two columns would have
-    one name.
+    `table` has the names of the rows in the column `by`. Raises ValueError if two columns would
+    have the same name.
     """
     names = {"concentration_um": "concentration"}
     if by == "dose":

@@ -1,18 +1,20 @@
-"""P-values: how often chance gives as much."""
+"""P-values of a permutation test, corrected so that none is 0."""
 
 import numpy as np
 from jaxtyping import Float64
 
-_ROUNDING = 1e-9  # numbers closer than this are the same: sums of another order differ in last bits
+# Closer values count as equal: sums in another order differ in the last bits.
+_ROUNDING = 1e-9
 
 
 def p_values(
     observed: Float64[np.ndarray, " g"], null: Float64[np.ndarray, " draws"]
 ) -> Float64[np.ndarray, " g"]:
-    """Return (null values as high or higher + 1) / (null values + 1), Phipson & Smyth 2010.
+    """Return (number of null values >= observed + 1) / (number of null values + 1).
 
-    It is never 0. Null values that are NaN do not count; what is NaN has the p-value NaN. Numbers
-    should be of the size of 1, as values that differ by rounding are taken as the same.
+    From Phipson & Smyth 2010; it is never 0. Null values that are NaN are ignored; an observed NaN
+    has the p-value NaN. Values should be about 1 in size, because those that differ by less than
+    1e-9 count as equal.
     """
     known = np.sort(null[~np.isnan(null)])
     higher = len(known) - np.searchsorted(known, observed - _ROUNDING)

@@ -1,4 +1,7 @@
-"""Which row of the map each well belongs to."""
+"""Names the row of the map that each well belongs to.
+
+Concentrations are rounded first: 0.1 and 0.1 + 1e-17 in a plate map are one dose.
+"""
 
 import numpy as np
 import polars as pl
@@ -6,14 +9,14 @@ from jaxtyping import Bool
 
 from phenomae.maps.settings import MapSettings
 
-CONTROL = "control"  # the name on the map of control wells that have no name of their own
-_DIGITS = 6  # of a concentration: what differs beyond them is rounding, and one dose
+CONTROL = "control"  # the row of control wells that have no name of their own
+_DIGITS = 6  # of a concentration: a difference beyond them is rounding error
 
 
 def name_rows(table: pl.DataFrame, settings: MapSettings) -> pl.DataFrame:
-    """Return the wells with a column `name`: their row of the map, null where they have none.
+    """Return the wells with a column `name`: their row of the map, null if they have none.
 
-    Raises ValueError where rows are doses and a compound has no concentration.
+    Raises ValueError if rows are doses and a compound has no concentration.
     """
     control = pl.col("control").fill_null(False)
     if settings.by == "dose":
@@ -28,16 +31,16 @@ def name_rows(table: pl.DataFrame, settings: MapSettings) -> pl.DataFrame:
 
 
 def doses_of(table: pl.DataFrame) -> pl.DataFrame:
-    """Return compound and concentration of each row of a map by dose, in the order of the names."""
+    """Return compound and concentration of each row of a map by dose, sorted by name."""
     doses = table.group_by("name").agg(
         pl.col("compound").first().fill_null(""), pl.col("concentration_um").first()
     )
     return doses.sort("name").drop("name")
 
 
-def in_large_rows(names: pl.Series, least_wells: int) -> Bool[np.ndarray, " n"]:
-    """Say of each well whether its row has so many wells; a well without a name has no row."""
-    large = (pl.len().over("name") >= least_wells) & pl.col("name").is_not_null()
+def in_large_rows(names: pl.Series, min_wells: int) -> Bool[np.ndarray, " n"]:
+    """Return which wells are in a row of at least `min_wells` wells; unnamed wells are in none."""
+    large = (pl.len().over("name") >= min_wells) & pl.col("name").is_not_null()
     return names.to_frame("name").select(large).to_series().to_numpy()
 
 
@@ -53,9 +56,9 @@ def _dose_name() -> pl.Expr:
 
 
 def _round_doses(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the wells with concentrations of `_DIGITS` digits; raises ValueError where one lacks.
+    """Return the wells with concentrations rounded to `_DIGITS` digits.
 
-    Control wells need no concentration.
+    Raises ValueError if a well with a compound has none, unless it is a control.
     """
     concentration = pl.col("concentration_um")
     known = concentration.is_finite() & (concentration >= 0)
@@ -67,8 +70,8 @@ def _round_doses(table: pl.DataFrame) -> pl.DataFrame:
         raise ValueError(
             f"{len(bare)} wells have a compound and no concentration of 0 or more, first "
             f"{compound} on plate {plate}, well {well} ({value}): fill concentration_um in the "
-            "plate map, use --by compound, or leave them out with "
-            '--where "control OR concentration_um >= 0"'
+            "plate map, map by compound, or leave them out with "
+            'where "control OR concentration_um >= 0"'
         )
     rounded = pl.when(known).then(concentration.round_sig_figs(_DIGITS))
     return table.with_columns(concentration_um=rounded)

@@ -1,4 +1,7 @@
-"""Vectors of length 1, whose inner products are cosines: of wells, of the rows of a map."""
+"""Profiles scaled to length 1, whose inner products are cosines: of wells, and of a map's rows.
+
+A profile of zeros has no direction and no cosine: `unit_rows` keeps it, the others refuse it.
+"""
 
 from collections import Counter
 from pathlib import Path
@@ -11,9 +14,9 @@ from phenomae.maps.read import ConsensusProfiles
 
 
 def unit_rows(features: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
-    """Return the rows scaled to length 1, whose inner products are cosines; rows of 0 stay 0."""
+    """Return the rows scaled to length 1; rows of 0 stay 0."""
     rows = features.astype(np.float64)
-    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]  # norm would copy all rows
+    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]  # np.linalg.norm would copy them
     return np.divide(rows, lengths, out=rows, where=lengths > 0)
 
 
@@ -23,36 +26,36 @@ def unit_wells(
     source: Path,
     used: Bool[np.ndarray, " n"] | None = None,
 ) -> Float64[np.ndarray, "n d"]:
-    """Return the wells' vectors scaled to length 1.
+    """Return the wells' profiles scaled to length 1.
 
-    Raises ValueError where one has no direction, of those that are `used` (None: of all).
+    Raises ValueError if one of the wells that are `used` (None: of all) has no direction.
     """
-    broken = _lacks_direction(features)
+    invalid = _lacks_direction(features)
     if used is not None:
-        broken &= used
-    if broken.any():
-        plate, well = table.select("plate", "well").row(int(np.flatnonzero(broken)[0]))
+        invalid &= used
+    if invalid.any():
+        plate, well = table.select("plate", "well").row(int(np.flatnonzero(invalid)[0]))
         raise ValueError(
-            f"{source} has {broken.sum()} wells that are NaN, infinite or nothing but 0, so "
-            f"without a cosine, first plate {plate}, well {well}: leave these wells out"
+            f"{source} has {invalid.sum()} wells that are NaN, infinite or all 0 and have no "
+            f"cosine, first plate {plate}, well {well}: leave these wells out"
         )
     return unit_rows(features)
 
 
-def unit_map(genes: ConsensusProfiles, source: Path) -> Float64[np.ndarray, "g d"]:
-    """Return the map's vectors scaled to length 1; raises ValueError as `require_directions`."""
-    require_directions(genes, source)
-    return unit_rows(genes.features)
+def unit_map(profiles: ConsensusProfiles, source: Path) -> Float64[np.ndarray, "g d"]:
+    """Return the profiles of a map scaled to length 1; raises as `require_directions` does."""
+    require_directions(profiles, source)
+    return unit_rows(profiles.features)
 
 
-def require_directions(genes: ConsensusProfiles, source: Path) -> None:
-    """Raise ValueError where a row of a map has no direction, or two rows have one name."""
-    if twice := [name for name, count in Counter(genes.names).items() if count > 1]:
-        raise ValueError(f"{source} has {twice[0]} more than once: expected one row a name")
-    if rows := np.flatnonzero(_lacks_direction(genes.features)).tolist():
-        names = ", ".join(genes.names[row] for row in rows[:5])
+def require_directions(profiles: ConsensusProfiles, source: Path) -> None:
+    """Raise ValueError if a row of a map has no direction, or two rows have the same name."""
+    if twice := [name for name, count in Counter(profiles.names).items() if count > 1]:
+        raise ValueError(f"{source} has {twice[0]} more than once: expected one row per name")
+    if rows := np.flatnonzero(_lacks_direction(profiles.features)).tolist():
+        names = ", ".join(profiles.names[row] for row in rows[:5])
         raise ValueError(
-            f"{source} has rows that are NaN, infinite or nothing but 0, so without a cosine: "
+            f"{source} has rows that are NaN, infinite or all 0 and have no cosine: "
             f"{names} ({len(rows)} of them); leave these out of the map"
         )
 
