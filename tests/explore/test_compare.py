@@ -91,7 +91,7 @@ def test_only_genes_of_all_maps_are_asked(screen, maps, tmp_path, capsys):
     out = tmp_path / "out"
     settings = CompareSettings(screen.annotations, resamples=20)
     compare(*maps, str(tmp_path / "part.h5ad"), str(out), settings=settings)
-    assert "20 names are on all maps" in capsys.readouterr().err
+    assert "the 20 names that all maps have" in capsys.readouterr().err
     assert pl.read_csv(out / "recall.csv")["n_genes"].max() == 20
 
 
@@ -103,7 +103,9 @@ def test_maps_that_share_too_few_genes_are_not_compared(screen, tmp_path):
         whole[rows].copy().write_h5ad(tmp_path / f"{name}.h5ad")
     given = [str(tmp_path / f"{name}.h5ad") for name in ("first", "second")]
     # Six genes make 15 pairs, of which 5 % are none.
-    with pytest.raises(ValueError, match=r"in common has 6 genes, too few: 5 % .* \(15\) is less"):
+    with pytest.raises(
+        ValueError, match=r"in common has 6 genes, too few: 5 % of all pairs \(15\) is less"
+    ):
         compare(*given, str(tmp_path / "out"), settings=CompareSettings(screen.annotations))
     assert not list(tmp_path.glob("out*"))
 
@@ -111,18 +113,18 @@ def test_maps_that_share_too_few_genes_are_not_compared(screen, tmp_path):
 @pytest.mark.parametrize(
     ("words", "settings", "sentence"),
     [
-        (["{map}"], {}, "there is nothing to set .* beside: compare A B OUT"),
-        (["{map}", "{map}"], {}, "two of the compared are called good"),
-        (["{map}", "={map}"], {}, "is no map or run: expected PATH or NAME=PATH"),
+        (["{map}"], {}, "there is nothing to compare .* with: compare A B OUT"),
+        (["{map}", "{map}"], {}, "two inputs are called good"),
+        (["{map}", "={map}"], {}, "is not a map or a run: expected PATH or NAME=PATH"),
         (["{map}", "{run}"], {}, "maps .* and runs cannot be compared with each other"),
-        (["{map}", "b={map}"], {}, "give --annotations"),
+        (["{map}", "b={map}"], {}, "by the recall of known pairs: give annotations"),
         (["{run}", "b={old}"], {}, "old has no FLOPs in its log"),
         (["{run}", "b=nowhere"], {}, "nowhere holds no run"),
-        (["{map}", "b={map}"], {"run": ("c=x",)}, "--run c=x: expected NAME=RUN, and NAME one of"),
-        (["{run}", "b={old}"], {"low": 0.1}, "runs are shown as they were logged, and asked noth"),
-        (["{map}", "b={map}"], {"low": 0.9, "high": 0.1}, "expected 0 <= low <= high <= 1"),
-        (["{map}", "b={map}"], {"resamples": 0}, "--resamples 0: give a number above 0"),
-        (["{map}", "b={map}"], {"seed": -1}, "--seed -1: give 0 or more"),
+        (["{map}", "b={map}"], {"run": ("c=x",)}, "NAME one of good, b, not c=x"),
+        (["{run}", "b={old}"], {"low": 0.1}, "are for maps: leave them out, because runs"),
+        (["{map}", "b={map}"], {"low": 0.9, "high": 0.1}, "with 0 <= low <= high <= 1"),
+        (["{map}", "b={map}"], {"resamples": 0}, "resamples must be at least 1, not 0"),
+        (["{map}", "b={map}"], {"seed": -1}, "seed must be at least 0, not -1"),
         (["{map}", "b={alien}"], {}, "have 0 names in common"),
     ],
 )
@@ -150,13 +152,13 @@ def test_what_cannot_be_compared(screen, tmp_path, words, settings, sentence):
 
 def test_the_last_word_is_no_map(screen, tmp_path):
     third = tmp_path / "third.h5ad"
-    with pytest.raises(ValueError, match=r"third.h5ad is named as a map, but the last word must"):
+    with pytest.raises(ValueError, match=r"third.h5ad has the name of a map, but the last arg"):
         compare(f"a={screen.map}", f"b={screen.map}", str(third))
     assert not third.exists()
 
 
 def test_an_unfinished_run_is_not_compared(tmp_path):
     begin_run(tmp_path / "run", Origin("run", {}), "pretrain vit-mae")
-    with pytest.raises(ValueError, match="run is unfinished: give its pretrain command again"):
+    with pytest.raises(ValueError, match="run is unfinished: run its pretrain command again"):
         read_compute(tmp_path / "run")
     assert json.loads((tmp_path / "run" / "artefact.json").read_text())["identity"] is None

@@ -74,18 +74,18 @@ def test_every_part_has_its_heading(page):
         "A <b>screen</b> & its map",
         "Recall of known pairs",
         "Recall across percentiles",
-        "Beside baselines",
+        "Comparison with baselines",
         "Similarity of the map",
-        "What the network rebuilds",
+        "Reconstructions",
         "Loss",
         "Provenance",
     ]
 
 
 PARTS = {
-    "results": {"Recall of known pairs", "Recall across percentiles", "Beside baselines"},
+    "results": {"Recall of known pairs", "Recall across percentiles", "Comparison with baselines"},
     "map": {"Similarity of the map"},
-    "run": {"What the network rebuilds", "Loss"},
+    "run": {"Reconstructions", "Loss"},
 }
 
 
@@ -100,7 +100,7 @@ def test_what_is_not_given_is_not_on_the_page(screen, tmp_path, given):
 
 def test_a_run_without_log_or_picture_shows_the_other(new_run, tmp_path):
     page = make(tmp_path / "out", run=new_run(log=False))
-    assert page.headings[1:] == ["What the network rebuilds", "Provenance"]
+    assert page.headings[1:] == ["Reconstructions", "Provenance"]
     (tmp_path / "own_run" / "log.jsonl").write_text('{"step": 0, "validation_loss": 1.5}\n')
     (tmp_path / "own_run" / "reconstructions.png").unlink()
     page = make(tmp_path / "out2", run=tmp_path / "own_run")
@@ -114,7 +114,7 @@ def test_results_without_shuffles_or_baselines_have_no_table_of_baselines(screen
     for name in ("artefact.json", "recall.csv", "curve.csv"):
         (results / name).write_bytes((screen.results / name).read_bytes())
     page = make(tmp_path / "out", results=results)
-    assert "Beside baselines" not in page.headings
+    assert "Comparison with baselines" not in page.headings
     assert "shuffled" not in page.text
 
 
@@ -180,9 +180,9 @@ def test_what_cannot_be_compared_is_said(screen, new_run, tmp_path):
     baseline = (f"fewer={tmp_path / 'fewer'}",)
     page = make(tmp_path / "out", run=run, results=screen.results, baseline=baseline)
     text = " ".join(page.text.split())
-    assert "fewer: other known pairs were on that map" in text
-    assert "fewer was not asked about signal_ing <&> more." in text
-    assert "The training loss was no finite number in 1 lines of the log" in text
+    assert "fewer: benchmarked on other known pairs than this map" in text
+    assert "fewer was not benchmarked with signal_ing <&> more." in text
+    assert "The training loss was not finite in 1 lines of the log" in text
 
 
 def test_the_page_is_one_file_and_its_pictures_are_those_beside_it(whole, page):

@@ -63,7 +63,7 @@ def test_a_cell_is_the_mean_of_its_cosines(size):
 
 def test_more_rows_than_are_clustered_stand_beside_their_likes():
     features = groups(12, 30)
-    clusters = cluster_map(make_map(features), most_clustered=120, most_cells=100)
+    clusters = cluster_map(make_map(features), max_clustered=120, max_cells=100)
     assert sorted(clusters.order.tolist()) == list(range(360))
     assert clusters.clustered == 120
     assert clusters.rows_per_cell == 4
@@ -72,13 +72,13 @@ def test_more_rows_than_are_clustered_stand_beside_their_likes():
     nearest = 1 - cdist(features, features, "cosine") > 0.9
     labels = nearest.argmax(axis=1)[clusters.order]
     assert np.count_nonzero(np.diff(labels)) == 11
-    whole = cluster_map(make_map(features), most_cells=100)
+    whole = cluster_map(make_map(features), max_cells=100)
     assert whole.clustered == 360
     assert np.count_nonzero(np.diff(nearest.argmax(axis=1)[whole.order])) == 11
 
 
 def test_the_order_file_tells_rows_of_the_heat_map():
-    clusters = cluster_map(make_map(groups(2, 5)), most_cells=4)
+    clusters = cluster_map(make_map(groups(2, 5)), max_cells=4)
     table = clusters.table([f"G{row}" for row in range(10)])
     assert table["row"].to_list() == [1, 1, 1, 2, 2, 2, 3, 3, 3, 4]
     assert table["name"].to_list() == [f"G{row}" for row in clusters.order]
@@ -119,7 +119,7 @@ def test_a_baseline_that_cannot_be_compared_is_refused(screen, tmp_path):
     }.items():
         benchmark(screen.map, tmp_path / name, settings=settings)
     one, two = read_results(tmp_path / "one"), read_results(tmp_path / "two")
-    with pytest.raises(ValueError, match=r"baseline x has no recall .* --low 0.0 --high 0.93"):
+    with pytest.raises(ValueError, match=r"baseline x has no recall .* low 0.0 and high 0.93"):
         compare(one, {"x": two})
     sources = [
         [entry.name for entry in part.entries]
@@ -190,7 +190,7 @@ def test_recall_on_the_way_is_drawn_below_the_loss(new_run):
     assert list(chance.get_ydata()) == [0.1, 0.1]
     assert drawn.alt.endswith("; recall 0.375 at step 60.")
     append_log(run, step=70, recall="high", recall_chance=0.1)
-    with pytest.raises(ValueError, match="is damaged: expected lines of JSON"):
+    with pytest.raises(ValueError, match="is damaged: expected one JSON object per line"):
         read_training(run)
 
 

@@ -15,6 +15,7 @@ import pytest
 from phenomae.artefacts import Origin, sign
 from phenomae.cli import run
 from phenomae.explore.report import ReportSettings, report
+from phenomae.explore.sections import table
 from phenomae.runs import begin_run
 
 
@@ -84,45 +85,84 @@ def test_the_command_takes_flags_and_a_recipe(everything, screen, whole, tmp_pat
     assert contents(out) == contents(whole)
     assert run(["report", str(tmp_path / "none")]) == 1
     said = capsys.readouterr().err
-    assert said == "phenomae: there is nothing to show: give --run, --results or --map\n"
+    assert said == "phenomae: there is nothing to show: give run, results or map\n"
+
+
+TOY = """
+from phenomae.explore.sections.section import Row, Section, Table
+
+SECTION = Section(
+    "toy",
+    link="Toy",
+    heading="A toy section",
+    needs=lambda evidence: evidence.results is not None,
+    text=lambda evidence: "It counts the sources & says so.",
+    table=lambda evidence: Table(
+        "Toy", ["what", "how many"], [("", [Row(["sources", str(len(evidence.measured.main))])])]
+    ),
+)
+"""
+
+
+def test_a_section_is_one_module_and_one_line(screen, tmp_path, monkeypatch):
+    (tmp_path / "toy_section.py").write_text(TOY)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(table, "SECTIONS", ["toy_section:SECTION", *table.SECTIONS])
+    assert run(["report", str(tmp_path / "out"), "--results", str(screen.results)]) == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert '<a href="#toy">Toy</a>' in page
+    assert '<section id="toy">' in page
+    assert "It counts the sources &amp; says so." in page
+    assert '<th scope="row">sources</th>\n        <td>2</td>' in page
+    assert page.index("A toy section") < page.index("Recall of known pairs</h2>")
+    assert run(["report", str(tmp_path / "without"), "--run", str(screen.run)]) == 0
+    assert "toy" not in (tmp_path / "without" / "report.html").read_text()
+
+
+def test_it_returns_what_it_made_also_when_it_was_there(everything, whole):
+    made = report(str(whole), settings=everything)
+    assert repr(made) == f"Report('{whole}')"
+    assert made.page == whole / "report.html"
+    assert made.page.exists()
 
 
 @pytest.mark.parametrize(
     ("baselines", "sentence"),
     [
-        (["intensity"], "--baseline intensity: expected NAME=RESULTS"),
-        (["=folder"], "--baseline =folder: expected NAME=RESULTS"),
-        (["intensity="], "--baseline intensity=: expected NAME=RESULTS"),
-        (["a=one", "a=two"], "--baseline a is given twice"),
-        (["this map=one"], "the table has a row of that name"),
-        (["shuffled names=one"], "the table has a row of that name"),
+        (["intensity"], "baseline must be NAME=RESULTS, like .*, not intensity$"),
+        (["=folder"], "baseline must be NAME=RESULTS, like .*, not =folder$"),
+        (["intensity="], "baseline must be NAME=RESULTS, like .*, not intensity=$"),
+        (["a=one", "a=two"], "baseline a is repeated"),
+        (["this map=one"], "is the name of another row of the table"),
+        (["shuffled names=one"], "is the name of another row of the table"),
         (["a=absent"], "absent holds no results: there is nothing of that name"),
     ],
 )
 def test_baselines_that_will_not_do(screen, tmp_path, baselines, sentence):
-    settings = ReportSettings(results=screen.results, baseline=tuple(baselines))
     with pytest.raises(ValueError, match=sentence):
-        report(tmp_path / "out", settings=settings)
+        report(
+            tmp_path / "out",
+            settings=ReportSettings(results=screen.results, baseline=tuple(baselines)),
+        )
     assert not list(tmp_path.iterdir())
 
 
-def test_baselines_need_results_to_stand_beside(screen, tmp_path):
-    settings = ReportSettings(map=screen.map, baseline=(f"noisy={screen.baseline}",))
-    with pytest.raises(ValueError, match="give --results too"):
-        report(tmp_path / "out", settings=settings)
+def test_baselines_need_results_to_compare_with(screen):
+    with pytest.raises(ValueError, match="baseline needs results to compare with"):
+        ReportSettings(map=screen.map, baseline=(f"noisy={screen.baseline}",))
 
 
 def test_a_report_does_not_swallow_what_it_shows(screen, tmp_path):
     copy = shutil.copytree(screen.results, tmp_path / "results")
     for out in (copy, copy.parent):
-        with pytest.raises(ValueError, match=r"cannot be the report: it holds .*results"):
+        with pytest.raises(ValueError, match=r"cannot be the report: it contains .*results"):
             report(out, settings=ReportSettings(results=copy), overwrite=True)
     assert contents(copy) == contents(screen.results)
 
 
 def test_a_map_and_the_results_of_another_are_not_shown_together(screen, tmp_path):
     settings = ReportSettings(map=screen.map, results=screen.baseline)
-    with pytest.raises(ValueError, match=r"was not measured on .*good\.h5ad but on another map"):
+    with pytest.raises(ValueError, match=r"are results of another map, not of .*good\.h5ad"):
         report(tmp_path / "out", settings=settings)
 
 
@@ -135,16 +175,16 @@ def test_runs_that_are_none(screen, tmp_path):
     refuse(tmp_path / "absent", "absent holds no run: there is nothing of that name")
     refuse(screen.results, "holds results, not run")
     begin_run(tmp_path / "begun", Origin("run"), "pretrain vit-mae")
-    refuse(tmp_path / "begun", "begun is unfinished: give its pretrain command again")
+    refuse(tmp_path / "begun", "begun is unfinished: run its pretrain command again")
 
 
 @pytest.mark.parametrize(
     ("log", "sentence"),
     [
-        ("", "log.jsonl has no line with a loss that is a number"),
-        ('{"step": 20, "lr": 0.1}\n', "no line with a loss that is a number"),
-        ('{"step": 20, "loss": NaN}\n', "no line with a loss that is a number"),
-        ('{"loss": 1.0}\n', "log.jsonl is damaged: expected lines of JSON"),
+        ("", "log.jsonl has no line with a finite loss"),
+        ('{"step": 20, "lr": 0.1}\n', "no line with a finite loss"),
+        ('{"step": 20, "loss": NaN}\n', "no line with a finite loss"),
+        ('{"loss": 1.0}\n', "log.jsonl is damaged: expected one JSON object per line"),
         ('{"step": 20, "loss": "low"}\n', "log.jsonl is damaged"),
         ("7\n", "log.jsonl is damaged"),
     ],
@@ -161,7 +201,7 @@ def test_runs_without_anything_to_show(new_run, tmp_path):
     with pytest.raises(ValueError, match="has nothing to show"):
         report(tmp_path / "out", settings=ReportSettings(run=folder))
     (folder / "reconstructions.png").write_bytes(b"GIF89a")
-    with pytest.raises(ValueError, match="should be the PNG picture"):
+    with pytest.raises(ValueError, match="expected the PNG that pretrain wrote"):
         report(tmp_path / "out", settings=ReportSettings(run=folder))
 
 
@@ -195,7 +235,7 @@ def test_results_that_are_none(screen, tmp_path):
 @pytest.mark.parametrize(
     ("features", "sentence"),
     [
-        (np.ones((1, 3)), "has 1 rows, where two can be similar"),
+        (np.ones((1, 3)), "has 1 rows: at least two are needed"),
         (np.array([[1, 2], [0, 0], [3, 1]]), r"without a cosine: G1 \(1 of them\)"),
         (np.array([[1, np.nan], [1, 2], [np.inf, 1]]), r"without a cosine: G0, G2 \(2 of them\)"),
     ],

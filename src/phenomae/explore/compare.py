@@ -1,5 +1,10 @@
-"""The command `compare`: maps side by side, or runs, in tables and figures."""
+"""The command `compare`: several maps, or several training runs, in tables and figures.
 
+Maps are compared on the same genes, known pairs and bootstrap resamples, so that the intervals of
+their differences are paired.
+"""
+
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,81 +13,103 @@ from typing import Annotated
 import polars as pl
 from cyclopts import Parameter
 
+from phenomae import checks
 from phenomae.artefacts import Origin, artefact_folder, hash_json, settings_dict, write_bytes
-from phenomae.evaluation.annotations import read_sources
+from phenomae.evaluation.annotations import read_annotations
 from phenomae.evaluation.benchmark import check_count, check_map, find_pairs
-from phenomae.evaluation.recall.compare_maps import ask, set_side_by_side, share_genes
+from phenomae.evaluation.recall.compare_maps import compare_recalls, measure_map, share_genes
 from phenomae.evaluation.recall.recall import Percentiles
-from phenomae.evaluation.settings import Several, check_seed, check_shares
+from phenomae.evaluation.settings import Several, check_shares
 from phenomae.explore.evidence.training_flops import Compute, read_compute, tabulate
 from phenomae.explore.figures.flops_curves import draw_recall_over_flops, draw_runs
 from phenomae.explore.figures.side_by_side import draw_curves, draw_recalls
 from phenomae.explore.figures.style import Drawing, house_style, save
 from phenomae.maps.read import ConsensusProfiles, read_map
+from phenomae.outputs import TablesOutput
+from phenomae.paths import PathLike
 from phenomae.print_table import read_written, show
 from phenomae.progress import info
 
 KIND = "comparison"
+Maps = dict[str, ConsensusProfiles]
+
+
+class Comparison(TablesOutput):
+    """What `compare` wrote: a folder of CSV tables and figures."""
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class CompareSettings:
-    """What maps are asked; runs are not asked anything."""
+    """How maps are compared; none of these applies to runs."""
 
-    annotations: Path | None = None
-    """File or folder of known pairs, as for `benchmark`; needed for maps."""
+    annotations: PathLike | None = None
+    """File or folder of known pairs, as for `benchmark`. Required for maps."""
     low: float = 0.05
-    """A pair is found where its cosine is among this share of the lowest."""
+    """A pair is recalled if its cosine is in this lower fraction of all pairs."""
     high: float = 0.95
-    """... or above this share of all pairs' cosines."""
+    """A pair is also recalled if its cosine is above this fraction of all pairs."""
     resamples: int = 1000
-    """Draw genes with replacement so often, the same for all maps, for intervals and p-values."""
+    """Bootstrap resamples of the genes, the same for all maps, for confidence intervals and
+    p-values."""
     seed: int = 0
-    """Of the resamples."""
+    """Seed of the bootstrap."""
     run: Annotated[tuple[str, ...], Several] = ()
-    """NAME=RUN, the run behind the map of that name: draws recall over the FLOPs of training."""
+    """NAME=RUN, the training run behind the map of that name: draws recall over training FLOPs."""
+
+    def __post_init__(self) -> None:
+        checks.at_least("resamples", self.resamples, 1)
+        checks.at_least("seed", self.seed, 0)
+        check_shares(self.low, self.high)
+
+    @property
+    def percentiles(self) -> Percentiles:
+        """low and high."""
+        return self.low, self.high
 
 
 def compare(
-    first: str,
-    second: str,
+    first: PathLike,
+    second: PathLike,
     /,
-    *more: str,
+    *more: PathLike,
     settings: CompareSettings = CompareSettings(),
     overwrite: bool = False,
-) -> None:
-    """Set two or more maps, or runs, side by side: compare A.h5ad B.h5ad OUT.
+) -> Comparison:
+    """Compare two or more maps, or training runs: compare A.h5ad B.h5ad OUT.
 
-    The last word is the folder to write; before it stand maps (.h5ad) or run folders, each PATH or
-    NAME=PATH. Maps are asked for the genes that all of them have: recall.csv and curve.csv a map,
-    differences.csv with paired intervals and p-values. Of runs, runs.csv has losses and recalls
-    over the FLOPs of training, as they were logged. Figures lie in the folder figures.
+    The last argument is the folder to write; before it come maps (.h5ad) or run folders, each PATH
+    or NAME=PATH. Maps are compared on the genes that all of them have: recall.csv and curve.csv per
+    map, differences.csv with paired confidence intervals and p-values. For runs, runs.csv has the
+    logged losses and recalls over training FLOPs. Figures are in the folder figures.
 
     Parameters
     ----------
     first
         A map or a run, PATH or NAME=PATH.
     second
-        Another, of the same kind.
+        Another of the same kind.
     more
-        Others; the last word is the folder to write.
+        More of them; the last argument is the folder to write.
     overwrite
-        Replace the folder where it was made with other settings.
+        Replace the folder if it was made with other settings.
 
-    Raises ValueError where names repeat, maps and runs are mixed or cannot be used, or the maps
-    have too few genes in common; the sentence says which.
+    Raises
+    ------
+    ValueError
+        If names repeat, maps and runs are mixed or cannot be used, or the maps have too few genes
+        in common; the message says which.
     """
-    *given, last = (first, second, *more)
+    *given, last = [os.fspath(word) for word in (first, second, *more)]
     if len(given) < 2:
         raise ValueError(
-            f"there is nothing to set {first} beside: compare A B OUT takes two maps or runs, or "
+            f"there is nothing to compare {first} with: compare A B OUT takes two maps or runs, or "
             "more, and then the folder to write"
         )
     paths, out = name_paths(given), Path(last)
     if out.suffix == ".h5ad":
         raise ValueError(
-            f"{out} is named as a map, but the last word must be the folder to write: add one"
+            f"{out} has the name of a map, but the last argument is the folder to write: add one"
         )
     are_maps = {path.suffix == ".h5ad" for path in paths.values()}
     if len(are_maps) > 1:
@@ -92,16 +119,17 @@ def compare(
     else:
         if settings != CompareSettings():
             raise ValueError(
-                "runs are shown as they were logged, and asked nothing: leave out --annotations, "
-                "--run and the other settings, which are for maps"
+                "annotations, low, high, resamples, seed and run are for maps: leave them out, "
+                "because runs are shown as they were logged"
             )
         _compare_runs(paths, out, overwrite)
+    return Comparison(out)
 
 
 def name_paths(words: list[str]) -> dict[str, Path]:
-    """Return the paths of PATH or NAME=PATH by their names, which are their stems if not given.
+    """Return the paths of PATH or NAME=PATH by name; without a name, it is the path's stem.
 
-    Raises ValueError where two have one name.
+    Raises ValueError if a name is repeated.
     """
     paths: dict[str, Path] = {}
     for word in words:
@@ -109,11 +137,10 @@ def name_paths(words: list[str]) -> dict[str, Path]:
         if not equals:
             path, name = word, Path(word).stem
         if not (name and path):
-            raise ValueError(f"{word!r} is no map or run: expected PATH or NAME=PATH")
+            raise ValueError(f"{word!r} is not a map or a run: expected PATH or NAME=PATH")
         if name in paths:
             raise ValueError(
-                f"two of the compared are called {name}: give them names, like "
-                f"one={paths[name]} other={path}"
+                f"two inputs are called {name}: name them, like one={paths[name]} other={path}"
             )
         paths[name] = Path(path)
     return paths
@@ -123,27 +150,22 @@ def _compare_maps(
     paths: dict[str, Path], out: Path, settings: CompareSettings, overwrite: bool
 ) -> None:
     if settings.annotations is None:
-        raise ValueError("maps are compared by the known pairs they find: give --annotations")
-    percentiles = _check(settings)
+        raise ValueError("maps are compared by the recall of known pairs: give annotations")
+    known, percentiles = Path(settings.annotations), settings.percentiles
     maps = {name: read_map(path) for name, path in paths.items()}
-    for name, genes in maps.items():
-        check_map(genes, paths[name], [percentiles])
+    for name, profiles in maps.items():
+        check_map(profiles, paths[name], [percentiles])
     computes = {name: read_compute(path) for name, path in name_runs(settings.run, maps).items()}
-    maps, sources = _share(maps, paths, percentiles), read_sources(settings.annotations)
-    pairs = find_pairs(sources, next(iter(maps.values())).names, settings.annotations)
-    checksums = hash_json({source.name: source.checksum for source in sources})
-    identities = {f"map {name}": genes.identity for name, genes in maps.items()}
-    identities |= {f"run {name}": compute.identity for name, compute in computes.items()}
-    plain = {
-        key: value
-        for key, value in settings_dict(settings).items()
-        if key not in ("annotations", "run")
-    }
-    origin = Origin(KIND, plain, {**identities, "annotations": checksums})
+    maps, annotations = _share(maps, paths, percentiles), read_annotations(known)
+    pairs = find_pairs(annotations, next(iter(maps.values())).names, known)
+    checksums = hash_json({annotation.name: annotation.checksum for annotation in annotations})
+    origin = _origin(settings, maps, computes, checksums)
 
     def make(folder: Path) -> None:
-        answers = {name: ask(genes, pairs, percentiles) for name, genes in maps.items()}
-        tables = set_side_by_side(answers, pairs, percentiles, settings.resamples, settings.seed)
+        measured = {
+            name: measure_map(profiles, pairs, percentiles) for name, profiles in maps.items()
+        }
+        tables = compare_recalls(measured, pairs, percentiles, settings.resamples, settings.seed)
         _write(folder, tables)
         drawings = {
             "recall": draw_recalls(tables["recall.csv"], percentiles),
@@ -159,43 +181,47 @@ def _compare_maps(
     show(read_written(out / "differences.csv"))
 
 
-def _check(settings: CompareSettings) -> Percentiles:
-    if settings.resamples < 1:
-        raise ValueError(f"--resamples {settings.resamples}: give a number above 0")
-    check_seed(settings.seed)
-    return check_shares(settings.low, settings.high)
+def _origin(
+    settings: CompareSettings, maps: Maps, computes: dict[str, Compute], checksums: str
+) -> Origin:
+    # Paths and names of inputs are left out of the settings: their identities decide the content.
+    recorded = settings_dict(settings)
+    plain = {key: value for key, value in recorded.items() if key not in ("annotations", "run")}
+    identities = {f"map {name}": profiles.identity for name, profiles in maps.items()}
+    identities |= {f"run {name}": compute.identity for name, compute in computes.items()}
+    return Origin(KIND, plain, {**identities, "annotations": checksums})
 
 
-def _share(
-    maps: dict[str, ConsensusProfiles], paths: dict[str, Path], percentiles: Percentiles
-) -> dict[str, ConsensusProfiles]:
-    """Return the maps with the names all have; says how many that are.
+def _share(maps: Maps, paths: dict[str, Path], percentiles: Percentiles) -> Maps:
+    """Return the maps restricted to the names that all have, and report how many that are.
 
-    Raises ValueError where these are so few that a tail of their pairs holds none.
+    Raises ValueError if these are so few that a tail of their pairs has none.
     """
     shared = share_genes(maps)
     common = len(next(iter(shared.values())).names)
-    counts = {name: len(genes.names) for name, genes in maps.items()}
+    counts = {name: len(profiles.names) for name, profiles in maps.items()}
     if common < max(counts.values()):
-        told = ", ".join(f"{name} has {count}" for name, count in counts.items())
-        info(f"{common} names are on all maps, and only these are asked ({told})")
+        listed = ", ".join(f"{name} has {count}" for name, count in counts.items())
+        info(f"comparing the {common} names that all maps have ({listed})")
     named = " and ".join(map(str, paths.values()))
     if common < 3:
         raise ValueError(
-            f"{named} have {common} names in common: nothing can be compared; were they made by "
-            "the same column (map --by)?"
+            f"{named} have {common} names in common: nothing can be compared; were they made with "
+            "the same `by` of map?"
         )
     check_count(common, f"what {named} have in common", [percentiles])
     return shared
 
 
-def name_runs(words: tuple[str, ...], maps: dict[str, ConsensusProfiles]) -> dict[str, Path]:
-    """Return the runs of NAME=RUN; raises ValueError where NAME is none of the maps."""
+def name_runs(words: tuple[str, ...], maps: Maps) -> dict[str, Path]:
+    """Return the runs of NAME=RUN by name; raises ValueError unless NAME is one of the maps."""
     runs: dict[str, Path] = {}
     for word in words:
         name, equals, path = (part.strip() for part in word.partition("="))
         if not equals or name not in maps:
-            raise ValueError(f"--run {word}: expected NAME=RUN, and NAME one of {', '.join(maps)}")
+            raise ValueError(
+                f"run must be NAME=RUN, with NAME one of {', '.join(maps)}, not {word}"
+            )
         runs[name] = Path(path)
     return runs
 

@@ -1,20 +1,32 @@
-"""How the report puts shares, percentiles and names into words."""
+"""How the report writes numbers, percentiles and names."""
 
 _NO_BREAK = "\N{NO-BREAK SPACE}"
+_DASH = "–"
 
 
 def tails(low: float, high: float) -> str:
     """Return which cosines count as found: `lowest 5 % and highest 5 %`."""
+    # 1 - 0.95 is 0.050000000000000044; rounding keeps it out of the text.
     ends = {"lowest": low, "highest": round(1 - high, 9)}
     parts = [f"{end} {100 * share:.3g}{_NO_BREAK}%" for end, share in ends.items() if share]
     return " and ".join(parts) or f"0{_NO_BREAK}%"
 
 
-def shorten(name: str, most: int = 28) -> str:
-    """Return a name that fits into a figure; the page's tables hold the whole one."""
-    return name if len(name) <= most else name[: most - 1] + "…"
+def shorten(name: str, longest: int = 28) -> str:
+    """Return a name that fits into a figure; the tables of the page have the full one."""
+    return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
+def fraction(value: float | None) -> str:
+    """Return a number from 0 to 1 with three decimals, or a dash for None."""
+    return _DASH if value is None else f"{value:.3f}"
+
+
+def count(value: int) -> str:
+    """Return a whole number with thousands separators."""
+    return f"{value:,}"
 
 
 def times(ratio: float | None) -> str:
-    """Return `4.3 ×`, or a dash where there is nothing to divide by."""
-    return "–" if ratio is None else f"{ratio:.2f} ×" if ratio < 1 else f"{ratio:.1f} ×"
+    """Return `4.3 ×`, or a dash if there is nothing to divide by."""
+    return _DASH if ratio is None else f"{ratio:.2f} ×" if ratio < 1 else f"{ratio:.1f} ×"

@@ -1,11 +1,11 @@
-"""Baselines: the recall of other maps, and of shuffled names, beside the map's own."""
+"""Compares the recall of a map with that of other maps and of permuted names."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from phenomae.explore.evidence.results import Results, at
+from phenomae.explore.evidence.results import BenchmarkTables, at
 
 THIS_MAP = "this map"
 SHUFFLED = "shuffled names"
@@ -18,46 +18,48 @@ class Entry:
     name: str
     recall: float
     sd: float | None
-    """Spread over the shuffles; None for a map."""
+    """Standard deviation over the permutations; None for a map."""
     n_pairs: int
     chance: float
     ratio: float | None
-    """Recall in units of this map's; None where that is 0."""
+    """Recall divided by that of this map; None if that is 0."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All maps that were asked one source, this map first."""
+    """The recall of one source on all maps that were benchmarked with it, this map first."""
 
     source: str
     entries: list[Entry]
 
 
 def parse_baselines(texts: tuple[str, ...]) -> dict[str, Path]:
-    """Return the folders of NAME=RESULTS by their names.
+    """Return the folders of NAME=RESULTS by name.
 
-    Raises ValueError where one has no name or no folder, or a name stands twice.
+    Raises ValueError if a name or a folder is missing, or a name is repeated.
     """
     folders: dict[str, Path] = {}
     for text in texts:
         name, equals, folder = (part.strip() for part in text.partition("="))
         if not (name and equals and folder):
             raise ValueError(
-                f"--baseline {text}: expected NAME=RESULTS, like intensity=results/intensity"
+                f"baseline must be NAME=RESULTS, like intensity=results/intensity, not {text}"
             )
         if name in folders:
-            raise ValueError(f"--baseline {name} is given twice: every baseline needs its own name")
+            raise ValueError(f"baseline {name} is repeated: give every baseline its own name")
         if name in (THIS_MAP, SHUFFLED):
-            raise ValueError(f"--baseline {name}: the table has a row of that name, take another")
+            raise ValueError(
+                f"baseline {name} is the name of another row of the table: choose another"
+            )
         folders[name] = Path(folder)
     return folders
 
 
-def compare(results: Results, baselines: dict[str, Results]) -> list[Comparison]:
-    """Set the baselines beside the results, at their first percentile pair, one list a source.
+def compare(results: BenchmarkTables, baselines: dict[str, BenchmarkTables]) -> list[Comparison]:
+    """Compare results with baselines at the first percentile pair of the results, per source.
 
-    A baseline that was not asked a source is not among its entries. Raises ValueError where one has
-    no recall of any source at this percentile pair.
+    A baseline that was not benchmarked with a source is not among its entries. Raises ValueError if
+    a baseline has no recall of any source at this percentile pair.
     """
     others = {name: _rows(other, results, name) for name, other in baselines.items()}
     comparisons = []
@@ -85,8 +87,11 @@ def compare(results: Results, baselines: dict[str, Results]) -> list[Comparison]
     return comparisons
 
 
-def _rows(other: Results, results: Results, name: str) -> dict[str, dict]:
-    """Return a baseline's rows by source; its curve may know what recall.csv does not ask."""
+def _rows(other: BenchmarkTables, results: BenchmarkTables, name: str) -> dict[str, dict]:
+    """Return a baseline's rows by source.
+
+    If recall.csv does not have this percentile pair, curve.csv may: it covers 1 % to 50 %.
+    """
     low, high = results.percentiles[0]
     columns = other.curve.columns
     both = at(pl.concat([other.recall.select(columns), other.curve]), (low, high))
@@ -94,8 +99,8 @@ def _rows(other: Results, results: Results, name: str) -> dict[str, dict]:
     shared = set(rows) & set(results.main["source"])
     if not shared:
         raise ValueError(
-            f"baseline {name} has no recall to set beside the results: benchmark it with the same "
-            f"annotations and --low {low} --high {high}"
+            f"baseline {name} has no recall to compare with the results: benchmark it with the "
+            f"same annotations, low {low} and high {high}"
         )
     return rows
 

@@ -1,32 +1,51 @@
-"""All that a report shows, read and checked before anything is written."""
+"""Everything a report shows, read and checked before anything is written."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from phenomae.explore.evidence.baselines import Comparison, compare
-from phenomae.explore.evidence.clusters import require_cosines
-from phenomae.explore.evidence.results import Results, read_results
+from phenomae.explore.evidence.clusters import Clusters, cluster_map, require_cosines
+from phenomae.explore.evidence.results import BenchmarkTables, read_results
 from phenomae.explore.evidence.training import Training, read_training
 from phenomae.maps.read import ConsensusProfiles, read_map, read_signature_of_map
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was given; None for what was not."""
+    """The inputs of a report; None for those that were not given."""
 
     training: Training | None
-    results: Results | None
+    results: BenchmarkTables | None
     genes: ConsensusProfiles | None
+    """The map."""
     map_signature: dict[str, Any] | None
-    """What made the map; None also where phenomae did not."""
-    baselines: dict[str, Results]
+    """What made the map; None if there is no map, or it was made by another program."""
+    baselines: dict[str, BenchmarkTables]
     comparison: list[Comparison]
-    """The results beside the baselines and the shuffled names, one a source."""
+    """The results next to the baselines and the permuted names, one per source."""
+
+    @property
+    def measured(self) -> BenchmarkTables:
+        """The results, for sections that need them."""
+        assert self.results is not None
+        return self.results
+
+    @property
+    def profiles(self) -> ConsensusProfiles:
+        """The map, for sections that need it."""
+        assert self.genes is not None
+        return self.genes
+
+    @cached_property
+    def clusters(self) -> Clusters:
+        """The clustered map; computed once, when a section first needs it."""
+        return cluster_map(self.profiles)
 
     @property
     def identities(self) -> dict[str, str]:
-        """The identities of what is shown, by what it is."""
+        """Identities of the inputs, by what they are."""
         made = {"run": self.training, "results": self.results}
         return {
             **{name: part.signature["identity"] for name, part in made.items() if part},
@@ -41,9 +60,9 @@ class Evidence:
 def read_evidence(
     run: Path | None, results: Path | None, map_path: Path | None, baselines: dict[str, Path]
 ) -> Evidence:
-    """Read what is given.
+    """Read the inputs that are given.
 
-    Raises ValueError where something cannot be used, or where the results are another map's.
+    Raises ValueError if one cannot be used, or the results are those of another map.
     """
     training = None if run is None else read_training(run)
     measured = None if results is None else read_results(results)
@@ -53,8 +72,8 @@ def read_evidence(
         require_cosines(genes, map_path)
         if measured is not None and measured.signature["sources"].get("map") != genes.identity:
             raise ValueError(
-                f"{results} was not measured on {map_path} but on another map: give the map that "
-                "was benchmarked, or benchmark this one"
+                f"{results} are results of another map, not of {map_path}: give the map that was "
+                "benchmarked, or benchmark this one"
             )
     others = {name: read_results(path) for name, path in baselines.items()}
     comparison = [] if measured is None else compare(measured, others)

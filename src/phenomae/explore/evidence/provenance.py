@@ -1,4 +1,7 @@
-"""What made the things a report shows: identities, settings, versions."""
+"""Provenance of what a report shows: identities, settings and versions, without paths or clocks.
+
+Paths and times are left out so that the same inputs give the same bytes wherever they are.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,18 +12,18 @@ from phenomae.explore.evidence.evidence import Evidence
 
 @dataclass(frozen=True)
 class Making:
-    """How one artefact came to be."""
+    """Provenance of one artefact."""
 
     what: str
     identity: str
     version: str | None
-    """Of phenomae; None where something else made it."""
+    """Version of phenomae; None if another program made it."""
     settings: dict[str, str]
     sources: dict[str, str]
 
 
 def trace(evidence: Evidence, origin: Origin) -> list[Making]:
-    """Return the making of everything that is shown, and last of the report itself."""
+    """Return the provenance of everything shown, the report itself last."""
     from phenomae import __version__
 
     made = []

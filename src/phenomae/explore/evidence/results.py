@@ -15,33 +15,33 @@ _KEY = ["source", "low", "high"]
 
 
 @dataclass(frozen=True)
-class Results:
-    """What `benchmark` found out about one map."""
+class BenchmarkTables:
+    """The tables of one benchmarked map."""
 
     recall: pl.DataFrame
-    """recall.csv, beside it `mean`, `sd` and `n` of the shuffles; empty where there were none."""
+    """recall.csv, and `mean`, `sd` and `n` of the null distribution, null if there is none."""
     curve: pl.DataFrame
     """curve.csv."""
     signature: dict[str, Any]
 
     @property
     def percentiles(self) -> list[Percentiles]:
-        """The percentile pairs of recall.csv, in its order; the first is the main one."""
+        """The percentile pairs of recall.csv, in its order; the page compares at the first."""
         return self.recall.select("low", "high").unique(maintain_order=True).rows()
 
     @property
     def main(self) -> pl.DataFrame:
-        """The rows of the first percentile pair, one a source."""
+        """The rows of the first percentile pair, one per source."""
         return at(self.recall, self.percentiles[0])
 
     @property
     def has_intervals(self) -> bool:
-        """Whether every recall has an interval."""
+        """Whether every recall has a confidence interval."""
         return not self.recall["ci_low"].has_nulls()
 
     @property
     def shuffles(self) -> int:
-        """How often names were shuffled."""
+        """Number of permutations of the names; 0 if there is no null distribution."""
         return self.recall["n"].fill_null(0).max()  # pyright: ignore[reportReturnType]
 
 
@@ -51,8 +51,11 @@ def at(table: pl.DataFrame, percentiles: Percentiles) -> pl.DataFrame:
     return table.filter(pl.col("low") == low, pl.col("high") == high)
 
 
-def read_results(folder: Path) -> Results:
-    """Read a finished results folder; raises ValueError where it is none or a file is damaged."""
+def read_results(folder: Path) -> BenchmarkTables:
+    """Read a finished results folder.
+
+    Raises ValueError if the folder holds no results or one of its files is damaged.
+    """
     signature = read_signature(folder, KIND)
     recall = read_results_table(folder / "recall.csv", RECALL)
     if (folder / "shuffled.csv").exists():
@@ -60,4 +63,4 @@ def read_results(folder: Path) -> Results:
     else:
         shuffled = pl.DataFrame(schema=SHUFFLED)
     joined = recall.join(shuffled, on=_KEY, how="left", maintain_order="left")
-    return Results(joined, read_results_table(folder / "curve.csv", CURVE), signature)
+    return BenchmarkTables(joined, read_results_table(folder / "curve.csv", CURVE), signature)

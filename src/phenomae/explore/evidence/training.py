@@ -1,4 +1,4 @@
-"""What a run tells of its training: the losses it logged, the picture it left."""
+"""Reads what a run logged during training: losses, recall and the picture of reconstructions."""
 
 import math
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ from jaxtyping import Float64
 from phenomae.artefacts import read_signature
 from phenomae.runs import KIND, read_log
 
-# What the log calls a loss, and what the report does.
+# Key in the log: name in the report.
 LOSSES = {"loss": "training", "validation_loss": "validation"}
 
 
 @dataclass(frozen=True)
 class Loss:
-    """One kind of loss as it was logged."""
+    """One logged loss, training or validation."""
 
     steps: Float64[np.ndarray, " k"]
     values: Float64[np.ndarray, " k"]
     """Finite ones only."""
     broken: int
-    """How many more were logged that were no number."""
+    """Number of logged values that were not finite."""
 
 
 @dataclass(frozen=True)
 class Recalls:
-    """The recall of known pairs as it was measured on the way."""
+    """Recall of known pairs, measured during training."""
 
     steps: Float64[np.ndarray, " k"]
     values: Float64[np.ndarray, " k"]
@@ -37,13 +37,13 @@ class Recalls:
 
 @dataclass(frozen=True)
 class Training:
-    """What is shown of a run."""
+    """What a report shows of a run."""
 
     losses: dict[str, Loss]
-    """By name, training and validation; empty where the run keeps no log, as one of weights that
-    were brought from elsewhere."""
+    """Training and validation loss by name; empty if the run has no log, as imported weights
+    have none."""
     recalls: Recalls | None
-    """None where none was measured."""
+    """None if none was measured."""
     picture: bytes | None
     """The PNG of the reconstructions."""
     signature: dict[str, Any]
@@ -52,16 +52,16 @@ class Training:
 def read_training(run: Path) -> Training:
     """Read a finished run.
 
-    Raises ValueError where it is missing or unfinished, its log is damaged or without a loss, its
-    picture is no PNG, or there is neither log nor picture.
+    Raises ValueError if it is missing or unfinished, its log is damaged or has no loss, its
+    picture is not a PNG, or it has neither log nor picture.
     """
     signature = read_signature(run, KIND)
     if signature["identity"] is None:
-        raise ValueError(f"{run} is unfinished: give its pretrain command again, it goes on")
+        raise ValueError(f"{run} is unfinished: run its pretrain command again to go on")
     path = run / "reconstructions.png"
     picture = path.read_bytes() if path.exists() else None
     if picture is not None and not picture.startswith(b"\x89PNG\r\n\x1a\n"):
-        raise ValueError(f"{path} is damaged: it should be the PNG picture that pretrain wrote")
+        raise ValueError(f"{path} is damaged: expected the PNG that pretrain wrote")
     has_log = (run / "log.jsonl").exists()
     if picture is None and not has_log:
         raise ValueError(f"{run} has nothing to show: neither log.jsonl nor reconstructions.png")
@@ -85,7 +85,7 @@ def _read_losses(run: Path) -> dict[str, Loss]:
         table = np.array(finite, dtype=np.float64).reshape(-1, 2)
         losses[name] = Loss(table[:, 0], table[:, 1], len(pairs) - len(finite))
     if not any(len(loss.steps) for loss in losses.values()):
-        raise ValueError(f"{path} has no line with a loss that is a number: no curve can be drawn")
+        raise ValueError(f"{path} has no line with a finite loss: there is no curve to draw")
     return losses
 
 
@@ -100,4 +100,4 @@ def _read_recalls(run: Path) -> Recalls | None:
 
 
 def _damaged(path: Path) -> ValueError:
-    return ValueError(f"{path} is damaged: expected lines of JSON with step and loss")
+    return ValueError(f"{path} is damaged: expected one JSON object per line, with step and loss")

@@ -1,4 +1,4 @@
-"""The figures of lines: loss over steps, recall over percentiles."""
+"""Line plots: loss over training steps, and recall over percentiles."""
 
 import numpy as np
 import polars as pl
@@ -6,21 +6,21 @@ from jaxtyping import Float64
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
-from phenomae.explore.evidence.results import Results
+from phenomae.explore.evidence.results import BenchmarkTables
 from phenomae.explore.evidence.training import Loss, Recalls
 from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing
 from phenomae.explore.words import shorten, tails
 from phenomae.maps.aggregate import group_means
 
-_MOST_POINTS = 1_000  # of a line that is 700 pixels long
-_MOST_MARKS = 60
-_MOST_INSIDE = 8  # names in the free corner below the curves
+_MAX_POINTS = 1_000  # per line, which is 700 pixels long
+_MAX_MARKERS = 60
+_MAX_INSIDE = 8  # legend entries that fit into the free corner below the curves
 _COLOUR = {"training": COLOURS[0], "validation": COLOURS[1]}
 _DASHES = ("-", "--", ":", "-.")
 
 
 def draw_loss(losses: dict[str, Loss], recalls: Recalls | None = None) -> Drawing:
-    """Draw training and validation loss over steps, and below them recall where it was measured."""
+    """Draw training and validation loss over steps, and recall below if it was measured."""
     panels, height = (1, 2.9) if recalls is None else (2, 4.3)
     figure = Figure(figsize=(PAGE_INCHES, height), layout="constrained")
     axes = figure.subplots(panels, sharex=True, squeeze=False, height_ratios=[2, 1][:panels])[:, 0]
@@ -29,7 +29,7 @@ def draw_loss(losses: dict[str, Loss], recalls: Recalls | None = None) -> Drawin
         if not len(loss.steps):
             continue
         steps, values = _thin(loss)
-        marked = len(steps) <= (_MOST_MARKS if name == "validation" else 1)
+        marked = len(steps) <= (_MAX_MARKERS if name == "validation" else 1)
         marker = "o" if marked else ""
         ax.plot(steps, values, color=_COLOUR[name], marker=marker, ms=4, label=name)
     values = np.concatenate([loss.values for loss in losses.values()])
@@ -41,27 +41,27 @@ def draw_loss(losses: dict[str, Loss], recalls: Recalls | None = None) -> Drawin
         ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set(ylabel="loss")
     last.set(xlabel="step")
-    # There is no half of a step.
+    # By default matplotlib labels half steps of short runs.
     last.xaxis.set_major_locator(MaxNLocator(integer=True))
     last.xaxis.set_major_formatter("{x:,.0f}")
     steps = {step for loss in losses.values() for step in loss.steps}
     if len(steps) == 1:
-        last.set_xticks(list(steps))  # an untrained run's, say
+        last.set_xticks(list(steps))  # such as the validation loss of an untrained run
     ax.grid(axis="y")
-    told, words = "Loss", loss_in_words(losses)
+    shown, words = "Loss", loss_in_words(losses)
     if recalls is not None:
         last.plot(recalls.steps, recalls.values, color=COLOURS[2], marker="o", ms=4, label="recall")
         last.axhline(recalls.chance, color=GREY, lw=1.2, ls=(0, (4, 3)), label="chance")
         last.set(ylabel="recall", ylim=(0, 1.1 * max(recalls.values.max(), recalls.chance)))
         last.grid(axis="y")
-        told, words = "Loss and recall", f"{words}; {recall_in_words(recalls)}"
-    # Above the panels, where no line can run through it.
+        shown, words = "Loss and recall", f"{words}; {recall_in_words(recalls)}"
+    # Above the panels, because inside a line could cross it.
     figure.legend(loc="outside upper right", ncols=4)
-    return Drawing(figure, f"{told} over training steps: {words}.")
+    return Drawing(figure, f"{shown} over training steps: {words}.")
 
 
 def loss_in_words(losses: dict[str, Loss]) -> str:
-    """Return where the losses ended: `training 0.412 at step 2,000, ...`."""
+    """Return the last losses: `training 0.412 at step 2,000, ...`."""
     return ", ".join(
         f"{name} {loss.values[-1]:.3g} at step {loss.steps[-1]:,.0f}"
         for name, loss in losses.items()
@@ -70,15 +70,15 @@ def loss_in_words(losses: dict[str, Loss]) -> str:
 
 
 def recall_in_words(recalls: Recalls) -> str:
-    """Return where recall ended: `recall 0.412 at step 2,000`."""
+    """Return the last recall: `recall 0.412 at step 2,000`."""
     return f"recall {recalls.values[-1]:.3g} at step {recalls.steps[-1]:,.0f}"
 
 
-def draw_curve(results: Results) -> Drawing:
-    """Draw recall over the share of all pairs that counts as found, which is chance."""
+def draw_curve(results: BenchmarkTables) -> Drawing:
+    """Draw recall over the fraction of pairs that count as found, which is the recall of chance."""
     figure = Figure(figsize=(PAGE_INCHES, 3.8), layout="constrained")
     ax = figure.subplots()
-    # The legend then lists the sources as their lines lie, highest first.
+    # Highest recall first, so that the legend lists the sources in the order of their lines.
     sources = results.main.sort("recall", descending=True, maintain_order=True)["source"]
     for index, source in enumerate(sources):
         rows = results.curve.filter(pl.col("source") == source).sort("chance")
@@ -98,7 +98,7 @@ def draw_curve(results: Results) -> Drawing:
     ax.set_xlabel("share of all pairs that counts as found")
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.grid()
-    if len(sources) <= _MOST_INSIDE:
+    if len(sources) <= _MAX_INSIDE:
         ax.legend(loc="lower right", frameon=True, edgecolor="none", framealpha=0.9)
     else:
         figure.legend(loc="outside right upper", ncols=1 + len(sources) // 20)
@@ -109,10 +109,10 @@ def draw_curve(results: Results) -> Drawing:
 
 
 def _thin(loss: Loss) -> tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
-    """Return steps and losses, averaged over neighbours where there are more than fit on a line."""
+    """Return steps and losses, averaged over neighbours if there are more than `_MAX_POINTS`."""
     count = len(loss.steps)
-    if count <= _MOST_POINTS:
+    if count <= _MAX_POINTS:
         return loss.steps, loss.values
-    points = np.arange(count) * _MOST_POINTS // count
-    means = group_means(np.column_stack([loss.steps, loss.values]), points, _MOST_POINTS)
+    points = np.arange(count) * _MAX_POINTS // count
+    means = group_means(np.column_stack([loss.steps, loss.values]), points, _MAX_POINTS)
     return means[:, 0], means[:, 1]

@@ -1,4 +1,4 @@
-"""The figures over FLOPs: recall of maps, and what runs logged."""
+"""Figures over training FLOPs: recall of maps, and losses and recalls of runs."""
 
 import polars as pl
 from matplotlib.axes import Axes
@@ -14,7 +14,7 @@ _LABELS = {"loss": "loss", "validation_loss": "validation loss", "recall": "reca
 
 
 def draw_recall_over_flops(recall: pl.DataFrame, computes: dict[str, Compute]) -> Drawing:
-    """Draw the recall of maps over the FLOPs their networks were trained for, a line a source."""
+    """Draw the recall of maps over the training FLOPs of their networks, one line per source."""
     figure = Figure(figsize=(PAGE_INCHES, 3.6), layout="constrained")
     ax = figure.subplots()
     flops = {name: compute.flops for name, compute in computes.items()}
@@ -49,7 +49,7 @@ def draw_recall_over_flops(recall: pl.DataFrame, computes: dict[str, Compute]) -
 
 
 def draw_runs(runs: dict[str, Compute]) -> Drawing:
-    """Draw what runs logged over the FLOPs of training, one panel a measure, one line a run."""
+    """Draw what runs logged over training FLOPs, one panel per measure, one line per run."""
     measured = [
         measure
         for measure in MEASURES
@@ -90,5 +90,7 @@ def _scale(ax: Axes, flops: list[float]) -> None:
         ax.set_xscale("log")
         steps = (1, 2, 5) if max(flops) < 100 * min(flops) else (1,)
         ax.xaxis.set_major_locator(LogLocator(subs=steps))
-        ax.xaxis.set_major_formatter("{x:.0e}")  # a power of ten would be parsed as mathematics
+        ax.xaxis.set_major_formatter(
+            "{x:.0e}"
+        )  # 10^n would need math text, which the house style turns off
         ax.xaxis.set_minor_formatter(NullFormatter())

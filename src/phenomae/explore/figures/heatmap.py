@@ -1,4 +1,4 @@
-"""The clustered heat map of a map: every row with every other, as an image."""
+"""Clustered heat map of the cosines of a map, with names and a dendrogram if they fit."""
 
 import math
 from dataclasses import dataclass
@@ -15,23 +15,23 @@ from phenomae.explore.figures.style import GREY, Drawing
 from phenomae.explore.words import shorten
 
 COLOUR_MAP = "RdBu_r"
-MOST_NAMED = 200  # rows; more names would be smaller than a person can read
+MAX_NAMED = 200  # rows; with more, the names would be too small to read
 _ONE_TIER = 80
 _LONGEST_NAME = 24
-_LETTER = 0.62  # width of a letter, in heights
+_LETTER = 0.62  # width of a letter relative to its height
 _POINTS = 72
 
 
 @dataclass(frozen=True)
 class _Labels:
-    """Names along a side: of many, every second one stands further out, so letters stay large."""
+    """Names along one side; many names alternate between two columns, to stay legible."""
 
     names: list[str]
     tiers: int
     size: float
-    """Of the letters, in points."""
+    """Font size in points."""
     length: float
-    """Of the longest name, in points."""
+    """Length of the longest name in points."""
 
     @property
     def room(self) -> float:
@@ -45,8 +45,8 @@ class _Labels:
 
 
 def draw_heatmap(names: list[str], clusters: Clusters) -> Drawing:
-    """Draw the cosines in the order of the clusters, with names and tree where they fit."""
-    named = len(names) <= MOST_NAMED
+    """Draw the cosines in the order of the clusters, with names and tree if they fit."""
+    named = len(names) <= MAX_NAMED
     side = min(9.0, max(4.0, 0.16 * len(names))) if named else 7.0
     shown = [shorten(names[row], _LONGEST_NAME) for row in clusters.order]
     labels = _Labels.fit(shown, side * _POINTS) if named else None
@@ -69,10 +69,10 @@ def draw_heatmap(names: list[str], clusters: Clusters) -> Drawing:
 
 
 def symmetric_limit(cosines: Float64[np.ndarray, "cells cells"]) -> float:
-    """Return the cosine of the strongest colours, the same for alike and opposite.
+    """Return the absolute cosine at which the colour scale ends on both sides.
 
-    The 99th percentile of what is off the diagonal, rounded up to 0.05: neither the diagonal's ones
-    nor a few twins then leave the rest of the map pale. Never below 0.2, so that noise stays pale.
+    It is the 99th percentile off the diagonal, rounded up to 0.05, so that neither the diagonal nor
+    a few near-duplicates make the rest of the map pale. It is at least 0.2, so that noise is pale.
     """
     others = np.abs(cosines[np.triu_indices(len(cosines), k=1)])
     limit = np.quantile(others, 0.99) if len(others) else 1.0
@@ -80,7 +80,7 @@ def symmetric_limit(cosines: Float64[np.ndarray, "cells cells"]) -> float:
 
 
 def _draw_cells(ax: Axes, cosines: Float64[np.ndarray, "cells cells"], limit: float) -> AxesImage:
-    # Without interpolation an SVG holds one pixel a cell, and whatever shows it makes them larger.
+    # Without interpolation the SVG has one pixel per cell, which viewers scale without blurring.
     image = ax.imshow(
         cosines, cmap=COLOUR_MAP, vmin=-limit, vmax=limit, interpolation="none", aspect="auto"
     )
@@ -108,11 +108,11 @@ def _draw_tree(ax: Axes, tree: Float64[np.ndarray, "merges 4"]) -> None:
     from scipy.cluster.hierarchy import dendrogram
 
     drawn = dendrogram(tree, no_plot=True)
-    # scipy puts leaf k at 10 k + 5; the heat map has it at k.
+    # scipy places leaf k at x = 10 k + 5, and the heat map at x = k.
     across = (np.array(drawn["icoord"]) - 5) / 10
     lines = np.stack([across, np.array(drawn["dcoord"])], axis=-1)
     ax.add_collection(LineCollection(list(lines), colors=GREY, linewidths=0.7))
-    low, high = 0.8 * tree[0, 2], 1.02 * tree[-1, 2]  # below the first merge is nothing to see
+    low, high = 0.8 * tree[0, 2], 1.02 * tree[-1, 2]  # nothing is below the first merge
     ax.set(xlim=(-0.5, len(tree) + 0.5), ylim=(low, high) if low < high else (0, 1))
     ax.set_axis_off()
 
@@ -130,5 +130,5 @@ def _draw_scale(ax: Axes, image: AxesImage, limit: float) -> None:
 def _in_words(count: int, limit: float) -> str:
     return (
         f"Heat map of the cosines of {count} rows of the map, clustered so that similar ones are "
-        f"neighbours; red is alike, blue opposite, colours end at {limit:g}."
+        f"neighbours; red is similar, blue opposite, colours end at {limit:g}."
     )

@@ -1,11 +1,11 @@
-"""The figure of dots: recall of every source beside chance, shuffled names and baselines."""
+"""Dot plot: recall of every source with chance, the null distribution and baselines."""
 
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from phenomae.explore.evidence.baselines import SHUFFLED, THIS_MAP, Comparison
-from phenomae.explore.evidence.results import Results, at
+from phenomae.explore.evidence.results import BenchmarkTables, at
 from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing
 from phenomae.explore.words import shorten, tails
 
@@ -13,8 +13,8 @@ _ROW_INCHES = 0.4
 _MARKS = "Ds^vPX<>"
 
 
-def draw_recall(results: Results, comparison: list[Comparison]) -> Drawing:
-    """Draw one panel a percentile pair, in it one row a source; baselines in the first panel."""
+def draw_recall(results: BenchmarkTables, comparison: list[Comparison]) -> Drawing:
+    """Draw one panel per percentile pair and one row per source; baselines in the first panel."""
     panels, sources = results.percentiles, results.main["source"].to_list()
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)
@@ -24,6 +24,7 @@ def draw_recall(results: Results, comparison: list[Comparison]) -> Drawing:
     for ax, percentiles in zip(axes.flat, panels, strict=False):
         _draw_panel(ax, at(results.recall, percentiles), results.shuffles, results.has_intervals)
         ax.set_title(tails(*percentiles).capitalize())
+    # Baselines are compared at the first percentile pair only.
     _draw_baselines(axes[0, 0], comparison)
     for ax in axes.flat[: len(panels)]:
         ax.set_xlim(0, 1.1 * ax.dataLim.x1)
@@ -60,7 +61,7 @@ def _draw_panel(ax: Axes, table: pl.DataFrame, shuffles: int, intervals: bool) -
 
 
 def _draw_baselines(ax: Axes, comparison: list[Comparison]) -> None:
-    """Add hollow marks, one shape a baseline."""
+    """Add hollow marks, one shape per baseline."""
     points: dict[str, list[tuple[float, int]]] = {}
     for place, part in enumerate(comparison):
         for entry in part.entries:
@@ -73,10 +74,10 @@ def _draw_baselines(ax: Axes, comparison: list[Comparison]) -> None:
         ax.scatter(recalls, places, label=shorten(name), fc="none", ec=colour, **marks)
 
 
-def _in_words(results: Results) -> str:
+def _in_words(results: BenchmarkTables) -> str:
     parts = [
         f"{source} {recall:.3f}"
         for source, recall in results.main.select("source", "recall").iter_rows()
     ]
     chance = f"chance {results.main['chance'][0]:.3g}"
-    return f"Recall by source, beside {chance}: {', '.join(parts)}."
+    return f"Recall by source, with {chance}: {', '.join(parts)}."

@@ -1,4 +1,4 @@
-"""The figures of maps side by side: recall of every source, recall across percentiles."""
+"""Figures that compare maps: recall per source, and recall across percentiles."""
 
 import polars as pl
 from matplotlib.figure import Figure
@@ -9,11 +9,11 @@ from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing
 from phenomae.explore.words import shorten, tails
 
 _ROW_INCHES = 0.24
-_SPREAD = 0.7  # of the place between two sources
+_SPREAD = 0.7  # of the distance between two sources
 
 
 def draw_recalls(recall: pl.DataFrame, percentiles: Percentiles) -> Drawing:
-    """Draw one row a source, in it one dot a map with the interval it lies in."""
+    """Draw one row per source and in it one dot per map with its confidence interval."""
     sources = recall["source"].unique(maintain_order=True).to_list()
     maps = recall["map"].unique(maintain_order=True).to_list()
     height = 1.0 + _ROW_INCHES * len(sources) * (len(maps) + 0.8)
@@ -44,14 +44,14 @@ def draw_recalls(recall: pl.DataFrame, percentiles: Percentiles) -> Drawing:
     ax.spines["left"].set_visible(False)
     ax.grid(axis="x")
     figure.legend(loc="outside upper left", ncols=4)
-    told = "; ".join(
+    values = "; ".join(
         f"{row['map']}, {row['source']}: {row['recall']:.3f}" for row in recall.rows(named=True)
     )
-    return Drawing(figure, f"Recall of known pairs by source and map. {told}.")
+    return Drawing(figure, f"Recall of known pairs by source and map. {values}.")
 
 
 def draw_curves(curve: pl.DataFrame) -> Drawing:
-    """Draw recall over the share of pairs that counts as found: a panel a source, a line a map."""
+    """Draw recall over the fraction of pairs that count as found, per source, one line per map."""
     sources = curve["source"].unique(maintain_order=True).to_list()
     maps = curve["map"].unique(maintain_order=True).to_list()
     columns = min(3, len(sources))
@@ -79,4 +79,4 @@ def draw_curves(curve: pl.DataFrame) -> Drawing:
     figure.supylabel("recall", fontsize=9)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=4)
-    return Drawing(figure, f"Recall across percentiles of {', '.join(sources)}, a line a map.")
+    return Drawing(figure, f"Recall across percentiles of {', '.join(sources)}, one line per map.")

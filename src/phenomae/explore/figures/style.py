@@ -1,4 +1,8 @@
-"""How figures look and how they become files, the same bytes each time."""
+"""The style of all figures, and how they are saved: same input, same bytes.
+
+The date is left out of the files, ids in SVGs are hashed with a fixed salt, and a user's own
+matplotlibrc has no effect.
+"""
 
 import io
 from base64 import b64encode
@@ -12,16 +16,18 @@ from matplotlib.figure import Figure
 
 from phenomae.artefacts import whole_file
 
-# Colours of Okabe and Ito, which the colour-blind can tell apart, the darkest first.
+# After Okabe and Ito, distinguishable with colour blindness; the darkest first.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555f6e")
 GREY = "#6b7584"
 PALE = "#c3cad5"
 INK = "#1c2430"
 
-_FONT = "DejaVu Sans"  # comes with matplotlib, so that figures are laid out alike everywhere ...
+# The layout is computed with a font that comes with matplotlib, so that it is the same everywhere;
+# the SVG then asks for the fonts of the page around it.
+_FONT = "DejaVu Sans"
 _FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
-PAGE_INCHES = 6.4  # of a figure as wide as the text; a telephone still shows its letters
-_PIXELS_PER_INCH = 96  # of a page
+PAGE_INCHES = 6.4  # width of a figure that spans the text; still readable on a phone
+_PIXELS_PER_INCH = 96  # of CSS
 _HOUSE = {
     "font.family": _FONT,
     "font.size": 9,
@@ -37,19 +43,19 @@ _HOUSE = {
     "legend.frameon": False,
     "lines.solid_capstyle": "round",
     "text.color": INK,
-    "text.parse_math": False,  # a dollar in a name is a dollar
+    "text.parse_math": False,  # names may contain dollar signs
     "xtick.color": PALE,
     "ytick.color": PALE,
     "xtick.labelcolor": "#3b4554",
     "ytick.labelcolor": "#3b4554",
     "svg.fonttype": "none",
-    "svg.hashsalt": "phenomae",  # else the ids in an SVG are drawn by chance
+    "svg.hashsalt": "phenomae",  # otherwise the ids in an SVG are random
 }
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, and what it shows in words."""
+    """A figure and its description in words, for screen readers."""
 
     figure: Figure
     alt: str
@@ -57,47 +63,46 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image as the page holds it."""
+    """An image as it is embedded in the page."""
 
     src: str
-    """A data: address, so that the page is one file."""
+    """A data: URL, so that the page is one file."""
     alt: str
     width: int
-    """In pixels of the page."""
+    """In CSS pixels."""
     height: int
 
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw and save figures in one style, whatever a person's own matplotlibrc says."""
+    """Use the style of all figures in this block, independent of the user's matplotlibrc."""
     with style.context(["default", _HOUSE]):
         yield
 
 
 def save(drawing: Drawing, folder: Path, name: str) -> Picture:
-    """Write a figure as SVG and PNG into a folder, which it makes; returns the SVG as a picture."""
+    """Write a figure as SVG and PNG into a folder, created if needed; return the SVG."""
     folder.mkdir(exist_ok=True)
     figure = drawing.figure
     svg, png = io.BytesIO(), io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     figure.savefig(png, format="png", dpi=2 * _PIXELS_PER_INCH, metadata={"Software": None})
-    # ... and shown in the letters of the page around them.
     drawn = svg.getvalue().replace(f"'{_FONT}'".encode(), _FONTS.encode())
     for suffix, content in (("svg", drawn), ("png", png.getvalue())):
         with whole_file(folder / f"{name}.{suffix}") as partial:
             partial.write_bytes(content)
     width, height = (round(_PIXELS_PER_INCH * inches) for inches in figure.get_size_inches())
-    return Picture(_data_address("image/svg+xml", drawn), drawing.alt, width, height)
+    return Picture(_data_url("image/svg+xml", drawn), drawing.alt, width, height)
 
 
 def copy_png(content: bytes, folder: Path, name: str, alt: str) -> Picture:
-    """Write a PNG that is there already; returns it as a picture."""
+    """Write the bytes of a PNG into a folder; return it as a picture."""
     with whole_file(folder / f"{name}.png") as partial:
         partial.write_bytes(content)
-    # A PNG's first chunk, always at the same place, begins with width and height.
+    # The first chunk of every PNG (IHDR) has width and height at these offsets.
     width, height = (int.from_bytes(content[start : start + 4]) for start in (16, 20))
-    return Picture(_data_address("image/png", content), alt, width, height)
+    return Picture(_data_url("image/png", content), alt, width, height)
 
 
-def _data_address(kind: str, content: bytes) -> str:
+def _data_url(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{b64encode(content).decode()}"

@@ -1,0 +1,59 @@
+"""Section: training and validation loss over steps, and recall if it was measured in training."""
+
+from pathlib import Path
+
+from phenomae.explore.evidence.evidence import Evidence
+from phenomae.explore.evidence.training import Training
+from phenomae.explore.figures.curves import draw_loss, loss_in_words, recall_in_words
+from phenomae.explore.figures.style import Picture, save
+from phenomae.explore.sections.section import Section
+from phenomae.explore.words import count
+
+
+def _training(evidence: Evidence) -> Training:
+    assert evidence.training is not None
+    return evidence.training
+
+
+def _text(evidence: Evidence) -> str:
+    text = (
+        "The error that training minimises, on training crops and on validation wells. Both should "
+        "decrease and level off together; a validation loss that rises again means overfitting."
+    )
+    if _training(evidence).recalls is None:
+        return text
+    return (
+        f"{text} Below, the recall of known pairs on a map of some wells, measured during "
+        "training: once it stops rising, more training does not improve the map."
+    )
+
+
+def _draw(evidence: Evidence, folder: Path) -> Picture:
+    training = _training(evidence)
+    return save(draw_loss(training.losses, training.recalls), folder, "loss")
+
+
+def _caption(evidence: Evidence) -> str:
+    training = _training(evidence)
+    ends = [loss_in_words(training.losses)]
+    if training.recalls is not None:
+        ends.append(recall_in_words(training.recalls))
+    parts = [f"At the end: {'; '.join(ends)}."]
+    for name, loss in training.losses.items():
+        if loss.broken:
+            parts.append(
+                f"The {name} loss was not finite in {count(loss.broken)} lines of the log, which "
+                "are left out."
+            )
+    return " ".join(parts)
+
+
+SECTION = Section(
+    "loss",
+    link="Loss",
+    heading="Loss",
+    needs=lambda evidence: evidence.training is not None and bool(evidence.training.losses),
+    text=_text,
+    draw=_draw,
+    caption=_caption,
+)

@@ -1,0 +1,30 @@
+"""Section: recall over the fraction of pairs that count as found."""
+
+from pathlib import Path
+
+from phenomae.explore.evidence.evidence import Evidence
+from phenomae.explore.figures.curves import draw_curve
+from phenomae.explore.figures.style import Picture, save
+from phenomae.explore.sections.section import Section
+
+
+def _draw(evidence: Evidence, folder: Path) -> Picture:
+    return save(draw_curve(evidence.measured), folder, "curve")
+
+
+SECTION = Section(
+    "percentiles",
+    link="Across percentiles",
+    heading="Recall across percentiles",
+    needs=lambda evidence: evidence.results is not None,
+    text=lambda evidence: (
+        "Recall rises with the fraction of pairs that count as found. For a good map the line "
+        "rises steeply at the left, where only the strongest similarities count; the dashed "
+        "diagonal is a random map."
+    ),
+    draw=_draw,
+    caption=lambda evidence: (
+        "From the lowest 1 % and the highest 1 % of all cosines to 50 % and 50 %, which is all "
+        "pairs. The vertical line marks the percentiles of the figure above."
+    ),
+)

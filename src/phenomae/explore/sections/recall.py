@@ -1,0 +1,96 @@
+"""Section: recall of known pairs, by source, with its confidence interval and null distribution."""
+
+from pathlib import Path
+
+from phenomae.explore.evidence.evidence import Evidence
+from phenomae.explore.evidence.results import BenchmarkTables, at
+from phenomae.explore.figures.recall_dots import draw_recall
+from phenomae.explore.figures.style import Picture, save
+from phenomae.explore.sections.section import Row, Section, Table
+from phenomae.explore.words import count, fraction, tails, times
+
+
+def _text(evidence: Evidence) -> str:
+    ends = tails(*evidence.measured.percentiles[0])
+    return (
+        "Recall is the fraction of known pairs of a source whose cosine similarity on the map is "
+        f"among the {ends} of all pairs. A random map has the recall called chance (dashed line): "
+        "the further a dot is to the right of it, the more known biology the map recovers."
+    )
+
+
+def _draw(evidence: Evidence, folder: Path) -> Picture:
+    return save(draw_recall(evidence.measured, evidence.comparison), folder, "recall")
+
+
+def _caption(evidence: Evidence) -> str:
+    results, comparison = evidence.measured, evidence.comparison
+    parts = ["Dots: recall of this map, one row per source"]
+    parts.append(", with its 95 % bootstrap CI over genes." if results.has_intervals else ".")
+    if results.shuffles > 1:
+        parts.append(
+            " Vertical bars: null distribution (shuffled names), the mean of "
+            f"{count(results.shuffles)} permutations, which should lie on chance; whiskers: one "
+            "standard deviation."
+        )
+    elif results.shuffles:
+        parts.append(
+            " Vertical bars: the same map with shuffled names, which should be near chance."
+        )
+    entries = len(comparison[0].entries) if comparison else 0
+    if entries > (2 if results.shuffles else 1):
+        parts.append(" Hollow marks: baselines.")
+    return "".join(parts)
+
+
+def _table(evidence: Evidence) -> Table:
+    results = evidence.measured
+    columns = ["source", "recall", "95 % CI", "chance", "recall / chance"]
+    columns += [
+        "null, mean ± sd" if results.shuffles > 1 else "null",
+        "p",
+        "pairs",
+        "genes",
+    ]
+    shown = [name for name in columns if name not in _hidden(results, columns)]
+    groups = []
+    for percentiles in results.percentiles:
+        heading = tails(*percentiles).capitalize() if len(results.percentiles) > 1 else ""
+        rows = [
+            Row([cell for name, cell in zip(columns, _cells(row), strict=True) if name in shown])
+            for row in at(results.recall, percentiles).iter_rows(named=True)
+        ]
+        groups.append((heading, rows))
+    return Table("Recall by source", shown, groups)
+
+
+def _hidden(results: BenchmarkTables, columns: list[str]) -> list[str]:
+    """Return the columns for which nothing was computed."""
+    intervals = [] if results.has_intervals else ["95 % CI"]
+    return intervals + ([] if results.shuffles else [columns[5], "p"])
+
+
+def _cells(row: dict) -> list[str]:
+    return [
+        row["source"],
+        fraction(row["recall"]),
+        f"{fraction(row['ci_low'])} to {fraction(row['ci_high'])}",
+        fraction(row["chance"]),
+        times(row["recall"] / row["chance"] if row["chance"] else None),
+        fraction(row["mean"]) + ("" if row["sd"] is None else f" ± {fraction(row['sd'])}"),
+        fraction(row["p"]),
+        count(row["n_pairs"]),
+        count(row["n_genes"]),
+    ]
+
+
+SECTION = Section(
+    "recall",
+    link="Recall",
+    heading="Recall of known pairs",
+    needs=lambda evidence: evidence.results is not None,
+    text=_text,
+    draw=_draw,
+    caption=_caption,
+    table=_table,
+)

@@ -1,0 +1,33 @@
+"""Section: crops of validation wells, as the network saw and reconstructed them."""
+
+from pathlib import Path
+
+from phenomae.explore.evidence.evidence import Evidence
+from phenomae.explore.figures.style import Picture, copy_png
+from phenomae.explore.sections.section import Section
+
+_ALT = "Images in rows of three: the input, the input with patches masked, and reconstructed."
+
+
+def _draw(evidence: Evidence, folder: Path) -> Picture:
+    assert evidence.training is not None
+    assert evidence.training.picture is not None
+    return copy_png(evidence.training.picture, folder, "reconstructions", _ALT)
+
+
+SECTION = Section(
+    "reconstructions",
+    link="Reconstructions",
+    heading="Reconstructions",
+    needs=lambda evidence: evidence.training is not None and evidence.training.picture is not None,
+    text=lambda evidence: (
+        "Three rows per image and one column per channel: the input, the input with most patches "
+        "masked, and the network’s reconstruction. A trained network recovers position, shape and "
+        "brightness of the cells, if blurred; an untrained one returns noise or uniform grey."
+    ),
+    draw=_draw,
+    caption=lambda evidence: (
+        "Images of validation wells, if there are any. In the reconstruction, patches that were "
+        "not masked are copied from the input."
+    ),
+)
