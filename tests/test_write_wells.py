@@ -120,7 +120,7 @@ def test_a_file_of_two_plates_and_a_plate_in_two_files(tmp_path):
     ("change", "sentence"),
     [
         (lambda table: table.drop("gene"), r"P1.parquet is not a wells file: .*\['gene'\]"),
-        (lambda table: table.drop("feature_0001"), "wells mixes plates with different numbers of fe"),
+        (lambda table: table.drop("feature_0001"), "mixes plates with different numbers of fe"),
         (lambda table: table.with_columns(control=pl.lit("no")), "'control' is String, not Bool"),
         (
             lambda table: table.with_columns(plate=pl.lit("P2"), well=pl.lit("A01"))[:1],
@@ -147,7 +147,7 @@ def test_a_folder_that_will_not_do(tmp_path, read, change, sentence):
 
 def test_a_folder_without_a_name_is_neither_read_nor_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"^\. cannot be replaced: name a folder, which is made"):
+    with pytest.raises(ValueError, match=r"^\. cannot be replaced: name a folder to create"):
         write_wells(Path("."), profiles(), ["score"])
     with pytest.raises(ValueError, match=r"^\. holds no wells: artefact.json is missing"):
         read_wells(Path("."))

@@ -184,9 +184,9 @@ def test_where_is_part_of_the_work_and_says_what_does_not_do(wells):
         map_wells(wells, path)
     for sql, sentence in (
         ("dose > 1", "has no column 'dose'; it has plate, well, sites, batch"),
-        ("plate = 'P9'", "leaves nothing of"),
-        ("plate", "gives String and not true or false"),
-        ("plate >", "does not do for"),
+        ("plate = 'P9'", "matches no row of"),
+        ("plate", "gives String, not true or false"),
+        ("plate >", "cannot be used for"),
     ):
         with pytest.raises(ValueError, match=sentence):
             written(wells, where=sql)

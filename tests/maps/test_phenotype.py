@@ -80,7 +80,7 @@ def test_unexpressed_genes_instead_of_controls(make_screen, tmp_path, capsys):
     (tmp_path / "genes.txt").write_text("none0\nnone1\n\nnone2 \nabsent\nnone3\nlone\n")
     asked = {"through": "wells", "unexpressed": tmp_path / "genes.txt"}
     table = made(wells, phenotype=1.0, **asked)
-    assert "compared with 4 that are named as unexpressed" in capsys.readouterr().err
+    assert "compared with 4 rows of unexpressed genes" in capsys.readouterr().err
     wanted = brute_force(wells)
     null = np.array([wanted[f"none{index}"] for index in range(4)])
     for name in ("strong", "weak", "none2", "NTC"):
