@@ -86,31 +86,31 @@ class Training:
 
     def finish(self) -> Durations:
         """Run the command to its end; return the durations."""
-        begun = time.time()
+        started = time.time()
         subprocess.run(self.command, check=True)
         ended = time.time()
-        lines = [line for line in self.lines(begun) if "loss" in line]
+        lines = [line for line in self.lines(started) if "loss" in line]
         if not lines:
-            return Durations(0.0, 0.0, 0.0, ended - begun)
+            return Durations(0.0, 0.0, 0.0, ended - started)
         first, last = lines[0], lines[-1]
         step_s = (last["time"] - first["time"]) / max(last["step"] - first["step"], 1)
         signed = (self.run / SIGNATURE).stat().st_mtime
-        return Durations(first["time"] - begun, step_s, signed - last["time"], ended - begun)
+        return Durations(first["time"] - started, step_s, signed - last["time"], ended - started)
 
     def kill(self, moment: Moment, usual: Durations) -> str | None:
         """Start the command and kill it; return a line of the table, None if it ended before."""
-        begun = time.time()
+        started = time.time()
         process = subprocess.Popen(self.command, start_new_session=True)
         try:
-            self._wait(moment, usual, begun, process)
+            self._wait(moment, usual, started, process)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-        seconds = time.time() - begun
+        seconds = time.time() - started
         code = process.wait()
         if code not in (0, -signal.SIGKILL):
             raise SystemExit(f"the training ended with exit code {code}, and was not killed")
-        return None if code == 0 else self._describe(begun, seconds)
+        return None if code == 0 else self._describe(started, seconds)
 
     def lines(self, since: float = 0.0) -> list[dict[str, Any]]:
         """Return the complete lines of the log that were written since then."""
@@ -120,7 +120,7 @@ class Training:
         return [line for line in found if line["time"] >= since]
 
     def _wait(
-        self, moment: Moment, usual: Durations, begun: float, process: subprocess.Popen[bytes]
+        self, moment: Moment, usual: Durations, started: float, process: subprocess.Popen[bytes]
     ) -> None:
         """Return at the moment or when the command has ended; SystemExit if it hangs."""
         deadline = time.monotonic() + 20 * usual.whole_s + 60
@@ -132,11 +132,11 @@ class Training:
                 time.sleep(pause_s)
 
         if moment.kind == "start-up":
-            end = begun + moment.share * usual.start_s
-            wait_until(lambda: time.time() > end or self._reached(begun) > 0, 0.01)
+            end = started + moment.share * usual.start_s
+            wait_until(lambda: time.time() > end or self._reached(started) > 0, 0.01)
             return
         step = self.steps if moment.kind == "end" else moment.step
-        wait_until(lambda: self._reached(begun) >= step, 0.01)
+        wait_until(lambda: self._reached(started) >= step, 0.01)
         if moment.kind == "checkpoint":
             wait_until(self._is_writing, 0.0002)
         after = {"step": usual.step_s, "checkpoint": WRITING_S, "end": usual.end_s}
@@ -150,10 +150,10 @@ class Training:
     def _is_writing(self) -> bool:
         return any(self.run.glob("checkpoints/*.partial"))
 
-    def _describe(self, begun: float, seconds: float) -> str:
+    def _describe(self, started: float, seconds: float) -> str:
         written = sorted(path.stem for path in self.run.glob("checkpoints/*.safetensors"))
         newest = int(written[-1].removeprefix("step-")) if written else None
-        line = f"{seconds:9.2f} {self._reached(begun) or '-':>9} {newest if written else '-':>9}"
+        line = f"{seconds:9.2f} {self._reached(started) or '-':>9} {newest if written else '-':>9}"
         partial = [path.relative_to(self.run) for path in self.run.rglob("*.partial")]
         return f"{line}  {', '.join(map(str, partial))}"
 

@@ -108,8 +108,8 @@ def train_ours(folder: Path, settings: VitMaeSettings) -> Turn:
     steps, ends = [line["step"] for line in lines], [line["seconds"] for line in lines]
     seconds = ends[-1] - ends[0]
     waited = sum(
-        line["data_wait"] * (end - begun)
-        for line, begun, end in zip(lines[1:], ends, ends[1:], strict=False)
+        line["data_wait"] * (end - started)
+        for line, started, end in zip(lines[1:], ends, ends[1:], strict=False)
     )
     return Turn((steps[-1] - steps[0]) * settings.crops_per_step / seconds, waited / seconds)
 
@@ -126,11 +126,11 @@ def train_plain(folder: Path, settings: VitMaeSettings, steps: int, workers: int
     cycle = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings.lr, total_steps=FIRST_STEPS + steps, cycle_momentum=False
     )
-    begun = waited = 0.0
+    started = waited = 0.0
     for step in range(FIRST_STEPS + steps):
         if step == FIRST_STEPS:
             wait_for(device)
-            begun, waited = time.perf_counter(), 0.0
+            started, waited = time.perf_counter(), 0.0
         requested = time.perf_counter()
         pixels = next(batches)
         waited += time.perf_counter() - requested
@@ -144,7 +144,7 @@ def train_plain(folder: Path, settings: VitMaeSettings, steps: int, workers: int
         optimiser.zero_grad()
         cycle.step()
     wait_for(device)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started
     return Turn(steps * settings.crops_per_step / seconds, waited / seconds)
 
 

@@ -131,7 +131,7 @@ def test_a_tracker_that_cannot_be_opened_ends_a_run_only_at_its_beginning(run, c
     with pytest.raises(ValueError, match=r"^track tensorboard cannot be opened: \w+: .*exists"):
         open_trackers(["tensorboard"], run, SETTINGS, 0)
     assert open_trackers(["tensorboard"], run, SETTINGS, 8) == []
-    assert "track tensorboard cannot be opened and is left out: " in capsys.readouterr().err
+    assert "track tensorboard cannot be opened and is not used: " in capsys.readouterr().err
 
 
 @contextmanager
@@ -159,7 +159,7 @@ def test_a_tracker_whose_disk_is_full_is_told_once_and_left_out(run, picture, ca
         thread.join()  # it prints what it met with, which is to belong to this test
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("track ")]
     assert len(told) == 1
-    assert told[0].startswith("track tensorboard has failed and is left out from now on: OSError")
+    assert told[0].startswith("track tensorboard failed and is no longer used: OSError")
     assert scalars(run, "loss") == [(3, 0.5)]
 
 
@@ -280,7 +280,7 @@ def test_wandb_that_dies_is_told_once_and_left_out(wandb, run, capsys):
     tracker.log(6, {"loss": 0.25})
     tracker.close()
     told = capsys.readouterr().err
-    assert told.count("track wandb has failed and is left out from now on: ") == 1
+    assert told.count("track wandb failed and is no longer used: ") == 1
 
 
 @pytest.fixture
@@ -343,7 +343,7 @@ def test_mlflow_that_is_gone_is_told_once_and_left_out(mlflow, run, tmp_path, ca
     mlflow.end_run()
     assert mlflow.MlflowClient().get_metric_history(made.info.run_id, "loss") == []
     told = capsys.readouterr().err
-    assert told.count("track mlflow has failed and is left out from now on: ") == 1
+    assert told.count("track mlflow failed and is no longer used: ") == 1
 
 
 def test_trackers_that_were_opened_are_closed_where_the_next_cannot_be(mlflow, run):

@@ -63,7 +63,7 @@ class Log:
         self.journal, self.meter = journal, meter
         self.stream, self.schedule, self.advance = stream, schedule, advance
         self.flops_per_crop, self.peak_flops_per_s = flops_per_crop, peak_flops_per_s
-        self.begun = self.line_begun = time.perf_counter()
+        self.started = self.line_started = time.perf_counter()
         self.line_step = first_step
         self.waited_s = stream.waited_s
         self.note = ""
@@ -78,7 +78,7 @@ class Log:
     def _write(self, done: int) -> None:
         now = time.perf_counter()
         # Since the last line, so that the speed is that of now and not of the whole run.
-        steps, seconds = done - self.line_step, now - self.line_begun
+        steps, seconds = done - self.line_step, now - self.line_started
         crops_per_s = steps * self.stream.crops_per_step / seconds
         loss = fmean(self.meter.losses)
         mfu = crops_per_s * self.flops_per_crop / self.peak_flops_per_s
@@ -92,12 +92,12 @@ class Log:
             crops_per_s=round(crops_per_s, 2),
             data_wait=round(waited, 4),
             mfu=round(mfu, 4),
-            seconds=round(now - self.begun, 3),
+            seconds=round(now - self.started, 3),
         )
         self.note = (
             f"loss {loss:.4f}, {crops_per_s:.0f} crops/s, data wait {waited:.0%}, MFU {mfu:.0%}"
         )
         if "recall" in self.journal.newest:
             self.note += f", recall {self.journal.newest['recall']:.3f}"
-        self.line_begun, self.line_step = now, done
+        self.line_started, self.line_step = now, done
         self.waited_s = self.stream.waited_s

@@ -81,12 +81,12 @@ def plan(
     info("plan: opening network and crops")
     with all_cores():
         # Inside all_cores, whose memory settings are part of what is measured.
-        begun, resident = time.perf_counter(), resident_memory()
+        started, resident = time.perf_counter(), resident_memory()
         team = Team(open_machine(settings.device, settings.precision))
         objective = build_objective(data, settings, team)
         network = _describe_network(objective.model)
         session = open_session(run, objective, data, settings, team)
-        opened_s = time.perf_counter() - begun
+        opened_s = time.perf_counter() - started
         share = range(settings.crops_per_step // processes)
         timed = time_steps(session, share, burst_s, resident)
         machine = _describe_machine(team, settings, processes, session.peak_flops_per_s)

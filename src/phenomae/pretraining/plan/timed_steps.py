@@ -55,9 +55,9 @@ def time_steps(session: Session, share: range, burst_s: float, resident: int) ->
     """
     device, stream = session.team.machine.device, replace(session.stream, share=share)
     kept = stream.reader.reading == "memory"
-    begun = time.perf_counter()
+    started = time.perf_counter()
     fields = stream.step(0).keys[:, 0].unique()
-    reading_s = (time.perf_counter() - begun) / len(fields) * len(session.data.training)
+    reading_s = (time.perf_counter() - started) / len(fields) * len(session.data.training)
     if device.type == "cuda":
         # Opening the network and measuring the peak FLOPs used memory that training does not.
         torch.cuda.reset_peak_memory_stats(device)
@@ -98,9 +98,9 @@ class _Steps:
 
     def take(self, minimum: int, maximum: int | None, seconds: float) -> tuple[int, float, float]:
         """Take steps for some seconds; return their number, the time, and the time of waiting."""
-        begun = time.perf_counter()
+        started = time.perf_counter()
         steps, waited = 0, 0.0
-        while steps < minimum or (steps != maximum and time.perf_counter() - begun < seconds):
+        while steps < minimum or (steps != maximum and time.perf_counter() - started < seconds):
             requested = time.perf_counter()
             crops = next(self.made)
             waited += time.perf_counter() - requested
@@ -110,7 +110,7 @@ class _Steps:
         # Kernels run asynchronously: without this only their launch would be timed.
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        return steps, time.perf_counter() - begun, waited
+        return steps, time.perf_counter() - started, waited
 
 
 def count_validation_crops(data: Data, maximum: int) -> int:
@@ -127,9 +127,9 @@ def _time_validation(session: Session) -> float:
     measured = min(crops, _VALIDATED)
     parts = session.data.validation_crops(measured)
     validation = Validation(session.journal, session.learner.objective, parts, every=1, last=0)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     validation.mean()
-    return (time.perf_counter() - begun) * crops / measured
+    return (time.perf_counter() - started) * crops / measured
 
 
 def _peak_memory(device: torch.device, resident: int) -> int:
