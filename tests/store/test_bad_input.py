@@ -108,7 +108,7 @@ def test_types_that_differ_between_fields_and_between_plates(write_screen, tmp_p
     assert run(command) == 1
     said = capsys.readouterr().err
     assert "plate P2 is uint8, but plate P1 is uint16" in said
-    assert "--bits 8" in said
+    assert "convert all to 8 bits (bits = 8)" in said
     assert run([*command, "--bits", "8"]) == 0
     for path in (raw / "images/P1").glob("A02_s2*"):
         tifffile.imwrite(path, BLANK.astype(np.uint8))

@@ -292,9 +292,9 @@ def test_rows_that_cannot_be_of_a_field_are_named_and_not_followed(columns, stor
         ('"kind": "store"', '"kind": "wells"', "holds wells, not store"),
         ('"uint16"', '"float99"', "artefact.json is damaged: the store's channels, dtype"),
         ('"channels": [', '"channel": [', "artefact.json is damaged: the store's channels"),
-        ('"sources": {', '"source": {', "artefact.json is damaged: it should be the JSON"),
-        ('"identity":', '"identities":', "artefact.json is damaged: it should be the JSON"),
-        ("{", "[", "artefact.json is damaged: it should be the JSON that phenomae wrote"),
+        ('"sources": {', '"source": {', "artefact.json is damaged: expected the JSON"),
+        ('"identity":', '"identities":', "artefact.json is damaged: expected the JSON"),
+        ("{", "[", "artefact.json is damaged: expected the JSON that phenomae wrote"),
     ],
 )
 def test_what_is_no_store_is_told_in_one_sentence(old, new, sentence, store, capsys):

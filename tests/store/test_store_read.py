@@ -1,6 +1,9 @@
 """Reading a store: fields, crops, windows, and stores that cannot be read."""
 
 import json
+import os
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -8,9 +11,10 @@ import pytest
 
 from phenomae.images.read import list_fields
 from phenomae.images.read import read_field as read_raw
+from phenomae.store.check import check
 from phenomae.store.ingest import ingest
 from phenomae.store.inventory import IngestSettings
-from phenomae.store.read import open_store, read_crops, read_field, windows
+from phenomae.store.read import Store, open_store, read_crops, read_field, windows
 
 
 @pytest.fixture
@@ -29,6 +33,30 @@ def test_a_store_tells_what_it_is(store_path):
     assert (store.channels, store.dtype, store.pixel_size_um) == (("DNA", "ER"), "uint16", 0.5)
     assert len(store.fields) == 12
     assert len(store.identity) == 32
+
+
+def test_commands_return_the_store_they_made_found_or_checked(raw, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    settings = IngestSettings(pixel_size_um=0.5)
+    made = ingest(str(raw), "store", settings=settings)
+    assert repr(made) == "Store('store', plates=2, fields=12, channels=['DNA', 'ER'])"
+    assert os.fspath(made) == "store"
+    found = ingest(raw, Path("store"), settings=settings)
+    assert "already there" in capsys.readouterr().err
+    table = pl.read_parquet("store/fields.parquet")
+    for store in (made, found, open_store("store"), open_store(made), check(made, quick=True)):
+        assert isinstance(store, Store)
+        assert store.identity == made.identity
+        assert store.to_polars().equals(table)
+        assert store.to_pandas()["checksum"].tolist() == table["checksum"].to_list()
+    assert ingest(raw, "other", settings=IngestSettings(dry_run=True)) is None
+    assert not Path("other").exists()
+
+
+def test_a_store_on_another_machine_is_shown_by_its_address(store_path):
+    store = replace(open_store(store_path), path="s3://bucket/folder")
+    assert os.fspath(store) == "s3://bucket/folder"
+    assert repr(store).startswith("Store('s3://bucket/folder', plates=2, ")
 
 
 def test_fields_and_crops_are_the_pixels_of_the_files(raw, store_path):
