@@ -48,7 +48,7 @@ def test_a_row_without_a_value_does_not_match(values: list[float | None], limit:
         found = match_rows(table, f"focus > {limit!r}", "x")
         np.testing.assert_array_equal(found, expected)
     else:
-        with pytest.raises(ValueError, match="leaves nothing of x"):
+        with pytest.raises(ValueError, match="matches no row of x"):
             match_rows(table, f"focus > {limit!r}", "x")
 
 
@@ -56,18 +56,18 @@ def test_a_row_without_a_value_does_not_match(values: list[float | None], limit:
     ("sql", "sentence"),
     [
         ("sharpness > 1", r"store has no column 'sharpness'; it has plate, focus, site, control"),
-        ('plate != "P3"', r"store has no column 'P3'; .*text stands in single quotes"),
-        ("focus", "gives Float64 and not true or false: compare it with something"),
-        ("UPPER(plate)", "gives String and not true or false"),
-        ("focus >", r"'focus >' does not do for store: .*; write it like focus > 0\.1"),
-        ("", "where '' does not do for store"),
-        ("*", "does not do for store"),
+        ('plate != "P3"', r"store has no column 'P3'; .*write text in single quotes"),
+        ("focus", "gives Float64, not true or false: write a comparison"),
+        ("UPPER(plate)", "gives String, not true or false"),
+        ("focus >", r"'focus >' cannot be used for store: .*; write it like focus > 0\.1"),
+        ("", "where '' cannot be used for store"),
+        ("*", "cannot be used for store"),
         ("focus > 0.1; DROP", "unexpected token"),
         ("plate > 3", "cannot compare string with numeric"),
-        ("window_low > 1", "does not do for store"),
+        ("window_low > 1", "cannot be used for store"),
         ("site IN (SELECT site FROM other)", "relation 'other' was not found"),
         ("nosuch(focus) > 1", "unsupported function 'nosuch'"),
-        ("plate = 'P9'", "where \"plate = 'P9'\" leaves nothing of store: it holds of no row"),
+        ("plate = 'P9'", "where \"plate = 'P9'\" matches no row of store"),
     ],
 )
 def test_what_does_not_do_is_one_sentence(sql: str, sentence: str) -> None:

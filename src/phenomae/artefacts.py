@@ -1,8 +1,8 @@
-"""What every output obeys: whole or absent, signed with its making, the same work never done twice.
+"""Outputs that are complete or absent, record what made them, and are never made twice.
 
-A folder grows as `NAME.partial` beside its final place, with `artefact.json` saying what it is to
-become, and is renamed when it is whole. Run again after a stop, a command finds the partial folder
-and goes on in it.
+A folder is filled as `NAME.partial`, with an `artefact.json` that records kind, settings and
+sources, and is renamed to NAME when it is complete. After a stop, the same command finds the
+partial folder and continues in it. This is why results of a killed command are never read as whole.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from typing import Any
 
 from phenomae.progress import info
 
-FORMAT = 1  # raised when an artefact's layout changes, so that old ones are told apart
+FORMAT = 1  # raised when the layout of an artefact changes, so that old ones are recognised
 SIGNATURE = "artefact.json"
 RENAMED_SETTINGS: dict[str, dict[str, str]] = {
     "map": {"least_wells": "min_wells"},
@@ -35,12 +35,12 @@ RENAMED_SETTINGS: dict[str, dict[str, str]] = {
 
 An artefact with old names is read as if it had the new ones, and is taken for the same work.
 """
-_RUST_ERROR = re.compile(r"\(os error (\d+)\)")  # so safetensors tells the system's
+_RUST_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors, written in Rust, reports errno
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What makes an artefact: its kind, the settings, and the identities of its sources."""
+    """What determines an artefact: its kind, settings, and the identities of its sources."""
 
     kind: str
     settings: dict[str, Any] = field(default_factory=dict)
@@ -60,34 +60,34 @@ def settings_dict(settings: Any) -> dict[str, Any]:
 
 
 def hash_json(value: Any) -> str:
-    """Return 32 hexadecimal digits that stand for a JSON value, whatever the order of its keys."""
+    """Return a hash of a JSON value, independent of the order of its keys: 32 hex digits."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def hash_bytes(content: bytes) -> str:
-    """Return 32 hexadecimal digits that stand for bytes."""
+    """Return a hash of bytes: 32 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()[:32]
 
 
 def hash_file(path: Path) -> str:
-    """Return 32 hexadecimal digits that stand for a file's bytes."""
+    """Return a hash of the bytes of a file: 32 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
 @contextmanager
 def whole_file(path: Path, sync: bool = True) -> Iterator[Path]:
-    """Give a path to write to; when the block ends well, it becomes `path` in one step.
+    """Yield a temporary path to write to; if the block succeeds, rename it to `path`.
 
-    `sync` waits for the disk, so that even a power cut leaves the whole file or none. What the
-    system refuses, a full disk above all, is raised as an OSError that names `path`, in whatever
-    form the library that writes tells it.
+    `sync` waits for the disk, so that even a power cut leaves the whole file or none. Errors of the
+    system, such as a full disk, are raised as an OSError that names `path`, in whatever form the
+    library that writes reports them.
     """
     partial = path.with_name(path.name + ".partial")
     try:
         yield partial
-        # Some writers (safetensors) make files that their owner alone may read.
+        # Some writers (safetensors) create files that only their owner may read.
         partial.chmod(path.parent.stat().st_mode & 0o666)
         if sync:
             with open(partial, "rb+") as file:
@@ -103,52 +103,52 @@ def whole_file(path: Path, sync: bool = True) -> Iterator[Path]:
 
 
 def _system_error(error: Exception, partial: Path) -> int | None:
-    """Return the number of the system's error behind a failure to write `partial`."""
+    """Return the errno behind a failure to write `partial`; None if it had another cause."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno if error.filename in (None, str(partial)) else None
-    told = _RUST_ERROR.search(str(error))
-    return int(told[1]) if told else None
+    match = _RUST_ERROR.search(str(error))
+    return int(match[1]) if match else None
 
 
 def write_bytes(path: Path, content: bytes, sync: bool = True) -> None:
-    """Write a file, whole or not at all.
+    """Write a file completely or not at all.
 
-    Libraries encode into memory and leave the writing to this: each tells a full disk in its own
-    way, or not at all, or ends the process.
+    Callers let libraries encode into memory and write the bytes here: on a full disk some libraries
+    raise errors of their own, some raise none, and some end the process.
     """
     with whole_file(path, sync) as partial:
         partial.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file, whole or not at all."""
+    """Write a JSON file completely or not at all."""
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 @contextmanager
 def artefact_folder(path: Path, origin: Origin, overwrite: bool = False) -> Iterator[Path | None]:
-    """Give the folder to fill for the artefact `path`, or None where the same work is done.
+    """Yield the folder to fill for the artefact `path`, or None if it is already complete.
 
-    The folder given is `path` + `.partial`; what an earlier, stopped call left in it is there
-    still. When the block ends well it is signed and renamed to `path`; the block may write its own
-    signature (`sign`) where the identity depends on content.
+    The folder is `path` + `.partial`; whatever an earlier, stopped call left in it is still there.
+    If the block succeeds, the folder is signed and renamed to `path`. The block may write the
+    signature itself (`sign`) if the identity depends on content.
 
-    Raises ValueError where `path` (or its partial folder) holds other work and `overwrite` is
-    false, or where `path` is something else altogether, or has no name (`.`).
+    Raises ValueError if `path` or its partial folder was made with other settings and `overwrite`
+    is false, if `path` was not made by phenomae, or if it has no name (`.`).
     """
     if not path.name:
-        raise ValueError(f"{path} cannot be replaced: name a folder, which is made")
+        raise ValueError(f"{path} cannot be replaced: name a folder to create")
     if path.exists() and not (path / SIGNATURE).exists():
         raise ValueError(f"{path} is there and was not made by phenomae: choose another name")
     partial = path.with_name(path.name + ".partial")
     if path.exists() and not overwrite:
         require_same_work(path, read_signature(path), origin)
         remove_replaced(path)
-        info(f"{path} is already there, made with the same settings (--overwrite makes it anew)")
+        info(f"{path} is already there, made with the same settings (overwrite replaces it)")
         yield None
         return
     if path.exists():
-        read_signature(path, origin.kind)  # never replaces what this command does not make
+        read_signature(path, origin.kind)  # refuses to replace an artefact of another kind
     _begin(partial, origin, overwrite)
     yield partial
     if read_signature(partial).get("identity") is None:
@@ -157,12 +157,12 @@ def artefact_folder(path: Path, origin: Origin, overwrite: bool = False) -> Iter
 
 
 def sign(folder: Path, origin: Origin, identity: str | None) -> None:
-    """Write `artefact.json`; an identity of None says that the work has only begun."""
+    """Write `artefact.json`; an identity of None marks an unfinished artefact."""
     write_bytes(folder / SIGNATURE, signature_of(origin, identity))
 
 
 def signature_of(origin: Origin, identity: str | None) -> bytes:
-    """Return what `artefact.json` holds."""
+    """Return the content of `artefact.json`."""
     from phenomae import __version__
 
     signature = {"format": FORMAT, **asdict(origin), "identity": identity, "version": __version__}
@@ -170,9 +170,9 @@ def signature_of(origin: Origin, identity: str | None) -> bytes:
 
 
 def read_signature(folder: Path, kind: str | None = None) -> dict[str, Any]:
-    """Return what made the artefact `folder`.
+    """Return the content of `artefact.json` of a folder.
 
-    Raises ValueError where it is missing, unfinished, of another kind or of another format.
+    Raises ValueError if it is missing, unfinished, or of another kind or format.
     """
     path = folder / SIGNATURE
     if not path.exists():
@@ -183,8 +183,8 @@ def read_signature(folder: Path, kind: str | None = None) -> dict[str, Any]:
 
 
 def parse_signature(content: bytes, folder: Path | str, kind: str | None = None) -> dict[str, Any]:
-    """Return what `artefact.json` of `folder` says; raises ValueError as `read_signature` does."""
-    damaged = f"{folder}/{SIGNATURE} is damaged: it should be the JSON that phenomae wrote"
+    """Parse the content of `artefact.json`; raises ValueError as `read_signature` does."""
+    damaged = f"{folder}/{SIGNATURE} is damaged: expected the JSON that phenomae wrote"
     try:
         signature = json.loads(content)
         found_format, found_kind = signature["format"], signature["kind"]
@@ -193,12 +193,12 @@ def parse_signature(content: bytes, folder: Path | str, kind: str | None = None)
     if found_format != FORMAT:
         raise ValueError(
             f"{folder} has format {found_format}, but this phenomae reads format {FORMAT}: "
-            "make it anew with this version"
+            "make it again with this version"
         )
     if kind is not None and found_kind != kind:
         raise ValueError(f"{folder} holds {found_kind}, not {kind}")
-    held = [signature.get(name) for name in ("settings", "sources")]
-    if not all(isinstance(part, dict) for part in held) or "identity" not in signature:
+    parts = [signature.get(name) for name in ("settings", "sources")]
+    if not all(isinstance(part, dict) for part in parts) or "identity" not in signature:
         raise ValueError(damaged)
     renamed = RENAMED_SETTINGS.get(found_kind, {})
     settings = {renamed.get(name, name): value for name, value in signature["settings"].items()}
@@ -214,25 +214,26 @@ def require_same_work(path: Path | str, found: dict[str, Any], origin: Origin) -
     """Raise ValueError, naming the setting that differs, unless `found` records the same work."""
     if found["kind"] != origin.kind:
         raise ValueError(f"{path} holds {found['kind']}, not {origin.kind}: choose another name")
-    wanted = json.loads(json.dumps(asdict(origin), default=str))
+    # Through JSON, as `found` was: tuples become lists and paths text.
+    expected = json.loads(json.dumps(asdict(origin), default=str))
     for part, label in (("settings", "setting"), ("sources", "source")):
-        for key in sorted({*found[part], *wanted[part]}):
-            old, new = found[part].get(key), wanted[part].get(key)
+        for key in sorted({*found[part], *expected[part]}):
+            old, new = found[part].get(key), expected[part].get(key)
             if old != new:
                 raise ValueError(
                     f"{path} was made with another {label}: {key} = {old!r}, now {new!r}; "
-                    "choose another name, or --overwrite to replace it"
+                    "choose another name, or overwrite to replace it"
                 )
 
 
 def _begin(partial: Path, origin: Origin, overwrite: bool) -> None:
-    """Make the partial folder, or find one that was begun for the same work."""
+    """Create the partial folder, or find the one that a stopped call began for the same work."""
     if (partial / SIGNATURE).exists():
         try:
             require_same_work(partial, read_signature(partial), origin)
             return
         except ValueError:
-            # One that stopped before it wrote anything (a wrong setting) is in nobody's way.
+            # A call that stopped before it wrote anything (on a wrong setting) lost no work.
             begun = any(not item.name.startswith(SIGNATURE) for item in partial.iterdir())
             if begun and not overwrite:
                 raise
@@ -245,28 +246,28 @@ def _begin(partial: Path, origin: Origin, overwrite: bool) -> None:
 
 
 def is_begun(folder: Path) -> bool:
-    """Say whether a folder holds more than a stop in its very first moment leaves."""
+    """Return whether a folder holds more than what a stop in its first moment leaves."""
     partial = SIGNATURE + ".partial"
     return folder.exists() and any(path.name != partial for path in folder.iterdir())
 
 
 def set_aside(path: Path) -> None:
-    """Rename an artefact to NAME.replaced, where it is safe until its successor is whole."""
+    """Rename an artefact to NAME.replaced, where it is kept until its successor is complete."""
     remove_replaced(path)
     os.replace(path, _replaced(path))
 
 
 def remove_replaced(path: Path) -> None:
-    """Remove what `path` has taken the place of, if that is still there."""
+    """Remove the artefact that `path` has replaced, if it is still there."""
     old = _replaced(path)
     if old.is_dir() and any(old.iterdir()):
-        read_signature(old)  # never a folder that is not ours
+        read_signature(old)  # raises, so that no folder of another program is removed
     if old.is_dir():
         remove_artefact(old)
 
 
 def remove_artefact(folder: Path) -> None:
-    """Remove a folder, its signature last, so that a stop does not make it a stranger's."""
+    """Remove a folder, its signature last, so that it stays recognisable if this is stopped."""
     for item in sorted(folder.iterdir()):
         if item.is_dir() and not item.is_symlink():
             shutil.rmtree(item)
@@ -277,12 +278,12 @@ def remove_artefact(folder: Path) -> None:
 
 
 def _replaced(path: Path) -> Path:
-    # Not `.old`, which is what people call the artefacts they want to keep.
+    # Not `.old`, a name that people give to artefacts they want to keep.
     return path.with_name(path.name + ".replaced")
 
 
 def _replace_folder(partial: Path, path: Path) -> None:
-    """Put `partial` in the place of `path`; a stop in between loses neither."""
+    """Rename `partial` to `path`; a stop in between loses neither."""
     if path.exists():
         set_aside(path)
     os.replace(partial, path)
@@ -291,7 +292,7 @@ def _replace_folder(partial: Path, path: Path) -> None:
 
 def _absence(folder: Path) -> str:
     if folder.name and folder.with_name(folder.name + ".partial").exists():
-        return "it is unfinished; run the command that makes it again, it will go on"
+        return "it is unfinished; run the command that makes it again to go on"
     if not folder.exists():
         return "there is nothing of that name"
     return f"{SIGNATURE} is missing"

@@ -1,14 +1,14 @@
-"""Prints a table on standard output, for people."""
+"""Prints tables on standard output, aligned and with few digits; the CSVs keep all of them."""
 
 from pathlib import Path
 
 import polars as pl
 
-_AS_WRITTEN = ("low", "high", "chance")  # shares that people give, like 0.05
+_AS_WRITTEN = ("low", "high", "chance")  # fractions that the user gave, like 0.05
 
 
 def show(table: pl.DataFrame) -> None:
-    """Print a table: words to the left, numbers to the right, nothing as a dash."""
+    """Print a table: text left-aligned, numbers right-aligned, null as a dash."""
     columns = {name: [_word(value, name) for value in table[name]] for name in table.columns}
     widths = [max(map(len, [name, *words])) for name, words in columns.items()]
     are_words = [kind == pl.String for kind in table.dtypes]
@@ -21,13 +21,13 @@ def show(table: pl.DataFrame) -> None:
 
 
 def read_written(path: Path) -> pl.DataFrame:
-    """Read back a table that a command wrote; raises ValueError where it is missing or damaged."""
+    """Read back a table that a command wrote; raises ValueError if it is missing or damaged."""
     try:
         table = pl.read_csv(path)
     except (pl.exceptions.PolarsError, FileNotFoundError):
         table = pl.DataFrame()
     if table.is_empty():
-        raise ValueError(f"{path} is missing or damaged: make it anew with --overwrite")
+        raise ValueError(f"{path} is missing or damaged: make it again with overwrite")
     return table
 
 

@@ -1,4 +1,7 @@
-"""Tells how far long work has come: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal, and elsewhere a plain line every ten seconds.
+
+Everything goes to standard error, so that standard output has only results.
+"""
 
 import sys
 import time
@@ -19,28 +22,28 @@ def set_quiet(quiet: bool) -> None:
 
 
 def is_quiet() -> bool:
-    """Say whether this process is to be silent, for libraries that show progress of their own."""
+    """Return whether this process is silenced, for libraries that show progress themselves."""
     return _quiet
 
 
 def info(text: str) -> None:
-    """Tell the person one line, on standard error, so that standard output stays for results."""
+    """Print one line for the user on standard error, unless the process is silenced."""
     if not _quiet:
         print(text, file=sys.stderr, flush=True)
 
 
 @runtime_checkable
 class Advance(Protocol):
-    """What `track` hands out: call it after each piece of work."""
+    """The function that `track` yields: call it after each piece of work."""
 
     def __call__(self, advance: int = 1, note: str = "") -> None: ...
 
 
 @contextmanager
 def track(label: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
-    """Show work of `total` pieces of a `unit`, of which `done` were done before.
+    """Show the progress of `total` pieces of work, of which `done` were done by an earlier call.
 
-    The rate and the time left count only what this call does.
+    Rate and remaining time count only this call. `unit` is what a piece is called: fields, steps.
     """
     if _quiet:
         yield lambda advance=1, note="": None
@@ -52,7 +55,7 @@ def track(label: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]
 
 
 def tracked(items: Iterable[Item], label: str, total: int, unit: str) -> Iterator[Item]:
-    """Yield the items while showing how many have been worked on."""
+    """Yield the items and show how many the caller has finished."""
     with track(label, total, unit) as advance:
         for item in items:
             yield item
@@ -61,6 +64,7 @@ def tracked(items: Iterable[Item], label: str, total: int, unit: str) -> Iterato
 
 @contextmanager
 def _bar(label: str, total: int, unit: str, done: int) -> Iterator[Advance]:
+    # Imported here because rich takes longer to import than most commands need to fail or finish.
     from rich.console import Console
     from rich.progress import (
         BarColumn,

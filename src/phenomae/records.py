@@ -1,4 +1,4 @@
-"""The nouns of a screen: plate, well, site, channel, perturbation; column names and their checks.
+"""The vocabulary of a screen: plate, well, site, channel, perturbation; table columns and checks.
 
 Axis letters in shapes, everywhere: `b` crops, `c` channels, `h w` pixels, `p` patches,
 `d` features, `n` wells, `g` perturbations; inside a network also `t` tokens (class token, then
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
-# What was done to a well. A column that does not apply is there all the same, empty and of its own
-# type, so that tables of different screens can be stacked.
+# What was done to a well. Columns that do not apply to a screen are null and of their
+# fixed type, so that tables of different screens can be concatenated.
 _TREATMENT: dict[str, pl.DataType] = {
     "batch": pl.String(),
     "perturbation": pl.String(),
@@ -23,19 +23,19 @@ _TREATMENT: dict[str, pl.DataType] = {
     "control": pl.Boolean(),
 }
 
-# How good a field is: the focus of its worst channel over the plate's median, of the others the
-# highest of its channels.
+# Image quality of a field: the focus of its worst channel relative to the plate's median; of the
+# other measures, the highest of its channels.
 _QUALITY: dict[str, pl.DataType] = {
     "focus": pl.Float64(),
     "saturation": pl.Float64(),
     "foreground": pl.Float64(),
 }
 
-# What a plate map says of a well.
+# The columns of a plate map.
 PLATE_MAP_COLUMNS = {"plate": pl.String(), "well": pl.String(), **_TREATMENT}
 
-# One row a well, in the order every table of wells keeps; quality is the mean over its fields,
-# empty where the wells are not of a store.
+# One row per well, in the column order of every table of wells. `sites` is the number of fields;
+# quality is the mean over them, null if the wells do not come from a store.
 WELL_COLUMNS: dict[str, pl.DataType] = {
     "plate": pl.String(),
     "well": pl.String(),
@@ -44,8 +44,8 @@ WELL_COLUMNS: dict[str, pl.DataType] = {
     **_QUALITY,
 }
 
-# One row a field in a store's fields.parquet: what was done to its well, where the field lies, how
-# its intensities become 0..1 ((pixel - window_low) / (window_high - window_low)), how good it is.
+# One row per field in a store's fields.parquet: treatment of its well, path, the window that scales
+# intensities to 0..1 ((pixel - window_low) / (window_high - window_low)), and image quality.
 FIELD_COLUMNS: dict[str, pl.DataType] = {
     "plate": pl.String(),
     "well": pl.String(),
@@ -66,7 +66,7 @@ FIELD_COLUMNS: dict[str, pl.DataType] = {
     "percentile_99": pl.List(pl.Float64()),
 }
 
-# Rows and columns of a plate, by how many wells it has.
+# Rows and columns of a plate, by its number of wells.
 PLATE_SHAPES = {
     6: (2, 3),
     12: (3, 4),
@@ -78,7 +78,7 @@ PLATE_SHAPES = {
 }
 
 _COUNT = r"0*[1-9][0-9]?"
-# A01, a1, A-01, A:1; and 01-A-01, which counts the wells in front.
+# A01, a1, A-01, A:1; and 01-A-01, which has the number of the well in front.
 _LETTERED = re.compile(rf"(?:[0-9]{{1,4}}-(?=[A-Za-z]+-))?([A-Za-z]{{1,2}})[-_: ]?({_COUNT})")
 _NUMBERED = re.compile(rf"[Rr]({_COUNT})[-_: ]?[Cc]({_COUNT})")  # r01c01
 
@@ -86,10 +86,10 @@ _NUMBERED = re.compile(rf"[Rr]({_COUNT})[-_: ]?[Cc]({_COUNT})")  # r01c01
 def normalize_well(name: str, plate_size: int | None = None) -> str:
     """Return a well's name as phenomae writes it: row letters, then two digits (`a1` -> `A01`).
 
-    Reads `A1`, `a01`, `A-01`, `A:1`, `01-A-01`, `r01c01` and, where `plate_size` says how many
-    wells the plate has, a number alone, which counts the wells row by row from 1.
+    Accepts `A1`, `a01`, `A-01`, `A:1`, `01-A-01`, `r01c01` and, if `plate_size` (the number of
+    wells of the plate) is given, a number alone, which counts wells row by row from 1.
 
-    Raises ValueError where `name` is none of these, or no well of a plate of that size.
+    Raises ValueError if `name` is none of these, or not a well of a plate of that size.
     """
     text = name.strip()
     if match := _NUMBERED.fullmatch(text) or _LETTERED.fullmatch(text):
@@ -108,9 +108,9 @@ def normalize_well(name: str, plate_size: int | None = None) -> str:
 
 
 def parse_well(row: str, column: str, plate_size: int | None = None) -> str:
-    """Return the well of a row, by letters or by number from 1, and a column's number.
+    """Return the name of the well in a row (letters, or a number from 1) and a column (a number).
 
-    Raises ValueError where they are none, or not of a plate of `plate_size` wells.
+    Raises ValueError if they are neither, or not on a plate of `plate_size` wells.
     """
     row, column = row.strip(), column.strip()
     if re.fullmatch(_COUNT, row):
@@ -148,16 +148,14 @@ def split_well(name: str) -> tuple[str, str]:
 
 
 def feature_names(count: int) -> list[str]:
-    """Return `feature_0000`, `feature_0001`, ...: the columns that hold an embedding."""
+    """Return `feature_0000`, `feature_0001`, ...: the names of feature columns."""
     return [f"feature_{index:04d}" for index in range(count)]
 
 
 def check_name(value: str, noun: str) -> str:
-    """Return `value` where it can name a file (a plate does); raises ValueError where it cannot."""
+    """Return `value` if it can be a file name, as a plate's name must; else raise ValueError."""
     if not value or value != value.strip() or re.search(r'[/\\\x00-\x1f<>:"|?*]', value):
-        raise ValueError(
-            f"{value!r} cannot be the name of a {noun}: it would not do as a file name"
-        )
+        raise ValueError(f"{value!r} cannot be the name of a {noun}: it cannot be a file name")
     if value.startswith("."):
         raise ValueError(f"{value!r} cannot be the name of a {noun}: it begins with a dot")
     return value
@@ -166,9 +164,9 @@ def check_name(value: str, noun: str) -> str:
 def cast_columns(
     table: pl.DataFrame, kinds: Mapping[str, pl.DataType], source: str
 ) -> pl.DataFrame:
-    """Return the columns `kinds` of a table, in that order, each of its type.
+    """Return the columns `kinds` of a table, in that order, cast to their types.
 
-    Raises ValueError, naming `source` and the column, where the values are not of that type.
+    Raises ValueError, naming `source` and the column, if values cannot be cast.
     """
     columns: list[pl.Series] = []
     for name, kind in kinds.items():
@@ -183,10 +181,10 @@ def cast_columns(
 
 
 def choose_channels(text: str, names: list[str], source: str) -> dict[str, str]:
-    """Return the channels that `text` (`DNA,ER` or `1=DNA,2=ER`) keeps, in order, and their labels.
+    """Return the channels that `text` (`DNA,ER` or `1=DNA,2=ER`) selects, in order: name -> label.
 
-    A name with a comma stands in double quotes. Empty keeps all `names` as they are. Raises
-    ValueError, naming `source`, for a channel that is not among them, and for one named twice.
+    Names with a comma are written in double quotes. Empty text keeps all `names`. Raises
+    ValueError, naming `source`, for unknown or repeated channels.
     """
     if not text.strip():
         return {name: name for name in names}
@@ -195,7 +193,9 @@ def choose_channels(text: str, names: list[str], source: str) -> dict[str, str]:
     labels = {name.strip(): (label if equals else name).strip() for name, equals, label in pairs}
     kept = set(labels.values())
     if min(len(labels), len(kept)) < len(pairs) or "" in {*labels, *kept}:
-        raise ValueError(f"channels names one twice or none: {text!r}; expected DNA,ER or 1=DNA")
+        raise ValueError(
+            f"channels repeats a name or has an empty one: {text!r}; expected DNA,ER or 1=DNA"
+        )
     if missing := [name for name in labels if name not in names]:
         raise ValueError(
             f"{source} has no channel {missing[0]!r} (setting channels); it has {', '.join(names)}"

@@ -1,4 +1,7 @@
-"""Chooses rows of a table by an SQL expression: `--where "focus > 0.1 AND plate != 'P3'"`."""
+"""Selects rows of a table with an SQL expression: `where = "focus > 0.1 AND plate != 'P3'"`.
+
+polars parses the SQL, so that no query language of our own has to be documented.
+"""
 
 import numpy as np
 import polars as pl
@@ -8,32 +11,31 @@ _ANSWER = "where"
 
 
 def match_rows(table: pl.DataFrame, expression: str, source: str) -> Bool[np.ndarray, " n"]:
-    """Say of every row whether the expression holds; where it gives null, it does not.
+    """Return for every row whether the expression is true; null counts as false.
 
-    Columns go by their names and text stands in single quotes, as polars reads SQL. Raises
-    ValueError, naming `source`, where the expression cannot be read, has a column that is not
-    there, is neither true nor false, or holds of no row.
+    Columns are written by name and text in single quotes, as polars reads SQL. Raises ValueError,
+    naming `source`, if the expression cannot be parsed, has an unknown column, is not Boolean, or
+    matches no row.
     """
-    asked = f"where {expression!r}"
+    shown = f"where {expression!r}"
     try:
-        wanted = pl.sql_expr(expression)
-        if missing := [name for name in wanted.meta.root_names() if name not in table.columns]:
+        condition = pl.sql_expr(expression)
+        if missing := [name for name in condition.meta.root_names() if name not in table.columns]:
             raise ValueError(
-                f"{asked}: {source} has no column {missing[0]!r}; it has "
-                f"{', '.join(table.columns)} (text stands in single quotes)"
+                f"{shown}: {source} has no column {missing[0]!r}; it has "
+                f"{', '.join(table.columns)} (write text in single quotes)"
             )
-        answer = table.with_columns(wanted.alias(_ANSWER))[_ANSWER]
+        answer = table.with_columns(condition.alias(_ANSWER))[_ANSWER]
     except pl.exceptions.PolarsError as error:
         raise ValueError(
-            f"{asked} does not do for {source}: {str(error).splitlines()[0]}; write it like "
+            f"{shown} cannot be used for {source}: {str(error).splitlines()[0]}; write it like "
             "focus > 0.1 AND plate != 'P3'"
         ) from None
     if answer.dtype != pl.Boolean:
         raise ValueError(
-            f"{asked} gives {answer.dtype} and not true or false: compare it with something, like "
-            "focus > 0.1"
+            f"{shown} gives {answer.dtype}, not true or false: write a comparison, like focus > 0.1"
         )
     kept = answer.fill_null(False).to_numpy()
     if not kept.any():
-        raise ValueError(f"{asked} leaves nothing of {source}: it holds of no row")
+        raise ValueError(f"{shown} matches no row of {source}")
     return kept

@@ -1,4 +1,7 @@
-"""Processes that share a command's work, and none that outlives it."""
+"""A pool of worker processes that ends with the process that started it.
+
+Processes, not threads, because decoding and compressing images holds the GIL in part.
+"""
 
 import os
 import signal
@@ -12,34 +15,39 @@ from multiprocessing import get_context, parent_process
 from phenomae.cores import available_cores
 from phenomae.memory import keep_memory
 
-_MOST = 16
+_MAX_WORKERS = 16
 
 
 @contextmanager
 def start_workers(count: int | None = None) -> Iterator[ProcessPoolExecutor]:
-    """Give a pool of processes, one a core; raises OSError where one of them is killed."""
-    count = count or min(available_cores(), _MOST)
+    """Yield a pool of `count` processes, by default one per core and at most 16.
+
+    Raises OSError if one of them is killed.
+    """
+    count = count or min(available_cores(), _MAX_WORKERS)
+    # Not fork: a forked child inherits the locks of tensorstore's and polars' threads, but not the
+    # threads, and waits for them forever.
     context = get_context("spawn")
     try:
         with ProcessPoolExecutor(count, mp_context=context, initializer=_begin) as pool:
             yield pool
     except BrokenProcessPool:
         raise OSError(
-            "a worker process was killed, perhaps for want of memory; run the same command again, "
-            "it goes on (a script must call phenomae under `if __name__ == '__main__':`)"
+            "a worker process was killed, perhaps because memory ran out; run the same command "
+            "again to go on (a script must call phenomae under `if __name__ == '__main__':`)"
         ) from None
 
 
 def _begin() -> None:
-    keep_memory()  # every field takes as much as the one before
+    keep_memory()  # every field needs as much as the one before
     _follow_parent()
 
 
 def _follow_parent() -> None:
-    """End this process as soon as its parent is gone, and leave Ctrl-C to the parent.
+    """End this process as soon as its parent ends, and leave Ctrl-C to the parent.
 
-    A worker whose parent was killed would go on writing what the same command, run again, writes
-    too, and would then wait for work for ever.
+    A worker whose parent was killed would still write files while the same command, run again,
+    writes them too, and would then wait for work forever.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()

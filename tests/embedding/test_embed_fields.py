@@ -58,7 +58,7 @@ def test_fields_that_are_left_out_are_told_and_wells_without_any_are_absent(
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"where": "focus > 9"}, "where 'focus > 9' leaves nothing of .*focused"),
+        ({"where": "focus > 9"}, "where 'focus > 9' matches no row of .*focused"),
         ({"where": "dose > 9"}, "focused has no column 'dose'; it has plate, well"),
         ({"pixel_size_um": -1.0}, "pixel_size_um must be above 0, not -1.0"),
         (

@@ -294,5 +294,5 @@ def test_channels_choose_order_and_rename(write_screen):
     with pytest.raises(ValueError, match=r"no channel 'Actin'.* it has DNA, ER, RNA"):
         list_fields(raw, LayoutSettings(channels="Actin"))
     for twice in ("DNA,DNA", "DNA=A,ER=A", "DNA,", "DNA= "):
-        with pytest.raises(ValueError, match="channels names one twice or none"):
+        with pytest.raises(ValueError, match="channels repeats a name or has an empty one"):
             list_fields(raw, LayoutSettings(channels=twice))

@@ -94,7 +94,7 @@ def _signature(text: str | None, path: Path) -> dict[str, Any] | None:
     if found_format != FORMAT:
         raise ValueError(
             f"{path} has format {found_format}, but this phenomae reads format {FORMAT}: "
-            "make it anew with this version"
+            "make it again with this version"
         )
     renamed = RENAMED_SETTINGS.get(KIND, {})
     recorded = signature.get("settings", {})

@@ -32,7 +32,7 @@ def is_done(map_path: Path, origin: Origin, overwrite: bool) -> bool:
     if overwrite:
         return False
     require_same_work(map_path, signature, origin)
-    info(f"{map_path} is already there, made with the same settings (--overwrite makes it anew)")
+    info(f"{map_path} is already there, made with the same settings (overwrite replaces it)")
     return True
 
 

@@ -39,7 +39,7 @@ def remote_artefact(address: str, origin: Origin, overwrite: bool) -> Iterator[s
                 raise
             same = False
     if found is not None and found["identity"] is not None and same and not overwrite:
-        info(f"{address} is already there, made with the same settings (--overwrite makes it anew)")
+        info(f"{address} is already there, made with the same settings (overwrite replaces it)")
         yield None
         return
     # An unfinished store of the same settings and sources is continued, even with `overwrite`.
