@@ -1,4 +1,4 @@
-"""How many cores there are to work with."""
+"""The number of CPU cores that this process may use, in containers too."""
 
 import math
 import os
@@ -8,7 +8,8 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use: its affinity, and a container's quota."""
+    """Return the number of usable cores: the CPU affinity, limited by a container's quota."""
+    # os.cpu_count ignores both: in a container with 2 cores of 64 it would start 64 threads.
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )

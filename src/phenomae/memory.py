@@ -1,37 +1,39 @@
-"""Keeps memory that is freed with the process, where large pieces come and go."""
+"""Stops glibc from returning large freed buffers to the kernel.
+
+Networks and fields allocate and free the same large buffers over and over, and the kernel clears
+every new page. This cost up to a quarter of the run time (docs/log.md, 2026-11-25).
+"""
 
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # numbers of mallopt(3)
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of mallopt(3)
 
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """Let memory that is freed inside the block stay with the process until its end.
-
-    Networks and fields take and free the same large pieces over and over. glibc gives each back to
-    the system, which has to clear new ones: up to a quarter of the time (docs/log.md).
-    """
+    """Keep freed memory with the process for the duration of the block, then return it."""
     library = keep_memory()
     try:
         yield
     finally:
         if library is not None:
-            library.mallopt(_MMAP_MAX, 65536)  # glibc's own values
+            library.mallopt(_MMAP_MAX, 65536)  # glibc's defaults
             library.mallopt(_TRIM_THRESHOLD, 128 * 1024)
             library.malloc_trim(0)
 
 
 def keep_memory() -> ctypes.CDLL | None:
-    """Let memory that is freed stay with the process from now on.
+    """Keep freed memory with the process from now on.
 
-    Returns the C library; None where it is not glibc, and nothing is changed.
+    Returns the C library; None, without any change, if it has no `mallopt` (it is not glibc).
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):
         return None
     library.mallopt(_MMAP_MAX, 0)
-    library.mallopt(_TRIM_THRESHOLD, -1)  # never; a limit of 2 GB is reached by large steps
+    # Never trim. With a limit of 2 GB, steps of 8 crops of the channel-agnostic network passed it
+    # and faulted their pages in again (docs/log.md, 2026-11-25).
+    library.mallopt(_TRIM_THRESHOLD, -1)
     return library

@@ -137,8 +137,8 @@ def test_blocks_that_were_stopped_go_on(screen_path: Path, channel_run: Path, tm
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"block": 3}, "there is no block 3: this network's blocks are 1 to 2"),
-        ({"block": 0}, "there is no block 0"),
+        ({"block": 3}, "this network has no block 3: its blocks are 1 to 2"),
+        ({"block": 0}, "this network has no block 0"),
         ({"pool": "channel"}, "no pool 'channel': its pools are mean, class"),
         ({"adabn": "on"}, "the vit-mae network of .* has no batch norms"),
         ({"adabn_crops": 1}, "adabn_crops must be at least 2, not 1"),
@@ -268,6 +268,8 @@ def test_a_plate_of_one_crop_has_no_statistics_of_its_own(
 ):
     image = np.random.default_rng(0).integers(0, 4000, (2, 40, 40), dtype=np.uint16)
     store = make_store(tmp_path / "store", {("P1", "A01", 1): image}, ("DNA", "ER"))
-    with pytest.raises(ValueError, match="need two crops or more, and one has a single crop"):
+    with pytest.raises(
+        ValueError, match="needs two crops or more per plate, and a plate has a single crop"
+    ):
         embed(store, adabn_run, tmp_path / "wells", settings=ON_CPU)
     embed(store, adabn_run, tmp_path / "off", settings=replace(ON_CPU, adabn="off"))

@@ -172,8 +172,11 @@ def test_the_same_crops_give_the_same_bits_and_eval_mode(trained: Classifier):
 
 
 def test_no_crops_and_no_batch_norm_are_refused(trained: Classifier):
-    with kept_statistics(trained), pytest.raises(ValueError, match="without crops: give some"):
+    with (
+        kept_statistics(trained),
+        pytest.raises(ValueError, match="AdaBN needs crops of a plate, and there are none"),
+    ):
         reestimate(trained, [])
     vit = VitMae(VitMaeModel(crop_size=32, embed_dim=8, depth=1, num_heads=2), channels=2)
-    with pytest.raises(ValueError, match="a vit-mae network has no batch norm"):
+    with pytest.raises(ValueError, match="a vit-mae network has no batch norms, which AdaBN needs"):
         reestimate(vit, [torch.rand(2, 2, 32, 32)])

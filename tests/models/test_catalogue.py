@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from phenomae import cli
 from phenomae.models.build import build, find_network
-from phenomae.models.cost.catalogue import describe, models
+from phenomae.models.cost.catalogue import describe, list_models
 from phenomae.models.families import FAMILIES
 from phenomae.models.masking import MaskedNetwork
 from phenomae.models.network import Network, name_channels
@@ -112,7 +112,7 @@ def test_the_table_lists_every_network(capsys: pytest.CaptureFixture[str]):
 
 
 def test_json_says_the_same(capsys: pytest.CaptureFixture[str]):
-    models(json=True)
+    list_models(json=True)
     entries = json.loads(capsys.readouterr().out)
     assert [(entry["family"], entry["size"]) for entry in entries] == NETWORKS
     assert entries[0]["encoder_parameters"] == 21_968_256

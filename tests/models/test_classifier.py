@@ -177,15 +177,15 @@ def test_a_config_without_the_list_of_classes_is_refused(
 
 @pytest.mark.parametrize("classes", [[], ["one"], ["same", "same"]])
 def test_classes_that_cannot_be_told_apart_are_refused(classes: list[str]):
-    with pytest.raises(ValueError, match="two or more classes, each named once"):
+    with pytest.raises(ValueError, match="classes must be two or more different names, not"):
         Classifier(SMALL, 2, classes)
 
 
 @pytest.mark.parametrize(
     ("shape", "sentence"),
     [
-        ((3, 32, 32), "crops of 3 channels were given to a model of 2"),
-        ((2, 32, 15), "crops of 32 x 15 pixels are too small for 3 blocks: .* 16 or more"),
+        ((3, 32, 32), "crops must have the 2 channels that .* trained on, not 3 channels"),
+        ((2, 32, 15), "sides of 16 pixels or more for 3 blocks, not 32 x 15"),
     ],
 )
 def test_crops_that_do_not_fit_are_refused(
@@ -203,7 +203,10 @@ def test_crops_that_do_not_fit_are_refused(
         ({"neck_dim": 0}, "neck_dim must be at least 1"),
         ({"block_depths": (2, 0)}, r"block_depths must be .* each at least 1, not \(2, 0\)"),
         ({"block_depths": ()}, "block_depths must be one or more numbers that are at least 1"),
-        ({"block_depths": (1, 1, 1, 1, 1)}, "crop_size must be at least 64 with 5 blocks, .* not 32"),
+        (
+            {"block_depths": (1, 1, 1, 1, 1)},
+            "crop_size must be at least 64 with 5 blocks, .* not 32",
+        ),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(change: dict, sentence: str):

@@ -159,7 +159,7 @@ def test_the_device_may_be_named(model: VitMae, device: str | torch.device | Non
         (BYTES, {"crops_at_once": 0}, "crops_at_once must be at least 1, not 0"),
         (BYTES, {"pool": "channel"}, "no pool 'channel'"),
         (BYTES, {"block": 3}, "blocks are 1 to 2"),
-        (BYTES[:, :1], {}, "crops of 1 channels were given to a model of 2"),
+        (BYTES[:, :1], {}, "trained on, not 1 channels"),
         (BYTES[..., :15], {}, "cannot be cut into patches of 4"),
     ],
 )  # fmt: skip

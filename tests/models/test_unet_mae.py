@@ -224,8 +224,8 @@ def test_weights_come_back(tmp_path: Path, model: UnetMae):
     [
         ((2, 64, 66), 64, "crops of 64 x 66 pixels cannot be halved 2 times: .* multiples of 4"),
         ((2, 64, 68), 64, "crops of 64 x 68 pixels cannot be cut into patches of 8"),
-        ((3, 64, 64), 64, "crops of 3 channels were given to a model of 2"),
-        ((2, 64, 64), 16, r"it must be \(2, 64\)"),
+        ((3, 64, 64), 64, "crops must have the 2 channels that .* trained on, not 3 channels"),
+        ((2, 64, 64), 16, r"noise must have shape \(2, 64\), one number per patch, not \(2, 16\)"),
     ],
 )
 def test_crops_that_do_not_fit_are_refused(
@@ -248,7 +248,10 @@ def test_blocks_and_pools_that_are_not_there_are_refused(model: UnetMae):
     [
         ({"crop_size": 0}, "crop_size must be at least 1"),
         ({"patch_size": 0}, "patch_size must be at least 1"),
-        ({"crop_size": 34, "patch_size": 2}, "crop_size must be a multiple of 4, because it is halved 2"),
+        (
+            {"crop_size": 34, "patch_size": 2},
+            "crop_size must be a multiple of 4, because it is halved 2",
+        ),
         ({"crop_size": 68}, "crop_size must be a multiple of patch_size 8, not 68"),
         ({"widths": (8, 0, 8)}, r"widths must be .* each at least 1, not \(8, 0, 8\)"),
         ({"depths": ()}, "depths must be one or more numbers that are at least 1"),

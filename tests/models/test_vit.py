@@ -121,7 +121,9 @@ def test_mates_hardly_change_an_embedding_of_small_crops(vit: Vit):
 
 
 def test_crops_that_do_not_fit_are_refused(vit: Vit):
-    with pytest.raises(ValueError, match="crops of 5 channels were given to a model of 6"):
+    with pytest.raises(
+        ValueError, match=r"crops must have the 6 channels that .* trained on, not 5 channels"
+    ):
         vit(random_crops()[:, :5])
     with pytest.raises(ValueError, match="30 x 32 pixels cannot be cut into patches of 8"):
         vit(random_crops(height=30))

@@ -102,7 +102,9 @@ def test_rectangular_crops_are_rebuilt_too(model: VitMae):
 
 def test_noise_of_another_shape_is_refused(model: VitMae):
     pixels, noise = random_case(model)
-    with pytest.raises(ValueError, match=r"it must be \(4, 16\)"):
+    with pytest.raises(
+        ValueError, match=r"noise must have shape \(4, 16\), one number per patch, not"
+    ):
         model(pixels, noise[:, :9])
 
 

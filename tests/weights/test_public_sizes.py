@@ -192,7 +192,7 @@ def test_what_channels_share_must_agree_too(key: str, value: Any, sentence: str)
             "has patches of 8 x 4: not a square",
         ),
         ("encoder.vit_backbone.blocks.0.q_norm.weight", (0,), r"shape \(0,\), but must have 1"),
-        ("encoder.vit_backbone.blocks.0.mlp_bias", None, "lack .*mlp_bias: they are of another"),
+        ("encoder.vit_backbone.blocks.0.mlp_bias", None, "lack .*mlp_bias: they belong to another"),
         ("encoder_decoder_proj.weight", (16,), "must have 2 axes"),
         ("decoder.pos_embeddings", (1, 24, 16), "has 23 rows, which is not a square for"),
         ("decoder.pos_embeddings", (1, 1, 16), "has 0 rows, which is not a square for"),
@@ -217,7 +217,7 @@ def test_a_kind_of_tensor_that_is_missing_altogether_is_named(missing: str):
     model = build(agnostic=True)
     tensors = publish(model, ROWS)
     rest = {name: part for name, part in tensors.items() if not name.startswith(missing)}
-    with pytest.raises(ValueError, match=f"the weights lack {missing}0.*: they are of another"):
+    with pytest.raises(ValueError, match=f"the weights lack {missing}0.*: they belong to another"):
         read_published(write_config(blueprint(model)), rest)
 
 

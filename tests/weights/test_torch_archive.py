@@ -131,13 +131,13 @@ def test_an_archive_cut_short_is_refused(length: int, tmp_path: Path):
     [
         ([torch.zeros(1)], "is an archive of a list, not of tensors"),
         (torch.zeros(1), "is an archive of a Tensor, not of tensors"),
-        ({"state_dict": [1]}, "holds 'state_dict', which is no tensor"),
-        ({"a": 1}, "holds 'a', which is no tensor"),
-        ({"a": {"b": torch.zeros(1)}}, "holds 'a', which is no tensor"),
-        ({1: torch.zeros(1)}, "holds 1, which is no tensor"),
-        ({"a": torch.zeros(2, 2).to_sparse()}, "holds 'a', which is no tensor"),
-        ({"a": torch.zeros(1).expand(10**9)}, "holds 'a', which is no tensor"),
-        ({"a": torch.zeros(2, device="meta")}, "holds 'a', which is no tensor"),
+        ({"state_dict": [1]}, "holds 'state_dict', which is not a tensor"),
+        ({"a": 1}, "holds 'a', which is not a tensor"),
+        ({"a": {"b": torch.zeros(1)}}, "holds 'a', which is not a tensor"),
+        ({1: torch.zeros(1)}, "holds 1, which is not a tensor"),
+        ({"a": torch.zeros(2, 2).to_sparse()}, "holds 'a', which is not a tensor"),
+        ({"a": torch.zeros(1).expand(10**9)}, "holds 'a', which is not a tensor"),
+        ({"a": torch.zeros(2, device="meta")}, "holds 'a', which is not a tensor"),
     ],
 )
 def test_what_is_no_dictionary_of_tensors_is_refused(content, sentence: str, tmp_path: Path):

@@ -1,1 +1,5 @@
-"""Networks: shapes in, shapes out. No files but weights, no training."""
+"""Networks: tensors in, tensors out. They know neither files nor training.
+
+Nothing of phenomae is imported here except `phenomae.checks`, so that a network can be taken out
+and used elsewhere.
+"""

@@ -1,4 +1,7 @@
-"""Weakly supervised networks: they learn by telling perturbations apart."""
+"""Weakly supervised networks: they learn to predict the perturbation of a crop.
+
+The labels are weak because they come from the plate map: a perturbation may change nothing.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,17 +22,17 @@ from phenomae.models.vit.vit import Vit
 
 @dataclass(frozen=True)
 class ClassifierOutput:
-    """What a pass with labels gives."""
+    """Output of a forward pass with labels."""
 
     logits: Float[Tensor, "b k"]
-    """A number for every crop and class; the softmax over classes is the network's guess."""
+    """Unnormalised log-probabilities of the classes."""
     losses: dict[str, Float[Tensor, ""]]
-    """`loss`, the cross entropy, is what training minimises; `accuracy` is the share of crops
-    whose largest logit is their own class's."""
+    """`loss`, the cross entropy, which training minimises; and `accuracy`, the share of crops whose
+    own class has the largest logit."""
 
 
 class ClassifyingNetwork(Network[AnyEncoder]):
-    """A network that learns by naming what was done to a crop's cells."""
+    """An encoder with a linear head that predicts the perturbation of a crop."""
 
     objective = "phenomae.pretraining.objectives.classifying:ClassifyingObjective"
     has_classes = True
@@ -40,15 +43,15 @@ class ClassifyingNetwork(Network[AnyEncoder]):
     ) -> None:
         super().__init__(settings, channels)
         self.classes = tuple(classes)
-        """Names of the perturbations; a label is a place in this list."""
+        """Names of the perturbations; a label is an index into them."""
         if len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
             raise ValueError(
-                "a classifier needs two or more classes, each named once, not "
+                "classes must be two or more different names, not "
                 f"{', '.join(self.classes) or 'none'}"
             )
 
     def forward(self, pixels: Pixels, labels: Int64[Tensor, " b"]) -> ClassifierOutput:
-        """Guess the classes of crops, and measure how well; labels count from 0."""
+        """Predict the classes of crops and return the losses; labels count from 0."""
         logits = self.classify(self.encoder.embed(pixels)).float()
         right = logits.detach().argmax(1) == labels
         losses = {
@@ -58,7 +61,7 @@ class ClassifyingNetwork(Network[AnyEncoder]):
         return ClassifierOutput(logits, losses)
 
     def classify(self, vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
-        """Return a number for every embedding and class."""
+        """Return the logits of embeddings."""
         return self.head(vectors)
 
     def training_flops(self) -> int:
@@ -68,10 +71,10 @@ class ClassifyingNetwork(Network[AnyEncoder]):
 
 
 class Classifier(ClassifyingNetwork[DenseNet]):
-    """DenseNet as a classifier; the embedding is the narrow layer before the classes.
+    """DenseNet as a classifier; the embedding is the narrow layer before the head.
 
-    The classes are linear in the embedding, without norm or ReLU between: what tells them apart
-    then lies in the vector itself and keeps both its signs, so that cosines can see it.
+    There is neither norm nor ReLU between embedding and head: what separates the classes is then
+    linear in the embedding, with both signs, and cosine similarities can see it.
     """
 
     family = "classifier"
@@ -111,7 +114,7 @@ class VitClassifier(ClassifyingNetwork[Vit]):
         self.head = nn.Linear(settings.embed_dim, len(self.classes))
 
     def classify(self, vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
-        """Return a number for every embedding and class; a norm comes first."""
+        """Return the logits of embeddings, after a norm."""
         return self.head(self.encoder.fc_norm(vectors))
 
     def embedding_flops(self) -> int:

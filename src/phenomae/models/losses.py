@@ -1,4 +1,4 @@
-"""How well hidden patches were rebuilt: what training minimises."""
+"""Losses of masked autoencoders: the error on hidden patches and the Fourier loss."""
 
 import torch
 from jaxtyping import Float
@@ -9,9 +9,9 @@ _TARGET_EPS = 1e-6
 
 
 def normalise_patches(patches: Float[Tensor, "b p k"]) -> Float[Tensor, "b p k"]:
-    """Bring every patch to mean 0 and variance 1 (He et al. 2022, arXiv 2111.06377, section 4.1).
+    """Bring each patch to mean 0 and variance 1 (He et al. 2022, arXiv 2111.06377, section 4.1).
 
-    The variance is the unbiased one, with 1e-6 added inside the root.
+    The variance is unbiased, with 1e-6 added before the square root, as in that paper's code.
     """
     variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
     return (patches - mean) / (variance + _TARGET_EPS).sqrt()
@@ -20,7 +20,7 @@ def normalise_patches(patches: Float[Tensor, "b p k"]) -> Float[Tensor, "b p k"]
 def weigh_losses(
     masked_mse: Float[Tensor, ""], fourier: Float[Tensor, ""] | None, weight: float
 ) -> dict[str, Float[Tensor, ""]]:
-    """Return (1 - a) MSE + a Fourier as `loss`, and its parts (Kraus et al. 2023)."""
+    """Return (1 - a) MSE + a F as `loss`, with its parts (Kraus et al. 2023, arXiv 2309.16064)."""
     if fourier is None:
         return {"loss": masked_mse, "masked_mse": masked_mse}
     loss = (1 - weight) * masked_mse + weight * fourier
@@ -30,9 +30,10 @@ def weigh_losses(
 def fourier_distance(
     rebuilt: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]
 ) -> Float[Tensor, ""]:
-    """Return the mean absolute difference of the magnitudes of two images' Fourier transforms.
+    """Return the mean absolute difference between the Fourier magnitudes of two images.
 
-    Every channel of every crop is transformed by itself, without normalisation (as numpy's fft2).
+    Each channel of each crop is transformed separately, unnormalised as numpy's fft2.
     """
+    # float32: torch has no bf16 Fourier transform.
     magnitudes = [torch.fft.fft2(image.float()).abs() for image in (rebuilt, target)]
     return functional.l1_loss(*magnitudes)

@@ -1,4 +1,7 @@
-"""Which patches are hidden from a network that learns by rebuilding them."""
+"""Masking: which patches are hidden, and what a masked autoencoder returns.
+
+The same number of patches is hidden in every crop, so that the tokens of a batch stay one tensor.
+"""
 
 from dataclasses import dataclass
 
@@ -15,27 +18,26 @@ from phenomae.models.settings import kept_patches
 
 @dataclass(frozen=True)
 class MaeOutput:
-    """What a masked pass gives.
+    """Output of a masked forward pass.
 
-    A patch's pixels are ordered row, column, channel; where every channel has its own patches,
-    these run channel by channel.
+    The pixels of a patch are ordered row, column, channel; if every channel has its own patches,
+    the patches are ordered channel by channel.
     """
 
     latent: Float[Tensor, "b t d"]
-    """What the encoder made of what it saw; tokens in the order of their noise, class token first.
-    """
+    """Tokens of the visible patches in the order of their noise, class token first."""
     mask: Float[Tensor, "b p"]
-    """1 where a patch was hidden."""
+    """1 for hidden patches, 0 for visible ones."""
     reconstruction: Float[Tensor, "b p k"] | None
-    """Predicted pixels of every patch; None in a pass for the loss alone."""
+    """Predicted pixels of every patch; None if `full` was false."""
     target: Float[Tensor, "b p k"] | None
-    """The pixels of every patch that were to be predicted; None in a pass for the loss alone."""
+    """True pixels of every patch, as the loss compares them; None if `full` was false."""
     losses: dict[str, Float[Tensor, ""]]
-    """`loss` is what training minimises; the other entries are its parts."""
+    """`loss`, which training minimises, and its parts."""
 
 
 class MaskedNetwork(Network[AnyEncoder]):
-    """A network that learns by rebuilding what is hidden from it."""
+    """A masked autoencoder: it learns by reconstructing hidden patches."""
 
     objective = "phenomae.pretraining.objectives.masked:MaskedObjective"
 
@@ -46,20 +48,20 @@ class MaskedNetwork(Network[AnyEncoder]):
         return count_pass(self, lambda: self(crop, noise, full=False), training=True)
 
     def forward(self, pixels: Pixels, noise: Float[Tensor, "b p"], full: bool = True) -> MaeOutput:
-        """Hide the patches of largest `noise`, rebuild them, and measure how well."""
+        """Hide the patches with the largest `noise`, reconstruct them and return the losses."""
         raise NotImplementedError
 
     def count_patches(self, pixels: Pixels) -> int:
-        """Return how many patches each crop has, for as many numbers of noise."""
+        """Return the number of patches per crop, which is also that of noise values."""
         return pixels.shape[-2] * pixels.shape[-1] // self.settings.patch_size**2
 
     def unpatch(
         self, patches: Float[Tensor, "b p k"], grid: tuple[int, int] | None = None
     ) -> Float[Tensor, "b c h w"]:
-        """Return patches as pictures; `grid` is rows and columns, None for the model's crops."""
+        """Return patches as images; `grid` is (rows, columns), None for the model's crop size."""
         raise NotImplementedError
 
-    def _judge(
+    def _measure(
         self,
         latent: Float[Tensor, "b t d"],
         masking: "Masking",
@@ -69,9 +71,9 @@ class MaskedNetwork(Network[AnyEncoder]):
         grid: tuple[int, int],
         full: bool,
     ) -> MaeOutput:
-        """Measure how well hidden patches were `predicted`, and give all that a pass gives.
+        """Return the output of a forward pass, with the losses of the `predicted` hidden patches.
 
-        `rebuilt`, all patches in their own order, is needed for a full pass and the Fourier loss.
+        `rebuilt`, all patches in their own order, is needed for a full output and the Fourier loss.
         """
         target = normalise_patches(patches) if self.settings.normalise_targets else patches
         error = functional.mse_loss(predicted.float(), take(target, masking.hidden))
@@ -90,50 +92,52 @@ class MaskedNetwork(Network[AnyEncoder]):
 
 @dataclass(frozen=True)
 class Masking:
-    """Which patches of every crop are seen, and which are hidden."""
+    """Which patches of every crop are visible, and which are hidden."""
 
     order: Int64[Tensor, "b p"]
-    """The patches by rising noise: those seen, then the hidden ones."""
+    """Indices of the patches by rising noise: the visible ones, then the hidden ones."""
     kept: int
-    """How many are seen, of every crop the same number."""
+    """Number of visible patches per crop."""
 
     @property
     def seen(self) -> Int64[Tensor, "b kept"]:
-        """The patches seen."""
+        """Indices of the visible patches."""
         return self.order[:, : self.kept]
 
     @property
     def hidden(self) -> Int64[Tensor, "b hidden"]:
-        """The patches hidden."""
+        """Indices of the hidden patches."""
         return self.order[:, self.kept :]
 
     def mask(self) -> Float[Tensor, "b p"]:
-        """Return 1 where a patch is hidden, 0 where it is seen."""
+        """Return 1 for hidden patches and 0 for visible ones."""
         mask = torch.ones(self.order.shape, device=self.order.device)
         return mask.scatter_(1, self.seen, 0.0)
 
     def restore(self, rows: Float[Tensor, "b p k"]) -> Float[Tensor, "b p k"]:
-        """Return rows that lie in the masking's order in the patches' own order."""
+        """Return rows given in the order of the masking in the patches' own order."""
         return take(rows, self.order.argsort(dim=1))
 
 
 def hide(
     noise: Float[Tensor, "b n"], patches: Float[Tensor, "b p k"], mask_ratio: float
 ) -> Masking:
-    """Hide the patches of largest noise: of each crop the same share.
+    """Hide the patches with the largest noise, the same share of every crop.
 
-    Raises ValueError where `noise` is not one number for each of the `patches`.
+    Raises ValueError unless `noise` has one number per patch.
     """
     if noise.shape != patches.shape[:2]:
         raise ValueError(
-            f"noise has shape {tuple(noise.shape)}, but the crops have {patches.shape[1]} "
-            f"patches each: it must be {tuple(patches.shape[:2])}"
+            f"noise must have shape {tuple(patches.shape[:2])}, one number per patch, not "
+            f"{tuple(noise.shape)}"
         )
+    # Stable, so that equal noise gives the same masking on every device.
     return Masking(noise.argsort(dim=1, stable=True), kept_patches(noise.shape[1], mask_ratio))
 
 
 def take(rows: Float[Tensor, "b p k"], index: Int64[Tensor, "b n"]) -> Float[Tensor, "b n k"]:
-    """Return the rows that `index` names for every crop."""
+    """Return the rows of every crop at the positions `index`."""
+    # One index_select over all crops: `gather` would need an index as large as the result.
     start = torch.arange(len(rows), device=rows.device).unsqueeze(1) * rows.shape[1]
     picked = rows.flatten(0, 1).index_select(0, (index + start).flatten())
     return picked.unflatten(0, index.shape)

@@ -1,4 +1,7 @@
-"""What every family of networks has in common: named channels, tokens block by block, a vector."""
+"""The base classes of all networks: encoders give tokens block by block, and networks embeddings.
+
+Everything outside this room uses a network through `Network` and `Encoder`, whatever its family.
+"""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,21 +20,21 @@ from phenomae.models.named_axes import NamedAxis
 
 Pool = Literal["mean", "class", "channel"]
 Pixels = UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"]
-"""Crops as networks take them: uint8, or floats in 0..1."""
+"""Crops as encoders take them: uint8, or floats from 0 to 1."""
 
 
 class Encoder(nn.Module):
-    """Turns crops into tokens, block by block."""
+    """Computes tokens from crops, block by block, and embeddings from tokens."""
 
     depth: int
-    """How many blocks there are to take tokens from."""
+    """Number of blocks whose tokens can be taken."""
     any_channels: ClassVar[bool] = False
-    """Whether crops may have other channels than those of the training."""
+    """Whether crops may have channels that the network was not trained on."""
     pools: ClassVar[tuple[Pool, ...]] = ("mean",)
-    """The ways in which this encoder's tokens can become a vector."""
+    """The pools that this encoder has; see `embed`."""
 
     def walk(self, pixels: Pixels) -> Iterator[Float[Tensor, "b t d"]]:
-        """Yield the tokens of every block, the class token first where there is one."""
+        """Yield the tokens of every block, class token first if there is one."""
         raise NotImplementedError
 
     def forward(self, pixels: Pixels) -> Float[Tensor, "b t d"]:
@@ -44,24 +47,24 @@ class Encoder(nn.Module):
     def pool(
         self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
     ) -> Float[Tensor, "b n"]:
-        """Return one vector a crop of so many channels from the tokens of any block."""
+        """Return one vector per crop from the tokens of any block."""
         return tokens.mean(1)
 
     def finish(
         self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
     ) -> Float[Tensor, "b n"]:
-        """Return the embedding itself from the tokens of the last block."""
+        """Return the embedding proper from the tokens of the last block."""
         return self.pool(tokens, pool, channels)
 
     def embed(
         self, pixels: Pixels, pool: Pool = "mean", block: int | None = None
     ) -> Float[Tensor, "b d"]:
-        """Return one vector a crop.
+        """Return one vector per crop, with gradients and in the current mode of the network.
 
-        `pool` is how: `mean` over a crop's tokens (the class token left out), the `class` token
-        alone, or the means over each `channel`'s tokens, side by side in the channels' order.
-        `block` counts from 1; None is the embedding proper, of the last block. Raises ValueError
-        for a block or a pool that the network does not have.
+        `pool` is `mean` (over the tokens without the class token), `class` (the class token) or
+        `channel` (the mean over each channel's tokens, concatenated in the order of the channels).
+        `block` counts from 1; None is the embedding proper, of the last block. Raises ValueError if
+        the network has no such block or pool.
         """
         if block is not None:
             return self.embed_blocks(pixels, [block], pool)[0]
@@ -71,7 +74,7 @@ class Encoder(nn.Module):
     def embed_blocks(
         self, pixels: Pixels, blocks: Collection[int], pool: Pool = "mean"
     ) -> list[Float[Tensor, "b _d"]]:
-        """Return one vector a crop for each of `blocks`, in their order, in a single pass."""
+        """Return one vector per crop for each of `blocks`, in order, from one forward pass."""
         self.check(pool, blocks)
         found: dict[int, Tensor] = {}
         for number, tokens in enumerate(self.walk(pixels), start=1):
@@ -82,7 +85,7 @@ class Encoder(nn.Module):
         return [found[block] for block in blocks]
 
     def check(self, pool: Pool, blocks: Collection[int]) -> None:
-        """Raise ValueError for a pool or a block that there is not."""
+        """Raise ValueError if there is no such pool or block."""
         if pool not in self.pools:
             raise ValueError(
                 f"this network has no pool {pool!r}: its pools are {', '.join(self.pools)}"
@@ -90,11 +93,11 @@ class Encoder(nn.Module):
         for block in blocks:
             if not 1 <= block <= self.depth:
                 raise ValueError(
-                    f"there is no block {block}: this network's blocks are 1 to {self.depth}"
+                    f"this network has no block {block}: its blocks are 1 to {self.depth}"
                 )
 
     def check_channels(self, count: int) -> None:
-        """Raise ValueError where crops of `count` channels cannot be taken."""
+        """Raise ValueError if the network cannot take crops of `count` channels."""
 
 
 AnyEncoder = TypeVar("AnyEncoder", bound=Encoder)
@@ -293,24 +296,22 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def name_channels(count: int) -> tuple[str, ...]:
-    """Return names for channels that nobody named: `channel 1`, `channel 2`, ..."""
+    """Return names for unnamed channels: `channel 1`, `channel 2`, ..."""
     return tuple(f"channel {number}" for number in range(1, count + 1))
 
 
 def to_unit(pixels: Pixels) -> Float[Tensor, "b c h w"]:
-    """Return pixels as floats in 0..1; raises ValueError as `full_scale`."""
+    """Return pixels as floats from 0 to 1; raises ValueError as `full_scale` does."""
     return pixels.float() / full_scale(pixels)
 
 
 def full_scale(pixels: Tensor) -> float:
-    """Return the largest value pixels can have: 255 for uint8, 1 for floats.
+    """Return the largest value that pixels can have: 255 for uint8, 1 for floats.
 
-    Raises ValueError for pixels of any other type.
+    Raises ValueError if pixels have any other type.
     """
     if pixels.dtype == torch.uint8:
         return 255.0
     if pixels.is_floating_point():
         return 1.0
-    raise ValueError(
-        f"pixels of type {pixels.dtype} have no known range: give uint8, or floats in 0..1"
-    )
+    raise ValueError(f"pixels must be uint8, or floats from 0 to 1, not {pixels.dtype}")

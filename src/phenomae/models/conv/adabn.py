@@ -1,4 +1,8 @@
-"""Adaptive batch norm (Sypetkowski et al. 2023, arXiv 2301.05768): a plate's own statistics."""
+"""AdaBN: batch norm with the statistics of each plate (Sypetkowski et al. 2023, arXiv 2301.05768).
+
+The statistics are computed here in float64: torch's batch norm sums millions of pixels in float32,
+which on a CPU was off by up to 0.2 % at crops of 256 pixels (docs/log.md, 2026-11-25).
+"""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,7 +18,7 @@ from phenomae.models.network import Network
 
 @contextmanager
 def kept_statistics(model: Network) -> Iterator[None]:
-    """Let batch norms be re-estimated inside the block, and put their statistics back after it."""
+    """Restore the statistics of the batch norms after the block."""
     kept = [{name: part.clone() for name, part in norm.named_buffers()} for norm in _norms(model)]
     try:
         yield
@@ -28,12 +32,12 @@ def reestimate(
     model: Network,
     batches: Iterable[UInt8[Tensor, "_ c h w"] | Float[Tensor, "_ c h w"]],
 ) -> None:
-    """Give every batch norm the statistics of a plate's crops, and leave the model in eval mode.
+    """Set every batch norm to the statistics of a plate's crops; the model is then in eval mode.
 
-    Mean and unbiased variance are of all crops together, whatever the sizes of `batches`. The norms
-    before a norm go by the statistics of one of the batches meanwhile, as in training: each should
-    hold tens of crops from all over the plate. The same batches give the same bits. Raises
-    ValueError where there is no crop, and for a network without batch norm.
+    Mean and unbiased variance are those of all crops together, whatever the sizes of `batches`.
+    Meanwhile each norm normalises a batch by its own statistics, as in training, so that every
+    batch should hold tens of crops from all over the plate. The same batches give the same bits.
+    Raises ValueError if there are fewer than two crops in a batch, no batches, or no batch norms.
     """
     norms = _norms(model)
     totals = [_Total() for _ in norms]
@@ -48,8 +52,8 @@ def reestimate(
         for pixels in batches:
             if len(pixels) < 2:
                 raise ValueError(
-                    "a plate's own statistics need two crops or more, and one has a single crop: "
-                    "leave it out, or switch adabn off"
+                    "AdaBN needs two crops or more per plate, and a plate has a single crop: leave "
+                    "the plate out, or set adabn to off"
                 )
             model.encoder.embed(pixels)
     finally:
@@ -57,16 +61,15 @@ def reestimate(
         for hook in hooks:
             hook.remove()
     if totals[0].count == 0:
-        raise ValueError("a plate's statistics cannot be estimated without crops: give some")
+        raise ValueError("AdaBN needs crops of a plate, and there are none")
     for norm, total in zip(norms, totals, strict=True):
         total.write(norm)
 
 
 class _Total:
-    """Mean and variance of all that a norm saw, put together in float64.
+    """Mean and variance of all inputs of a norm, combined in float64.
 
-    Chan et al. 1983 (The American Statistician 37, p. 242), eq. 2.1. They are measured anew, as the
-    norm itself adds up millions of pixels one after the other and is wrong by up to .2 % on a CPU.
+    Chan et al. 1983 (The American Statistician 37, p. 242), eq. 2.1.
     """
 
     def __init__(self) -> None:
@@ -75,7 +78,7 @@ class _Total:
         self.deviations: Tensor | float = 0.0
 
     def add(self, norm: _BatchNorm, inputs: tuple[Tensor], _: Tensor) -> None:
-        """Take in the batch that a norm has just seen."""
+        """Add the batch that a norm has just seen; a forward hook."""
         x = inputs[0].float()
         count = x.numel() // x.shape[1]
         axes = [axis for axis in range(x.ndim) if axis != 1]
@@ -87,7 +90,7 @@ class _Total:
         self.count += count
 
     def write(self, norm: _BatchNorm) -> None:
-        """Give a norm the statistics of everything."""
+        """Set the running statistics of a norm."""
         assert isinstance(self.mean, Tensor)
         assert isinstance(self.deviations, Tensor)
         norm.get_buffer("running_mean").copy_(self.mean)
@@ -97,5 +100,5 @@ class _Total:
 def _norms(model: Network) -> list[_BatchNorm]:
     norms = batch_norms(model)
     if not norms:
-        raise ValueError(f"a {model.family} network has no batch norm: AdaBN cannot adapt it")
+        raise ValueError(f"a {model.family} network has no batch norms, which AdaBN needs")
     return norms

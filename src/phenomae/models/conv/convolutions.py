@@ -1,4 +1,8 @@
-"""What convolutional encoders have in common: maps, block by block, whose pixels are the tokens."""
+"""The base class of convolutional encoders: the pixels of each block's feature map are its tokens.
+
+On a CPU, crops go through convolutions one at a time: the order of their sums depends on the number
+of crops, and moved embeddings by up to 3e-6 (docs/log.md, 2026-11-25).
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,52 +16,51 @@ from phenomae.models.network import Encoder, Pixels
 
 
 class ConvolutionalEncoder(Encoder):
-    """Turns crops of one set of channels into maps, ever coarser."""
+    """Computes feature maps of falling resolution from crops of one set of channels."""
 
     channels: int
 
     def enter(self, pixels: Pixels) -> Float[Tensor, "b c h w"]:
-        """Return crops as the first convolution takes them; raises ValueError where it cannot.
+        """Return the input of the first convolution, in channels-last memory format.
 
-        Their channels lie innermost in memory, which is up to twice as fast.
+        Raises ValueError if the network cannot take the crops.
         """
         raise NotImplementedError
 
     def maps(self, images: Float[Tensor, "b c h w"]) -> Iterator[Float[Tensor, "b d y x"]]:
-        """Yield the map that every block makes of entered crops."""
+        """Yield the feature map of every block, from what `enter` returns."""
         raise NotImplementedError
 
     def walk(self, pixels: Pixels) -> Iterator[Float[Tensor, "b t d"]]:
-        """Yield the pixels of every block's map as tokens, row by row."""
-        parts = [self.maps(part) for part in self.apart(self.enter(pixels))]
+        """Yield the pixels of every block's feature map as tokens, row by row."""
+        parts = [self.maps(part) for part in self.split_crops(self.enter(pixels))]
         for maps in zip(*parts, strict=True):
             yield rearrange(torch.cat(maps), "b d y x -> b (y x) d")
 
-    def apart(self, x: Float[Tensor, "b ..."]) -> Sequence[Float[Tensor, "_ ..."]]:
-        """Return what may be computed together so that no crop feels its mates in the last bit.
+    def split_crops(self, x: Float[Tensor, "b ..."]) -> Sequence[Float[Tensor, "_ ..."]]:
+        """Split crops into parts that can be computed separately: single crops on a CPU in float32.
 
-        On a CPU that is one crop at a time: convolutions and products are done in another order
-        for another number of crops. It takes a tenth longer on one thread, and more on several that
-        other work keeps busy. Nobody counts on last bits in bf16, on a GPU or from a compiled
-        network. A batch norm in training mode has to see all crops together.
+        Then no crop's embedding depends in its last bit on the others. It costs a tenth of the time
+        on one thread. In bf16, on a GPU and in compiled networks last bits are not kept anyway.
         """
+        # A batch norm in training mode needs all crops at once.
         together = x.is_cuda or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
         return [x] if together or learns_statistics(self) else x.split(1)
 
     def check_channels(self, count: int) -> None:
-        """Raise ValueError where crops have another number of channels than the model."""
+        """Raise ValueError unless crops have as many channels as the model."""
         if count != self.channels:
             raise ValueError(
-                f"crops of {count} channels were given to a model of {self.channels}: "
-                "channels must be those it was trained on"
+                f"crops must have the {self.channels} channels that the model was trained on, not "
+                f"{count} channels"
             )
 
 
 def batch_norms(module: nn.Module) -> list[_BatchNorm]:
-    """Return the batch norms of a network, in a fixed order."""
+    """Return the batch norms of a network, in the order of its modules."""
     return [part for part in module.modules() if isinstance(part, _BatchNorm)]
 
 
 def learns_statistics(module: nn.Module) -> bool:
-    """Say whether a network has batch norms in training mode."""
+    """Return whether a network has batch norms in training mode."""
     return any(norm.training for norm in batch_norms(module))

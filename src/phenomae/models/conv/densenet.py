@@ -1,4 +1,4 @@
-"""DenseNet (Huang et al. 2017, arXiv 1608.06993), its vector a narrow layer before the classes."""
+"""DenseNet (Huang et al. 2017, arXiv 1608.06993) whose embedding is a narrow layer at its end."""
 
 from collections.abc import Iterator
 
@@ -13,13 +13,13 @@ from phenomae.models.network import Pixels, Pool, to_unit
 from phenomae.models.settings import ClassifierModel
 from phenomae.models.vit.patches import standardise
 
-# A dim channel's variance on a scale of 0..1 is about the usual 1e-5, which would let a plate's
-# gain through; this is the variance of a 40th of a grey level in 8 bits.
+# The usual 1e-5 is about the variance of a dim channel (on a scale from 0 to 1), so that a plate's
+# gain would reach the embeddings; 1e-8 is the variance of a 40th of a grey level in 8 bits.
 _INPUT_EPS = 1e-8
 
 
 class DenseLayer(nn.Module):
-    """Adds `growth_rate` features to a map, and keeps those it had (section 3, DenseNet-B)."""
+    """Appends `growth_rate` features to a feature map (section 3, DenseNet-B)."""
 
     def __init__(self, before: int, growth_rate: int, bottleneck: int) -> None:
         super().__init__()
@@ -32,10 +32,10 @@ class DenseLayer(nn.Module):
 
 
 class DenseNet(ConvolutionalEncoder):
-    """Blocks of layers that see all maps before them; batch norm throughout.
+    """Dense blocks with batch norm throughout, and one more batch norm on the pixels.
 
-    A batch norm without weights stands before the first convolution: with the statistics of a
-    plate it takes out what the plate's gain and offset did, before padding with 0 could show it.
+    That first norm has no weights. With the statistics of a plate it removes the plate's gain and
+    offset before the first convolution pads with zeros, where an offset would show at the borders.
     """
 
     def __init__(self, settings: ClassifierModel, channels: int) -> None:
@@ -62,23 +62,22 @@ class DenseNet(ConvolutionalEncoder):
         self.apply(_initialise)
 
     def enter(self, pixels: Pixels) -> Float[Tensor, "b c h w"]:
-        """Return crops standardised one by one, or as 0..1, and then by batch norm.
+        """Return crops, self-standardised or as 0 to 1, after the first batch norm.
 
-        Raises ValueError where crops have another number of channels than the model, or are too
-        small.
+        Raises ValueError if crops have another number of channels than the model, or are too small.
         """
         self.check_channels(pixels.shape[1])
         if min(pixels.shape[-2:]) < self.smallest:
             raise ValueError(
-                f"crops of {pixels.shape[-2]} x {pixels.shape[-1]} pixels are too small for "
-                f"{self.depth} blocks: their sides must be {self.smallest} or more"
+                f"crops must have sides of {self.smallest} pixels or more for {self.depth} blocks, "
+                f"not {pixels.shape[-2]} x {pixels.shape[-1]}"
             )
-        # The norm comes before the change of layout, after which a CPU would sum less exactly.
+        # Normalised before the change to channels-last, in which a CPU sums less exactly.
         images = self.input_norm(standardise(pixels) if self.standardise else to_unit(pixels))
         return images.contiguous(memory_format=torch.channels_last)
 
     def maps(self, images: Float[Tensor, "b c h w"]) -> Iterator[Float[Tensor, "b d y x"]]:
-        """Yield the map of every dense block."""
+        """Yield the feature map of every dense block."""
         x = images
         for block in self.blocks:
             x = block(x)
@@ -87,8 +86,8 @@ class DenseNet(ConvolutionalEncoder):
     def finish(
         self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
     ) -> Float[Tensor, "b n"]:
-        """Return what the neck makes of the last block's map: norm, ReLU, mean, linear layer."""
-        return torch.cat([self._finish(part) for part in self.apart(tokens)])
+        """Return the embedding: norm, ReLU, mean and linear layer on the last feature map."""
+        return torch.cat([self._finish(part) for part in self.split_crops(tokens)])
 
     def _finish(self, tokens: Float[Tensor, "b t d"]) -> Float[Tensor, "b n"]:
         normed = self.norm(rearrange(tokens, "b t d -> b d t"))
@@ -105,7 +104,7 @@ def _stem(channels: int, width: int) -> nn.Sequential:
 
 
 def _transition(width: int) -> nn.Sequential:
-    """Return what halves a map's width and sides between blocks (DenseNet-C, theta = 0.5)."""
+    """Return the layers between blocks, which halve width and sides (DenseNet-C, theta = 0.5)."""
     return nn.Sequential(_normed_conv(width, width // 2, 1), nn.AvgPool2d(2))
 
 
@@ -118,7 +117,7 @@ def _normed_conv(before: int, width: int, side: int) -> nn.Sequential:
 
 
 def _initialise(module: nn.Module) -> None:
-    """Draw the weights of a convolution as He et al. 2015 (arXiv 1502.01852, eq. 10) do."""
+    """Initialise convolutions as He et al. 2015 (arXiv 1502.01852, eq. 10)."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     elif isinstance(module, nn.Linear):

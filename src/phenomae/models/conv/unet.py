@@ -1,4 +1,7 @@
-"""The encoder half of a U-Net (Ronneberger et al. 2015, arXiv 1505.04597)."""
+"""The encoder of a U-Net (Ronneberger et al. 2015, arXiv 1505.04597), with residual convolutions.
+
+Norms are GroupNorm, so that no crop depends on the others of its batch.
+"""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -18,7 +21,7 @@ _NORM_GROUPS = 8
 
 
 class Residual(nn.Module):
-    """Adds to a map what a branch makes of it, so that gradients reach the deep scales."""
+    """Adds the output of a branch to its input, so that gradients reach the deep scales."""
 
     def __init__(self, branch: nn.Module) -> None:
         super().__init__()
@@ -29,10 +32,9 @@ class Residual(nn.Module):
 
 
 class Unet(ConvolutionalEncoder):
-    """U-Net without its decoder: crops in, the map of every scale out, halved from each to next.
+    """U-Net encoder: one feature map per scale, each with half the sides of the one before.
 
-    The first of a scale's convolutions changes the width, each other one adds to the map. Norms are
-    a crop's own, so that no crop feels its mates.
+    The first convolution of a scale changes the width, the others are residual.
     """
 
     def __init__(self, settings: UnetMaeModel, channels: int) -> None:
@@ -51,9 +53,9 @@ class Unet(ConvolutionalEncoder):
         self.apply(initialise)
 
     def enter(self, pixels: Pixels) -> Float[Tensor, "b c h w"]:
-        """Return standardised crops.
+        """Return self-standardised crops.
 
-        Raises ValueError where crops have another number of channels than the model, or sides that
+        Raises ValueError if crops have another number of channels than the model, or sides that
         cannot be halved from scale to scale or cut into patches.
         """
         self.check_channels(pixels.shape[1])
@@ -61,14 +63,14 @@ class Unet(ConvolutionalEncoder):
         return standardise(pixels).contiguous(memory_format=torch.channels_last)
 
     def maps(self, images: Float[Tensor, "b c h w"]) -> Iterator[Float[Tensor, "b d y x"]]:
-        """Yield the map of every scale, the finest first."""
+        """Yield the feature map of every scale, the finest first."""
         x = images
         for number, scale in enumerate(self.scales):
             x = scale(functional.max_pool2d(x, 2) if number else x)
             yield x
 
     def grid_of_sides(self, height: int, width: int) -> tuple[int, int]:
-        """Return the rows and columns of patches of a crop; raises ValueError as `enter`."""
+        """Return the rows and columns of patches of a crop; raises ValueError as `enter` does."""
         step = 2 ** (self.depth - 1)
         if height % step or width % step:
             raise ValueError(
@@ -79,23 +81,23 @@ class Unet(ConvolutionalEncoder):
 
 
 def crop_norm(width: int) -> nn.GroupNorm:
-    """Return a norm over the pixels of one crop, an eighth of the map's width at a time."""
+    """Return a GroupNorm of eight groups, or fewer if the width is not a multiple of 8."""
     return nn.GroupNorm(gcd(width, _NORM_GROUPS), width)
 
 
 def normed_conv(before: int, width: int) -> nn.Sequential:
-    """Return norm, ReLU, 3 x 3 convolution (He et al. 2016, arXiv 1603.05027, section 4)."""
+    """Return norm, ReLU and 3 x 3 convolution (He et al. 2016, arXiv 1603.05027, section 4)."""
     convolution = nn.Conv2d(before, width, 3, padding=1)
     return nn.Sequential(crop_norm(before), nn.ReLU(inplace=True), convolution)
 
 
 def residual_convs(width: int, count: int) -> list[Residual]:
-    """Return so many convolutions, each of which adds to the map."""
+    """Return `count` residual convolutions."""
     return [Residual(normed_conv(width, width)) for _ in range(count)]
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw the weights of a convolution as He et al. 2015 (arXiv 1502.01852, eq. 10) do."""
+    """Initialise convolutions as He et al. 2015 (arXiv 1502.01852, eq. 10)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         assert module.bias is not None

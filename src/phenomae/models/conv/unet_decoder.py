@@ -1,4 +1,4 @@
-"""The decoder half of a U-Net: from the coarsest map back to pixels."""
+"""The decoder of a U-Net: from the feature maps of all scales back to pixels."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from phenomae.models.settings import UnetMaeModel
 
 
 class _Scale(nn.Module):
-    """Doubles a map's sides, and puts the encoder's map of that size beside it."""
+    """Doubles the sides of a feature map and appends the encoder's map of that size."""
 
     def __init__(self, deeper: int, width: int, depth: int) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class _Scale(nn.Module):
 
 
 class UnetDecoder(nn.Module):
-    """Predicts all pixels from the encoder's maps; its scales mirror the encoder's."""
+    """Predicts all pixels; its scales mirror those of the encoder."""
 
     def __init__(self, settings: UnetMaeModel, channels: int) -> None:
         super().__init__()
@@ -35,10 +35,12 @@ class UnetDecoder(nn.Module):
         self.norm = crop_norm(settings.widths[0])
         self.pred = nn.Conv2d(settings.widths[0], channels, 1)
         self.apply(initialise)
-        nn.init.zeros_(self.pred.weight)  # the first guess is the mean
+        nn.init.zeros_(
+            self.pred.weight
+        )  # the first prediction is the mean, as in the ViT's decoder
 
     def forward(self, maps: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b c h w"]:
-        """Return the pixels of crops from their maps, the finest first."""
+        """Return the pixels of crops from their feature maps, given finest first."""
         x = maps[-1]
         for scale, seen in zip(self.scales, reversed(maps[:-1]), strict=True):
             x = scale(x, seen)

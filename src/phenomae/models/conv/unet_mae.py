@@ -1,4 +1,7 @@
-"""The masked autoencoder on a U-Net, the MU-Net of Kraus et al. 2023 (arXiv 2309.16064)."""
+"""The masked autoencoder on a U-Net: the MU-Net of Kraus et al. 2023 (arXiv 2309.16064).
+
+Convolutions cannot leave patches out as a transformer can, so hidden patches are set to 0.
+"""
 
 from collections.abc import Sequence
 
@@ -17,7 +20,7 @@ from phenomae.models.vit.patches import patchify, unpatch
 
 
 class UnetMae(MaskedNetwork[Unet]):
-    """Blanks squares of a crop and predicts them from the rest."""
+    """Hides patches of a crop by setting them to 0, and predicts their pixels."""
 
     family = "unet-mae"
     Settings = UnetMaeModel
@@ -36,29 +39,29 @@ class UnetMae(MaskedNetwork[Unet]):
         self.decoder = UnetDecoder(settings, len(self.channels))
 
     def forward(self, pixels: Pixels, noise: Float[Tensor, "b p"], full: bool = True) -> MaeOutput:
-        """Blank the patches of largest `noise`, rebuild them, and measure how well.
+        """Hide the patches with the largest `noise`, reconstruct them and return the losses.
 
-        With `full` false the losses are the same, but `reconstruction` and `target` are None.
+        If `full` is false, the losses are the same and `reconstruction` and `target` are None.
         """
         images = self.encoder.enter(pixels)
         grid = self.encoder.grid_of_sides(pixels.shape[-2], pixels.shape[-1])
         patches = patchify(images, self.encoder.patch_size)
         masking = hide(noise, patches, self.settings.mask_ratio)
-        maps = list(self.encoder.maps(images * self._shutter(masking.mask(), grid)))
+        maps = list(self.encoder.maps(images * self._visible(masking.mask(), grid)))
         rebuilt = patchify(self.decoder(maps), self.encoder.patch_size)
         latent = rearrange(maps[-1], "b d y x -> b (y x) d")
         hidden = take(rebuilt, masking.hidden)
-        return self._judge(latent, masking, patches, hidden, rebuilt, grid, full)
+        return self._measure(latent, masking, patches, hidden, rebuilt, grid, full)
 
     def unpatch(
         self, patches: Float[Tensor, "b p k"], grid: tuple[int, int] | None = None
     ) -> Float[Tensor, "b c h w"]:
-        """Return patches as pictures; `grid` is rows and columns, None for the model's crops."""
+        """Return patches as images; `grid` is (rows, columns), None for the model's crop size."""
         return unpatch(patches, grid or self.encoder.grid, self.encoder.patch_size)
 
-    def _shutter(
+    def _visible(
         self, mask: Float[Tensor, "b p"], grid: tuple[int, int]
     ) -> Float[Tensor, "b 1 h w"]:
-        """Return what blanks hidden pixels: 0, which is the mean of a standardised crop."""
+        """Return 1 for visible pixels, 0 for hidden ones; 0 is the mean of a standardised crop."""
         side = self.encoder.patch_size
         return repeat(1 - mask, "b (y x) -> b 1 (y i) (x j)", y=grid[0], i=side, j=side)

@@ -1,4 +1,8 @@
-"""Attention, in whatever form the machine is fastest at."""
+"""Attention, in the form that is fastest on the device.
+
+On a CPU torch's bf16 attention is slower than its float32 attention, four times so in the backward
+pass; our own in bf16 is faster than both (docs/log.md, 2026-11-24 and 2026-11-25).
+"""
 
 import torch
 from einops import rearrange
@@ -6,13 +10,14 @@ from jaxtyping import BFloat16, Float
 from torch import Tensor
 from torch.nn import functional
 
-_SLICE_BYTES = 4 * 2**20  # of scores, so that they stay in the cache from product to product
+# Attention scores computed at a time, so that they stay in the cache from product to product.
+_SLICE_BYTES = 4 * 2**20
 
 
 def attend(
     q: Float[Tensor, "b n e d"], k: Float[Tensor, "b t e d"], v: Float[Tensor, "b t e d"]
 ) -> Float[Tensor, "b n e*d"]:
-    """Return what the heads gather for `n` of the tokens, side by side."""
+    """Return the attention output of `n` query tokens, heads concatenated."""
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     if v.device.type == "cpu":
         with torch.autocast("cpu", enabled=False):
@@ -25,10 +30,8 @@ def attend(
 def _attend_on_cpu(
     q: Float[Tensor, "b e n d"], k: Float[Tensor, "b e t d"], v: Float[Tensor, "b e t d"]
 ) -> Float[Tensor, "b e n d"]:
-    """Take torch's attention in float32, and our own in bf16, where torch's is slow backwards.
-
-    Compiled networks have torch's too, as ours would cut their graph.
-    """
+    """Use torch's attention in float32 and ours in bf16."""
+    # Ours would break the graph of a compiled network.
     if v.dtype != torch.bfloat16 or torch.compiler.is_compiling():
         return functional.scaled_dot_product_attention(q.float(), k.float(), v.float())
     scaled = (q * q.shape[-1] ** -0.5).bfloat16()
@@ -38,9 +41,10 @@ def _attend_on_cpu(
 
 
 class _SlicedAttention(torch.autograd.Function):
-    """Attention of a few pairs of crop and head at a time, their scores in bf16.
+    """Attention over a few (crop, head) pairs at a time, with scores in bf16.
 
-    Nothing but q, k and v is kept for the way back: scores are worked out again.
+    Only q, k and v are saved for the backward pass, which recomputes the scores: saving them takes
+    4 GB more at 256 crops and saves 7 of 51 ms (docs/log.md, 2026-11-25).
     """
 
     @staticmethod
@@ -70,7 +74,7 @@ class _SlicedAttention(torch.autograd.Function):
             weights = _weigh(q[at], k[at], scores)
             torch.bmm(weights.mT, gradient[at], out=of_v[at])
             inner = torch.bmm(gradient[at], v[at].mT, out=of_scores[: len(weights)])
-            # torch's softmax on its way back, into memory that is there
+            # The backward pass of softmax, in place; torch has no public in-place variant.
             backwards(inner, weights, -1, weights.dtype, grad_input=inner)
             torch.bmm(inner, k[at], out=of_q[at])
             torch.bmm(inner.mT, q[at], out=of_k[at])
@@ -80,7 +84,7 @@ class _SlicedAttention(torch.autograd.Function):
 def _weigh(
     q: BFloat16[Tensor, "s n d"], k: BFloat16[Tensor, "s t d"], scores: BFloat16[Tensor, "_s n t"]
 ) -> BFloat16[Tensor, "s n t"]:
-    """Return softmax(q k^T), written into `scores`."""
+    """Return softmax(q k^T), written into `scores`; q is already scaled."""
     part = scores[: len(q)]
     torch.bmm(q, k.mT, out=part)
     return torch.softmax(part, -1, out=part)
@@ -96,6 +100,6 @@ def _slices(q: BFloat16[Tensor, "s n d"], k: BFloat16[Tensor, "s t d"]) -> list[
 
 
 def _pairs_at_once(q: BFloat16[Tensor, "s n d"], k: BFloat16[Tensor, "s t d"]) -> int:
-    """Return how many pairs' scores fit the cache; a core each at the least."""
+    """Return the number of pairs whose scores fit the cache, at least one per thread."""
     fitting = _SLICE_BYTES // (q.shape[1] * k.shape[1] * q.element_size())
     return max(fitting, torch.get_num_threads())

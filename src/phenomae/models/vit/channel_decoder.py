@@ -1,7 +1,7 @@
-"""The decoder of the channel-agnostic autoencoder: every channel has blocks of its own.
+"""The decoder of the channel-agnostic autoencoder: every channel has transformer blocks of its own.
 
-All channels go through them at once: a layer's weights are one stack, (channels, in, out), and its
-work one batched product.
+All channels are computed at once: the weights of a layer are one stack (channels, in, out), and one
+batched product replaces a loop over channels, which saves kernel launches on a GPU.
 """
 
 import torch
@@ -20,7 +20,7 @@ NORM_EPS = 1e-5
 
 
 class ChannelLinear(nn.Module):
-    """A linear layer for every channel."""
+    """One linear layer per channel."""
 
     is_product = True  # for phenomae.models.cost.flops
 
@@ -34,13 +34,13 @@ class ChannelLinear(nn.Module):
     def forward(
         self, x: Float[Tensor, "c n i"], which: Int64[Tensor, " c"] | None
     ) -> Float[Tensor, "c n o"]:
-        """Take each channel through its own layer; `which` names the layers, None is all."""
+        """Apply to each channel its own layer; `which` are the layers, None all in order."""
         weight, bias = pick(self.weight, which), pick(self.bias, which)
         return torch.baddbmm(bias.unsqueeze(1), x, weight)
 
 
 class ChannelNorm(nn.Module):
-    """A LayerNorm for every channel."""
+    """One LayerNorm per channel."""
 
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__()
@@ -50,14 +50,14 @@ class ChannelNorm(nn.Module):
     def forward(
         self, x: Float[Tensor, "c n d"], which: Int64[Tensor, " c"] | None
     ) -> Float[Tensor, "c n d"]:
-        """Normalise each token, and scale and shift it as its channel does."""
+        """Normalise each token, with scale and shift of its channel."""
         weight, bias = pick(self.weight, which), pick(self.bias, which)
         normal = functional.layer_norm(x, x.shape[-1:], eps=NORM_EPS)
         return torch.addcmul(bias.unsqueeze(1), normal, weight.unsqueeze(1))
 
 
 class ChannelBlock(nn.Module):
-    """The ordinary transformer block, one for every channel."""
+    """The pre-norm transformer block, one per channel."""
 
     def __init__(self, channels: int, dim: int, num_heads: int, mlp_ratio: float) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class ChannelBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "c n d"], which: Int64[Tensor, " c"] | None, crops: int
     ) -> Float[Tensor, "c n d"]:
-        """Let every channel's tokens look at one another, crop by crop."""
+        """Apply attention among the tokens of each channel and crop, then the MLP."""
         qkv = self.qkv(self.norm1(x, which), which)
         q, k, v = rearrange(
             qkv,
@@ -88,7 +88,11 @@ class ChannelBlock(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Lets tokens gather from others what is worth it; nothing of their own goes on beside it."""
+    """Cross-attention without a residual connection.
+
+    That it has none, and that its context are the tokens of all patches without the class token, no
+    paper says; the golden case decides it (docs/log.md, 2026-11-25).
+    """
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
@@ -100,16 +104,16 @@ class CrossAttention(nn.Module):
     def forward(
         self, queries: Float[Tensor, "b n d"], context: Float[Tensor, "b t d"]
     ) -> Float[Tensor, "b n d"]:
-        """Return what each of `queries` gathers from `context`."""
+        """Return the attention output of `queries` over `context`."""
         q = rearrange(self.q(queries), "b n (e d) -> b n e d", e=self.num_heads)
         k, v = rearrange(self.kv(context), "b t (two e d) -> two b t e d", two=2, e=self.num_heads)
         return self.proj(attend(q, k, v))
 
 
 class ChannelDecoder(nn.Module):
-    """Predicts the pixels of every channel's patches from the tokens of a few.
+    """Predicts the pixels of all patches of every channel from the visible tokens.
 
-    A channel's tokens first look at those of all channels, and then pass blocks of their own.
+    Cross-attention over the tokens of all channels comes first, then the blocks of each channel.
     """
 
     def __init__(self, settings: ChannelMaeModel, channels: int) -> None:
@@ -136,7 +140,7 @@ class ChannelDecoder(nn.Module):
         self.apply(initialise)
         nn.init.normal_(self.mask_token, std=0.02)
         nn.init.normal_(self.channel_tokens, std=0.02)
-        nn.init.zeros_(self.pred.weight)  # its first guess is the mean, as in `Decoder`
+        nn.init.zeros_(self.pred.weight)  # the first prediction is the mean, as in `Decoder`
 
     def forward(
         self,
@@ -147,8 +151,8 @@ class ChannelDecoder(nn.Module):
     ) -> Float[Tensor, "b p k"]:
         """Return the pixels of all patches in their own order, channel by channel.
 
-        `latent` holds the tokens seen, class token first; `which` says which of the model's
-        channels the crops hold, None all in order.
+        `latent` are the visible tokens, class token first; `which` are the indices of the crops'
+        channels among those of the model, None all in order.
         """
         tokens = self._fill_in(latent[:, 1:], masking, grid, which)
         x = self.cross_attention(self.query_norm(tokens), self.context_norm(tokens))
@@ -166,7 +170,7 @@ class ChannelDecoder(nn.Module):
         grid: tuple[int, int],
         which: Int64[Tensor, " c"] | None,
     ) -> Float[Tensor, "b p d"]:
-        """Return a token for every patch, at its place: the one seen, or else the mask token."""
+        """Return a token for every patch: the visible one or the mask token, with its position."""
         seen = self.embed(seen)
         hidden = self.mask_token.to(seen.dtype).expand(len(seen), masking.hidden.shape[1], -1)
         tokens = masking.restore(torch.cat([seen, hidden], dim=1))
@@ -178,5 +182,5 @@ class ChannelDecoder(nn.Module):
 def pick(
     stack: Float[Tensor, "c ..."], which: Int64[Tensor, " n"] | None
 ) -> Float[Tensor, "n ..."]:
-    """Return what a stack holds for some channels; None is all of them."""
+    """Return the entries of some channels of a stack; None is all of them."""
     return stack if which is None else stack.index_select(0, which)

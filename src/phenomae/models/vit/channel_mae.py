@@ -1,4 +1,8 @@
-"""The channel-agnostic masked autoencoder (Kraus et al. 2024, arXiv 2404.10242)."""
+"""The channel-agnostic masked autoencoder (Kraus et al. 2024, arXiv 2404.10242).
+
+Its encoder embeds crops of any channels. Because patches are hidden over all channels together, the
+decoder also learns to predict a stain from the others (`predict`).
+"""
 
 from collections.abc import Sequence
 
@@ -18,10 +22,10 @@ from phenomae.models.vit.patches import unpatch_channels
 
 
 class ChannelMae(MaskedNetwork[ChannelVit]):
-    """Hides most patches of all channels together, and predicts them from the rest.
+    """Masked autoencoder whose channels have patches of their own.
 
-    The encoder takes any channels. Only the decoder knows them by name, and only those it was
-    trained on.
+    The encoder takes any channels. Only the decoder distinguishes them by name, and it knows only
+    those it was trained on.
     """
 
     family = "channel-mae"
@@ -46,13 +50,13 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
         full: bool = True,
         channels: Sequence[str] | Int64[Tensor, " c"] | None = None,
     ) -> MaeOutput:
-        """Hide the patches of largest `noise`, rebuild them, and measure how well.
+        """Hide the patches with the largest `noise`, reconstruct them and return the losses.
 
-        `channels` names the crops' channels, in any order, or gives what `places` makes of their
-        names, for a compiled model to see them as numbers; None is the model's own. With `full`
-        false the losses are the same, but `reconstruction` and `target` are None. Raises ValueError
-        for a channel that the model was not trained on, or where `channels` does not name each of
-        the crops' channels once.
+        `channels` are the names of the crops' channels, in any order, or their indices as `places`
+        returns them (a compiled model would be compiled again for other names); None is the
+        model's own. If `full` is false, the losses are the same and `reconstruction` and `target`
+        are None. Raises ValueError if a channel is not one of the model's, or unless `channels`
+        names each channel of the crops once.
         """
         which = self._find(channels, pixels)
         patches = self.encoder.cut(pixels)
@@ -61,25 +65,25 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
         latent = self._encode(patches, masking, grid, pixels.shape[1])
         rebuilt = self.decoder(latent, masking, grid, which)
         hidden = take(rebuilt, masking.hidden)
-        return self._judge(latent, masking, patches, hidden, rebuilt, grid, full)
+        return self._measure(latent, masking, patches, hidden, rebuilt, grid, full)
 
     @torch.no_grad()
     def predict(
         self, pixels: Pixels, channels: Sequence[str], missing: Sequence[str]
     ) -> Float[Tensor, "b m h w"]:
-        """Return pictures of the stains that are `missing` from crops of `channels`.
+        """Predict the images of `missing` channels from crops of `channels`.
 
-        They are standardised, as the model sees pictures: mean 0 and variance 1 a crop. Raises
-        ValueError for a channel that the model was not trained on, for one that is there, and where
-        `channels` does not name each of the crops' channels once, or `missing` none or one twice.
+        Predictions are self-standardised, as the input of the model is: mean 0 and variance 1 per
+        crop. Raises ValueError if a channel is not one of the model's, if a missing channel is
+        among `channels`, or unless both name each channel once.
         """
         _require_named(channels, pixels)
         if len(set(missing)) != len(missing) or len(missing) == 0:
             raise ValueError(
-                f"missing must name one channel or more, each once, not {', '.join(missing)!r}"
+                f"missing must be one or more different channels, not {', '.join(missing)!r}"
             )
         if both := sorted(set(channels) & set(missing)):
-            raise ValueError(f"channel {both[0]!r} is among those given: predict one that is not")
+            raise ValueError(f"missing must not name {both[0]!r}, which is among channels")
         which = self.places([*channels, *missing])
         patches = self.encoder.cut(pixels)
         grid = self.encoder.grid_of(pixels)
@@ -91,7 +95,7 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
         return self.unpatch(rebuilt[:, patches.shape[1] :], grid)
 
     def count_patches(self, pixels: Pixels) -> int:
-        """Return how many patches each crop has in all its channels together."""
+        """Return the number of patches per crop, all channels together."""
         return super().count_patches(pixels) * pixels.shape[1]
 
     def embedding_flops(self) -> int:
@@ -118,7 +122,7 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
     def unpatch(
         self, patches: Float[Tensor, "b p k"], grid: tuple[int, int] | None = None
     ) -> Float[Tensor, "b c h w"]:
-        """Return patches as pictures; `grid` is rows and columns, None for the model's crops."""
+        """Return patches as images; `grid` is (rows, columns), None for the model's crop size."""
         return unpatch_channels(patches, grid or self.encoder.grid, self.encoder.patch_size)
 
     def _encode(
@@ -132,18 +136,18 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
         return self.encoder.encode(take(patches, masking.seen), positions[masking.seen])
 
     def places(self, names: Sequence[str]) -> Int64[Tensor, " c"]:
-        """Return which of the model's channels each name is; raises ValueError for any other."""
+        """Return the index of each name in the model's channels; raises ValueError if unknown."""
         if unknown := [name for name in names if name not in self.channels]:
             raise ValueError(
-                f"channel {unknown[0]!r} is none that the model was trained on: these are "
-                f"{', '.join(self.channels)}"
+                f"channels must be those the model was trained on, {', '.join(self.channels)}, not "
+                f"{unknown[0]!r}"
             )
         return torch.tensor([self.channels.index(name) for name in names])
 
     def _find(
         self, channels: Sequence[str] | Int64[Tensor, " c"] | None, pixels: Pixels
     ) -> Int64[Tensor, " c"] | None:
-        """Return which of the model's channels crops hold, None for all in order."""
+        """Return the indices of the crops' channels among the model's; None for all in order."""
         if isinstance(channels, Tensor):
             return channels
         names = self.channels if channels is None else tuple(channels)
@@ -152,9 +156,9 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
 
 
 def _require_named(names: Sequence[str], pixels: Pixels) -> None:
-    """Raise ValueError unless every channel of crops has a name of its own."""
+    """Raise ValueError unless every channel of the crops has a name of its own."""
     if len(names) != pixels.shape[1] or len(set(names)) != len(names):
         raise ValueError(
-            f"crops of {pixels.shape[1]} channels were given under the {len(names)} names "
-            f"{', '.join(names)}: every channel needs a name of its own"
+            f"channels must be {pixels.shape[1]} different names, one per channel of the crops, "
+            f"not {', '.join(names)}"
         )

@@ -1,4 +1,4 @@
-"""The vision transformer that takes any channels, in any order and number."""
+"""The channel-agnostic vision transformer: any channels, in any number and order."""
 
 from einops import reduce
 from jaxtyping import Float
@@ -11,9 +11,9 @@ from phenomae.models.vit.vit import Vit
 
 
 class ChannelVit(Vit):
-    """Every channel has patches of its own, of one projection and at the same positions.
+    """Vision transformer with one-channel patches, embedded alike for all channels.
 
-    Tokens run channel by channel. Nothing tells the encoder which stain a channel holds.
+    Tokens are ordered channel by channel. Nothing tells the encoder which stain a channel is.
     """
 
     any_channels = True
@@ -25,23 +25,23 @@ class ChannelVit(Vit):
     def pool(
         self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
     ) -> Float[Tensor, "b n"]:
-        """Return one vector a crop; `channel` sets the channels' own means side by side."""
+        """Return one vector per crop; pool `channel` concatenates the means of the channels."""
         if pool != "channel":
             return super().pool(tokens, pool, channels)
         means = reduce(tokens[:, 1:], "b (c p) d -> b c d", "mean", c=channels)
         return means.flatten(1)
 
     def cut(self, pixels: Pixels) -> Float[Tensor, "b p k"]:
-        """Standardise crops and cut every channel into patches.
+        """Self-standardise crops and cut every channel into patches.
 
-        Raises ValueError where the patch does not divide the crops' sides.
+        Raises ValueError if the patch size does not divide the crops' sides.
         """
         self.grid_of(pixels)
         return patchify_channels(standardise(pixels), self.patch_size)
 
     def check_channels(self, count: int) -> None:
-        """Take any number of channels."""
+        """Accept any number of channels."""
 
     def positions_for(self, grid: tuple[int, int], channels: int) -> Float[Tensor, "p d"]:
-        """Return the positions of all channels' patches: of every channel the same."""
+        """Return the positions of all patches, the same for every channel."""
         return super().positions_for(grid, channels).repeat(channels, 1)

@@ -1,4 +1,8 @@
-"""The decoder: from the tokens of the patches an encoder saw to the pixels of those it did not."""
+"""The decoder of a masked autoencoder: predicts pixels of hidden patches from visible tokens.
+
+Tokens are never put back into the order of the crop: attention needs positions, not an order, and
+hidden tokens at the end let the last block compute only what the loss uses.
+"""
 
 import torch
 from einops import rearrange
@@ -11,11 +15,11 @@ from phenomae.models.vit.attention import attend
 from phenomae.models.vit.patches import sincos_positions
 from phenomae.models.vit.vit import initialise, positions_for
 
-NORM_EPS = 1e-6  # the channel-agnostic decoder's is 1e-5: the golden cases tell them apart
+NORM_EPS = 1e-6  # 1e-5 in the channel-agnostic decoder; the golden cases tell them apart
 
 
 class Block(nn.Module):
-    """The ordinary transformer block: attention, then MLP, each on its own norm."""
+    """The pre-norm transformer block: attention, then MLP."""
 
     def __init__(self, dim: int, num_heads: int, mlp_ratio: float) -> None:
         super().__init__()
@@ -28,7 +32,7 @@ class Block(nn.Module):
         self.fc2 = nn.Linear(int(dim * mlp_ratio), dim)
 
     def forward(self, x: Float[Tensor, "b t d"], start: int = 0) -> Float[Tensor, "b n d"]:
-        """Return the tokens from `start` on; they attend to all of them."""
+        """Return the tokens from `start` on, which attend to all tokens."""
         qkv = self.qkv(self.norm1(x))
         q, k, v = rearrange(qkv, "b t (three e d) -> three b t e d", three=3, e=self.num_heads)
         x = x[:, start:] + self.proj(attend(q[:, start:], k, v))
@@ -36,7 +40,7 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Predicts the pixels of every patch from the tokens of a few."""
+    """Predicts the pixels of patches from the tokens of the visible ones."""
 
     def __init__(self, settings: VitMaeModel, channels: int) -> None:
         super().__init__()
@@ -55,8 +59,9 @@ class Decoder(nn.Module):
         self.register_buffer("positions", sincos_positions(self.grid, dim), persistent=False)
         self.apply(initialise)
         nn.init.normal_(self.mask_token, std=0.02)
-        # Its first guess is the mean. What random weights guess would have to be unlearned first,
-        # and by then hardly a gradient reaches the layers below (docs/log.md, the plateau).
+        # The first prediction is the mean. Training first had to unlearn the noise that random
+        # weights predict, and meanwhile the gradients of the layers below fell a hundredfold: a
+        # plateau of 600 steps (docs/log.md, 2026-11-24).
         nn.init.zeros_(self.pred.weight)
 
     def forward(
@@ -66,11 +71,10 @@ class Decoder(nn.Module):
         grid: tuple[int, int],
         full: bool,
     ) -> Float[Tensor, "b n k"]:
-        """Return the pixels of all patches, or, where `full` is false, of the hidden ones.
+        """Return the pixels of all patches, or of the hidden ones alone if `full` is false.
 
-        `order` names the patches seen, in the order of `latent`, then the hidden ones; the result
-        keeps it. Attention does not mind the order as long as every token has its position, so
-        nothing is moved about.
+        `order` are the visible patches, in the order of `latent`, then the hidden ones; the result
+        has the same order.
         """
         visible = latent.shape[1] - 1
         positions = positions_for(self.positions, self.grid, grid)[1:][order]

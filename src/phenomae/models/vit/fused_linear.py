@@ -1,4 +1,7 @@
-"""Linear layers with what follows them in one pass, where a CPU embeds in bf16."""
+"""Linear layers fused with bias and GELU, for embedding in bf16 on a CPU.
+
+A block takes 48.9 ms instead of 54.5 ms (docs/log.md, 2026-11-25).
+"""
 
 import torch
 from jaxtyping import Float
@@ -6,10 +9,9 @@ from torch import Tensor
 
 
 def is_fused(x: Tensor) -> bool:
-    """Say whether `linear` and `linear_gelu` are faster here than layers by themselves.
+    """Return whether `linear` and `linear_gelu` can replace separate layers for `x`.
 
-    They are on a CPU that multiplies in bf16, under autocast and where no gradient is wanted: the
-    product then comes with its bias and GELU, where they would be two passes more over memory.
+    They have no gradients, and need a CPU with bf16 products and bf16 autocast.
     """
     return (
         x.device.type == "cpu"
@@ -37,6 +39,6 @@ def linear_gelu(
 
 
 def _run(x: Tensor, weight: Tensor, bias: Tensor, after: str) -> Tensor:
-    # What torch's own compiler calls for such layers on a CPU; it has no public name.
+    # torch's compiler calls this operator for such layers on a CPU; it has no public name.
     parts = (part.bfloat16() for part in (x, weight, bias))
     return torch.ops.mkldnn._linear_pointwise(*parts, after, [], "none")

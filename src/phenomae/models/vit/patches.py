@@ -1,4 +1,4 @@
-"""From crops to the patches a transformer sees, and back."""
+"""Self-standardisation, and cutting crops into patches and back."""
 
 import torch
 from einops import rearrange
@@ -8,33 +8,34 @@ from torch.nn import functional
 
 from phenomae.models.network import Pixels, full_scale
 
-_EPS = 1e-5  # of intensities that lie in 0..1
+_EPS = 1e-5  # for intensities from 0 to 1
 
 
 def standardise(pixels: Pixels) -> Float[Tensor, "b c h w"]:
-    """Bring every channel of every crop to mean 0 and (biased) variance 1.
+    """Self-standardisation: bring every channel of every crop to mean 0 and (biased) variance 1.
 
-    uint8 pixels are taken as 0..255, float pixels as 0..1. A channel that is flat becomes 0. Raises
+    uint8 pixels are taken as 0 to 255, float pixels as 0 to 1. A constant channel becomes 0. Raises
     ValueError for pixels of any other type.
     """
-    eps = _EPS * full_scale(pixels) ** 2  # as (x / 255 - mean) / sqrt(variance + _EPS)
+    # Scaling eps instead of the pixels is the same and saves a pass over them.
+    eps = _EPS * full_scale(pixels) ** 2
     return functional.layer_norm(pixels.float(), pixels.shape[-2:], eps=eps)
 
 
 def patchify(images: Float[Tensor, "b c h w"], patch_size: int) -> Float[Tensor, "b p k"]:
-    """Cut crops into patches, row by row; a patch's pixels are ordered row, column, channel."""
+    """Cut crops into patches, row by row; pixels of a patch are ordered row, column, channel."""
     return rearrange(images, "b c (y i) (x j) -> b (y x) (i j c)", i=patch_size, j=patch_size)
 
 
 def patchify_channels(images: Float[Tensor, "b c h w"], patch_size: int) -> Float[Tensor, "b p k"]:
-    """Cut every channel by itself, channel by channel; a patch's pixels are ordered row, column."""
+    """Cut each channel into patches, channel by channel; pixels are ordered row, column."""
     return rearrange(images, "b c (y i) (x j) -> b (c y x) (i j)", i=patch_size, j=patch_size)
 
 
 def unpatch_channels(
     patches: Float[Tensor, "b p k"], grid: tuple[int, int], patch_size: int
 ) -> Float[Tensor, "b c h w"]:
-    """Put patches together to crops of `grid` patches a channel: undoes `patchify_channels`."""
+    """Assemble crops from (rows, columns) patches per channel; undoes `patchify_channels`."""
     return rearrange(
         patches,
         "b (c y x) (i j) -> b c (y i) (x j)",
@@ -48,7 +49,7 @@ def unpatch_channels(
 def unpatch(
     patches: Float[Tensor, "b p k"], grid: tuple[int, int], patch_size: int
 ) -> Float[Tensor, "b c h w"]:
-    """Put patches together to crops of `grid` = (rows, columns) patches: undoes `patchify`."""
+    """Assemble crops from `grid` = (rows, columns) patches; undoes `patchify`."""
     return rearrange(
         patches,
         "b (y x) (i j c) -> b c (y i) (x j)",
@@ -61,7 +62,7 @@ def unpatch(
 def patch_grid(height: int, width: int, patch_size: int) -> tuple[int, int]:
     """Return the rows and columns of patches of a crop.
 
-    Raises ValueError where the patch does not divide the crop.
+    Raises ValueError if the patch size does not divide the sides.
     """
     if height % patch_size or width % patch_size:
         raise ValueError(
@@ -72,11 +73,12 @@ def patch_grid(height: int, width: int, patch_size: int) -> tuple[int, int]:
 
 
 def sincos_positions(grid: tuple[int, int], dim: int) -> Float[Tensor, "t d"]:
-    """Return the fixed position of the class token (zeros) and of every patch of a grid.
+    """Return the sine-cosine positions of the class token (zeros) and of every patch of a grid.
 
-    The first half of a vector tells the row, the second the column: sines, then cosines of
+    The first half of a vector encodes the row, the second the column: sines, then cosines of
     position / 10000^(i / n), i = 0..n-1 and n = dim / 4 (Vaswani et al. 2017, section 3.5).
     """
+    # float64, so that machines round to the same float32 table.
     rates = 10000.0 ** (-torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
     rows, columns = torch.meshgrid(*(torch.arange(side) for side in grid), indexing="ij")
     angles = [place.reshape(-1, 1) * rates for place in (rows, columns)]

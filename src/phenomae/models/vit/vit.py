@@ -1,4 +1,8 @@
-"""The vision transformer that standardises its own input, for one set of channels."""
+"""The vision transformer for one fixed set of channels; it standardises its own input.
+
+It is compatible with the public weights to the last parameter, including an oddity of their MLP
+bias (see `ParallelBlock.forward`).
+"""
 
 from collections.abc import Iterator
 
@@ -19,9 +23,9 @@ NORM_EPS = 1e-6
 
 
 class ParallelBlock(nn.Module):
-    """Attention and MLP side by side on one norm (Dehghani et al. 2023, arXiv 2302.05442, eq. 2).
+    """Attention and MLP in parallel on one norm (Dehghani et al. 2023, arXiv 2302.05442, eq. 2).
 
-    One projection gives the MLP's hidden layer, q, k and v, in this order.
+    One projection computes the MLP's hidden layer, q, k and v, in this order.
     """
 
     def __init__(
@@ -31,8 +35,8 @@ class ParallelBlock(nn.Module):
         self.num_heads = num_heads
         self.drop_path = drop_path
         self.draws: Float[Tensor, " b"] | None = None
-        """A number of 0..1 for every crop, which decides whether drop path lets it skip this block;
-        None has torch's generator decide."""
+        """One number from 0 to 1 per crop, which decides whether drop path skips this block for it;
+        None draws from torch's global generator."""
         self.hidden = int(dim * mlp_ratio)
         self.in_norm = nn.LayerNorm(dim, eps=NORM_EPS)
         self.in_proj = nn.Linear(dim, self.hidden + 3 * dim, bias=False)
@@ -57,7 +61,7 @@ class ParallelBlock(nn.Module):
     def _project(
         self, x: Float[Tensor, "b t d"], bias: Float[Tensor, " o"]
     ) -> tuple[Float[Tensor, "b t h"], Float[Tensor, "b t k"]]:
-        """Return the MLP's hidden layer after its GELU, and q, k and v side by side."""
+        """Return the MLP's hidden layer after its GELU, and q, k and v concatenated."""
         weight, sizes = self.in_proj.weight, [self.hidden, 3 * x.shape[-1]]
         if is_fused(x):
             (to_hidden, to_qkv), (first, last) = weight.split(sizes), bias.split(sizes)
@@ -66,7 +70,7 @@ class ParallelBlock(nn.Module):
         return functional.gelu(hidden), qkv
 
     def _scale(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "... d"]:
-        """LayerScale, and in training drop path: some crops skip the block, the rest weigh more."""
+        """Return LayerScale, in training times drop path: 0 or 1 / (1 - rate) per crop."""
         if not self.training or self.drop_path == 0:
             return self.layer_scale
         draws = torch.rand(len(x), device=x.device) if self.draws is None else self.draws
@@ -75,7 +79,7 @@ class ParallelBlock(nn.Module):
 
 
 class Vit(Encoder):
-    """Vision transformer: crops in, one vector a patch out, and a class token before them."""
+    """Vision transformer: one token per patch, and a class token before them."""
 
     pools = ("mean", "class")
 
@@ -94,8 +98,7 @@ class Vit(Encoder):
             )
             for index in range(settings.depth)
         )
-        # A norm for a classifier's head, and in the public weights, which hold it without using it;
-        # neither tokens nor the embedding pass it.
+        # Only a classifier's head uses it. The public weights contain it without applying it.
         self.fc_norm = nn.LayerNorm(dim, eps=NORM_EPS).requires_grad_(False)
         self.grid = patch_grid(settings.crop_size, settings.crop_size, settings.patch_size)
         self.positions: Tensor
@@ -104,7 +107,7 @@ class Vit(Encoder):
         nn.init.normal_(self.cls_token, std=0.02)
 
     def walk(self, pixels: Pixels) -> Iterator[Float[Tensor, "b t d"]]:
-        """Yield the tokens of every block, class token first; crops may be of any size."""
+        """Yield the tokens of every block, class token first; crops may have any size."""
         patches = self.cut(pixels)
         x = self.enter(patches, self.positions_for(self.grid_of(pixels), pixels.shape[1]))
         for block in self.blocks:
@@ -114,14 +117,14 @@ class Vit(Encoder):
     def pool(
         self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
     ) -> Float[Tensor, "b n"]:
-        """Return one vector a crop: the mean over its patches, or its class token."""
+        """Return one vector per crop: the mean over its patches, or its class token."""
         return tokens[:, 0] if pool == "class" else tokens[:, 1:].mean(1)
 
     def cut(self, pixels: Pixels) -> Float[Tensor, "b p k"]:
-        """Standardise crops and cut them into patches.
+        """Self-standardise crops and cut them into patches.
 
-        Raises ValueError where the crops have another number of channels than the model, or sides
-        that the patch does not divide.
+        Raises ValueError if the crops have another number of channels than the model, or sides that
+        the patch size does not divide.
         """
         self.check_channels(pixels.shape[1])
         self.grid_of(pixels)
@@ -130,7 +133,7 @@ class Vit(Encoder):
     def encode(
         self, patches: Float[Tensor, "b p k"], positions: Float[Tensor, "... p d"]
     ) -> Float[Tensor, "b 1+p d"]:
-        """Return the tokens of patches that lie at `positions`, class token first."""
+        """Return the tokens of patches at `positions`, class token first."""
         x = self.enter(patches, positions)
         for block in self.blocks:
             x = block(x)
@@ -139,21 +142,21 @@ class Vit(Encoder):
     def enter(
         self, patches: Float[Tensor, "b p k"], positions: Float[Tensor, "... p d"]
     ) -> Float[Tensor, "b 1+p d"]:
-        """Return the tokens as the first block takes them."""
+        """Return the input of the first block."""
         tokens = self.patch_embed(patches) + positions
         first = self.cls_token.expand(len(tokens), 1, -1).to(tokens.dtype)
         return torch.cat([first, tokens], dim=1)
 
     def check_channels(self, count: int) -> None:
-        """Raise ValueError where crops have another number of channels than the model."""
+        """Raise ValueError unless crops have as many channels as the model."""
         if count != self.channels:
             raise ValueError(
-                f"crops of {count} channels were given to a model of {self.channels}: "
-                "channels must be those it was trained on"
+                f"crops must have the {self.channels} channels that the model was trained on, not "
+                f"{count} channels"
             )
 
     def grid_of(self, pixels: Pixels) -> tuple[int, int]:
-        """Return the rows and columns of patches that crops have."""
+        """Return the rows and columns of patches of crops."""
         return patch_grid(pixels.shape[-2], pixels.shape[-1], self.patch_size)
 
     def flops(self, patches: int) -> int:
@@ -164,21 +167,21 @@ class Vit(Encoder):
         return 2 * count_weights(self.patch_embed) * patches + blocks
 
     def positions_for(self, grid: tuple[int, int], channels: int) -> Float[Tensor, "p d"]:
-        """Return the positions of the patches of a grid; here every patch holds all `channels`."""
+        """Return the positions of the patches of a grid; each patch has all `channels` here."""
         return positions_for(self.positions, self.grid, grid)[1:]
 
 
 def positions_for(
     table: Float[Tensor, "t d"], table_grid: tuple[int, int], grid: tuple[int, int]
 ) -> Float[Tensor, "s d"]:
-    """Return the positions of a grid: the table where it is of this grid, else a new one."""
+    """Return the positions of a grid: the table itself if it has this grid, else a new one."""
     if grid == table_grid:
         return table
     return sincos_positions(grid, table.shape[1]).to(table)
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw the weights of a linear layer as He et al. 2022 (arXiv 2111.06377, A.1) do."""
+    """Initialise linear layers as He et al. 2022 (arXiv 2111.06377, A.1)."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:

@@ -1,4 +1,7 @@
-"""The masked autoencoder (He et al. 2022, arXiv 2111.06377) on crops of cells."""
+"""The masked autoencoder (He et al. 2022, arXiv 2111.06377) on crops of cells.
+
+The encoder sees only the visible patches, a quarter of the crop: this makes training cheap.
+"""
 
 from collections.abc import Sequence
 
@@ -17,7 +20,7 @@ from phenomae.models.vit.vit import Vit
 
 
 class VitMae(MaskedNetwork[Vit]):
-    """Hides most of a crop's patches and predicts them from the rest."""
+    """Masked autoencoder on a vision transformer for one set of channels."""
 
     family = "vit-mae"
     Settings = VitMaeModel
@@ -31,11 +34,11 @@ class VitMae(MaskedNetwork[Vit]):
         self.decoder = Decoder(settings, len(self.channels))
 
     def forward(self, pixels: Pixels, noise: Float[Tensor, "b p"], full: bool = True) -> MaeOutput:
-        """Hide the patches of largest `noise`, rebuild them, and measure how well.
+        """Hide the patches with the largest `noise`, reconstruct them and return the losses.
 
-        With `full` false the losses are the same, but nothing is computed that they do not need:
-        `reconstruction` and `target` are None. In training mode drop path draws from torch's
-        global generator.
+        If `full` is false, the losses are the same, nothing else is computed, and `reconstruction`
+        and `target` are None. In training mode drop path draws from torch's global generator unless
+        the blocks have `draws`.
         """
         patches = self.encoder.cut(pixels)
         grid = self.encoder.grid_of(pixels)
@@ -46,12 +49,12 @@ class VitMae(MaskedNetwork[Vit]):
         predicted = self.decoder(latent, masking.order, grid, every)
         rebuilt = masking.restore(predicted) if every else None
         hidden = predicted[:, -masking.hidden.shape[1] :]
-        return self._judge(latent, masking, patches, hidden, rebuilt, grid, full)
+        return self._measure(latent, masking, patches, hidden, rebuilt, grid, full)
 
     def unpatch(
         self, patches: Float[Tensor, "b p k"], grid: tuple[int, int] | None = None
     ) -> Float[Tensor, "b c h w"]:
-        """Return patches as pictures; `grid` is rows and columns, None for the model's crops."""
+        """Return patches as images; `grid` is (rows, columns), None for the model's crop size."""
         return unpatch(patches, grid or self.encoder.grid, self.encoder.patch_size)
 
     def embedding_flops(self) -> int:
