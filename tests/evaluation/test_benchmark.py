@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from phenomae.evaluation.benchmark import benchmark, check_count
+from phenomae.evaluation.results import Results
 from phenomae.evaluation.settings import BenchmarkSettings
 
 COLUMNS = ["source", "low", "high", "recall", "n_pairs", "n_genes", "chance"]
@@ -67,6 +68,15 @@ def test_the_curve_runs_from_one_percent_to_everything(planted, tmp_path):
     recall = pl.read_csv(tmp_path / "results" / "recall.csv")
     assert curve.filter(pl.col("low") == 0.05).equals(recall.select(COLUMNS))
     assert not (tmp_path / "results" / "shuffled.csv").exists()
+
+
+def test_it_takes_text_and_returns_the_results_new_or_found(planted, tmp_path):
+    settings = BenchmarkSettings(str(planted[1]), resamples=0)
+    made = benchmark(str(planted[0]), str(tmp_path / "results"), settings=settings)
+    assert made == Results(tmp_path / "results")
+    assert made.tables == ["curve", "recall", "unknown_genes"]
+    assert made.to_polars("recall")["source"].to_list() == ["planted"]
+    assert benchmark(planted[0], made, settings=settings) == made
 
 
 def test_the_same_results_are_the_same_bytes_and_made_once(planted, tmp_path, capsys):
@@ -135,8 +145,8 @@ ZERO[3] = 0
     [
         (NORMAL[:2], None, "G00,G01", r"has 2 genes, too few: 5 % of all pairs \(1\) is less"),
         (NORMAL[:1], None, "G00,G01", "has 1 genes, too few"),
-        (BROKEN, None, "G00,G01", r"rows that are NaN, .* without a cosine: G02 \(1 of"),
-        (ZERO, None, "G00,G01", "nothing but 0, so without a cosine: G03"),
+        (BROKEN, None, "G00,G01", r"rows that are NaN, .* have no cosine: G02 \(1 of"),
+        (ZERO, None, "G00,G01", "all 0 and have no cosine: G03"),
         (NORMAL, ["A", "B", "A", *"CDEFG"], "A,B", "has A more than once"),
         (NORMAL, None, "X,Y", "no annotated pair has both its genes on the map"),
         (NORMAL, None, "G01,G01", "no annotated pair has both"),

@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 
 from phenomae.evaluation import fetch as fetching
-from phenomae.evaluation.fetch import FILES, FOLDER, fetch
+from phenomae.evaluation.fetch import FILES, FOLDER, Annotations, fetch_annotations
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def address(mirror: Path) -> Iterator[str]:
 
 def test_every_list_is_fetched_once_with_its_licence(address, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    fetch(place=address)
+    fetch_annotations(place=address)
     folder = tmp_path / "cache" / "phenomae" / "annotations"
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == len(FILES)
@@ -44,16 +44,17 @@ def test_every_list_is_fetched_once_with_its_licence(address, tmp_path, monkeypa
         content = (folder / file.name).read_bytes()
         assert hashlib.sha256(content).hexdigest() == file.checksum
         assert line == f"{folder / file.name}  {file.licence}"
-    fetch(place="http://127.0.0.1:9/nobody-listens")  # all are there
+    again = fetch_annotations(place="http://127.0.0.1:9/nobody-listens")  # all are there
+    assert again == Annotations(folder)
     assert capsys.readouterr().out.splitlines() == printed
 
 
 def test_a_list_that_is_damaged_is_fetched_again(mirror, tmp_path):
     folder = tmp_path / "lists"
-    fetch(folder, place=mirror.as_uri())
+    fetch_annotations(folder, place=mirror.as_uri())
     whole = (folder / "CORUM.txt").read_bytes()
     (folder / "CORUM.txt").write_bytes(whole[:1000])
-    fetch(folder, place=mirror.as_uri())
+    fetch_annotations(folder, place=mirror.as_uri())
     assert (folder / "CORUM.txt").read_bytes() == whole
 
 
@@ -63,7 +64,7 @@ def test_what_is_not_the_list_is_not_kept(mirror, tmp_path):
     with pytest.raises(
         ValueError, match=r"StringDB\.txt is not the expected StringDB\.txt: its SHA"
     ):
-        fetch(tmp_path / "lists", place=mirror.as_uri())
+        fetch_annotations(tmp_path / "lists", place=mirror.as_uri())
     assert not (tmp_path / "lists" / last.name).exists()
     assert (tmp_path / "lists" / FILES[0].name).exists()
 
@@ -78,14 +79,14 @@ def test_what_is_not_the_list_is_not_kept(mirror, tmp_path):
 )
 def test_places_that_will_not_do(place, sentence, tmp_path):
     with pytest.raises(ValueError, match=sentence):
-        fetch(tmp_path / "lists", place=place)
+        fetch_annotations(tmp_path / "lists", place=place)
     assert not list((tmp_path / "lists").iterdir())
 
 
 def test_a_file_is_no_place_for_lists(mirror, tmp_path):
     (tmp_path / "lists").write_text("mine")
     with pytest.raises(ValueError, match="lists is a file: name a folder for the lists"):
-        fetch(tmp_path / "lists", place=mirror.as_uri())
+        fetch_annotations(tmp_path / "lists", place=mirror.as_uri())
     assert (tmp_path / "lists").read_text() == "mine"
 
 

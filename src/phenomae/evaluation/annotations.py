@@ -49,6 +49,8 @@ def read_annotations(path: PathLike) -> list[Annotation]:
             f"{path}: there is no such file or folder of annotations (phenomae annotations fetch "
             "downloads the public ones)"
         )
+    # Sorted, because the order of a directory differs between file systems and would change the
+    # order of the rows in results.
     listed = sorted(file for file in path.iterdir() if file.suffix in (".txt", ".csv"))
     found = [file for file in listed if _has_columns(file)]
     for file in sorted({*listed} - {*found}):
@@ -68,6 +70,7 @@ def read_aliases(path: Path) -> dict[str, str]:
     """
     table = read_csv_list(path, ("alias", "gene"), "aliases")
     aliases: dict[str, str] = {}
+    # Identical lines may be repeated: tables of aliases are often joined from several sources.
     for alias, gene in table.drop_nulls().unique(maintain_order=True).rows():
         if alias in aliases:
             raise ValueError(
@@ -107,6 +110,7 @@ def pairs_on_map(annotation: Annotation, names: list[str]) -> Int[np.ndarray, "p
     rows = pl.DataFrame({"name": names}).with_row_index("row")
     first = annotation.pairs.join(rows, left_on="entity1", right_on="name")
     both = first.join(rows, left_on="entity2", right_on="name", suffix="2")
+    # The lists give many pairs in both directions; counted twice, they would weigh double.
     pairs = both.select(
         low=pl.min_horizontal("row", "row2"), high=pl.max_horizontal("row", "row2")
     ).filter(pl.col("low") != pl.col("high"))
@@ -128,6 +132,7 @@ def _has_columns(path: Path) -> bool:
 
 def _read_annotation(path: Path) -> Annotation:
     try:
+        # As text: a file of numeric gene ids would otherwise not match the names of the map.
         pairs = pl.read_csv(path, columns=list(COLUMNS), infer_schema=False)
     except pl.exceptions.PolarsError as error:
         raise ValueError(explain_csv_error(path, error)) from None

@@ -61,6 +61,7 @@ def benchmark(
     path, folder = Path(map_path), Path(results)
     profiles, annotations = read_map(path), read_annotations(settings.annotations)
     aliases = {} if settings.aliases is None else read_aliases(Path(settings.aliases))
+    # All checks come before the folder is begun, so that wrong input leaves nothing behind.
     check_map(profiles, path, settings.percentiles)
     profiles = replace(profiles, names=resolve_names(profiles.names, aliases))
     annotations = [rename_genes(annotation, aliases) for annotation in annotations]
@@ -75,6 +76,7 @@ def benchmark(
             tables["unknown_genes.csv"] = pl.DataFrame({"gene": unknown}, {"gene": pl.String})
             for name, table in tables.items():
                 write_bytes(partial / name, table.write_csv().encode())
+    # Read back from disk, so that a finished result that was found prints the same table.
     print_table(folder)
     return Results(folder)
 
@@ -95,6 +97,7 @@ def _origin(
     """Return what makes the results; for files, their content and not their path."""
     checksums = {annotation.name: annotation.checksum for annotation in annotations}
     of_files = {"annotations": hash_json(checksums)}
+    # Left out if there are none, so that results made before aliases existed are the same work.
     if aliases:
         of_files["aliases"] = hash_json(aliases)
     plain = {
@@ -118,6 +121,7 @@ def check_count(count: int, where: Path | str, percentiles: list[Percentiles]) -
     """
     pairs = count * (count - 1) // 2
     ranks = tail_ranks(pairs, percentiles).tolist()
+    # The same ranks as recall uses: a check in floating point could differ by one pair.
     shares = [low for low, _ in percentiles] + [1 - high for _, high in percentiles]
     sizes = ranks[: len(percentiles)] + [pairs - 1 - rank for rank in ranks[len(percentiles) :]]
     empty = [share for share, size in zip(shares, sizes, strict=True) if share > 0 and size < 1]

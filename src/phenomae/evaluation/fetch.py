@@ -77,7 +77,7 @@ class Annotations(Output):
     """A folder of annotation files, for `BenchmarkSettings.annotations`."""
 
 
-def fetch(folder: PathLike | None = None, /, *, place: str = PLACE) -> Annotations:
+def fetch_annotations(folder: PathLike | None = None, /, *, place: str = PLACE) -> Annotations:
     """Download the public lists of known relationships, as prepared by the EFAAR benchmark.
 
     CORUM, hu.MAP, Reactome, SIGNOR and StringDB, and the complexes of CORUM: 4 MB. Every file is
@@ -98,6 +98,7 @@ def fetch(folder: PathLike | None = None, /, *, place: str = PLACE) -> Annotatio
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: name a folder for the lists")
     folder.mkdir(parents=True, exist_ok=True)
+    # Files that are complete are kept, so an interrupted download continues.
     for file in tracked(FILES, "fetch", len(FILES), "files"):
         path = folder / file.name
         if not path.is_file() or _checksum(path.read_bytes()) != file.checksum:

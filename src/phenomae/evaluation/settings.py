@@ -9,6 +9,7 @@ from phenomae import checks
 from phenomae.evaluation.recall.recall import Percentiles
 from phenomae.paths import PathLike
 
+# `--low 0.05 0.01` instead of `--low 0.05 --low 0.01`, and no `--empty-low`.
 Several = Parameter(consume_multiple=True, negative=())
 
 

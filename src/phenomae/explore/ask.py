@@ -28,7 +28,7 @@ def __dir__() -> list[str]:
     return [*globals(), *(_PREFIX + name for name in QUESTIONS)]
 
 
-@cache
+@cache  # cyclopts and callers get the same function object at every look-up
 def _build(name: str) -> Callable[..., Results]:
     return build_command(load_question(name), _draw)
 

@@ -26,6 +26,7 @@ def build_command(question: Question, draw: Draw) -> Callable[..., Results]:
     """Return the function of a question: ask_NAME(*inputs, out, *, settings, overwrite)."""
 
     def command(*paths: PathLike, settings: Any = None, overwrite: bool = False) -> Results:
+        # Python does not enforce `__signature__`, which only tools like cyclopts and help() read.
         if len(paths) != len(question.takes) + 1:
             raise TypeError(f"{command.__name__} takes {', '.join(names)}, not {len(paths)} paths")
         settings = question.settings() if settings is None else settings
@@ -35,6 +36,7 @@ def build_command(question: Question, draw: Draw) -> Callable[..., Results]:
     signature = _signature(question, names)
     command.__name__ = command.__qualname__ = f"ask_{question.name}"
     command.__doc__ = _docstring(question)
+    # typing.get_type_hints reads the annotations, not the signature.
     command.__annotations__ = {
         **{name: item.annotation for name, item in signature.parameters.items()},
         "return": Results,
@@ -51,6 +53,7 @@ def answer(
     Raises ValueError if the inputs cannot be used, or the table of an earlier call is damaged.
     """
     *sources, out = paths
+    # Inputs are read even if the answer exists: their identities decide whether it is the same.
     values = [taken.read(path) for taken, path in zip(question.takes, sources, strict=True)]
     origin = _origin(question, values, settings)
     with artefact_folder(out, origin, overwrite) as folder:
@@ -60,6 +63,7 @@ def answer(
                 write_bytes(folder / name, table.write_csv().encode())
             if question.figure is not None:
                 draw(question.figure, folder, tables, values, settings)
+    # Read back from disk, so that a finished answer that was found prints the same table.
     printed = read_written(out / question.printed)
     show(printed)
     if question.figure and (drawn := out / "figures" / f"{question.figure.name}.png").exists():

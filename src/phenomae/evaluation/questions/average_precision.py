@@ -12,6 +12,8 @@ def average_precisions(
     Precision at a right item is the fraction of right items among all with at least its score;
     average precision is the mean over right items. Ties are treated as in scikit-learn.
     """
+    # One pass over the samples per right item: there are few of these, and a sort of every sample
+    # would have to treat ties separately.
     as_high = (right >= right[:, None]).sum(axis=1)
     wrong_as_high = np.stack([(wrong >= score).sum(axis=1) for score in right], axis=1)
     return (as_high / (as_high + wrong_as_high)).mean(axis=1)

@@ -40,6 +40,7 @@ def assign_folds(batches: Codes, folds: int, seed: int) -> Codes:
     """Return the fold of every well: batches are permuted and then assigned to folds in turn."""
     distinct, indices = np.unique(batches, return_inverse=True)
     fold_of = np.empty(len(distinct), dtype=np.int64)
+    # The key differs from that of `draw_wells`, so that the two draws are independent.
     fold_of[np.random.default_rng([seed, 1]).permutation(len(distinct))] = (
         np.arange(len(distinct)) % folds
     )

@@ -43,6 +43,7 @@ def find_blocks(folder: Path) -> dict[int | None, Path]:
     A folder that holds wells itself is returned as block None. Raises ValueError if a block is not
     finished.
     """
+    # A block still being embedded would silently be missing from the comparison.
     if partial := sorted(folder.glob(f"{_NAME}*.partial")):
         raise ValueError(f"{partial[0]} is not finished: run embed again to complete it")
     found = {
@@ -94,6 +95,7 @@ def probe_blocks(
         ]
         rows.append((block, means[0], spread, *means[1:], len(folds), False))
     table = pl.DataFrame(rows, schema=BLOCKS, orient="row")
+    # argmax takes the first of equal blocks.
     best = int(table["accuracy"].to_numpy().argmax())
     return table.with_columns(best=pl.Series(np.arange(len(table)) == best))
 

@@ -69,6 +69,7 @@ def read_complexes(path: Path) -> dict[str, list[str]]:
     skipped = 2 if path.suffix == ".gmt" else 1
     form = "name, tab, description, tab, genes" if skipped == 2 else "name, tab, genes"
     complexes: dict[str, list[str]] = {}
+    # Spreadsheets write a byte order mark, and one odd byte in a name must not stop the command.
     lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -81,6 +82,7 @@ def read_complexes(path: Path) -> dict[str, list[str]]:
             )
         if name in complexes:
             raise ValueError(f"{path}, line {number}: the complex {name!r} is repeated")
+        # Splitting at blanks again also accepts .gmt files that separate genes by blanks.
         complexes[name] = " ".join(parts[skipped:]).split()
     return complexes
 

@@ -41,6 +41,7 @@ def make_profiles(wells: Profiles, path: Path, mechanisms: Path, batch: str) -> 
     kept = _choose_wells(wells.table, batch, read_mechanisms(mechanisms), mechanisms, path)
     groups = kept.group_by(_KEYS).agg("row", pl.col("mechanism").first()).sort(_KEYS)
     rows = [group.to_numpy() for group in groups["row"]]
+    # float64, because sums in float32 lose digits over many wells.
     means = np.stack([wells.features[group].mean(axis=0, dtype=np.float64) for group in rows])
     if len(zero := np.flatnonzero(~means.any(axis=1))):
         compound, dose, of_batch = groups.select(_KEYS).row(int(zero[0]))
@@ -78,6 +79,7 @@ def _choose_wells(
     if batch not in table.columns:
         raise ValueError(f"batch {batch}: {path} has no such column; it has {table.columns}")
     wells = table.with_row_index("row").filter(~pl.col("control").fill_null(False))
+    # Batches may be numbers or empty; an empty one is a batch of its own.
     treated = wells.select(
         "row", "compound", "concentration_um", batch=pl.col(batch).cast(pl.String).fill_null("")
     ).filter(pl.col("compound").fill_null("") != "")

@@ -105,6 +105,8 @@ def rank_targets(
         ):
             if dose is not None:
                 rows.append((compound, dose, False, *_score(active, inactive, drawn)))
+        # The highest score over doses is taken for each gene on its own: scores of active and
+        # inactive genes are raised alike, so chance stays the same.
         best = _score(right.max(axis=0), wrong.max(axis=0), drawn)
         rows.append((compound, None, True, *best))
     return pl.DataFrame(rows, schema=COMPOUNDS, orient="row")
@@ -157,6 +159,7 @@ def _score(
 ) -> tuple[int, int, float, float | None, float]:
     """Return the columns of a row from `active` on."""
     found = average_precisions(right, wrong[drawn])
+    # A single draw has no standard deviation; numpy would return NaN with a warning.
     spread = float(found.std(ddof=1)) if len(found) > 1 else None
     count = drawn.shape[1]
     return len(right), count, float(found.mean()), spread, chance_precision(len(right), count)

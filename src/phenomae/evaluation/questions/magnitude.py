@@ -64,6 +64,7 @@ def split_controls(
     # A control that is in both halves would have distance 0 to itself, which biases the null.
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(plates))
+    # Every other control of each plate, so that both halves have all plates.
     by_plate = shuffled[np.argsort(plates[shuffled], kind="stable")]
     reference, pool = (rng.permutation(by_plate[half::2])[:maximum] for half in (1, 0))
     return np.sort(reference), np.sort(pool)

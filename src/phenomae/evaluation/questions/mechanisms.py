@@ -94,6 +94,7 @@ def match_mechanisms(
         )
     rows: list[Row] = []
     confusions: list[pl.DataFrame] = []
+    # A kind that is given twice would otherwise have two equal rows.
     for match in dict.fromkeys(settings.match):
         row, confusion = _match(profiles, match, path, settings)
         rows.append(row)

@@ -85,4 +85,5 @@ def load_object(path: str) -> Any:
 
 def load_question(name: str) -> Question:
     """Return the question that is registered under a name; raises KeyError if none is."""
+    # By string, so that `ask signal` does not import the modules of all other questions.
     return load_object(QUESTIONS[name][0])

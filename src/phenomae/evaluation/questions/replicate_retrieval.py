@@ -115,6 +115,7 @@ def measure_agreement(
     replicates = find_replicates(profiles.table, settings.by, path)
     inside = replicates.groups >= 0
     labels = _labels(profiles.table.filter(inside), settings, path)
+    # float64, because sums in float32 lose digits over many wells.
     features = profiles.features[inside].astype(np.float64)
     means = group_means(features, replicates.groups[inside], len(replicates.names))
     named = pl.DataFrame({settings.by: replicates.names}).join(
@@ -143,6 +144,7 @@ def can_agree(profiles: Profiles, settings: PrecisionSettings) -> bool:
     """
     if settings.agree == "mechanism":
         return True
+    # Empty cells are read as "" from some plate maps and as null from others.
     treated = profiles.table.filter(~pl.col("control").fill_null(False))
     named = treated.select(label=settings.agree, name=settings.by)
     pairs = named.select(pl.all().replace("", None)).drop_nulls().unique()

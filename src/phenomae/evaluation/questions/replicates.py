@@ -26,6 +26,7 @@ def find_replicates(table: pl.DataFrame, by: str, path: Path) -> Replicates:
     `path` is named in errors. Raises ValueError if no treated well has a name in that column.
     """
     control = table["control"].fill_null(False).to_numpy()
+    # Controls often have names too (NTC1, NTC2); they are not perturbations to be tested.
     named = table.select(pl.when(~pl.Series(control)).then(pl.col(by).replace("", None)))[by]
     names = named.drop_nulls().unique().sort()
     if names.is_empty():
@@ -33,6 +34,7 @@ def find_replicates(table: pl.DataFrame, by: str, path: Path) -> Replicates:
             f"{path} has no treated well with a {by}: fill the column {by} in the plate map"
         )
     codes = pl.DataFrame({by: names, "code": np.arange(len(names))})
+    # polars joins do not keep the order of rows by default, but codes must align with wells.
     joined = pl.DataFrame({by: named}).join(codes, on=by, how="left", maintain_order="left")
     groups = joined["code"].fill_null(-1).to_numpy()
     wells = np.bincount(groups[groups >= 0], minlength=len(names))

@@ -5,6 +5,7 @@ To add a question, write a module with a `QUESTION` (see `question.py`) and add 
 
 _ROOM = "phenomae.evaluation.questions"
 
+# The line of help is repeated here because importing a question takes numpy, polars and scipy.
 QUESTIONS: dict[str, tuple[str, str]] = {
     "signal": (
         f"{_ROOM}.signal:QUESTION",

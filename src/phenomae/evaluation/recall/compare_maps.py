@@ -30,6 +30,7 @@ class MapRecall:
 
 def share_genes(maps: dict[str, ConsensusProfiles]) -> dict[str, ConsensusProfiles]:
     """Return the maps restricted to the names that all of them have, in the same order."""
+    # Sorted: the order of a set changes from process to process, and with it the bootstrap.
     common = sorted(set.intersection(*(set(profiles.names) for profiles in maps.values())))
     shared = {}
     for name, profiles in maps.items():
@@ -88,6 +89,7 @@ def compare_recalls(
 
 def p_of_difference(drawn: Float64[np.ndarray, " resamples"]) -> float:
     """Return the two-sided bootstrap p-value of a difference from its resamples; never 0."""
+    # Resamples without any pair are NaN.
     drawn = drawn[np.isfinite(drawn)]
     sides: Sequence[int] = (int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     return min(1.0, 2 * (1 + min(sides)) / (1 + len(drawn)))

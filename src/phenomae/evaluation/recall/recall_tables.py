@@ -32,6 +32,7 @@ def measure(
     `pairs` are the known pairs of every source, as rows of the map.
     """
     unit = unit_rows(profiles.features)
+    # One scan for all sources and percentiles: it is two passes over all pairs of genes.
     tails, cosines = find_tails(unit, percentiles + STEPS, np.concatenate(list(pairs.values())))
     ends = np.cumsum([len(known) for known in pairs.values()])[:-1]
     of_sources = dict(zip(pairs, np.split(cosines, ends), strict=True))
@@ -77,6 +78,7 @@ def _shuffle(
         return {}
     columns: dict[str, list[Float64[np.ndarray, " shuffles"]]] = {source: [] for source in pairs}
     for which in range(count):
+        # Marked once per pair of percentiles and shared by all sources and permutations.
         marks: UInt8[np.ndarray, "g eighth_of_g"] = mark_tails(
             unit, tails.below[which], tails.above[which]
         )

@@ -100,6 +100,7 @@ def shuffled_table(
 def read_results_table(path: Path, columns: dict[str, pl.DataType]) -> pl.DataFrame:
     """Read one table of results; raises ValueError if it is missing or damaged."""
     try:
+        # Without the types, a column of empty cells would be read as text.
         table = pl.read_csv(path, schema_overrides=columns).select(list(columns))
     except (pl.exceptions.PolarsError, FileNotFoundError):
         table = pl.DataFrame(schema=columns)
@@ -124,4 +125,5 @@ def print_table(results: Path) -> None:
             on=["source", "low", "high"],
             maintain_order="left",
         )
+    # Columns without any value, such as p without permutations, only take up space.
     show(table.select(column for column in table if column.null_count() < len(column)))

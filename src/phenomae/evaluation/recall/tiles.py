@@ -55,6 +55,7 @@ class PairsInTiles:
     def __init__(self, pairs: Int[np.ndarray, "pairs 2"], count: int) -> None:
         self._across = -(-count // SIDE)
         low, high = pairs.min(axis=1, initial=count), pairs.max(axis=1, initial=0)
+        # Sorted by tile once, so that each tile finds its pairs as one slice.
         tiles = low // SIDE * self._across + high // SIDE
         self.order = np.argsort(tiles, kind="stable")
         """Indices of the pairs in the order in which strips and tiles are visited."""
