@@ -93,6 +93,7 @@ class PlateFiles:
 
     def read(self, plate: str) -> Float32[np.ndarray, "m d"]:
         """Return the features of a plate's wells, in the order of the table."""
+        # A file may hold several plates, and a plate may be in several files.
         tables = (read_plate(path).filter(pl.col("plate") == plate) for path in self.files[plate])
         return pl.concat([_features_of(table) for table in tables]).to_numpy()
 
@@ -112,6 +113,7 @@ def write_plate(folder: Path, table: pl.DataFrame, features: Float32[np.ndarray,
         schema=feature_names(features.shape[1]),
         orient="row",  # polars guesses, and wrongly if there are as many wells as features
     )
+    # Encoded in memory, because each library reports a full disk in another way, or not at all.
     buffer = io.BytesIO()
     pl.concat([columns, vectors], how="horizontal").write_parquet(buffer)
     write_bytes(plate_path(folder, table["plate"][0]), buffer.getvalue())
@@ -132,6 +134,7 @@ def write_wells(
     folder = Path(folder)
     records = _complete(table, features)
     vectors = cast_columns(table, dict.fromkeys(features, pl.Float32()), "the table of wells")
+    # The identity is that of the content, as nothing else tells where the profiles come from.
     content = pl.concat([records, vectors], how="horizontal").write_csv()
     origin = Origin(KIND, {"features": list(features)}, {"table": hash_json(content)})
     with artefact_folder(folder, origin, overwrite) as unfinished:
@@ -176,6 +179,7 @@ def read_wells(folder: PathLike) -> Profiles:
     _require_one_width({path.name: plate.width for path, plate in plates.items()}, folder)
     table = pl.concat(plates.values())
     _require_once(table, folder)
+    # polars returns columns one after another, and most work here is done by rows.
     features = np.ascontiguousarray(_features_of(table).to_numpy())
     return Profiles(table.select(list(WELL_COLUMNS)), features, identity)
 
@@ -259,6 +263,7 @@ def _complete(table: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
     records = cast_columns(
         table.with_columns(absent), WELL_COLUMNS, "the table of wells"
     ).with_columns(
+        # A1, a01 and A-01 are one well; without this it could be there twice.
         pl.col("well").map_elements(normalize_well, return_dtype=pl.String),
         pl.coalesce("perturbation", "guide", "gene", "compound"),
     )

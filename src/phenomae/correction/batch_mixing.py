@@ -24,6 +24,7 @@ def batch_accuracy(
     assert len(features) > 1
     codes = np.unique(batches, return_inverse=True)[1]
     count = min(NEIGHBOURS, len(features) - 1)
+    # Brute force: no search tree works with cosines, and there are at most 2,000 wells.
     search = NearestNeighbors(n_neighbors=count, metric="cosine", algorithm="brute").fit(features)
     nearest = search.kneighbors(return_distance=False)
     shuffled = (np.random.default_rng([0, index]).permutation(codes) for index in range(_SHUFFLES))

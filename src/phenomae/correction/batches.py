@@ -49,6 +49,7 @@ def each_batch(batches: Batches, count: int) -> Iterator[tuple[str, Int[np.ndarr
     if not len(batches):
         return
     names, codes = np.unique(batches, return_inverse=True)
+    # Stable, so that rows of a batch keep their order and sums are added in the same order.
     order, ends = np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))
     yield from zip(names.tolist(), np.split(order, ends[:-1]), strict=True)
 
@@ -59,6 +60,7 @@ def new_batches(
     """Yield the batches of `count` controls that are not known yet, and their rows."""
     if batches is not None:
         for batch, rows in each_batch(batches, count):
+            # Wells pooled in ALL_WELLS are corrected by all controls, which `learn` has seen.
             if batch not in known and batch != ALL_WELLS:
                 yield batch, rows
 

@@ -93,6 +93,7 @@ def center_and_spread(
 ) -> tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, " d"]]:
     """Return mean and biased standard deviation; the spread of a constant feature is exactly 0."""
     center, spread = controls.mean(axis=0), controls.std(axis=0)
+    # Relative to the largest value: a constant of 1e6 has a spread of rounding errors, not 0.
     size = np.maximum(controls.max(axis=0), -controls.min(axis=0))
     varies: Bool[np.ndarray, " d"] = spread > RESOLUTION * size
     return center, np.where(varies, spread, 0.0)

@@ -33,6 +33,7 @@ class Chain:
     def learn_new(self, controls: Float64[np.ndarray, "m d"], batches: list[Batches]) -> None:
         """Learn the batches that are new from their controls, one correction after the other."""
         for correction, own in zip(self.corrections, batches, strict=True):
+            # Each step must see the controls of new batches as the steps before it correct them.
             correction.learn_new(controls, own)
             controls = correction.apply(controls, own)
 
@@ -51,6 +52,7 @@ def fit_chain(
             plates = _correct_jointly(plates, before, step.correction)
             return fit_chain(plates, steps[position + 1 :], _control_features(plates))
     width, corrections = controls.shape[1], []
+    # Not strict: these may be the first steps only, before a correction of all wells.
     for step, own in zip(steps, plates.control_batches(), strict=False):
         assert isinstance(step.correction, ControlCorrection)
         correction = step.correction.learn(controls, own)

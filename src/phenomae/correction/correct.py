@@ -92,6 +92,7 @@ def correct(
         raise ValueError(f"save {save} and apply exclude each other: leave one out")
     request = _read_request(wells, settings, save_path, None if apply is None else Path(apply))
     unsaved = save_path is not None and not _is_saved(save_path, request.fitted_identity, overwrite)
+    # Before the fit, which reads all plates: the same work is recognised without it.
     done = out.exists() and not overwrite
     if done:
         with artefact_folder(out, request.origin):
@@ -124,6 +125,7 @@ def fit_controls(wells: Profiles, batches: Batches, method: str) -> ControlCorre
 
 def _check_places(wells: Path, out: Path, save: Path | None) -> None:
     """Raise ValueError if an output would replace an input or be written inside it."""
+    # Resolved, because a link or `..` can lead to the same folder under another name.
     whole = out.resolve()
     if whole in (wells.resolve(), *wells.resolve().parents):
         raise ValueError(
@@ -163,6 +165,7 @@ def _read_request(
     if settings.arms is not None:
         sources["arms"] = hash_json(arms)  # the content decides, not where the file is
     decisive = record(settings, steps)
+    # What comes after the fit does not change the saved file, so it is no part of its identity.
     fitted = {key: value for key, value in decisive.items() if key not in AFTERWARDS}
     fitted_origin = Origin(SAVED_KIND, fitted, {"wells": files.identity})
     origin = Origin(KIND, decisive, sources)
@@ -216,6 +219,7 @@ def _write(folder: Path, plates: PlateReader, chain: Chain, request: Request) ->
     shifts: Vectors = {}
     if settings.arms is not None:
         minimum = settings.arm_genes or ARM_GENES
+        # Over all plates, also if a stopped run has written some: the means need every well.
         shifts = measure_shifts(plates, chain, request.arms, Path(settings.arms), minimum)
     left = [plate for plate in plates.rows_of if not plate_path(folder, plate).exists()]
     for plate in tracked(left, "correct", len(left), "plates"):

@@ -133,6 +133,7 @@ class ControlCorrection(Correction):
         require_controls(labels, mask, self.min_controls)
         self._remember_columns(features, array.shape[1])
         self.learn(array[mask], None if labels is None else labels[mask])
+        # One corrected row shows the number of outputs, so that no method has to declare it.
         one_row = self.apply(array[:1], None if labels is None else labels[:1])
         self._n_features_out = one_row.shape[1]
         return self

@@ -55,6 +55,7 @@ def write_diagnosis(
     samples = _sample_mixing(files.table, plates, steps)
     named = _name_replicates(files.table, plates)
     named = named[sample_replicates(named)]
+    # All samples at once, so that each plate is read only once.
     every = np.unique(np.concatenate([named["row"], *(sample.rows for sample in samples)]))
     before = _gather(
         plates, every, lambda plate: files.read(plate)[plates.kept[plates.rows_of[plate]]]
@@ -123,6 +124,7 @@ def _gather(
         if sampled.any():
             parts.append(read(plate)[sampled])
             places.append(kept[sampled])
+    # Plates were read by name; rows have to be in the order of the table again.
     order = np.argsort(np.concatenate(places))
     return np.concatenate(parts)[order].astype(np.float64)
 

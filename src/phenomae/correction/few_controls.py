@@ -42,6 +42,7 @@ def settle_batches(
     for position, (step, fitted) in enumerate(zip(steps, known, strict=True)):
         own = batches[position]
         few = _find_few(step, own, control, kept, fitted)
+        # A saved correction brings the controls it was fitted on.
         poolable = bool(fitted) or int(control[kept].sum()) >= step.correction.min_controls
         if few and (policy != "pool" or own is None or not poolable):
             _refuse(few, step, bool(fitted))

@@ -47,6 +47,7 @@ def like(
 
     A pandas DataFrame keeps the index of `features`.
     """
+    # By the name of its module: only callers who already use pandas have it imported.
     is_pandas = type(features).__module__.startswith("pandas")
     if kind == "polars" or (kind == "default" and isinstance(features, pl.DataFrame)):
         return pl.from_numpy(array, schema=names, orient="row")
@@ -76,6 +77,7 @@ def to_batches(batches: BatchLabels, count: int) -> Batches:
 def to_mask(controls: Any, count: int) -> Bool[np.ndarray, " n"]:
     """Return which wells are controls; raises ValueError unless it is one bool for each well."""
     mask = np.asarray(controls)
+    # Only bools: NumPy would take integers as row numbers and fit on the wrong wells.
     if mask.shape != (count,) or mask.dtype != bool:
         raise ValueError(
             f"controls must be one bool per well ({count} wells), not {mask.dtype} of shape "

@@ -47,6 +47,7 @@ class Harmony(JointCorrection):
                 f"harmony needs at least {_WELLS_PER_CLUSTER} wells, and here are {len(features)}"
             )
         meta = {"batch": batches}
+        # k-means inside starts at random; a fixed state makes the same wells give the same bytes.
         fitted = run_harmony(
             features, meta, "batch", verbose=False, random_state=0, ncores=available_cores()
         )

@@ -18,6 +18,7 @@ def join(matrices: Matrices, name: str) -> State:
     return {
         f"{name}_batches": np.array(list(matrices), dtype=np.str_),
         f"{name}_widths": np.array([part.shape[1] for part in parts], dtype=np.int64),
+        # Without batches there are no matrices, and hstack raises for an empty list.
         name: np.hstack(parts) if parts else np.zeros((0, 0)),
     }
 

@@ -50,6 +50,7 @@ class PlateReader:
     @cached_property
     def rows_of(self) -> dict[str, Int[np.ndarray, " m"]]:
         """The rows of each plate that has a kept well, sorted by the names of the plates."""
+        # Sorted, so that controls have the same order whatever the order of the files.
         every = self.table.with_row_index("row").group_by("plate").agg("row").sort("plate")
         rows = {plate: np.array(rows, dtype=np.int64) for plate, rows in every.rows()}
         return {plate: some for plate, some in rows.items() if self.kept[some].any()}

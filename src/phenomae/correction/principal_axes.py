@@ -42,6 +42,7 @@ class PrincipalAxes:
         self.mean = controls.mean(axis=0)
         deviations, axes = _spectrum(controls - self.mean)
         size = np.abs(controls).max(initial=0.0)
+        # Relative to the largest value, as float32 input has rounding errors of that size.
         if deviations.max(initial=0.0) <= RESOLUTION * size:
             raise ValueError("the controls do not differ in any feature")
         # Subtracting the mean leaves a rank of at most n - 1; rounding can make it look higher.

@@ -101,6 +101,7 @@ def subtract_shifts(
 
 def _gene_means(plates: PlateReader, chain: Chain) -> Vectors:
     """Return the mean of the corrected wells of each gene."""
+    # Running sums per gene, because the corrected wells may not fit into memory.
     sums: Vectors = {}
     counts: dict[str, int] = {}
     for part in plates.parts("arms"):

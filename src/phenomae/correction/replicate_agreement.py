@@ -44,6 +44,7 @@ def measure_agreement(
         elsewhere = homes[rows, None] != homes
         same = elsewhere & (names[rows, None] == names)
         paired = same.any(axis=1)
+        # Wells of the same plate, and with them the well itself, can never be the nearest.
         nearest = np.where(elsewhere, cosines, -np.inf).argmax(axis=1)
         hits.append((names[nearest] == names[rows])[paired])
         chances.append((same.sum(axis=1) / np.maximum(elsewhere.sum(axis=1), 1))[paired])
@@ -61,4 +62,5 @@ def measure_agreement(
 
 def _unit_rows(features: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    # Wells of zeros keep the cosine 0 instead of NaN.
     return features / np.where(lengths > 0, lengths, 1.0)

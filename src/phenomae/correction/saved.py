@@ -68,6 +68,7 @@ def _open(path: Path) -> tuple[State, dict[str, Any]]:
     if not path.is_file():
         raise ValueError(f"{path}: there is no saved correction of that name")
     try:
+        # A pickle could run code, and such files are passed between people.
         with np.load(path, allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}
         header = json.loads(str(content[_HEADER]))

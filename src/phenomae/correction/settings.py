@@ -24,6 +24,7 @@ FewControls = Literal["error", "pool", "drop"]
 class CorrectSettings:
     """Which corrections are applied, by which batches."""
 
+    # Text and not a Literal, because parameters and a column can be part of it.
     method: str | None = None
     """center-scale: in units of the controls' standard deviation; pca-center-scale: the same along
     the controls' principal axes; tvn: typical variation normalisation, as in the public EFAAR

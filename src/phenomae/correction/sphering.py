@@ -33,6 +33,7 @@ class Sphere:
     def apply(self, features: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
         """Return the features sphered."""
         scaled = standardise(features, self.center, self.spread)
+        # All directions get the factor `rest`; along the axes the difference is added.
         rotated = (scaled @ self.axes) * (self.gains - self.rest)
         return scaled * self.rest + rotated @ self.axes.T
 

@@ -77,6 +77,7 @@ def make_step(name: str, values: dict[str, Any], batch: str | None, requested: s
 def _parse_arguments(text: str) -> Iterator[tuple[str, Any]]:
     """Yield names and values of `setting=value, ...`; a bare word is text."""
     try:
+        # Python's own parser reads numbers, quotes and None; nothing but literals is evaluated.
         call = ast.parse(f"f({text})", mode="eval").body
         assert isinstance(call, ast.Call)
         names = [item.arg for item in call.keywords]  # None for **settings

@@ -86,6 +86,7 @@ class TVN(ControlCorrection):
         corrected = (features - self.center_) @ self.matrix_
         if batches is not None and self.by_batch_:
             for batch, rows in each_batch(batches, len(features)):
+                # The root of the covariance times the wells, without ever forming it (k x k).
                 factor, part = self.factors_[batch], corrected[rows]
                 corrected[rows] = part / np.sqrt(self.ridge) - (part @ factor) @ factor.T
         return corrected

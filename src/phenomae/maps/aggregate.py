@@ -45,6 +45,7 @@ def aggregate(
     values: Float[np.ndarray, "n d"] = features
     if through_guides:
         _require_guides(table)
+        # Guide and name together: a guide may target two genes.
         pairs = table.select("name", pl.col("guide").fill_null(""))
         guides = pairs.unique().sort("name", "guide")
         guide_code = {pair: index for index, pair in enumerate(guides.rows())}
@@ -91,6 +92,7 @@ def group_means(
     means = np.empty((count, values.shape[1]))
     for start in range(0, values.shape[1], _COLUMNS_AT_ONCE):
         some = slice(start, start + _COLUMNS_AT_ONCE)
+        # Rows are sorted by group, so each group is one run that reduceat sums.
         sums = np.add.reduceat(values[order, some].astype(np.float64), starts, axis=0)
         means[:, some] = sums / sizes[:, None]
     return means

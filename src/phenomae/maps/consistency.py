@@ -38,6 +38,7 @@ def mean_cosines(
     from scipy import sparse  # a fifth of the imports of `map`, which needs it with phenotype only
 
     inside = np.flatnonzero(groups >= 0)
+    # One sparse product sums the wells of all groups in a single pass.
     members = sparse.csr_array(
         (np.ones(len(inside)), (groups[inside], inside)), shape=(count, len(unit))
     )
@@ -67,6 +68,7 @@ def compare_with_controls(
             f"`control` to true for {MIN_CONTROLS} wells or more whose perturbation should do "
             "nothing"
         )
+    # Numbers instead of names, because patterns are counted with bincount.
     plate_codes = np.unique(plates, return_inverse=True)[1]
     values = mean_cosines(unit, groups, count)
     treated = np.bincount(groups[(groups >= 0) & ~control], minlength=count) > 0

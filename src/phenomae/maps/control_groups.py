@@ -86,6 +86,7 @@ def draw_matched(
     columns: list[Int[np.ndarray, "draws part"]] = []
     # The largest number comes first: the plates left always suffice for the smaller ones.
     for part in pattern:
+        # The largest of random keys is a uniform draw, for all draws at once; -1 excludes a plate.
         keys = rng.random(taken.shape)
         keys[taken | (sizes < part)] = -1.0
         chosen = keys.argmax(axis=1)
@@ -118,6 +119,7 @@ def _draw_on_plates(
     drawn = np.empty((len(chosen), part), dtype=np.intp)
     for plate in np.unique(chosen):
         rows, members = np.flatnonzero(chosen == plate), np.flatnonzero(plates == plate)
+        # The order of random keys is a draw without replacement, for all draws at once.
         order = rng.random((len(rows), len(members))).argsort(axis=1)
         drawn[rows] = members[order[:, :part]]
     return drawn

@@ -23,6 +23,7 @@ def encode_h5ad(
     uns: Mapping[str, str],
 ) -> bytes:
     """Return the bytes of an AnnData file with X, obs, var and texts in uns, and nothing else."""
+    # Into memory first: HDF5 ends the process on a full disk, `write_bytes` raises.
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         _write_array(file, "X", features)

@@ -102,6 +102,7 @@ def _read(source: Path, form: str) -> tuple[pl.DataFrame, Float32[np.ndarray, "r
         raise ValueError(f"{source} is neither a folder of wells nor an .h5ad map: give one")
     rows, signature = read_map(source), read_signature_of_map(source)
     by = str((signature or {}).get("settings", {}).get("by", FOREIGN))
+    # Categories of a map from elsewhere become text, which CSV and other tools understand.
     table = rows.obs.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
     if by in table.columns:
         raise ValueError(
@@ -135,6 +136,7 @@ def _is_done(out: Path, content: bytes, overwrite: bool) -> bool:
     """Return whether the same table is there; raises ValueError if it is something else."""
     if not out.exists():
         return False
+    # An export has no signature, so its bytes are compared.
     if out.is_file() and out.read_bytes() == content:
         info(f"{out} is already there, with the same content")
         return True

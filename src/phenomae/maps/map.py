@@ -53,10 +53,12 @@ def map_wells(
     if map_path.suffix != ".h5ad":
         raise ValueError(f"{map_path} cannot be the map: give it a name that ends with .h5ad")
     unexpressed = read_unexpressed(settings.unexpressed)
+    # First of all, so that `where` can leave out wells with NaN.
     profiles = _keep_wells(read_wells(wells), settings.where, wells)
     require_finite(profiles, wells)
     named = _name_wells(profiles.table, settings, wells)
     origin = _origin(settings, profiles, unexpressed)
+    # Before the null distribution is drawn, which takes most of the time.
     if is_done(map_path, origin, overwrite):
         return Map(map_path)
     named, consistency = _keep_phenotypes(profiles, named, settings, unexpressed, wells)

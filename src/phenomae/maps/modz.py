@@ -23,6 +23,7 @@ def agreement_weights(
     """
     weights = np.empty(len(values))
     for rows in rows_of_groups(groups, count):
+        # With the minimum, weights never sum to 0, even if all replicates disagree.
         agreement = np.maximum(_mean_agreement(values[rows]), MIN_AGREEMENT)
         weights[rows] = agreement / agreement.sum()
     return weights

@@ -50,6 +50,7 @@ def find_phenotypes(
     code = {name: index for index, name in enumerate(names)}
     groups = np.array([-1 if name is None else code[name] for name in named["name"]])
     control = named["control"].to_numpy()
+    # Wells that are neither on the map nor controls may be all 0; nobody compares them.
     unit = unit_wells(profiles.features, profiles.table, source, (groups >= 0) | control)
     if unexpressed:
         found = _compare_with_unexpressed(unit, groups, names, unexpressed, settings)

@@ -48,7 +48,9 @@ def _dose_name() -> pl.Expr:
     """Return `compound @ 1.5 uM`; the compound alone where it has no concentration."""
     compound, concentration = pl.col("compound").replace("", None), pl.col("concentration_um")
     text = concentration.map_elements(
-        lambda value: np.format_float_positional(value, trim="-"), return_dtype=pl.String
+        # Never 1e-05: the name has to read like a concentration.
+        lambda value: np.format_float_positional(value, trim="-"),
+        return_dtype=pl.String,
     )
     return (
         pl.when(concentration.is_null()).then(compound).otherwise(compound + " @ " + text + " uM")
@@ -62,6 +64,7 @@ def _round_doses(table: pl.DataFrame) -> pl.DataFrame:
     """
     concentration = pl.col("concentration_um")
     known = concentration.is_finite() & (concentration >= 0)
+    # Controls are often untreated, so that a concentration would make no sense.
     treated = ~pl.col("control") & (pl.col("compound").fill_null("") != "")
     bare = table.filter(treated & ~known.fill_null(False))
     if len(bare):
