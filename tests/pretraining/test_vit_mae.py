@@ -72,7 +72,9 @@ def test_a_run_is_whole(run: Path, screen_path: Path, tiny: VitMaeSettings) -> N
     assert config["identity"] == read_signature(run, "run")["identity"]
     assert VitMaeSettings(**config["model"]).model == tiny.model
     full = tomllib.loads((run / "config.toml").read_text())["pretrain"]["vit-mae"]
-    assert full.keys() == {name for name, value in asdict(tiny).items() if value is not None}
+    recall = {"recall_every", "recall_wells", "recall_crops", "recall_method"}
+    named = {name for name, value in asdict(tiny).items() if value is not None}
+    assert full.keys() == named | recall
     assert "device cpu" in (run / "environment.txt").read_text()
     assert "precision float32" in (run / "environment.txt").read_text()
     folder = run.stat().st_mode & 0o666
