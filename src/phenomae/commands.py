@@ -51,7 +51,7 @@ COMMANDS: Table = {
         "Measure the recall of known relationships on a map.",
     ),
     "models": (
-        "phenomae.models.cost.catalogue:models",
+        "phenomae.models.cost.catalogue:list_models",
         "List the networks with their parameters and FLOPs.",
     ),
     "plan": ("phenomae.command_parser:plan", PLAN),
@@ -106,7 +106,7 @@ GROUPS: Mapping[str, Group] = {
         "Known relationships between genes.",
         lambda: {
             "fetch": (
-                "phenomae.evaluation.fetch:fetch",
+                "phenomae.evaluation.fetch:fetch_annotations",
                 "Download the public lists of known relationships.",
             )
         },
@@ -115,7 +115,7 @@ GROUPS: Mapping[str, Group] = {
         "Check stores.",
         lambda: {
             "check": (
-                "phenomae.store.check:check",
+                "phenomae.store.check:check_store",
                 "Verify that a store is complete, down to every pixel.",
             )
         },

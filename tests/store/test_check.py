@@ -15,7 +15,7 @@ import zarr
 from moto.server import ThreadedMotoServer
 
 from phenomae.cli import run
-from phenomae.store.check import check
+from phenomae.store.check import check_store
 from phenomae.store.ingest import ingest
 from phenomae.store.inventory import IngestSettings
 
@@ -308,7 +308,7 @@ def test_what_is_no_store_is_told_in_one_sentence(old, new, sentence, store, cap
 
 def test_workers_must_be_at_least_one(store):
     with pytest.raises(ValueError, match="workers must be at least 1, not 0"):
-        check(store, workers=0)
+        check_store(store, workers=0)
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -11,7 +11,7 @@ import pytest
 
 from phenomae.images.read import list_fields
 from phenomae.images.read import read_field as read_raw
-from phenomae.store.check import check
+from phenomae.store.check import check_store
 from phenomae.store.ingest import ingest
 from phenomae.store.inventory import IngestSettings
 from phenomae.store.read import Store, open_store, read_crops, read_field, windows
@@ -44,7 +44,13 @@ def test_commands_return_the_store_they_made_found_or_checked(raw, tmp_path, mon
     found = ingest(raw, Path("store"), settings=settings)
     assert "already there" in capsys.readouterr().err
     table = pl.read_parquet("store/fields.parquet")
-    for store in (made, found, open_store("store"), open_store(made), check(made, quick=True)):
+    for store in (
+        made,
+        found,
+        open_store("store"),
+        open_store(made),
+        check_store(made, quick=True),
+    ):
         assert isinstance(store, Store)
         assert store.identity == made.identity
         assert store.to_polars().equals(table)

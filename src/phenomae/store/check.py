@@ -34,7 +34,7 @@ _GROUP = re.compile(r"[^/]+\.zarr(/[A-Z]{1,2}(/[0-9]+){0,2})?")
 _IMAGE = re.compile(r"([^/\\.][^/\\]*)\.zarr/([A-Z]{1,2})/([0-9]{2,})/[0-9]+")
 
 
-def check(store: Location, /, *, quick: bool = False, workers: int | None = None) -> Store:
+def check_store(store: Location, /, *, quick: bool = False, workers: int | None = None) -> Store:
     """Verify that a store is complete and unchanged since ingest.
 
     Checked are the signature and identity, the table of fields, the metadata of every plate, row,

@@ -46,8 +46,8 @@ class Entry:
     embedding_gflops: float
 
 
-def models(*, channels: int = 6, json: bool = False) -> None:
-    """Print a table of the published networks: parameters, embedding, tokens, GFLOPs per crop.
+def list_models(*, channels: int = 6, json: bool = False) -> list[Entry]:
+    """Print and return the published networks: parameters, embedding, tokens, GFLOPs per crop.
 
     Parameters
     ----------
@@ -57,14 +57,15 @@ def models(*, channels: int = 6, json: bool = False) -> None:
         Print JSON instead of a table: a list with one object per network.
     """
     at_least("channels", channels, 1)
-    entries = list_models(channels)
+    entries = _list_entries(channels)
     if json:
         sys.stdout.write(json_format.dumps([asdict(entry) for entry in entries], indent=2) + "\n")
     else:
         _print(entries, channels)
+    return entries
 
 
-def list_models(channels: int) -> list[Entry]:
+def _list_entries(channels: int) -> list[Entry]:
     """Return every published network, for crops with that many channels."""
     return [
         describe(family, size, settings, channels)
