@@ -1,23 +1,23 @@
-"""Random crops a second: our stream beside whole LZW TIFFs and zarr-python, in one run.
+"""Random crops per second: our stream, whole LZW TIFFs and zarr-python, measured in one run.
 
     python benchmarks/crops.py                          draws 16 fields (2 GB of disk) and measures
     python benchmarks/crops.py --folder /data/screen    draws there once, and measures again later
-    python benchmarks/crops.py --memory-steps 0         without the minutes of 10,000 steps
+    python benchmarks/crops.py --memory-steps 0         skips the 10,000 steps that measure memory
 
 The pixels are a simulated screen's: 6 channels of 2048 x 2048 uint16 with shot and read noise, as
-LZW TIFFs (one file a channel) and as the store that `phenomae ingest` makes of these very files.
-Two processes work on each side, and the sides take turns, so that what else the machine does slows
-all. Everything has been read once before, so that the page cache is warm.
+LZW TIFFs (one file per channel) and as the store that `phenomae ingest` makes of these files. Two
+processes work on each side, and the sides take turns, so that other work on the machine slows all
+of them. Everything has been read once before, so that the page cache is warm.
 
-- ours: `CropStream.steps`, as a training takes them, of a store that does not fit into the cache.
+- ours: `CropStream.steps`, as in a training, of a store that does not fit into the cache.
 - TIFF: decodes a whole field with tifffile and imagecodecs, and cuts one crop out.
 - zarr: zarr-python reads `array[:, y : y + size, x : x + size]` of the same store.
-- zarr kept: the same, and memory that is freed stays with the process. So does ours, as `pretrain`
-  and `embed` have it; a program of zarr-python's has the system clear room for every chunk anew.
+- zarr kept: the same, but freed memory stays with the process, as in ours (`pretrain` and `embed`).
+  Without it the system clears memory again for every chunk.
 
 Bytes read are those that system calls returned to the process (`rchar` of /proc/self/io): the
-compressed chunks that a crop touches, whole, and the shards' indices. They are told a byte of the
-crop's own pixels.
+compressed chunks that a crop touches, whole, and the shards' indices. They are given per byte of
+the crop's own pixels.
 """
 
 import argparse
@@ -48,8 +48,8 @@ from phenomae.store.write import TILE
 
 SIDES = ("ours", "TIFF", "zarr", "zarr kept")
 TARGETS = {"TIFF": 100, "zarr": 6}
-MOST_BYTES = 2.5
-# So few that crops of a step seldom lie on one field, where they would share what is read.
+MAX_BYTES = 2.5
+# So few that two crops of a step are seldom of the same field, where they would share reads.
 CROPS_PER_STEP = 16
 WORK = {"ours": 1024, "TIFF": 4, "zarr": 192, "zarr kept": 192}
 """Crops that each process makes in its turn, about a second's work."""
@@ -137,7 +137,7 @@ def count_bytes() -> int:
 
 
 def serve(pipe: Connection, folder: Path, size: int, seed: int) -> None:
-    """Take turns, as a process of its own, until it is told to stop."""
+    """Measure one side after the other in this process, until the pipe sends an empty name."""
     torch.set_num_threads(1)
     reader = Reader(folder, size, seed)
     while side := pipe.recv():
@@ -145,7 +145,7 @@ def serve(pipe: Connection, folder: Path, size: int, seed: int) -> None:
 
 
 def run_rounds(folder: Path, size: int, rounds: int, processes: int) -> dict[str, list[Turn]]:
-    """Let the sides take turns, and return what all processes together did in each."""
+    """Measure the sides in turn; return the results of all processes together."""
     context = get_context("spawn")
     pairs = [context.Pipe() for _ in range(processes)]
     workers = [
@@ -182,7 +182,7 @@ def watch_memory(folder: Path, size: int, steps: int) -> None:
 
 
 def walk(pipe: Connection, folder: Path, size: int, steps: int) -> None:
-    """Take steps of our stream in a process of its own, and tell its memory twice."""
+    """Take steps of our stream in this process, and send its memory twice."""
     torch.set_num_threads(1)
     with kept_memory():
         for step, _ in Reader(folder, size, 0).stream.steps(0, steps):
@@ -192,7 +192,7 @@ def walk(pipe: Connection, folder: Path, size: int, steps: int) -> None:
 
 
 def count_chunks(folder: Path, size: int, crops: int = 10_000) -> float:
-    """Return how many pixels the chunks that a crop touches have, for each of its own."""
+    """Return how many pixels of chunks are decoded per pixel of a crop."""
     fields = open_store(folder / "store").fields.select("height", "width").to_numpy()
     sides = np.random.default_rng(0).choice(fields, crops)
     firsts = (np.random.default_rng(1).random(sides.shape) * (sides - size + 1)).astype(int)
@@ -218,7 +218,7 @@ def draw_screen(folder: Path, fields: int, side: int) -> None:
 
 
 def read_arguments() -> argparse.Namespace:
-    """Return what was asked for."""
+    """Return the command line's arguments."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, help="where the screen is, or is to be, kept")
     parser.add_argument("--fields", type=int, default=16, help="at least; eight wells' at a time")
@@ -247,7 +247,7 @@ def main() -> None:
         for side in SIDES:
             print(describe(side, turns))
         print(f"chunk pixels a crop pixel: {count_chunks(folder, size):.2f}")
-        print(f"bytes read a crop byte of ours may be at most {MOST_BYTES}", flush=True)
+        print(f"bytes read a crop byte of ours may be at most {MAX_BYTES}", flush=True)
         if arguments.memory_steps:
             watch_memory(folder, size, arguments.memory_steps)
 

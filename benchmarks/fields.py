@@ -1,7 +1,7 @@
-"""Fields as a microscope leaves them, for the benchmarks: cells on a camera's background, as TIFF.
+"""Simulated fields for the benchmarks: cells on a camera's background, as TIFF.
 
 Round cells of a few sizes on an even background, then shot and read noise: LZW leaves four fifths
-of such images, as it does of real ones (a real Opera Phenix site: 70 to 85 % a channel).
+of such images, as it does of real ones (a real Opera Phenix site: 70 to 85 % per channel).
 """
 
 from pathlib import Path
@@ -25,14 +25,14 @@ def draw_field(seed: int, side: int = 2048) -> UInt16[np.ndarray, "c h w"]:
     for radius in (8, 14, 18, 12, 16, 20):
         cells = gaussian_filter(centres, radius, mode="constant")
         light = 120 + 900 * cells / cells.max()
-        # One second of numpy's Poisson takes most of the time, so its normal limit is drawn.
+        # numpy's Poisson would take most of the time, so its normal approximation is drawn.
         noise = rng.standard_normal(light.shape, dtype=np.float32) * np.sqrt(light + 25)
         channels.append((light + noise).clip(0, 65535).astype(np.uint16))
     return np.stack(channels)
 
 
 def write_screen(folder: Path, fields: int, side: int = 2048, seed: int = 0) -> None:
-    """Write fields as LZW TIFFs, one file a channel, and the LoadData CSV that names them."""
+    """Write fields as LZW TIFFs, one file per channel, and the LoadData CSV that lists them."""
     folder.mkdir(parents=True, exist_ok=True)
     head = ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]
     head += [f"{part}_Orig{name}" for part in ("FileName", "PathName") for name in CHANNELS]

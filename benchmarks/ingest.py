@@ -5,7 +5,7 @@
 The bound is 1 / (1 / decode + 1 / compress), both rates measured in as many processes on the same
 pixels, the page cache warm: decoding as tifffile does it, compressing as Blosc does it with the
 store's own settings, chunk by chunk, in memory. Rates are those of the uncompressed pixels. The
-three take turns; a number is the median of the rounds.
+three are measured in turn; a number is the median of the rounds.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def compress(paths: Sequence[Path], repeats: int = 3) -> tuple[int, float]:
 
 
 def time_decoding(pool: ProcessPoolExecutor, files: Sequence[Path]) -> float:
-    """Return bytes a second of all processes together."""
+    """Return the bytes per second of all processes together."""
     start = time.perf_counter()
     size = sum(pool.map(decode, files))
     return size / (time.perf_counter() - start)
@@ -61,13 +61,13 @@ def time_decoding(pool: ProcessPoolExecutor, files: Sequence[Path]) -> float:
 def time_compressing(
     pool: ProcessPoolExecutor, fields: Sequence[Sequence[Path]], processes: int
 ) -> float:
-    """Return bytes a second of all processes together, each with its field decoded before."""
+    """Return the bytes per second of all processes together; decoding is not timed."""
     found = list(pool.map(compress, fields))
     return processes * sum(size for size, _ in found) / sum(seconds for _, seconds in found)
 
 
 def time_ingest(raw: Path, store: Path, size: int, processes: int, bits: int) -> float:
-    """Return bytes a second of the whole command, listing and checking included."""
+    """Return the bytes per second of the whole command, listing and checking included."""
     shutil.rmtree(store, ignore_errors=True)
     settings = IngestSettings(workers=processes, bits=bits)  # pyright: ignore
     start = time.perf_counter()
@@ -76,7 +76,7 @@ def time_ingest(raw: Path, store: Path, size: int, processes: int, bits: int) ->
 
 
 def read_arguments() -> argparse.Namespace:
-    """Return what was asked for."""
+    """Return the command line's arguments."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fields", type=int, default=48)
     parser.add_argument("--side", type=int, default=2048)
@@ -118,11 +118,11 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
     for name, rate in median.items():
         print(f"{name:10} {rate / 1e6:8.0f} MB/s")
     print(f"{'bound':10} {bound / 1e6:8.0f} MB/s")
-    print(f"{'share':10} {median['ingest'] / bound:8.2f}       at least {TARGET} is asked")
+    print(f"{'share':10} {median['ingest'] / bound:8.2f}       target: at least {TARGET}")
 
 
 def main() -> None:
-    """Measure in the folder given, or in one that is thrown away."""
+    """Measure in the folder given, or in a temporary one."""
     arguments = read_arguments()
     set_quiet(True)
     if arguments.folder:

@@ -69,6 +69,7 @@ class CropReader:
 
     def sides(self, size: int) -> Int64[np.ndarray, " s"]:
         """Return how many pixels of each store become a crop's side of `size` pixels."""
+        # Whole pixels: a crop covers at most half a pixel more or less than its exact size.
         return np.array([max(1, round(size * scale)) for scale in self._scales], dtype=np.int64)
 
     def channels_of(self, field: int) -> tuple[str, ...]:
@@ -117,6 +118,7 @@ class CropReader:
         turns
             The augmentation of each crop, see `Crops.turns`; None leaves them as they are.
         """
+        # One array holds all crops, so they must have the same channels and dtype.
         assert len(np.unique(self.kinds[fields])) == 1
         owners, rows = self.store_of[fields], fields - self._first[self.store_of[fields]]
         first = self.stores[owners[0]]
@@ -170,6 +172,7 @@ class CropReader:
 
     def _cache(self, fields: set[int]) -> None:
         """Read the fields that are not in memory yet."""
+        # `embed` reads the fields of a plate one after the other and comes back to none.
         if self.reading == "fields":
             self._cached = {field: self._cached[field] for field in fields & self._cached.keys()}
         for field in sorted(fields - self._cached.keys()):

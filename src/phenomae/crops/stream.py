@@ -59,6 +59,7 @@ class CropStream:
         numbers, chosen = numbers[share.start : share.stop], chosen[share.start : share.stop]
         heights, widths = self.reader.sizes[chosen].T
         sides = self.reader.sides(self.crop_size)[self.reader.store_of[chosen]]
+        # Numbers are below 1, so the last possible position is as likely as the first.
         tops = (numbers[:, 1] * (heights - sides + 1)).astype(np.int64)
         lefts = (numbers[:, 2] * (widths - sides + 1)).astype(np.int64)
         turns = (numbers[:, 3] * 8).astype(np.uint8)
@@ -97,7 +98,7 @@ class CropStream:
     def _choose_groups(self, step: int) -> list[int]:
         """Draw a step's groups without replacement, each by its weight among those left."""
         drawn = draw(self.seed, step, Purpose.GROUP, range(self.groups_per_step), 1)
-        weights = np.array([ends[-1] for ends in self._ends])
+        weights = np.array([ends[-1] for ends in self._ends])  # the sum over a group's fields
         chosen: list[int] = []
         for number in drawn:
             chosen.append(int(_choose(np.cumsum(weights), number)[0]))

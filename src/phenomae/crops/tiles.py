@@ -43,6 +43,7 @@ def tile_field(height: int, width: int, size: int, tiling: Tiling = "grid") -> T
 
 
 def _starts(length: int, size: int, tiling: Tiling) -> list[int]:
+    # Rows and columns are independent, so one function serves both.
     count, margin = divmod(length, size)
     if tiling == "overlap" and margin:
         return [*range(0, count * size, size), length - size]

@@ -30,7 +30,7 @@ def ingest(
     Parameters
     ----------
     raw
-        A folder as a microscope or a public data set left it, or its index file.
+        Folder of a microscope or a public data set, or its index file.
     store
         Folder to make, or s3:// address.
     add
@@ -40,17 +40,13 @@ def ingest(
 
     Returns
     -------
-    The store, also if it was finished before; None after a dry run.
-
-    Raises
-    ------
-    ValueError
-        If anything is wrong with the listing, an image, the plate map or a setting. Nothing has
-        been written then, unless a file turned out to be damaged when it was decoded.
+    The store, also if it was finished before; None after a dry run. Raises ValueError if a setting,
+    the listing, an image or the plate map is wrong.
     """
     if add and overwrite:
         raise ValueError("add and overwrite exclude each other: leave one out")
     path = locate(store)
+    # Everything is checked before the first write, except damage that only decoding shows.
     inventory = take_inventory(Path(raw), settings)
     if settings.dry_run:
         print_inventory(inventory)
@@ -61,13 +57,12 @@ def ingest(
         add_plates(path, inventory)
         return open_store(path)
     with _open_folder(path, inventory.origin, overwrite) as folder:
-        if folder is not None:
-            table, problems = write_plates(folder, inventory)
-            finish_store(folder, table, [*inventory.problems, *problems], inventory.origin)
-    opened = open_store(path)
-    if folder is not None:
-        info(f"{path}: {len(opened.fields)} fields of {opened.fields['plate'].n_unique()} plates")
-    return opened
+        if folder is None:
+            return open_store(path)  # finished before
+        table, problems = write_plates(folder, inventory)
+        finish_store(folder, table, [*inventory.problems, *problems], inventory.origin)
+    info(f"{path}: {len(table)} fields of {table['plate'].n_unique()} plates")
+    return open_store(path)
 
 
 @contextmanager
