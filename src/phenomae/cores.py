@@ -1,4 +1,4 @@
-"""The number of CPU cores that this process may use, in containers too."""
+"""Returns the number of CPU cores that this process may use, also in a container."""
 
 import math
 import os
@@ -8,8 +8,8 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def available_cores() -> int:
-    """Return the number of usable cores: the CPU affinity, limited by a container's quota."""
-    # os.cpu_count ignores both: in a container with 2 cores of 64 it would start 64 threads.
+    """Return the number of usable cores: those of the CPU affinity, limited by the CPU quota."""
+    # os.cpu_count ignores both limits: in a container with 2 of 64 cores it returns 64.
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )

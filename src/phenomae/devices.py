@@ -1,6 +1,6 @@
-"""What a network runs on: device, precision, processes and threads.
+"""Opens the device that a network runs on, with its precision, processes and threads.
 
-Lightning Fabric starts processes and casts to bf16; the rest of the package knows only `Machine`.
+Lightning Fabric connects the processes and casts matrix products to bf16.
 """
 
 import logging
@@ -50,13 +50,13 @@ def open_machine(
 ) -> Machine:
     """Return a device with its precision; `auto` is the best that this machine has.
 
-    `processes` are all processes of this training and `strategy` builds what lets them work
-    together; None is a single process. Raises ValueError if there is no such device.
+    `processes` are all processes of this training (None: one process), and `strategy` makes the
+    Fabric strategy that connects them (None: DDP). Raises ValueError if the device does not exist.
     """
     device = choose_device(device)
     if precision == "auto":
         precision = "bf16" if bf16_is_fast(device) else "float32"
-    # Fabric logs its own choice of device at each start.
+    # At level INFO, Fabric prints its choice of device at each start.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     plugin = Precision32() if precision == "float32" else _Bfloat16("bf16-mixed", device)
     if processes is None or processes.count == 1:
@@ -73,7 +73,7 @@ def open_machine(
 
 
 def choose_device(device: Device) -> Literal["cpu", "cuda"]:
-    """Return the device; `auto` is the GPU if there is one. Raises ValueError without a GPU."""
+    """Return `cuda` or `cpu`; `auto` is a GPU if there is one. Raises ValueError if none exists."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
@@ -84,13 +84,14 @@ def choose_device(device: Device) -> Literal["cpu", "cuda"]:
 def measure_peak(machine: Machine) -> float:
     """Return the FLOP/s of a large matrix product on this device, the best of five."""
     on_gpu = machine.device.type == "cuda"
-    # On a CPU the larger product would take ten times as long and reach the same rate.
+    # On a CPU a product of side 8192, with 512 times as many FLOPs, would take seconds.
     side, kind = (8192 if on_gpu else 1024), torch.float32
     if machine.precision == "bf16":
         kind = torch.bfloat16
     left, right = (torch.ones(side, side, dtype=kind, device=machine.device) for _ in range(2))
     seconds = []
     for _ in range(5):
+        # Kernels run asynchronously: without synchronising, only the launch would be timed.
         if on_gpu:
             torch.cuda.synchronize()
         begun = time.perf_counter()
@@ -110,8 +111,8 @@ class Processes:
 
 
 def count_processes() -> Processes:
-    """Return the processes from the variables of torchrun or SLURM; one if there are none."""
-    # Fabric counts processes only when it launches, which is too late to choose a strategy.
+    """Return the processes, by environment variables of torchrun or SLURM; without them one."""
+    # Fabric counts processes only when it launches, but a strategy must be chosen before.
     environment = os.environ
     if "TORCHELASTIC_RUN_ID" in environment:
         return Processes(int(environment["WORLD_SIZE"]), int(environment["LOCAL_WORLD_SIZE"]))
@@ -141,10 +142,10 @@ def bf16_is_fast(device: str) -> bool:
 
 @contextmanager
 def all_cores() -> Iterator[None]:
-    """Let torch use all available cores in the block, unless OMP_NUM_THREADS is set.
+    """Let torch use all available cores inside the block, unless OMP_NUM_THREADS is set.
 
-    Freed memory stays with the process for the block (`kept_memory`). On a CPU the number of
-    threads decides the order of sums: only the same number gives the same bytes.
+    Freed memory stays with the process inside the block (`kept_memory`). On a CPU the order of sums
+    depends on the number of threads, so equal bytes need equal numbers of threads.
     """
     threads = torch.get_num_threads()
     if "OMP_NUM_THREADS" not in os.environ:

@@ -13,13 +13,13 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of mallop
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """Keep freed memory with the process for the duration of the block, then return it."""
+    """Keep freed memory with the process inside the block, and return it to the kernel after."""
     library = keep_memory()
     try:
         yield
     finally:
         if library is not None:
-            library.mallopt(_MMAP_MAX, 65536)  # glibc's defaults
+            library.mallopt(_MMAP_MAX, 65536)  # this value and the next one are glibc's defaults
             library.mallopt(_TRIM_THRESHOLD, 128 * 1024)
             library.malloc_trim(0)
 
@@ -27,13 +27,14 @@ def kept_memory() -> Iterator[None]:
 def keep_memory() -> ctypes.CDLL | None:
     """Keep freed memory with the process from now on.
 
-    Returns the C library; None, without any change, if it has no `mallopt` (it is not glibc).
+    Returns the C library, or None if it has no `mallopt` (it is not glibc): nothing changes then.
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):
         return None
+    # 0: no buffer gets its own mapping, which `free` would return to the kernel at once.
     library.mallopt(_MMAP_MAX, 0)
-    # Never trim. With a limit of 2 GB, steps of 8 crops of the channel-agnostic network passed it
-    # and faulted their pages in again (docs/log.md, 2026-11-25).
+    # -1: never trim. With a threshold of 2 GB, steps of 8 crops of the channel-agnostic network
+    # exceeded the threshold and faulted their pages in again (docs/log.md, 2026-11-25).
     library.mallopt(_TRIM_THRESHOLD, -1)
     return library

@@ -1,7 +1,8 @@
 """The folder of a training run: config.toml, environment.txt, log.jsonl, checkpoints, weights.
 
-A run is not written beside its final place like other artefacts, because people watch its log and
-pictures while it trains. `artefact.json` holds an identity only once the run is finished.
+Other artefacts are written to a temporary folder and renamed. A run is written in place, because
+its log and pictures are read during the training; `artefact.json` has an identity only once the run
+is finished.
 """
 
 import json
@@ -35,12 +36,12 @@ if TYPE_CHECKING:
 
 KIND = "run"
 WEIGHTS = "weights"
-# A step may have a line of each of these kinds in the log, besides the line with its loss.
+# Besides the line with its loss, a step may have one line of each of these kinds in the log.
 _KINDS = ("passed_over", "recall", "validation_loss")
 
 
 class Stopped(Exception):  # noqa: N818
-    """Raised by work that was asked to stop and has saved its state; the exit code is then 75."""
+    """Raised when a training has saved its state after a signal to stop; the exit code is 75."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,21 +57,21 @@ class Run(TableOutput):
 
     @property
     def family(self) -> str:
-        """The network family, as in the command that made the run."""
+        """The network family, as named in the command that made the run."""
         (family,) = self._config
         return family
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All settings of the run, those of the network among them."""
+        """All settings of the run, including those of the network."""
         (settings,) = self._config.values()
         return settings
 
     def to_polars(self) -> "polars.DataFrame":
-        """Return the log: one row per line of `log.jsonl`, null where a line has no such value."""
+        """Return the log: one row per line of `log.jsonl`, null for values that a line lacks."""
         import polars as pl
 
-        # All rows decide the types: the first lines have no recall or validation loss.
+        # Types are inferred from all rows, because the first lines may lack recall.
         return pl.DataFrame(read_log(self.path), infer_schema_length=None)
 
     @property
@@ -90,11 +91,11 @@ def begin_run(
 ) -> None:
     """Create the run folder, or open one that was started for the same work.
 
-    Writes `config.toml`, which repeats the run (`phenomae COMMAND --config RUN/config.toml`), from
-    `settings` (None: those of the origin), and `environment.txt`, which includes `machine`. With
-    `overwrite`, an unfinished run of other work is removed first, and a finished run is kept as
-    RUN.replaced until this one is finished. Raises ValueError if `folder` is a run of other work
-    and `overwrite` is false, or if it is not a run.
+    Writes `settings` (None: those of the origin) to `config.toml`, with which the run can be
+    repeated, and package versions and `machine` to `environment.txt`. With `overwrite`, an
+    unfinished run of other work is removed first, and a finished run is kept as RUN.replaced until
+    this run is finished. Raises ValueError if `folder` is a run of other work and `overwrite` is
+    false, or if `folder` is not a run.
     """
     if overwrite:
         _make_room(folder, origin)
@@ -115,7 +116,7 @@ def is_finished(folder: Path) -> bool:
 def finish_run(folder: Path, origin: Origin, identity: str) -> None:
     """Sign a run whose files are complete; `identity` is a hash of its weights.
 
-    The run that it replaces is removed afterwards, so that one of the two is always complete.
+    A run that it replaces is removed afterwards, so that a complete run exists at any time.
     """
     sign(folder, origin, identity)
     remove_replaced(folder)
@@ -124,7 +125,8 @@ def finish_run(folder: Path, origin: Origin, identity: str) -> None:
 def cut_log(folder: Path, step: int) -> None:
     """Remove the lines of `log.jsonl` after `step`, which a run that continues writes again.
 
-    0 removes all. Lines about skipped steps stay, because those steps are not taken again.
+    If `step` is 0, lines of step 0 are removed, too. Lines about skipped steps stay, because
+    skipped steps are not taken again.
     """
     if (folder / "log.jsonl").exists():
         kept = [
@@ -137,20 +139,20 @@ def cut_log(folder: Path, step: int) -> None:
 
 
 def append_log(folder: Path, **record: Any) -> None:
-    """Append a line to `log.jsonl`, with the clock as `time`."""
+    """Append a line to `log.jsonl`, with the current Unix time as `time`."""
     path = folder / "log.jsonl"
     try:
         with open(path, "a") as file:
             file.write(json.dumps({**record, "time": round(time.time(), 3)}) + "\n")
     except OSError as error:
-        # The error of a full disk comes from `write` and has no file name.
+        # On a full disk `write` raises an error without a file name.
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def read_log(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Return the records of `log.jsonl`, sorted by step; a last line that was cut off is left out.
+    """Return the records of `log.jsonl`, sorted by step; truncated lines are left out.
 
-    A stopped run repeats the steps since its last checkpoint; the later record of a step counts.
+    A run that continues may log a step again; only the later record of a step is returned.
     """
     path = Path(folder) / "log.jsonl"
     if not path.exists():
@@ -168,7 +170,7 @@ def read_log(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def _config(command: str, settings: dict[str, Any]) -> str:
-    # TOML has no null: a key that is left out has its default.
+    # TOML has no null; a key that is left out gets its default, which is None for these settings.
     table: dict[str, Any] = {key: value for key, value in settings.items() if value is not None}
     for word in reversed(command.split()):
         table = {word: table}
@@ -195,7 +197,7 @@ def _is_same(folder: Path, found: dict[str, Any], origin: Origin) -> bool:
 
 
 def _environment(machine: dict[str, str]) -> str:
-    # All packages, not only ours: numerical differences mostly come from the libraries below.
+    # All installed packages, because numerical differences mostly come from dependencies.
     packages = sorted(f"{item.name}=={item.version}" for item in distributions())
     lines = [f"written {time.strftime('%Y-%m-%dT%H:%M:%S%z')}", f"python {sys.version.split()[0]}"]
     lines += [f"machine {platform.platform()}", *(f"{key} {machine[key]}" for key in machine)]

@@ -182,7 +182,7 @@ def test_two_processes_are_reckoned_with_from_one(planned, screen_path, tiny, tm
     assert made.notes == (
         "Measured in one process with the crops of one process; all processes are assumed to have "
         "a device like this one. Not included: the exchange of gradients, "
-        f"{gradients} per step, for which each needs {gradients} more memory.",
+        f"{gradients} per step, for which each process needs {gradients} more memory.",
     )
     pretrain_vit_mae(screen_path, run, settings=settings)
     check_disk(made.disk, run)

@@ -1,4 +1,4 @@
-"""The blocks of a network: what FSDP shards, and what activation checkpointing recomputes."""
+"""Finds the blocks of a network: the units of FSDP and of activation checkpointing."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -10,16 +10,16 @@ from phenomae.models.network import Network
 
 
 def blocks_of(network: Network) -> Iterable[nn.Module]:
-    """Return the blocks of encoder and decoder: the modules in module lists."""
+    """Return the blocks of encoder and decoder: all modules inside an `nn.ModuleList`."""
     lists = [part for part in network.modules() if isinstance(part, nn.ModuleList)]
     return [block for part in lists for block in part]
 
 
 def checkpoint_activations(network: Network) -> None:
-    """Keep only the input of every block, and recompute its activations in the backward pass.
+    """Activation checkpointing: recompute block activations in the backward pass to save memory.
 
-    Chen et al. 2016 (arXiv 1604.06174).
+    Only the input of every block is kept (Chen et al. 2016, arXiv 1604.06174).
     """
     for block in blocks_of(network):
-        # Replacing `forward`, not wrapping the module, leaves the names of the weights as they are.
+        # `forward` is replaced, because a wrapper module would change the names of the weights.
         block.forward = partial(checkpoint, block.forward, use_reentrant=False)

@@ -1,7 +1,7 @@
 """Combines the settings of a network, of the training and of the objective into one dataclass.
 
-There is no class per family to write: `combine_settings(VitMae)` is `VitMaeSettings`. The order of
-its fields, first the network's, is the order of keys in `config.toml`.
+`combine_settings(VitMae)` makes `VitMaeSettings`, so a family has no such class in its own code.
+The fields of the network come first; the keys of `config.toml` have the order of the fields.
 """
 
 from dataclasses import dataclass, fields
@@ -17,22 +17,23 @@ from phenomae.pretraining.settings import TrainingSettings
 
 
 def find_objective(network: type[Network]) -> type[Objective]:
-    """Import and return the objective that a network class names."""
+    """Import and return the objective class that `network.objective` names."""
     module, _, name = network.objective.partition(":")
     return getattr(import_module(module), name)
 
 
 @cache
 def combine_settings(network: type[Network]) -> type[Any]:
-    """Return the settings class of a training of `network`.
+    """Return the class of all settings that are needed to train `network`.
 
-    It has the fields of `network.Settings`, `TrainingSettings` and the objective's settings, and
-    checks them all. Two more attributes are `network`, the class, and `model`, its own settings.
+    The class has the fields and checks of `network.Settings`, `TrainingSettings` and the
+    objective's settings. Its attribute `network` is the network class; `model` returns the
+    network's settings alone.
     """
     parts = (network.Settings, TrainingSettings, find_objective(network).Settings)
 
-    # Explicit, not by super(): the parts do not know each other. The objective checks last, when
-    # the values that it compares have been checked.
+    # Each part is called explicitly: the parts do not call super(). The objective checks last,
+    # because it compares values that the other parts check.
     def check(self: Any) -> None:
         for part in parts:
             part.__post_init__(self)
@@ -42,13 +43,13 @@ def combine_settings(network: type[Network]) -> type[Any]:
         return network.Settings(**{name: getattr(self, name) for name in names})
 
     attributes = {
-        "__doc__": f"Settings of a training of {network.__name__}.",
+        "__doc__": f"All settings that are needed to train {network.__name__}.",
         "__module__": __name__,
         "__post_init__": check,
-        # No annotation, so that dataclass takes it for a class attribute and not for a field.
+        # Without an annotation, so that dataclass makes a class attribute and not a field.
         "network": network,
         "model": property(model, doc="The network's own settings."),
-        # pickle finds classes by module and name, and this one is in no module.
+        # pickle looks up classes by module and name, but a class made at run time is in no module.
         "__reduce__": lambda self: (_restore, (network, vars(self))),
     }
     # dataclasses collect fields from the last base to the first.
@@ -57,5 +58,5 @@ def combine_settings(network: type[Network]) -> type[Any]:
 
 
 def _restore(network: type[Network], values: dict[str, Any]) -> Any:
-    """Return unpickled settings."""
+    """Return settings from the network class and the values that were pickled."""
     return combine_settings(network)(**values)

@@ -1,8 +1,8 @@
-"""The fields of one store or several: split into training and validation, grouped for AdaBN.
+"""Splits the fields of one or several stores into training and validation, and groups them.
 
-All crops of a training step come from one group, which is a plate when AdaBN is on and otherwise
-all fields with the same channels and pixel type; each group is sampled in proportion to its number
-of fields.
+A group is a plate when AdaBN is on, and otherwise all fields with the same channels and pixel type.
+All crops of a training step come from one group (with AdaBN, from `plates_per_step` groups). Each
+group is sampled in proportion to its number of fields, or to the sum of their weights (`balance`).
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ _AT_ONCE = 64  # validation crops in one forward pass
 
 @dataclass(frozen=True)
 class Data:
-    """The fields of a training run; fields are numbered over all stores, as the reader does."""
+    """The fields of a training run, numbered over all stores as in the reader."""
 
     reader: CropReader
     fields: pl.DataFrame
@@ -36,7 +36,7 @@ class Data:
     validation: Int64[np.ndarray, " m"]
     """Rows of the fields of validation wells."""
     group_of: Int64[np.ndarray, " f"]
-    """Group of every field; a step's crops come from one group."""
+    """Index of the group of every field."""
     crop_size: int
 
     @property
@@ -53,10 +53,10 @@ class Data:
         pin: bool,
         share: range | None = None,
     ) -> CropStream:
-        """Return the stream of training crops; `share` is a process's part of every step."""
+        """Return the stream of training crops; `share` are the indices of a process in a step."""
         weights = np.ones(len(self.fields))
         if settings.balance is not None:
-            # Of training fields only: validation wells must not count as a value's fields.
+            # From training fields only: a value's validation fields must not lower its weights.
             weights[self.training] = balance(self.fields[settings.balance][self.training])
         return CropStream(
             self.reader,
@@ -72,7 +72,7 @@ class Data:
         )
 
     def validation_crops(self, max_crops: int) -> list[Crops]:
-        """Return the centres of up to `max_crops` validation fields, in batches of one group."""
+        """Return centre crops of up to `max_crops` validation fields, in batches of one group."""
         parts = [
             group[start : start + _AT_ONCE]
             for group in self._by_group(_spread(self.validation, max_crops))
@@ -81,14 +81,14 @@ class Data:
         return [centre_crops(self.reader, part, self.crop_size) for part in parts]
 
     def example_crops(self) -> Crops:
-        """Return a few crops of validation wells for a picture; of training wells if none exist."""
+        """Return a few crops for a picture, of validation wells if there are any."""
         fields = self.validation if len(self.validation) else self.training
         # Crops of one picture must have the same channels; the largest group is the most typical.
         group = max(self._by_group(fields), key=len)
         return centre_crops(self.reader, _spread(group, _EXAMPLES), self.crop_size)
 
     def group_crops(self, field: int, max_crops: int) -> Crops:
-        """Return the centres of up to `max_crops` fields of the group of `field`, evenly spaced."""
+        """Return centre crops of up to `max_crops` evenly spaced fields in the group of `field`."""
         group = np.flatnonzero(self.group_of == self.group_of[field])
         return centre_crops(self.reader, _spread(group, max_crops), self.crop_size)
 
@@ -106,12 +106,12 @@ def open_data(
 ) -> Data:
     """Split the wells of stores into training and validation, and group their fields.
 
-    `channels` are read from every store, in this order; None reads each store's own, and a step's
-    crops then come from stores with the same channels. With `by_plate` they come from one plate.
-    Raises ValueError if a store has no field, lacks a channel or the column to balance by, has a
-    field smaller than a crop, or has an unknown pixel size that is needed.
+    `channels` are read from every store, in this order. If None, each store's own channels are
+    read, and fields are grouped by channels. With `by_plate` every plate is a group. Raises
+    ValueError if a store has no field, lacks a channel or the column to balance by, has a field
+    smaller than a crop, or has an unknown pixel size although crops are to be resampled.
     """
-    # One decision for all stores, since they share the memory.
+    # Decided for all stores together, because `cache_gb` limits the sum of their sizes.
     reading = choose_reading(stores, settings.cache_gb)
     reader = CropReader(stores, reading, channels, settings.pixel_size_um)
     for store, side in zip(stores, reader.sides(crop_size).tolist(), strict=True):
@@ -127,7 +127,7 @@ def open_data(
 
 
 def share_channels(stores: Sequence[Store]) -> tuple[str, ...]:
-    """Return the channels of the first store, which all others must have, in any order.
+    """Return the channels of the first store; the order may differ between stores.
 
     Raises ValueError if a store has other channels.
     """
@@ -137,13 +137,13 @@ def share_channels(stores: Sequence[Store]) -> tuple[str, ...]:
             raise ValueError(
                 f"{store.path} has the channels {', '.join(store.channels)}, but {first.path} has "
                 f"{', '.join(first.channels)}: this family needs the same channels in every store "
-                "(pretrain channel-mae takes any)"
+                "(pretrain channel-mae accepts different channels)"
             )
     return first.channels
 
 
 def _check_fields(store: Store, crop_size: int, side: int) -> None:
-    """Raise ValueError unless the store has fields, all at least `side` of its pixels wide."""
+    """Raise ValueError if the store has no field, or one with a side below `side` pixels."""
     if store.fields.is_empty():
         raise ValueError(f"{store.path} has no field to train on: ingest plates with images")
     sides = store.fields.select(pl.min_horizontal("height", "width")).to_series()
@@ -159,7 +159,7 @@ def _check_fields(store: Store, crop_size: int, side: int) -> None:
 
 
 def _number(names: pl.Series) -> Int64[np.ndarray, " n"]:
-    """Return one number per name, equal for equal names."""
+    """Return one integer per name; equal names get equal integers."""
     return np.unique(names.to_numpy(), return_inverse=True)[1].astype(np.int64)
 
 

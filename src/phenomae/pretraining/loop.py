@@ -1,7 +1,7 @@
 """The training loop: learning rate, forward, backward, clipping, optimiser step, callbacks.
 
-This page is all of it. What is trained (objective), on which devices (fabric) and what happens
-after a step (callbacks: meter, log, validation, checkpoints, ...) is passed in.
+This file is the whole loop. The objective (what is trained), the fabric (on which devices) and the
+callbacks (meter, log, validation, checkpoints, ...) are passed in.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,16 +15,16 @@ from phenomae.crops.tensors import Crops
 from phenomae.pretraining.team import whole
 
 Losses = Mapping[str, Tensor]
-"""Losses of a step; `loss` is the one that is minimised. Empty if the step was skipped."""
+"""Losses of a step by name; `loss` is minimised. Empty if the step was skipped."""
 
 TakeStep = Callable[[Crops, int], Losses]
-"""Takes one training step with the crops of a step; steps are counted from 0."""
+"""Function that takes a training step, given its crops and its number, counted from 0."""
 
 Callback = Callable[[int, Losses], None]
-"""Called after every step with the number of steps done and the losses of the last one."""
+"""Function called after every step with the number of steps done and the losses of that step."""
 
 Schedule = Callable[[int], float]
-"""Learning rate of a step, counted from 0."""
+"""Function that returns the learning rate of a step; steps are counted from 0."""
 
 
 def train(
@@ -36,7 +36,10 @@ def train(
     skipped: Collection[int] = (),
     callbacks: Sequence[Callback] = (),
 ) -> None:
-    """Take the steps from `first_step` up to `steps`, except those that are `skipped`."""
+    """Take the steps `first_step` to `steps - 1` except the `skipped` ones; call the callbacks.
+
+    Callbacks are also called after a skipped step, with empty losses.
+    """
     for step, crops in stream.steps(first_step, steps, skipped):
         losses = take_step(crops, step) if crops is not None else {}
         for callback in callbacks:
@@ -44,7 +47,7 @@ def train(
 
 
 class Learner:
-    """Takes training steps; objective and optimiser are those that the fabric has set up."""
+    """Takes training steps with an objective and an optimiser that `fabric` has set up."""
 
     def __init__(
         self,
@@ -62,11 +65,11 @@ class Learner:
         self.gradient_clip = gradient_clip
 
     def __call__(self, crops: Crops, step: int) -> Losses:
-        """Take a step; return its losses and `gradient_norm`, the norm before clipping."""
-        # A callback may have switched it to eval mode.
+        """Take a step; return its losses and `gradient_norm`, the gradient norm before clipping."""
+        # A callback may have switched the objective to eval mode.
         self.objective.train()
         for group in self.optimiser.param_groups:
-            # From the step alone, so that a run that continues needs no state of a scheduler.
+            # A function of the step alone, so that a run that continues needs no scheduler state.
             group["lr"] = self.schedule(step)
         parts = split(crops, self.crops_at_once)
         losses = [self._accumulate(part, step, len(parts)) for part in parts[:-1]]
@@ -78,19 +81,19 @@ class Learner:
         return {**means, "gradient_norm": norm}
 
     def _accumulate(self, crops: Crops, step: int, parts: int, last: bool = False) -> Losses:
-        """Add the gradients of a micro-batch, one of `parts`; forward and backward."""
+        """Gradient accumulation: forward and backward pass of one of `parts` micro-batches."""
         # Processes exchange gradients once per step, in the backward pass of the last micro-batch.
         with self.fabric.no_backward_sync(self.objective, enabled=not last):  # pyright: ignore
             losses = self.objective(crops, step)
-            # Micro-batches have equally many crops, so these add up to the gradient of the mean.
+            # Micro-batches have equally many crops, so the sum is the gradient of the mean loss.
             self.fabric.backward(losses["loss"] / parts)
-        # Detached, or the graph of every micro-batch would stay in memory until the step ends.
+        # Without detach the graph of every micro-batch would stay in memory until the step ends.
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _clip(self) -> Tensor:
-        """Scale the gradients down to norm `gradient_clip`; return their norm before that."""
+        """Clip the gradient norm to `gradient_clip` (0: no clipping); return it before clipping."""
         if self.gradient_clip:
-            # A norm that is not finite raises nothing here: the meter detects it, without a sync.
+            # Raising here would need a GPU sync; the meter detects a norm that is not finite.
             norm = self.fabric.clip_gradients(
                 self.objective,
                 self.optimiser,
@@ -106,7 +109,7 @@ class Learner:
 
 
 def split(crops: Crops, crops_at_once: int | None) -> Sequence[Crops]:
-    """Cut crops into micro-batches; None returns them as one."""
+    """Split crops into micro-batches of `crops_at_once` crops; None: one micro-batch."""
     if crops_at_once is None or crops_at_once >= len(crops):
         return [crops]
     return [crops.part(at, at + crops_at_once) for at in range(0, len(crops), crops_at_once)]

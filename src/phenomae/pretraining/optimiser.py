@@ -1,4 +1,4 @@
-"""The Lion optimiser and its one-cycle learning rate."""
+"""The Lion optimiser and the one-cycle schedule of its learning rate."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from torch import nn
 
 from phenomae.pretraining.loop import Schedule
 
-# As torch's OneCycleLR: from lr / 25 up to lr, then down to lr / 25 / 10^4.
+# Defaults of torch's OneCycleLR: lr / 25 rises to lr, then falls to lr / 25 / 10^4.
 _START = 25.0
 _END = 1e4
 _NO_DECAY = re.compile(r"norm|bias|token")
@@ -19,7 +19,8 @@ def build_lion(
 ) -> Lion:
     """Return Lion (Chen et al. 2023, arXiv 2302.06675) with weight decay for matrices only.
 
-    Biases, norms, scales and tokens do not decay, even if several are stacked in one tensor.
+    Biases, norm weights, tokens and all vectors get no weight decay. Biases, norm weights and
+    tokens are recognised by name, so that stacks of them (matrices) get none either.
     """
     # Frozen parameters, such as the unused norm of an encoder, get no gradient.
     parameters = [item for item in objective.named_parameters() if item[1].requires_grad]
@@ -29,7 +30,7 @@ def build_lion(
         {"params": decaying, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    # foreach: one kernel for many tensors, where a loop would start one per tensor.
+    # foreach launches one kernel for many tensors; a loop would launch one per tensor.
     return Lion(groups, lr=lr, betas=betas, foreach=True)
 
 
@@ -39,13 +40,13 @@ def _decays(name: str, parameter: nn.Parameter) -> bool:
 
 
 def one_cycle(lr: float, steps: int, warmup: float) -> Schedule:
-    """Return the learning rate of every step: rising along a cosine, then falling along another.
+    """Return a learning rate schedule that rises along a half cosine and then falls along another.
 
-    `warmup` is the fraction of the steps in which it rises. Smith & Topin 2018 (arXiv 1708.07120),
-    with the start and end of torch's OneCycleLR.
+    `warmup` is the fraction of the steps during which the learning rate rises. Smith & Topin 2018
+    (arXiv 1708.07120), with the initial and final learning rate of torch's OneCycleLR.
     """
     top = max(warmup * steps - 1, 0.0)
-    # As torch counts: the peak is the last step of the rise, and the last step has the final rate.
+    # As in torch, the last step of the rise has the peak, and the last step has the final rate.
     last = max(steps - 1, 1)
 
     def schedule(step: int) -> float:

@@ -1,6 +1,6 @@
 """Trains a network of any family in a run folder; `phenomae pretrain FAMILY` calls it.
 
-The settings know their network, and the network its objective, so nothing here depends on a family.
+The settings name the network class, which names its objective: no code here depends on a family.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ from phenomae.weights.warm_start import start_from
 
 @dataclass(frozen=True)
 class _Request:
-    """What is to be trained, where, and on what."""
+    """The arguments of `pretrain`, with the opened stores and data."""
 
     run: Path
     stores: Sequence[Store]
@@ -56,42 +56,43 @@ def pretrain(
     callbacks: Sequence[MakeCallback] = (),
     recorded: dict[str, Any] | None = None,
 ) -> Run:
-    """Train a network on stores, and return its run.
+    """Train a network on stores and return the run.
 
     Parameters
     ----------
     paths
-        One store or several, and last the run.
+        One or several stores, and last the run folder.
     settings
         An instance of the class that `combine_settings` makes for a network class.
     overwrite
-        Replace a run that is already there.
+        Replace an existing run.
     callbacks
-        Called with the session before the first step; what they return is called after every step.
+        Functions that are called with the session before training; the function that each returns
+        is called after every step, and with 0 steps done before the first.
     recorded
-        Settings of callbacks, to be written to `config.toml` beside `settings`.
+        Settings of callbacks, which are written to `config.toml` in addition to `settings`.
 
     Raises
     ------
     ValueError
-        If the stores cannot be trained on, if the run was started with other settings or stores, or
-        if a callback raises it.
+        If the stores cannot be trained on, if the run was started with other settings or stores and
+        `overwrite` is false, if the loss explodes too often, or if a callback raises ValueError.
     """
     stores, run = open_stores(paths, settings)
     objective = find_objective(settings.network)
-    # Before the check for a finished run: wrong settings are an error either way.
+    # Before the check for a finished run, so that wrong settings are an error in any case.
     data = objective.open_data(stores, settings)
     origin = _origin(stores, settings, objective.changeable)
     if is_finished(run) and not overwrite:
         require_same_work(run, read_signature(run, KIND), origin)
-        remove_replaced(run)  # which an interrupted start may have left
+        remove_replaced(run)  # left if a run with --overwrite was killed at its very end
         info(f"{run} is already there, trained with the same settings (--overwrite replaces it)")
         return Run(run)
     request = _Request(run, stores, data, settings, callbacks, recorded or {}, origin, overwrite)
     with all_cores():
         team = gather_team(settings)
         try:
-            # Or every process would print every line.
+            # Only rank zero prints, or every line would appear once per process.
             if not team.writes:
                 set_quiet(True)
             _pretrain(request, team)
@@ -101,9 +102,9 @@ def pretrain(
 
 
 def open_stores(paths: Sequence[Location], settings: Any) -> tuple[list[Store], Path]:
-    """Return the stores, with the fields that `where` keeps, and the run, which comes last.
+    """Open the stores with the fields that meet `where`; return them and the run, the last path.
 
-    Raises ValueError if one is not a store, or if the run is not a folder on this machine.
+    Raises ValueError if a path is not a store, or if the run is not a path on this machine.
     """
     *store_paths, run = map(locate, paths)
     if not isinstance(run, Path):
@@ -115,7 +116,7 @@ def _pretrain(request: _Request, team: Team) -> None:
     run, settings = request.run, request.settings
     objective = build_objective(request.data, settings, team)
     session = open_session(run, objective, request.data, settings, team)
-    # Callbacks raise errors in their settings here, before anything is written.
+    # Before anything is written, because a callback raises if its settings are wrong.
     session.callbacks += [make(session) for make in request.callbacks]
     if team.writes:
         _report_pixel_sizes(request.stores, settings)
@@ -143,24 +144,24 @@ def _finish(request: _Request, objective: Objective) -> None:
 
 
 def build_objective(data: Data, settings: Any, team: Team) -> Objective:
-    """Return the objective with its initial weights, those of `init` if given; may be compiled."""
-    # torch's generator draws the initial weights only; what follows depends on (seed, step, index).
+    """Return the objective with initial weights or those of `init`, compiled if it is to be."""
+    # torch's generator draws only the initial weights; later draws depend on (seed, step, index).
     torch.manual_seed(settings.seed)
     objective = find_objective(settings.network).build(data, settings)
     if settings.init is not None:
         for line in start_from(objective.model, settings.init):
             info(line)
     if is_compiled(settings, team.machine.device):
-        # In place, so that the names of the weights stay the same.
+        # In place: torch.compile would return a wrapper that changes the names of the weights.
         objective.model.compile()
     return objective
 
 
 def _gather(objective: Objective, build: Callable[[], Objective]) -> Objective:
-    """Return an objective with whole weights, if each process has only a part of them."""
+    """Return an objective with all weights: a new one if the weights are sharded (FSDP)."""
     if not is_shared(objective):
         return objective
-    # All processes have to call `whole`, also those that write nothing.
+    # All processes have to call `whole`, including those that write nothing.
     state = {name: whole(value).cpu() for name, value in objective.state_dict().items()}
     alone = build()
     alone.load_state_dict(state)
@@ -168,7 +169,7 @@ def _gather(objective: Objective, build: Callable[[], Objective]) -> Objective:
 
 
 def _describe(team: Team) -> dict[str, str]:
-    """Return what environment.txt says about the machine."""
+    """Return the lines of environment.txt about device, precision and processes."""
     machine = team.machine
     lines = {"device": str(machine.device), "precision": machine.precision}
     return lines if team.count == 1 else {**lines, "processes": str(team.count)}
@@ -181,17 +182,17 @@ def _origin(stores: Sequence[Store], settings: Any, changeable: Sequence[str]) -
         del decisive[key]
     for key, before in ADDED_LATER.items():
         if key in decisive and getattr(settings, key) == before:
-            del decisive[key]  # so that runs from before there was such a setting are the same work
+            del decisive[key]  # so that runs that do not record the setting count as the same work
     names = ["store", *(f"store {number}" for number in range(2, len(stores) + 1))]
     sources = {name: store.identity for name, store in zip(names, stores, strict=True)}
     if settings.init is not None:
-        decisive.pop("init")  # the weights count, not the path to them
+        decisive.pop("init")  # weights are identified by their content, not by their path
         sources["init"] = weights.identify(settings.init)
     return Origin(KIND, {"family": settings.network.family, **decisive}, sources)
 
 
 def _report_pixel_sizes(stores: Sequence[Store], settings: Any) -> None:
-    """Print a line if stores of different pixel sizes are trained on without resampling."""
+    """Print a line if the stores have different pixel sizes and crops are not resampled."""
     sizes = {str(store.path): store.pixel_size_um for store in stores if store.pixel_size_um}
     if settings.pixel_size_um is None and len(set(sizes.values())) > 1:
         listed = ", ".join(f"{path} {size} um" for path, size in sizes.items())
@@ -199,7 +200,7 @@ def _report_pixel_sizes(stores: Sequence[Store], settings: Any) -> None:
 
 
 def _config(stores: Sequence[Store], settings: Any, identity: str) -> dict[str, Any]:
-    """Return the provenance that the weights carry beside the network."""
+    """Return the provenance that config.json of the weights has in addition to the network."""
     sizes = {settings.pixel_size_um or store.pixel_size_um for store in stores}
     kinds = {"uint8/255" if store.dtype == "uint8" else "window" for store in stores}
     identities = [store.identity for store in stores]

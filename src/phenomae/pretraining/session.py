@@ -1,4 +1,4 @@
-"""One training in its run folder: everything around the loop, the same for every family."""
+"""Sets up and runs one training: checkpoints, log, validation and rollbacks around the loop."""
 
 import hashlib
 from collections.abc import Callable
@@ -27,14 +27,14 @@ from phenomae.pretraining.team import Team
 from phenomae.progress import Advance, info, track
 from phenomae.runs import append_log, cut_log
 
-# Steps from which a run on a GPU is compiled; a guess, not measured. On a CPU compiling took 53 s
-# and gained at most 1 % (log, 2026-11-25).
+# `compile = auto` compiles runs of at least this many steps on a GPU; a guess, not measured. On a
+# CPU compiling took 53 s and gained at most 1 % (docs/log.md, 2026-11-25).
 _COMPILE_PAYS = 2000
 
 
 @dataclass
 class Session:
-    """The parts of a run, made by `open_session`; `run` trains it to its end."""
+    """The parts of a training run, made by `open_session`; `run` trains up to the last step."""
 
     folder: Path
     team: Team
@@ -49,19 +49,19 @@ class Session:
     flops_per_crop: int
     """FLOPs of one crop in a training step, forward and backward."""
     peak_flops_per_s: float
-    """Measured peak of all devices together."""
+    """Peak FLOP/s of all devices: that measured on this device times the number of processes."""
     skipped: set[int] = field(default_factory=set)
-    """Steps that exploded and are not taken again, counted from 0."""
+    """Steps at which the loss exploded and that are skipped, counted from 0."""
     callbacks: list[Callback] = field(default_factory=list)
     """Additional callbacks; they are also called before the first step, with 0 steps done."""
 
     def run(self) -> None:
         """Train from the newest checkpoint, or from the start, to the last step.
 
-        If the loss explodes, the run returns to the newest checkpoint and skips that step. Raises
-        ValueError if that happens too often, and Stopped if a scheduler asks for it.
+        If the loss explodes at a step, the run returns to the newest checkpoint and skips the step.
+        Raises ValueError after more than `rollbacks` explosions, and Stopped after a signal.
         """
-        # The log may be ahead of the newest checkpoint; those steps are taken and logged again.
+        # The log may have lines after the newest checkpoint, whose steps are logged again.
         first_step = self._resume()
         if self.team.writes:
             cut_log(self.folder, first_step)
@@ -69,7 +69,7 @@ class Session:
         self.team.wait()
         stopping = Stopping(self.team, self._save_to_stop)
         with stopping.listening():
-            # Each explosion ends `_train`; skipped steps grow by one, so this ends.
+            # Each explosion adds a skipped step, and `rollbacks` limits them, so the loop ends.
             while True:
                 try:
                     self._train(first_step, stopping)
@@ -91,8 +91,8 @@ class Session:
                 first_step=first_step,
                 steps=steps,
                 skipped=self.skipped,
-                # Checkpoints after the meter, which raises first if the loss has exploded, and
-                # after the metrics, which are not computed again when the run continues.
+                # Checkpoints come after the meter, which raises if the loss has exploded, and after
+                # the metrics, because a run that continues does not compute those again.
                 callbacks=[*callbacks, *self.callbacks, self._save_if_due, stopping],
             )
         self.checkpoints.finish()
@@ -106,7 +106,7 @@ class Session:
         return validation, panels
 
     def _before_the_first_step(self, validation: Validation) -> None:
-        # Before the first step: the loss of the untrained network is the baseline of the curve.
+        # The loss of the initial network is the baseline of the validation curve.
         validation.measure(0)
         for callback in self.callbacks:
             callback(0, {})
@@ -135,21 +135,21 @@ class Session:
             self._save(done)
 
     def _save_to_stop(self, done: int) -> None:
-        """Save a checkpoint, unless there is one after `done` steps, and wait for it."""
+        """Save a checkpoint unless it was saved after `done` steps; wait until it is written."""
         if self.checkpoints.saved != done:
             self.meter.read()  # no checkpoint may hold the weights after an explosion
             self._save(done)
         self.checkpoints.finish()
 
     def _resume(self) -> int:
-        """Load the newest checkpoint; return its number of steps."""
+        """Load the newest checkpoint; return its number of steps, 0 without a checkpoint."""
         first_step, notes = self.checkpoints.resume()
         self.skipped |= set(notes.get("passed_over", ()))
         self.meter.begin(notes.get("losses", ()))
         return first_step
 
     def _roll_back(self, error: Exploded) -> int:
-        """Return to the newest checkpoint, and mark the step that exploded as skipped."""
+        """Load the newest checkpoint, mark the exploded step as skipped; return the first step."""
         if len(self.skipped) >= self.settings.rollbacks:
             raise ValueError(
                 f"{self.folder}: {error}, at an lr of {self.learner.schedule(error.step):.3g}, "
@@ -179,15 +179,15 @@ class Session:
 
 
 MakeCallback = Callable[[Session], Callback]
-"""Makes a callback for a session before it runs; raises ValueError if it cannot."""
+"""Function that makes a callback for a session before training; it may raise ValueError."""
 
 
 def open_session(
     folder: Path, objective: Objective, data: Data, settings: TrainingSettings, team: Team
 ) -> Session:
-    """Put the parts of a run together, on the team's devices."""
+    """Make the parts of a training run, on the team's devices."""
     fabric, device = team.machine.fabric, team.machine.device
-    # Before sharding and checkpointing change the modules.
+    # FLOPs are counted before sharding and activation checkpointing change the modules.
     flops = deepcopy(objective.model).to("meta").eval().training_flops()
     if settings.activation_checkpointing == "on":
         checkpoint_activations(objective.model)
@@ -201,7 +201,7 @@ def open_session(
         crops_at_once=settings.crops_at_once,
         gradient_clip=settings.gradient_clip,
     )
-    # The meter reads before every checkpoint, so that none is saved after an explosion.
+    # The meter reads the losses before every checkpoint, so that none is saved after an explosion.
     milestones = frozenset(round(share * settings.steps) for share in settings.milestones)
     boundaries = (settings.log_every, settings.checkpoint_every)
     share, pin = team.share(settings.crops_per_step), device.type == "cuda"
@@ -237,8 +237,9 @@ def is_compiled(settings: TrainingSettings, device: torch.device) -> bool:
 
 
 def identify(network: nn.Module, made_by: str) -> str:
-    """Return a hash (32 hexadecimal digits) of a network's weights and of how they were made."""
-    # The origin is included: equal weights of two trainings (of 0 steps) are different work.
+    """Return a hash (32 hexadecimal digits) of a network's weights and of the text `made_by`."""
+    # `made_by` is the identity of the settings and stores: two trainings may end with equal
+    # weights (with 0 steps) and are still different runs.
     digest = hashlib.sha256(made_by.encode())
     for name, value in network.state_dict().items():
         digest.update(name.encode())

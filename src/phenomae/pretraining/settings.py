@@ -1,7 +1,7 @@
 """The settings of a training run that do not depend on the network family.
 
-Every field is a flag of `phenomae pretrain FAMILY` and a key of its recipes; its docstring is the
-help text. `combine_settings` adds the settings of a network and of its objective.
+Every field is a flag of `phenomae pretrain FAMILY` and a key of recipes; the field's docstring is
+the help text. `combine_settings` adds the settings of a network and of its objective.
 """
 
 from dataclasses import dataclass
@@ -28,16 +28,16 @@ RECALL = Parameter(group=Group.create_ordered("Recall"))
 @Parameter(name="*")
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a network is trained, without the settings of the network itself."""
+    """Settings of a training run, without those of the network itself."""
 
     network: ClassVar[type[Any]]
-    """The network class; only the combined classes of `combine_settings` have it."""
+    """The network class; set only in the classes that `combine_settings` makes."""
 
     steps: Annotated[int, OPTIMISATION] = 10_000
-    """Training steps; 0 writes a run with the untrained network."""
+    """Training steps; 0 writes a run with the initial weights."""
     crops_per_step: Annotated[int, OPTIMISATION] = 256
     """Global batch: crops in one training step, over all processes."""
-    # Updates of Lion have size lr in every weight, so lr is 3 to 10 times smaller than for AdamW.
+    # Lion changes every weight by lr in each step; its authors advise 1/3 to 1/10 of AdamW's lr.
     lr: Annotated[float, OPTIMISATION] = 1e-4
     """Peak learning rate of the one-cycle schedule."""
     warmup: Annotated[float, OPTIMISATION] = 0.1
@@ -49,48 +49,50 @@ class TrainingSettings:
     seed: Annotated[int, OPTIMISATION] = 0
     """Seed of the initial weights, the crops, the masks, and the choice of validation wells."""
     device: Annotated[Device, HARDWARE] = "auto"
-    """Where to train: auto uses a GPU if there is one."""
+    """Device to train on: auto uses a GPU if there is one."""
     precision: Annotated[Precision, HARDWARE] = "auto"
     """Precision of matrix products: auto uses bf16 if the device supports it in hardware."""
     compile: Annotated[Literal["auto", "on", "off"], HARDWARE] = "auto"
-    """Whether to compile the network with torch.compile: auto does for long runs on a GPU."""
+    """Whether to use torch.compile: auto compiles the network for runs of 2,000 steps or more on a
+    GPU."""
     strategy: Annotated[Strategy, HARDWARE] = "auto"
-    """How processes (of torchrun or SLURM) share the work: ddp (auto) gives each the whole network,
-    fsdp a part of every weight, for networks that fill a GPU."""
+    """How processes of torchrun or SLURM share the network: ddp (auto) gives each process the whole
+    network; fsdp gives each a part of every weight, for networks that are too large for a GPU."""
     crops_at_once: Annotated[int | None, HARDWARE] = None
-    """Micro-batch: largest number of crops in one forward pass on a device; larger steps use
+    """Micro-batch: maximum number of crops in a forward pass of a process; more crops per step use
     gradient accumulation. Default: all crops of the process."""
     activation_checkpointing: Annotated[Literal["on", "off"], HARDWARE] = "off"
     """Recompute block activations in the backward pass to save memory."""
     gradient_clip: Annotated[float, OPTIMISATION] = 0.0
-    """Maximum norm of the gradients of a step; larger ones are scaled down. 0: no clipping."""
+    """Maximum norm of the gradients of a step; gradients with a larger norm are scaled down to this
+    norm. 0: no clipping."""
     rollbacks: Annotated[int, CHECKPOINTS] = 3
-    """How often a run may return to its last checkpoint and skip the step at which the loss
-    exploded, before it stops with an error."""
+    """Maximum number of times a run returns to its last checkpoint and skips the step at which the
+    loss exploded; at the next explosion the run stops with an error."""
     checkpoint_every: Annotated[int, CHECKPOINTS] = 500
     """Steps between checkpoints."""
     keep: Annotated[int, CHECKPOINTS] = 3
-    """Number of newest checkpoints that are kept."""
+    """Number of newest checkpoints that are kept, in addition to milestones."""
     milestones: Annotated[tuple[float, ...], CHECKPOINTS] = ()
-    """Fractions of the steps after which a checkpoint is saved and kept for good: 0.1,0.5,1."""
+    """Fractions of the steps after which a checkpoint is saved and never deleted: 0.1,0.5,1."""
     init: Annotated[PathLike | None, OPTIMISATION] = None
-    """Warm start: a run, or a folder of weights, to initialise the network from. Channels and crop
-    sizes may differ."""
+    """Warm start: a run or a folder of weights from which the network is initialised. Channels and
+    crop size may differ."""
     log_every: Annotated[int, CHECKPOINTS] = 20
-    """Steps between lines of log.jsonl."""
+    """Steps between lines with the training loss in log.jsonl."""
     track: Annotated[tuple[TrackerName, ...], CHECKPOINTS] = ()
     """Also log to tensorboard, wandb or mlflow, which are configured by their own environment
     variables. Images are not logged under fsdp."""
     validation: Annotated[float, DATA] = 0.05
-    """Fraction of the wells that is not trained on and used for the validation loss."""
+    """Fraction of the wells that are used for the validation loss and not for training."""
     validation_every: Annotated[int, CHECKPOINTS] = 500
     """Steps between computations of the validation loss."""
-    # The same crops every time, so that a few hundred suffice to compare steps.
+    # The crops are the same every time, so that a few hundred suffice to compare steps.
     validation_crops: Annotated[int, DATA] = 256
     """Maximum number of validation crops, one per field."""
     cache_gb: Annotated[float, HARDWARE] = 2.0
-    """Memory for whole fields: stores that fit are read once and kept, larger ones are read crop by
-    crop."""
+    """Memory for whole fields, in GB: if the fields of all stores fit, each field is read once and
+    kept in memory; otherwise crops are read one by one."""
     where: Annotated[str | None, DATA] = None
     """SQL condition on the rows of fields.parquet: "focus > 0.1 AND plate != 'P3'". Only fields
     that meet it are used. Default: all fields."""
@@ -98,11 +100,10 @@ class TrainingSettings:
     """Column of fields.parquet (perturbation, plate, batch, ...) whose values are sampled equally
     often; fields without a value count as one more value. Default: fields are sampled uniformly."""
     crops_per_field: Annotated[int, DATA] = 1
-    """Crops cut from a field each time it is sampled, to reduce reads; it must divide
+    """Crops cut from a field each time it is sampled, to reduce reads; must be a divisor of
     crops_per_step."""
     pixel_size_um: Annotated[float | None, DATA] = None
-    """Micrometres per pixel to resample all crops to. Default: crops keep the pixels of their
-    stores."""
+    """Pixel size in micrometres to which all crops are resampled. Default: no resampling."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "seed", "rollbacks", "lr", "weight_decay", "cache_gb"):
@@ -119,14 +120,14 @@ class TrainingSettings:
             _below_one("betas", beta)
         for fraction in self.milestones:
             share("milestones", fraction)
-        # The random numbers take the seed as a signed 64-bit integer.
+        # The random number generator takes the seed as a signed 64-bit integer.
         require(self.seed < 2**63, "seed", "below 2^63", self.seed)
         divides = self.crops_per_step % self.crops_per_field == 0
         rule = f"a divisor of crops_per_step {self.crops_per_step}"
         require(divides, "crops_per_field", rule, self.crops_per_field)
         check_pixel_size(self.pixel_size_um)
         if self.init is not None:
-            # One type, so that a path is recorded as text whatever object it was given as.
+            # Text and paths become one type, so that equal settings compare and record as equal.
             object.__setattr__(self, "init", Path(self.init))
 
 
@@ -136,13 +137,14 @@ def _below_one(name: str, value: float) -> None:
 
 @dataclass(frozen=True)
 class ObjectiveSettings:
-    """What an objective adds to the settings of a run; this one adds nothing."""
+    """Base class of the settings that an objective adds to those of a run; has no settings."""
 
     def __post_init__(self) -> None:
-        """Check the values, those of the other settings of the run among them."""
+        """Check the values; `self` also has all other settings of the run."""
 
 
-# Recall and other callbacks are not settings of the work either: they do not touch the weights.
+# Settings of callbacks, such as recall, may change too, but are in no list: they are not part of
+# what identifies a run, because callbacks do not change the weights.
 CHANGEABLE = (
     "cache_gb",
     "strategy",
@@ -151,7 +153,7 @@ CHANGEABLE = (
     "keep",
     "track",
 )
-"""Settings that may change when a run continues: they affect its numbers only by rounding."""
+"""Settings that may change when a run continues: they change the results only by rounding."""
 
 ADDED_LATER = {
     "crops_at_once": None,
@@ -162,4 +164,4 @@ ADDED_LATER = {
     "milestones": (),
     "init": None,
 }
-"""Settings that older runs do not record, and the values that those runs used."""
+"""Settings that runs of older versions do not record, and the values that those runs used."""

@@ -1,6 +1,6 @@
-"""The processes that train one network together: which crops each takes, and who writes files.
+"""The processes that train one network: their crops, their communication, and rank zero.
 
-Without torchrun or SLURM the team is one process, and everything here does nothing.
+Without torchrun or SLURM the team is a single process, and no communication takes place.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from phenomae.pretraining.settings import TrainingSettings
 
 
 class Team:
-    """This process and those that train the same network."""
+    """All processes that train the same network, as seen from this process."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
@@ -37,9 +37,9 @@ class Team:
         """Whether this is rank zero, the process that writes files and prints."""
         return self.rank == 0
 
-    # Contiguous parts: with AdaBN a step's crops are ordered by plate.
+    # Contiguous, because with AdaBN the crops of a step are ordered by plate.
     def share(self, crops_per_step: int) -> range:
-        """Return which crops of a step are this process's."""
+        """Return the indices, within a step, of the crops of this process."""
         length = crops_per_step // self.count
         return range(self.rank * length, (self.rank + 1) * length)
 
@@ -50,11 +50,11 @@ class Team:
         return reduced
 
     def any(self, here: bool) -> bool:
-        """Return whether `here` is true in any process; all of them have to call this."""
+        """Return whether `here` is true in any process; all processes have to call this method."""
         if self.count == 1:
             return here
         flag = torch.tensor(int(here))
-        # On the CPU, as `new_group` above says.
+        # A tensor on the CPU, for the gloo group that `__init__` makes.
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX, group=self._group)
         return bool(flag)
 
@@ -71,7 +71,7 @@ class Team:
 def gather_team(settings: TrainingSettings) -> Team:
     """Join the processes that torchrun or SLURM has started.
 
-    Raises ValueError if the device does not exist, or as `check_shares`.
+    Raises ValueError if the device does not exist, or if `check_shares` does.
     """
     processes = count_processes()
     check_shares(settings, processes)
@@ -81,12 +81,9 @@ def gather_team(settings: TrainingSettings) -> Team:
 
 
 def check_shares(settings: TrainingSettings, processes: Processes) -> None:
-    """Raise ValueError unless all processes, and all micro-batches, get equally many crops.
-
-    Otherwise the mean over processes would not be the mean over crops.
-    """
+    """Raise ValueError unless all processes, and all micro-batches, get equally many crops."""
     crops, count = settings.crops_per_step, processes.count
-    # Equal parts, because DDP averages over processes and not over crops.
+    # DDP averages gradients over processes: only with equal parts is that the mean over crops.
     if crops % count:
         raise ValueError(
             f"crops_per_step must be a multiple of {count}, the number of processes, not {crops}"
@@ -105,12 +102,12 @@ def is_shared(module: nn.Module) -> bool:
 
 
 def whole(value: Tensor) -> Tensor:
-    """Return the whole of a sharded tensor; all processes have to call this."""
+    """Return the full tensor of a sharded one; all processes have to call this function."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def shared_like(value: Tensor, like: Tensor) -> Tensor:
-    """Return this process's part of a whole tensor, sharded as `like` is."""
+    """Return a full tensor sharded in the same way as `like`, or unchanged if `like` is full."""
     if not isinstance(like, DTensor):
         return value
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
@@ -127,7 +124,7 @@ def _make_fsdp() -> Strategy:
 def _shard(objective: nn.Module, mesh: DeviceMesh) -> nn.Module:
     """Shard every weight over the processes (FSDP2), block by block."""
     assert isinstance(objective.model, Network)
-    # Blocks first: each is then gathered just before it runs, not the whole network at once.
+    # Blocks are sharded first, so that FSDP gathers one block at a time and not the whole network.
     for block in blocks_of(objective.model):
         fully_shard(block, mesh=mesh["data_parallel"])
     fully_shard(objective, mesh=mesh["data_parallel"])

@@ -1,7 +1,7 @@
-"""Splits the wells into those that are trained on and those for validation.
+"""Splits the wells into training and validation wells.
 
-Whole wells are split, because fields of one well look alike: a network that has seen one field
-could reconstruct its neighbour from memory.
+All fields of a well are on the same side, because they look alike: a network that was trained on
+one field could reconstruct its neighbour from memory.
 """
 
 import hashlib
@@ -17,10 +17,10 @@ def split_fields(
     """Return the row numbers of the training fields and of the validation fields.
 
     `share` is the fraction of wells for validation: at least one well if `share` is above 0 and
-    there are two wells. Which ones depends only on the names of plates and wells and on the seed.
+    there are two wells. The split depends only on the seed and the names of plates and wells.
     """
     names = [f"{plate}/{well}" for plate, well in fields.select("plate", "well").iter_rows()]
-    # Sorting by hash, not drawing: the split does not depend on the order of rows or stores.
+    # Sorted by hash instead of drawn: the split does not depend on the order of rows or stores.
     wells = sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
     count = min(max(round(share * len(wells)), 1 if share > 0 else 0), len(wells) - 1)
     validation = set(wells[:count])

@@ -1,4 +1,5 @@
-"""Measures during training what needs the rooms above: the recall of known pairs of genes.
+"""Measures the recall of known pairs of genes during training, and makes the `pretrain` commands.
 
-Here are also the `pretrain` commands, because they offer that measurement.
+Recall needs `embedding`, `correction`, `maps` and `evaluation`, which `pretraining` does not
+import. The commands are here because they have the flags of recall.
 """

@@ -1,7 +1,7 @@
 """Chooses the wells and crops on which recall is measured during training.
 
-Few wells keep it cheap, but correction needs controls on every plate, and recall needs many genes
-of known pairs. So whole plates are chosen first, and then wells on them.
+Few wells keep the measurement cheap, but correction needs controls on every plate, and recall needs
+many genes of known pairs. So plates are chosen first, and then wells on these plates.
 """
 
 import hashlib
@@ -17,15 +17,15 @@ from phenomae.crops.tiles import Tiles
 from phenomae.embedding.plates import Plate
 
 _WELL = ("store", "plate", "well")
-# One well in four is a control, and so a plate has eight: the standard deviation of two controls,
-# the minimum that a correction accepts, is hardly an estimate.
+# One well in four is a control, so a plate has eight controls. With two controls, the minimum that
+# a correction accepts, the standard deviation would hardly be an estimate.
 _CONTROLS = 4
 _WELLS_PER_PLATE = _CONTROLS * 8
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The wells that are embedded, and whether they are corrected by plate."""
+    """The wells that are embedded, and whether each plate is corrected by itself."""
 
     wells: pl.DataFrame
     """One row per well: store, plate, well, name (its row of the map), guide, control."""
@@ -37,9 +37,10 @@ def choose_wells(fields: pl.DataFrame, max_wells: int, annotated: Collection[str
     """Choose up to `max_wells` wells: first one per gene, then more guides and replicates.
 
     `fields` has the columns of `Choice.wells`, one row per field. If there are no more than
-    `max_wells` wells, all are chosen. Otherwise a quarter are controls; as few plates are used,
+    `max_wells` wells, all are chosen. Otherwise a quarter are controls; so few plates are used,
     evenly spaced, that each has about eight controls; and genes in `annotated` come first. Plates
-    with fewer than two controls are left out; if all plates are such, all wells count as one plate.
+    with fewer than two controls, or with controls only, are left out; if no plate remains, all
+    wells count as one plate.
     """
     named = pl.col("name").is_not_null() | pl.col("control")
     wells = fields.filter(named).unique(_WELL, keep="first", maintain_order=True)
@@ -52,7 +53,7 @@ def choose_wells(fields: pl.DataFrame, max_wells: int, annotated: Collection[str
         return Choice(_choose(wells, one_plate, max_wells, annotated), False)
     # The number of plates is rounded up, so that there is at least one.
     if len(wells) > max_wells:
-        # Evenly spaced over all plates, which are often in the order of time and library.
+        # Evenly spaced, because plates are often in the order of time and library.
         usable = usable[spread(len(usable), -(-max_wells // _WELLS_PER_PLATE))]
     kept = wells.join(usable, on=["store", "plate"], how="semi", maintain_order="left")
     plate_of = kept.select(pl.struct("store", "plate").rank("dense")).to_series()
@@ -68,7 +69,7 @@ def _choose(
     numbered = wells.with_row_index("row").with_columns(plate_of=plate_of)
     ranked = _rank(numbered.filter(~pl.col("control")), annotated)
     treated = ranked[: max_wells - max_wells // _CONTROLS]
-    # Controls of plates without a chosen treated well would correct nothing.
+    # Controls of plates without a chosen treated well would be embedded for nothing.
     controls = numbered.filter("control").join(treated, on="plate_of", how="semi")
     plates = controls["plate_of"].n_unique()
     per_plate = max(MIN_CONTROLS, (max_wells - len(treated)) // max(plates, 1))
@@ -78,10 +79,10 @@ def _choose(
 
 
 def _rank(treated: pl.DataFrame, annotated: Collection[str]) -> pl.DataFrame:
-    """Sort wells so that the first have one well per gene, the next a second one by another guide.
+    """Sort wells into turns: first one well per gene, then a second one by another guide, ...
 
-    Within each turn annotated genes come first. Genes are ordered by a hash of their names, so that
-    a cut-off does not favour the start of the alphabet and does not depend on the order of wells.
+    Within a turn annotated genes come first. Genes are ordered by a hash of their names, so that a
+    limit on wells does not favour the start of the alphabet or depend on the order of wells.
     """
     hashes = {name: hashlib.sha256(name.encode()).digest() for name in treated["name"].unique()}
     order = {name: place for place, name in enumerate(sorted(hashes, key=hashes.__getitem__))}
@@ -98,7 +99,7 @@ def _rank(treated: pl.DataFrame, annotated: Collection[str]) -> pl.DataFrame:
 
 
 def thin(plate: Plate, tiles: Sequence[Tiles], max_crops: int) -> dict[int, Tiles]:
-    """Return, by field, up to `max_crops` crops of every well of a plate, evenly spaced.
+    """Return the crops of each field of a plate, with up to `max_crops` evenly spaced per well.
 
     `tiles` has the positions of all crops of every field.
     """

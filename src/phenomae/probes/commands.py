@@ -1,7 +1,7 @@
-"""The functions of `phenomae pretrain FAMILY`, and their settings, made from the network classes.
+"""Makes the functions of `phenomae pretrain FAMILY` and their settings from the network classes.
 
-There is no code per family: `pretrain_vit_mae` and `VitMaeSettings` are made when they are imported
-from here, because `phenomae.models.families` has a line for VitMae.
+`pretrain_vit_mae` and `VitMaeSettings` are made when they are imported from this module, because
+`phenomae.models.families` lists VitMae; no other code depends on the family.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,9 +22,9 @@ from phenomae.runs import Run
 from phenomae.urls import Location
 
 Callbacks = Annotated[Sequence[MakeCallback], Parameter(parse=False)]
-"""Callbacks are Python objects, so the command line does not offer them."""
+"""Type of the argument `callbacks`; it is not a flag, because callbacks are Python objects."""
 
-_HELP = """Train a {family} network on one store, or on several: STORE STORE ... RUN.
+_HELP = """Train a {family} network on one or several stores (STORE STORE ... RUN).
 
 {network}
 
@@ -45,18 +45,20 @@ more
 settings
     Settings of the network and of the training.
 recall
-    Measure the recall of known pairs during training; the same as passing it in `callbacks`.
+    Measure the recall of known pairs during training; from Python, a Recall in `callbacks` does the
+    same.
 overwrite
-    Replace a run that is already there.
+    Replace an existing run.
 callbacks
-    Called with the session before the first step; what each returns is called after every step
-    with the number of steps done and their losses.
+    Functions that are called with the session before training. The function that each returns is
+    called before the first step and after every step, with the number of steps done and the losses
+    of the last step.
 """
 
 
 @cache
 def pretrain_command(network: type[Network]) -> Callable[..., Run]:
-    """Return the function that trains `network`, as the command line and Python call it."""
+    """Return the function that trains `network`, for the command line and for Python."""
     kind: Any = combine_settings(network)
     defaults, no_recall = kind(), Recall()
 
@@ -70,7 +72,7 @@ def pretrain_command(network: type[Network]) -> Callable[..., Run]:
         overwrite: bool = False,
         callbacks: Callbacks = (),
     ) -> Run:
-        # A Recall among the callbacks is recorded in config.toml like one from the command line.
+        # A Recall among the callbacks is recorded in config.toml, as one from flags is.
         passed = [item for item in callbacks if isinstance(item, Recall)]
         measured = [*([recall] if recall.every else []), *passed]
         if len(measured) > 1:
@@ -99,7 +101,7 @@ def _settings_name(path: str) -> str:
     return f"{path.rpartition(':')[2]}Settings"
 
 
-# Resolved on access: importing all networks here would import those that are not used.
+# Resolved on access, so that a command imports only the network that it trains.
 def __getattr__(name: str) -> Any:
     for family, (path, _) in FAMILIES.items():
         if name == _function_name(family):

@@ -1,7 +1,7 @@
 """Embeds some wells, corrects them, builds their map, and computes the recall of known pairs.
 
-The same functions as in `embed`, `correct`, `map` and `benchmark` are used, so that with all wells
-and crops it is the same number (tests).
+The functions are those of `embed`, `correct`, `map` and `benchmark`, so that with all wells and
+crops, and the same correction by plate, the recall equals that of these commands (tests).
 """
 
 from pathlib import Path
@@ -35,15 +35,15 @@ _NO_CROPS = Tiles((), (), 0)
 
 
 class Measurement:
-    """Recall on a fixed choice of wells and crops, with the network as it is when measured."""
+    """Computes recall on fixed wells and crops, with the current weights of the network."""
 
     def __init__(
         self, session: Session, annotations: Path, *, max_wells: int, max_crops: int, method: str
     ) -> None:
         """Choose the wells and crops.
 
-        Raises ValueError if the annotations cannot be read or have no pair on the map, if there are
-        fewer than two controls, or too few genes.
+        Raises ValueError if the annotations cannot be read, if none of their pairs has both genes
+        on the map, if there are fewer than two controls, or if there are too few genes.
         """
         self.session, self.objective, self.method = session, session.objective, method
         data = session.data
@@ -52,7 +52,7 @@ class Measurement:
         fields = _name_fields(data)
         chosen = choose_wells(fields, max_wells, genes)
         names = chosen.wells["name"].drop_nulls().unique().sort().to_list()
-        # Confidence intervals would cost more than the measurement itself.
+        # Without bootstrap: confidence intervals would cost more than the measurement itself.
         self.benchmark = BenchmarkSettings(annotations, resamples=0)
         self.pairs = find_pairs(known, names, annotations)
         check_count(len(names), session.folder, _PERCENTILES)
@@ -85,8 +85,8 @@ class Measurement:
         return recalls, float(table["chance"][0])
 
     def _embed(self) -> Float32[np.ndarray, "n d"]:
-        """Return one embedding per well, by the network as it is now."""
-        # Drop path and batch norm must not see these crops as training crops.
+        """Return one embedding per well, computed with the current weights."""
+        # In training mode drop path would be active, and batch norm would update its statistics.
         was_training = self.objective.training
         self.objective.eval()
         try:
@@ -101,7 +101,7 @@ class Measurement:
     def _lay_out(
         self, data: Data, taken: Int[np.ndarray, " m"], chosen: Choice, max_crops: int
     ) -> None:
-        """Collect the plates and crops of the chosen fields."""
+        """Collect the plates, batches and crops of the chosen fields, and make the embedder."""
         crop_size, stores = data.crop_size, data.reader.stores
         rows = data.fields.with_row_index("field")[taken]
         owners = data.reader.store_of[taken]
@@ -116,7 +116,7 @@ class Measurement:
         for owner in np.unique(owners).tolist():
             for plate in list_plates(rows.filter(owners == owner)):
                 self.plates.append(plate)
-                # Plates of two stores may have the same name and are still two batches.
+                # Plates of two stores may have the same name but are different batches.
                 batches += [f"plate {plate.name} of store {owner + 1}"] * len(plate.table)
                 for field, some in thin(plate, everywhere, max_crops).items():
                     tiles[field] = some
@@ -125,7 +125,7 @@ class Measurement:
         self.embedder = self._open_embedder(data, tiles)
 
     def _open_embedder(self, data: Data, tiles: list[Tiles]) -> Embedder:
-        # Not more crops at once than in training, whose activations are in memory, too.
+        # Not more crops per forward pass than in training, whose micro-batch fits the memory.
         usual, at_once = EmbedSettings(), self.session.settings.crops_at_once
         adapts = bool(self.objective.notes().get("adabn"))
         return Embedder(
@@ -153,7 +153,7 @@ class Measurement:
 
 
 def _name_fields(data: Data) -> pl.DataFrame:
-    """Return the columns of all fields by which wells are chosen."""
+    """Return one row per field, with the columns that `choose_wells` needs and `field`."""
     fields = data.fields.with_row_index("field").with_columns(store=pl.Series(data.reader.store_of))
     columns = ["field", "store", "plate", "well", "name", "guide", "control"]
     return name_rows(fields, MapSettings()).select(columns)

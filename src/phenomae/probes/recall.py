@@ -1,7 +1,7 @@
-"""The recall of known pairs of genes during training: settings and callback in one.
+"""The settings and the callback that measure the recall of known pairs of genes during training.
 
-From Python, pass `Recall(every=500, annotations="annotations")` in `callbacks` of a training; on
-the command line its fields are the flags of the group Recall.
+In Python, pass `Recall(every=500, annotations="annotations")` in `callbacks` of a training; on the
+command line the fields of `Recall` are the flags of the group Recall.
 """
 
 from dataclasses import dataclass
@@ -24,13 +24,14 @@ from phenomae.progress import info
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Recall:
-    """When and how recall is measured during a training."""
+    """Settings of the recall during training; calling them with a session makes the callback."""
 
     every: Annotated[int, Parameter(name="--recall-every")] = 0
-    """Steps between measurements of the recall of known pairs, on a map of some wells; 0: none."""
+    """Steps between measurements of the recall of known pairs, on a map of some wells. 0: recall is
+    not measured."""
     annotations: PathLike | None = None
-    """Known pairs, as `benchmark` takes them: a file with the columns entity1,entity2, or a folder
-    of such .txt and .csv files."""
+    """Known pairs, as for `benchmark`: a file with the columns entity1,entity2, or a folder of such
+    .txt and .csv files."""
     wells: Annotated[int, Parameter(name="--recall-wells")] = 1000
     """Maximum number of wells that are embedded, controls included."""
     crops: Annotated[int, Parameter(name="--recall-crops")] = 8
@@ -43,7 +44,7 @@ class Recall:
 
     def __post_init__(self) -> None:
         at_least("recall_every", self.every, 0)
-        # 16 wells are 12 genes at most; 5 % of their 66 pairs are three pairs.
+        # 16 wells have at most 12 genes (a quarter are controls), and 5 % of 66 pairs are 3 pairs.
         at_least("recall_wells", self.wells, 16)
         at_least("recall_crops", self.crops, 1)
         if self.every and self.annotations is None:
@@ -55,7 +56,7 @@ class Recall:
             object.__setattr__(self, "annotations", Path(self.annotations))
 
     def recorded(self) -> dict[str, Any]:
-        """Return the settings under the names that flags and recipes have."""
+        """Return the settings by the names of flags and recipe keys."""
         values = settings_dict(self)
         return {
             key if key == "annotations" else f"recall_{key}": value for key, value in values.items()
@@ -64,12 +65,12 @@ class Recall:
     def __call__(self, session: Session) -> Callback:
         """Choose wells and crops, and return the callback that measures recall on them.
 
-        Under FSDP nothing is measured, and a line says so. Raises ValueError if `every` is 0, or as
-        `Measurement` does.
+        Under FSDP recall is not measured, and a line is printed. Raises ValueError if `every` is 0,
+        or in the cases of `Measurement`.
         """
         if not self.every:
             raise ValueError("recall_every must be at least 1 to measure recall, not 0")
-        # A forward pass would need all processes, and embedding runs in rank zero only.
+        # Under FSDP a forward pass needs all processes, but only rank zero embeds.
         if is_shared(session.objective):
             info("recall is not measured: under fsdp no process has the whole network")
             return lambda done, losses: None
@@ -85,35 +86,36 @@ class Recall:
 
 
 class RecallCallback:
-    """Logs the recall of known pairs every `every` steps, and after the last one.
+    """Logs the recall of known pairs every `every` steps, and after the last step.
 
-    The training is not affected: modes, batch norm statistics and random state are restored.
+    The training is not affected: train mode and batch norm statistics are restored, and no random
+    numbers are drawn.
     """
 
     def __init__(self, session: Session, measurement: Measurement, every: int) -> None:
         self.session, self.measurement, self.every = session, measurement, every
 
     def __call__(self, done: int, losses: Losses) -> None:
-        """Callback: measure if it is due."""
+        """Callback: log the recall every `every` steps and after the last step."""
         team = self.session.team
         if done % self.every and done != self.session.settings.steps:
             return
         if team.writes:
             self.log(done)
-        # The other processes wait here. Without this they would start the next step and could run
-        # into the timeout of its all-reduce.
+        # The other processes wait here for rank zero. Otherwise they would start the next step and
+        # could run into the timeout of its all-reduce.
         team.any(False)
 
     def log(self, done: int) -> None:
-        """Write the recall after `done` steps to the log, or say why it could not be computed."""
+        """Log the recall after `done` steps, or print why it could not be computed."""
         try:
             recalls, chance = self.measurement.measure()
-        # Early networks may embed all controls alike; the training should not stop because of that.
+        # An early network may give all controls equal embeddings, which must not end the training.
         except ValueError as error:
             info(f"recall after {done} steps is left out: {error}")
             return
         values = {"recall": fmean(recalls.values())}
-        # With one source the mean is that source.
+        # With one source the mean equals the recall of the source.
         if len(recalls) > 1:
             values |= {f"recall_{name}": recall for name, recall in recalls.items()}
         self.session.journal.write(done, **{**values, "recall_chance": chance})

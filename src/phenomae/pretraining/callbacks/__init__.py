@@ -1,1 +1,1 @@
-"""What the training loop calls after every step: meter, log, validation, checkpoints, trackers."""
+"""The callbacks of the training loop: meter, log, validation, checkpoints, trackers, stopping."""

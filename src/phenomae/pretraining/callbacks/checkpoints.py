@@ -1,7 +1,7 @@
-"""Checkpoints: everything a stopped run needs to continue and end with the same weights.
+"""Writes and loads checkpoints, from which a stopped run continues and ends with the same weights.
 
-They are safetensors files: the same state gives the same bytes, and reading one runs no code.
-Random state is not among it, because random numbers depend on (seed, step, index) only.
+Checkpoints are safetensors files: equal states give equal bytes, and reading a file runs no code.
+They hold no random state, because random numbers depend on (seed, step, index) only.
 """
 
 import json
@@ -19,15 +19,15 @@ from phenomae.artefacts import whole_file
 from phenomae.pretraining.team import Team, shared_like, whole
 from phenomae.progress import info
 
-# What a cut-off or overwritten file raises, depending on where the damage is.
+# A truncated or overwritten file raises one of these errors, depending on where the damage is.
 _DAMAGE = (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError)
 
 
 class Checkpoints:
     """Saves objective and optimiser, and keeps the newest checkpoints and the milestones.
 
-    A file holds whole tensors even if several processes share them, so that a run can continue with
-    another number of processes. It is written in the background while the training continues.
+    A file holds full tensors even if the weights are sharded, so that a run can continue with
+    another number of processes. Files are written in the background during the next steps.
     """
 
     def __init__(
@@ -41,23 +41,23 @@ class Checkpoints:
         keep: int,
         milestones: Collection[int] = (),
     ) -> None:
-        """A checkpoint is due every `every` steps, and after the steps that are `milestones`."""
+        """A checkpoint is due every `every` steps, and after the numbers of steps `milestones`."""
         self.folder, self.team = folder, team
         self.objective, self.optimiser = objective, optimiser
         self.every, self.keep, self.milestones = every, keep, frozenset(milestones)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._written: Future[None] | None = None
         self.saved: int | None = None
-        """Steps done at the last checkpoint."""
+        """Number of steps done when this process last saved a checkpoint."""
 
     def is_due(self, done: int) -> bool:
-        """Return whether to save after that many steps."""
+        """Return whether a checkpoint is due after `done` steps."""
         return done % self.every == 0 or done in self.milestones
 
     def save(self, done: int, notes: dict[str, Any]) -> None:
-        """Copy the state after `done` steps and start to write it; `notes` are saved with it.
+        """Copy the state after `done` steps and start to write it together with `notes`.
 
-        Raises the error, if any, of writing the previous checkpoint.
+        Raises OSError if the previous checkpoint could not be written.
         """
         self.finish()
         self.saved = done
@@ -75,10 +75,10 @@ class Checkpoints:
     def resume(self) -> tuple[int, dict[str, Any]]:
         """Load the newest checkpoint that is not damaged; return its number of steps and its notes.
 
-        Returns 0 and no notes if there is none yet. Raises ValueError if none can be read.
+        Returns 0 and no notes if there is no checkpoint. Raises ValueError if all are damaged.
         """
         self.finish()
-        # Without the barrier another process could load the checkpoint before the newest.
+        # Without the barrier another process could list the files before the newest is written.
         self.team.wait()
         paths = sorted(self.folder.glob("step-*.safetensors"), reverse=True)
         for number, path in enumerate(paths):
@@ -128,7 +128,7 @@ class Checkpoints:
             if part == "optimiser":
                 index, _, key = key.partition(".")
                 like = parameters[int(index)]
-                # Momentum is sharded like its weight; a scalar state is the same everywhere.
+                # Momentum is sharded like its weight; scalar state is the same in all processes.
                 fitting = shared_like(value, like) if value.shape == like.shape else value
                 states.setdefault(int(index), {})[key] = fitting
         self.objective.load_state_dict(

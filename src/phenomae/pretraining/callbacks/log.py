@@ -16,7 +16,7 @@ from phenomae.runs import append_log
 
 
 class Journal:
-    """Where the metrics of a run are written: `log.jsonl` and the trackers."""
+    """Writes the metrics of a run to `log.jsonl` and to the trackers."""
 
     def __init__(self, run: Path, team: Team) -> None:
         self.run, self.team = run, team
@@ -35,10 +35,10 @@ class Journal:
             tracker.close()
 
     def write(self, step: int, **values: float) -> None:
-        """Write metrics after that many steps; only rank zero writes."""
+        """Write metrics of the network after `step` steps; only rank zero writes."""
         if not self.team.writes:
             return
-        # For the progress line, which shows the last recall.
+        # The progress line shows the last recall.
         self.newest |= values
         append_log(self.run, step=step, **values)
         for tracker in self.trackers:
@@ -59,7 +59,7 @@ class Log:
         flops_per_crop: int,
         peak_flops_per_s: float,
     ) -> None:
-        """The peak is that of all devices together; MFU is relative to it."""
+        """`peak_flops_per_s` is the sum over all devices; MFU is relative to it."""
         self.journal, self.meter = journal, meter
         self.stream, self.schedule, self.advance = stream, schedule, advance
         self.flops_per_crop, self.peak_flops_per_s = flops_per_crop, peak_flops_per_s
@@ -69,15 +69,15 @@ class Log:
         self.note = ""
 
     def __call__(self, done: int, losses: Losses) -> None:
-        """Callback: count one step; write a line if the meter has just read its losses."""
-        # Losses are empty if all steps since the last boundary were skipped.
+        """Callback: advance the progress bar; write a line if the meter has just read losses."""
+        # The meter has no losses if all steps since the last boundary were skipped.
         if self.meter.is_boundary(done) and self.meter.losses:
             self._write(done)
         self.advance(1, self.note)
 
     def _write(self, done: int) -> None:
         now = time.perf_counter()
-        # Since the last line, so that the speed is that of now and not of the whole run.
+        # Measured since the last line, so that the speed is the current one.
         steps, seconds = done - self.line_step, now - self.line_started
         crops_per_s = steps * self.stream.crops_per_step / seconds
         loss = fmean(self.meter.losses)

@@ -17,9 +17,9 @@ class Panels:
         self.every, self.last = every, last
 
     def __call__(self, done: int, losses: Losses) -> None:
-        """Callback: draw every `every` steps and after the last one."""
+        """Callback: draw every `every` steps and after the last step."""
         due = done % self.every == 0 or done == self.last
-        # Under FSDP no process has the whole network, and a forward pass would need all of them.
+        # Under FSDP a forward pass would need all processes, but only rank zero has trackers.
         if not due or not self.journal.trackers or is_shared(self.objective):
             return
         path = self.journal.run / "reconstructions.png"

@@ -1,6 +1,6 @@
-"""Stops a training when a scheduler asks: SIGTERM or SIGUSR1 saves a checkpoint and exits.
+"""Stops a training on SIGTERM or SIGUSR1, which schedulers send: saves a checkpoint and exits.
 
-The exit code is then 75, and the same command continues the run (SLURM: --signal, --requeue).
+The exit code is 75, and the same command continues the run (SLURM: --signal, --requeue).
 """
 
 import signal
@@ -20,13 +20,13 @@ class Stopping:
     """Callback that ends the training after the current step if a signal has arrived."""
 
     def __init__(self, team: Team, save: Callable[[int], None]) -> None:
-        """`save` writes a checkpoint after that many steps, unless there is one."""
+        """`save(done)` writes a checkpoint after `done` steps, unless there is one."""
         self.team, self.save = team, save
         self.received = ""
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Handle the signals during the block."""
+        """Handle the signals inside the block."""
         # Python allows signal handlers in the main thread only.
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -40,7 +40,7 @@ class Stopping:
 
     def __call__(self, done: int, losses: Losses) -> None:
         """Callback: save and raise Stopped if any process has received a signal."""
-        # A scheduler may signal one process only, but all of them have to save.
+        # A scheduler may signal only one process, but all processes have to save.
         if not self.team.any(bool(self.received)):
             return
         self.save(done)

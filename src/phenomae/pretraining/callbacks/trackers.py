@@ -1,7 +1,7 @@
 """Logs a training to TensorBoard, Weights & Biases or MLflow as well.
 
-`log.jsonl` is the record of a run; trackers only show it elsewhere, and a failing tracker never
-stops a training.
+`log.jsonl` is the record of a run, and trackers repeat its metrics. A tracker that fails during a
+training is reported and no longer used; the training continues.
 """
 
 import importlib.util
@@ -20,7 +20,7 @@ from phenomae.runs import read_log
 
 TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 
-_UPLOAD_S = "600"  # limit for the upload at the end of a run; W&B's own default has none
+_UPLOAD_S = "600"  # limit for the upload at the end of a run; by default W&B has no limit
 
 
 @runtime_checkable
@@ -41,10 +41,10 @@ class Tracker(Protocol):
 
 
 def require_trackers(names: Sequence[TrackerName]) -> None:
-    """Raise ValueError if the package of a tracker is missing; none is imported."""
+    """Raise ValueError if the package of a tracker is missing; no package is imported."""
     for name in names:
         spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None:  # none: only a folder of that name
+        if spec is None or spec.origin is None:  # origin is None for a mere folder of that name
             raise ValueError(
                 f"track {name} needs the package {name}: pip install 'phenomae[track]'"
             )
@@ -55,17 +55,17 @@ def open_trackers(
 ) -> list[Tracker]:
     """Open trackers for the run folder `run`, which has done `first_step` steps.
 
-    A run that continues is continued in every tracker. A tracker that fails, during the training
+    A run that continues also continues in every tracker. A tracker that fails, during the training
     or when a run continues, is reported once and no longer used. Raises ValueError if a package is
     missing, or if a tracker cannot be opened for a new run.
     """
     require_trackers(names)
     opened: list[Tracker] = []
-    # Each once, however often it is named, in the order given.
+    # dict.fromkeys: every tracker once, in the order given.
     for name in dict.fromkeys(names):
         try:
             opened.append(_Guarded(name, _OPEN[name](run, settings, first_step)))
-        # Any exception: these packages raise their own, network and configuration errors alike.
+        # Any exception: the packages have their own classes of network and configuration errors.
         except Exception as error:
             if first_step == 0:
                 for tracker in opened:
@@ -79,11 +79,11 @@ class TensorBoard:
     """Writes to RUN/tensorboard; `tensorboard --logdir RUN` shows it."""
 
     def __init__(self, run: Path, settings: dict[str, Any], first_step: int) -> None:
-        # Imported here: each package is optional, and takes a second or more.
+        # Imported here, because the package is optional and its import takes a second or more.
         from torch.utils.tensorboard import SummaryWriter
 
-        # Hides what an interrupted start wrote after this step. Values of the step of the
-        # checkpoint itself were logged before it was saved, and are not logged again.
+        # purge_step hides values that were logged after the checkpoint of an interrupted start.
+        # Values of the checkpoint's own step are not hidden, because they are not logged again.
         purge_step = first_step + 1 if first_step else 0
         self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=purge_step)
         table = f"```json\n{json.dumps(settings, indent=2)}\n```"
@@ -93,7 +93,8 @@ class TensorBoard:
     def log(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
-        # A kill then loses nothing, and a full disk raises here and not in the writer's thread.
+        # Flushed, so that a kill loses nothing and a full disk raises here, not in the writer's
+        # thread.
         self.writer.flush()
 
     def picture(self, step: int, name: str, path: Path) -> None:
@@ -126,8 +127,8 @@ class WeightsAndBiases:
             settings={"finish_timeout": upload_s, **quiet},
         )
         _write_id(run / "wandb.txt", self.run.id)
-        # W&B loses the last seconds before a kill, and offline it makes a new folder at each
-        # start, so what it lacks is read from the log.
+        # W&B loses the last seconds before a kill, and offline it makes a new folder at each start,
+        # so the records that W&B lacks are logged again from log.jsonl.
         for record in read_log(run):
             step, _ = record.pop("step"), record.pop("time")
             if step <= first_step:
@@ -143,7 +144,7 @@ class WeightsAndBiases:
         self.run.finish()
 
     def _log(self, step: int, values: dict[str, Any]) -> None:
-        # Steps of W&B may only increase: of repeated steps it keeps the first record.
+        # In W&B steps may only increase, so a step that is repeated keeps its first record.
         if step >= self.run.starting_step:
             self.run.log(values, step=step)
 
@@ -155,7 +156,7 @@ class Mlflow:
         import mlflow  # pyright: ignore[reportMissingImports]
 
         known = _read_id(run / "mlflow.txt")
-        name = None if known else run.resolve().name  # a name would rename an old run
+        name = None if known else run.resolve().name  # a name would rename an existing run
         active = mlflow.start_run(run_id=known, run_name=name)
         self.mlflow, self.id = mlflow, active.info.run_id
         _write_id(run / "mlflow.txt", self.id)
@@ -182,7 +183,7 @@ _OPEN: dict[TrackerName, Callable[[Path, dict[str, Any], int], Tracker]] = {
 
 
 class _Guarded:
-    """A tracker whose first failure is reported, and which is not used afterwards."""
+    """A tracker whose first failure is reported, and that is not used after a failure."""
 
     def __init__(self, name: TrackerName, tracker: Tracker) -> None:
         self.name, self.tracker = name, tracker

@@ -1,4 +1,4 @@
-"""Computes the validation loss: always on the same crops, with the same patches hidden."""
+"""Computes the validation loss, always on the same crops with the same masks."""
 
 import torch
 from torch import nn
@@ -18,21 +18,21 @@ class Validation:
         self.every, self.last = every, last
 
     def __call__(self, done: int, losses: Losses) -> None:
-        """Callback: measure every `every` steps and after the last one."""
+        """Callback: log the validation loss every `every` steps and after the last step."""
         if done % self.every == 0 or done == self.last:
             self.measure(done)
 
     def measure(self, done: int) -> None:
-        """Log the mean over all crops, if there are any."""
+        """Log the mean loss over the validation crops, if there are any."""
         if self.crops:
             self.journal.write(done, validation_loss=self.mean())
 
     @torch.no_grad()
     def mean(self) -> float:
         """Return the mean loss over all crops; there must be at least one."""
-        # Drop path off, and batch norm with its running statistics.
+        # Without drop path, and with the running statistics of batch norm (AdaBN: the plate's).
         self.objective.eval()
-        # The number of the batch stands for the step, so that masks are the same every time.
+        # The index of the batch is passed as the step, so that masks are the same every time.
         sums = [
             float(self.objective(part, index)["loss"]) * len(part)
             for index, part in enumerate(self.crops)

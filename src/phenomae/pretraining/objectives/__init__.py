@@ -1,4 +1,4 @@
-"""What networks are trained for: reconstructing hidden patches, or classifying perturbations.
+"""The training objectives: reconstructing masked patches, or classifying perturbations.
 
-A network class names its objective; an objective opens the data that it needs.
+Every network class names its objective; the objective opens the data and computes the losses.
 """

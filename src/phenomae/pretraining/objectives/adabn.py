@@ -1,7 +1,7 @@
-"""Classification with AdaBN: batch norm sees one plate at a time (Sypetkowski et al. 2023).
+"""Classification with AdaBN: batch norm statistics are computed per plate.
 
-arXiv 2301.05768. A step's crops then come from `plates_per_step` plates, and the validation loss
-uses statistics of the plate, as embedding does.
+Sypetkowski et al. 2023 (arXiv 2301.05768). The crops of a step come from `plates_per_step` plates,
+and the validation loss of a plate uses statistics of crops of that plate, as `embed` does.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,26 +30,26 @@ from phenomae.pretraining.objectives.objective import Objective
 from phenomae.pretraining.settings import CHANGEABLE, OPTIMISATION, ObjectiveSettings
 from phenomae.store.read import Store
 
-_PLATE_CROPS = 64  # per plate, for its batch norm statistics when the validation loss is computed
+_PLATE_CROPS = 64  # of a plate, to estimate its batch norm statistics for the validation loss
 
 
 @dataclass(frozen=True)
 class AdaBnSettings(ObjectiveSettings):
-    """Settings of batch norm by plates."""
+    """Settings of AdaBN."""
 
     adabn: Annotated[Literal["on", "off"], OPTIMISATION] = "on"
-    """AdaBN: batch norm statistics per plate. A step's crops then come from one plate, and every
-    plate is embedded with its own statistics."""
+    """AdaBN: batch norm statistics per plate. The crops of a step come from plates_per_step plates,
+    and embed uses each plate's own statistics."""
     plates_per_step: Annotated[int, OPTIMISATION] = 1
-    """With adabn, number of plates that share a step's crops equally, each with its own
-    statistics."""
+    """With adabn on: number of plates from which the crops of a step come in equal parts, each
+    part normalised with its own statistics."""
 
     def __post_init__(self) -> None:
         settings: Any = self  # also has the fields of the other settings of the run
         step, plates = settings.crops_per_step, self.plates_per_step
         divides = plates >= 1 and step % plates == 0
         require(divides, "plates_per_step", f"a divisor of crops_per_step {step}", plates)
-        rule = f"at least {2 * plates}, two per plate, because batch norm compares crops"
+        rule = f"at least {2 * plates}, two per plate, because batch norm normalises over crops"
         require(step >= 2 * plates, "crops_per_step", rule, step)
         per_plate = step // plates
         at_once = min(settings.crops_at_once or per_plate, per_plate)
@@ -70,10 +70,10 @@ class AdaBnSettings(ObjectiveSettings):
 
 
 class AdaBnObjective(ClassifyingObjective):
-    """Classifies crops by the perturbation of their well; batch norm sees one plate at a time."""
+    """Classifies crops by the perturbation of their well, with batch norm statistics per plate."""
 
     Settings = AdaBnSettings
-    # The statistics of batch norm depend on which crops are in one forward pass.
+    # Batch norm statistics depend on which crops share a forward pass, so on crops_at_once.
     changeable = tuple(
         name for name in CHANGEABLE if name not in ("crops_at_once", "activation_checkpointing")
     )
@@ -87,10 +87,10 @@ class AdaBnObjective(ClassifyingObjective):
         groups_per_step: int = 1,
         crops_per_group: int | None = None,
     ) -> None:
-        """Take the label of every field, and a function that returns crops of a field's plate.
+        """`labels` are the class indices of fields; `plate_of` returns crops of a field's plate.
 
-        Without the function (None) batch norm uses running statistics. `crops_per_group` is how
-        many of a step's crops come from one plate; None: all.
+        If `plate_of` is None, the validation loss uses the running statistics of batch norm.
+        `crops_per_group` is the number of a step's crops that come from one plate; None: all.
         """
         super().__init__(model, seed, labels)
         self.plate_of = plate_of
@@ -99,7 +99,7 @@ class AdaBnObjective(ClassifyingObjective):
 
     @classmethod
     def open_data(cls, stores: Sequence[Store], settings: Any) -> Data:
-        """Return the fields of known perturbations, grouped by plate if AdaBN is on."""
+        """Return the fields with a known perturbation, grouped by plate if AdaBN is on."""
         data = open_labelled(stores, settings.crop_size, settings, by_plate=settings.adabn == "on")
         plates = len(np.unique(data.group_of[data.training]))
         rule = f"at most {plates}, the number of plates to train on"
@@ -115,7 +115,7 @@ class AdaBnObjective(ClassifyingObjective):
 
     @classmethod
     def build(cls, data: Data, settings: Any) -> Objective:
-        """Return an objective with a new network for the perturbations of the data."""
+        """Return an objective with a new network, whose classes are the training perturbations."""
         return cls(
             settings.network(settings.model, data.channels, list_classes(data)),
             settings.seed,
@@ -129,24 +129,24 @@ class AdaBnObjective(ClassifyingObjective):
         """Return the cross entropy of a step's crops as `loss`, and their accuracy."""
         if not self.training:
             with self._adapted(int(crops.keys[0, 0])):
-                # Validation crops come in batches of one plate, so the first one stands for all.
+                # Validation crops come in batches of one plate: that of the first crop.
                 return super().forward(crops, step)
-        # Plate by plate, because a forward pass normalises all its crops together.
+        # One forward pass per plate, because batch norm normalises all crops of a pass together.
         losses = [super(AdaBnObjective, self).forward(part, step) for part in self._by_plate(crops)]
         return {name: torch.stack([part[name] for part in losses]).mean() for name in losses[0]}
 
     def notes(self) -> dict[str, Any]:
-        """Return whether plates are to be embedded with their own statistics."""
+        """Return `adabn` if `embed` is to use each plate's own batch norm statistics."""
         return {"adabn": True} if self.plate_of else {}
 
     def _by_plate(self, crops: Crops) -> list[Crops]:
-        """Cut a step's crops into those of each plate."""
+        """Split the crops of a step by plate."""
         length = self.crops_per_group or len(crops)
         return [crops.part(at, at + length) for at in range(0, len(crops), length)]
 
     @contextmanager
     def _adapted(self, field: int) -> Iterator[None]:
-        """Use the batch norm statistics of a field's plate for the block, as embedding does."""
+        """Inside the block, use the batch norm statistics of a field's plate, as `embed` does."""
         if self.plate_of is None:
             yield
             return

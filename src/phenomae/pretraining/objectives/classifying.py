@@ -1,6 +1,6 @@
 """Classification of perturbations: the objective of the weakly supervised networks.
 
-The labels are weak because a perturbation may do nothing, or the same as another one.
+The labels are weak, because a perturbation may have no effect, or that of another perturbation.
 """
 
 from collections.abc import Sequence
@@ -33,20 +33,20 @@ class ClassifyingObjective(Objective):
     def __init__(
         self, model: ClassifyingNetwork, seed: int, labels: Int64[np.ndarray, " f"]
     ) -> None:
-        """Take the label of every field."""
+        """`labels` are the class indices of all fields."""
         super().__init__(model, seed)
         self.labels: Tensor
-        # Not persistent: they come from the stores, and checkpoints need not repeat them.
+        # Not persistent: the labels come from the stores, so checkpoints need not hold them.
         self.register_buffer("labels", torch.from_numpy(labels), persistent=False)
 
     @classmethod
     def open_data(cls, stores: Sequence[Store], settings: Any) -> Data:
-        """Return the fields of known perturbations."""
+        """Return the fields with a known perturbation."""
         return open_labelled(stores, settings.crop_size, settings, by_plate=False)
 
     @classmethod
     def build(cls, data: Data, settings: Any) -> Objective:
-        """Return an objective with a new network for the perturbations of the data."""
+        """Return an objective with a new network, whose classes are the training perturbations."""
         model = settings.network(settings.model, data.channels, list_classes(data))
         return cls(model, settings.seed, label_fields(data))
 
@@ -66,10 +66,10 @@ class ClassifyingObjective(Objective):
 def open_labelled(
     stores: Sequence[Store], crop_size: int, settings: TrainingSettings, by_plate: bool
 ) -> Data:
-    """Split the wells of known perturbation, so that every perturbation is trained on.
+    """Split the wells with a known perturbation, so that every perturbation has a training well.
 
-    A validation well that is the only one of its perturbation is moved to the training wells.
-    Raises ValueError if fewer than two perturbations are known.
+    Validation wells whose perturbation has no training well become training wells. Raises
+    ValueError if fewer than two perturbations are known.
     """
     data = open_data(stores, crop_size, settings, share_channels(stores), by_plate)
     names = data.fields["perturbation"]
@@ -89,12 +89,12 @@ def open_labelled(
 
 
 def list_classes(data: Data) -> tuple[str, ...]:
-    """Return the perturbations that are trained on, controls included, sorted by name."""
+    """Return the perturbations of the training fields, controls included, sorted by name."""
     return tuple(data.fields["perturbation"][data.training].unique().sort().to_list())
 
 
 def label_fields(data: Data) -> Int64[np.ndarray, " f"]:
-    """Return the index in `list_classes` of every field; -1 if its perturbation is not known."""
+    """Return the class index of every field, in `list_classes`; -1: perturbation not known."""
     index = {name: place for place, name in enumerate(list_classes(data))}
     # -1 is never used: fields without a known perturbation are neither trained on nor validated.
     labels = [index.get(name, -1) for name in data.fields["perturbation"]]

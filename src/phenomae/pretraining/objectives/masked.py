@@ -24,7 +24,7 @@ from phenomae.store.read import Store
 
 
 class MaskedObjective(Objective):
-    """Reconstructs hidden patches; which are hidden depends on (seed, step, index) only."""
+    """Reconstructs masked patches; the masks depend on (seed, step, index) only."""
 
     help = "All stores must have the same channels."
     model: MaskedNetwork
@@ -34,20 +34,21 @@ class MaskedObjective(Objective):
 
     @classmethod
     def open_data(cls, stores: Sequence[Store], settings: Any) -> Data:
-        """Return the fields of stores with the same channels, in the order of the first store."""
+        """Open stores with the same channels; crops have the channel order of the first store."""
         return open_data(stores, settings.crop_size, settings, share_channels(stores))
 
     def forward(self, crops: Crops, step: int) -> dict[str, Tensor]:
         """Return the losses of a step's crops."""
         self.fix_drop_path(crops.rows, step)
         pixels, noise = self._inputs(crops, step)
-        # `forward` bypasses torch.compile, which would compile again for the validation batches.
+        # `model.forward` bypasses torch.compile, which would compile again for the shapes of
+        # validation batches.
         run = self.model if self.training else self.model.forward
         return run(pixels, noise, full=False, **self._names(crops)).losses
 
     @torch.no_grad()
     def rebuild(self, crops: Crops, step: int = 0) -> MaeOutput:
-        """Hide and reconstruct patches; return all that a picture needs."""
+        """Mask and reconstruct patches; return target, mask and reconstruction of all patches."""
         pixels, noise = self._inputs(crops, step)
         return self.model.forward(pixels, noise, full=True, **self._names(crops))
 
@@ -64,7 +65,7 @@ class MaskedObjective(Objective):
             self.model.unpatch(patches).float().cpu().numpy()
             for patches in (output.target, output.reconstruction, mask)
         )
-        # Predictions for visible patches are not trained, and would only distract.
+        # Predictions for visible patches are not trained, so the picture shows the input there.
         rebuilt = np.where(hidden > 0, guesses, images)
         draw_reconstructions(path, images, rebuilt, hidden > 0, crops.channels)
         return True
@@ -75,13 +76,13 @@ class MaskedObjective(Objective):
         return pixels, self.send(draw(self.seed, step, Purpose.MASK, crops.rows, patches))
 
     def _names(self, crops: Crops) -> dict[str, Any]:
-        """Return what the network has to know about the crops' channels: here nothing."""
+        """Return the network's arguments for the channels of the crops; none for fixed channels."""
         return {}
 
 
 @dataclass(frozen=True)
 class ChannelSettings(ObjectiveSettings):
-    """Settings of a training on any channels."""
+    """Settings of the channel-agnostic objective."""
 
     drop_channel: Annotated[float, OPTIMISATION] = 0.0
     """Fraction of the steps in which one random channel is left out of the crops."""
@@ -91,16 +92,16 @@ class ChannelSettings(ObjectiveSettings):
 
 
 class ChannelObjective(MaskedObjective):
-    """Reconstructs hidden patches of whatever channels the crops of a step have.
+    """Reconstructs masked patches of crops with any set of channels.
 
-    With probability `drop_channel` one channel is left out of a step, so that the encoder learns to
-    embed without it.
+    With probability `drop_channel` one random channel is left out of a step's crops, so that the
+    encoder learns to embed crops without that channel.
     """
 
     Settings = ChannelSettings
     help = (
         "Stores may have different channels; the crops of a step come from stores with the same "
-        "ones. Channels are matched by name: a stain must have the same name in every store."
+        "channels. Channels are matched by name: a stain must have the same name in every store."
     )
 
     def __init__(self, model: ChannelMae, seed: int, drop_channel: float) -> None:
@@ -136,7 +137,7 @@ class ChannelObjective(MaskedObjective):
     def _names(self, crops: Crops) -> dict[str, Any]:
         if crops.channels == self.model.channels:
             return {}
-        # As a tensor, kept on the device: names would make torch.compile compile for each set.
+        # A tensor on the device: with names, torch.compile would compile for every set of channels.
         if crops.channels not in self._placed:
             self._placed[crops.channels] = self._places(crops.channels).to(self.device)
         return {"channels": self._placed[crops.channels]}

@@ -1,4 +1,4 @@
-"""What a network is trained for: the interface between the networks and the training loop."""
+"""The base class of the training objectives: the interface between networks and training loop."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,13 +22,13 @@ class Objective(nn.Module):
     """Computes the losses of a step's crops; random numbers depend on (seed, step, index) only."""
 
     Settings: ClassVar[type[ObjectiveSettings]] = ObjectiveSettings
-    """Settings that this objective adds to those of a run."""
+    """Settings that the objective adds to those of a run."""
     changeable: ClassVar[tuple[str, ...]] = CHANGEABLE
     """Settings that may change when a run continues."""
     help: ClassVar[str] = ""
-    """What the help text of the command says about the stores."""
+    """Sentences about the stores in the help text of the `pretrain` command."""
     groups_per_step = 1
-    """Number of field groups that a step's crops come from, one after the other."""
+    """Number of groups of fields from which a step's crops come; crops are ordered by group."""
 
     def __init__(self, model: Network, seed: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Objective(nn.Module):
 
     @classmethod
     def open_data(cls, stores: Sequence[Store], settings: Any) -> Data:
-        """Return the fields to train on; raises ValueError if the stores cannot be trained on."""
+        """Return the fields of the stores; raises ValueError if these cannot be trained on."""
         raise NotImplementedError
 
     @classmethod
@@ -60,17 +60,18 @@ class Objective(nn.Module):
         raise NotImplementedError
 
     def draw(self, path: Path, crops: Crops) -> bool:
-        """Write a picture of the network's predictions, if there is one; return whether."""
+        """Write a picture of predictions and return True; False: the objective has no picture."""
         return False
 
     def notes(self) -> dict[str, Any]:
-        """Return what the weights' config.json says beside the network: how to use it."""
+        """Return additional keys for config.json of the weights: how the network is to be used."""
         return {}
 
     def fix_drop_path(self, rows: range, step: int) -> None:
-        """Draw which of the crops `rows` skip which block from (seed, step, index).
+        """Drop path: set the random numbers that decide which of the crops skip which block.
 
-        torch's generator would give other numbers with other micro-batches or processes.
+        The numbers depend on (seed, step, index of the crop), because torch's generator would give
+        other numbers with other micro-batches or processes. `rows` are the indices of the crops.
         """
         modules = self.encoder.modules()
         # Only blocks with drop path, so that networks without it draw nothing.
@@ -84,6 +85,6 @@ class Objective(nn.Module):
         """Return random numbers on the device."""
         sent = torch.from_numpy(numbers.astype(np.float32))
         if self.device.type == "cuda":
-            # From pageable memory the copy would wait until the GPU has finished the step before.
+            # A copy from pageable memory would wait until the GPU has finished the previous step.
             sent = sent.pin_memory()
         return sent.to(self.device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Draws reconstructions: input, masked input and reconstruction of a few crops, per channel."""
+"""Draws the input, masked input and reconstruction of a few crops, per channel."""
 
 import io
 from pathlib import Path
@@ -26,7 +26,7 @@ def draw_reconstructions(
     """
     figure = _draw(images, rebuilt, hidden, channels)
     buffer = io.BytesIO()
-    # Without the name of the software, whose version would make the bytes differ.
+    # The Software field holds the version of matplotlib, which would make the bytes differ.
     figure.savefig(buffer, format="png", metadata={"Software": None})
     write_bytes(path, buffer.getvalue())
 
@@ -47,7 +47,7 @@ def _draw(
     axes = figure.subplots(rows, columns, squeeze=False)
     for row, column in np.ndindex(len(images), columns):
         image = images[row, column]
-        # Of the input for all three rows: a reconstruction that is too dim should look dim.
+        # The input's range for all three rows: a reconstruction that is too dim should look dim.
         low, high = np.percentile(image, [0.5, 99.5])
         masked = np.ma.masked_array(image, hidden[row, column])
         shown = (image, masked, rebuilt[row, column])

@@ -1,7 +1,7 @@
 """Estimates the cost of a training before it starts: `phenomae plan pretrain ...`.
 
-Most numbers are counted; the time per step and the peak memory are measured on a few real steps,
-because they depend on the machine, the store and the compiler.
+Most numbers are calculated; the time per step and the peak memory are measured on a few real
+steps, because they depend on the machine, the store and the compiler.
 """
 
 import math
@@ -60,27 +60,28 @@ def plan(
     Parameters
     ----------
     paths
-        One store or several, and last the run, as `pretrain` takes them.
+        One or several stores, and last the run folder, as in `pretrain`.
     settings
         Settings of the network and of the training.
     burst_s
         Seconds for which steps are timed, each with the crops of one process.
     processes
-        Number of processes to estimate for; only one is measured.
+        Number of processes to estimate for; only one process is measured.
     measures_recall
-        Whether recall is to be measured during the training, which is not estimated.
+        Whether the training measures recall; a note then says that its cost is not included.
 
     Raises
     ------
     ValueError
-        As `pretrain` does, and if this is one of several processes.
+        If the stores cannot be trained on, if a setting is out of range, or if torchrun or SLURM
+        has started this process as one of several.
     """
     _check(settings, burst_s, processes)
     stores, run = open_stores(paths, settings)
     data = find_objective(settings.network).open_data(stores, settings)
     info("plan: opening network and crops")
     with all_cores():
-        # Inside all_cores, whose memory settings are part of what is measured.
+        # Inside all_cores, because its memory settings change the time and memory of a training.
         started, resident = time.perf_counter(), resident_memory()
         team = Team(open_machine(settings.device, settings.precision))
         objective = build_objective(data, settings, team)
@@ -140,7 +141,7 @@ def _estimate_work(session: Session, processes: int) -> WorkEstimate:
     crops = settings.steps * settings.crops_per_step
     sizes, stores = data.reader.sizes[data.training], data.reader.store_of[data.training]
     areas = data.reader.sides(data.crop_size)[stores] ** 2
-    # Pixels of the stores, not of resampled crops; fields count as often as they are sampled.
+    # Crop areas in pixels of the stores, not of resampled crops, weighted by sampling probability.
     assert stream.weights is not None
     drawn = stream.weights[data.training] / stream.weights[data.training].sum()
     return WorkEstimate(
@@ -188,7 +189,7 @@ def _estimate_memory(
     objective: Objective, session: Session, machine: MachineEstimate, timed: TimedSteps
 ) -> MemoryEstimate:
     weights = sum(item.nbytes for item in objective.parameters())
-    # Gradient and momentum have the size of the weights; Lion has no second moment.
+    # Gradients and momentum have the size of the trained weights; Lion has no second moment.
     state = weights + 2 * _trained_bytes(objective)
     reader = session.data.reader
     pixel = [len(store.channels) * np.dtype(store.dtype).itemsize for store in reader.stores]
@@ -210,7 +211,7 @@ def _estimate_disk(objective: Objective, settings: TrainingSettings, run: Path) 
     checkpoint += _trained_bytes(objective)  # Lion's momentum
     lasting, others = _count_checkpoints(settings)
     count = lasting + min(settings.keep, others)
-    # The run does not exist yet, but its file system does.
+    # The run folder need not exist yet: its nearest existing parent is on the same file system.
     there = next(folder for folder in (run, *run.absolute().parents) if folder.exists())
     return DiskEstimate(
         checkpoint=checkpoint,
@@ -223,7 +224,7 @@ def _estimate_disk(objective: Objective, settings: TrainingSettings, run: Path) 
 def _count_checkpoints(settings: TrainingSettings) -> tuple[int, int]:
     """Return the number of milestones, and the number of other checkpoints that are written."""
     steps, every = settings.steps, settings.checkpoint_every
-    begins = steps > 0 and settings.rollbacks > 0  # then the untrained network is saved, too
+    begins = steps > 0 and settings.rollbacks > 0  # then the initial network is saved, too
     lasting = {round(share * steps) for share in settings.milestones} - (set() if begins else {0})
     return len(lasting), steps // every + begins - sum(done % every == 0 for done in lasting)
 
@@ -276,7 +277,7 @@ def _notes(
     if machine.processes > 1:
         gradients = format_bytes(_trained_bytes(objective))
         more = {
-            "ddp": f", for which each needs {gradients} more memory",
+            "ddp": f", for which each process needs {gradients} more memory",
             "fsdp": f", and of weights; memory was measured with all weights, not with 1 / "
             f"{machine.processes} of them",
         }

@@ -1,6 +1,6 @@
-"""The estimated cost of a training, part by part; printed as a table or as JSON.
+"""The parts of an estimate of a training's cost, printed as a table or as JSON.
 
-The fields are the keys of the JSON, so scripts rely on their names.
+The names of the fields are the keys of the JSON, so that scripts depend on them.
 """
 
 import json as json_format
@@ -21,10 +21,10 @@ class NetworkEstimate:
     channels: int
     crop_size: int
     tokens: int
-    """Vectors that the encoder computes from a whole crop."""
+    """Number of vectors that the encoder computes from an unmasked crop."""
     encoder_parameters: int
     decoder_parameters: int
-    """Everything that embedding does not use."""
+    """Parameters outside the encoder, which embedding does not use."""
     parameters: int
 
 
@@ -44,14 +44,14 @@ class WorkEstimate:
     crops_per_field: float
     """Crops in all steps per training field, on average."""
     views_per_pixel: float
-    """How often a pixel of the training fields is in a crop, on average."""
+    """Number of crops that contain a pixel of the training fields, on average."""
     flops_per_crop: int
     flops: int
 
 
 @dataclass(frozen=True)
 class MachineEstimate:
-    """The devices, measured on this one."""
+    """The devices of the training, which are assumed to equal the device of this process."""
 
     processes: int
     device: str
@@ -63,7 +63,7 @@ class MachineEstimate:
     precision: str
     compiled: bool
     peak_flops_per_s: float
-    """Measured on a large matrix product; per device."""
+    """Peak FLOP/s of one device, measured on a large matrix product."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class MemoryEstimate:
     state: int
     """Weights, gradients, and the momentum of Lion."""
     peak: int
-    """Measured with the whole network: GPU memory, or by how much the process grew on a CPU."""
+    """Measured with the whole network: peak GPU memory, or on a CPU the growth of the process."""
     fields: int
     """Main memory for whole fields; 0 if crops are read one by one."""
 
@@ -86,7 +86,7 @@ class DiskEstimate:
     checkpoints: int
     """Number of checkpoints that are left at the end."""
     peak: int
-    """Weights and checkpoints, while one more checkpoint is written."""
+    """Weights and checkpoints together, including one that is being written."""
     free: int
 
 
@@ -99,19 +99,19 @@ class TimeEstimate:
     crops_per_s: float
     """Over all processes."""
     data_wait: float
-    """Fraction of the time that a step waits for crops."""
+    """Fraction of the time of a step that is spent waiting for crops."""
     mfu: float
-    """Model FLOPs utilisation: fraction of the measured peak."""
+    """Model FLOPs utilisation: FLOP/s of the training as a fraction of the measured peak."""
     start_s: float
-    """Time until the first step is done, with reading all fields if they are kept in memory."""
+    """Time until the first step is done, including that of reading fields to keep in memory."""
     validation_s: float
     """Duration of one computation of the validation loss."""
     validations: int
     validation_share: float
-    """Fraction of the total time."""
+    """Fraction of the total time that is spent on the validation loss."""
     hours: float
     device_hours: float
-    """GPU-hours; core-hours on CPUs."""
+    """GPU-hours on GPUs, core-hours on CPUs."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Times a few steps of a training.
 
-Everything is warmed up first (memory allocator, compiled code, prefetched crops), because the first
-steps are several times slower than the others.
+A few steps are taken before the timed ones, to warm up memory allocator, compiled code and
+prefetched crops: the first steps are several times slower than later steps.
 """
 
 import resource
@@ -24,7 +24,7 @@ from phenomae.progress import info
 
 _WARM_UP = 5  # steps before the timed ones; prefetched crops are then ready, as later in a run
 _MIN_STEPS = 3
-_VALIDATED = 64
+_VALIDATED = 64  # maximum number of validation crops that are timed
 
 _STATM = Path("/proc/self/statm")
 
@@ -44,14 +44,14 @@ class TimedSteps:
     validation_s: float
     """Duration of one computation of the validation loss; 0 without validation crops."""
     peak_bytes: int
-    """Peak GPU memory; on a CPU, by how much the process has grown since it was `resident`."""
+    """Peak GPU memory; on a CPU, the growth of the process since its size was `resident` bytes."""
 
 
 def time_steps(session: Session, share: range, burst_s: float, resident: int) -> TimedSteps:
-    """Take steps for about `burst_s` seconds, at least three, with the crops of a `share` each.
+    """Take steps for about `burst_s` seconds, at least three; nothing is written.
 
-    If fields are kept in memory, the same few steps are repeated, so that their fields have been
-    read; that is the situation in all of a training but its start. Nothing is written.
+    `share` are the indices of one process's crops in a step. If fields are kept in memory, the same
+    few steps are repeated, so that no field has to be read, as in a training after its start.
     """
     device, stream = session.team.machine.device, replace(session.stream, share=share)
     kept = stream.reader.reading == "memory"
@@ -59,7 +59,7 @@ def time_steps(session: Session, share: range, burst_s: float, resident: int) ->
     fields = stream.step(0).keys[:, 0].unique()
     reading_s = (time.perf_counter() - started) / len(fields) * len(session.data.training)
     if device.type == "cuda":
-        # Opening the network and measuring the peak FLOPs used memory that training does not.
+        # Opening the network and measuring peak FLOP/s used memory that training does not use.
         torch.cuda.reset_peak_memory_stats(device)
     with closing(prefetch(stream.step, cycle(range(_WARM_UP)) if kept else count())) as made:
         steps = _Steps(session, made)
@@ -90,14 +90,17 @@ def resident_memory() -> int:
 
 
 class _Steps:
-    """Takes the steps of a training one after the other."""
+    """Takes consecutive training steps and measures their time."""
 
     def __init__(self, session: Session, made: Iterator[Crops]) -> None:
         self.learner, self.device, self.made = session.learner, session.team.machine.device, made
         self.done = 0
 
     def take(self, minimum: int, maximum: int | None, seconds: float) -> tuple[int, float, float]:
-        """Take steps for some seconds; return their number, the time, and the time of waiting."""
+        """Take steps for `seconds`; return their number, their time, and the wait for crops.
+
+        At least `minimum` and at most `maximum` steps are taken (None: no limit).
+        """
         started = time.perf_counter()
         steps, waited = 0, 0.0
         while steps < minimum or (steps != maximum and time.perf_counter() - started < seconds):
@@ -107,7 +110,7 @@ class _Steps:
             self.learner(crops, self.done)
             self.done += 1
             steps += 1
-        # Kernels run asynchronously: without this only their launch would be timed.
+        # Kernels run asynchronously: without synchronising, only their launch would be timed.
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return steps, time.perf_counter() - started, waited
@@ -119,7 +122,7 @@ def count_validation_crops(data: Data, maximum: int) -> int:
 
 
 def _time_validation(session: Session) -> float:
-    """Return the duration of one computation of the validation loss, from some of its crops."""
+    """Return the duration of computing the validation loss once, extrapolated from some crops."""
     crops = count_validation_crops(session.data, session.settings.validation_crops)
     if crops == 0:
         return 0.0
