@@ -111,9 +111,9 @@ def test_a_stopped_chain_goes_on_to_the_same_bytes(make_screen, tmp_path):
             "components must be at most the number of features, 6, n",
         ),
         ({"method": "tvn(0.5)"}, r"method tvn\(0.5\): expected NAME\(setting=value, ...\):COLUMN"),
-        ({"method": "tvn(ridge)"}, "expected NAME.*, and it has .ridge."),
+        ({"method": "tvn(ridge)"}, "expected NAME.*, but found .ridge."),
         ({"method": "tvn(ridge=1"}, r"method tvn\(ridge=1: expected NAME\(setting=value"),
-        ({"method": "tvn(ridge=1)(ridge=2)"}, "expected NAME.*, and it has .ridge=1..ridge=2."),
+        ({"method": "tvn(ridge=1)(ridge=2)"}, "expected NAME.*, but found .ridge=1..ridge=2."),
         ({"method": "tvn(**{})"}, "expected NAME.setting=value"),
         ({"method": ":plate"}, "method :plate: expected NAME.setting=value"),
         ({"then": ("combat",)}, "then combat: there is no such method; use one of center-scale"),
@@ -121,7 +121,7 @@ def test_a_stopped_chain_goes_on_to_the_same_bytes(make_screen, tmp_path):
         ({"then": ("harmony:",), "batch": "plate"}, "then harmony:: harmony moves batches onto"),
         ({"method": "harmony"}, "method harmony: harmony moves batches onto each other, so it"),
         ({"few_controls": "stop"}, "few_controls must be one of error, pool, drop, not stop"),
-        ({"arm_genes": 3}, "arm_genes is only used with arms: leave it out, or give both"),
+        ({"arm_genes": 3}, "arm_genes is only used with arms: leave arm_genes out, or"),
     ],
 )
 def test_settings_that_will_not_do(make_screen, tmp_path, chosen, sentence):
@@ -135,7 +135,7 @@ def test_constant_features_are_counted(make_screen, tmp_path, capsys):
     wells = make_screen(**dull)
     correct(wells, tmp_path / "out", settings=CorrectSettings("center-scale", "plate"))
     expected = (
-        "center-scale: 2 of 6 features do not vary among the controls of plate P3 and count as 0"
+        "center-scale: 2 of 6 features do not vary among the controls of plate P3 and become 0"
     )
     assert expected in capsys.readouterr().err
     out = read_wells(tmp_path / "out")

@@ -114,7 +114,7 @@ def test_an_offset_of_every_plate_is_seen_before_and_not_after(make_screen, tmp_
     assert capsys.readouterr().out == printed
     (tmp_path / "out" / "diagnosis.csv").write_text("measure\n")
     with pytest.raises(
-        ValueError, match=r"diagnosis.csv is missing or damaged: make it again with"
+        ValueError, match=r"diagnosis.csv is missing or damaged: run correct again with"
     ):
         correct(wells, tmp_path / "out", settings=chosen)
 

@@ -37,9 +37,9 @@ def test_the_same_bytes_again(make_screen, tmp_path):
 @pytest.mark.parametrize(
     ("batches", "sentence"),
     [
-        (None, "it was given no batches: name a column"),
-        (np.repeat(["plate P1"], 40), "it was given plate P1 only: name a column"),
-        (np.repeat(["a", "b"], 5), "at least 30 wells, and here are 10"),
+        (None, "but was given no batches: name a column"),
+        (np.repeat(["plate P1"], 40), "but was given plate P1 only: name a column"),
+        (np.repeat(["a", "b"], 5), "at least 30 wells, but there are 10"),
     ],
 )
 def test_wells_that_will_not_do(batches, sentence):
@@ -61,7 +61,7 @@ def test_it_has_nothing_that_it_cannot_do(verb):
 
 
 def test_it_cannot_be_saved(make_screen, tmp_path):
-    with pytest.raises(ValueError, match=r"save .*harmony looks at all wells at once"):
+    with pytest.raises(ValueError, match=r"save .*harmony uses all wells at once"):
         correct(make_screen(), tmp_path / "out", settings=METHOD, save=tmp_path / "file.npz")
     assert [path.name for path in tmp_path.iterdir()] == ["wells"]
 

@@ -67,7 +67,7 @@ def test_new_plates_with_few_controls(saved, make_plates, tmp_path, policy: FewC
     new = make_plates("new", ("P5", "P6"), control=few, batch=pl.lit("day1"))
     with pytest.raises(
         ValueError,
-        match=r"plate P5 \(0\): center-scale needs at least 2 in every batch that is new; choose "
+        match=r"plate P5 \(0\): center-scale needs at least 2 in every new batch; choose "
         "few_controls pool or drop",
     ):
         correct(new, tmp_path / "corrected", apply=saved[1])
@@ -113,7 +113,9 @@ def test_a_file_that_will_not_do(saved, tmp_path, damage):
     wells, file = saved
     content = file.read_bytes()
     middle = len(content) // 2
-    sentence = "fitted.npz is damaged or no correction: expected an .npz that correct --save wrote"
+    sentence = (
+        "fitted.npz is damaged or not a correction: expected an .npz that correct --save wrote"
+    )
     if damage == "cut":
         file.write_bytes(content[:middle])
     elif damage == "flip":
@@ -123,7 +125,7 @@ def test_a_file_that_will_not_do(saved, tmp_path, damage):
     elif damage == "other":
         np.savez(file, x=np.ones(3))
     else:
-        file, sentence = tmp_path / "absent.npz", "absent.npz: there is no saved correction of that"
+        file, sentence = tmp_path / "absent.npz", "absent.npz: there is no such file"
     with pytest.raises(ValueError, match=sentence):
         correct(wells, tmp_path / "new", apply=file)
     if damage != "absent":
@@ -175,11 +177,11 @@ def test_a_batch_column_that_is_empty_on_new_plates(saved, make_plates, tmp_path
 @pytest.mark.parametrize(
     ("out", "save", "sentence"),
     [
-        ("wells", None, "wells holds the wells that are to be corrected, which it would replace"),
-        ("other/../wells", None, "holds the wells that are to be corrected"),
-        ("", None, "holds the wells that are to be corrected"),
-        ("out", "out/fitted.npz", "fitted.npz lies in .*out, which holds plates and nothing else"),
-        ("out.npz", "out.npz", "out.npz lies in .*out.npz"),
+        ("wells", None, "wells is or contains the folder of the wells to correct"),
+        ("other/../wells", None, "is or contains the folder of the wells"),
+        ("", None, "is or contains the folder of the wells"),
+        ("out", "out/fitted.npz", "fitted.npz is inside .*out, which may contain only plates"),
+        ("out.npz", "out.npz", "out.npz is inside .*out.npz"),
         ("out", "fitted.csv", "save .*fitted.csv: give it a name that ends with .npz"),
     ],
 )

@@ -91,7 +91,9 @@ def test_fit_learns_from_controls_only_and_gives_the_numbers_of_the_command(
 @pytest.mark.parametrize("method", METHODS)
 def test_a_pipeline_cannot_fit_on_all_wells_by_mistake(method, features):
     step = method.__name__.lower()
-    with pytest.raises(ValueError, match=rf"{method.__name__} learns from negative controls: pass"):
+    with pytest.raises(
+        ValueError, match=rf"{method.__name__} is fitted on negative controls: pass"
+    ):
         make_pipeline(StandardScaler(), method()).fit(features)
     scaled = StandardScaler().fit_transform(features)
     expected = method().fit(scaled, controls=CONTROL).transform(scaled)
@@ -110,7 +112,7 @@ def test_a_pipeline_routes_controls_and_batches(features):
         pipeline = make_pipeline(CenterScale(), TVN(0.3))
         pipeline.fit(features, controls=CONTROL, batches=BATCHES)
         np.testing.assert_array_equal(pipeline.transform(features, batches=BATCHES), expected)
-        with pytest.raises(ValueError, match="CenterScale learns from negative controls"):
+        with pytest.raises(ValueError, match="CenterScale is fitted on negative controls"):
             make_pipeline(CenterScale(), TVN(0.3)).fit(features)
 
 
@@ -156,7 +158,9 @@ def test_names_of_features_of_an_array(features):
     assert fitted.get_feature_names_out().tolist() == ["x0", "x1", "x2", "x3"]
     assert fitted.get_feature_names_out(COLUMNS).tolist() == COLUMNS
     named = Sphering().fit(pd.DataFrame(features, columns=COLUMNS), controls=CONTROL)
-    with pytest.raises(ValueError, match="input_features must be the columns that it was fitted"):
+    with pytest.raises(
+        ValueError, match="input_features must be the columns that the correction was"
+    ):
         named.get_feature_names_out(COLUMNS[::-1])
     assert list(named.transform(features)[0]) == list(fitted.transform(features)[0])
 
@@ -188,7 +192,7 @@ def test_harmony_keeps_the_kind_and_the_names(features):
     [
         (
             {"controls": None},
-            "TVN learns from negative controls: pass controls=MASK, one bool per w",
+            "TVN is fitted on negative controls: pass controls=MASK, one bool per w",
         ),
         (
             {"controls": CONTROL[:5]},
@@ -207,7 +211,7 @@ def test_harmony_keeps_the_kind_and_the_names(features):
             {"features": np.full((60, 4), np.nan)},
             "features must be finite, but some are NaN or inf",
         ),
-        ({"features": [["a"]] * 60}, "features must be numbers: leave out the columns of text"),
+        ({"features": [["a"]] * 60}, "features must be numbers: leave out columns of text"),
         ({"features": np.ones((60, 4))}, "do not differ in any feature"),
         ({"ridge": 0}, "ridge must be above 0, not 0"),
     ],

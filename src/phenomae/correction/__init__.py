@@ -1,6 +1,7 @@
 """Batch correction: removes variation between batches and keeps the biology.
 
-Corrections follow scikit-learn's protocol, but most learn from negative controls only.
+The corrections are scikit-learn transformers. All but Harmony are fitted on the negative controls
+only.
 """
 
 from phenomae.correction.center_scale import CenterScale

@@ -1,30 +1,32 @@
-"""How well batches mix: how often a well's nearest neighbours have the same batch.
+"""Measures how well batches mix, as the accuracy of predicting a well's batch from its neighbours.
 
-A k-nearest-neighbour vote without training, so that it measures the features and not a classifier.
+The prediction is a k-nearest-neighbour vote: no classifier is trained, so the accuracy depends on
+the features only.
 """
 
 import numpy as np
 from jaxtyping import Float64, Int, Shaped
 
 NEIGHBOURS = 5
-_SHUFFLES = 20
+_SHUFFLES = 20  # the mean accuracy of 20 shuffles varies much less than that of one
 
 
 def batch_accuracy(
     features: Float64[np.ndarray, "n d"], batches: Shaped[np.ndarray, " n"]
 ) -> tuple[float, float]:
-    """Return the accuracy of predicting a well's batch from its neighbours, and that of chance.
+    """Return the accuracy of predicting a well's batch from its neighbours, and the chance level.
 
-    The five nearest other wells by cosine vote; if several batches have the same number of votes,
-    the one with the nearest well wins. Chance is the mean over 20 shuffles of the batches among
-    the wells, with the same neighbours and the same vote.
+    The five other wells with the highest cosine vote for their batch; a tie is won by the batch of
+    the nearest well among the tied batches. The chance level is the mean accuracy over 20 random
+    permutations of the batch labels, with the same neighbours and the same vote.
     """
-    from sklearn.neighbors import NearestNeighbors  # slow to import, and only used to diagnose
+    from sklearn.neighbors import NearestNeighbors  # slow to import, and only --diagnose needs it
 
     assert len(features) > 1
     codes = np.unique(batches, return_inverse=True)[1]
     count = min(NEIGHBOURS, len(features) - 1)
-    # Brute force: no search tree works with cosines, and there are at most 2,000 wells.
+    # Brute force: scikit-learn's search trees do not support cosine distance, and the diagnosis
+    # samples at most 2,000 wells.
     search = NearestNeighbors(n_neighbors=count, metric="cosine", algorithm="brute").fit(features)
     nearest = search.kneighbors(return_distance=False)
     shuffled = (np.random.default_rng([0, index]).permutation(codes) for index in range(_SHUFFLES))
@@ -35,5 +37,6 @@ def batch_accuracy(
 def _accuracy(nearest: Int[np.ndarray, "n k"], codes: Int[np.ndarray, " n"]) -> float:
     votes = codes[nearest]
     counts = (votes[:, :, None] == votes[:, None, :]).sum(axis=2)
-    winner = counts.argmax(axis=1)  # the first maximum is the nearest neighbour's batch
+    # argmax returns the first maximum, which belongs to the nearest of the tied neighbours.
+    winner = counts.argmax(axis=1)
     return float((votes[np.arange(len(votes)), winner] == codes).mean())

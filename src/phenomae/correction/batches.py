@@ -1,7 +1,7 @@
-"""Batches: which wells are corrected together, and whether they have enough controls for it.
+"""Batches: which wells are corrected together, and whether each batch has enough controls.
 
-Batches are text ("plate P1") from here on, so that the same code serves any column and a saved
-correction recognises a batch by its name.
+A batch is a text such as "plate P1" (column and value), so that the same code works for any column
+and a saved correction recognises a batch by its name.
 """
 
 from collections.abc import Container, Iterator
@@ -11,20 +11,20 @@ import polars as pl
 from jaxtyping import Bool, Int, Shaped
 
 Batches = Shaped[np.ndarray, " n"] | None
-"""The batch of every well, as text; None if all wells are one batch."""
+"""The batch of each well as text; None if all wells belong to one batch."""
 
 ALL_WELLS = "all wells"
-"""The batch of all controls together. It is used if there is no batch column, and for wells that
-are assigned to it because their own batch has too few controls."""
-MIN_CONTROLS = 2  # the spread of a single control is zero
-_MAX_NAMES = 10  # in an error message; the other batches are counted
+"""Name of the batch that contains all wells and so all controls. Wells belong to it if there is no
+batch column, or if the policy `pool` moved them here because their batch has too few controls."""
+MIN_CONTROLS = 2  # the standard deviation of a single control is zero
+_MAX_NAMES = 10  # batches named in an error message; further batches are only counted
 
 
 def read_batches(table: pl.DataFrame, column: str | None, requested: str = "") -> Batches:
-    """Return the batch of every well as text, like `plate P1`, or None if `column` is None.
+    """Return the batch of each well as text, such as `plate P1`, or None if `column` is None.
 
-    `requested` is how error messages call the request; by default `batch COLUMN`. Raises ValueError
-    if the column does not exist or is empty for some wells.
+    Error messages begin with `requested`, by default `batch COLUMN`. Raises ValueError if the
+    column does not exist or has empty cells.
     """
     if column is None:
         return None
@@ -37,19 +37,24 @@ def read_batches(table: pl.DataFrame, column: str | None, requested: str = "") -
             f"{requested}: the column is empty for {count} of {len(table)} wells; "
             "fill it in the plate map, or name another column (plate is always filled)"
         )
-    # The column's name is part of it: plate 1 and day 1 must not be the same batch in a saved file.
+    # The column's name is part of the batch's name: plate 1 and day 1 must not be the same batch in
+    # a saved correction.
     return np.array([f"{column} {value}" for value in table[column]])
 
 
 def each_batch(batches: Batches, count: int) -> Iterator[tuple[str, Int[np.ndarray, " m"]]]:
-    """Yield each batch of `count` wells and its rows, sorted by the names of the batches."""
+    """Yield each batch and the row numbers of its wells, sorted by batch name.
+
+    `count` is the number of wells, which form a single batch if `batches` is None.
+    """
     if batches is None:
         yield ALL_WELLS, np.arange(count)
         return
     if not len(batches):
         return
     names, codes = np.unique(batches, return_inverse=True)
-    # Stable, so that rows of a batch keep their order and sums are added in the same order.
+    # A stable sort keeps the order of rows within a batch, so that floating-point sums are the same
+    # in every run.
     order, ends = np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))
     yield from zip(names.tolist(), np.split(order, ends[:-1]), strict=True)
 
@@ -57,16 +62,19 @@ def each_batch(batches: Batches, count: int) -> Iterator[tuple[str, Int[np.ndarr
 def new_batches(
     batches: Batches, known: Container[str], count: int
 ) -> Iterator[tuple[str, Int[np.ndarray, " m"]]]:
-    """Yield the batches of `count` controls that are not known yet, and their rows."""
+    """Yield each batch that is not in `known`, and the row numbers of its controls.
+
+    `count` is the number of controls, and `batches` has the batch of each control.
+    """
     if batches is not None:
         for batch, rows in each_batch(batches, count):
-            # Wells pooled in ALL_WELLS are corrected by all controls, which `learn` has seen.
+            # `learn` has already fitted ALL_WELLS, the batch of pooled wells, on all controls.
             if batch not in known and batch != ALL_WELLS:
                 yield batch, rows
 
 
 def count_controls(batches: Batches, control: Bool[np.ndarray, " n"]) -> dict[str, int]:
-    """Return the number of controls of each batch."""
+    """Return the number of controls in each batch."""
     return {batch: int(control[rows].sum()) for batch, rows in each_batch(batches, len(control))}
 
 
@@ -76,16 +84,17 @@ def require_controls(
     minimum: int = MIN_CONTROLS,
     known: Container[str] = (),
 ) -> None:
-    """Raise ValueError, naming batches and counts, if one has fewer than `minimum` controls.
+    """Raise ValueError if a batch has fewer than `minimum` controls.
 
-    Batches that are `known` need none.
+    The message names these batches with their numbers of controls. Batches in `known` were fitted
+    before and need no controls.
     """
     if not known:
         require_a_control(control)
     few = {
         batch: count
         for batch, count in count_controls(batches, control).items()
-        # Wells of ALL_WELLS are corrected by the controls of every batch.
+        # Wells of the batch ALL_WELLS are corrected with the controls of all batches.
         if count < minimum and batch not in known and (batches is None or batch != ALL_WELLS)
     }
     if few:
@@ -100,12 +109,12 @@ def require_a_control(control: Bool[np.ndarray, " n"]) -> None:
     if not control.any():
         raise ValueError(
             "no well is a control, and a correction is fitted on controls: set `control` to true "
-            "for the wells whose perturbation should do nothing"
+            "for the wells whose perturbation should have no effect"
         )
 
 
 def name_batches(counts: dict[str, int]) -> str:
-    """Return the batches with their counts as words: `plate P1 (0), plate P2 (1)`."""
+    """Return batches and their numbers of controls as text: `plate P1 (0), plate P2 (1)`."""
     items = list(counts.items())
     named = ", ".join(f"{batch} ({count})" for batch, count in items[:_MAX_NAMES])
     return f"{named} and {len(counts) - _MAX_NAMES} more" if len(counts) > _MAX_NAMES else named
@@ -114,7 +123,7 @@ def name_batches(counts: dict[str, int]) -> str:
 def require_known(batches: Batches, fitted: Container[str], by_batch: bool) -> None:
     """Raise ValueError if wells belong to a batch that the correction was not fitted on.
 
-    `by_batch` is whether it was fitted on batches at all.
+    `by_batch` tells whether the correction was fitted per batch.
     """
     if batches is None and by_batch:
         raise ValueError("the correction was fitted on batches: pass batches, one per well")

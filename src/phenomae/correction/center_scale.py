@@ -1,7 +1,7 @@
-"""Center-scale: each feature of a batch in units of the standard deviation of the batch's controls.
+"""Center-scale: standardises each feature with the mean and standard deviation of the controls.
 
-It takes two numbers per feature and batch from the controls, fewer than any other method, so it is
-the one to use if batches have few controls.
+Center-scale estimates only two numbers per feature and batch, fewer than any other method here, so
+it is the method to use if batches have few controls.
 """
 
 from typing import Self
@@ -12,15 +12,16 @@ from jaxtyping import Bool, Float64
 from phenomae.correction.batches import ALL_WELLS, Batches, each_batch, new_batches, require_known
 from phenomae.correction.correction import ControlCorrection, State
 
-# Features come as float32. A spread below this fraction of their size (or of the widest direction's
-# spread) is rounding error, and dividing by it would turn rounding error into signal.
+# Features are read as float32. A standard deviation below this fraction of the largest absolute
+# value (or of the largest standard deviation, for principal axes) is rounding error; dividing by it
+# would amplify rounding error to the size of a signal.
 RESOLUTION = 1e-6
 
 
 class CenterScale(ControlCorrection):
     """Subtracts the mean of a batch's controls, then divides by their (biased) standard deviation.
 
-    A feature that does not vary among a batch's controls has no scale there and becomes 0.
+    A feature that does not vary among the controls of a batch becomes 0 for all wells of the batch.
     """
 
     name = "center-scale"
@@ -31,23 +32,24 @@ class CenterScale(ControlCorrection):
 
     @property
     def known(self) -> frozenset[str]:
-        """The batches that it has learned."""
+        """The batches that this correction was fitted on."""
         return frozenset(self.centers_)
 
     def learn(self, controls: Float64[np.ndarray, "m d"], batches: Batches = None) -> Self:
-        """Learn mean and spread of each batch, and of all together, from the controls.
+        """Estimate mean and standard deviation of the controls, per batch and over all controls.
 
         Raises ValueError if the controls of a batch do not differ in any feature.
         """
         self.by_batch_ = batches is not None
         self.centers_, self.spreads_ = {}, {}
-        # Batches come before ALL_WELLS, so that an error about constant controls names the batch.
+        # Batches are fitted before ALL_WELLS, so that an error about constant controls names the
+        # batch.
         self.learn_new(controls, batches)
         self._learn_batch(ALL_WELLS, controls)
         return self
 
     def learn_new(self, controls: Float64[np.ndarray, "m d"], batches: Batches = None) -> Self:
-        """Learn mean and spread of the batches that are new."""
+        """Estimate mean and standard deviation of the controls of new batches."""
         for batch, rows in new_batches(batches, self.centers_, len(controls)):
             self._learn_batch(batch, controls[rows])
         return self
@@ -55,7 +57,7 @@ class CenterScale(ControlCorrection):
     def apply(
         self, features: Float64[np.ndarray, "n d"], batches: Batches = None
     ) -> Float64[np.ndarray, "n d"]:
-        """Return wells corrected; raises ValueError for a batch that was not learned."""
+        """Return the corrected wells; raises ValueError for a batch that was not fitted."""
         require_known(batches, self.centers_, self.by_batch_)
         if batches is None:
             return standardise(features, self.centers_[ALL_WELLS], self.spreads_[ALL_WELLS])
@@ -66,7 +68,7 @@ class CenterScale(ControlCorrection):
         return corrected
 
     def state(self) -> State:
-        """Return what was learned."""
+        """Return the fitted parameters as arrays by name."""
         return {
             "by_batch": np.array(self.by_batch_),
             "batches": np.array(list(self.centers_)),
@@ -75,7 +77,7 @@ class CenterScale(ControlCorrection):
         }
 
     def restore(self, state: State) -> Self:
-        """Set what was learned to the `state` of another one."""
+        """Set the fitted parameters to the `state` of another correction of this class."""
         self.by_batch_, names = bool(state["by_batch"]), state["batches"].tolist()
         self.centers_ = dict(zip(names, state["centers"], strict=True))
         self.spreads_ = dict(zip(names, state["spreads"], strict=True))
@@ -91,9 +93,13 @@ class CenterScale(ControlCorrection):
 def center_and_spread(
     controls: Float64[np.ndarray, "m d"],
 ) -> tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, " d"]]:
-    """Return mean and biased standard deviation; the spread of a constant feature is exactly 0."""
+    """Return mean and biased standard deviation of each feature.
+
+    The standard deviation of a constant feature is exactly 0.
+    """
     center, spread = controls.mean(axis=0), controls.std(axis=0)
-    # Relative to the largest value: a constant of 1e6 has a spread of rounding errors, not 0.
+    # The threshold is relative to the largest value, because the computed standard deviation of a
+    # constant 1e6 is rounding error and not 0.
     size = np.maximum(controls.max(axis=0), -controls.min(axis=0))
     varies: Bool[np.ndarray, " d"] = spread > RESOLUTION * size
     return center, np.where(varies, spread, 0.0)
@@ -104,10 +110,10 @@ def standardise(
     center: Float64[np.ndarray, " d"],
     spread: Float64[np.ndarray, " d"],
 ) -> Float64[np.ndarray, "n d"]:
-    """Return (features - center) / spread, and 0 where the spread is 0."""
+    """Return (features - center) / spread, with 0 for features whose spread is 0."""
     return (features - center) * inverse(spread)
 
 
 def inverse(spread: Float64[np.ndarray, " d"]) -> Float64[np.ndarray, " d"]:
-    """Return 1 / spread, and 0 where the spread is 0."""
+    """Return 1 / spread, with 0 for features whose spread is 0."""
     return np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)

@@ -1,4 +1,4 @@
-"""Several corrections in sequence, each fitted on the controls as the one before left them."""
+"""Several corrections in sequence, each fitted on the output of the previous ones."""
 
 from dataclasses import dataclass
 
@@ -15,25 +15,26 @@ from phenomae.progress import info
 
 @dataclass(frozen=True)
 class Chain:
-    """Fitted corrections, in order."""
+    """Fitted corrections, in the order in which they are applied."""
 
     steps: list[Step]
     corrections: list[ControlCorrection]
     width: int
-    """Number of features that the first of them takes."""
+    """Number of input features of the first correction."""
 
     def apply(
         self, features: Float64[np.ndarray, "n d"], batches: list[Batches]
     ) -> Float64[np.ndarray, "n k"]:
-        """Return wells corrected by one after the other; `batches` holds those of each step."""
+        """Return the wells after all corrections; `batches` has the batches for each step."""
         for correction, own in zip(self.corrections, batches, strict=True):
             features = correction.apply(features, own)
         return features
 
     def learn_new(self, controls: Float64[np.ndarray, "m d"], batches: list[Batches]) -> None:
-        """Learn the batches that are new from their controls, one correction after the other."""
+        """Fit every correction on the controls of new batches."""
         for correction, own in zip(self.corrections, batches, strict=True):
-            # Each step must see the controls of new batches as the steps before it correct them.
+            # Each step is fitted on the controls of new batches as corrected by the previous steps,
+            # as `fit_chain` did for the first batches.
             correction.learn_new(controls, own)
             controls = correction.apply(controls, own)
 
@@ -41,10 +42,11 @@ class Chain:
 def fit_chain(
     plates: PlateReader, steps: list[Step], controls: Float64[np.ndarray, "m d"]
 ) -> tuple[PlateReader, Chain]:
-    """Return the fitted chain and the wells that it is to be applied to.
+    """Return the wells to correct and the chain of corrections to apply to them.
 
-    These are `plates` as given. But if a step needs all wells at once (harmony), they are the
-    wells as the last such step left them, held in memory, and the chain holds the steps after it.
+    If no step needs all wells at once, the wells are `plates`, unchanged, and the chain has all
+    steps. Otherwise the wells are held in memory as corrected by the last step that needs all wells
+    at once (harmony) and all steps before it, and the chain has only the steps after it.
     """
     for position, step in enumerate(steps):
         if isinstance(step.correction, JointCorrection):
@@ -52,7 +54,8 @@ def fit_chain(
             plates = _correct_jointly(plates, before, step.correction)
             return fit_chain(plates, steps[position + 1 :], _control_features(plates))
     width, corrections = controls.shape[1], []
-    # Not strict: these may be the first steps only, before a correction of all wells.
+    # Not strict: `steps` may be only the steps before a joint correction, while `plates` has the
+    # batches for all steps.
     for step, own in zip(steps, plates.control_batches(), strict=False):
         assert isinstance(step.correction, ControlCorrection)
         correction = step.correction.learn(controls, own)
@@ -66,7 +69,7 @@ def fit_chain(
 def _correct_jointly(
     plates: PlateReader, before: Chain, correction: JointCorrection
 ) -> PlateReader:
-    """Return the wells after the chain `before` and a correction of all wells at once."""
+    """Return all wells, in memory, after the chain `before` and then the joint correction."""
     position = len(before.steps)
     parts, batches = [], []
     for part in plates.parts(f"{correction.name} reads"):
@@ -88,8 +91,9 @@ def _report_undefined(
     corrected: Float64[np.ndarray, "m k"],
     batches: Batches,
 ) -> None:
-    """Log how many features and directions have no scale because the controls do not vary."""
-    own = batches if correction.keeps_features else None  # axes come from all controls together
+    """Log how many features, and how many directions, do not vary among the controls."""
+    # Methods that rotate to principal axes compute the axes from all controls together.
+    own = batches if correction.keeps_features else None
     constant = {
         batch: int((center_and_spread(controls[rows])[1] == 0).sum())
         for batch, rows in each_batch(own, len(controls))
@@ -98,7 +102,7 @@ def _report_undefined(
         batch = next(batch for batch, count in constant.items() if count == worst)
         info(
             f"{correction.name}: {worst} of {controls.shape[1]} features do not vary among the "
-            f"controls of {batch} and count as 0 there"
+            f"controls of {batch} and become 0 in this batch"
         )
     components = correction.get_params().get("components") or controls.shape[1]
     expected = min(controls.shape[1], components)
@@ -106,5 +110,5 @@ def _report_undefined(
     if after < expected and not correction.keeps_features:
         info(
             f"{correction.name}: the {len(controls)} controls vary along {after} directions only, "
-            f"of {controls.shape[1]} features; the others have no scale and are left out"
+            f"of {controls.shape[1]} features; all other directions are left out"
         )

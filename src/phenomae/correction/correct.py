@@ -1,7 +1,7 @@
 """The command `correct`: reads wells and writes the same wells with batch effects removed.
 
-The fit reads every plate, the output is written plate by plate: a run that was stopped continues at
-the first plate that is not there yet.
+The corrections are fitted on the controls of all plates. The corrected wells are written plate by
+plate, so that a rerun after an interruption fits again and then writes only the missing plates.
 """
 
 from dataclasses import dataclass
@@ -38,17 +38,19 @@ __all__ = ["CorrectSettings", "correct", "fit_controls"]
 
 @dataclass(frozen=True)
 class Request:
-    """One call of `correct`: which wells, which steps, and the saved chain to apply, if any."""
+    """What one call of `correct` is to do: the wells, the steps, and the saved chain to apply."""
 
     files: PlateFiles
     settings: CorrectSettings
     steps: list[Step]
     saved: Chain | None
+    """The chain of the file given as `apply`; None without such a file."""
     arms: dict[str, str]
+    """Chromosome arm of each gene; empty without the setting `arms`."""
     origin: Origin
-    """Of the wells that are written."""
+    """Origin of the corrected wells: kind, settings and sources."""
     fitted_identity: str
-    """Hash of what makes the fitted steps."""
+    """Hash of everything that determines the fitted corrections."""
 
 
 def correct(
@@ -61,11 +63,10 @@ def correct(
     apply: PathLike | None = None,
     overwrite: bool = False,
 ) -> Wells:
-    """Remove batch effects from wells, as learned from their negative controls.
+    """Remove batch effects from wells, estimated from their negative controls.
 
-    Writes a wells folder of the same wells, one Parquet file per plate, and returns it. If the
-    controls vary along fewer directions than there are features, methods with PCA write fewer
-    features.
+    Writes the corrected wells as a wells folder, one Parquet file per plate, and returns it.
+    Methods with PCA write fewer features if the controls vary along fewer directions.
 
     Parameters
     ----------
@@ -74,10 +75,10 @@ def correct(
     out
         Folder to write.
     save
-        File for the fitted correction, an .npz, to be applied to plates that come later.
+        File (.npz) to write the fitted correction to, for use with --apply on later plates.
     apply
-        File that --save wrote: batches it was fitted on are corrected in the same way; others by
-        their own controls along the same axes.
+        File that --save wrote. Batches that it was fitted on are corrected identically; new batches
+        are fitted on their own controls, with the same principal axes.
     overwrite
         Replace `out`, and the file of --save, if they were made with other settings.
 
@@ -91,29 +92,16 @@ def correct(
     if save is not None and apply is not None:
         raise ValueError(f"save {save} and apply exclude each other: leave one out")
     request = _read_request(wells, settings, save_path, None if apply is None else Path(apply))
-    unsaved = save_path is not None and not _is_saved(save_path, request.fitted_identity, overwrite)
-    # Before the fit, which reads all plates: the same work is recognised without it.
-    done = out.exists() and not overwrite
-    if done:
-        with artefact_folder(out, request.origin):
-            pass  # logs that the same work is done, or raises
-    if unsaved or not done:
-        plates, chain = _fit(_open(request), request, wells)
-        if save_path is not None and unsaved:
-            write_chain(save_path, chain, request.fitted_identity)
-        if not done:
-            with artefact_folder(out, request.origin, overwrite) as folder:
-                assert folder is not None
-                _write(folder, plates, chain, request)
+    _fit_and_write(request, wells, out, save_path, overwrite)
     if settings.diagnose:
         print_diagnosis(out)
     return Wells(out)
 
 
 def fit_controls(wells: Profiles, batches: Batches, method: str) -> ControlCorrection:
-    """Return a method, with its default settings, fitted on the controls of some wells.
+    """Return the correction `method`, with default settings, fitted on the controls of `wells`.
 
-    Raises ValueError if a batch has fewer than 2 controls, or its controls do not differ.
+    Raises ValueError if a batch has fewer than 2 controls, or if its controls do not differ.
     """
     control = wells.table["control"].fill_null(False).to_numpy()
     require_controls(batches, control)
@@ -123,14 +111,35 @@ def fit_controls(wells: Profiles, batches: Batches, method: str) -> ControlCorre
     return correction.learn(controls, None if batches is None else batches[control])
 
 
+def _fit_and_write(
+    request: Request, wells: Path, out: Path, save: Path | None, overwrite: bool
+) -> None:
+    """Write the corrected wells and the saved correction, unless both exist already."""
+    unsaved = save is not None and not _is_saved(save, request.fitted_identity, overwrite)
+    # Checked before the fit, because the fit reads the features of all plates.
+    done = out.exists() and not overwrite
+    if done:
+        with artefact_folder(out, request.origin):
+            pass  # logs that the same work is done, or raises
+    if not unsaved and done:
+        return
+    plates, chain = _fit(_open(request), request, wells)
+    if save is not None and unsaved:
+        write_chain(save, chain, request.fitted_identity)
+    if not done:
+        with artefact_folder(out, request.origin, overwrite) as folder:
+            assert folder is not None
+            _write(folder, plates, chain, request)
+
+
 def _check_places(wells: Path, out: Path, save: Path | None) -> None:
     """Raise ValueError if an output would replace an input or be written inside it."""
-    # Resolved, because a link or `..` can lead to the same folder under another name.
+    # Paths are resolved, because a link or `..` can give the same folder another name.
     whole = out.resolve()
     if whole in (wells.resolve(), *wells.resolve().parents):
         raise ValueError(
-            f"{out} holds the wells that are to be corrected, which it would replace: give another "
-            "folder to write"
+            f"{out} is or contains the folder of the wells to correct and would replace it: give "
+            "another folder to write"
         )
     if save is None:
         return
@@ -138,14 +147,14 @@ def _check_places(wells: Path, out: Path, save: Path | None) -> None:
         raise ValueError(f"save {save}: give it a name that ends with .npz")
     if whole in (save.resolve(), *save.resolve().parents):
         raise ValueError(
-            f"save {save} lies in {out}, which holds plates and nothing else: save it beside"
+            f"save {save} is inside {out}, which may contain only plates: choose a file outside"
         )
 
 
 def _read_request(
     wells: Path, settings: CorrectSettings, save: Path | None, apply: Path | None
 ) -> Request:
-    """Read what the call needs except features; raises ValueError if settings do not agree."""
+    """Read everything but the features; raises ValueError if settings contradict each other."""
     files = open_wells(wells)
     sources, saved = {"wells": files.identity}, None
     if apply is None:
@@ -158,14 +167,16 @@ def _read_request(
     joint = [step.name for step in steps if step.correction.fits_on == "all wells"]
     if save is not None and joint:
         raise ValueError(
-            f"save {save}: {joint[0]} looks at all wells at once, so it cannot be saved for new "
+            f"save {save}: {joint[0]} uses all wells at once, so it cannot be applied to new "
             "plates; leave out save, or choose another method"
         )
     arms = {} if settings.arms is None else read_arms(Path(settings.arms))
     if settings.arms is not None:
-        sources["arms"] = hash_json(arms)  # the content decides, not where the file is
+        # The hash is of the content, so that moving the file does not change the identity.
+        sources["arms"] = hash_json(arms)
     decisive = record(settings, steps)
-    # What comes after the fit does not change the saved file, so it is no part of its identity.
+    # Settings that act only after the fit do not change the saved correction, so its identity does
+    # not include them.
     fitted = {key: value for key, value in decisive.items() if key not in AFTERWARDS}
     fitted_origin = Origin(SAVED_KIND, fitted, {"wells": files.identity})
     origin = Origin(KIND, decisive, sources)
@@ -181,7 +192,10 @@ def _require_width(wells: Path, files: PlateFiles, apply: Path, saved: Chain) ->
 
 
 def _is_saved(path: Path, identity: str, overwrite: bool) -> bool:
-    """Return whether the same correction is saved; raises ValueError if something else is."""
+    """Return whether `path` has the same correction already.
+
+    Raises ValueError if `path` has another correction and `overwrite` is False.
+    """
     if not path.exists():
         return False
     if read_saved_identity(path) != identity:
@@ -196,7 +210,7 @@ def _is_saved(path: Path, identity: str, overwrite: bool) -> bool:
 
 
 def _open(request: Request) -> PlateReader:
-    """Return the wells to be corrected and their batches."""
+    """Return a reader of the wells to correct, with their batches for each step."""
     table, policy = request.files.table, request.settings.few_controls
     saved = request.saved.corrections if request.saved else []
     known = [each.known for each in saved] or [frozenset[str]()] * len(request.steps)
@@ -205,7 +219,7 @@ def _open(request: Request) -> PlateReader:
 
 
 def _fit(plates: PlateReader, request: Request, wells: Path) -> tuple[PlateReader, Chain]:
-    """Return the chain, fitted on the controls, and the wells that it is to be applied to."""
+    """Return the wells to correct, and the chain fitted on their controls."""
     controls = read_controls(plates, wells)
     if request.saved is None:
         return fit_chain(plates, request.steps, controls)
@@ -214,12 +228,13 @@ def _fit(plates: PlateReader, request: Request, wells: Path) -> tuple[PlateReade
 
 
 def _write(folder: Path, plates: PlateReader, chain: Chain, request: Request) -> None:
-    """Write the corrected wells of every plate that is not there yet, and the diagnosis."""
+    """Write the corrected wells of every plate that is missing in `folder`, and the diagnosis."""
     settings = request.settings
     shifts: Vectors = {}
     if settings.arms is not None:
         minimum = settings.arm_genes or ARM_GENES
-        # Over all plates, also if a stopped run has written some: the means need every well.
+        # Measured on all plates, even if an interrupted run has written some of them, because the
+        # mean of an arm includes the wells of every plate.
         shifts = measure_shifts(plates, chain, request.arms, Path(settings.arms), minimum)
     left = [plate for plate in plates.rows_of if not plate_path(folder, plate).exists()]
     for plate in tracked(left, "correct", len(left), "plates"):

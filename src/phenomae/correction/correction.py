@@ -1,8 +1,8 @@
-"""The two kinds of correction: fitted on negative controls, or computed from all wells at once.
+"""Base classes of corrections: fitted on negative controls, or computed from all wells at once.
 
-A new correction is one class in one module and one line in `methods.METHODS`. It implements the
-array methods (`learn`, `learn_new`, `apply`, `state`, `restore`); `fit`, `transform` and the rest
-of scikit-learn's protocol come from here.
+A new correction is one class in its own module and one line in `methods.METHODS`. The class
+implements the array methods (`learn`, `learn_new`, `apply`, `state`, `restore`) and inherits `fit`,
+`transform` and the rest of scikit-learn's transformer protocol.
 """
 
 from abc import ABC, abstractmethod
@@ -24,26 +24,27 @@ from phenomae.correction.frames import (
 )
 
 State = dict[str, Shaped[np.ndarray, "..."]]
-"""All that a correction has learned, as arrays by name."""
+"""The fitted parameters of a correction, as arrays by name."""
 
 
 class Correction(Estimator, ABC):
-    """What the command needs to know of every correction."""
+    """Base class of all corrections: what the command `correct` needs to know about a method."""
 
     name: ClassVar[str]
-    """Its name on the command line and in artefacts; also its key in `methods.METHODS`."""
+    """Name of the method on the command line, in artefacts and in `methods.METHODS`."""
     fits_on: ClassVar[Literal["controls", "all wells"]]
-    """Whether it is fitted on controls and applied to any well, or needs all wells at once."""
+    """`controls` if the method is fitted on controls and then applied to any well; `all wells` if
+    the method needs all wells at once."""
     min_controls: ClassVar[int] = MIN_CONTROLS
-    """Controls that every batch needs."""
+    """Minimum number of controls per batch."""
     needs_batches: ClassVar[bool] = False
-    """Whether a batch column is required; without one, all wells are one batch."""
+    """Whether a batch column is required."""
     keeps_features: ClassVar[bool] = True
-    """Whether each output feature is an input feature, so that names are kept."""
+    """Whether each output feature corresponds to one input feature, so that names stay valid."""
 
 
 class JointCorrection(Correction):
-    """A correction of all wells at once: it cannot be saved or applied to new wells."""
+    """A correction computed from all wells at once; it cannot be saved or applied to new wells."""
 
     fits_on = "all wells"
 
@@ -51,12 +52,12 @@ class JointCorrection(Correction):
     def correct_jointly(
         self, features: Float64[np.ndarray, "n d"], batches: Batches
     ) -> Float64[np.ndarray, "n d"]:
-        """Return all wells corrected."""
+        """Return the corrected features of all wells."""
 
     def fit_transform(
         self, features: Features, y: Any = None, *, batches: BatchLabels = None
     ) -> Features:
-        """Return all wells corrected, as the kind of table that was given.
+        """Return the corrected wells as the same kind of table as `features` (or see `set_output`).
 
         `y` is ignored. Raises ValueError if features or batches have the wrong shape or values.
         """
@@ -68,39 +69,39 @@ class JointCorrection(Correction):
 
 
 class ControlCorrection(Correction):
-    """A correction that learns from negative controls and can be applied to any well."""
+    """A correction that is fitted on negative controls and can be applied to any well."""
 
     fits_on = "controls"
     n_features_in_: int
     feature_names_in_: Shaped[np.ndarray, " d"]
-    """The columns of the DataFrame that it was fitted on; absent after a fit on an array."""
+    """Columns of the DataFrame given to `fit`; the attribute is absent after a fit on an array."""
 
     @property
     @abstractmethod
     def known(self) -> frozenset[str]:
-        """The batches that it has learned."""
+        """The batches that this correction was fitted on."""
 
     @abstractmethod
     def learn(self, controls: Float64[np.ndarray, "m d"], batches: Batches = None) -> Self:
-        """Learn from the controls; `batches` holds the batch of each control."""
+        """Fit the correction on the controls; `batches` has the batch of each control."""
 
     @abstractmethod
     def learn_new(self, controls: Float64[np.ndarray, "m d"], batches: Batches = None) -> Self:
-        """Learn the batches that are new from their controls; all that was learned stays."""
+        """Fit new batches on their controls; parameters of known batches do not change."""
 
     @abstractmethod
     def apply(
         self, features: Float64[np.ndarray, "n d"], batches: Batches = None
     ) -> Float64[np.ndarray, "n k"]:
-        """Return wells corrected; raises ValueError for a batch that was not learned."""
+        """Return the corrected wells; raises ValueError for a batch that was not fitted."""
 
     @abstractmethod
     def state(self) -> State:
-        """Return what was learned, to be saved."""
+        """Return the fitted parameters as arrays by name, to save them."""
 
     @abstractmethod
     def restore(self, state: State) -> Self:
-        """Set what was learned to the `state` of another one with the same parameters."""
+        """Set the fitted parameters to the `state` of a correction with the same settings."""
 
     def fit(
         self,
@@ -110,22 +111,22 @@ class ControlCorrection(Correction):
         controls: Any = None,
         batches: BatchLabels = None,
     ) -> Self:
-        """Learn from the controls among the wells.
+        """Fit the correction on the control wells.
 
         Parameters
         ----------
         features
             One row per well: an array, a pandas or a polars DataFrame.
         y
-            Ignored; a Pipeline passes it.
+            Ignored; scikit-learn's Pipeline passes this argument.
         controls
-            One bool per well: True for negative controls. Required, so that no Pipeline fits on all
-            wells by mistake.
+            One bool per well: True for negative controls. Required, so that a Pipeline cannot fit
+            the correction on all wells by mistake.
         batches
             One label per well; None treats all wells as one batch.
 
-        Raises ValueError if `controls` is missing, a batch has too few controls, or its controls do
-        not differ.
+        Raises ValueError if `controls` is missing, or if a batch has too few controls or controls
+        that do not differ.
         """
         self.check_parameters()
         array = to_array(features)
@@ -133,7 +134,8 @@ class ControlCorrection(Correction):
         require_controls(labels, mask, self.min_controls)
         self._remember_columns(features, array.shape[1])
         self.learn(array[mask], None if labels is None else labels[mask])
-        # One corrected row shows the number of outputs, so that no method has to declare it.
+        # The number of output features is read from one corrected row, so that no method has to
+        # declare it.
         one_row = self.apply(array[:1], None if labels is None else labels[:1])
         self._n_features_out = one_row.shape[1]
         return self
@@ -141,9 +143,9 @@ class ControlCorrection(Correction):
     def extend(
         self, features: Features, *, controls: Any = None, batches: BatchLabels = None
     ) -> Self:
-        """Learn the batches that are new from their controls; all that was learned stays.
+        """Fit new batches on their controls; parameters of known batches do not change.
 
-        Takes what `fit` takes, and raises ValueError as it does.
+        Arguments and errors are those of `fit`, but batches that are known need no controls.
         """
         array = self._check_columns(features)
         mask, labels = self._select_controls(controls, batches, len(array))
@@ -151,10 +153,10 @@ class ControlCorrection(Correction):
         return self.learn_new(array[mask], None if labels is None else labels[mask])
 
     def transform(self, features: Features, batches: BatchLabels = None) -> Features:
-        """Return wells corrected, as the kind of table that was given (see also `set_output`).
+        """Return the corrected wells as the same kind of table as `features` (or see `set_output`).
 
-        Raises ValueError for columns or a batch that it was not fitted on. Wells of the batch
-        "all wells" are corrected by all controls that `fit` was given.
+        Raises ValueError if the correction was not fitted on these columns or on a well's batch.
+        Wells of the batch "all wells" are corrected with all controls that `fit` was given.
         """
         array = self._check_columns(features)
         corrected = self.apply(array, to_batches(batches, len(array)))
@@ -174,14 +176,15 @@ class ControlCorrection(Correction):
         controls: Any = None,
         batches: BatchLabels = None,
     ) -> Features:
-        """Learn from the controls among the wells and return all wells corrected."""
+        """Fit the correction on the control wells and return all wells corrected."""
         return self.fit(features, controls=controls, batches=batches).transform(features, batches)
 
     def get_feature_names_out(self, input_features: Any = None) -> Shaped[np.ndarray, " k"]:
         """Return the names of the corrected features.
 
-        They are `input_features` (default: the columns it was fitted on, else x0, x1, ...) if
-        features are kept, and `tvn0`, `tvn1`, ... if they are rotated to other axes.
+        A method that keeps features returns `input_features` (default: the columns given to `fit`,
+        or x0, x1, ... after a fit on an array). A method that rotates features to principal axes
+        returns its class name with a number: `tvn0`, `tvn1`, ...
         """
         self._require_fitted()
         if not self.keeps_features:
@@ -190,18 +193,19 @@ class ControlCorrection(Correction):
         if input_features is None:
             names = _default_names(self.n_features_in_) if fitted is None else fitted
         elif fitted is not None and list(input_features) != list(fitted):
-            raise ValueError("input_features must be the columns that it was fitted on")
+            raise ValueError("input_features must be the columns that the correction was fitted on")
         else:
             names = input_features
         return np.array(names, dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:
-        # Also after `learn` and `restore`, which leave no n_features_in_.
+        # scikit-learn's rule (attributes that end with _), because `learn` and `restore` do not set
+        # n_features_in_.
         return any(name.endswith("_") and not name.startswith("_") for name in vars(self))
 
     def _require_fitted(self) -> None:
         if not self.__sklearn_is_fitted__():
-            from sklearn.exceptions import NotFittedError  # is a ValueError, too
+            from sklearn.exceptions import NotFittedError  # a subclass of ValueError
 
             raise NotFittedError(f"{type(self).__name__} is not fitted: call fit first")
 
@@ -210,23 +214,24 @@ class ControlCorrection(Correction):
     ) -> tuple[Bool[np.ndarray, " n"], Batches]:
         if controls is None:
             raise ValueError(
-                f"{type(self).__name__} learns from negative controls: pass controls=MASK, one "
+                f"{type(self).__name__} is fitted on negative controls: pass controls=MASK, one "
                 f"bool per well, to fit (in a Pipeline as STEP__controls=MASK)"
             )
         return to_mask(controls, count), to_batches(batches, count)
 
     def _remember_columns(self, features: Features, width: int) -> None:
         self.n_features_in_ = width
-        vars(self).pop("feature_names_in_", None)  # of an earlier fit
+        vars(self).pop("feature_names_in_", None)  # may be left from an earlier fit on a DataFrame
         if (names := column_names(features)) is not None:
             self.feature_names_in_ = np.array(names, dtype=object)
 
     def _check_columns(self, features: Features) -> Float64[np.ndarray, "n d"]:
-        """Return the features as an array; raises ValueError if `fit` was given other columns."""
+        """Return the features as an array; raises ValueError if the columns differ from `fit`'s."""
         self._require_fitted()
         array, names = to_array(features), column_names(features)
         fitted, width = getattr(self, "feature_names_in_", None), getattr(self, "n_features_in_", 0)
-        if width not in (0, array.shape[1]):  # 0 if it was restored, or fitted by `learn`
+        # 0 after `restore` or `learn`, which do not record the number of features.
+        if width not in (0, array.shape[1]):
             raise ValueError(
                 f"{type(self).__name__} was fitted on {width} features, and was given "
                 f"{array.shape[1]}"
@@ -243,4 +248,5 @@ class ControlCorrection(Correction):
 
 
 def _default_names(count: int) -> list[str]:
-    return [f"x{index}" for index in range(count)]  # as scikit-learn names columns of arrays
+    # scikit-learn uses these names for the columns of an array.
+    return [f"x{index}" for index in range(count)]

@@ -1,6 +1,6 @@
-"""Diagnosis of a correction: how batches mix and replicates agree, before and after it.
+"""Diagnosis of a correction: batch mixing and replicate agreement, before and after the correction.
 
-The same wells are measured before and after, so that the difference is that of the correction.
+The same wells are measured before and after, so that any difference is an effect of the correction.
 """
 
 from collections.abc import Callable
@@ -39,23 +39,25 @@ Rows = Int[np.ndarray, " m"]
 
 @dataclass(frozen=True)
 class Sample:
-    """Wells whose mixing of batches is measured."""
+    """A sample of wells on which batch mixing is measured."""
 
     wells: str
-    """"controls" or "all"."""
+    """Which wells were sampled: "controls" or "all"."""
     column: str
+    """Batch column."""
     rows: Rows
+    """Row numbers of the sampled wells."""
     batches: Shaped[np.ndarray, " m"]
 
 
 def write_diagnosis(
     folder: Path, files: PlateFiles, plates: PlateReader, steps: list[Step]
 ) -> None:
-    """Measure the wells of `files` and the corrected ones in `folder`; write diagnosis.csv."""
+    """Compare the wells of `files` with the corrected wells in `folder` and write diagnosis.csv."""
     samples = _sample_mixing(files.table, plates, steps)
     named = _name_replicates(files.table, plates)
     named = named[sample_replicates(named)]
-    # All samples at once, so that each plate is read only once.
+    # The union of all samples is read in one pass, so that each plate is read only once.
     every = np.unique(np.concatenate([named["row"], *(sample.rows for sample in samples)]))
     before = _gather(
         plates, every, lambda plate: files.read(plate)[plates.kept[plates.rows_of[plate]]]
@@ -75,19 +77,22 @@ def write_diagnosis(
 def print_diagnosis(out: Path) -> None:
     """Print diagnosis.csv as a table on standard output.
 
-    Raises ValueError if it is missing or damaged.
+    Raises ValueError if diagnosis.csv is missing or damaged.
     """
     try:
         table = pl.read_csv(out / FILE, schema_overrides=COLUMNS).select(list(COLUMNS))
     except (pl.exceptions.PolarsError, FileNotFoundError):
         raise ValueError(
-            f"{out / FILE} is missing or damaged: make it again with diagnose and overwrite"
+            f"{out / FILE} is missing or damaged: run correct again with diagnose and overwrite"
         ) from None
     show(table)
 
 
 def _sample_mixing(table: pl.DataFrame, plates: PlateReader, steps: list[Step]) -> list[Sample]:
-    """Return controls and all wells for each batch column of a step, or for plate if none has."""
+    """Return samples of the controls and of all wells for each batch column of the steps.
+
+    If no step has a batch column, the samples are for the column `plate`.
+    """
     columns = list(dict.fromkeys(step.batch for step in steps if step.batch)) or ["plate"]
     kinds = {"controls": plates.kept & plates.control, "all": plates.kept}
     samples: list[Sample] = []
@@ -101,7 +106,10 @@ def _sample_mixing(table: pl.DataFrame, plates: PlateReader, steps: list[Step]) 
 
 
 def _name_replicates(table: pl.DataFrame, plates: PlateReader) -> pl.DataFrame:
-    """Return row, name and plate of the kept wells that have a perturbation and are no controls."""
+    """Return row, plate and perturbation name of the kept wells that are not controls.
+
+    Wells without any name are left out.
+    """
     columns = ("perturbation", "guide", "gene", "compound")
     name = pl.coalesce(pl.col(column).replace("", None) for column in columns)
     return (
@@ -115,7 +123,7 @@ def _name_replicates(table: pl.DataFrame, plates: PlateReader) -> pl.DataFrame:
 def _gather(
     plates: PlateReader, every: Rows, read: Callable[[str], Float[np.ndarray, "m d"]]
 ) -> Float64[np.ndarray, "n d"]:
-    """Return the features of the rows `every`; `read` returns those of a plate's kept wells."""
+    """Return the features of the rows `every`; `read` returns all kept wells of one plate."""
     parts: list[Float[np.ndarray, "m d"]] = []
     places: list[Rows] = []
     for plate, rows in plates.rows_of.items():
@@ -124,7 +132,7 @@ def _gather(
         if sampled.any():
             parts.append(read(plate)[sampled])
             places.append(kept[sampled])
-    # Plates were read by name; rows have to be in the order of the table again.
+    # Plates are read in the order of their names, so rows are sorted back to the table's order.
     order = np.argsort(np.concatenate(places))
     return np.concatenate(parts)[order].astype(np.float64)
 
@@ -137,14 +145,14 @@ def _center(
     features: Float64[np.ndarray, "n d"], control: Bool[np.ndarray, " n"]
 ) -> Float64[np.ndarray, "n d"]:
     """Return the features minus the mean of all controls."""
-    # Raw features are mostly positive, so that without this all cosines would be near 1.
+    # Raw features are mostly positive: without centring, all cosines would be near 1.
     return features - features[control if control.any() else slice(None)].mean(axis=0)
 
 
 def _mixing_row(
     both: list[Float64[np.ndarray, "n _"]], batches: Shaped[np.ndarray, " n"]
 ) -> dict[str, object]:
-    if len(np.unique(batches)) < 2:  # a prediction of the only batch is always right
+    if len(np.unique(batches)) < 2:  # with a single batch, every prediction is correct
         return {"n": len(batches), "before": None, "after": None, "chance": None}
     (before, _), (after, chance) = (batch_accuracy(part, batches) for part in both)
     return {"n": len(batches), "before": before, "after": after, "chance": chance}
@@ -157,7 +165,7 @@ def _agreement_rows(
     before, after = (measure_agreement(part, names, plates) for part in both)
     if before is None or after is None:
         info(
-            "no perturbation is on two plates, so the diagnosis cannot measure how replicates agree"
+            "no perturbation is on two plates, so the diagnosis does not cover replicate agreement"
         )
         return []
     rows = [

@@ -1,7 +1,8 @@
 """Eigenvalues and singular values, computed on one thread.
 
-Corrections need many small decompositions in a row. Threads gain nothing for them, and if other
-processes are busy, BLAS threads wait for each other ten times as long as one decomposition takes.
+Corrections compute many small decompositions, which several threads do not speed up. If other
+processes occupy the cores, BLAS threads wait for each other ten times as long as one decomposition
+takes.
 """
 
 from functools import cache
@@ -14,7 +15,7 @@ from threadpoolctl import ThreadpoolController
 def eigenvalues(
     matrix: Float64[np.ndarray, "d d"],
 ) -> tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, "d d"]]:
-    """Return eigenvalues of a symmetric matrix, smallest first, and eigenvectors as columns."""
+    """Return ascending eigenvalues of a symmetric matrix, and eigenvectors as columns."""
     with _blas().limit(limits=1, user_api="blas"):
         return np.linalg.eigh(matrix)
 
@@ -22,7 +23,7 @@ def eigenvalues(
 def singular_values(
     matrix: Float64[np.ndarray, "n d"],
 ) -> tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, "d k"]]:
-    """Return singular values, largest first, and right singular vectors as columns."""
+    """Return descending singular values, and right singular vectors as columns."""
     with _blas().limit(limits=1, user_api="blas"):
         _, singular, axes = np.linalg.svd(matrix, full_matrices=False)
     return singular, axes.T
@@ -30,4 +31,4 @@ def singular_values(
 
 @cache
 def _blas() -> ThreadpoolController:
-    return ThreadpoolController()  # cached: it searches all loaded libraries when it is made
+    return ThreadpoolController()  # cached, because its constructor inspects all loaded libraries

@@ -1,7 +1,8 @@
-"""The part of scikit-learn's protocol that all corrections share: parameters, tags, output kind.
+"""The part of scikit-learn's estimator protocol that all corrections share.
 
-It is written here instead of inherited because `import sklearn.base` takes about as long as a whole
-correction of a small screen. scikit-learn is imported only by the methods that its own tools call.
+The protocol (parameters, tags, output container) is implemented here instead of inherited from
+`BaseEstimator`, because `import sklearn.base` takes about as long as correcting a small screen.
+scikit-learn is imported only in methods that scikit-learn itself calls.
 """
 
 from inspect import Parameter, signature
@@ -13,26 +14,27 @@ if TYPE_CHECKING:
 
 
 class Estimator:
-    """Parameters as scikit-learn understands them: the arguments of `__init__`, stored unchanged.
+    """Base class with scikit-learn's parameters: the arguments of `__init__`, stored unchanged.
 
-    `sklearn.base.clone` compares each stored parameter with what was passed, so `__init__` may
-    neither convert nor check its arguments; `check_parameters` does, and `fit` calls it.
+    `sklearn.base.clone` requires that each stored parameter is the object that was passed, so
+    `__init__` neither converts nor validates its arguments. `fit` validates them by
+    `check_parameters`.
     """
 
     @classmethod
     def parameters(cls) -> dict[str, Parameter]:
         """Return the arguments of `__init__` by name."""
-        if cls.__init__ is object.__init__:  # whose signature is (*args, **kwargs)
+        if cls.__init__ is object.__init__:  # object.__init__ has the signature (*args, **kwargs)
             return {}
         found = signature(cls.__init__).parameters
         return {name: found[name] for name in found if name != "self"}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters by name; `deep` makes no difference, as none is an estimator."""
+        """Return the parameters by name; `deep` has no effect, as no parameter is an estimator."""
         return {name: getattr(self, name) for name in self.parameters()}
 
     def set_params(self, **parameters: Any) -> Self:
-        """Set parameters by name; raises ValueError for one that does not exist."""
+        """Set parameters by name; raises ValueError for an unknown name."""
         for name, value in parameters.items():
             if name not in self.parameters():
                 raise ValueError(
@@ -43,17 +45,18 @@ class Estimator:
         return self
 
     def check_parameters(self) -> None:
-        """Raise ValueError unless all parameters have sensible values."""
+        """Raise ValueError if a parameter has an invalid value; this base class accepts all."""
 
     def set_output(self, *, transform: str | None = None) -> Self:
-        """Choose what `transform` returns: "default" (the kind it was given), "pandas", "polars".
+        """Choose the type of table that `transform` returns: "pandas", "polars" or "default".
 
-        None changes nothing. Raises ValueError for any other kind.
+        With "default" the output has the same type as the input. None leaves the choice unchanged.
+        Raises ValueError for any other value.
         """
         if transform not in (None, "default", "pandas", "polars"):
             raise ValueError(f"transform must be default, pandas or polars, not {transform!r}")
         if transform is not None:
-            # scikit-learn's own name for it, which `clone` copies.
+            # scikit-learn's own attribute name, because `clone` copies this attribute.
             self._sklearn_output_config = {"transform": transform}
         return self
 
@@ -62,9 +65,10 @@ class Estimator:
         return getattr(self, "_sklearn_output_config", {}).get("transform", "default")
 
     def get_metadata_routing(self) -> "sklearn.utils.metadata_routing.MetadataRequest":
-        """Return which arguments a Pipeline passes on if metadata routing is enabled.
+        """Return the metadata that a Pipeline passes to `fit` and `transform`.
 
-        They are always requested, so that no `set_fit_request` can be forgotten.
+        `controls` and `batches` are always requested, so that users need not call
+        `set_fit_request`. Pipelines use this method only if metadata routing is enabled.
         """
         from sklearn.utils.metadata_routing import MetadataRequest
 

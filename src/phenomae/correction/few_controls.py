@@ -1,7 +1,7 @@
-"""Batches with too few controls: stop, correct their wells by all controls, or leave them out.
+"""Handles batches with too few controls: raise an error, pool their wells, or leave them out.
 
-A batch counts per step, so with several batch columns leaving out one batch can take controls away
-from another.
+Each step has its own batch column, so leaving out a batch of one column can remove controls of a
+batch of another column.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ from phenomae.correction.steps import Step
 from phenomae.progress import info
 
 Known = list[frozenset[str]]
-"""For each step, the batches that need no controls because they were learned before."""
+"""For each step, the batches of a saved correction, which need no controls."""
 
 
 def settle_batches(
@@ -29,8 +29,9 @@ def settle_batches(
 ) -> tuple[Bool[np.ndarray, " n"], list[Batches]]:
     """Return which wells are kept, and the batch of every well for each step.
 
-    With the policy `pool`, wells of batches with too few controls get the batch ALL_WELLS.
-    Raises ValueError if there are too few controls and the policy does not allow it.
+    The policy `pool` moves wells of batches with too few controls to the batch ALL_WELLS; `drop`
+    leaves these wells out. Raises ValueError if a batch has too few controls under the policy
+    `error`, or if the policy cannot be applied.
     """
     control = table["control"].fill_null(False).to_numpy()
     batches = [read_batches(table, step.batch, step.requested) for step in steps]
@@ -42,7 +43,8 @@ def settle_batches(
     for position, (step, fitted) in enumerate(zip(steps, known, strict=True)):
         own = batches[position]
         few = _find_few(step, own, control, kept, fitted)
-        # A saved correction brings the controls it was fitted on.
+        # A saved correction was already fitted on enough controls; otherwise the kept controls of
+        # all batches together must be enough.
         poolable = bool(fitted) or int(control[kept].sum()) >= step.correction.min_controls
         if few and (policy != "pool" or own is None or not poolable):
             _refuse(few, step, bool(fitted))
@@ -58,7 +60,7 @@ def _drop_wells(
 ) -> Bool[np.ndarray, " n"]:
     """Return the wells of batches that have enough controls at every step."""
     kept, settled = np.ones(len(control), dtype=bool), False
-    # Again until nothing changes: leaving out a plate can leave a day with too few controls.
+    # Repeated until nothing changes: leaving out a plate can leave a day with too few controls.
     while not settled:
         settled = True
         for step, labels, fitted in zip(steps, batches, known, strict=True):
@@ -82,7 +84,7 @@ def _find_few(
     kept: Bool[np.ndarray, " n"],
     fitted: frozenset[str],
 ) -> dict[str, int]:
-    """Return the batches with too few controls among the kept wells, and their counts."""
+    """Return the number of controls of each batch that has too few among the kept wells."""
     minimum = step.correction.min_controls
     counts = count_controls(None if batches is None else batches[kept], control[kept])
     return {
@@ -93,7 +95,7 @@ def _find_few(
 def _refuse(few: dict[str, int], step: Step, saved: bool) -> None:
     raise ValueError(
         f"too few controls in {name_batches(few)}: {step.name} needs at least "
-        f"{step.correction.min_controls} in every {'batch that is new' if saved else 'batch'}; "
+        f"{step.correction.min_controls} in every {'new batch' if saved else 'batch'}; "
         f"choose {'' if saved else 'a coarser batch column or none, or '}few_controls pool or drop"
     )
 

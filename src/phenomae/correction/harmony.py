@@ -1,7 +1,7 @@
-"""Harmony: wells of different batches that look alike are moved onto each other.
+"""Harmony: moves clusters of similar wells from different batches onto each other.
 
-The one correction that does not use controls. It needs all wells at once, so it cannot be applied
-to plates that come later.
+Harmony is the only correction here that does not use controls. Harmony needs all wells at once, so
+a fitted Harmony cannot be applied to later plates.
 """
 
 import numpy as np
@@ -11,13 +11,14 @@ from phenomae.cores import available_cores
 from phenomae.correction.batches import Batches
 from phenomae.correction.correction import JointCorrection
 
-_WELLS_PER_CLUSTER = 30  # harmonypy's default: fewer wells would make no cluster at all
+# harmonypy makes N / 30 clusters (at most 100) by default: fewer wells would give one or none.
+_WELLS_PER_CLUSTER = 30
 
 
 class Harmony(JointCorrection):
-    """Harmony (Korsunsky et al. 2019), as the package harmonypy computes it with its own defaults.
+    """Harmony (Korsunsky et al. 2019), computed by the package harmonypy with its default settings.
 
-    Only `fit_transform`, given all wells and their batches, is available.
+    The class has no `fit` and no `transform`, only `fit_transform` for all wells and their batches.
     """
 
     name = "harmony"
@@ -27,10 +28,10 @@ class Harmony(JointCorrection):
     def correct_jointly(
         self, features: Float64[np.ndarray, "n d"], batches: Batches
     ) -> Float64[np.ndarray, "n d"]:
-        """Return all wells corrected, controls or not.
+        """Return the corrected features of all wells, controls included.
 
-        Raises ValueError if harmonypy is not installed, there are no batches or only one, or
-        fewer than 30 wells.
+        Raises ValueError if harmonypy is not installed, if there are fewer than two batches, or if
+        there are fewer than 30 wells.
         """
         try:
             from harmonypy import run_harmony
@@ -39,15 +40,15 @@ class Harmony(JointCorrection):
         if batches is None or len(np.unique(batches)) < 2:
             given = "no batches" if batches is None else f"{batches[0]} only"
             raise ValueError(
-                f"harmony moves batches onto each other, and it was given {given}: name a column "
-                "with two or more, like plate"
+                f"harmony moves batches onto each other, but was given {given}: name a column "
+                "with two or more batches, such as plate"
             )
         if len(features) < _WELLS_PER_CLUSTER:
             raise ValueError(
-                f"harmony needs at least {_WELLS_PER_CLUSTER} wells, and here are {len(features)}"
+                f"harmony needs at least {_WELLS_PER_CLUSTER} wells, but there are {len(features)}"
             )
         meta = {"batch": batches}
-        # k-means inside starts at random; a fixed state makes the same wells give the same bytes.
+        # harmonypy initialises k-means at random; a fixed seed makes the result reproducible.
         fitted = run_harmony(
             features, meta, "batch", verbose=False, random_state=0, ncores=available_cores()
         )

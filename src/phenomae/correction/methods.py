@@ -1,7 +1,7 @@
-"""The registry of corrections: one line per method, by the name that the command takes.
+"""The registry of corrections: one line per method, keyed by the name on the command line.
 
-Classes are named by text, so that a method is imported when it is first used: its module may need
-packages that other methods do not.
+The registry names classes as text, so that a method's module is imported only when the method is
+used.
 """
 
 from importlib import import_module
@@ -15,11 +15,11 @@ METHODS: dict[str, str] = {
     "sphering": "phenomae.correction.sphering:Sphering",
     "harmony": "phenomae.correction.harmony:Harmony",
 }
-"""Name -> "module:Class"; the class is a ControlCorrection or a JointCorrection."""
+"""Maps the name of a method to "module:Class", a ControlCorrection or JointCorrection."""
 
 
 def load_method(name: str) -> type[ControlCorrection] | type[JointCorrection]:
-    """Return the class of a method; raises ValueError if there is no method of that name."""
+    """Return the class of the method `name`; raises ValueError if there is no such method."""
     if name not in METHODS:
         raise ValueError(f"there is no such method; use one of {', '.join(METHODS)}")
     module, _, class_name = METHODS[name].partition(":")

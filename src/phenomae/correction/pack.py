@@ -1,6 +1,7 @@
 """Packs matrices of different widths, one per batch, side by side into one array.
 
-An .npz without pickle holds plain arrays only, so ragged lists are stored with their widths.
+An .npz file without pickle can store only plain arrays, so matrices of different widths are stored
+as one array and a list of widths.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ Matrices = dict[str, Float64[np.ndarray, "d _"]]
 
 
 def join(matrices: Matrices, name: str) -> State:
-    """Return the matrices as one array, with the names of their batches and their widths."""
+    """Return one array of all matrices, their batch names and their widths, keyed by `name`."""
     parts = list(matrices.values())
     return {
         f"{name}_batches": np.array(list(matrices), dtype=np.str_),
@@ -24,7 +25,7 @@ def join(matrices: Matrices, name: str) -> State:
 
 
 def split(state: State, name: str) -> Matrices:
-    """Return the matrices that `join` packed."""
+    """Return the matrices that `join` packed under `name`."""
     names, widths = state[f"{name}_batches"].tolist(), state[f"{name}_widths"]
     if not names:
         return {}

@@ -1,4 +1,4 @@
-"""PCA, then center-scale: the minimum that the model card of the public model asks for."""
+"""PCA, then center-scale: the minimal correction that the public model's card recommends."""
 
 from typing import Self
 
@@ -13,10 +13,13 @@ from phenomae.correction.principal_axes import PrincipalAxes
 
 
 class PcaCenterScale(ControlCorrection):
-    """Principal axes of all controls, then center-scale of each batch on its own controls.
+    """Rotates wells to the principal axes of all controls, then center-scales each batch.
+
+    The center-scale step uses the batch's own controls.
 
     components
-        Number of axes to keep, the widest; None keeps all along which the controls vary.
+        Number of principal axes to keep, by decreasing variance; None keeps all axes along which
+        the controls vary.
     """
 
     name = "pca-center-scale"
@@ -29,37 +32,37 @@ class PcaCenterScale(ControlCorrection):
         self.components = components
 
     def check_parameters(self) -> None:
-        """Raise ValueError unless components is None or at least 1."""
+        """Raise ValueError unless `components` is None or at least 1."""
         checks.at_least("components", self.components, 1)
 
     @property
     def known(self) -> frozenset[str]:
-        """The batches that it has learned."""
+        """The batches that this correction was fitted on."""
         return self.scale_.known
 
     def learn(self, controls: Float64[np.ndarray, "m d"], batches: Batches = None) -> Self:
-        """Learn the axes from all controls, mean and spread from those of each batch."""
+        """Fit the axes on all controls, then center-scale on each batch's controls."""
         self.axes_ = PrincipalAxes(self.components).fit(controls)
         self.scale_ = CenterScale().learn(self.axes_.transform(controls), batches)
         return self
 
     def learn_new(self, controls: Float64[np.ndarray, "m d"], batches: Batches = None) -> Self:
-        """Learn mean and spread of the batches that are new, along the same axes."""
+        """Estimate mean and standard deviation of new batches along the existing axes."""
         self.scale_.learn_new(self.axes_.transform(controls), batches)
         return self
 
     def apply(
         self, features: Float64[np.ndarray, "n d"], batches: Batches = None
     ) -> Float64[np.ndarray, "n k"]:
-        """Return wells corrected; raises ValueError for a batch that was not learned."""
+        """Return the corrected wells; raises ValueError for a batch that was not fitted."""
         return self.scale_.apply(self.axes_.transform(features), batches)
 
     def state(self) -> State:
-        """Return what was learned."""
+        """Return the fitted parameters as arrays by name."""
         return self.axes_.state() | self.scale_.state()
 
     def restore(self, state: State) -> Self:
-        """Set what was learned to the `state` of another one."""
+        """Set the fitted parameters to the `state` of another correction of this class."""
         self.axes_ = PrincipalAxes(self.components).restore(state)
         self.scale_ = CenterScale().restore(state)
         return self

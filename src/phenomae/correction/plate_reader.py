@@ -1,7 +1,7 @@
-"""Reads the wells to be corrected plate by plate, so that memory holds the controls and one plate.
+"""Reads the wells to correct plate by plate, so that memory holds the controls and one plate.
 
-A screen of 30,000 wells need not fit into memory: features are read twice, once for the controls
-and once to correct them.
+The features of each plate are read twice: once to collect the controls and once to correct the
+wells. So a screen can be corrected that does not fit into memory.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,18 +23,18 @@ class Part:
     """The kept wells of one plate."""
 
     rows: Int[np.ndarray, " m"]
-    """Their positions in the table of all wells."""
+    """Row numbers of these wells in the table of all wells."""
     features: Float64[np.ndarray, "m d"]
     batches: list[Batches]
-    """Their batches for each step."""
+    """Batches of these wells for each step."""
 
 
 @dataclass(frozen=True)
 class PlateReader:
-    """Wells, their batches for each step of a chain, and a way to read a plate's features."""
+    """All wells, their batches for each step of a chain, and a function that reads a plate."""
 
     table: pl.DataFrame
-    """One row per well, plates of the same file together."""
+    """One row per well; `wells.PlateFiles.table`."""
     read: Callable[[str], Float[np.ndarray, "m d"]]
     """Returns the features of all wells of a plate, in the order of the table."""
     kept: Bool[np.ndarray, " n"]
@@ -49,8 +49,9 @@ class PlateReader:
 
     @cached_property
     def rows_of(self) -> dict[str, Int[np.ndarray, " m"]]:
-        """The rows of each plate that has a kept well, sorted by the names of the plates."""
-        # Sorted, so that controls have the same order whatever the order of the files.
+        """Row numbers of all wells of each plate that has a kept well, sorted by plate name."""
+        # Sorted, so that the order of the controls, and with it the last bits of sums, does not
+        # depend on the order of the files.
         every = self.table.with_row_index("row").group_by("plate").agg("row").sort("plate")
         rows = {plate: np.array(rows, dtype=np.int64) for plate, rows in every.rows()}
         return {plate: some for plate, some in rows.items() if self.kept[some].any()}
@@ -63,17 +64,17 @@ class PlateReader:
         return Part(rows[kept], features, self.batches_of(rows[kept]))
 
     def parts(self, label: str) -> Iterator[Part]:
-        """Read one plate after another and show the progress under `label`."""
+        """Yield the kept wells of one plate after another, with a progress line named `label`."""
         plates = list(self.rows_of)
         for plate in tracked(plates, label, len(plates), "plates"):
             yield self.part(plate)
 
     def batches_of(self, rows: Int[np.ndarray, " m"]) -> list[Batches]:
-        """Return the batches of some wells for each step."""
+        """Return the batches of the wells in `rows` for each step."""
         return [None if every is None else every[rows] for every in self.batches]
 
     def control_batches(self) -> list[Batches]:
-        """Return the batches of the kept controls for each step, in the order of their plates."""
+        """Return the batches of the kept controls for each step, ordered by plate."""
         if not self.rows_of:
             return self.batches_of(np.zeros(0, dtype=np.int64))
         rows = np.concatenate(list(self.rows_of.values()))
@@ -83,13 +84,14 @@ class PlateReader:
 def read_controls(plates: PlateReader, path: Path) -> Float64[np.ndarray, "m d"]:
     """Read every plate once and return the features of the kept controls.
 
-    Raises ValueError, naming plates and wells, if a feature of a kept well is NaN or infinite.
+    Raises ValueError, naming plates and wells, if a feature of any kept well is NaN or infinite.
     """
     controls: list[Float32[np.ndarray, "m d"]] = []
     non_finite: list[Int[np.ndarray, " m"]] = []
     for part in plates.parts("read"):
         non_finite.append(part.rows[find_non_finite(part.features)])
-        # Files hold float32, so this loses nothing and halves the memory until all are there.
+        # The files have float32 features, so float32 is exact and needs half the memory of float64
+        # until all controls are read.
         controls.append(part.features[plates.control[part.rows]].astype(np.float32))
     refuse_non_finite(plates.table[np.concatenate(non_finite)], path)
     return np.concatenate(controls, dtype=np.float64)
@@ -98,9 +100,10 @@ def read_controls(plates: PlateReader, path: Path) -> Float64[np.ndarray, "m d"]
 def replace_features(
     plates: PlateReader, features: Float64[np.ndarray, "n d"], done: int
 ) -> PlateReader:
-    """Return a reader that gives other features, held in memory, for the kept wells.
+    """Return a reader of the same kept wells with `features`, which are held in memory.
 
-    `done` steps of the chain are behind them, whose batches are left out.
+    `features` are the output of the first `done` steps of the chain; the reader has the batches of
+    the remaining steps only.
     """
     rows = np.concatenate(list(plates.rows_of.values()))
     places = np.full(len(plates.table), -1)

@@ -1,7 +1,7 @@
-"""Principal axes of the controls: directions of typical variation, widest first.
+"""Principal axes of the controls, ordered by decreasing variance.
 
-Not scikit-learn's PCA: axes along which the controls do not vary are left out, and signs are fixed,
-so that the same controls always give the same bytes.
+Unlike scikit-learn's PCA, `PrincipalAxes` leaves out axes along which the controls do not vary. The
+sign of each axis is fixed, as the sign of an eigenvector is arbitrary.
 """
 
 from typing import Self
@@ -18,9 +18,10 @@ from phenomae.correction.eigen import eigenvalues, singular_values
 class PrincipalAxes:
     """Rotates features to coordinates along the controls' principal axes.
 
-    All axes along which the controls vary are kept, or the `components` widest. There are as many
-    as features, or fewer if there are fewer controls than features or features depend on each
-    other. The largest loading of every axis is positive.
+    The axes are those along which the controls vary, or the `components` axes of largest variance.
+    There are fewer axes than features if there are at most as many controls as features, or if
+    features are linearly dependent. The loading with the largest absolute value is positive on
+    every axis.
     """
 
     mean: Float64[np.ndarray, " d"]
@@ -30,10 +31,10 @@ class PrincipalAxes:
         self.components = components
 
     def fit(self, controls: Float64[np.ndarray, "n d"]) -> Self:
-        """Learn the axes.
+        """Compute the axes of the controls.
 
-        Raises ValueError if the controls do not differ in any feature, or `components` is more than
-        the number of features.
+        Raises ValueError if the controls do not differ in any feature, or if `components` is larger
+        than the number of features.
         """
         width = controls.shape[1]
         enough = self.components is None or self.components <= width
@@ -42,10 +43,11 @@ class PrincipalAxes:
         self.mean = controls.mean(axis=0)
         deviations, axes = _spectrum(controls - self.mean)
         size = np.abs(controls).max(initial=0.0)
-        # Relative to the largest value, as float32 input has rounding errors of that size.
+        # The threshold is relative to the largest value, because the rounding errors of float32
+        # input are proportional to the value.
         if deviations.max(initial=0.0) <= RESOLUTION * size:
             raise ValueError("the controls do not differ in any feature")
-        # Subtracting the mean leaves a rank of at most n - 1; rounding can make it look higher.
+        # The centred matrix has rank n - 1 at most; rounding errors can make it appear higher.
         kept = np.flatnonzero(deviations > RESOLUTION * deviations[0])[: len(controls) - 1]
         axes = axes[:, kept[: self.components]]
         # The sign of an eigenvector is arbitrary, and LAPACK's choice differs between machines.
@@ -54,15 +56,15 @@ class PrincipalAxes:
         return self
 
     def transform(self, features: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n k"]:
-        """Return the coordinates along the axes."""
+        """Return the coordinates of the wells along the axes."""
         return (features - self.mean) @ self.axes
 
     def state(self) -> State:
-        """Return what was learned."""
+        """Return mean and axes as arrays by name."""
         return {"mean": self.mean, "axes": self.axes}
 
     def restore(self, state: State) -> Self:
-        """Set what was learned to the `state` of another one."""
+        """Set mean and axes to the `state` of another object of this class."""
         self.mean, self.axes = state["mean"], state["axes"]
         return self
 
@@ -70,10 +72,11 @@ class PrincipalAxes:
 def _spectrum(
     centered: Float64[np.ndarray, "n d"],
 ) -> tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, "d k"]]:
-    """Return spreads along the principal axes, widest first, and the axes."""
+    """Return standard deviations along the principal axes, in descending order, and the axes."""
     count, width = centered.shape
-    if count < width:  # the covariance would be larger than the data, and have no more to say
+    # With fewer rows than columns the covariance matrix (d x d) is larger than the data.
+    if count < width:
         singular, axes = singular_values(centered)
         return singular / np.sqrt(count), axes
-    variances, axes = eigenvalues(centered.T @ centered / count)  # narrowest first
+    variances, axes = eigenvalues(centered.T @ centered / count)  # in ascending order
     return np.sqrt(np.maximum(variances[::-1], 0.0)), axes[:, ::-1]

@@ -1,8 +1,8 @@
-"""Proximity bias: the similarity of genes on one chromosome arm that is not biology.
+"""Removes proximity bias: technical similarity between genes on the same chromosome arm.
 
-A Cas9 cut can make a cell lose the rest of the chromosome arm, so that genes of one arm look alike
-whatever they do (Lazar et al. 2023, on proximity bias in genome-wide CRISPR screens). The mean over
-an arm's genes is subtracted from each of their wells.
+A Cas9 cut can make a cell lose the rest of the chromosome arm, so that knockouts of genes on one
+arm look alike regardless of their function (Lazar et al. 2023). The mean profile of an arm's genes
+is subtracted from the wells of these genes.
 """
 
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ from phenomae.correction.plate_reader import PlateReader
 from phenomae.progress import info
 
 Vectors = dict[str, Float64[np.ndarray, " k"]]
-"""One vector per gene."""
+"""One vector of features per gene."""
 
 
 def read_arms(path: Path) -> dict[str, str]:
-    """Return the arm of every gene in a table with the columns gene and arm.
+    """Return the chromosome arm of each gene from a CSV or Parquet file with columns gene and arm.
 
-    Raises ValueError if the file cannot be read, lacks a column, or has a gene on two arms.
+    Raises ValueError if the file cannot be read or lacks a column, or if a gene is on two arms.
     """
     # Without infer_schema=False polars would read a gene called 1e3 as a number.
     read = (
@@ -34,7 +34,7 @@ def read_arms(path: Path) -> dict[str, str]:
         table = read(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"arms {path} is not a table that can be read: {reason}") from None
+        raise ValueError(f"arms {path} is not a readable table: {reason}") from None
     if missing := [name for name in ("gene", "arm") if name not in table.columns]:
         raise ValueError(
             f"arms {path} has no column {missing[0]!r}: expected gene and arm, it has "
@@ -53,36 +53,40 @@ def read_arms(path: Path) -> dict[str, str]:
 def measure_shifts(
     plates: PlateReader, chain: Chain, arms: dict[str, str], path: Path, minimum: int
 ) -> Vectors:
-    """Return the vector to subtract from the wells of each gene that is on an arm.
+    """Return the vector to subtract from the wells of each gene: the mean of the gene's arm.
 
-    Reads and corrects every plate once, and holds one vector per gene. Raises ValueError if no
-    gene of the wells is in the table.
+    `path` is the file of `arms`, for error messages. Genes without an arm, and genes on arms with
+    fewer than `minimum` genes, get no vector. Reads and corrects every plate once and holds one
+    vector per gene in memory. Raises ValueError if no gene of the wells is in `arms`.
     """
     means = _gene_means(plates, chain)
     found = {gene: mean for gene, mean in means.items() if gene in arms}
     if not found:
         raise ValueError(
             f"arms {path} has none of the {len(means)} genes of the wells: expected names like "
-            f"{', '.join(list(means)[:3]) or 'those in their column gene'}"
+            f"{', '.join(list(means)[:3]) or 'those in the wells column gene'}"
         )
     shifts, left = arm_shifts(found, arms, minimum)
     info(
-        f"arms: the mean of their arm is subtracted from {len(shifts)} genes; "
-        f"{len(means) - len(found)} are not in the table and {len(found) - len(shifts)} are on "
-        f"arms of fewer than {minimum} genes ({', '.join(left) or 'none'}): they are not changed"
+        f"arms: the mean of the arm is subtracted from {len(shifts)} genes; not changed are "
+        f"{len(means) - len(found)} genes that are not in the table and {len(found) - len(shifts)} "
+        f"genes on arms of fewer than {minimum} genes ({', '.join(left) or 'none'})"
     )
     return shifts
 
 
 def arm_shifts(means: Vectors, arms: dict[str, str], minimum: int) -> tuple[Vectors, list[str]]:
-    """Return the mean of its arm's genes for each gene, and the arms of fewer than `minimum`."""
+    """Return the mean over its arm's genes for each gene, and the arms that are too small.
+
+    Genes on arms of fewer than `minimum` genes get no mean.
+    """
     genes_of: dict[str, list[str]] = {}
     for gene in means:
         genes_of.setdefault(arms[gene], []).append(gene)
     shifts: Vectors = {}
     for genes in genes_of.values():
         if len(genes) >= minimum:
-            # Over genes, not wells, so that a gene with many wells counts once.
+            # The mean is over genes and not over wells, so that each gene has the same weight.
             shift = np.mean([means[gene] for gene in genes], axis=0)
             shifts.update((gene, shift) for gene in genes)
     return shifts, sorted(arm for arm, genes in genes_of.items() if len(genes) < minimum)
@@ -91,7 +95,7 @@ def arm_shifts(means: Vectors, arms: dict[str, str], minimum: int) -> tuple[Vect
 def subtract_shifts(
     features: Float64[np.ndarray, "m k"], table: pl.DataFrame, shifts: Vectors
 ) -> Float64[np.ndarray, "m k"]:
-    """Return the features of wells minus the mean of their gene's arm."""
+    """Return the features with each gene's vector in `shifts` subtracted from the gene's wells."""
     shifted = features.copy()
     for gene, rows in _each_gene(table):
         if gene in shifts:
@@ -100,7 +104,7 @@ def subtract_shifts(
 
 
 def _gene_means(plates: PlateReader, chain: Chain) -> Vectors:
-    """Return the mean of the corrected wells of each gene."""
+    """Return the mean of the corrected wells of each gene, control wells excluded."""
     # Running sums per gene, because the corrected wells may not fit into memory.
     sums: Vectors = {}
     counts: dict[str, int] = {}
@@ -113,7 +117,7 @@ def _gene_means(plates: PlateReader, chain: Chain) -> Vectors:
 
 
 def _each_gene(table: pl.DataFrame) -> Iterator[tuple[str, Shaped[np.ndarray, " m"]]]:
-    """Yield each gene and its rows, without controls."""
+    """Yield each gene and the row numbers of its wells; controls are left out."""
     named = table.with_row_index("row").filter(
         ~pl.col("control").fill_null(False), pl.col("gene").is_not_null(), pl.col("gene") != ""
     )

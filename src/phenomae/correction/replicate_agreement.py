@@ -1,6 +1,7 @@
-"""How well replicates agree: whether wells of one perturbation are neighbours across plates.
+"""Measures replicate agreement: whether wells of one perturbation are similar across plates.
 
-Only pairs on different plates count, because wells of one plate are similar for technical reasons.
+Only pairs of wells on different plates are compared, because wells of the same plate are similar
+for technical reasons.
 """
 
 from dataclasses import dataclass
@@ -8,23 +9,24 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Shaped
 
-_ROWS = 512  # cosines with all wells are computed in blocks of rows, to bound the memory
+_ROWS = 512  # rows of the cosine matrix per block, to bound memory
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Statistics of the cosines between wells on different plates."""
+    """Statistics of the cosines between perturbed wells on different plates."""
 
     wells: int
     """Number of wells that have a replicate on another plate."""
     nearest: float
-    """Fraction of them whose nearest well on another plate is a replicate."""
+    """Fraction of these wells whose nearest well on another plate is a replicate."""
     chance: float
-    """The fraction expected if a random well of the other plates were the nearest."""
+    """Chance level of `nearest`: the fraction expected for a random well of another plate."""
     replicates: float
-    """Mean cosine of replicates on different plates."""
+    """Mean cosine between replicates on different plates."""
     others: float | None
-    """Mean cosine of different perturbations on different plates; None if there are none."""
+    """Mean cosine between wells of different perturbations on different plates; None without any
+    such pair."""
 
 
 def measure_agreement(
@@ -32,7 +34,7 @@ def measure_agreement(
     perturbations: Shaped[np.ndarray, " n"],
     plates: Shaped[np.ndarray, " n"],
 ) -> Agreement | None:
-    """Return how well replicates agree; None if no perturbation is on two plates."""
+    """Return the replicate agreement of the wells; None if no perturbation is on two plates."""
     unit = _unit_rows(features)
     names = np.unique(perturbations, return_inverse=True)[1]
     homes = np.unique(plates, return_inverse=True)[1]
@@ -44,7 +46,7 @@ def measure_agreement(
         elsewhere = homes[rows, None] != homes
         same = elsewhere & (names[rows, None] == names)
         paired = same.any(axis=1)
-        # Wells of the same plate, and with them the well itself, can never be the nearest.
+        # -inf excludes wells of the same plate, and so the well itself, as nearest neighbour.
         nearest = np.where(elsewhere, cosines, -np.inf).argmax(axis=1)
         hits.append((names[nearest] == names[rows])[paired])
         chances.append((same.sum(axis=1) / np.maximum(elsewhere.sum(axis=1), 1))[paired])
@@ -62,5 +64,5 @@ def measure_agreement(
 
 def _unit_rows(features: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    # Wells of zeros keep the cosine 0 instead of NaN.
+    # A well with all features 0 gets the cosine 0 instead of NaN.
     return features / np.where(lengths > 0, lengths, 1.0)

@@ -1,4 +1,4 @@
-"""The settings of `correct`, and what of them an artefact records."""
+"""The settings of `correct`, and the part of them that an artefact records."""
 
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
@@ -9,10 +9,10 @@ from phenomae import checks
 from phenomae.correction.steps import Step, parse_step
 from phenomae.paths import PathLike
 
-METHOD = "tvn"  # if none is given
+METHOD = "tvn"  # the default method
 ARM_GENES = 20
 AFTERWARDS = ("arm_genes", "diagnose")
-"""What `record` returns that does not influence the fitted steps."""
+"""Keys of `record` that do not influence the fitted corrections."""
 _OWN_KEYS = ("ridge", "components", "epsilon")
 _BESIDE_SAVED = ("few_controls", "arms", "arm_genes", "diagnose")
 
@@ -22,48 +22,49 @@ FewControls = Literal["error", "pool", "drop"]
 @Parameter(name="*")
 @dataclass(frozen=True)
 class CorrectSettings:
-    """Which corrections are applied, by which batches."""
+    """Which corrections are applied, in which order, and which batches they use."""
 
     # Text and not a Literal, because parameters and a column can be part of it.
     method: str | None = None
-    """center-scale: in units of the controls' standard deviation; pca-center-scale: the same along
-    the controls' principal axes; tvn: typical variation normalisation, as in the public EFAAR
-    benchmark; sphering: controls made to vary equally in all directions (ZCA-cor); harmony: wells
-    of different batches that look alike moved onto each other. Settings follow in parentheses:
-    "tvn(ridge=0.5, components=64)", "pca-center-scale(components=64)", "sphering(epsilon=1e-6)".
-    Not given: tvn."""
+    """center-scale: standardise features by mean and standard deviation of the controls;
+    pca-center-scale: rotate to the controls' principal axes, then center-scale; tvn: typical
+    variation normalisation, as in the public EFAAR benchmark; sphering: whitening by the controls'
+    correlations (ZCA-cor); harmony: moves similar wells of different batches onto each other.
+    Settings of a method follow in parentheses: "tvn(ridge=0.5, components=64)",
+    "pca-center-scale(components=64)", "sphering(epsilon=1e-6)". Default: tvn."""
     batch: str | None = None
-    """Column that says which wells are corrected together, like plate or batch. Not given: all
-    wells are one batch."""
+    """Column whose values are the batches, such as plate or batch. Default: all wells are one
+    batch."""
     then: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = ()
-    """Methods that are applied one after the other to the output of the one before: METHOD uses the
-    column of --batch, METHOD:COLUMN its own column, METHOD: none."""
+    """Further methods, each applied to the output of the previous method. METHOD uses the column of
+    --batch, METHOD:COLUMN uses COLUMN, and METHOD: (ending with a colon) uses no batches."""
     few_controls: FewControls = "error"
-    """What happens to a batch with fewer than 2 controls: error stops; pool corrects its wells by
-    the controls of all batches; drop leaves its wells out."""
+    """What to do with a batch of fewer than 2 controls: error stops the command; pool corrects its
+    wells by the controls of all batches; drop leaves its wells out."""
     arms: PathLike | None = None
-    """CSV or Parquet file with the columns gene and arm: the mean of each chromosome arm's genes is
-    subtracted at the end, to remove proximity bias."""
+    """CSV or Parquet file with the columns gene and arm (chromosome arm). After all methods, the
+    mean of each arm's genes is subtracted from their wells, to remove proximity bias."""
     arm_genes: int | None = None
-    """Minimum number of genes of an arm for its mean to be subtracted. Not given: 20."""
+    """Minimum number of genes on an arm; the mean of a smaller arm is not subtracted. Default:
+    20."""
     diagnose: bool = False
-    """Measure, before and after, how well batches mix and replicates agree: writes diagnosis.csv
-    and prints it."""
+    """Measure batch mixing and replicate agreement before and after the correction; write the
+    results to diagnosis.csv and print them."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a method that does not exist or a setting out of its range."""
+        """Raise ValueError for an unknown method or a setting outside its range."""
         checks.one_of("few_controls", self.few_controls, ("error", "pool", "drop"))
         checks.at_least("arm_genes", self.arm_genes, 1)
         if self.arm_genes is not None and self.arms is None:
-            raise ValueError("arm_genes is only used with arms: leave it out, or give both")
+            raise ValueError("arm_genes is only used with arms: leave arm_genes out, or give both")
         read_steps(self)
 
 
 def read_steps(settings: CorrectSettings) -> list[Step]:
-    """Return the requested methods, in order, with their parameters.
+    """Return the requested methods with their parameters, in the order in which they are applied.
 
-    Raises ValueError if a method does not exist, needs a batch column and has none, or has a
-    parameter that is unknown or out of its range.
+    Raises ValueError if a method does not exist, if a method that needs a batch column has none, or
+    if a parameter is unknown or outside its range.
     """
     method = settings.method or METHOD
     named = f"method {method}" if ":" in method or not settings.batch else f"batch {settings.batch}"
@@ -72,7 +73,7 @@ def read_steps(settings: CorrectSettings) -> list[Step]:
 
 
 def record(settings: CorrectSettings, steps: list[Step]) -> dict[str, Any]:
-    """Return what determines the output, as JSON values: the steps in full, and what follows."""
+    """Return what determines the output, as JSON values: all steps and the settings after them."""
     chain = [f"{step.name}:{step.batch or ''}" for step in steps]
     parameters = [step.correction.get_params() for step in steps]
     values = {name: value for each in parameters for name, value in each.items()}
@@ -85,15 +86,16 @@ def record(settings: CorrectSettings, steps: list[Step]) -> dict[str, Any]:
         "arm_genes": (settings.arm_genes or ARM_GENES) if settings.arms else None,
         "diagnose": settings.diagnose,
     }
-    # Until each step had settings of its own, three keys held those of all steps. They stay, so
-    # that artefacts of that time are recognised as the same work; what they cannot hold is added.
+    # Earlier versions had one ridge, components and epsilon for all steps. These three keys stay,
+    # so that artefacts of earlier versions are still recognised as the same work; `parameters` is
+    # added only if the three keys cannot describe the steps.
     shared = {name: recorded[name] for name in _OWN_KEYS}
     complete = all(each.items() <= shared.items() for each in parameters)
     return recorded if complete else {**recorded, "parameters": parameters}
 
 
 def refuse_beside_saved(settings: CorrectSettings) -> None:
-    """Raise ValueError if a setting is given that the saved correction determines."""
+    """Raise ValueError if a setting is given that the saved correction already determines."""
     given = [
         item.name
         for item in fields(settings)

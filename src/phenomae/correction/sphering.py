@@ -1,7 +1,8 @@
-"""Sphering: controls vary equally in all directions afterwards, and features stay themselves.
+"""Sphering: whitens features, so that the controls vary equally in all directions.
 
-It is a ZCA transform, which among all that whiten changes the features least, so their names stay
-valid. It has no ridge: with fewer controls than features it mostly amplifies noise.
+Sphering is a ZCA transform, the whitening transform that changes the features least, so feature
+names stay valid. Sphering has no ridge: with fewer controls than features, sphering mostly
+amplifies noise.
 """
 
 from dataclasses import dataclass
@@ -20,20 +21,20 @@ from phenomae.correction.pack import join, split
 
 @dataclass(frozen=True)
 class Sphere:
-    """The transform of one batch: standardise, then rescale along its controls' principal axes."""
+    """The transform of one batch: standardise, then rescale along the controls' principal axes."""
 
     center: Float64[np.ndarray, " d"]
     spread: Float64[np.ndarray, " d"]
     axes: Float64[np.ndarray, "d r"]
     gains: Float64[np.ndarray, " r"]
-    """The factor along each axis."""
+    """Scaling factor along each axis."""
     rest: float
-    """The factor in all directions that no axis spans."""
+    """Scaling factor in the directions that the axes do not span."""
 
     def apply(self, features: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
-        """Return the features sphered."""
+        """Return the sphered features."""
         scaled = standardise(features, self.center, self.spread)
-        # All directions get the factor `rest`; along the axes the difference is added.
+        # All directions are scaled by `rest`; along the axes, the difference to `gains` is added.
         rotated = (scaled @ self.axes) * (self.gains - self.rest)
         return scaled * self.rest + rotated @ self.axes.T
 
@@ -41,13 +42,13 @@ class Sphere:
 class Sphering(ControlCorrection):
     """Sphering of the controls' correlations, ZCA-cor of Kessy et al. 2018.
 
-    Features are standardised; with the singular values s and right singular vectors V of the m
-    controls, they are multiplied by sqrt(m - 1) V diag(1 / (s + epsilon)) V^T. Directions in which
-    the controls do not vary get the smallest s that is not 0, as in pycytominer. If there are
-    batches, each is sphered on its own controls.
+    Features are standardised and then multiplied by sqrt(m - 1) V diag(1 / (s + epsilon)) V^T, with
+    the singular values s and right singular vectors V of the m standardised controls. Directions in
+    which the controls do not vary get the smallest s that is not 0, as in pycytominer. If there are
+    batches, each batch is sphered on its own controls.
 
     epsilon
-        Added to the singular values, so that narrow directions are not blown up.
+        Added to the singular values, to limit the amplification of directions of small variance.
     """
 
     name = "sphering"
@@ -59,22 +60,22 @@ class Sphering(ControlCorrection):
         self.epsilon = epsilon
 
     def check_parameters(self) -> None:
-        """Raise ValueError unless epsilon is above 0."""
+        """Raise ValueError unless `epsilon` is above 0."""
         checks.above("epsilon", self.epsilon, 0)
 
     @property
     def known(self) -> frozenset[str]:
-        """The batches that it has learned."""
+        """The batches that this correction was fitted on."""
         return frozenset(self.spheres_)
 
     def learn(self, controls: Float64[np.ndarray, "m d"], batches: Batches = None) -> Self:
-        """Learn the transform of each batch, and of all together, from the controls."""
+        """Fit a transform on the controls of each batch, and one on all controls."""
         self.by_batch_ = batches is not None
         self.spheres_ = {ALL_WELLS: fit_sphere(controls, self.epsilon, ALL_WELLS)}
         return self.learn_new(controls, batches)
 
     def learn_new(self, controls: Float64[np.ndarray, "m d"], batches: Batches = None) -> Self:
-        """Learn the transforms of the batches that are new."""
+        """Fit the transforms of new batches."""
         for batch, rows in new_batches(batches, self.spheres_, len(controls)):
             self.spheres_[batch] = fit_sphere(controls[rows], self.epsilon, batch)
         return self
@@ -82,7 +83,7 @@ class Sphering(ControlCorrection):
     def apply(
         self, features: Float64[np.ndarray, "n d"], batches: Batches = None
     ) -> Float64[np.ndarray, "n d"]:
-        """Return wells corrected; raises ValueError for a batch that was not learned."""
+        """Return the corrected wells; raises ValueError for a batch that was not fitted."""
         require_known(batches, self.spheres_, self.by_batch_)
         corrected = np.empty_like(features)
         for batch, rows in each_batch(batches, len(features)):
@@ -90,7 +91,7 @@ class Sphering(ControlCorrection):
         return corrected
 
     def state(self) -> State:
-        """Return what was learned."""
+        """Return the fitted parameters as arrays by name."""
         spheres = list(self.spheres_.values())
         return {
             "by_batch": np.array(self.by_batch_),
@@ -102,7 +103,7 @@ class Sphering(ControlCorrection):
         }
 
     def restore(self, state: State) -> Self:
-        """Set what was learned to the `state` of another one."""
+        """Set the fitted parameters to the `state` of another correction of this class."""
         self.by_batch_, axes = bool(state["by_batch"]), split(state, "axes")
         gains = np.split(state["gains"], np.cumsum(state["axes_widths"])[:-1])
         parts = (state["centers"], state["spreads"], axes.values(), gains, state["rests"].tolist())
@@ -112,15 +113,20 @@ class Sphering(ControlCorrection):
 
 
 def fit_sphere(controls: Float64[np.ndarray, "m d"], epsilon: float, batch: str) -> Sphere:
-    """Return the transform of a batch; raises ValueError if its controls do not differ."""
+    """Return the transform fitted on a batch's controls.
+
+    Raises ValueError if the controls do not differ in any feature.
+    """
     center, spread = center_and_spread(controls)
     if not spread.any():
         raise ValueError(f"the controls of {batch} do not differ in any feature")
     scaled = (controls - center) * inverse(spread)
-    # Singular values, not roots of eigenvalues: those lose half of the digits in narrow directions.
-    # If there are many controls, the triangle of QR has the same ones and is smaller.
+    # Singular values and not square roots of eigenvalues, which lose half of the digits in
+    # directions of small variance. R of the QR decomposition has the same singular values and right
+    # singular vectors as the controls, and is smaller if there are more controls than features.
     tall = len(scaled) > scaled.shape[1]
     singular, axes = singular_values(np.asarray(np.linalg.qr(scaled, "r")) if tall else scaled)
+    # The centred controls have rank m - 1 at most; rounding errors can make it appear higher.
     kept = singular[: len(controls) - 1] > RESOLUTION * singular[0]
     singular, axes = singular[: len(kept)][kept], axes[:, : len(kept)][:, kept]
     gains = np.sqrt(len(controls) - 1) / (singular + epsilon)

@@ -1,7 +1,7 @@
-"""Steps of a chain as the command takes them: `sphering(epsilon=1e-6):plate`.
+"""Parses the steps of a chain as given on the command line: `sphering(epsilon=1e-6):plate`.
 
-Everything in parentheses and the column are optional. The parameters are those of the class's
-`__init__`, so a new correction needs no parsing of its own.
+The parentheses with their settings and the batch column are optional. The settings are the
+arguments of the class's `__init__`, so a new correction needs no parsing code.
 """
 
 import ast
@@ -25,24 +25,24 @@ class Step:
     """One correction of a chain."""
 
     correction: ControlCorrection | JointCorrection
-    """With its parameters, not fitted."""
+    """The correction with its parameters, not fitted."""
     batch: str | None
-    """The column of its batches."""
+    """Batch column; None if all wells are one batch."""
     requested: str
-    """How it was requested, for error messages."""
+    """The user's request for this step, for error messages."""
 
     @property
     def name(self) -> str:
-        """The name of its method."""
+        """Name of the step's method."""
         return self.correction.name
 
 
 def parse_step(text: str, batch: str | None, requested: str) -> Step:
-    """Return the step that `text` requests; `batch` is its column if it names none.
+    """Return the step that `text` requests; `batch` is the default batch column.
 
-    A colon with nothing after it means no column: all wells are one batch. Raises ValueError,
-    beginning with `requested`, if there is no such method, it has no such parameter, or a value is
-    out of range.
+    If `text` ends with a colon, the step has no batch column and all wells are one batch. Raises
+    ValueError if the method or a parameter does not exist, or if a value is out of range; the
+    message begins with `requested`.
     """
     try:
         match = _STEP.fullmatch(text)
@@ -57,7 +57,7 @@ def parse_step(text: str, batch: str | None, requested: str) -> Step:
 
 
 def make_step(name: str, values: dict[str, Any], batch: str | None, requested: str) -> Step:
-    """Return a step; raises ValueError if method and values do not go together."""
+    """Return a step; raises ValueError if the method does not accept these settings."""
     method = load_method(name)
     known = method.parameters()
     for key, value in values.items():
@@ -68,19 +68,20 @@ def make_step(name: str, values: dict[str, Any], batch: str | None, requested: s
     correction.check_parameters()
     if batch is None and correction.needs_batches:
         raise ValueError(
-            f"{name} moves batches onto each other, so it needs their column: "
+            f"{name} moves batches onto each other, so it needs a batch column: "
             f"batch COLUMN, or {name}:COLUMN"
         )
     return Step(correction, batch, requested)
 
 
 def _parse_arguments(text: str) -> Iterator[tuple[str, Any]]:
-    """Yield names and values of `setting=value, ...`; a bare word is text."""
+    """Yield the names and values in `setting=value, ...`; a bare word is a string."""
     try:
-        # Python's own parser reads numbers, quotes and None; nothing but literals is evaluated.
+        # Python's parser reads numbers, quoted strings and None; only literals are evaluated, so a
+        # setting cannot run code.
         call = ast.parse(f"f({text})", mode="eval").body
         assert isinstance(call, ast.Call)
-        names = [item.arg for item in call.keywords]  # None for **settings
+        names = [item.arg for item in call.keywords]  # the name is None for **settings
         if call.args or not isinstance(call.func, ast.Name) or None in names:
             raise SyntaxError
         for item in call.keywords:
@@ -88,16 +89,16 @@ def _parse_arguments(text: str) -> Iterator[tuple[str, Any]]:
             word = isinstance(value, ast.Name)
             yield str(item.arg), value.id if word else ast.literal_eval(value)
     except (SyntaxError, ValueError, AssertionError):
-        raise ValueError(f"expected {_FORM}, and it has ({text})") from None
+        raise ValueError(f"expected {_FORM}, but found ({text})") from None
 
 
 def _convert(name: str, value: Any, parameter: Parameter) -> Any:
-    """Return a value of the annotated type; raises ValueError if it is of another type."""
+    """Return the value in the parameter's annotated type; raises ValueError for another type."""
     kind = parameter.annotation
     if kind is float and type(value) is int:
-        return float(value)  # 1 and 1.0 are the same work, but their hashes would differ
+        return float(value)  # 1 and 1.0 must give the same hash of the settings
     if isinstance(kind, type | UnionType):
-        # True is an int to Python, but not to whoever writes components=True.
+        # bool is a subclass of int in Python, but components=True is a mistake.
         fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
         checks.require(fits, name, f"of type {getattr(kind, '__name__', kind)}", repr(value))
     return value

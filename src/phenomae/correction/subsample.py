@@ -1,22 +1,24 @@
-"""Which wells are used to diagnose a correction: all of a small screen, a sample of a large one.
+"""Samples the wells for the diagnosis of a correction; a small screen is used completely.
 
-The sample is drawn with a fixed seed: the same wells always give the same diagnosis.
+The sample is drawn with a fixed seed, so that the same wells always give the same diagnosis.
 """
 
 import numpy as np
 import polars as pl
 from jaxtyping import Int, Shaped
 
-MAX_WELLS = 2000  # cosines of all pairs then take about a second
-_MIN_PER_BATCH = 20  # with fewer, hardly any neighbour can be of the same batch
-_MAX_PER_PERTURBATION = 50  # so that a positive control on every plate leaves room for others
+MAX_WELLS = 2000  # the cosines of all pairs of so many wells take about a second
+_MIN_PER_BATCH = 20  # with fewer wells per batch, few neighbours could be of the same batch
+# Limits a positive control that is on every plate, which would otherwise fill the sample.
+_MAX_PER_PERTURBATION = 50
 
 
 def sample_batches(
     batches: Shaped[np.ndarray, " n"], maximum: int = MAX_WELLS
 ) -> Int[np.ndarray, " m"]:
-    """Return up to `maximum` rows, equally many of each batch; some batches only if there are many.
+    """Return all row numbers, or a sample of up to `maximum` with the same limit for each batch.
 
+    If there are more than `maximum` / 20 batches, only a random selection of batches is sampled.
     The same wells always give the same rows.
     """
     drawn = _draw(pl.DataFrame({"batch": batches}))
@@ -30,10 +32,11 @@ def sample_batches(
 
 
 def sample_replicates(table: pl.DataFrame, maximum: int = MAX_WELLS) -> Int[np.ndarray, " m"]:
-    """Return up to `maximum` rows of `table` that have a `name`: all wells of some perturbations.
+    """Return up to `maximum` row numbers of `table`: the wells of randomly chosen perturbations.
 
-    `table` has the columns name and plate. Perturbations on several plates come first, and at most
-    50 wells of each are used. The same wells always give the same rows.
+    `table` has the columns name (the perturbation) and plate; rows without a name are left out. A
+    chosen perturbation contributes all its wells, or 50 at most. Perturbations on several plates
+    are chosen first. The same wells always give the same rows.
     """
     drawn = _draw(table.select("name", "plate")).filter(pl.col("name").is_not_null())
     groups = (
@@ -46,6 +49,7 @@ def sample_replicates(table: pl.DataFrame, maximum: int = MAX_WELLS) -> Int[np.n
 
 
 def _draw(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the numbered rows in random order; wells are sorted by plate, so order has meaning."""
+    """Return the rows of `table` with their row numbers, in random order."""
+    # Wells are sorted by plate, so the first rows would be a sample of a few plates only.
     order = np.random.default_rng(0).permutation(len(table))
     return table.with_row_index("row")[order]

@@ -1,7 +1,8 @@
-"""Typical variation normalisation: variation among controls is made small and equal everywhere.
+"""Typical variation normalisation (TVN): whitens features by the variation among the controls.
 
-The covariance of each batch is aligned as in CORAL. Batches have few controls and many features, so
-each root of a covariance is kept as a thin factor, never as a d x d matrix.
+The covariances of the batches are aligned as in CORAL. A batch has few controls and many features,
+so the inverse square root of its covariance is stored as a low-rank factor and not as a d x d
+matrix.
 """
 
 from typing import Self
@@ -19,18 +20,20 @@ from phenomae.correction.principal_axes import PrincipalAxes
 
 
 class TVN(ControlCorrection):
-    """Typical variation normalisation (Ando et al. 2017), as the public EFAAR benchmark codes it.
+    """Typical variation normalisation (Ando et al. 2017), as in the public EFAAR benchmark.
 
-    Standardise on all controls, rotate to their principal axes, standardise on all controls again.
-    If there are batches, each is then multiplied by
-    (cov(its controls) + ridge I)^(-1/2), with the unbiased covariance (CORAL, Sun et al. 2016).
-    Because the ridge is above 0, two controls are enough for that root to exist; directions in
-    which a batch's controls do not vary are divided by the square root of the ridge.
+    Wells are standardised on all controls, rotated to the principal axes of all controls, and
+    standardised on all controls again. If there are batches, the wells of each batch are then
+    multiplied by (C + ridge I)^(-1/2), where C is the unbiased covariance of the batch's controls
+    (CORAL, Sun et al. 2016). As the ridge is above 0, the matrix is invertible with two controls;
+    directions in which the batch's controls do not vary are divided by the square root of the
+    ridge.
 
     ridge
         Added to the diagonal of the covariance; 0.5 in the public benchmark.
     components
-        Number of principal axes to keep, the widest; None keeps all along which controls vary.
+        Number of principal axes to keep, by decreasing variance; None keeps all axes along which
+        the controls vary.
     """
 
     name = "tvn"
@@ -46,21 +49,22 @@ class TVN(ControlCorrection):
         self.components = components
 
     def check_parameters(self) -> None:
-        """Raise ValueError unless the ridge is above 0 and components is None or at least 1."""
+        """Raise ValueError unless `ridge` is above 0 and `components` is None or at least 1."""
         # A ridge of 0 would divide by 0 in directions in which no control varies.
         checks.above("ridge", self.ridge, 0)
         checks.at_least("components", self.components, 1)
 
     @property
     def known(self) -> frozenset[str]:
-        """The batches that it has learned."""
+        """The batches that this correction was fitted on."""
         return frozenset(self.factors_) | {ALL_WELLS}
 
     def learn(self, controls: Float64[np.ndarray, "m d"], batches: Batches = None) -> Self:
-        """Learn from the controls; `batches` of None leaves out the step per batch."""
+        """Fit on the controls; without `batches`, the covariance step per batch is left out."""
         self.center_, spread = center_and_spread(controls)
         scaled = standardise(controls, self.center_, spread)
-        # The mean of the scaled controls is 0, so the three steps are a single matrix product.
+        # The scaled controls have mean 0, so standardising, rotating and standardising again is a
+        # single matrix product.
         axes = PrincipalAxes(self.components).fit(scaled).axes
         rotated = scaled @ axes
         scales = inverse(center_and_spread(rotated)[1])
@@ -73,7 +77,7 @@ class TVN(ControlCorrection):
         return self
 
     def learn_new(self, controls: Float64[np.ndarray, "m d"], batches: Batches = None) -> Self:
-        """Learn the covariances of the batches that are new; the axes and scales stay."""
+        """Estimate the covariances of new batches; axes and scales do not change."""
         if self.by_batch_:
             self._learn_batches((controls - self.center_) @ self.matrix_, batches)
         return self
@@ -81,23 +85,24 @@ class TVN(ControlCorrection):
     def apply(
         self, features: Float64[np.ndarray, "n d"], batches: Batches = None
     ) -> Float64[np.ndarray, "n k"]:
-        """Return wells corrected; raises ValueError for a batch that was not learned."""
+        """Return the corrected wells; raises ValueError for a batch that was not fitted."""
         require_known(batches, self.factors_ if self.by_batch_ else [ALL_WELLS], self.by_batch_)
         corrected = (features - self.center_) @ self.matrix_
         if batches is not None and self.by_batch_:
             for batch, rows in each_batch(batches, len(features)):
-                # The root of the covariance times the wells, without ever forming it (k x k).
+                # Multiplies by the inverse square root of the covariance without computing that
+                # k x k matrix (see `whitening_factor`).
                 factor, part = self.factors_[batch], corrected[rows]
                 corrected[rows] = part / np.sqrt(self.ridge) - (part @ factor) @ factor.T
         return corrected
 
     def state(self) -> State:
-        """Return what was learned."""
+        """Return the fitted parameters as arrays by name."""
         learned = {"by_batch": np.array(self.by_batch_), "center": self.center_}
         return learned | {"matrix": self.matrix_} | join(self.factors_, "factors")
 
     def restore(self, state: State) -> Self:
-        """Set what was learned to the `state` of another one with the same ridge."""
+        """Set the fitted parameters to the `state` of a TVN with the same ridge."""
         self.by_batch_, self.factors_ = bool(state["by_batch"]), split(state, "factors")
         self.center_, self.matrix_ = state["center"], state["matrix"]
         return self
@@ -112,16 +117,16 @@ def whitening_factor(
 ) -> Float64[np.ndarray, "k r"]:
     """Return F such that (cov(controls) + ridge I)^(-1/2) = I / sqrt(ridge) - F F^T.
 
-    F has as many columns as there are controls or features, whichever are fewer: the root itself
-    would take k x k numbers per batch.
+    F has as many columns as there are controls or features, whichever is smaller; the matrix itself
+    would need k x k numbers per batch.
     """
     assert len(controls) > 1
     centered = (controls - controls.mean(axis=0)) / np.sqrt(len(controls) - 1)
     few = len(centered) < centered.shape[1]
-    # The smaller of the two products has the same eigenvalues other than 0.
+    # X X^T and X^T X have the same eigenvalues other than 0, so the smaller one is decomposed.
     values, vectors = eigenvalues(centered @ centered.T if few else centered.T @ centered)
-    values = np.maximum(values, 0.0)  # rounding can make those of 0 slightly negative
-    # (1/sqrt(ridge) - 1/sqrt(value + ridge)) / value, written so that value may be 0.
+    values = np.maximum(values, 0.0)  # rounding can make an eigenvalue of 0 slightly negative
+    # gains = (1/sqrt(ridge) - 1/sqrt(value + ridge)) / value, rearranged so that value may be 0.
     low, high = np.sqrt(ridge), np.sqrt(values + ridge)
     gains = 1 / ((low + high) * high * low)
     return centered.T @ (vectors * np.sqrt(gains)) if few else vectors * np.sqrt(values * gains)
