@@ -122,6 +122,16 @@ def count_processes() -> Processes:
     return Processes(1, 1)
 
 
+def is_rank_zero() -> bool:
+    """Return whether this process is rank zero, by the same variables as `count_processes`."""
+    environment = os.environ
+    if "TORCHELASTIC_RUN_ID" in environment:
+        return environment["RANK"] == "0"
+    if SLURMEnvironment.detect() and "SLURM_PROCID" in environment:
+        return environment["SLURM_PROCID"] == "0"
+    return True
+
+
 class _Bfloat16(MixedPrecision):
     """bf16 autocast that does not convert inputs.
 

@@ -16,10 +16,10 @@ from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from torch import nn
 
-from phenomae import cli
+from phenomae import cli, progress
 from phenomae.crops.reader import CropReader
 from phenomae.crops.stream import CropStream
-from phenomae.devices import Processes, count_processes
+from phenomae.devices import Processes, count_processes, is_rank_zero
 from phenomae.models.vit.vit_mae import VitMae
 from phenomae.pretraining.blocks import checkpoint_activations
 from phenomae.pretraining.callbacks.meter import Exploded, Meter
@@ -257,14 +257,37 @@ def test_processes_are_counted_as_torchrun_and_slurm_say(monkeypatch: pytest.Mon
     for name in ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "SLURM_JOB_NAME"):
         monkeypatch.delenv(name, raising=False)
     assert count_processes() == Processes(1, 1)
+    assert is_rank_zero()
     slurm = {"SLURM_NTASKS": "8", "SLURM_NNODES": "2", "SLURM_PROCID": "3", "SLURM_JOB_NAME": "a"}
     for name, value in slurm.items():
         monkeypatch.setenv(name, value)
     assert count_processes() == Processes(8, 4)
-    elastic = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "3"}
+    assert not is_rank_zero()
+    elastic = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "3", "RANK": "0"}
     for name, value in elastic.items():
         monkeypatch.setenv(name, value)
     assert count_processes() == Processes(6, 3)
+    assert is_rank_zero()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_only_rank_zero_prints_before_the_processes_are_connected(
+    rank: int,
+    screen_path: Path,
+    tiny: VitMaeSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(progress, "_quiet", False)
+    elastic = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    for name, value in {**elastic, "RANK": str(rank)}.items():
+        monkeypatch.setenv(name, value)
+    # Fails after the stores are opened, and before the processes would be connected.
+    settings = replace(tiny, where="site > 0", crops_per_step=7)
+    with pytest.raises(ValueError, match="multiple of 2, the number of processes"):
+        pretrain_vit_mae(screen_path, tmp_path / "run", settings=settings)
+    assert ("where 'site > 0' keeps" in capsys.readouterr().err) == (rank == 0)
 
 
 def test_it_starts_from_other_weights(

@@ -19,7 +19,7 @@ from phenomae.artefacts import (
     settings_dict,
 )
 from phenomae.crops.fields import keep_fields
-from phenomae.devices import all_cores
+from phenomae.devices import all_cores, is_rank_zero
 from phenomae.pretraining.combine_settings import find_objective
 from phenomae.pretraining.data import Data
 from phenomae.pretraining.objectives.objective import Objective
@@ -78,6 +78,10 @@ def pretrain(
         If the stores cannot be trained on, if the run was started with other settings or stores and
         `overwrite` is false, if the loss explodes too often, or if a callback raises ValueError.
     """
+    # Only rank zero prints, or every line would appear once per process. By environment variables,
+    # because `open_stores` already prints, before the processes are connected.
+    if not is_rank_zero():
+        set_quiet(True)
     stores, run = open_stores(paths, settings)
     objective = find_objective(settings.network)
     # Before the check for a finished run, so that wrong settings are an error in any case.
@@ -92,9 +96,6 @@ def pretrain(
     with all_cores():
         team = gather_team(settings)
         try:
-            # Only rank zero prints, or every line would appear once per process.
-            if not team.writes:
-                set_quiet(True)
             _pretrain(request, team)
         finally:
             team.leave()
