@@ -77,7 +77,7 @@ def test_aliases_are_resolved_on_the_map_and_in_the_lists(tmp_path):
             "alias,symbol\na,b\n",
             "aliases.csv lacks the columns gene: a table of aliases has alias, gene",
         ),
-        ("alias,gene\na,B\na,C\n", "a means both B and C: keep one"),
+        ("alias,gene\na,B\na,C\n", "the alias a has two genes, B and C: keep one of them"),
     ],
 )
 def test_aliases_that_will_not_do(tmp_path, text, sentence):

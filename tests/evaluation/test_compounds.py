@@ -265,7 +265,9 @@ def test_a_missing_file_and_maps_without_directions(planted):
     ):
         rank_targets(empty, doses, GENES, DOSES, CompoundSettings(path))
     twice = ConsensusProfiles(["G03", *genes.names[1:]], genes.features, genes.obs, "")
-    with pytest.raises(ValueError, match=r"GENES.h5ad has G03 more than once: expected one row per"):
+    with pytest.raises(
+        ValueError, match=r"GENES.h5ad has G03 more than once: expected one row per"
+    ):
         rank_targets(twice, doses, GENES, DOSES, CompoundSettings(path))
 
 

@@ -74,7 +74,7 @@ def test_what_is_not_the_list_is_not_kept(mirror, tmp_path):
     [
         ("http://127.0.0.1:9", "CORUM.txt cannot be downloaded: .*copy the folder from"),
         ("file:///nowhere", "CORUM.txt cannot be downloaded"),
-        ("somewhere", "place: somewhere/.* is not an address"),
+        ("somewhere", "place: somewhere/.* is not a URL"),
     ],
 )
 def test_places_that_will_not_do(place, sentence, tmp_path):
@@ -85,7 +85,7 @@ def test_places_that_will_not_do(place, sentence, tmp_path):
 
 def test_a_file_is_no_place_for_lists(mirror, tmp_path):
     (tmp_path / "lists").write_text("mine")
-    with pytest.raises(ValueError, match="lists is a file: name a folder for the lists"):
+    with pytest.raises(ValueError, match="lists is a file: give a folder for the annotation files"):
         fetch_annotations(tmp_path / "lists", place=mirror.as_uri())
     assert (tmp_path / "lists").read_text() == "mine"
 

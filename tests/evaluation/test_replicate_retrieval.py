@@ -292,7 +292,10 @@ def test_wells_without_a_cosine_are_no_perfect_replicates(planted):
         ({"draws": 0}, "draws must be at least 1, not 0"),
         ({"level": 2}, "level must be between 0 and 1 .both excluded., not 2"),
         ({"agree": "mechanism"}, "agree mechanism needs mechanisms: name a file"),
-        ({"mechanisms": HERE}, "mechanisms needs agree mechanism: set it, or leave"),
+        (
+            {"mechanisms": HERE},
+            "mechanisms needs agree mechanism: set agree to mechanism, or leave",
+        ),
     ],
 )
 def test_settings_that_will_not_do(wrong, sentence):

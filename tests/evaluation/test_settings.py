@@ -18,10 +18,10 @@ from phenomae.evaluation.settings import BenchmarkSettings
     [
         ({"seed": -1}, "seed must be at least 0, not -1"),
         ({"resamples": -1}, "resamples must be at least 0, not -1"),
-        ({"within": "degree"}, "within degree needs shuffle: set it, for example to 200"),
+        ({"within": "degree"}, "within degree needs shuffle: set shuffle, for example to 200"),
         (
             {"low": (0.05, 0.01, 0.05), "high": (0.95, 0.99, 0.95)},
-            "low 0.05 and high 0.95 are repeated: give them once",
+            "the pair low 0.05 and high 0.95 is repeated: give it once",
         ),
     ],
 )

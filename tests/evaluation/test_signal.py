@@ -295,7 +295,9 @@ def test_unexpressed_names_that_will_not_do(planted, tmp_path):
     with pytest.raises(ValueError, match=r"unexpressed.txt is no text file that can be read"):
         measure_signal(planted, HERE, SignalSettings(unexpressed=names))
     names.write_text("\n")
-    with pytest.raises(ValueError, match=r"unexpressed.txt holds no name: expected one gene per line"):
+    with pytest.raises(
+        ValueError, match=r"unexpressed.txt holds no name: expected one gene per line"
+    ):
         measure_signal(planted, HERE, SignalSettings(unexpressed=names))
     names.write_text("TP53\n")
     with pytest.raises(ValueError, match="none of its 1 names has at least 5 wells in WELLS"):

@@ -1,1 +1,1 @@
-"""Evaluates wells and maps: recall of known relationships, and the questions of `ask`."""
+"""Evaluation of wells and maps: recall of known relationships, and the questions of `ask`."""

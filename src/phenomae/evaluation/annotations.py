@@ -1,4 +1,4 @@
-"""Known relationships: reads files of gene pairs and finds the pairs that are on a map."""
+"""Annotations of known relationships: reads files of gene pairs, finds their pairs on a map."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,25 +17,26 @@ COLUMNS = ("entity1", "entity2")
 
 @dataclass(frozen=True)
 class Annotation:
-    """The known pairs of one file; results name it in the column `source`."""
+    """The known gene pairs of one annotation file, which is a `source` in the tables of results."""
 
     name: str
-    """Stem of the file."""
+    """Name of the annotation file without suffix."""
     pairs: pl.DataFrame
-    """Columns entity1, entity2, as listed: a pair may occur in both directions."""
+    """Columns entity1 and entity2, as in the file: a pair may be listed in both directions."""
     checksum: str
 
     @property
     def genes(self) -> pl.Series:
-        """All genes of the pairs, sorted and without repeats."""
+        """Genes of the known pairs, sorted, without duplicates."""
         return pl.concat([self.pairs[column] for column in COLUMNS]).drop_nulls().unique().sort()
 
 
 def read_annotations(path: PathLike) -> list[Annotation]:
-    """Read one file of known pairs, or every .txt and .csv file of a folder that has the columns.
+    """Read known pairs from one file, or from every .txt and .csv file of a folder.
 
-    Raises ValueError if `path` is missing, a single file lacks the columns entity1 and entity2, or
-    a folder has no such file or two with the same stem.
+    Files of a folder without the columns entity1 and entity2 are skipped and logged. Raises
+    ValueError if `path` does not exist, is a file without these columns, or is a folder without
+    such a file or with two of the same stem.
     """
     path = Path(path)
     if path.is_file():
@@ -49,8 +50,8 @@ def read_annotations(path: PathLike) -> list[Annotation]:
             f"{path}: there is no such file or folder of annotations (phenomae annotations fetch "
             "downloads the public ones)"
         )
-    # Sorted, because the order of a directory differs between file systems and would change the
-    # order of the rows in results.
+    # Sorted, because the order of a directory listing differs between file systems and would
+    # change the order of the rows in the results.
     listed = sorted(file for file in path.iterdir() if file.suffix in (".txt", ".csv"))
     found = [file for file in listed if _has_columns(file)]
     for file in sorted({*listed} - {*found}):
@@ -64,26 +65,27 @@ def read_annotations(path: PathLike) -> list[Annotation]:
 
 
 def read_aliases(path: Path) -> dict[str, str]:
-    """Read a table with the columns alias,gene: the gene that each alias means.
+    """Read a CSV file with the columns alias and gene into a dict from alias to gene.
 
-    Raises ValueError if the table is missing, lacks a column, or lists two genes for an alias.
+    Raises ValueError if the file is missing, lacks a column, or lists two genes for an alias.
     """
     table = read_csv_list(path, ("alias", "gene"), "aliases")
     aliases: dict[str, str] = {}
-    # Identical lines may be repeated: tables of aliases are often joined from several sources.
+    # Identical lines are allowed, because alias files are often merged from several sources.
     for alias, gene in table.drop_nulls().unique(maintain_order=True).rows():
         if alias in aliases:
             raise ValueError(
-                f"aliases {path}: {alias} means both {aliases[alias]} and {gene}: keep one"
+                f"aliases {path}: the alias {alias} has two genes, {aliases[alias]} and {gene}: "
+                "keep one of them"
             )
         aliases[alias] = gene
     return aliases
 
 
 def resolve_names(names: list[str], aliases: dict[str, str]) -> list[str]:
-    """Replace every alias among the names of a map by its gene.
+    """Replace the row names of a map that are aliases by their genes.
 
-    Raises ValueError if two rows of the map then have the same name.
+    Raises ValueError if two rows of the map have the same name after the replacement.
     """
     original: dict[str, str] = {}
     for name in names:
@@ -98,19 +100,19 @@ def resolve_names(names: list[str], aliases: dict[str, str]) -> list[str]:
 
 
 def rename_genes(annotation: Annotation, aliases: dict[str, str]) -> Annotation:
-    """Replace every alias in an annotation by its gene."""
+    """Replace the aliases in the pairs of an annotation by their genes."""
     return replace(annotation, pairs=annotation.pairs.select(pl.all().replace(aliases)))
 
 
 def pairs_on_map(annotation: Annotation, names: list[str]) -> Int[np.ndarray, "pairs 2"]:
-    """Return the known pairs as rows of the map: smaller row first, sorted, without repeats.
+    """Return the known pairs as row indices of the map: smaller first, sorted, no duplicates.
 
     Pairs with a gene that is not on the map, and pairs of a gene with itself, are left out.
     """
     rows = pl.DataFrame({"name": names}).with_row_index("row")
     first = annotation.pairs.join(rows, left_on="entity1", right_on="name")
     both = first.join(rows, left_on="entity2", right_on="name", suffix="2")
-    # The lists give many pairs in both directions; counted twice, they would weigh double.
+    # Public lists have many pairs in both directions; these would otherwise count twice.
     pairs = both.select(
         low=pl.min_horizontal("row", "row2"), high=pl.max_horizontal("row", "row2")
     ).filter(pl.col("low") != pl.col("high"))
@@ -118,13 +120,13 @@ def pairs_on_map(annotation: Annotation, names: list[str]) -> Int[np.ndarray, "p
 
 
 def unknown_genes(annotations: list[Annotation], names: list[str]) -> list[str]:
-    """Return the names of the map that are in no annotation, sorted."""
+    """Return the row names of the map that are in no annotation, sorted."""
     known = {gene for annotation in annotations for gene in annotation.genes}
     return sorted(set(names) - known)
 
 
 def _has_columns(path: Path) -> bool:
-    # utf-8-sig: spreadsheets write a byte order mark, which would be part of the first name.
+    # utf-8-sig, because the byte order mark of spreadsheets would become part of the first name.
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         columns = [name.strip().strip('"') for name in file.readline().split(",")]
     return set(COLUMNS) <= set(columns)
@@ -132,7 +134,7 @@ def _has_columns(path: Path) -> bool:
 
 def _read_annotation(path: Path) -> Annotation:
     try:
-        # As text: a file of numeric gene ids would otherwise not match the names of the map.
+        # Read as text, because gene ids read as numbers would not match the names of the map.
         pairs = pl.read_csv(path, columns=list(COLUMNS), infer_schema=False)
     except pl.exceptions.PolarsError as error:
         raise ValueError(explain_csv_error(path, error)) from None

@@ -1,7 +1,7 @@
 """The command `benchmark`: recall of known relationships on a map.
 
-This is the "Relate" step of EFAAR (Celik et al. 2024): the fraction of annotated gene pairs that
-are among the most similar or most opposite pairs of the map.
+This is the "Relate" step of EFAAR (Celik et al. 2024). Recall is the fraction of annotated gene
+pairs that are among the most similar or most opposite pairs of the map.
 """
 
 from dataclasses import replace
@@ -45,7 +45,8 @@ def benchmark(
     """Compute the recall of known gene pairs among a map's most similar and most opposite pairs.
 
     Writes recall.csv, curve.csv (recall across percentiles), unknown_genes.csv (names of the map
-    that are in no annotation) and, with `shuffle`, shuffled.csv; prints recall.csv as a table.
+    that are in no annotation) and, with `shuffle`, shuffled.csv (the null distribution). Prints
+    recall.csv as a table.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ def benchmark(
     path, folder = Path(map_path), Path(results)
     profiles, annotations = read_map(path), read_annotations(settings.annotations)
     aliases = {} if settings.aliases is None else read_aliases(Path(settings.aliases))
-    # All checks come before the folder is begun, so that wrong input leaves nothing behind.
+    # All checks come before the results folder is created, so invalid input leaves no files.
     check_map(profiles, path, settings.percentiles)
     profiles = replace(profiles, names=resolve_names(profiles.names, aliases))
     annotations = [rename_genes(annotation, aliases) for annotation in annotations]
@@ -76,7 +77,7 @@ def benchmark(
             tables["unknown_genes.csv"] = pl.DataFrame({"gene": unknown}, {"gene": pl.String})
             for name, table in tables.items():
                 write_bytes(partial / name, table.write_csv().encode())
-    # Read back from disk, so that a finished result that was found prints the same table.
+    # Read back from disk, so that results of an earlier identical call print the same table.
     print_table(folder)
     return Results(folder)
 
@@ -94,10 +95,10 @@ def _origin(
     aliases: dict[str, str],
     profiles: ConsensusProfiles,
 ) -> Origin:
-    """Return what makes the results; for files, their content and not their path."""
+    """Return the origin of the results, in which files are identified by content, not by path."""
     checksums = {annotation.name: annotation.checksum for annotation in annotations}
     of_files = {"annotations": hash_json(checksums)}
-    # Left out if there are none, so that results made before aliases existed are the same work.
+    # Recorded only if given, so that results from before this setting keep their identity.
     if aliases:
         of_files["aliases"] = hash_json(aliases)
     plain = {
@@ -109,19 +110,19 @@ def _origin(
 
 
 def check_map(profiles: ConsensusProfiles, path: Path, percentiles: list[Percentiles]) -> None:
-    """Raise ValueError if cosines of the map are undefined or too few."""
+    """Raise ValueError if a row of the map has no cosine, or a tail has less than one pair."""
     require_directions(profiles, path)
     check_count(len(profiles.names), path, percentiles)
 
 
 def check_count(count: int, where: Path | str, percentiles: list[Percentiles]) -> None:
-    """Raise ValueError if a percentile of all pairs of `count` genes is less than one pair.
+    """Raise ValueError if a tail of the pairs of `count` genes has less than one pair.
 
-    `where` names the genes in the error.
+    `where` says in the error message which genes these are: the path of a map, for example.
     """
     pairs = count * (count - 1) // 2
     ranks = tail_ranks(pairs, percentiles).tolist()
-    # The same ranks as recall uses: a check in floating point could differ by one pair.
+    # The ranks that recall uses: a separate check in floating point could differ by one pair.
     shares = [low for low, _ in percentiles] + [1 - high for _, high in percentiles]
     sizes = ranks[: len(percentiles)] + [pairs - 1 - rank for rank in ranks[len(percentiles) :]]
     empty = [share for share, size in zip(shares, sizes, strict=True) if share > 0 and size < 1]
@@ -135,9 +136,10 @@ def check_count(count: int, where: Path | str, percentiles: list[Percentiles]) -
 def find_pairs(
     annotations: list[Annotation], names: list[str], path: PathLike
 ) -> dict[str, Int[np.ndarray, "pairs 2"]]:
-    """Return the pairs of each annotation that has any on a map with these names; log the others.
+    """Return the known pairs of each annotation, as row indices of a map with these names.
 
-    `path` is named in errors. Raises ValueError if no annotation has a pair on the map.
+    Annotations without a pair on the map are skipped and logged. `path` is named in errors. Raises
+    ValueError if no annotation has a pair on the map.
     """
     pairs = {annotation.name: pairs_on_map(annotation, names) for annotation in annotations}
     if not any(len(known) for known in pairs.values()):

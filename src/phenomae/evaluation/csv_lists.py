@@ -1,6 +1,6 @@
-"""Reads CSV files of prior knowledge as text: potencies, mechanisms, aliases of genes.
+"""Reads CSV files of prior knowledge: potencies, mechanisms, gene aliases.
 
-Everything is read as text, because gene and compound names can look like numbers or dates.
+Every column is read as text, because gene and compound names can look like numbers or dates.
 """
 
 from pathlib import Path
@@ -9,10 +9,10 @@ import polars as pl
 
 
 def read_csv_list(path: Path, columns: tuple[str, ...], content: str) -> pl.DataFrame:
-    """Read the given columns as text, without surrounding blanks; empty cells are null.
+    """Read columns of a CSV file as text, without surrounding whitespace; empty cells are null.
 
-    `content` names what the file lists, in errors. Raises ValueError if the file is missing, cannot
-    be parsed or lacks a column.
+    `content` is what the file lists (aliases, for example), for error messages. Raises ValueError
+    if the file is missing, cannot be parsed or lacks a column.
     """
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file of {content}")
@@ -29,8 +29,8 @@ def read_csv_list(path: Path, columns: tuple[str, ...], content: str) -> pl.Data
 
 
 def explain_csv_error(path: Path, error: Exception) -> str:
-    """Return the sentence for a CSV file that polars cannot parse."""
-    reason = str(error).splitlines()[0]  # the rest is advice about arguments of pl.read_csv
+    """Return the error message for a CSV file that polars cannot parse."""
+    reason = str(error).splitlines()[0]  # later lines are advice on arguments of pl.read_csv
     return (
         f"{path} cannot be read as a CSV file: {reason} (expected as many fields in every line "
         "as in the first)"

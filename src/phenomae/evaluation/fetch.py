@@ -1,7 +1,7 @@
 """The command `annotations fetch`: downloads the public lists of known relationships.
 
-Every file is pinned to a commit and a checksum: results from a list that changed upstream could not
-be compared with earlier ones.
+Every file is pinned to a commit and a checksum, because a list that changes upstream would make
+results incomparable with earlier results.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ class PublicFile:
     name: str
     commit: str
     checksum: str
-    """SHA-256."""
+    """SHA-256 of the file, in hexadecimal."""
     licence: str
 
 
@@ -80,32 +80,32 @@ class Annotations(Output):
 def fetch_annotations(folder: PathLike | None = None, /, *, place: str = PLACE) -> Annotations:
     """Download the public lists of known relationships, as prepared by the EFAAR benchmark.
 
-    CORUM, hu.MAP, Reactome, SIGNOR and StringDB, and the complexes of CORUM: 4 MB. Every file is
-    verified by its checksum, and its licence is printed. Files that are already there are not
-    downloaded again.
+    The lists are CORUM (pairs and complexes), hu.MAP, Reactome, SIGNOR and StringDB, 4 MB in total.
+    Every file is verified by its checksum, and its licence is printed. Files that are already in
+    the folder with the expected checksum are not downloaded again.
 
     Parameters
     ----------
     folder
-        Where to write them; ~/.cache/phenomae/annotations (or below XDG_CACHE_HOME) by default.
+        Folder to write the files to, by default phenomae/annotations in XDG_CACHE_HOME or ~/.cache.
     place
-        Address of a mirror that has COMMIT/efaar_benchmarking/benchmark_annotations/FILE; http,
-        https or file.
+        URL (http, https or file) of a mirror that serves
+        COMMIT/efaar_benchmarking/benchmark_annotations/FILE.
 
     Raises ValueError if a file cannot be downloaded or has another checksum.
     """
     folder = default_folder() if folder is None else Path(folder)
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file: name a folder for the lists")
+        raise ValueError(f"{folder} is a file: give a folder for the annotation files")
     folder.mkdir(parents=True, exist_ok=True)
-    # Files that are complete are kept, so an interrupted download continues.
+    # Verified files are kept, so that the command continues an interrupted download.
     for file in tracked(FILES, "fetch", len(FILES), "files"):
         path = folder / file.name
         if not path.is_file() or _checksum(path.read_bytes()) != file.checksum:
             content = _download(f"{place.rstrip('/')}/{file.commit}/{FOLDER}/{file.name}", file)
             with whole_file(path) as partial:
                 partial.write_bytes(content)
-    # CORUM and SIGNOR may not be used commercially, which a user learns from this line alone.
+    # Printed for every file, because the lists of CORUM and SIGNOR exclude commercial use.
     for file in FILES:
         print(f"{folder / file.name}  {file.licence}")
     info(f"phenomae benchmark MAP.h5ad RESULTS --annotations {folder}")
@@ -113,14 +113,14 @@ def fetch_annotations(folder: PathLike | None = None, /, *, place: str = PLACE) 
 
 
 def default_folder() -> Path:
-    """Return the folder that `fetch` uses if none is given."""
+    """Return the folder that `fetch_annotations` uses by default."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "phenomae" / "annotations"
 
 
 def _download(address: str, file: PublicFile) -> bytes:
     if urlsplit(address).scheme not in ("http", "https", "file"):
-        raise ValueError(f"place: {address} is not an address: expected http, https or file")
+        raise ValueError(f"place: {address} is not a URL: expected http, https or file")
     try:
         with urlopen(address, timeout=_TIMEOUT_S) as response:
             content = response.read()

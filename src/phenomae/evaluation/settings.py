@@ -1,4 +1,4 @@
-"""The settings of `benchmark`, and checks that several questions share."""
+"""The settings of `benchmark`, and checks of settings shared with other commands."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -9,7 +9,8 @@ from phenomae import checks
 from phenomae.evaluation.recall.recall import Percentiles
 from phenomae.paths import PathLike
 
-# `--low 0.05 0.01` instead of `--low 0.05 --low 0.01`, and no `--empty-low`.
+# Makes cyclopts accept `--low 0.05 0.01` beside `--low 0.05 --low 0.01`, and leaves out the flag
+# `--empty-low`, which it would add to every sequence.
 Several = Parameter(consume_multiple=True, negative=())
 
 
@@ -20,23 +21,23 @@ class BenchmarkSettings:
 
     annotations: PathLike
     """A file of known pairs with the columns entity1,entity2, or a folder of such .txt and .csv
-    files. Each file is a source, named by its stem. `annotations fetch` downloads public ones."""
+    files. Each file is a source, named by its stem. `annotations fetch` downloads public files."""
     aliases: PathLike | None = None
-    """CSV file with the columns alias,gene: other names of genes on the map or in the
-    annotations."""
+    """CSV file with the columns alias,gene: aliases, on the map or in the annotations, are replaced
+    by their genes."""
     low: Annotated[tuple[float, ...], Several] = (0.05,)
-    """A pair is recalled if its cosine is in this lower fraction of all pairs. Several values may
-    be given."""
+    """A known pair is recalled if its cosine is within this lowest fraction of the cosines of all
+    pairs. Several values may be given."""
     high: Annotated[tuple[float, ...], Several] = (0.95,)
-    """A pair is also recalled if its cosine is above this fraction of all pairs. Give as many
-    values as for low; the first belongs to the first."""
+    """A known pair is also recalled if its cosine is above this fraction of the cosines of all
+    pairs. Several values are combined with those of low in order."""
     resamples: int = 1000
     """Bootstrap resamples of the genes for the 95 % confidence intervals; 0 for no intervals."""
     shuffle: int = 0
     """Permutations of the gene names for the null distribution and p-values; 0 for none."""
     within: Literal["all", "degree"] = "all"
-    """all: names are permuted among all genes; degree: among genes with a similar number of known
-    pairs."""
+    """all: gene names are permuted among all genes; degree: names are permuted only among genes
+    with a similar number of known pairs."""
     seed: int = 0
     """Seed of the permutations and the bootstrap."""
 
@@ -47,18 +48,18 @@ class BenchmarkSettings:
         if len(self.low) != len(self.high) or not self.low:
             raise ValueError(
                 f"low {self.low} and high {self.high} must have the same number of values, at "
-                "least one: the first low belongs to the first high"
+                "least one, because they are combined in order"
             )
         if self.within == "degree" and not self.shuffle:
-            raise ValueError("within degree needs shuffle: set it, for example to 200")
+            raise ValueError("within degree needs shuffle: set shuffle, for example to 200")
         for low, high in self.percentiles:
             check_shares(low, high)
             if self.percentiles.count((low, high)) > 1:
-                raise ValueError(f"low {low} and high {high} are repeated: give them once")
+                raise ValueError(f"the pair low {low} and high {high} is repeated: give it once")
 
     @property
     def percentiles(self) -> list[Percentiles]:
-        """Pairs of low and high."""
+        """The percentile pairs (low, high)."""
         return list(zip(self.low, self.high, strict=True))
 
 

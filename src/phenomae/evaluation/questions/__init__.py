@@ -1,1 +1,1 @@
-"""Tests of wells and maps beside recall: signal, replicates, complexes, compounds, mechanisms."""
+"""The questions of `ask`: evaluations of wells and maps other than recall of known pairs."""

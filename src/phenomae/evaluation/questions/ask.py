@@ -1,7 +1,7 @@
-"""Makes the command and the Python function of a question of `ask` from its `Question`.
+"""Builds the command and the Python function of a question of `ask` from its `Question`.
 
-The function has a real signature and docstring, from which cyclopts takes flags and help, so that a
-new question needs no code here and none in the command line.
+cyclopts reads the flags and the help of the command from the signature and docstring of the
+function, so a new question needs no code here and none in the command line.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Draw = Callable[[Figure, Path, Tables, list[Any], Any], None]
 
 
 def build_command(question: Question, draw: Draw) -> Callable[..., Results]:
-    """Return the function of a question: ask_NAME(*inputs, out, *, settings, overwrite)."""
+    """Build the function of a question: ask_NAME(*inputs, out, *, settings, overwrite)."""
 
     def command(*paths: PathLike, settings: Any = None, overwrite: bool = False) -> Results:
         # Python does not enforce `__signature__`, which only tools like cyclopts and help() read.
@@ -48,12 +48,13 @@ def build_command(question: Question, draw: Draw) -> Callable[..., Results]:
 def answer(
     question: Question, paths: list[Path], settings: Any, overwrite: bool, draw: Draw
 ) -> Results:
-    """Answer a question: write its tables and figure into the last of `paths`, print one table.
+    """Write the tables and the figure of a question into the last of `paths`; print one table.
 
-    Raises ValueError if the inputs cannot be used, or the table of an earlier call is damaged.
+    Raises ValueError if the inputs cannot be used, or the printed table of an earlier call
+    is damaged.
     """
     *sources, out = paths
-    # Inputs are read even if the answer exists: their identities decide whether it is the same.
+    # Inputs are read even if `out` is finished: their identities decide whether it is up to date.
     values = [taken.read(path) for taken, path in zip(question.takes, sources, strict=True)]
     origin = _origin(question, values, settings)
     with artefact_folder(out, origin, overwrite) as folder:
@@ -63,7 +64,7 @@ def answer(
                 write_bytes(folder / name, table.write_csv().encode())
             if question.figure is not None:
                 draw(question.figure, folder, tables, values, settings)
-    # Read back from disk, so that a finished answer that was found prints the same table.
+    # Read back from disk, so that the output of an earlier identical call prints the same table.
     printed = read_written(out / question.printed)
     show(printed)
     if question.figure and (drawn := out / "figures" / f"{question.figure.name}.png").exists():
@@ -74,9 +75,10 @@ def answer(
 
 
 def _origin(question: Question, values: list[Any], settings: Any) -> Origin:
-    """Return what makes an answer; for files that settings name, their content and not their path.
+    """Return the origin of the output: question, settings, and the identities of the inputs.
 
-    Raises ValueError if such a file is missing.
+    A file that a setting names is identified by content, not by path. Raises ValueError if such a
+    file is missing.
     """
     plain = settings_dict(settings)
     sources: dict[str, str] = {}
@@ -94,7 +96,7 @@ def _origin(question: Question, values: list[Any], settings: Any) -> Origin:
 
 
 def _signature(question: Question, names: list[str]) -> Signature:
-    # Settings with a field that must be given have no default, so that --help marks that field.
+    # No default for settings that have a required field, so that --help marks it as required.
     required = any(
         field.default is MISSING and field.default_factory is MISSING
         for field in fields(question.settings)

@@ -11,7 +11,8 @@ Codes = Int[np.ndarray, " n"]
 
 
 def repeated_labels(labels: Codes, batches: Codes) -> Int[np.ndarray, " names"]:
-    """Return the labels with wells in at least two batches; label -1 means none."""
+    """Return the labels with wells in at least two batches; wells with label -1 are ignored."""
+    # Rows are unique pairs of label and batch, so a label occurs once per batch.
     inside = labels >= 0
     pairs = np.unique(np.column_stack([labels[inside], batches[inside]]), axis=0)
     return np.flatnonzero(np.bincount(pairs[:, 0]) > 1)
@@ -20,17 +21,17 @@ def repeated_labels(labels: Codes, batches: Codes) -> Int[np.ndarray, " names"]:
 def draw_wells(labels: Codes, batches: Codes, max_names: int, max_wells: int, seed: int) -> Codes:
     """Return the labels of a random subset of wells, and -1 for all other wells.
 
-    The subset has at most `max_names` of the labels in at least two batches, the same maximum
-    number of wells per label, and at most `max_wells` wells; the wells of a label are spread over
-    its batches. It is a function of seed, labels and batches, not of features, so that all blocks
-    of a network are compared on the same wells.
+    The subset has at most `max_names` labels, all of them with wells in at least two batches, and
+    at most `max_wells` wells, with the same maximum for every label; the wells of a label are
+    spread over its batches. The subset depends on seed, labels and batches, but not on features, so
+    that all blocks of a network are compared on the same wells.
     """
     rng = np.random.default_rng(seed)
     names = rng.permutation(repeated_labels(labels, batches))[:max_names]
     assert len(names)
     labels = np.where(np.isin(labels, names), labels, -1)
     keys = rng.random(len(labels))
-    # Ordered by rank within the batch first, the wells of a label take turns over its batches.
+    # Sorting by the rank within the batch takes the wells of a label from its batches in turn.
     in_batch = rank_within(np.lexsort([keys, batches, labels]), labels, batches)
     in_label = rank_within(np.lexsort([keys, in_batch, labels]), labels)
     return np.where(in_label < max_wells // len(names), labels, -1)
@@ -40,7 +41,7 @@ def assign_folds(batches: Codes, folds: int, seed: int) -> Codes:
     """Return the fold of every well: batches are permuted and then assigned to folds in turn."""
     distinct, indices = np.unique(batches, return_inverse=True)
     fold_of = np.empty(len(distinct), dtype=np.int64)
-    # The key differs from that of `draw_wells`, so that the two draws are independent.
+    # The random seed differs from that of `draw_wells`, so that the two draws are independent.
     fold_of[np.random.default_rng([seed, 1]).permutation(len(distinct))] = (
         np.arange(len(distinct)) % folds
     )
@@ -52,7 +53,7 @@ def each_fold(
 ) -> Iterator[tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]]:
     """Yield masks of the training wells and of the validation wells, fold by fold.
 
-    A well is validated only if its label is among those of the training wells. Folds with fewer
+    Wells whose label no training well has are not validated. Folds with fewer
     than two training labels, or without validation wells, are skipped.
     """
     for fold in np.unique(folds):

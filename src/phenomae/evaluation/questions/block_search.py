@@ -1,4 +1,4 @@
-"""Which block of a network classifies perturbations best? The linear probe on each block's wells.
+"""Compares the blocks of a network by a linear probe on the wells of each block.
 
 The best block is often not the last (Kenyon-Dean et al. 2024, arXiv 2411.02572).
 """
@@ -34,16 +34,16 @@ class Blocks:
 
     folders: dict[int | None, Path]
     identity: dict[str, str]
-    """Of each wells folder, under the name that results record."""
+    """Identity of each wells folder, by the source name that the output records."""
 
 
 def find_blocks(folder: Path) -> dict[int | None, Path]:
     """Return the wells folder of every block that `embed --block all` wrote.
 
-    A folder that holds wells itself is returned as block None. Raises ValueError if a block is not
-    finished.
+    A folder without blocks is returned as block None, because it should contain wells itself.
+    Raises ValueError if a block is not finished.
     """
-    # A block still being embedded would silently be missing from the comparison.
+    # Without this error, an unfinished block would silently be missing from the comparison.
     if partial := sorted(folder.glob(f"{_NAME}*.partial")):
         raise ValueError(f"{partial[0]} is not finished: run embed again to complete it")
     found = {
@@ -55,7 +55,7 @@ def find_blocks(folder: Path) -> dict[int | None, Path]:
 
 
 def read_blocks(folder: Path) -> Blocks:
-    """Find the blocks of a folder and read their identities; profiles are read when probed."""
+    """Find the blocks of a folder and read their identities, but not their profiles."""
     folders = find_blocks(folder)
     return Blocks(
         folders,
@@ -70,18 +70,19 @@ def probe_blocks(
     folder: Path,
     settings: LinearProbeSettings = LinearProbeSettings(),
 ) -> pl.DataFrame:
-    """Compute the accuracy of the linear probe for each block, on the same wells; one row each.
+    """Compute the accuracy of the linear probe for each block on the same wells, one row per block.
 
-    Columns: block (null if `folder` holds one set of wells), accuracy, sd, balanced, chance (means
-    and standard deviation over folds), folds, best (the block with the highest accuracy).
+    Columns: block (null if `folder` is itself a folder of wells), accuracy, sd, balanced, chance
+    (means and standard deviation over folds), folds, best (true for the block with the highest
+    accuracy).
 
-    Raises ValueError if blocks have different wells, and as `read_wells` and `probe_wells` do.
+    Raises ValueError if the blocks have different wells, and as `read_wells` and `probe_wells` do.
     """
     blocks = find_blocks(folder)
     first: pl.DataFrame | None = None
     rows: list[tuple[int | float | None, ...]] = []
     for block, path in tracked(blocks.items(), "linear probe", len(blocks), "blocks"):
-        profiles = read_wells(path)  # one block at a time, because all may not fit in memory
+        profiles = read_wells(path)  # one at a time, because all blocks may not fit in memory
         wells = profiles.table.select("plate", "well")
         first = wells if first is None else first
         if not wells.equals(first):
@@ -95,7 +96,7 @@ def probe_blocks(
         ]
         rows.append((block, means[0], spread, *means[1:], len(folds), False))
     table = pl.DataFrame(rows, schema=BLOCKS, orient="row")
-    # argmax takes the first of equal blocks.
+    # argmax takes the first of several blocks with the same accuracy.
     best = int(table["accuracy"].to_numpy().argmax())
     return table.with_columns(best=pl.Series(np.arange(len(table)) == best))
 
@@ -116,10 +117,10 @@ QUESTION = Question(
     help="""Does a linear probe classify perturbations on unseen batches, and from which block best?
 
     Writes blocks.csv, which is printed, and a figure in the folder figures. For the output of
-    `embed --block all`, every block is probed and the best one is named. Raises ValueError if the
-    wells are of one batch, or fewer than two names can be classified.
+    `embed --block all`, every block is probed and the best block is printed. Raises ValueError if
+    all wells are of one batch, or fewer than two names can be classified.
     """,
-    takes=(Input("wells", "Folder of wells, or of one such folder per block.", read_blocks),),
+    takes=(Input("wells", "Folder of wells, or output of `embed --block all`.", read_blocks),),
     settings=LinearProbeSettings,
     tables=_tables,
     printed="blocks.csv",

@@ -1,8 +1,8 @@
 """Are the genes of a protein complex more similar to each other than to all other genes?
 
-For every complex, the cosines of its pairs of genes are compared with those between its genes and
-all other genes of the map, by means and by the two-sample Kolmogorov-Smirnov test (Celik et al.
-2024).
+For every complex, the cosines of its gene pairs are compared with the cosines between its genes and
+all other genes of the map: by their means and by the two-sample Kolmogorov-Smirnov test (Celik et
+al. 2024).
 """
 
 from dataclasses import dataclass
@@ -36,19 +36,21 @@ COMPLEXES: dict[str, pl.DataType] = {
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ComplexSettings:
-    """Which complexes are tested, how their number is compared with chance, and what is drawn."""
+    """Which complexes are tested and drawn, and the permutation test."""
 
     complexes: PathLike
-    """File of complexes, one per line: name, tab, genes separated by blanks. Or a .gmt file: name,
-    tab, description, tab, genes separated by tabs."""
+    """File with one complex per line: name, tab, genes separated by blanks. In a .gmt file:
+    name, tab, description, tab, genes separated by tabs."""
     min_genes: int = 10
     """Complexes with fewer genes on the map are left out."""
     level: float = 0.05
     """A complex is significant if its adjusted p-value is at most this."""
     show: Annotated[tuple[str, ...], Several] = ()
-    """Names of the complexes in the heat map; by default those with the largest KS statistic."""
+    """Names of the complexes to draw in the heat map; by default those with the largest KS
+    statistic, at most 8."""
     shuffle: int = 20
-    """Permutations of the gene names, for the fraction of complexes significant by chance."""
+    """Permutations of the gene names, to estimate the fraction of complexes that are significant by
+    chance."""
     seed: int = 0
     """Seed of the permutations."""
 
@@ -69,7 +71,8 @@ def read_complexes(path: Path) -> dict[str, list[str]]:
     skipped = 2 if path.suffix == ".gmt" else 1
     form = "name, tab, description, tab, genes" if skipped == 2 else "name, tab, genes"
     complexes: dict[str, list[str]] = {}
-    # Spreadsheets write a byte order mark, and one odd byte in a name must not stop the command.
+    # utf-8-sig, because spreadsheets write a byte order mark; errors="replace", because an invalid
+    # byte in one name should not stop the command.
     lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -82,7 +85,7 @@ def read_complexes(path: Path) -> dict[str, list[str]]:
             )
         if name in complexes:
             raise ValueError(f"{path}, line {number}: the complex {name!r} is repeated")
-        # Splitting at blanks again also accepts .gmt files that separate genes by blanks.
+        # Splitting again at blanks also reads .gmt files in which blanks separate the genes.
         complexes[name] = " ".join(parts[skipped:]).split()
     return complexes
 
@@ -93,7 +96,8 @@ def compare_complexes(
     """Compute the rows of complexes.csv, one per complex with enough genes on the map.
 
     `within` and `between` are mean cosines; `ks` is the two-sample Kolmogorov-Smirnov statistic and
-    `ks_p` its p-value, which assumes independent cosines. `path` is named in errors.
+    `ks_p` its p-value, which assumes that the cosines are independent. `path`, the file of the map,
+    is named in errors.
 
     Raises ValueError if no complex has enough genes on the map, or a profile is NaN or zero.
     """
@@ -118,7 +122,7 @@ def compare_complexes(
 
 
 def rows_on_map(complexes: dict[str, list[str]], names: list[str]) -> dict[str, Rows]:
-    """Return the rows of the map that belong to each complex, sorted and without repeats."""
+    """Return the row indices of each complex on the map, sorted, without duplicates."""
     row_of = {name: row for row, name in enumerate(names)}
     found = {
         name: sorted({row_of[gene] for gene in genes if gene in row_of})
@@ -130,11 +134,11 @@ def rows_on_map(complexes: dict[str, list[str]], names: list[str]) -> dict[str, 
 def compare_complex(
     unit: Float64[np.ndarray, "g d"], rows: Rows
 ) -> tuple[float, float, float, float]:
-    """Return the mean cosine within, the mean between, the KS statistic and its p-value.
+    """Return mean cosine within the complex, mean cosine to other genes, KS statistic, p-value.
 
-    The last three are NaN if the complex is the whole map.
+    The last three numbers are NaN if the complex contains all genes of the map.
     """
-    from scipy.stats import ks_2samp  # .6 s to import: not for `ask complexes --help`
+    from scipy.stats import ks_2samp  # imported here: .6 s would delay --help
 
     within, between = within_and_between(unit, rows)
     if not len(between):
@@ -169,12 +173,13 @@ def share_apart(
     complexes, apart, shuffled (mean over permutations), sd, n (permutations). Permutation k is a
     function of `seed` and k.
     """
-    # Cosines that share a gene are not independent, so `ks_p` is too small and more complexes than
-    # `level` are significant by chance. Permuted names show how many.
+    # Cosines of pairs that share a gene are not independent, so `ks_p` is too small and more
+    # complexes than `level` are significant by chance. Permuted names estimate their fraction.
     members = rows_on_map(read_complexes(Path(settings.complexes)), profiles.names)
     unit = unit_map(profiles, path)
     shares = np.empty(shuffles)
     for k in tracked(range(shuffles), "complexes", shuffles, "shuffles"):
+        # Complexes get random rows, in which overlapping complexes still share genes.
         order = np.random.default_rng([seed, k]).permutation(len(unit))
         found = np.array([compare_complex(unit, order[members[name]]) for name in table["complex"]])
         shares[k] = _share_apart(found[:, 0], found[:, 1], found[:, 3], settings.level)

@@ -1,4 +1,4 @@
-"""Mean profiles per compound, concentration and batch, for compounds of known mechanism."""
+"""Mean profiles per compound, concentration and batch, of compounds with a known mechanism."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ class CompoundProfiles:
     compounds: Codes
     batches: Codes
     mechanisms: Int[np.ndarray, " compounds"]
-    """For each compound the index of its mechanism in `names`."""
+    """Index in `names` of the mechanism of each compound."""
     names: list[str]
     """Names of the mechanisms."""
 
@@ -35,13 +35,14 @@ def make_profiles(wells: Profiles, path: Path, mechanisms: Path, batch: str) -> 
 
     Compounds that the file `mechanisms` does not list are left out, and their number is logged.
     `path` is named in errors. Raises ValueError if the file cannot be used, the wells have no
-    column `batch` or a NaN, fewer than two mechanisms are present, or a mean profile is zero.
+    column named by `batch`, a well has NaN, the wells have fewer than two mechanisms, or a mean
+    profile is zero.
     """
     require_finite(wells, path)
     kept = _choose_wells(wells.table, batch, read_mechanisms(mechanisms), mechanisms, path)
     groups = kept.group_by(_KEYS).agg("row", pl.col("mechanism").first()).sort(_KEYS)
     rows = [group.to_numpy() for group in groups["row"]]
-    # float64, because sums in float32 lose digits over many wells.
+    # Means in float64, because sums over many wells in float32 lose digits.
     means = np.stack([wells.features[group].mean(axis=0, dtype=np.float64) for group in rows])
     if len(zero := np.flatnonzero(~means.any(axis=1))):
         compound, dose, of_batch = groups.select(_KEYS).row(int(zero[0]))
@@ -57,7 +58,7 @@ def make_profiles(wells: Profiles, path: Path, mechanisms: Path, batch: str) -> 
 
 
 def read_mechanisms(path: Path) -> pl.DataFrame:
-    """Read compound and mechanism from a CSV file, one row per compound; empty cells are skipped.
+    """Read a CSV file of compound and mechanism, one row per compound; skip rows with empty cells.
 
     Raises ValueError if the file is missing, lacks a column, or lists two mechanisms for one
     compound.
@@ -75,11 +76,11 @@ def read_mechanisms(path: Path) -> pl.DataFrame:
 def _choose_wells(
     table: pl.DataFrame, batch: str, known: pl.DataFrame, mechanisms: Path, path: Path
 ) -> pl.DataFrame:
-    """Return row, compound, concentration, batch and mechanism of the wells to use."""
+    """Return row, compound, concentration_um, batch, mechanism of wells with a known mechanism."""
     if batch not in table.columns:
         raise ValueError(f"batch {batch}: {path} has no such column; it has {table.columns}")
     wells = table.with_row_index("row").filter(~pl.col("control").fill_null(False))
-    # Batches may be numbers or empty; an empty one is a batch of its own.
+    # Batches may be numbers, so they are cast; wells with an empty batch form a batch of their own.
     treated = wells.select(
         "row", "compound", "concentration_um", batch=pl.col(batch).cast(pl.String).fill_null("")
     ).filter(pl.col("compound").fill_null("") != "")
@@ -97,6 +98,6 @@ def _choose_wells(
 
 
 def _encode(values: pl.Series) -> tuple[list[str], Codes]:
-    """Return the distinct values in sorted order, and the code of each."""
+    """Return the distinct values in sorted order, and the code of each value."""
     names, codes = np.unique(values.to_numpy(), return_inverse=True)
     return names.tolist(), codes

@@ -1,8 +1,9 @@
 """Does a compound resemble the genes it acts on? Average precision of its known targets.
 
-The RxRx3-core benchmark (Kraus et al. 2025, arXiv 2503.20158): for every compound, its active genes
-and a random sample of inactive ones are ranked by the absolute cosine with the compound. Absolute,
-because inhibiting a protein can look like the opposite of knocking out its gene.
+Follows the RxRx3-core benchmark (Kraus et al. 2025, arXiv 2503.20158): the active genes of every
+compound and a random sample of its inactive genes are ranked by the absolute cosine with the
+compound. The cosine is absolute because inhibiting a protein can have the opposite effect of
+knocking out its gene.
 """
 
 import zlib
@@ -39,18 +40,19 @@ COMPOUNDS: dict[str, pl.DataType] = {
 @Parameter(name="*")
 @dataclass(frozen=True)
 class CompoundSettings:
-    """Which genes are active and inactive targets of a compound."""
+    """Which genes are active and inactive targets of a compound, and how many are drawn."""
 
     potencies: PathLike
     """CSV file with the columns compound, gene, activity_um: the concentration in micromolar at
     which a compound acts on the product of a gene."""
     active_um: float = 1.0
-    """A gene is active for a compound if the potency is at most this, in micromolar."""
+    """A gene is an active target of a compound if its potency is at most this, in micromolar."""
     inactive_um: float = 10.0
-    """A gene is inactive if the potency is above this or not listed; genes between active_um and
-    inactive_um are left out."""
+    """A gene of the table is an inactive target of a compound if its potency is above this or not
+    listed; genes with a potency between active_um and inactive_um are left out."""
     min_inactive: int = 20
-    """Number of inactive genes per draw: twice the number of active ones, but at least this."""
+    """Minimum number of inactive genes per draw; twice the number of active genes if that is
+    more."""
     samples: int = 100
     """Random draws of inactive genes; average precision is the mean over them."""
     seed: int = 0
@@ -71,11 +73,12 @@ def rank_targets(
     compounds_path: Path,
     settings: CompoundSettings,
 ) -> pl.DataFrame:
-    """Compute the rows of compounds.csv: one per dose of a compound, and one for its best dose.
+    """Compute the rows of compounds.csv: one per dose of a compound, and one over all its doses.
 
-    In a row with `best`, the score of a gene is its highest over the doses. `average_precision` is
-    the mean over the draws, `sd` their standard deviation, `chance` the expected value of a random
-    ranking. `compound_map` is a map by dose; a map by compound gives only the rows with `best`.
+    In the row over all doses (`best` is true), the score of a gene is its highest over the doses.
+    `average_precision` is the mean over the draws, `sd` the standard deviation over the draws,
+    `chance` the expected value of a random ranking. `compound_map` is a map by dose; a map by
+    compound gives only rows with `best`.
 
     Raises ValueError if the maps differ in their number of features, the potencies name no compound
     or no gene of the maps, or no compound has an active gene and enough inactive ones.
@@ -105,15 +108,15 @@ def rank_targets(
         ):
             if dose is not None:
                 rows.append((compound, dose, False, *_score(active, inactive, drawn)))
-        # The highest score over doses is taken for each gene on its own: scores of active and
-        # inactive genes are raised alike, so chance stays the same.
+        # The highest score over the doses is taken for every gene separately. This raises the
+        # scores of active and inactive genes alike, so chance stays the same.
         best = _score(right.max(axis=0), wrong.max(axis=0), drawn)
         rows.append((compound, None, True, *best))
     return pl.DataFrame(rows, schema=COMPOUNDS, orient="row")
 
 
 def mean_over_compounds(table: pl.DataFrame) -> pl.DataFrame:
-    """Average the table of `rank_targets` over compounds: one row per dose, one for the best.
+    """Average the table of `rank_targets` over compounds: one row per dose, one for `best`.
 
     Columns: concentration_um, best, compounds, average_precision, se (standard error over
     compounds), chance.
@@ -146,7 +149,8 @@ def draw_inactive(
     compound: str, targets: Targets, settings: CompoundSettings
 ) -> Int[np.ndarray, "samples m"]:
     """Draw samples of a compound's inactive genes, as indices into `targets.inactive`."""
-    # Seeded by the name, so that a compound's draws do not depend on the other compounds.
+    # Seeded by the compound's name, so that its draws do not depend on the other compounds. crc32,
+    # because Python's hash of a string differs between processes.
     rng = np.random.default_rng([settings.seed, zlib.crc32(compound.encode())])
     keys = rng.random((settings.samples, len(targets.inactive)))
     return keys.argsort(axis=1)[:, : _count(targets, settings)]
@@ -157,7 +161,7 @@ def _score(
     wrong: Float64[np.ndarray, " i"],
     drawn: Int[np.ndarray, "samples m"],
 ) -> tuple[int, int, float, float | None, float]:
-    """Return the columns of a row from `active` on."""
+    """Return the values of the columns active, inactive, average_precision, sd and chance."""
     found = average_precisions(right, wrong[drawn])
     # A single draw has no standard deviation; numpy would return NaN with a warning.
     spread = float(found.std(ddof=1)) if len(found) > 1 else None
@@ -168,7 +172,7 @@ def _score(
 def _choose_compounds(
     table: pl.DataFrame, genes: list[str], compounds: set[str], settings: CompoundSettings
 ) -> dict[str, Targets]:
-    """Return the targets of the compounds on the map that have enough of them."""
+    """Return the targets of each compound on the map with enough active and inactive genes."""
     targets = find_targets(table, genes, settings.active_um, settings.inactive_um)
     chosen = {
         compound: found
@@ -189,7 +193,7 @@ def _choose_compounds(
 
 
 def _count(targets: Targets, settings: CompoundSettings) -> int:
-    """Return how many inactive genes are drawn for each sample."""
+    """Return the number of inactive genes in each draw."""
     return max(2 * len(targets.active), settings.min_inactive)
 
 
@@ -219,8 +223,9 @@ QUESTION = Question(
     name="compounds",
     help="""Does a compound resemble the genes it acts on? Average precision of its known targets.
 
-    Writes compounds.csv, one row per dose and one for the best dose, and means.csv, which is
-    printed. Raises ValueError if the potencies fit no compound or no gene of the maps.
+    Writes compounds.csv, one row per dose of a compound and one over all its doses, and means.csv,
+    the means over compounds, which is printed. Raises ValueError if the maps have none of the
+    compounds or none of the genes of the potencies.
     """,
     takes=(
         takes_map("genes", "Map by gene."),

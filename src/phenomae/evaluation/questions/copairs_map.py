@@ -1,8 +1,9 @@
 """Mean average precision (mAP) of groups of profiles, computed by the package copairs.
 
 Each profile of a group ranks its positives (other members of the group) and its negatives by cosine
-(Kalinin et al. 2025, Nature Communications 16, 5181). Added here: parts that fit in memory, the
-expected value of a random ranking, and a correction of p-values of perfect retrieval.
+(Kalinin et al. 2025, Nature Communications 16, 5181). This module calls copairs in parts that fit
+in memory, and adds the expected value of a random ranking and a correction of the p-values of
+perfect retrieval.
 """
 
 import tempfile
@@ -18,7 +19,7 @@ from phenomae.evaluation.questions.average_precision import chance_precision
 
 Codes = Int[np.ndarray, " n"]
 _PAIRS = 4_000_000  # pairs that copairs has in memory at once
-_PERFECT = 1 - 1e-6
+_PERFECT = 1 - 1e-6  # smallest average precision that counts as 1; copairs rounds to float32
 _SCORES = {"code": pl.Int64, "positives": pl.Int64, "pairs": pl.Int64, "precision": pl.Float64}
 _MEANS = {
     "code": pl.Int64,
@@ -37,11 +38,11 @@ class Pairing:
     groups: Codes
     """Profiles with the same code are positives of each other; -1 marks controls."""
     sources: Codes | None = None
-    """If given, profiles with the same code here are not positives of each other."""
+    """If given, profiles with the same code in `sources` are not positives of each other."""
     plates: Codes | None = None
-    """If given, negatives must have the same code here as the profile itself."""
+    """If given, the negatives of a profile have the same code in `plates` as the profile."""
     against: str = "controls"
-    """Negatives: "controls", or "groups" for the profiles of all other groups."""
+    """Which profiles are negatives: "controls", or "groups" for those of all other groups."""
 
 
 def load_copairs() -> Any:
@@ -60,9 +61,9 @@ def mean_precisions(
 ) -> pl.DataFrame:
     """Return one row per group that has positives and negatives, in the order of the codes.
 
-    Columns: code, rows (profiles that have both), average_precision (mean over them), chance
-    (expected value of a random ranking), p, p_adjusted (FDR over the groups, Benjamini & Hochberg
-    1995).
+    Columns: code, rows (number of profiles with positives and negatives), average_precision (mean
+    over these profiles), chance (expected value of a random ranking), p, p_adjusted (FDR over the
+    groups, Benjamini & Hochberg 1995).
     """
     from scipy.stats import false_discovery_control  # .6 s to import
 
@@ -82,9 +83,10 @@ def mean_precisions(
         )
     )
     table = table.join(_p_values(found, draws, seed), on="code").sort("code")
-    # copairs counts null values above the observed one, and none is above 1. With few controls a
-    # random ranking is often perfect, yet perfect retrieval would get the smallest possible
-    # p-value. The probability that all rankings of a group are perfect is at most that of any one.
+    # copairs counts null values above the observed value, and no null value is above 1. With few
+    # controls a random ranking is often perfect, yet perfect retrieval would get the smallest
+    # possible p-value. The probability that all rankings of a group are perfect by chance is at
+    # most that of the least probable of them, which therefore is the lower limit here.
     perfect = pl.col("average_precision") >= _PERFECT
     table = table.with_columns(
         p=pl.when(perfect).then(pl.max_horizontal("p", "perfect_by_luck")).otherwise("p")
@@ -110,8 +112,9 @@ def _precisions(features: Float[np.ndarray, "n d"], pairing: Pairing, part: Code
     queries, control = np.isin(pairing.groups, part), pairing.groups < 0
     all_groups = pairing.against == "groups"
     rows = np.flatnonzero(~control if all_groups else queries | control)
-    # Rows with the same "side" are not negatives of each other: the rows of other parts (against
-    # groups), or all treated rows (against controls).
+    # copairs takes rows with the same "side" out of each other's negatives. These are the rows of
+    # other parts (against groups) or all treated rows (against controls); other rows have a side
+    # of their own.
     distinct = queries if all_groups else control
     columns = {
         "code": pairing.groups[rows],
@@ -158,8 +161,8 @@ def _p_values(found: pl.DataFrame, draws: int, seed: int) -> pl.DataFrame:
     scores = found.rename(
         {"positives": "n_pos_pairs", "pairs": "n_total_pairs", "precision": "average_precision"}
     ).with_columns(normalized_average_precision=pl.lit(0.0))
-    # copairs caches its null distributions on disk, and what a later call finds there depends on
-    # the calls before it. With a folder per call, the result depends on the seed alone.
+    # copairs caches its null distributions on disk, so its p-values depend on earlier calls. With a
+    # cache folder per call, the p-values depend on the scores and the seed alone.
     with tempfile.TemporaryDirectory() as folder:
         means = load_copairs().mean_average_precision(
             scores.to_pandas(),

@@ -1,8 +1,8 @@
 """Energy distance between the wells of a perturbation and control wells.
 
 Szekely & Rizzo 2013: 2 E|x - y| - E|x - x'| - E|y - y'| for samples x and y. The expectations are
-means over all pairs, each vector paired with itself included, so the distance is 0 for two equal
-samples.
+means over all pairs, including each vector paired with itself, so the distance between two equal
+samples is 0.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ def mean_distances(
     features: Float[np.ndarray, "n d"], reference: Float64[np.ndarray, "m d"]
 ) -> Float64[np.ndarray, " n"]:
     """Return the mean Euclidean distance of every vector to the reference, block by block."""
-    from scipy.spatial.distance import cdist  # imported here so that `ask --help` loads no scipy
+    from scipy.spatial.distance import cdist  # imported here: --help loads no scipy
 
     rows = max(1, _CELLS // len(reference))
     blocks = [features[start : start + rows] for start in range(0, len(features), rows)]
@@ -28,7 +28,7 @@ def mean_distances(
 
 
 def mean_within(features: Float[np.ndarray, "n d"]) -> float:
-    """Return the mean distance over all ordered pairs, with 0 for each vector and itself."""
+    """Return the mean distance over all ordered pairs of rows, with 0 for a row and itself."""
     return float(mean_distances(features, features.astype(np.float64)).mean())
 
 
@@ -55,14 +55,16 @@ def energy_distances(
 
 @dataclass(frozen=True)
 class DrawnEnergies:
-    """Energy distances of random groups of a pool to the reference, from cached distances.
+    """Energy distances from random groups of a pool of controls to the reference.
 
-    Every group of the null distribution is drawn from the same pool, so each pairwise distance is
-    computed once and not once per draw.
+    All groups of the null distribution are drawn from the same pool, so each pairwise distance is
+    computed once instead of once per draw.
     """
 
     to_reference: Float64[np.ndarray, " k"]
+    """Mean distance of each row of the pool to the reference."""
     among: Float64[np.ndarray, "k k"]
+    """Distances among the rows of the pool."""
     spread: float
     """Mean distance within the reference."""
 
@@ -80,8 +82,8 @@ class DrawnEnergies:
         """Return the energy distance of each group of pool rows, as `energy_distances` would."""
         between = self.to_reference[drawn].mean(axis=1)
         within = np.zeros(len(drawn))
-        for (
-            column
-        ) in drawn.T:  # one member of every group at a time: draws x size, not size squared
+        # One member of every group at a time: a gather of all pairs at once would take
+        # draws x size x size distances in memory.
+        for column in drawn.T:
             within += self.among[drawn, column[:, None]].sum(axis=1)
         return 2.0 * between - within / drawn.shape[1] ** 2 - self.spread

@@ -1,8 +1,8 @@
 """Linear probe: a logistic regression that classifies perturbations on held-out batches.
 
-Features are standardised, the regression is fitted on some batches and validated on the others
-(Kenyon-Dean et al. 2024, arXiv 2411.02572, who use it to choose an encoder's block). Held-out
-batches matter: wells of one batch are similar for technical reasons.
+Features are standardised; the regression is fitted on some batches and validated on the others
+(Kenyon-Dean et al. 2024, arXiv 2411.02572, who choose an encoder's block with a linear probe).
+Whole batches are held out because wells of one batch are similar for technical reasons.
 """
 
 import warnings
@@ -46,24 +46,25 @@ class LinearProbeSettings:
     by: Literal["perturbation", "gene", "guide", "compound"] = "perturbation"
     """Column of the names to classify; controls are left out."""
     batch: str = "batch"
-    """Column of the batches: wells of one batch are held out together."""
+    """Column with the batch of each well; the wells of a batch are held out together."""
     folds: int = 5
-    """Cross-validation folds that the batches are divided into, at most one per batch."""
+    """Number of cross-validation folds into which the batches are divided; at most one fold per
+    batch is used."""
     max_names: int = 100
-    """Upper limit for the names, drawn from those with wells in at least two batches."""
+    """Maximum number of names, drawn at random from those with wells in at least two batches."""
     max_wells: int = 4000
-    """Upper limit for the wells, divided equally among the names."""
+    """Maximum number of wells, divided equally among the names."""
     penalty: float = 1.0
     """Strength of the L2 penalty (scikit-learn's 1 / C)."""
     iterations: int = 1000
-    """Upper limit for the iterations of the fit."""
+    """Maximum number of iterations of the fit."""
     seed: int = 0
     """Seed of the random draws."""
 
     def __post_init__(self) -> None:
         checks.at_least("folds", self.folds, 2)
         checks.at_least("max_names", self.max_names, 2)
-        # Every name needs one well to train on and one to validate.
+        # Every name needs at least one training well and one validation well.
         checks.at_least("max_wells", self.max_wells, 2 * self.max_names)
         checks.at_least("iterations", self.iterations, 1)
         checks.above("penalty", self.penalty, 0)
@@ -75,15 +76,16 @@ def probe_wells(
 ) -> pl.DataFrame:
     """Compute the accuracy of the linear probe on each fold of the batches, one row per fold.
 
-    Columns: fold, accuracy (fraction of validation wells with the correct name), balanced (mean
-    accuracy over names), chance (accuracy of always predicting the most frequent training name, or
-    of guessing in proportion to the names' frequencies, whichever is higher), names, wells, batches
-    (validation).
+    Columns: fold, accuracy (fraction of validation wells that are classified correctly), balanced
+    (mean accuracy over names), chance (accuracy of always predicting the most frequent training
+    name, or of guessing in proportion to the names' training frequencies, whichever is higher),
+    names (of training wells), wells and batches (of validation).
 
-    Wells whose name is only in the held-out batches are left out. The wells used are a function of
-    the seed and the table of wells, not of the features. `path` is named in errors.
+    Validation wells whose name no training well has are left out. Which wells are used depends on
+    the seed and the table of wells, but not on the features. `path` is named in errors.
 
-    Raises ValueError if the wells are of one batch, or fewer than two names are in two batches.
+    Raises ValueError if all wells are of one batch, or fewer than two names have wells in two
+    batches.
     """
     require_finite(profiles, path)
     labels, batches = choose_wells(profiles.table, path, settings)
@@ -100,7 +102,7 @@ def probe_wells(
     if not rows:
         raise ValueError(
             f"{path}: no {settings.by} has wells in two of the {settings.folds} folds of the "
-            f"column {settings.batch}: use more of them, or raise folds"
+            f"column {settings.batch}: use more batches, or raise folds"
         )
     return pl.DataFrame(rows, schema=FOLDS, orient="row")
 
@@ -108,9 +110,10 @@ def probe_wells(
 def choose_wells(
     table: pl.DataFrame, path: Path, settings: LinearProbeSettings
 ) -> tuple[Codes, Codes]:
-    """Return codes of the names, -1 for wells that are not used, and codes of the batches.
+    """Return the name and the batch of each well as codes; name -1 marks wells that are not used.
 
-    Raises ValueError if there is no column of batches, one batch, or too few names in two.
+    Raises ValueError if the wells have no batch column or a single batch, or fewer than two names
+    have wells in two batches.
     """
     if settings.batch not in table.columns:
         raise ValueError(
@@ -122,13 +125,12 @@ def choose_wells(
     if len(np.unique(batches[labels >= 0])) < 2:
         raise ValueError(
             f"{path} has wells of a single {settings.batch}, but the linear probe is validated on "
-            "wells of another one: set batch to another column, like plate"
+            "wells of another batch: set batch to another column, like plate"
         )
     if (count := len(repeated_labels(labels, batches))) < 2:
         raise ValueError(
-            f"{path} has {count} names in the column {settings.by} with wells in two or more of "
-            f"the column {settings.batch}, but at least 2 are needed: set by or batch to another "
-            "column"
+            f"{path} has {count} names in the column {settings.by} with wells in two batches "
+            f"(column {settings.batch}), but at least 2 are needed: set by or batch to another column"
         )
     drawn = draw_wells(labels, batches, settings.max_names, settings.max_wells, settings.seed)
     return drawn, batches
@@ -143,7 +145,7 @@ def _predict(
     settings: LinearProbeSettings,
 ) -> Int[np.ndarray, " validation"]:
     """Fit the regression on the training wells and predict the names of the validation wells."""
-    # scikit-learn is slow to import, and `ask probe --help` need not wait for it.
+    # Imported here, because scikit-learn is slow to import and would delay `ask probe --help`.
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -167,11 +169,12 @@ def _score(
     expected: Int[np.ndarray, " validation"],
     predicted: Int[np.ndarray, " validation"],
 ) -> tuple[float, float, float, int]:
-    """Return accuracy, balanced accuracy, chance, and the number of training names."""
+    """Return accuracy, balanced accuracy, chance, and the number of names of training wells."""
     names, counts = np.unique(training, return_counts=True)
     shares = (expected[:, None] == names).mean(axis=0)
-    # If several names are most frequent, predicting any of them gives the mean over them. A name
-    # with few validation wells is frequent in training, so this alone would understate chance.
+    # If several names are the most frequent in training, predicting one of them at random has their
+    # mean accuracy. The most frequent training names tend to have few validation wells, so that
+    # this accuracy alone would understate chance.
     commonest = shares[counts == counts.max()].mean()
     chance = float(max(commonest, shares @ counts / counts.sum()))
     per_name = [(predicted[expected == name] == name).mean() for name in np.unique(expected)]

@@ -12,12 +12,12 @@ from phenomae.maps.p_values import p_values
 
 @dataclass(frozen=True)
 class Magnitude:
-    """One value per perturbation, in the order of the groups; NaN if there is none."""
+    """Magnitude and p-value of each perturbation, in the order of the groups."""
 
     values: Float64[np.ndarray, " g"]
-    """Energy distance between its wells and controls; NaN if it has too few wells."""
+    """Energy distance between the wells of a perturbation and controls; NaN for too few wells."""
     p: Float64[np.ndarray, " g"]
-    """P-value from groups of other controls."""
+    """P-value of each energy distance; NaN if the distance is NaN."""
     loose: int
     """Number of perturbations for which no group of controls has the same plate layout, so that
     controls of any plate were drawn."""
@@ -37,9 +37,10 @@ def compare_magnitude(
 ) -> Magnitude:
     """Compute the energy distance of each group 0 ... count - 1 from controls, and its p-value.
 
-    Half of the controls are the reference. The null distribution is `draws` groups of the other
-    half with the same plate layout as the group, or with any layout if there are none
-    (`draw_for_groups`). Wells with group -1 belong to no group.
+    Half of the controls are the reference. The null distribution has the energy distances of up to
+    `draws` different groups drawn from the other half: with the plate layout of the group, or from
+    any plates if these controls cannot match the layout (`draw_for_groups`). Wells with group -1
+    belong to no group.
     """
     controls = np.flatnonzero(control)
     reference, pool = split_controls(plates[controls], max_controls, seed)
@@ -57,14 +58,15 @@ def compare_magnitude(
 def split_controls(
     plates: Int[np.ndarray, " m"], maximum: int, seed: int
 ) -> tuple[Int[np.ndarray, " r"], Int[np.ndarray, " k"]]:
-    """Split the controls of each plate into halves: rows of the reference, rows of the null.
+    """Split the controls of each plate into halves, one for the reference, one for the null.
 
-    Each half is reduced to at most `maximum` rows. The split is a function of plates and seed.
+    Each half is reduced to at most `maximum` rows at random. Both depend on plates and seed alone.
     """
-    # A control that is in both halves would have distance 0 to itself, which biases the null.
+    # A control in both halves would have distance 0 to itself, which biases the null distribution.
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(plates))
-    # Every other control of each plate, so that both halves have all plates.
+    # Every second control in the order of the plates, so that both halves have controls of every
+    # plate with at least two.
     by_plate = shuffled[np.argsort(plates[shuffled], kind="stable")]
     reference, pool = (rng.permutation(by_plate[half::2])[:maximum] for half in (1, 0))
     return np.sort(reference), np.sort(pool)
@@ -73,10 +75,11 @@ def split_controls(
 def p_of_energies(
     observed: Float64[np.ndarray, " g"], null: Float64[np.ndarray, " draws"], spread: float
 ) -> Float64[np.ndarray, " g"]:
-    """Return (null values >= observed + 1) / (null values + 1), NaN if there is no observed value.
+    """Return the p-value of each observed energy distance; NaN for NaN.
 
-    `spread` is the typical size of the distances. Values are divided by it, because `p_values`
-    treats numbers of the order of 1 as equal if they differ by rounding only.
+    The p-value is (number of null values >= observed + 1) / (number of null values + 1). `spread`
+    is the typical size of a distance. Values are divided by `spread`, because `p_values` treats
+    values that differ by less than 1e-9 as equal.
     """
     scale = spread or 1.0
     return p_values(observed / scale, null / scale)

@@ -1,8 +1,9 @@
 """Do nearest neighbours share a mechanism of action? NSC and NSCB accuracy.
 
-NSC matches each compound profile with the nearest one of another compound (Ljosa et al. 2013), NSCB
-with the nearest one of another compound and another batch (Ando et al. 2017). A batch effect can
-raise NSC accuracy, but not that of NSCB.
+NSC (not same compound) matches each compound profile with the nearest profile of another compound
+(Ljosa et al. 2013), NSCB (not same compound or batch) with the nearest profile of another compound
+in another batch (Ando et al. 2017). Similarity within a batch can raise NSC accuracy, but not NSCB
+accuracy.
 """
 
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ CONFUSION: dict[str, pl.DataType] = {
 @Parameter(name="*")
 @dataclass(frozen=True)
 class MechanismSettings:
-    """Which profiles are candidates for the nearest neighbour, and the permutation test."""
+    """Which profiles are candidates for the nearest neighbour; settings of the permutation test."""
 
     mechanisms: PathLike
     """CSV file with the columns compound, mechanism."""
@@ -59,7 +60,8 @@ class MechanismSettings:
         "nsc",
         "nscb",
     )
-    """nsc: candidates are profiles of other compounds; nscb: of other compounds and batches."""
+    """nsc: candidates are profiles of other compounds; nscb: profiles of other compounds in other
+    batches."""
     batch: str = "batch"
     """Column of the wells with the experimental batch."""
     shuffle: int = 1000
@@ -78,23 +80,24 @@ def match_mechanisms(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Compute the rows of mechanisms.csv and of confusion.csv.
 
-    mechanisms.csv has one row per kind of match: accuracy (fraction of profiles whose nearest has
-    their mechanism), the number of profiles it is over, the number left out because no candidate
-    has their mechanism, and mean, standard deviation and p-value of the permutation test.
-    confusion.csv counts the mechanisms of the nearest profiles of each mechanism.
+    mechanisms.csv has one row per kind of match (NSC, NSCB): the fraction of profiles whose nearest
+    neighbour has their mechanism, the number of these profiles, the number of profiles left out
+    because no candidate has their mechanism, and the null distribution's mean and standard
+    deviation with the p-value. confusion.csv has the number of profiles for each pair of a
+    mechanism and the mechanism of the nearest neighbour.
 
-    Raises ValueError if the file of mechanisms cannot be used, fewer than two mechanisms are in the
-    wells, or, for nscb, all wells are of one batch.
+    Raises ValueError if the file of mechanisms cannot be used, the wells have fewer than two
+    mechanisms, no neighbour can match, or, for nscb, all wells are of one batch.
     """
     profiles = make_profiles(wells, path, Path(settings.mechanisms), settings.batch)
     if "nscb" in settings.match and len(np.unique(profiles.batches)) < 2:
         raise ValueError(
-            f"{path} has wells of a single {settings.batch}, but nscb needs another one: set "
+            f"{path} has wells of a single {settings.batch}, but nscb needs at least two: set "
             "match to nsc, or batch to another column"
         )
     rows: list[Row] = []
     confusions: list[pl.DataFrame] = []
-    # A kind that is given twice would otherwise have two equal rows.
+    # Without duplicates: a kind that the user gives twice would have two equal rows.
     for match in dict.fromkeys(settings.match):
         row, confusion = _match(profiles, match, path, settings)
         rows.append(row)
@@ -105,12 +108,12 @@ def match_mechanisms(
 def _match(
     profiles: CompoundProfiles, match: Match, path: Path, settings: MechanismSettings
 ) -> tuple[Row, pl.DataFrame]:
-    """Return the row of one kind of match, and its confusions."""
+    """Return the row of mechanisms.csv and the rows of confusion.csv for one kind of match."""
     batches = profiles.batches if match == "nscb" else None
     excluded = [profiles.compounds] if batches is None else [profiles.compounds, batches]
     nearest = nearest_others(profiles.unit, *excluded)
     labels = profiles.mechanisms[profiles.compounds]
-    # A profile without any candidate of its mechanism cannot be right, whatever the features.
+    # A profile without any candidate of its mechanism cannot match, whatever the features are.
     used = count_matches(labels, profiles.compounds, batches) > 0
     if not used.any():
         where = "" if batches is None else f" in more than one {settings.batch}"
@@ -134,10 +137,11 @@ def shuffled_shares(
 ) -> Float64[np.ndarray, " shuffles"]:
     """Return the accuracy under each permutation of the mechanisms among compounds.
 
-    Neighbours stay the same. Permutations under which no profile could be right are left out.
-    Permutation k is a function of the seed and k.
+    The nearest neighbours stay the same. Permutations under which no profile has a candidate of its
+    mechanism are left out. Permutation k depends on the seed and k alone.
     """
-    # Compounds are permuted, not profiles: the doses of a compound keep a common mechanism.
+    # Mechanisms are permuted among compounds, not profiles, so that all profiles of a compound keep
+    # the same mechanism.
     shares = np.empty(settings.shuffle)
     for k in range(settings.shuffle):
         order = np.random.default_rng([settings.seed, k]).permutation(len(profiles.mechanisms))

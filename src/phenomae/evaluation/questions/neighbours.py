@@ -4,14 +4,15 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 Codes = Int[np.ndarray, " k"]
-_CELLS = 1 << 22  # cosines in memory at once: 32 MB
+_CELLS = 1 << 22  # cosines that are in memory at once: 32 MB
 
 
 def nearest_others(unit: Float64[np.ndarray, "k d"], *excluded: Codes) -> Codes:
-    """Return for every row the row with the highest cosine among those with other codes.
+    """Return for every row the index of the candidate row with the highest cosine.
 
-    `excluded` are arrays of codes, such as those of compounds and batches: a row that has the same
-    code in any of them is not a candidate. Ties go to the first row; -1 if there is no candidate.
+    `excluded` are arrays of codes, such as those of compounds and batches: rows with the same code
+    in any of these arrays are not candidates of each other. Of several rows with the highest
+    cosine, the first is returned; -1 if a row has no candidate.
     """
     nearest = np.full(len(unit), -1)
     rows = max(1, _CELLS // len(unit))
@@ -27,9 +28,12 @@ def nearest_others(unit: Float64[np.ndarray, "k d"], *excluded: Codes) -> Codes:
 
 
 def count_matches(labels: Codes, compounds: Codes, batches: Codes | None = None) -> Codes:
-    """Return how many candidates of each row share its label: of other compounds (and batches)."""
-    # Inclusion-exclusion; all rows of a compound have the same label, so a compound's rows are a
-    # subset of its label's.
+    """Return the number of candidates with the same label for each row.
+
+    Candidates are rows of other compounds and, if `batches` is given, of other batches.
+    """
+    # Inclusion-exclusion: all rows of a compound have the same label, so the rows of a compound are
+    # a subset of the rows of its label.
     found = _sizes(labels) - _sizes(compounds)
     if batches is None:
         return found
@@ -37,14 +41,14 @@ def count_matches(labels: Codes, compounds: Codes, batches: Codes | None = None)
 
 
 def matched_share(labels: Codes, nearest: Codes, used: Bool[np.ndarray, " k"]) -> float:
-    """Return the fraction of `used` rows whose nearest row has the same label; NaN if none is."""
+    """Return the fraction of `used` rows whose nearest row has the same label; NaN for no rows."""
     if not used.any():
         return np.nan
     return float((labels[nearest[used]] == labels[used]).mean())
 
 
 def _sizes(first: Codes, second: Codes | None = None) -> Codes:
-    """Return for every row how many rows have the same code, or pair of codes; codes are >= 0."""
+    """Return for every row the number of rows with the same code or pair of codes (codes >= 0)."""
     codes = first if second is None else first * (second.max() + 1) + second
     _, index, counts = np.unique(codes, return_inverse=True, return_counts=True)
     return counts[index]

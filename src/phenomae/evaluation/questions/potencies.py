@@ -14,11 +14,11 @@ COLUMNS = ("compound", "gene", "activity_um")
 
 @dataclass(frozen=True)
 class Targets:
-    """Active and inactive genes of one compound, as rows of the map of genes."""
+    """Active and inactive genes of one compound, as row indices of the map of genes."""
 
     active: Int[np.ndarray, " a"]
     inactive: Int[np.ndarray, " i"]
-    """Genes of the table of potencies that this compound is not known to act on."""
+    """Genes of the table of potencies with a high potency for the compound, or none."""
 
 
 def read_potencies(path: Path) -> pl.DataFrame:
@@ -52,12 +52,13 @@ def find_targets(
     """Return the targets of each compound that has an active gene on the map.
 
     Active: potency at most `active_um`. Inactive: every other gene of the table for which the
-    compound has a potency above `inactive_um` or none. Genes in between are neither.
+    compound has a potency above `inactive_um` or none. Genes with a
+    potency in between are neither.
     """
     rows_of_genes = pl.DataFrame({"gene": genes, "row": np.arange(len(genes))})
     on_map = table.join(rows_of_genes, on="gene")
-    # Only genes of the table count as inactive: a map that merely separates druggable genes from
-    # all others would otherwise get a high score.
+    # Only genes of the table count as inactive. Otherwise a map that merely separates druggable
+    # genes from all other genes would get a high score.
     library = np.sort(on_map["row"].unique().to_numpy())
     targets: dict[str, Targets] = {}
     for (compound,), listed in on_map.sort("row").group_by("compound", maintain_order=True):

@@ -1,7 +1,7 @@
-"""What a question of `ask` consists of: inputs, settings, tables and perhaps a figure.
+"""Defines what a question of `ask` consists of: inputs, settings, tables and optionally a figure.
 
-One module per question holds its settings, its computation and, at its end, one `QUESTION`;
-`ask.py` makes the command and the Python function from it.
+Each question is one module with its settings, its computation and, at its end, one `QUESTION`, from
+which `ask.py` builds the command and the Python function.
 """
 
 from collections.abc import Callable
@@ -17,30 +17,33 @@ from phenomae.maps.read import read_map
 from phenomae.wells import read_wells
 
 Tables = dict[str, pl.DataFrame]
-"""File name -> table."""
+"""Tables by file name."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """One positional argument of a question."""
+    """One input of a question: a positional argument with a path."""
 
     name: str
-    """Of the argument; its identity is recorded under this name too."""
+    """Name of the argument, and of the source under which its identity is recorded."""
     help: str
+    """Help text of the argument."""
     read: Callable[[Path], Any]
-    """Reads the input. The result has an `identity`: a string, or a dict if it has several."""
+    """Reads the input from a path. The result has an attribute `identity`: a string, or a dict of
+    identities by source name."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """The figure of a question."""
+    """The figure that a question adds to its tables."""
 
     name: str
     """File name in the folder figures, without suffix."""
     draw: Callable[..., Any] | str
     """draw(tables, *values of the inputs, settings) returns a Drawing, or None for no figure.
 
-    Or "module:function": this room may not import `explore`, where figures are drawn.
+    Or the string "module:function", because the package `evaluation` may not import `explore`,
+    which draws figures.
     """
 
 
@@ -49,41 +52,41 @@ class Question:
     """One question of `ask`."""
 
     name: str
-    """The command is `ask NAME`, the Python function `ask_NAME`."""
+    """Name of the question: the command is `ask NAME`, the Python function `ask_NAME`."""
     help: str
-    """The docstring of the function: a summary line, then what is written."""
+    """Docstring of the function: a summary line, then the files that the question writes."""
     takes: tuple[Input, ...]
-    """The positional arguments, in order; the folder to write follows them."""
+    """Inputs in the order of the positional arguments; the folder to write is the last argument."""
     settings: type
-    """Settings dataclass."""
+    """Dataclass of the settings."""
     tables: Callable[..., Tables]
     """tables(*values of the inputs, *their paths, settings) returns the tables to write."""
     printed: str
-    """The table that the command prints."""
+    """File name of the table that the command prints."""
     figure: Figure | None = None
     files: tuple[str, ...] = ()
-    """Settings that name a file: its content is recorded, not its path."""
+    """Names of the settings that are paths of files, which are recorded by content."""
     conclude: Callable[[pl.DataFrame], str | None] = lambda printed: None
     """conclude(printed table) returns a sentence to log, or None."""
 
 
 def takes_wells(help: str = "Folder of wells, usually corrected.") -> Input:
-    """Return the input of a question about wells."""
+    """Return an `Input` that reads a folder of wells."""
     return Input("wells", help, read_wells)
 
 
 def takes_map(name: str, help: str) -> Input:
-    """Return the input of a question about a map."""
+    """Return an `Input` that reads a map."""
     return Input(name, help, read_map)
 
 
 def load_object(path: str) -> Any:
-    """Return what "module:name" stands for."""
+    """Import the module of "module:name" and return its attribute."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)
 
 
 def load_question(name: str) -> Question:
-    """Return the question that is registered under a name; raises KeyError if none is."""
-    # By string, so that `ask signal` does not import the modules of all other questions.
+    """Return the question that is registered under a name; raises KeyError for other names."""
+    # Questions are registered as strings, so that `ask signal` does not import all questions.
     return load_object(QUESTIONS[name][0])

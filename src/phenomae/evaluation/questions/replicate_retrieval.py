@@ -1,8 +1,9 @@
 """Do replicates retrieve each other? Phenotypic activity and consistency by mAP, as in copairs.
 
-Kalinin et al. 2025 (Nature Communications 16, 5181). Activity ranks the wells of a perturbation
-among control wells. Agreement (copairs: phenotypic consistency) ranks the perturbations of a gene,
-or of a mechanism, among all other perturbations.
+Both measures are defined by Kalinin et al. 2025 (Nature Communications 16, 5181). Phenotypic
+activity ranks the replicate wells of a perturbation among control wells. Phenotypic consistency,
+called agreement here, ranks the perturbations of a gene, compound or mechanism among all other
+perturbations.
 """
 
 from dataclasses import dataclass
@@ -36,20 +37,20 @@ Column = Literal["perturbation", "gene", "guide", "compound"]
 @Parameter(name="*")
 @dataclass(frozen=True)
 class PrecisionSettings:
-    """Which wells are replicates, and what they are ranked among."""
+    """Which wells are replicates, which perturbations should agree, and the p-values."""
 
     by: Column = "perturbation"
     """Wells with the same name in this column are replicates."""
     plates: Literal["same", "any"] = "same"
-    """Control wells that a well is ranked with: those of its own plate, or those of all plates."""
+    """Controls among which a well ranks its replicates: those of its plate, or of any plate."""
     agree: Literal["gene", "compound", "mechanism"] = "gene"
-    """Perturbations with the same name in this column should agree."""
+    """Perturbations with the same name in this column are each other's positives."""
     mechanisms: PathLike | None = None
-    """CSV file with the columns compound, mechanism; needed if agree is mechanism."""
+    """CSV file with the columns compound, mechanism; required if agree is mechanism."""
     draws: int = 1000
-    """Random rankings drawn for the null distribution."""
+    """Number of random rankings in the null distribution."""
     level: float = 0.05
-    """A name is retrieved if its adjusted p-value is at most this."""
+    """A name counts as retrieved if its FDR-adjusted p-value is at most this."""
     seed: int = 0
     """Seed of the random rankings."""
 
@@ -60,7 +61,9 @@ class PrecisionSettings:
         if self.agree == "mechanism" and self.mechanisms is None:
             raise ValueError("agree mechanism needs mechanisms: name a file, or set another agree")
         if self.agree != "mechanism" and self.mechanisms is not None:
-            raise ValueError("mechanisms needs agree mechanism: set it, or leave mechanisms out")
+            raise ValueError(
+                "mechanisms needs agree mechanism: set agree to mechanism, or leave mechanisms out"
+            )
 
 
 def measure_activity(
@@ -68,12 +71,12 @@ def measure_activity(
 ) -> pl.DataFrame:
     """Compute the mAP of each perturbation's wells among controls (phenotypic activity).
 
-    Columns: the one named `by`, rows (wells that have replicates and controls), average_precision,
-    chance (expected value of a random ranking), p, p_adjusted, retrieved. Replicates may be on any
-    plate. `path` is named in errors.
+    Columns: the name (its column is `settings.by`), rows (wells that have replicates and controls),
+    average_precision, chance (expected value of a random ranking), p, p_adjusted, retrieved.
+    Replicates may be on any plate. `path` is named in errors.
 
-    Raises ValueError if no perturbation has two wells, none of them is on a plate with controls, or
-    a profile is NaN or zero.
+    Raises ValueError if no perturbation has two wells, no well with replicates is on a plate with
+    controls, or a profile is NaN or zero.
     """
     require_finite(profiles, path)
     replicates = find_replicates(profiles.table, settings.by, path)
@@ -84,7 +87,7 @@ def measure_activity(
     if settings.plates == "same":
         plates = np.unique(profiles.table["plate"].to_numpy(), return_inverse=True)[1][used]
     pairing = Pairing(replicates.groups[used], plates=plates)
-    # copairs would rank the NaN cosines of a zero vector first, so these are refused here.
+    # copairs would rank the NaN cosines of a zero profile first, so such profiles raise an error.
     vectors = unit_wells(profiles.features[used], profiles.table.filter(used), path)
     table = mean_precisions(vectors, pairing, settings.draws, settings.seed)
     if table.is_empty():
@@ -102,12 +105,12 @@ def measure_agreement(
 ) -> pl.DataFrame:
     """Compute the mAP of the perturbations of each gene, compound or mechanism among all others.
 
-    This is copairs' phenotypic consistency. A perturbation is the mean of its wells; columns are as
-    in `measure_activity`, with perturbations as rows. For mechanisms, the doses of one compound are
-    not positives of each other.
+    This is copairs' phenotypic consistency. A perturbation is the mean profile of its wells. The
+    columns are those of `measure_activity`, where `rows` counts perturbations. For mechanisms, the
+    doses of one compound are not positives of each other.
 
-    Raises ValueError if a perturbation has two genes or a mean of zero, or no gene has two
-    perturbations.
+    Raises ValueError if a perturbation has two genes or a mean profile of zero, or no gene has two
+    perturbations (likewise for compounds and mechanisms).
     """
     if settings.agree == settings.by:
         raise ValueError(f"agree and by must be different columns, not both {settings.by}")
@@ -115,7 +118,7 @@ def measure_agreement(
     replicates = find_replicates(profiles.table, settings.by, path)
     inside = replicates.groups >= 0
     labels = _labels(profiles.table.filter(inside), settings, path)
-    # float64, because sums in float32 lose digits over many wells.
+    # Means in float64, because sums over many wells in float32 lose digits.
     features = profiles.features[inside].astype(np.float64)
     means = group_means(features, replicates.groups[inside], len(replicates.names))
     named = pl.DataFrame({settings.by: replicates.names}).join(
@@ -138,9 +141,10 @@ def measure_agreement(
 
 
 def can_agree(profiles: Profiles, settings: PrecisionSettings) -> bool:
-    """Return whether some gene (or compound) has two perturbations, as agreement requires.
+    """Return whether some gene (or compound) has at least two perturbations.
 
-    Always True for mechanisms: `measure_agreement` reports what is wrong with their file.
+    `measure_agreement` would raise otherwise. Always True if `agree` is mechanism, so that
+    `measure_agreement` reports errors in the file of mechanisms.
     """
     if settings.agree == "mechanism":
         return True
@@ -152,7 +156,7 @@ def can_agree(profiles: Profiles, settings: PrecisionSettings) -> bool:
 
 
 def share_retrieved(table: pl.DataFrame) -> pl.DataFrame:
-    """Return one row of means: names, average_precision, chance, retrieved (fraction of names)."""
+    """Return one row: number of names, mean average_precision and chance, fraction retrieved."""
     return table.select(
         names=pl.len().cast(pl.Int64),
         average_precision=pl.col("average_precision").mean(),
@@ -162,7 +166,10 @@ def share_retrieved(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _labels(table: pl.DataFrame, settings: PrecisionSettings, path: Path) -> pl.DataFrame:
-    """Return the label by which each perturbation should agree: columns `by`, compound, label."""
+    """Return the gene, compound or mechanism of each perturbation: columns `by` and label.
+
+    For mechanisms, the table has the column compound too.
+    """
     by, compound = settings.by, pl.col("compound").replace("", None)
     if settings.agree == "mechanism":
         assert settings.mechanisms is not None
@@ -184,7 +191,7 @@ def _labels(table: pl.DataFrame, settings: PrecisionSettings, path: Path) -> pl.
 
 
 def _require_nonzero(means: Float64[np.ndarray, "g d"], names: pl.Series, path: Path) -> None:
-    """Raise ValueError if a mean is zero: its cosines are NaN, which copairs would rank first."""
+    """Raise ValueError if a mean profile is zero, whose NaN cosines copairs would rank first."""
     if zero := [name for name, mean in zip(names, means, strict=True) if not mean.any()]:
         raise ValueError(
             f"{path}: the mean of the wells of {zero[0]} is zero, so it has no cosine: remove them"
@@ -192,7 +199,7 @@ def _require_nonzero(means: Float64[np.ndarray, "g d"], names: pl.Series, path: 
 
 
 def _name(table: pl.DataFrame, column: str, names: list[str], level: float) -> pl.DataFrame:
-    """Return the table with names instead of codes, and the column retrieved."""
+    """Replace the column of codes by names, and add the column retrieved."""
     named = pl.Series(column, [names[code] for code in table["code"]], dtype=pl.String)
     return table.with_columns(named, retrieved=pl.col("p_adjusted") <= level).select(
         column, pl.exclude("code", column)

@@ -10,23 +10,23 @@ from jaxtyping import Bool, Int
 
 @dataclass(frozen=True)
 class Replicates:
-    """The wells of each perturbation (or gene, guide, compound), names in sorted order."""
+    """The wells of each perturbation (or of each gene, guide or compound), sorted by name."""
 
     names: list[str]
     groups: Int[np.ndarray, " n"]
-    """For each well the index of its name in `names`; -1 for controls and wells without a name."""
+    """Index in `names` of the name of each well; -1 for controls and wells without a name."""
     control: Bool[np.ndarray, " n"]
     wells: Int[np.ndarray, " g"]
     """Number of wells of each name."""
 
 
 def find_replicates(table: pl.DataFrame, by: str, path: Path) -> Replicates:
-    """Group the wells by the names in the column `by`, without controls.
+    """Group the treated wells by their names in the column `by`.
 
     `path` is named in errors. Raises ValueError if no treated well has a name in that column.
     """
     control = table["control"].fill_null(False).to_numpy()
-    # Controls often have names too (NTC1, NTC2); they are not perturbations to be tested.
+    # Controls often have names (NTC1, NTC2), but are not perturbations to test.
     named = table.select(pl.when(~pl.Series(control)).then(pl.col(by).replace("", None)))[by]
     names = named.drop_nulls().unique().sort()
     if names.is_empty():
@@ -34,7 +34,7 @@ def find_replicates(table: pl.DataFrame, by: str, path: Path) -> Replicates:
             f"{path} has no treated well with a {by}: fill the column {by} in the plate map"
         )
     codes = pl.DataFrame({by: names, "code": np.arange(len(names))})
-    # polars joins do not keep the order of rows by default, but codes must align with wells.
+    # maintain_order, because polars joins may reorder rows, and codes must align with wells.
     joined = pl.DataFrame({by: named}).join(codes, on=by, how="left", maintain_order="left")
     groups = joined["code"].fill_null(-1).to_numpy()
     wells = np.bincount(groups[groups >= 0], minlength=len(names))
@@ -67,6 +67,7 @@ def rank_within(
 
     `order` sorts the wells so that equal codes are adjacent; ranks follow this order.
     """
+    # `first` is the position of the first well with the same codes, for every position in `order`.
     ordered = np.column_stack(codes)[order]
     starts = np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)]
     first = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))

@@ -1,7 +1,8 @@
-"""Does a perturbation have an effect? Consistency of its replicates, and distance from controls.
+"""Does a perturbation have an effect? Consistency of its replicates, distance from controls.
 
 Consistency is the mean cosine over all pairs of a perturbation's wells. Magnitude is the energy
-distance between its wells and control wells. Both follow the public benchmark of Celik et al. 2024.
+distance between the perturbation's wells and control wells. Both measures follow the
+public benchmark of Celik et al. 2024.
 """
 
 from dataclasses import dataclass
@@ -41,20 +42,21 @@ Unit = Float64[np.ndarray, "n d"]
 @Parameter(name="*")
 @dataclass(frozen=True)
 class SignalSettings:
-    """Which wells are replicates, and how the null distribution is made."""
+    """Which wells are replicates, and how the null distribution is drawn."""
 
     by: Literal["perturbation", "gene", "guide", "compound"] = "perturbation"
     """Wells with the same name in this column are replicates."""
     min_wells: int = 5
-    """Magnitude is left empty for perturbations with fewer wells."""
+    """Minimum number of wells for magnitude, which is empty for perturbations with fewer."""
     max_controls: int = 1000
-    """Upper limit for the control wells of the reference, and for those of the null distribution;
-    random subsets are used above it."""
+    """Maximum number of control wells in the reference of magnitude, and in the pool of its null
+    distribution; both are random subsets if there are more."""
     draws: int = 1000
-    """Groups of control wells drawn for the null distribution."""
+    """Number of groups of control wells drawn for the null distribution; duplicates are removed."""
     unexpressed: PathLike | None = None
-    """File of names, one per line, whose perturbation should have no effect, such as genes that
-    these cells do not express. They form the null distribution instead of groups of controls."""
+    """File with one name per line, of perturbations that should have no effect, such as genes that
+    the cells do not express. These perturbations replace groups of controls as the null
+    distribution."""
     level: float = 0.05
     """A perturbation is active if its p-value is at most this."""
     seed: int = 0
@@ -73,16 +75,16 @@ def measure_signal(
 ) -> pl.DataFrame:
     """Compute consistency and magnitude of every perturbation: the rows of signal.csv.
 
-    Columns: the one named `by`, wells, consistency, consistency_p, magnitude, magnitude_p. Values
-    are null for perturbations with too few wells; p-values are null for the perturbations that form
-    the null distribution. `path` is named in errors.
+    Columns: the name (its column is `settings.by`), wells, consistency, consistency_p, magnitude,
+    magnitude_p. Values are null for perturbations with too few wells; p-values are also null for
+    the perturbations that form the null distribution. `path` is named in errors.
 
-    Raises ValueError if there are fewer controls than two groups of `min_wells` (one group with
-    `unexpressed`), no perturbation has that many wells, or `unexpressed` names none that has.
+    Raises ValueError if there are fewer than 2 * `min_wells` controls (`min_wells` controls with
+    `unexpressed`), or no perturbation, or none listed in `unexpressed`, has `min_wells` wells.
     """
     replicates = find_replicates(profiles.table, settings.by, path)
     require_replicates(replicates, settings.min_wells, settings.by, path)
-    # Controls are split into a reference and a null group, unless unexpressed genes form the null.
+    # Controls are split into reference and null distribution, unless `unexpressed` is the null.
     halves = 2 if settings.unexpressed is None else 1
     require_controls(replicates, halves * settings.min_wells, path)
     unit = unit_wells(profiles.features, profiles.table, path)
@@ -97,10 +99,10 @@ def measure_signal(
 def share_active(table: pl.DataFrame, level: float = 0.05) -> pl.DataFrame:
     """Return the fraction of active perturbations in the table of `measure_signal`, per measure.
 
-    Columns: measure, perturbations (those that have a p-value), active (p <= level), active_bh
-    (FDR-adjusted p <= level, Benjamini & Hochberg 1995).
+    Columns: measure, perturbations (number of perturbations with a p-value), active (fraction with
+    p <= level), active_bh (fraction with FDR-adjusted p <= level, Benjamini & Hochberg 1995).
     """
-    from scipy.stats import false_discovery_control  # .6 s to import: not for `ask signal --help`
+    from scipy.stats import false_discovery_control  # imported here: .6 s would delay --help
 
     rows: list[dict[str, str | int | float]] = []
     for measure in ("consistency", "magnitude"):

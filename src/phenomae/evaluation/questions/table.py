@@ -1,11 +1,11 @@
-"""The questions of `ask`, one entry each, by string: `--help` lists them without importing them.
+"""Registers the questions of `ask` as strings, so that `--help` lists them without imports.
 
 To add a question, write a module with a `QUESTION` (see `question.py`) and add its entry here.
 """
 
 _ROOM = "phenomae.evaluation.questions"
 
-# The line of help is repeated here because importing a question takes numpy, polars and scipy.
+# The help lines are repeated here, because importing a question would import numpy and polars.
 QUESTIONS: dict[str, tuple[str, str]] = {
     "signal": (
         f"{_ROOM}.signal:QUESTION",
@@ -32,11 +32,11 @@ QUESTIONS: dict[str, tuple[str, str]] = {
         "Which block classifies unseen batches best? Linear probe.",
     ),
 }
-"""Name of the command -> where its `Question` is, and its line in `ask --help`."""
+"""For each command of `ask`: "module:name" of its `Question`, and its line in `ask --help`."""
 
 
 def ask_commands() -> dict[str, tuple[str, str]]:
-    """Return the function of each command as "module:function", and its line of help.
+    """Return for each command of `ask` its function as "module:function", and its line of help.
 
     The functions are built when they are first looked up (`phenomae.explore.ask`).
     """

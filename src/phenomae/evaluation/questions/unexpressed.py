@@ -1,4 +1,4 @@
-"""A null distribution made of perturbations that should have no effect: genes not expressed."""
+"""Null distribution from perturbations that should have no effect: those of unexpressed genes."""
 
 from pathlib import Path
 
@@ -20,7 +20,8 @@ def find_unexpressed(
 ) -> Bool[np.ndarray, " g"]:
     """Return whether each name of `replicates` is listed in the file and has enough wells.
 
-    `wells` is named in errors. Raises ValueError if the file cannot be read or lists none of them.
+    `wells` is named in errors. Raises ValueError if the file cannot be read, or no listed name has
+    enough wells.
     """
     listed = set(read_unexpressed(path))
     enough = replicates.wells >= min_wells
@@ -45,9 +46,9 @@ def compare_with_unexpressed(
 ) -> Columns:
     """Compute consistency and magnitude of each name, and p-values from the names in `null`.
 
-    A name with k wells is compared with k wells of each name in `null`, or with all wells of those
-    that have fewer. `unit` is `features` scaled to length 1; magnitude is measured from at most
-    `max_controls` controls. Names in `null` have no p-value.
+    A name with k wells is compared with k wells of each name in `null`, or with all wells of a name
+    in `null` that has fewer than k. `unit` is `features` scaled to length 1. Magnitude is the
+    energy distance from at most `max_controls` controls. Names in `null` have no p-value.
     """
     rng = np.random.default_rng(seed)
     controls = rng.permutation(np.flatnonzero(replicates.control))[:max_controls]
@@ -58,8 +59,9 @@ def compare_with_unexpressed(
     scale = float(np.nanmax(np.abs(magnitude)))
     consistency_p, magnitude_p = np.full(count, np.nan), np.full(count, np.nan)
     of_null = np.where(null[groups], groups, -1)
+    # The wells of each name in `null` in random order: ranks below k are its random k wells.
     ranks = rank_within(np.lexsort([rng.random(len(groups)), of_null]), of_null)
-    # Energy distance is biased upwards for few wells, so names are compared at equal group size.
+    # Energy distance is larger for few wells, so names are compared at equal numbers of wells.
     for size in np.unique(replicates.wells[~null]):
         rows = np.flatnonzero(~null & (replicates.wells == size))
         subset = np.where(ranks < size, of_null, -1)

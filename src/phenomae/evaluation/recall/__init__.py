@@ -1,1 +1,1 @@
-"""Recall of annotated pairs from all pairwise cosines, with CI and p-values."""
+"""Recall of annotated gene pairs among all pairwise cosines, with bootstrap CI and p-values."""

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float64, Int
 
 from phenomae.evaluation.recall.cosines import Pairs
 
-_CELLS = 1 << 22  # weights of pairs in memory at once: 32 MB
+_CELLS = 1 << 22  # weights of pairs that are in memory at once: 32 MB
 
 
 def resampled_recalls(
@@ -19,15 +19,16 @@ def resampled_recalls(
 ) -> Float64[np.ndarray, "resamples t"]:
     """Return the recall in each bootstrap resample of the genes.
 
-    `found` marks the pairs in the tails of the cosine distribution; the tails are not resampled. A
-    gene drawn twice contributes its pairs twice. Intervals are seldom too narrow, but up to 1.7
-    times too wide if no gene is in two pairs; they have zero width if all pairs are found, or none.
-    Resample k is a function of `seed` and k; a resample without any pair is NaN.
+    `found` marks the known pairs in the tails of the cosine distribution; the tails are not
+    resampled. A gene drawn twice contributes its pairs twice. Confidence intervals from these
+    recalls are seldom too narrow, but up to 1.7 times too wide if no gene is in two known pairs;
+    they have zero width if all known pairs are in the tails, or none. Resample k depends on `seed`
+    and k alone. The recall of a resample without any known pair is NaN.
     """
     recalls = np.empty((resamples, found.shape[1]))
     values = found.astype(np.float64)
     for rows, weights in _each_weights(pairs, resamples, seed):
-        with np.errstate(invalid="ignore"):  # 0 / 0 in a resample without any pair
+        with np.errstate(invalid="ignore"):  # 0 / 0 in a resample without any known pair
             recalls[rows] = weights @ values / weights.sum(axis=1, keepdims=True)
     return recalls
 
@@ -46,14 +47,15 @@ def interval(
 def _each_weights(
     pairs: Pairs, resamples: int, seed: int
 ) -> Iterator[tuple[slice, Float64[np.ndarray, "some pairs"]]]:
-    """Yield slices of the resamples, and how often each pair occurs in them."""
+    """Yield consecutive slices of the resamples with the number of times each pair occurs."""
     genes, indices = np.unique(pairs, return_inverse=True)
     first, second = indices.reshape(pairs.shape).T
     at_once = max(1, _CELLS // len(pairs))
     for start in range(0, resamples, at_once):
         numbers = range(start, min(start + at_once, resamples))
-        # One generator per resample, so that the result does not depend on `at_once`.
+        # One random generator per resample, so that a resample does not depend on `at_once`.
         drawn = np.stack([_draw(len(genes), [seed, number]) for number in numbers])
+        # Pigeonhole bootstrap: the weight of a pair is the product of its genes' counts.
         yield slice(start, numbers.stop), drawn[:, first] * drawn[:, second]
 
 

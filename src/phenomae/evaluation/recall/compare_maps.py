@@ -1,4 +1,4 @@
-"""Compares maps by recall: on the same genes, the same known pairs and the same resamples."""
+"""Compares the recall of maps on the same genes, known pairs and bootstrap resamples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,14 +23,14 @@ class MapRecall:
 
     recall: float
     curve: Float64[np.ndarray, " t"]
-    """Recall at the percentiles of `recall_tables.STEPS`."""
+    """Recall at each percentile pair of `recall_tables.STEPS`."""
     found: Bool[np.ndarray, " pairs"]
-    """Which known pairs are in the tails."""
+    """Whether each known pair is in the tails."""
 
 
 def share_genes(maps: dict[str, ConsensusProfiles]) -> dict[str, ConsensusProfiles]:
-    """Return the maps restricted to the names that all of them have, in the same order."""
-    # Sorted: the order of a set changes from process to process, and with it the bootstrap.
+    """Restrict all maps to the row names that they have in common, in the same order."""
+    # Sorted, because the order of a set differs between processes and would change the bootstrap.
     common = sorted(set.intersection(*(set(profiles.names) for profiles in maps.values())))
     shared = {}
     for name, profiles in maps.items():
@@ -45,8 +45,12 @@ def share_genes(maps: dict[str, ConsensusProfiles]) -> dict[str, ConsensusProfil
 def measure_map(
     profiles: ConsensusProfiles, pairs: dict[str, Pairs], percentiles: Percentiles
 ) -> dict[str, MapRecall]:
-    """Compute the recall of a map for every annotation; `pairs` are the known pairs of each."""
+    """Compute the recall of a map for every annotation.
+
+    `pairs` are the known pairs of each annotation, as row indices of the map.
+    """
     unit = unit_rows(profiles.features)
+    # One scan for the pairs of all annotations, because a scan computes all cosines of the map.
     all_pairs = np.concatenate(list(pairs.values()))
     tails, cosines = find_tails(unit, [percentiles, *STEPS], all_pairs)
     measured, start = {}, 0
@@ -65,9 +69,9 @@ def compare_recalls(
     resamples: int,
     seed: int,
 ) -> dict[str, pl.DataFrame]:
-    """Return recall.csv, curve.csv and differences.csv of named maps that share their rows."""
-    # Resample k draws the same genes for every map. Genes that are easy for all maps then cancel
-    # in the differences, so their intervals are narrower than those of the recalls suggest.
+    """Return recall.csv, curve.csv and differences.csv of maps with the same rows."""
+    # Resample k draws the same genes for every map. The effect of a gene that is easy for all maps
+    # cancels in a difference of recalls, so its interval is narrower than from two bootstraps.
     tables: dict[str, list[pl.DataFrame]] = {}
     for source, known in pairs.items():
         of_maps = {name: recalls[source] for name, recalls in measured.items()}
@@ -88,8 +92,8 @@ def compare_recalls(
 
 
 def p_of_difference(drawn: Float64[np.ndarray, " resamples"]) -> float:
-    """Return the two-sided bootstrap p-value of a difference from its resamples; never 0."""
-    # Resamples without any pair are NaN.
+    """Return the two-sided bootstrap p-value of a difference of recalls; never 0."""
+    # The difference is NaN in resamples without any known pair.
     drawn = drawn[np.isfinite(drawn)]
     sides: Sequence[int] = (int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     return min(1.0, 2 * (1 + min(sides)) / (1 + len(drawn)))

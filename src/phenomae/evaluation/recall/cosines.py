@@ -1,6 +1,6 @@
 """Exact order statistics of all pairwise cosines of a map, without a matrix of all cosines.
 
-Two passes over tiles: memory does not grow with the number of pairs, yet nothing is estimated.
+The cosines are computed twice, tile by tile, so that memory does not grow with the number of pairs.
 """
 
 import numpy as np
@@ -8,7 +8,9 @@ from jaxtyping import Bool, Float64, Int, UInt8
 
 from phenomae.evaluation.recall.tiles import PairsInTiles, Strip, Tile, each_strip
 
-_BINS = 1 << 18  # of the histogram that locates an order statistic
+# Bins of the histogram that locates the order statistics. Sorting each tile instead takes 3.7 to
+# 5.4 ns per cosine, binning 3 ns (docs/log.md, 2026-11-25).
+_BINS = 1 << 18
 
 Pairs = Int[np.ndarray, "pairs 2"]
 Unit = Float64[np.ndarray, "g d"]
@@ -19,11 +21,13 @@ def scan(
 ) -> tuple[Float64[np.ndarray, " r"], Float64[np.ndarray, " pairs"]]:
     """Return the cosines with the given ranks among all pairs of rows, and those of `pairs`.
 
-    All pairs: each once, without pairs of a row with itself; ranks start at 0. Exact: the first
-    pass counts the cosines in fine bins, the second collects those in the bins that contain a rank.
+    Every pair of different rows counts once; ranks start at 0. The first pass counts the cosines in
+    fine bins, the second collects the cosines of the bins that contain a rank, so that the order
+    statistics are exact.
     """
-    # Both results come from the same matrix products. A sum in another order rounds differently,
-    # and a known pair that is itself an order statistic could then be on the wrong side of it.
+    # Order statistics and cosines of `pairs` come from the same matrix products. A sum in another
+    # order rounds differently, and a known pair that is itself an order statistic could then be on
+    # the wrong side of the threshold.
     counts = np.zeros(_BINS, dtype=np.int64)
     for of_strip in each_strip(unit, _count, "recall, pass 1 of 2"):
         counts += of_strip
@@ -42,7 +46,7 @@ def scan(
     collected, repeats, of_pairs = map(np.concatenate, zip(*parts, strict=True))
     cosines = np.empty(len(pairs))
     cosines[known.order] = of_pairs
-    # Subtract the pairs in earlier bins that were not collected: ranks among those that were.
+    # The cosines of earlier bins were only counted: subtract their number from the ranks.
     skipped = np.cumsum(np.where(needed, 0, counts))[bins]
     ascending = np.argsort(collected)
     ends = np.cumsum(repeats[ascending])
@@ -67,8 +71,8 @@ def mark_tails(unit: Unit, below: float, above: float) -> UInt8[np.ndarray, "g e
 
     The bit of a pair (i, j), i < j, is number j of row i, in the order of `numpy.packbits`.
     """
-    # Packed bits: 17,000 rows take 36 MB and 113,000 rows 1.6 GB, so that every permutation can
-    # look its pairs up instead of computing cosines again.
+    # Packed bits of all pairs (36 MB for 17,000 rows, 1.6 GB for 113,000 rows), so that every
+    # permutation looks its pairs up instead of computing cosines again.
     marks = np.zeros((len(unit), -(-len(unit) // 8)), dtype=np.uint8)
 
     def mark(strip: Strip) -> None:
@@ -85,7 +89,8 @@ def mark_tails(unit: Unit, below: float, above: float) -> UInt8[np.ndarray, "g e
 def is_marked(
     marks: UInt8[np.ndarray, "g eighth_of_g"], pairs: Pairs
 ) -> Bool[np.ndarray, " pairs"]:
-    """Return for each pair of rows whether `mark_tails` found it in the tails."""
+    """Return for each pair of rows whether its bit in the result of `mark_tails` is 1."""
+    # numpy.packbits puts the first element into the highest bit of a byte.
     rows, columns = np.minimum(pairs[:, 0], pairs[:, 1]), np.maximum(pairs[:, 0], pairs[:, 1])
     return (marks[rows, columns >> 3] >> (7 - (columns & 7)).astype(np.uint8) & 1).astype(bool)
 
@@ -101,7 +106,8 @@ def _collect(
     is_diagonal: bool, tile: Tile, needed: Bool[np.ndarray, " bins"]
 ) -> tuple[Float64[np.ndarray, " some"], Int[np.ndarray, " some"]]:
     """Return the distinct cosines of a tile in the needed bins, and how often each occurs."""
-    # Distinct values only: on a map with one feature all cosines are 1 or -1, in two bins.
+    # Distinct values only: on a map with one feature every cosine is 1 or -1, so the two bins that
+    # contain them would collect all pairs.
     cosines = _each_once(is_diagonal, tile)
     return np.unique(cosines[needed[_bins(cosines)]], return_counts=True)
 
@@ -112,7 +118,8 @@ def _each_once(is_diagonal: bool, tile: Tile) -> Float64[np.ndarray, " some"]:
 
 def _bins(cosines: Float64[np.ndarray, " some"]) -> Int[np.ndarray, " some"]:
     """Return the bin of each cosine; a larger cosine is never in an earlier bin."""
-    # Scaled by slightly less than half the number of bins, as rounding gives cosines of 1 + 1e-15.
+    # The scale is slightly below half the number of bins, because rounding gives cosines of
+    # 1 + 1e-15, which would be beyond the last bin.
     scaled = cosines * (_BINS / 2 * (1 - 1e-9))
     scaled += _BINS / 2
     return scaled.astype(np.intp)

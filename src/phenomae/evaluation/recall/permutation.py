@@ -6,7 +6,7 @@ from jaxtyping import Float64, Int, UInt8
 from phenomae.evaluation.recall.cosines import Pairs, is_marked
 
 Strata = Int[np.ndarray, " g"] | None
-"""Stratum of each row: names are permuted within strata. None: all rows are one stratum."""
+"""Stratum of each row of the map, within which names are permuted; None if there is one stratum."""
 
 
 def shuffled_recalls(
@@ -18,10 +18,10 @@ def shuffled_recalls(
 ) -> Float64[np.ndarray, " shuffles"]:
     """Return the recall of the pairs under each permutation of the names of the rows.
 
-    `marks` are the pairs of rows in the tails (`cosines.mark_tails`). Permutation k is a function
-    of `seed` and k.
+    `marks` are the bits of the pairs of rows in the tails (`cosines.mark_tails`). Permutation k
+    depends on `seed` and k alone, and on the strata.
     """
-    # The cosines do not change under a permutation of names, so a lookup replaces their recompute.
+    # A permutation of names does not change the cosines, so their tails are computed once.
     recalls = np.empty(shuffles)
     for k in range(shuffles):
         names = shuffle_rows(len(marks), np.random.default_rng([seed, k]), strata)
@@ -35,6 +35,7 @@ def shuffle_rows(
     """Return a random permutation of the rows that keeps every row within its stratum."""
     if strata is None:
         return rng.permutation(count)
+    # Both sorts list the rows stratum by stratum, the second in random order within each stratum.
     shuffled = np.empty(count, dtype=np.int64)
     shuffled[np.argsort(strata, kind="stable")] = np.lexsort((rng.random(count), strata))
     return shuffled
@@ -42,7 +43,8 @@ def shuffle_rows(
 
 def degree_strata(pairs: Pairs, count: int) -> Int[np.ndarray, " g"]:
     """Return strata of the rows by their number of known pairs: 0, 1, 2-3, 4-7, ..."""
-    # Hubs (genes in many pairs) are then exchanged with hubs only, so a recall that is due to a
-    # few hubs is not called significant.
+    # Hubs (genes in many pairs) are then exchanged with hubs only, so the null
+    # distribution includes the effect of a few hubs on recall.
     degrees = np.bincount(pairs.ravel(), minlength=count)
+    # The binary exponent of frexp is the stratum: 0 for 0, 1 for 1, 2 for 2-3, 3 for 4-7.
     return np.frexp(degrees)[1].astype(np.int64)

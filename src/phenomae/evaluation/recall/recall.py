@@ -1,4 +1,4 @@
-"""Recall of known pairs: the fraction in the lower or upper tail of all pairwise cosines.
+"""Recall: the fraction of known pairs in the lower or upper tail of all pairwise cosines.
 
 Defined as in the public benchmark of Celik et al. 2024 (PLOS Comput Biol): a pair is in the lower
 tail if the fraction of all pairs with a cosine at most its own is at most `low`, and in the upper
@@ -20,17 +20,18 @@ Percentiles = tuple[float, float]
 
 @dataclass(frozen=True)
 class Tails:
-    """Thresholds: a cosine below or above one is in a tail. One of each per pair of percentiles."""
+    """Thresholds of the tails per percentile pair: a cosine < `below` or > `above` is in a tail."""
 
     below: Float64[np.ndarray, " t"]
     above: Float64[np.ndarray, " t"]
 
     def recall(self, cosines: Float64[np.ndarray, " pairs"]) -> Float64[np.ndarray, " t"]:
-        """Return the fraction of the cosines in the tails, for each pair of percentiles."""
+        """Return the fraction of the cosines in the tails, for each percentile pair."""
+        # Sorted once, so that every percentile pair is two bisections.
         ordered = np.sort(cosines)
         low = np.searchsorted(ordered, self.below, side="left")
         high = len(ordered) - np.searchsorted(ordered, self.above, side="right")
-        return (low + high) / len(ordered)  # the tails never overlap, as low <= high
+        return (low + high) / len(ordered)  # tails do not overlap, because low <= high
 
     def contain(
         self, cosines: Float64[np.ndarray, " pairs"], which: int
@@ -46,14 +47,15 @@ def find_tails(
     count = len(unit) * (len(unit) - 1) // 2
     ranks = tail_ranks(count, percentiles)
     limits, cosines = scan(unit, np.clip(ranks, 0, count - 1), pairs)
-    # A tail of 0 % contains nothing, which no cosine of the map can express as a threshold.
+    # A tail of 100 % (low 1 or high 0) has an infinite threshold, because comparisons are strict.
     limits = np.where(ranks < 0, -np.inf, np.where(ranks >= count, np.inf, limits))
     return Tails(limits[: len(percentiles)], limits[len(percentiles) :]), cosines
 
 
 def tail_ranks(count: int, percentiles: Sequence[Percentiles]) -> Int[np.ndarray, " 2t"]:
-    """Return the ranks of the lower, then of the upper thresholds among `count` sorted cosines."""
-    # Exact fractions of the decimals as written: 0.05 * 79800 in floating point is not 3990.
+    """Return the ranks of all lower, then of all upper thresholds among `count` sorted cosines."""
+    # Exact fractions of the decimals as the user wrote them, because a rounding error in
+    # low * count would change a rank by one.
     lows = [math.floor(Fraction(str(float(low))) * count) for low, _ in percentiles]
     highs = [math.ceil(Fraction(str(float(high))) * count) for _, high in percentiles]
     return np.array([*lows, *(rank - 1 for rank in highs)])

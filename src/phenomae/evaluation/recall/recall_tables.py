@@ -1,6 +1,6 @@
-"""Computes the tables of `benchmark`: recall per source, with intervals and p-values.
+"""Computes the tables of `benchmark`: recall per source, with bootstrap CI and p-values.
 
-All sources and percentiles share one pass over the cosines, which is most of the work.
+All sources and percentile pairs share the scans over all cosines, which take most of the time.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import unit_rows
 
 STEPS: list[Percentiles] = [(step / 100, (100 - step) / 100) for step in range(1, 51)]
-"""The pairs of percentiles of curve.csv."""
+"""The percentile pairs of curve.csv: 1 % + 1 % to 50 % + 50 %."""
 
 
 def measure(
@@ -29,10 +29,10 @@ def measure(
 ) -> dict[str, pl.DataFrame]:
     """Return recall.csv, curve.csv and, if names are permuted, shuffled.csv.
 
-    `pairs` are the known pairs of every source, as rows of the map.
+    `pairs` are the known pairs of every source, as row indices of the map.
     """
     unit = unit_rows(profiles.features)
-    # One scan for all sources and percentiles: it is two passes over all pairs of genes.
+    # One scan for all sources and percentiles, because a scan computes all cosines twice.
     tails, cosines = find_tails(unit, percentiles + STEPS, np.concatenate(list(pairs.values())))
     ends = np.cumsum([len(known) for known in pairs.values()])[:-1]
     of_sources = dict(zip(pairs, np.split(cosines, ends), strict=True))
@@ -62,7 +62,7 @@ def _intervals(
     count: int,
     settings: BenchmarkSettings,
 ) -> list[tuple[float, float]]:
-    """Return confidence intervals at the first `count` pairs of percentiles; empty if not set."""
+    """Return the CI at the first `count` percentile pairs; empty if `resamples` is 0."""
     if not settings.resamples:
         return []
     found = np.column_stack([tails.contain(cosines, which) for which in range(count)])
@@ -73,12 +73,12 @@ def _intervals(
 def _shuffle(
     unit: Unit, tails: Tails, pairs: dict[str, Pairs], count: int, settings: BenchmarkSettings
 ) -> dict[str, Float64[np.ndarray, "shuffles t"]]:
-    """Return the recalls of every source under permuted names, at the first `count` percentiles."""
+    """Return the null distribution of each source at the first `count` percentile pairs."""
     if not settings.shuffle:
         return {}
     columns: dict[str, list[Float64[np.ndarray, " shuffles"]]] = {source: [] for source in pairs}
     for which in range(count):
-        # Marked once per pair of percentiles and shared by all sources and permutations.
+        # All sources and permutations share the marks of a percentile pair.
         marks: UInt8[np.ndarray, "g eighth_of_g"] = mark_tails(
             unit, tails.below[which], tails.above[which]
         )

@@ -1,4 +1,4 @@
-"""The tables of results: their columns, how they are read back, how they are printed."""
+"""Result tables of `benchmark`: their columns, and how they are read and printed."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def recall_table(
 ) -> pl.DataFrame:
     """Return the rows of recall.csv for one source.
 
-    Intervals and p-values are null if `limits` or `p` are empty, and limits also if they are NaN.
+    Confidence limits are null if `limits` is empty or a limit is NaN, p-values if `p` is empty.
     """
     table = curve_table(source, percentiles, recalls, known)
     columns = {
@@ -82,7 +82,7 @@ def curve_table(
 def shuffled_table(
     source: str, percentiles: list[Percentiles], recalls: Float64[np.ndarray, "shuffles t"]
 ) -> pl.DataFrame:
-    """Return the rows of shuffled.csv for one source; sd is null for a single permutation."""
+    """Return the rows of shuffled.csv for one source; `sd` is null for a single permutation."""
     shuffles = len(recalls)
     return pl.DataFrame(
         {
@@ -98,9 +98,9 @@ def shuffled_table(
 
 
 def read_results_table(path: Path, columns: dict[str, pl.DataType]) -> pl.DataFrame:
-    """Read one table of results; raises ValueError if it is missing or damaged."""
+    """Read one result table; raises ValueError if the file is missing, damaged or has no rows."""
     try:
-        # Without the types, a column of empty cells would be read as text.
+        # Given the types, because polars reads a column of empty cells as text.
         table = pl.read_csv(path, schema_overrides=columns).select(list(columns))
     except (pl.exceptions.PolarsError, FileNotFoundError):
         table = pl.DataFrame(schema=columns)
@@ -113,9 +113,9 @@ def read_results_table(path: Path, columns: dict[str, pl.DataType]) -> pl.DataFr
 
 
 def print_table(results: Path) -> None:
-    """Print recall.csv, and the null distribution of shuffled.csv next to it.
+    """Print recall.csv, with mean and sd of the null distribution if shuffled.csv exists.
 
-    Raises ValueError if one of them is damaged.
+    Raises ValueError if one of the two files is damaged, or recall.csv is missing.
     """
     table = read_results_table(results / "recall.csv", RECALL)
     if (results / "shuffled.csv").exists():
@@ -125,5 +125,5 @@ def print_table(results: Path) -> None:
             on=["source", "low", "high"],
             maintain_order="left",
         )
-    # Columns without any value, such as p without permutations, only take up space.
+    # Columns without any value, such as p without permutations, would make the table too wide.
     show(table.select(column for column in table if column.null_count() < len(column)))

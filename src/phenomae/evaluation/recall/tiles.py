@@ -1,4 +1,4 @@
-"""All pairwise cosines of a map, tile by tile on every core, never all in memory at once."""
+"""All pairwise cosines of a map, computed tile by tile on all cores, never all in memory."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,28 +11,32 @@ from threadpoolctl import threadpool_limits
 from phenomae.cores import available_cores
 from phenomae.progress import track
 
-SIDE = 512  # rows and columns of a tile: 2 MB, which fits a core's cache; divisible by 8
-_LONG_WORK = 100  # strips; more take over ten seconds, so progress is shown
+# Rows and columns of a tile. A tile of 512 x 512 (2 MB) fits a core's cache; tiles of 2,048 took
+# twice as long (docs/log.md, 2026-11-25). Divisible by 8, so that tiles start at whole bytes of the
+# packed bits of `cosines.mark_tails`.
+SIDE = 512
+_LONG_WORK = 100  # strips from which progress is shown, because they take over ten seconds
 
 Tile = Float64[np.ndarray, "rows columns"]
 Strip = Iterator[tuple[int, int, Tile]]
-"""A row of tiles: first row, first column, cosines. The first tile is on the diagonal, so it has
-each of its pairs twice; otherwise every pair is in one tile."""
+"""A row of tiles, each as first row, first column and cosines. The first tile is on the diagonal of
+the cosine matrix and has each of its pairs twice; every other pair is in exactly one tile."""
 Found = TypeVar("Found")
 
 
 def each_strip(
     unit: Float64[np.ndarray, "g d"], work: Callable[[Strip], Found], label: str
 ) -> Iterator[Found]:
-    """Yield what `work` returns for every strip of tiles, in order."""
-    # One BLAS thread per product: the same pair of rows then gives the same bits in every call and
-    # on any number of cores, and the cores are already busy with strips of their own.
+    """Run `work` on every strip of tiles, on all cores, and yield its results in order."""
+    # One BLAS thread per matrix product, so that the cosine of a pair has the same bits in every
+    # call and on any number of cores; the cores are already busy with other strips.
     firsts = range(0, len(unit), SIDE)
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(available_cores()) as pool:
         found = pool.map(lambda first: work(_cut_strip(unit, first)), firsts)
         if len(firsts) < _LONG_WORK:
             yield from found
             return
+        # Progress counts tiles: strips become shorter towards the last row.
         with track(label, _area(firsts), "tiles") as advance:
             for done, item in enumerate(found):
                 yield item
@@ -50,7 +54,7 @@ def _cut_strip(unit: Float64[np.ndarray, "g d"], first: int) -> Strip:
 
 
 class PairsInTiles:
-    """Pairs of rows, sorted by the tile that holds their cosine."""
+    """Pairs of rows of a map, sorted by the tile that contains their cosine."""
 
     def __init__(self, pairs: Int[np.ndarray, "pairs 2"], count: int) -> None:
         self._across = -(-count // SIDE)
@@ -63,7 +67,7 @@ class PairsInTiles:
         self._starts = np.searchsorted(tiles[self.order], np.arange(self._across**2 + 1))
 
     def take(self, first: int, second: int, tile: Tile) -> Float64[np.ndarray, " some"]:
-        """Return the cosines of the pairs in a tile, in the order of `order`."""
+        """Return the cosines of the pairs that are in a tile, in the order of `self.order`."""
         number = first // SIDE * self._across + second // SIDE
         here = slice(self._starts[number], self._starts[number + 1])
         return tile[self._rows[here], self._columns[here]]
