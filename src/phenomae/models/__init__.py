@@ -1,5 +1,5 @@
-"""Networks: tensors in, tensors out. They know neither files nor training.
+"""Networks, which compute tensors from tensors and depend on neither files nor training.
 
-Nothing of phenomae is imported here except `phenomae.checks`, so that a network can be taken out
-and used elsewhere.
+Of phenomae, these modules import only each other and `phenomae.checks`, so that the networks can be
+used in other projects.
 """

@@ -1,4 +1,4 @@
-"""Builds untrained networks of any family from settings, which may come from a file."""
+"""Builds untrained networks of any family from settings, and reads settings from config files."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -8,7 +8,7 @@ from typing import Any
 from phenomae.models.families import FAMILIES
 from phenomae.models.network import Network
 
-# Larger numbers are refused, because products of two of them still have to fit a tensor's size.
+# Larger numbers are refused, because the product of two settings must fit a 64-bit tensor size.
 _MAX_NUMBER = 2**31
 _TYPES: dict[Any, str] = {
     bool: "true or false",
@@ -20,7 +20,7 @@ _TYPES: dict[Any, str] = {
 
 def find_network(family: str) -> type[Network]:
     """Import and return the network class of a family of `FAMILIES`."""
-    # Imported when needed: a command loads only the network that it uses.
+    # Imported when needed, so that a command loads only the network that it uses.
     path, _ = FAMILIES[family]
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)
@@ -41,10 +41,10 @@ def build(
 
 
 def read_settings(family: str, table: dict[str, Any]) -> Any:
-    """Return a family's settings from a table, as a config file holds it, with defaults filled in.
+    """Return a family's settings from a table of a config file; missing keys get defaults.
 
-    Raises ValueError for an unknown key, for a value of the wrong type, and for values that the
-    settings class refuses.
+    Raises ValueError for an unknown key, for a value of the wrong type, and for a value that the
+    settings class does not accept.
     """
     kind = find_network(family).Settings
     known = {field.name: field.type for field in fields(kind)}

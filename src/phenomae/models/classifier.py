@@ -1,6 +1,6 @@
-"""Weakly supervised networks: they learn to predict the perturbation of a crop.
+"""Weakly supervised networks, which are trained to predict the perturbation of a crop.
 
-The labels are weak because they come from the plate map: a perturbation may change nothing.
+The labels are weak: they come from the plate map, and a perturbation may have no effect.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ class ClassifierOutput:
     logits: Float[Tensor, "b k"]
     """Unnormalised log-probabilities of the classes."""
     losses: dict[str, Float[Tensor, ""]]
-    """`loss`, the cross entropy, which training minimises; and `accuracy`, the share of crops whose
-    own class has the largest logit."""
+    """`loss`, the cross entropy, which training minimises; and `accuracy`, the fraction of crops
+    whose true class has the largest logit."""
 
 
 class ClassifyingNetwork(Network[AnyEncoder]):
@@ -43,7 +43,7 @@ class ClassifyingNetwork(Network[AnyEncoder]):
     ) -> None:
         super().__init__(settings, channels)
         self.classes = tuple(classes)
-        """Names of the perturbations; a label is an index into them."""
+        """Names of the perturbations; a label is an index into `classes`."""
         if len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
             raise ValueError(
                 "classes must be two or more different names, not "
@@ -52,6 +52,7 @@ class ClassifyingNetwork(Network[AnyEncoder]):
 
     def forward(self, pixels: Pixels, labels: Int64[Tensor, " b"]) -> ClassifierOutput:
         """Predict the classes of crops and return the losses; labels count from 0."""
+        # float32, because the cross entropy of bf16 logits would lose digits.
         logits = self.classify(self.encoder.embed(pixels)).float()
         right = logits.detach().argmax(1) == labels
         losses = {
@@ -71,10 +72,10 @@ class ClassifyingNetwork(Network[AnyEncoder]):
 
 
 class Classifier(ClassifyingNetwork[DenseNet]):
-    """DenseNet as a classifier; the embedding is the narrow layer before the head.
+    """DenseNet as a classifier; the embedding is the output of the narrow layer before the head.
 
-    There is neither norm nor ReLU between embedding and head: what separates the classes is then
-    linear in the embedding, with both signs, and cosine similarities can see it.
+    There is neither norm nor ReLU between embedding and head, so that the classes are separated by
+    linear functions of the embedding, with entries of both signs, as cosine similarity needs.
     """
 
     family = "classifier"
@@ -110,11 +111,12 @@ class VitClassifier(ClassifyingNetwork[Vit]):
     ) -> None:
         super().__init__(settings, channels, classes)
         self.encoder = Vit(settings, len(self.channels))
+        # `Vit` freezes this norm, which other families do not use.
         self.encoder.fc_norm.requires_grad_(True)
         self.head = nn.Linear(settings.embed_dim, len(self.classes))
 
     def classify(self, vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
-        """Return the logits of embeddings, after a norm."""
+        """Return the logits of embeddings: a LayerNorm, then the linear head."""
         return self.head(self.encoder.fc_norm(vectors))
 
     def embedding_flops(self) -> int:

@@ -1,4 +1,4 @@
-"""`create_model`: an untrained network by name, `FAMILY/SIZE`, as timm creates models by name."""
+"""`create_model` makes an untrained network by its name `FAMILY/SIZE`, as in timm."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -28,7 +28,7 @@ def create_model(
         Family and size, as `phenomae models` lists them; `vit-mae/S16` and `vit-mae/S/16` are the
         same.
     channels
-        Names of the channels in the order of the crops, or how many there are.
+        Names of the channels, in the order that crops have, or the number of channels.
     classes
         Names of the perturbations that a classifier predicts; None for the other families.
     settings
@@ -42,6 +42,7 @@ def create_model(
     family, _, size = name.partition("/")
     require(family in FAMILIES, "name", f"FAMILY/SIZE with a family of {_join(FAMILIES)}", name)
     network = find_network(family)
+    # Slashes are left out, so that `S16` and `S/16` name the same size.
     sizes = {known.replace("/", ""): value for known, value in network.SIZES.items()}
     known = f"{family}/SIZE with a size of {_join(sizes)}"
     require(size.replace("/", "") in sizes, "name", known, name)

@@ -1,8 +1,8 @@
-"""The table of network families: one line registers one.
+"""The table of network families; a line in `FAMILIES` registers a family.
 
-A family is a class derived from `phenomae.models.network.Network`, whose attributes say everything
-else: settings, published sizes, objective, FLOPs, and how a warm start maps channels. The classes
-are named by string, so that the command line can list them without importing torch.
+A family is a class derived from `phenomae.models.network.Network`, whose attributes define the
+settings, published sizes, objective, FLOPs, and how a warm start maps channels. The classes are
+named by strings, so that the command line can list the families without importing torch.
 """
 
 # The order is that of `phenomae pretrain --help` and `phenomae models`.
@@ -16,4 +16,4 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "classifier": ("phenomae.models.classifier:Classifier", "Weakly supervised DenseNet."),
     "vit-classifier": ("phenomae.models.classifier:VitClassifier", "Weakly supervised ViT."),
 }
-"""Family: its network class as "module:Class", and one line of help."""
+"""By family: the network class as "module:Class", and a line of help."""

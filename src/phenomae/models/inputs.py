@@ -1,7 +1,7 @@
-"""Turns arrays of raw intensities into what networks take: uint8, or float32 from 0 to 1.
+"""Converts arrays of raw intensities to the input of networks: uint8, or float32 from 0 to 1.
 
-`Network.embed` uses this. The training loop does not: its crops come from a store, which knows
-the window of every plate and channel.
+`Network.embed` uses this module. Training does not: its crops come from a store, which records the
+window (intensities that become 0 and 1) of every plate and channel.
 """
 
 import warnings
@@ -16,7 +16,7 @@ from torch import Tensor
 from phenomae.checks import require
 
 Window = Literal["auto"] | Sequence[Any] | np.ndarray
-"""(low, high) for all channels, one such pair per channel, or `auto`."""
+"""One (low, high) for all channels, one (low, high) per channel, or `auto`."""
 Array = np.ndarray | Tensor
 
 AUTO_PERCENTILES = (0.1, 99.9)  # the defaults of `phenomae ingest`
@@ -25,11 +25,11 @@ AUTO_PERCENTILES = (0.1, 99.9)  # the defaults of `phenomae ingest`
 def choose_window(
     pixels: Shaped[Array, "b c h w"], window: Window | None
 ) -> Float32[Tensor, "c 2"] | None:
-    """Return the intensities that become 0 and 1 in each channel; None if no window is given.
+    """Return the intensities that become 0 and 1 in each channel; None if `window` is None.
 
-    `auto` takes the percentiles `AUTO_PERCENTILES` of each channel over all crops and issues a
-    warning with the window, because other crops get another window. Raises ValueError if `window`
-    is neither `auto`, a pair nor one pair per channel, or if a pair does not rise.
+    `auto` uses the percentiles `AUTO_PERCENTILES` of each channel over all crops, and issues a
+    warning with the window, because other crops would get another window. Raises ValueError if
+    `window` is neither `auto` nor one or `c` pairs (low, high) with low below high.
     """
     if window is None:
         return None
@@ -40,7 +40,7 @@ def choose_window(
         warnings.warn(
             f"window='auto' used window=[{named}], one (low, high) per channel: pass it with other "
             "crops of the same plate to scale them alike",
-            stacklevel=3,
+            stacklevel=3,  # the caller of `Network.embed`
         )
         return torch.tensor(pairs, dtype=torch.float32)
     return torch.tensor(_read_pairs(window, pixels.shape[1]).copy(), dtype=torch.float32)
@@ -53,11 +53,12 @@ def to_pixels(
 ) -> Shaped[Tensor, "b c h w"]:
     """Return crops on `device` as uint8 or as float32 from 0 to 1.
 
-    With a window, low becomes 0 and high 1, and intensities outside are clipped. Raises ValueError
-    if there is no window and the crops are neither uint8 nor floats from 0 to 1.
+    With a window, low becomes 0 and high becomes 1, and intensities outside the window are clipped.
+    Raises ValueError if there is no window and the crops are neither uint8 nor floats from 0 to 1.
     """
     if isinstance(crops, np.ndarray):
-        # A copy in native byte order: torch takes no other, and warns of read-only memory maps.
+        # Copied in native byte order, the only one that torch accepts. Without a copy torch would
+        # also warn of read-only memory maps.
         crops = torch.from_numpy(np.array(crops, crops.dtype.newbyteorder("="), order="C"))
     pixels = crops.detach().to(device)
     if window is not None:
@@ -76,14 +77,15 @@ def to_pixels(
 
 def _percentile_window(channel: Shaped[Array, "b h w"]) -> tuple[float, float]:
     values = channel.detach().cpu().numpy() if isinstance(channel, Tensor) else channel
-    # As `ingest` does: the smallest value that at least this share of the pixels do not exceed.
+    # The percentile method of `ingest`: no interpolation between intensities.
     low, high = np.percentile(values, AUTO_PERCENTILES, method="inverted_cdf").tolist()
+    # A constant channel would give an empty window, and a division by 0.
     return float(low), float(max(high, low + 1))
 
 
 def _read_pairs(window: Sequence[Any] | np.ndarray, channels: int) -> Float64[np.ndarray, "c 2"]:
     """Return one (low, high) per channel; raises ValueError unless `window` gives them."""
-    even = len({np.size(row) for row in window}) == 1  # numpy makes no table of uneven rows
+    even = len({np.size(row) for row in window}) == 1  # numpy raises for rows of unequal length
     table = np.asarray(window, dtype=np.float64) if even else np.empty(0)
     fits = table.shape in ((2,), (channels, 2)) and bool(np.isfinite(table).all())
     rises = fits and bool((table[..., 0] < table[..., 1]).all())

@@ -1,4 +1,4 @@
-"""Losses of masked autoencoders: the error on hidden patches and the Fourier loss."""
+"""Losses of masked autoencoders: mean squared error on masked patches, and Fourier loss."""
 
 import torch
 from jaxtyping import Float
@@ -9,9 +9,9 @@ _TARGET_EPS = 1e-6
 
 
 def normalise_patches(patches: Float[Tensor, "b p k"]) -> Float[Tensor, "b p k"]:
-    """Bring each patch to mean 0 and variance 1 (He et al. 2022, arXiv 2111.06377, section 4.1).
+    """Normalise each patch to mean 0 and variance 1 (He et al. 2022, arXiv 2111.06377, sec. 4.1).
 
-    The variance is unbiased, with 1e-6 added before the square root, as in that paper's code.
+    The variance is unbiased, and 1e-6 is added before the square root, as in the paper's code.
     """
     variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
     return (patches - mean) / (variance + _TARGET_EPS).sqrt()
@@ -20,7 +20,10 @@ def normalise_patches(patches: Float[Tensor, "b p k"]) -> Float[Tensor, "b p k"]
 def weigh_losses(
     masked_mse: Float[Tensor, ""], fourier: Float[Tensor, ""] | None, weight: float
 ) -> dict[str, Float[Tensor, ""]]:
-    """Return (1 - a) MSE + a F as `loss`, with its parts (Kraus et al. 2023, arXiv 2309.16064)."""
+    """Return `loss` = (1 - weight) MSE + weight Fourier loss, and its two terms.
+
+    Kraus et al. 2023 (arXiv 2309.16064).
+    """
     if fourier is None:
         return {"loss": masked_mse, "masked_mse": masked_mse}
     loss = (1 - weight) * masked_mse + weight * fourier
@@ -32,8 +35,8 @@ def fourier_distance(
 ) -> Float[Tensor, ""]:
     """Return the mean absolute difference between the Fourier magnitudes of two images.
 
-    Each channel of each crop is transformed separately, unnormalised as numpy's fft2.
+    Each channel of each crop is transformed separately, without normalisation, as in numpy's fft2.
     """
-    # float32: torch has no bf16 Fourier transform.
+    # In float32, because torch has no bf16 Fourier transform.
     magnitudes = [torch.fft.fft2(image.float()).abs() for image in (rebuilt, target)]
     return functional.l1_loss(*magnitudes)

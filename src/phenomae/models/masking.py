@@ -1,6 +1,7 @@
-"""Masking: which patches are hidden, and what a masked autoencoder returns.
+"""Masking of patches, and the base class of the masked autoencoders.
 
-The same number of patches is hidden in every crop, so that the tokens of a batch stay one tensor.
+The same number of patches is hidden in every crop, so that the visible tokens of a batch form one
+tensor.
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ class MaeOutput:
     """
 
     latent: Float[Tensor, "b t d"]
-    """Tokens of the visible patches in the order of their noise, class token first."""
+    """Tokens of the visible patches by rising noise, after the class token if there is one. A U-Net
+    has tokens of all positions of its deepest feature map instead."""
     mask: Float[Tensor, "b p"]
     """1 for hidden patches, 0 for visible ones."""
     reconstruction: Float[Tensor, "b p k"] | None
@@ -37,7 +39,7 @@ class MaeOutput:
 
 
 class MaskedNetwork(Network[AnyEncoder]):
-    """A masked autoencoder: it learns by reconstructing hidden patches."""
+    """A masked autoencoder, which is trained to reconstruct hidden patches."""
 
     objective = "phenomae.pretraining.objectives.masked:MaskedObjective"
 
@@ -52,7 +54,7 @@ class MaskedNetwork(Network[AnyEncoder]):
         raise NotImplementedError
 
     def count_patches(self, pixels: Pixels) -> int:
-        """Return the number of patches per crop, which is also that of noise values."""
+        """Return the number of patches per crop, which is also the number of noise values."""
         return pixels.shape[-2] * pixels.shape[-1] // self.settings.patch_size**2
 
     def unpatch(
@@ -73,9 +75,11 @@ class MaskedNetwork(Network[AnyEncoder]):
     ) -> MaeOutput:
         """Return the output of a forward pass, with the losses of the `predicted` hidden patches.
 
-        `rebuilt`, all patches in their own order, is needed for a full output and the Fourier loss.
+        `rebuilt`, the prediction of all patches in the order of the crop, is needed for a full
+        output and for the Fourier loss.
         """
         target = normalise_patches(patches) if self.settings.normalise_targets else patches
+        # Only on hidden patches (He et al. 2022, arXiv 2111.06377, section 3).
         error = functional.mse_loss(predicted.float(), take(target, masking.hidden))
         weight, fourier = self.settings.fourier_weight, None
         if weight > 0:
@@ -92,10 +96,10 @@ class MaskedNetwork(Network[AnyEncoder]):
 
 @dataclass(frozen=True)
 class Masking:
-    """Which patches of every crop are visible, and which are hidden."""
+    """The visible and the hidden patches of every crop."""
 
     order: Int64[Tensor, "b p"]
-    """Indices of the patches by rising noise: the visible ones, then the hidden ones."""
+    """Indices of the patches by rising noise: the visible patches, then the hidden patches."""
     kept: int
     """Number of visible patches per crop."""
 
@@ -115,14 +119,15 @@ class Masking:
         return mask.scatter_(1, self.seen, 0.0)
 
     def restore(self, rows: Float[Tensor, "b p k"]) -> Float[Tensor, "b p k"]:
-        """Return rows given in the order of the masking in the patches' own order."""
+        """Return rows that are in the order `order`, reordered to the order of the crop."""
+        # argsort of a permutation is its inverse.
         return take(rows, self.order.argsort(dim=1))
 
 
 def hide(
     noise: Float[Tensor, "b n"], patches: Float[Tensor, "b p k"], mask_ratio: float
 ) -> Masking:
-    """Hide the patches with the largest noise, the same share of every crop.
+    """Hide the patches with the largest noise, equally many in every crop.
 
     Raises ValueError unless `noise` has one number per patch.
     """

@@ -1,7 +1,7 @@
-"""Tensors with an entry per channel or class, which a warm start matches by name.
+"""Describes tensors with one entry per channel or class, which a warm start matches by name.
 
-A network lists its own in `Network.named_axes`; all its other tensors do not depend on which
-channels or classes it has.
+A network lists these tensors in `Network.named_axes`; its other tensors do not depend on the
+channels or classes.
 """
 
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class NamedAxis:
-    """Where the axis of channels (or classes) is in one tensor, or in several tensors alike."""
+    """Position of the axis of channels (or classes) in a tensor, or in several similar tensors."""
 
     tensors: str
     """Name of the tensors in the state dict; `*` matches any text."""
     axes: str
-    """einops pattern that brings the axis `n` of the names to the front."""
+    """einops pattern that moves the axis `n` of channels or classes to the front."""
     of: Literal["channels", "classes"] = "channels"
     """Attribute of the network that holds the names."""
     summed: bool = False
     """Whether the contributions of all channels are summed, as in the first layer of an encoder."""
 
 
-# `patchify` sorts the pixels of a patch by row, column, channel: the channel runs fastest.
+# `patchify` orders the pixels of a patch by row, column, channel, so the channel runs fastest.
 PATCH_EMBED = NamedAxis("encoder.patch_embed.weight", "d (k n) -> n d k", summed=True)
 CLASS_HEAD = NamedAxis("head.*", "n ... -> n ...", "classes")

@@ -1,6 +1,6 @@
-"""The base classes of all networks: encoders give tokens block by block, and networks embeddings.
+"""The base classes of networks: `Encoder`, and `Network`, an encoder with a decoder or a head.
 
-Everything outside this room uses a network through `Network` and `Encoder`, whatever its family.
+Code outside `phenomae.models` uses networks of all families through these two classes.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from phenomae.models.named_axes import NamedAxis
 
 Pool = Literal["mean", "class", "channel"]
 Pixels = UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"]
-"""Crops as encoders take them: uint8, or floats from 0 to 1."""
+"""Type of the crops that encoders accept: uint8, or floats from 0 to 1."""
 
 
 class Encoder(nn.Module):
@@ -31,7 +31,7 @@ class Encoder(nn.Module):
     any_channels: ClassVar[bool] = False
     """Whether crops may have channels that the network was not trained on."""
     pools: ClassVar[tuple[Pool, ...]] = ("mean",)
-    """The pools that this encoder has; see `embed`."""
+    """The values of `pool` that the encoder supports; see `embed`."""
 
     def walk(self, pixels: Pixels) -> Iterator[Float[Tensor, "b t d"]]:
         """Yield the tokens of every block, class token first if there is one."""
@@ -39,6 +39,7 @@ class Encoder(nn.Module):
 
     def forward(self, pixels: Pixels) -> Float[Tensor, "b t d"]:
         """Return the tokens of the last block."""
+        # The walk is exhausted instead of stored, so that tokens of earlier blocks are freed.
         tokens = pixels
         for tokens in self.walk(pixels):  # noqa: B007
             pass
@@ -53,7 +54,7 @@ class Encoder(nn.Module):
     def finish(
         self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
     ) -> Float[Tensor, "b n"]:
-        """Return the embedding proper from the tokens of the last block."""
+        """Return the embedding from the tokens of the last block: pooling, and any layers after."""
         return self.pool(tokens, pool, channels)
 
     def embed(
@@ -80,6 +81,7 @@ class Encoder(nn.Module):
         for number, tokens in enumerate(self.walk(pixels), start=1):
             if number in blocks:
                 found[number] = self.pool(tokens, pool, pixels.shape[1])
+            # Later blocks need not be computed.
             if number == max(blocks):
                 break
         return [found[block] for block in blocks]
@@ -97,33 +99,34 @@ class Encoder(nn.Module):
                 )
 
     def check_channels(self, count: int) -> None:
-        """Raise ValueError if the network cannot take crops of `count` channels."""
+        """Raise ValueError if the encoder does not accept crops of `count` channels."""
 
 
 AnyEncoder = TypeVar("AnyEncoder", bound=Encoder)
 
 
 class Network(nn.Module, Generic[AnyEncoder]):
-    """A network as the other rooms use it, whatever its family.
+    """Base class of the networks of all families.
 
-    The class attributes are all that the rest of the package has to know about a family; a line in
-    `phenomae.models.families` registers it.
+    The class attributes are all that the rest of the package uses of a family; a line in
+    `phenomae.models.families` registers the family.
     """
 
     family: ClassVar[str]
     """Name of the family, as on the command line."""
     Settings: ClassVar[type[Any]]
-    """Dataclass of what has to be known, apart from the channels, to build a network."""
+    """Dataclass of everything that is needed to build a network, except channels and classes."""
     SIZES: ClassVar[Mapping[str, Any]] = {}
-    """Published sizes by name, as settings; all for the same crop size."""
+    """Settings of the published sizes, by name; all have the same crop size."""
+    # A string, because networks do not import phenomae.pretraining.
     objective: ClassVar[str]
-    """What it is trained for: an `Objective` of phenomae.pretraining, as "module:Class"."""
+    """The training objective: an `Objective` of phenomae.pretraining, as "module:Class"."""
     has_classes: ClassVar[bool] = False
-    """Whether it is built with the names of classes, too."""
+    """Whether the network is built with the names of classes."""
     encoder_type: ClassVar[type[Encoder]]
-    """Families with the same one can start from each other's encoder."""
+    """Class of the encoder; a warm start is possible between families with the same class."""
     named_axes: ClassVar[tuple[NamedAxis, ...]] = ()
-    """Tensors with an entry per channel or class; a warm start matches these entries by name."""
+    """Tensors with one entry per channel or class; a warm start matches these entries by name."""
     free_settings: ClassVar[frozenset[str]] = frozenset(
         {
             "crop_size",
@@ -134,18 +137,19 @@ class Network(nn.Module, Generic[AnyEncoder]):
             "normalise_targets",
         }
     )
-    """Settings that may differ in a warm start: they change the training or the first weights, not
-    the shape of a tensor."""
+    """Settings that may differ in a warm start: they change the training or the initial weights,
+    but not the shapes of tensors."""
     encoder: AnyEncoder
 
     def __init__(self, settings: Any, channels: Sequence[str] | int) -> None:
         super().__init__()
         self.settings = settings
         self.channels = name_channels(channels) if isinstance(channels, int) else tuple(channels)
-        """Names of the channels it is trained on, in order."""
+        """Names of the channels that the network is trained on, in order."""
 
     def __repr__(self) -> str:
-        """Return one line; `print(model.encoder)` still shows the tree of modules."""
+        """Return one line; `print(model.encoder)` shows the modules of the encoder."""
+        # torch's own repr of a network has hundreds of lines.
         count = sum(weights.numel() for weights in self.parameters())
         return (
             f"{type(self).__name__}({self._name()!r}, channels={list(self.channels)}, "
@@ -164,26 +168,26 @@ class Network(nn.Module, Generic[AnyEncoder]):
     def embedding_flops(self) -> int:
         """Return the FLOPs of embedding one crop of the settings' size.
 
-        The network must be on torch's meta device (and so must it for `training_flops`).
+        The network must be on torch's meta device, also for `training_flops`.
         """
         return count_pass(self, lambda: self.encoder.embed(self.meta_crop()))
 
     def training_flops(self) -> int:
         """Return the FLOPs of one crop in a training step, forward and backward.
 
-        Hidden patches count only where they are computed.
+        Hidden patches count only in layers that process their tokens.
         """
         raise NotImplementedError
 
     def meta_crop(self) -> Float[Tensor, "1 c h w"]:
-        """Return a crop of the settings' size on the meta device, which has a shape only."""
+        """Return a crop of the settings' size on the meta device: a shape without memory."""
         size = self.settings.crop_size
         return torch.empty(1, len(self.channels), size, size, device="meta")
 
     def features(self, pixels: Pixels) -> Float[Tensor, "b t d"]:
         """Return the tokens of the last block, class token first if the network has one.
 
-        Crops may have any size that the patch size divides.
+        Crops may have any size that the encoder accepts.
         """
         return self.encoder(pixels)
 
@@ -222,33 +226,29 @@ class Network(nn.Module, Generic[AnyEncoder]):
     ) -> Float[Array, "... d"]:
         """Return one embedding per crop, computed in batches, in eval mode and without gradients.
 
-        This is for arrays in memory. Training and `phenomae embed` call `encoder.embed`, which
+        For arrays in memory. Training and `phenomae embed` call `encoder.embed` instead, which
         keeps gradients and the mode of the network.
 
         Parameters
         ----------
         pixels
-            Crops (b, c, h, w), or one crop (c, h, w), with the network's channels in its order;
-            a numpy array or a torch tensor. uint8 is taken as 0 to 255, floats as 0 to 1; other
-            types, and other floats, need `window`.
+            Crops (b, c, h, w), or one crop (c, h, w), with the channels in the network's order.
+            uint8 has the range 0 to 255, floats 0 to 1; other types and ranges need `window`.
         pool
             How the tokens become one vector; see `Encoder.embed`.
         block
-            Block whose tokens are taken, counted from 1; None is the embedding proper, of the last.
+            Block whose tokens are pooled, counted from 1; None: the last, with the layers after it.
         window
-            Intensities that become 0 and 1, anything outside being clipped: (low, high) for all
-            channels or one pair per channel, as `ingest` records them in a store. `auto` takes the
-            percentiles 0.1 and 99.9 of each channel of `pixels` and warns with the window it used.
+            Intensities that become 0 and 1 (others are clipped): (low, high), or one pair per
+            channel, as in a store. `auto`: percentiles 0.1 and 99.9 of `pixels`, with a warning.
         crops_at_once
-            Crops in one forward pass; it limits memory and does not change the embeddings.
+            Crops in one forward pass; limits the memory.
         device
-            Where to run: None is where the network is, `auto` is the GPU if there is one, else a
-            torch device. The network is moved there and stays.
+            Device to move the network to: `auto` is a GPU if there is one; None does not move it.
 
         Returns
         -------
-            (b, d), or (d,) for one crop: float32 in numpy for numpy; for torch a tensor on the
-            device of `pixels`.
+            float32 (b, d), or (d,) for one crop: numpy for numpy; for a tensor, on its device.
 
         Raises
         ------
@@ -261,6 +261,7 @@ class Network(nn.Module, Generic[AnyEncoder]):
         require(len(shape) in (3, 4), "pixels", "of shape (b, c, h, w) or (c, h, w)", shape)
         require(0 not in shape, "pixels", "one crop or more", shape)
         crops = pixels if len(shape) == 4 else pixels[None]
+        # All checks come before the network is moved to another device.
         self.encoder.check(pool, [] if block is None else [block])
         self.encoder.check_channels(crops.shape[1])
         limits = choose_window(crops, window)
@@ -276,6 +277,7 @@ class Network(nn.Module, Generic[AnyEncoder]):
 
     def _move(self, device: str | torch.device | None) -> torch.device:
         """Move the network to a device and return it; None leaves the network where it is."""
+        # Not by `phenomae.devices`, which networks must not import.
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device is not None:
@@ -285,7 +287,8 @@ class Network(nn.Module, Generic[AnyEncoder]):
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Switch a module to eval mode for the block, and every part of it back to its own mode."""
+    """Switch a module to eval mode inside the block, and restore the mode of every submodule."""
+    # Submodules may be in different modes (a frozen encoder), which module.train() would lose.
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -301,7 +304,7 @@ def name_channels(count: int) -> tuple[str, ...]:
 
 
 def to_unit(pixels: Pixels) -> Float[Tensor, "b c h w"]:
-    """Return pixels as floats from 0 to 1; raises ValueError as `full_scale` does."""
+    """Return pixels as floats from 0 to 1; raises ValueError unless they are uint8 or floats."""
     return pixels.float() / full_scale(pixels)
 
 

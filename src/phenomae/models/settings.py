@@ -1,7 +1,7 @@
-"""Settings of the networks: everything that is needed to build one, except its channels.
+"""Settings of the networks: everything that is needed to build a network, except its channels.
 
-The field names follow timm where it has the same setting. They are flags of `phenomae pretrain`,
-keys of recipes, and keys of the table `model` in the config.json of weights.
+A setting that timm also has has timm's name. The names are flags of `phenomae pretrain`, keys of
+recipes, and keys of the table `model` in config.json of weights.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from phenomae.checks import at_least, require, share
 
-# Digits to which a number of patches is rounded before it is cut off; see `kept_patches`.
+# Decimal digits to which a number of patches is rounded before `int`; see `kept_patches`.
 _DIGITS = 9
 
 
@@ -23,20 +23,21 @@ class VitModel:
     crop_size: int = 256
     """Side of the square training crops, in pixels."""
     patch_size: int = 16
-    """Side of a patch in pixels; it must divide crop_size."""
+    """Side of a patch in pixels; must be a divisor of crop_size."""
     embed_dim: int = 384
     """Width of the encoder and length of an embedding."""
     depth: int = 12
     """Number of encoder blocks."""
     num_heads: int = 6
-    """Attention heads of the encoder; it must divide embed_dim."""
+    """Attention heads of the encoder; must be a divisor of embed_dim."""
     mlp_ratio: float = 4.0
     """Hidden width of the encoder's MLPs as a multiple of embed_dim."""
+    # Small, so that every block starts close to the identity (Touvron et al. 2021, 2103.17239).
     layer_scale: float = 1e-4
-    """Initial LayerScale: learned factor on the output of every encoder block."""
+    """Initial value of LayerScale, the learned factors on the output of every encoder block."""
     drop_path: float = 0.1
-    """Stochastic depth: fraction of crops that skip the last encoder block during training; it
-    rises linearly from 0 at the first block."""
+    """Stochastic depth: fraction of crops that skip the last encoder block during training; the
+    fraction rises linearly from 0 at the first block."""
 
     def __post_init__(self) -> None:
         for name in ("crop_size", "patch_size", "embed_dim", "depth", "num_heads"):
@@ -49,7 +50,7 @@ class VitModel:
 
     @property
     def patches(self) -> int:
-        """Number of patches in a crop of `crop_size`, all channels counting as one."""
+        """Number of patches of a crop of `crop_size` in one channel."""
         return (self.crop_size // self.patch_size) ** 2
 
 
@@ -63,7 +64,7 @@ class VitMaeModel(VitModel):
     decoder_depth: int = 8
     """Number of decoder blocks."""
     decoder_num_heads: int = 16
-    """Attention heads of the decoder; it must divide decoder_embed_dim."""
+    """Attention heads of the decoder; must be a divisor of decoder_embed_dim."""
     decoder_mlp_ratio: float = 4.0
     """Hidden width of the decoder's MLPs as a multiple of decoder_embed_dim."""
     mask_ratio: float = 0.75
@@ -92,8 +93,8 @@ class ChannelMaeModel(VitMaeModel):
     """A channel-agnostic masked autoencoder; the defaults are S/16 for crops of 256 pixels."""
 
     cross_num_heads: int = 8
-    """Heads of the decoder's cross-attention, in which the tokens of each channel attend to those
-    of all channels; it must divide decoder_embed_dim."""
+    """Heads of the decoder's cross-attention, in which the tokens of each channel attend to the
+    tokens of all channels; must be a divisor of decoder_embed_dim."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,14 +109,15 @@ class UnetMaeModel:
     """A masked autoencoder with a U-Net; the defaults are MU-Net-M for crops of 256 pixels."""
 
     crop_size: int = 256
-    """Side of the square training crops, in pixels; it is halved from scale to scale."""
+    """Side of the square training crops, in pixels; every scale halves the side."""
     patch_size: int = 16
-    """Side of the hidden squares, in pixels; it must divide crop_size."""
+    """Side of the square patches that are masked, in pixels; must be a divisor of crop_size."""
     widths: tuple[int, ...] = (32, 64, 128, 256, 512)
-    """Features of every scale, finest first; the last is the length of an embedding."""
+    """Features of every scale, finest first; the last number is the length of an embedding."""
     depths: tuple[int, ...] = (2, 2, 4, 8, 18)
-    """Number of 3 x 3 convolutions per scale of the encoder; the decoder has the same, without the
-    last scale."""
+    """Number of 3 x 3 convolutions in every scale of the encoder; the decoder has the same numbers,
+    without the last scale."""
+    # 25 % is reported for the published U-Nets, though not with certainty (docs/models.md).
     mask_ratio: float = 0.25
     """Fraction of patches that is hidden from the encoder during training."""
     fourier_weight: float = 0.0
@@ -155,18 +157,18 @@ class ClassifierModel:
     crop_size: int = 256
     """Side of the square training crops, in pixels."""
     growth_rate: int = 48
-    """Features that every layer adds."""
+    """Number of features that every layer adds."""
     first_width: int = 96
-    """Features of the first convolution."""
+    """Number of features of the first convolution."""
     block_depths: tuple[int, ...] = (6, 12, 36, 24)
     """Number of layers of every dense block."""
     bottleneck: int = 4
     """Width of the bottleneck of every layer as a multiple of growth_rate."""
     neck_dim: int = 128
-    """Width of the layer before the classes and length of an embedding."""
+    """Width of the layer before the classification head, and length of an embedding."""
     standardise: bool = True
     """Standardise every channel of every crop to mean 0 and variance 1. Otherwise only batch norm
-    removes gain and offset: of the crops in a step, or of a plate with AdaBN."""
+    normalises intensities: over the crops of a step, or with AdaBN over crops of a plate."""
 
     def __post_init__(self) -> None:
         for name in ("crop_size", "growth_rate", "first_width", "bottleneck", "neck_dim"):
@@ -179,7 +181,7 @@ class ClassifierModel:
 
     @property
     def smallest_crop(self) -> int:
-        """Side of the smallest crop of which the last block still has a pixel."""
+        """Side of the smallest crop for which the last block has a feature map of one pixel."""
         return 2 ** (len(self.block_depths) + 1)
 
 
@@ -190,8 +192,8 @@ class VitClassifierModel(VitModel):
 
 
 def kept_patches(patches: int, mask_ratio: float) -> int:
-    """Return how many of a crop's patches are not hidden: 1 - mask_ratio of them, rounded down."""
-    # In floating point 1 - 0.8 is a little less than 0.2, and a fifth of 100 patches would be 19.
+    """Return the number of a crop's patches that stay visible: 1 - mask_ratio, rounded down."""
+    # In floating point 1 - 0.8 is a little less than 0.2, so that int(100 * (1 - 0.8)) is 19.
     return int(round(patches * (1 - mask_ratio), _DIGITS))
 
 

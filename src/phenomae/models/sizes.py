@@ -1,4 +1,4 @@
-"""Published sizes of networks, for crops of 256 pixels; each table is the `SIZES` of a family."""
+"""Published sizes of networks for crops of 256 pixels; each table is the `SIZES` of a family."""
 
 from dataclasses import asdict, replace
 
@@ -22,7 +22,7 @@ VIT_SIZES: dict[str, VitModel] = {
     "L/16": _LARGE,
     "L/8": replace(_LARGE, patch_size=8),
 }
-"""Encoders of the vision transformers."""
+"""Encoder settings of the vision transformers, by size."""
 
 VIT_MAE_SIZES = {name: VitMaeModel(**asdict(size)) for name, size in VIT_SIZES.items()}
 CHANNEL_MAE_SIZES = {"S/16": ChannelMaeModel()}

@@ -1,7 +1,8 @@
 """AdaBN: batch norm with the statistics of each plate (Sypetkowski et al. 2023, arXiv 2301.05768).
 
-The statistics are computed here in float64: torch's batch norm sums millions of pixels in float32,
-which on a CPU was off by up to 0.2 % at crops of 256 pixels (docs/log.md, 2026-11-25).
+Means and variances of batches (torch.var_mean) are combined in float64. The running statistics of
+torch's batch norm are not used: on a CPU torch sums millions of pixels in float32, with errors of
+up to 0.2 % at crops of 256 pixels (docs/log.md, 2026-11-25).
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +19,7 @@ from phenomae.models.network import Network
 
 @contextmanager
 def kept_statistics(model: Network) -> Iterator[None]:
-    """Restore the statistics of the batch norms after the block."""
+    """Restore the running statistics of all batch norms after the block."""
     kept = [{name: part.clone() for name, part in norm.named_buffers()} for norm in _norms(model)]
     try:
         yield
@@ -32,12 +33,13 @@ def reestimate(
     model: Network,
     batches: Iterable[UInt8[Tensor, "_ c h w"] | Float[Tensor, "_ c h w"]],
 ) -> None:
-    """Set every batch norm to the statistics of a plate's crops; the model is then in eval mode.
+    """Set the running statistics of every batch norm to those of a plate's crops.
 
     Mean and unbiased variance are those of all crops together, whatever the sizes of `batches`.
-    Meanwhile each norm normalises a batch by its own statistics, as in training, so that every
-    batch should hold tens of crops from all over the plate. The same batches give the same bits.
-    Raises ValueError if there are fewer than two crops in a batch, no batches, or no batch norms.
+    During the estimate each norm normalises a batch by the batch's own statistics, as in training,
+    so every batch should have tens of crops from all over the plate. Equal batches give equal bits.
+    Afterwards the model is in eval mode. Raises ValueError if a batch has fewer than two crops, or
+    if there are no batches or no batch norms.
     """
     norms = _norms(model)
     totals = [_Total() for _ in norms]
@@ -47,6 +49,7 @@ def reestimate(
     model.eval()
     for norm in norms:
         norm.reset_running_stats()
+        # Only the norms are in training mode: drop path and the like stay off.
         norm.train()
     try:
         for pixels in batches:
@@ -78,7 +81,7 @@ class _Total:
         self.deviations: Tensor | float = 0.0
 
     def add(self, norm: _BatchNorm, inputs: tuple[Tensor], _: Tensor) -> None:
-        """Add the batch that a norm has just seen; a forward hook."""
+        """Forward hook: add the batch that a norm has just normalised."""
         x = inputs[0].float()
         count = x.numel() // x.shape[1]
         axes = [axis for axis in range(x.ndim) if axis != 1]
@@ -93,6 +96,7 @@ class _Total:
         """Set the running statistics of a norm."""
         assert isinstance(self.mean, Tensor)
         assert isinstance(self.deviations, Tensor)
+        # In place, because the buffers are registered with the module.
         norm.get_buffer("running_mean").copy_(self.mean)
         norm.get_buffer("running_var").copy_(self.deviations / (self.count - 1))
 

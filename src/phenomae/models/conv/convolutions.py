@@ -1,7 +1,7 @@
-"""The base class of convolutional encoders: the pixels of each block's feature map are its tokens.
+"""The base class of convolutional encoders, whose tokens are the pixels of a block's feature map.
 
-On a CPU, crops go through convolutions one at a time: the order of their sums depends on the number
-of crops, and moved embeddings by up to 3e-6 (docs/log.md, 2026-11-25).
+On a CPU, crops pass through convolutions one at a time: the order in which a convolution sums
+depends on the number of crops, which changed embeddings by up to 3e-6 (docs/log.md, 2026-11-25).
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ class ConvolutionalEncoder(Encoder):
     def enter(self, pixels: Pixels) -> Float[Tensor, "b c h w"]:
         """Return the input of the first convolution, in channels-last memory format.
 
-        Raises ValueError if the network cannot take the crops.
+        Raises ValueError if the crops have the wrong number of channels or an impossible size.
         """
         raise NotImplementedError
 
@@ -34,21 +34,22 @@ class ConvolutionalEncoder(Encoder):
     def walk(self, pixels: Pixels) -> Iterator[Float[Tensor, "b t d"]]:
         """Yield the pixels of every block's feature map as tokens, row by row."""
         parts = [self.maps(part) for part in self.split_crops(self.enter(pixels))]
+        # Block by block over all parts, because `embed_blocks` may stop before the last block.
         for maps in zip(*parts, strict=True):
             yield rearrange(torch.cat(maps), "b d y x -> b (y x) d")
 
     def split_crops(self, x: Float[Tensor, "b ..."]) -> Sequence[Float[Tensor, "_ ..."]]:
-        """Split crops into parts that can be computed separately: single crops on a CPU in float32.
+        """Split crops into parts that are computed separately: single crops on a CPU in float32.
 
-        Then no crop's embedding depends in its last bit on the others. It costs a tenth of the time
-        on one thread. In bf16, on a GPU and in compiled networks last bits are not kept anyway.
+        The last bits of a crop's embedding then do not depend on the other crops, at the cost of a
+        tenth of the time on one thread. In bf16, on a GPU and if compiled, crops stay together.
         """
         # A batch norm in training mode needs all crops at once.
         together = x.is_cuda or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
         return [x] if together or learns_statistics(self) else x.split(1)
 
     def check_channels(self, count: int) -> None:
-        """Raise ValueError unless crops have as many channels as the model."""
+        """Raise ValueError unless `count` is the number of channels of the model."""
         if count != self.channels:
             raise ValueError(
                 f"crops must have the {self.channels} channels that the model was trained on, not "

@@ -1,4 +1,4 @@
-"""DenseNet (Huang et al. 2017, arXiv 1608.06993) whose embedding is a narrow layer at its end."""
+"""DenseNet (Huang et al. 2017, arXiv 1608.06993); the embedding is the output of a narrow layer."""
 
 from collections.abc import Iterator
 
@@ -13,8 +13,8 @@ from phenomae.models.network import Pixels, Pool, to_unit
 from phenomae.models.settings import ClassifierModel
 from phenomae.models.vit.patches import standardise
 
-# The usual 1e-5 is about the variance of a dim channel (on a scale from 0 to 1), so that a plate's
-# gain would reach the embeddings; 1e-8 is the variance of a 40th of a grey level in 8 bits.
+# The usual eps of 1e-5 is about the variance of a dim channel (on a scale from 0 to 1), so batch
+# norm would not remove a plate's gain; 1e-8 is (a 40th of a grey level in 8 bits) squared.
 _INPUT_EPS = 1e-8
 
 
@@ -32,10 +32,10 @@ class DenseLayer(nn.Module):
 
 
 class DenseNet(ConvolutionalEncoder):
-    """Dense blocks with batch norm throughout, and one more batch norm on the pixels.
+    """Dense blocks with batch norm, after a batch norm without weights on the pixels.
 
-    That first norm has no weights. With the statistics of a plate it removes the plate's gain and
-    offset before the first convolution pads with zeros, where an offset would show at the borders.
+    With the statistics of a plate, the batch norm on the pixels removes the plate's gain and offset
+    before the first convolution pads with zeros; an offset would be visible at the borders.
     """
 
     def __init__(self, settings: ClassifierModel, channels: int) -> None:
@@ -62,7 +62,7 @@ class DenseNet(ConvolutionalEncoder):
         self.apply(_initialise)
 
     def enter(self, pixels: Pixels) -> Float[Tensor, "b c h w"]:
-        """Return crops, self-standardised or as 0 to 1, after the first batch norm.
+        """Return crops, self-standardised or scaled to 0 to 1, after the batch norm on the pixels.
 
         Raises ValueError if crops have another number of channels than the model, or are too small.
         """
@@ -72,7 +72,7 @@ class DenseNet(ConvolutionalEncoder):
                 f"crops must have sides of {self.smallest} pixels or more for {self.depth} blocks, "
                 f"not {pixels.shape[-2]} x {pixels.shape[-1]}"
             )
-        # Normalised before the change to channels-last, in which a CPU sums less exactly.
+        # Normalised before the change to channels-last: in that format a CPU sums less exactly.
         images = self.input_norm(standardise(pixels) if self.standardise else to_unit(pixels))
         return images.contiguous(memory_format=torch.channels_last)
 
@@ -87,6 +87,7 @@ class DenseNet(ConvolutionalEncoder):
         self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
     ) -> Float[Tensor, "b n"]:
         """Return the embedding: norm, ReLU, mean and linear layer on the last feature map."""
+        # Split for the same reason as in `walk`: last bits must not depend on the other crops.
         return torch.cat([self._finish(part) for part in self.split_crops(tokens)])
 
     def _finish(self, tokens: Float[Tensor, "b t d"]) -> Float[Tensor, "b n"]:
@@ -104,7 +105,7 @@ def _stem(channels: int, width: int) -> nn.Sequential:
 
 
 def _transition(width: int) -> nn.Sequential:
-    """Return the layers between blocks, which halve width and sides (DenseNet-C, theta = 0.5)."""
+    """Return a layer between blocks, which halves width and sides (DenseNet-C, theta = 0.5)."""
     return nn.Sequential(_normed_conv(width, width // 2, 1), nn.AvgPool2d(2))
 
 
@@ -112,12 +113,13 @@ def _normed_conv(before: int, width: int, side: int) -> nn.Sequential:
     return nn.Sequential(
         nn.BatchNorm2d(before),
         nn.ReLU(inplace=True),
+        # Without bias: the batch norm of the next layer would subtract it.
         nn.Conv2d(before, width, side, padding=side // 2, bias=False),
     )
 
 
 def _initialise(module: nn.Module) -> None:
-    """Initialise convolutions as He et al. 2015 (arXiv 1502.01852, eq. 10)."""
+    """Initialise convolutions as in He et al. 2015 (arXiv 1502.01852, eq. 10)."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     elif isinstance(module, nn.Linear):

@@ -1,6 +1,6 @@
 """The encoder of a U-Net (Ronneberger et al. 2015, arXiv 1505.04597), with residual convolutions.
 
-Norms are GroupNorm, so that no crop depends on the others of its batch.
+The norms are GroupNorm, so that the features of a crop do not depend on the other crops of a batch.
 """
 
 from collections.abc import Iterator
@@ -32,9 +32,9 @@ class Residual(nn.Module):
 
 
 class Unet(ConvolutionalEncoder):
-    """U-Net encoder: one feature map per scale, each with half the sides of the one before.
+    """U-Net encoder: one feature map per scale; every scale halves the sides of the feature map.
 
-    The first convolution of a scale changes the width, the others are residual.
+    The first convolution of a scale changes the width; the other convolutions are residual.
     """
 
     def __init__(self, settings: UnetMaeModel, channels: int) -> None:
@@ -55,8 +55,8 @@ class Unet(ConvolutionalEncoder):
     def enter(self, pixels: Pixels) -> Float[Tensor, "b c h w"]:
         """Return self-standardised crops.
 
-        Raises ValueError if crops have another number of channels than the model, or sides that
-        cannot be halved from scale to scale or cut into patches.
+        Raises ValueError if crops have another number of channels than the model, or sides that are
+        no multiples of the patch size and of 2^(number of scales - 1).
         """
         self.check_channels(pixels.shape[1])
         self.grid_of_sides(pixels.shape[-2], pixels.shape[-1])
@@ -66,11 +66,12 @@ class Unet(ConvolutionalEncoder):
         """Yield the feature map of every scale, the finest first."""
         x = images
         for number, scale in enumerate(self.scales):
+            # The first scale keeps the full resolution.
             x = scale(functional.max_pool2d(x, 2) if number else x)
             yield x
 
     def grid_of_sides(self, height: int, width: int) -> tuple[int, int]:
-        """Return the rows and columns of patches of a crop; raises ValueError as `enter` does."""
+        """Return the rows and columns of patches of a crop; raises ValueError for other sides."""
         step = 2 ** (self.depth - 1)
         if height % step or width % step:
             raise ValueError(
@@ -81,7 +82,7 @@ class Unet(ConvolutionalEncoder):
 
 
 def crop_norm(width: int) -> nn.GroupNorm:
-    """Return a GroupNorm of eight groups, or fewer if the width is not a multiple of 8."""
+    """Return a GroupNorm with eight groups, or fewer if the width is not a multiple of 8."""
     return nn.GroupNorm(gcd(width, _NORM_GROUPS), width)
 
 
@@ -97,7 +98,7 @@ def residual_convs(width: int, count: int) -> list[Residual]:
 
 
 def initialise(module: nn.Module) -> None:
-    """Initialise convolutions as He et al. 2015 (arXiv 1502.01852, eq. 10)."""
+    """Initialise convolutions as in He et al. 2015 (arXiv 1502.01852, eq. 10)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         assert module.bias is not None

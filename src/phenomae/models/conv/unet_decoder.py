@@ -1,4 +1,4 @@
-"""The decoder of a U-Net: from the feature maps of all scales back to pixels."""
+"""The decoder of a U-Net, which predicts pixels from the feature maps of all scales."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from phenomae.models.settings import UnetMaeModel
 
 
 class _Scale(nn.Module):
-    """Doubles the sides of a feature map and appends the encoder's map of that size."""
+    """Doubles the sides of a feature map and appends the encoder's feature map of the same size."""
 
     def __init__(self, deeper: int, width: int, depth: int) -> None:
         super().__init__()
@@ -35,12 +35,11 @@ class UnetDecoder(nn.Module):
         self.norm = crop_norm(settings.widths[0])
         self.pred = nn.Conv2d(settings.widths[0], channels, 1)
         self.apply(initialise)
-        nn.init.zeros_(
-            self.pred.weight
-        )  # the first prediction is the mean, as in the ViT's decoder
+        # The first prediction is the mean of a crop, as in the decoder of the ViT.
+        nn.init.zeros_(self.pred.weight)
 
     def forward(self, maps: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b c h w"]:
-        """Return the pixels of crops from their feature maps, given finest first."""
+        """Return the pixels of crops; `maps` are the encoder's feature maps, the finest first."""
         x = maps[-1]
         for scale, seen in zip(self.scales, reversed(maps[:-1]), strict=True):
             x = scale(x, seen)

@@ -1,6 +1,6 @@
 """The masked autoencoder on a U-Net: the MU-Net of Kraus et al. 2023 (arXiv 2309.16064).
 
-Convolutions cannot leave patches out as a transformer can, so hidden patches are set to 0.
+Unlike a transformer, a convolution cannot leave patches out, so hidden patches are set to 0.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class UnetMae(MaskedNetwork[Unet]):
         NamedAxis("encoder.scales.0.0.weight", "d n i j -> n d i j", summed=True),
         NamedAxis("decoder.pred.*", "n ... -> n ..."),
     )
-    # A U-Net has no patches of its own; patch_size is the size of the hidden squares.
+    # patch_size is only the size of the masked squares: no tensor of a U-Net depends on it.
     free_settings = MaskedNetwork.free_settings | {"patch_size"}
 
     def __init__(self, settings: UnetMaeModel, channels: Sequence[str] | int) -> None:
@@ -48,6 +48,7 @@ class UnetMae(MaskedNetwork[Unet]):
         patches = patchify(images, self.encoder.patch_size)
         masking = hide(noise, patches, self.settings.mask_ratio)
         maps = list(self.encoder.maps(images * self._visible(masking.mask(), grid)))
+        # All patches are predicted in any case, so `full` saves no time here.
         rebuilt = patchify(self.decoder(maps), self.encoder.patch_size)
         latent = rearrange(maps[-1], "b d y x -> b (y x) d")
         hidden = take(rebuilt, masking.hidden)

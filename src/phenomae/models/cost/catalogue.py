@@ -35,13 +35,13 @@ class Entry:
     family: str
     size: str
     encoder_parameters: int
-    """With the fixed position table."""
+    """Number of encoder parameters, including the fixed position table."""
     decoder_parameters: int
-    """Everything that embedding does not use."""
+    """Number of parameters outside the encoder, which embedding does not use."""
     embedding: int
     """Length of an embedding."""
     tokens: int
-    """Vectors that the encoder computes from a whole crop."""
+    """Number of vectors that the encoder computes from an unmasked crop."""
     training_gflops: float
     embedding_gflops: float
 
@@ -66,7 +66,7 @@ def list_models(*, channels: int = 6, json: bool = False) -> list[Entry]:
 
 
 def _list_entries(channels: int) -> list[Entry]:
-    """Return every published network, for crops with that many channels."""
+    """Return every published network, for crops with `channels` channels."""
     return [
         describe(family, size, settings, channels)
         for family in FAMILIES
@@ -75,7 +75,7 @@ def _list_entries(channels: int) -> list[Entry]:
 
 
 def describe(family: str, size: str, settings: Any, channels: int) -> Entry:
-    """Return the sizes and cost of a network of any settings; `size` is only its name."""
+    """Return the sizes and cost of a network with any settings; `size` is a name to show."""
     classes = [str(number) for number in range(_CLASSES)]
     # On the meta device a network of over 300 M parameters takes no memory.
     with torch.device("meta"):

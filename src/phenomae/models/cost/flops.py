@@ -1,8 +1,8 @@
-"""Counts floating-point operations (FLOPs); a multiplication and an addition are two.
+"""Counts floating-point operations (FLOPs); a multiplication and an addition are two FLOPs.
 
-Only matrix products, convolutions and attention are counted: norms, activations and the like are
-less than a hundredth. The counts agree with torch's FlopCounterMode within 0.5 % (tests), which
-could not run on the meta device with fused attention.
+Only matrix products, convolutions and attention are counted; norms, activations and other
+operations are less than a hundredth. The counts agree within 0.5 % with torch's FlopCounterMode
+(tests), which is not used because it could not run on the meta device with fused attention.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ PRODUCTS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 def is_product(module: nn.Module) -> bool:
     """Return whether a module multiplies its `weight` with its input at every position.
 
-    Modules of our own say so with a class attribute `is_product = True`.
+    Modules defined in phenomae are marked by a class attribute `is_product = True`.
     """
     return isinstance(module, PRODUCTS) or getattr(module, "is_product", False)
 
@@ -33,9 +33,9 @@ def count_attention(queries: int, tokens: int, dim: int) -> int:
 def count_pass(model: nn.Module, run: Callable[[], object], *, training: bool = False) -> int:
     """Return the FLOPs of the products of `model` during `run()`, measured with forward hooks.
 
-    Attention is not counted. With `training` the backward pass is added: twice the forward pass,
-    but only once for the first layer, because its input, the pixels, needs no gradient. Put `model`
-    on torch's meta device, so that nothing is computed.
+    Attention is not counted. With `training` the backward pass is added: it costs twice the forward
+    pass, except in the first layer, where it costs as much as the forward pass, because pixels need
+    no gradient. `model` should be on torch's meta device, so that nothing is computed.
     """
     counts: list[int] = []
 

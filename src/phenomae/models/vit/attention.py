@@ -1,7 +1,7 @@
-"""Attention, in the form that is fastest on the device.
+"""Attention, in the implementation that is fastest on the device.
 
-On a CPU torch's bf16 attention is slower than its float32 attention, four times so in the backward
-pass; our own in bf16 is faster than both (docs/log.md, 2026-11-24 and 2026-11-25).
+On a CPU torch's bf16 attention is slower than its float32 attention, in the backward pass four
+times. The bf16 attention of this module is faster than both (docs/log.md, 2026-11-24 and -25).
 """
 
 import torch
@@ -10,7 +10,7 @@ from jaxtyping import BFloat16, Float
 from torch import Tensor
 from torch.nn import functional
 
-# Attention scores computed at a time, so that they stay in the cache from product to product.
+# Attention scores of one slice, so small that they stay in the cache between two products.
 _SLICE_BYTES = 4 * 2**20
 
 
@@ -20,6 +20,7 @@ def attend(
     """Return the attention output of `n` query tokens, heads concatenated."""
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     if v.device.type == "cpu":
+        # Without autocast, because `_attend_on_cpu` chooses the precision itself.
         with torch.autocast("cpu", enabled=False):
             heads = _attend_on_cpu(q, k, v)
     else:
@@ -30,8 +31,8 @@ def attend(
 def _attend_on_cpu(
     q: Float[Tensor, "b e n d"], k: Float[Tensor, "b e t d"], v: Float[Tensor, "b e t d"]
 ) -> Float[Tensor, "b e n d"]:
-    """Use torch's attention in float32 and ours in bf16."""
-    # Ours would break the graph of a compiled network.
+    """Return torch's attention for float32, and that of this module for bf16."""
+    # torch.compile cannot trace `_SlicedAttention`: it would break the graph of the network.
     if v.dtype != torch.bfloat16 or torch.compiler.is_compiling():
         return functional.scaled_dot_product_attention(q.float(), k.float(), v.float())
     scaled = (q * q.shape[-1] ** -0.5).bfloat16()
@@ -43,8 +44,8 @@ def _attend_on_cpu(
 class _SlicedAttention(torch.autograd.Function):
     """Attention over a few (crop, head) pairs at a time, with scores in bf16.
 
-    Only q, k and v are saved for the backward pass, which recomputes the scores: saving them takes
-    4 GB more at 256 crops and saves 7 of 51 ms (docs/log.md, 2026-11-25).
+    Only q, k and v are saved for the backward pass, which recomputes the scores. Saving the scores
+    would take 4 GB more at 256 crops and save 7 of 51 ms (docs/log.md, 2026-11-25).
     """
 
     @staticmethod
@@ -101,5 +102,6 @@ def _slices(q: BFloat16[Tensor, "s n d"], k: BFloat16[Tensor, "s t d"]) -> list[
 
 def _pairs_at_once(q: BFloat16[Tensor, "s n d"], k: BFloat16[Tensor, "s t d"]) -> int:
     """Return the number of pairs whose scores fit the cache, at least one per thread."""
+    # bmm distributes pairs over threads, so that fewer pairs would leave threads idle.
     fitting = _SLICE_BYTES // (q.shape[1] * k.shape[1] * q.element_size())
     return max(fitting, torch.get_num_threads())

@@ -1,4 +1,4 @@
-"""The decoder of the channel-agnostic autoencoder: every channel has transformer blocks of its own.
+"""The decoder of the channel-agnostic autoencoder, with separate transformer blocks per channel.
 
 All channels are computed at once: the weights of a layer are one stack (channels, in, out), and one
 batched product replaces a loop over channels, which saves kernel launches on a GPU.
@@ -16,7 +16,7 @@ from phenomae.models.vit.attention import attend
 from phenomae.models.vit.patches import sincos_positions
 from phenomae.models.vit.vit import initialise, positions_for
 
-NORM_EPS = 1e-5
+NORM_EPS = 1e-5  # 1e-6 in the decoder of `vit-mae`; the golden cases distinguish them
 
 
 class ChannelLinear(nn.Module):
@@ -28,13 +28,14 @@ class ChannelLinear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(channels, inputs, outputs))
         self.bias = nn.Parameter(torch.zeros(channels, outputs))
+        # One matrix at a time: for a 3-D tensor xavier_uniform_ would assume a convolution.
         for matrix in self.weight:
             nn.init.xavier_uniform_(matrix)
 
     def forward(
         self, x: Float[Tensor, "c n i"], which: Int64[Tensor, " c"] | None
     ) -> Float[Tensor, "c n o"]:
-        """Apply to each channel its own layer; `which` are the layers, None all in order."""
+        """Apply its own layer to each channel; `which`: indices of the layers, None: all in order."""
         weight, bias = pick(self.weight, which), pick(self.bias, which)
         return torch.baddbmm(bias.unsqueeze(1), x, weight)
 
@@ -50,14 +51,15 @@ class ChannelNorm(nn.Module):
     def forward(
         self, x: Float[Tensor, "c n d"], which: Int64[Tensor, " c"] | None
     ) -> Float[Tensor, "c n d"]:
-        """Normalise each token, with scale and shift of its channel."""
+        """Normalise each token, with the scale and shift of the token's channel."""
         weight, bias = pick(self.weight, which), pick(self.bias, which)
+        # layer_norm accepts only one scale and shift for all rows, so those follow separately.
         normal = functional.layer_norm(x, x.shape[-1:], eps=NORM_EPS)
         return torch.addcmul(bias.unsqueeze(1), normal, weight.unsqueeze(1))
 
 
 class ChannelBlock(nn.Module):
-    """The pre-norm transformer block, one per channel."""
+    """Pre-norm transformer blocks, one per channel."""
 
     def __init__(self, channels: int, dim: int, num_heads: int, mlp_ratio: float) -> None:
         super().__init__()
@@ -73,6 +75,7 @@ class ChannelBlock(nn.Module):
         self, x: Float[Tensor, "c n d"], which: Int64[Tensor, " c"] | None, crops: int
     ) -> Float[Tensor, "c n d"]:
         """Apply attention among the tokens of each channel and crop, then the MLP."""
+        # Linear layers need one row of tokens per channel, attention one per channel and crop.
         qkv = self.qkv(self.norm1(x, which), which)
         q, k, v = rearrange(
             qkv,
@@ -90,8 +93,8 @@ class ChannelBlock(nn.Module):
 class CrossAttention(nn.Module):
     """Cross-attention without a residual connection.
 
-    That it has none, and that its context are the tokens of all patches without the class token, no
-    paper says; the golden case decides it (docs/log.md, 2026-11-25).
+    No paper describes the residual connection or the context (the tokens of all patches, without
+    the class token); both were inferred from the golden case (docs/log.md, 2026-11-25).
     """
 
     def __init__(self, dim: int, num_heads: int) -> None:
@@ -113,7 +116,7 @@ class CrossAttention(nn.Module):
 class ChannelDecoder(nn.Module):
     """Predicts the pixels of all patches of every channel from the visible tokens.
 
-    Cross-attention over the tokens of all channels comes first, then the blocks of each channel.
+    First comes cross-attention over the tokens of all channels, then the blocks of each channel.
     """
 
     def __init__(self, settings: ChannelMaeModel, channels: int) -> None:
@@ -135,6 +138,7 @@ class ChannelDecoder(nn.Module):
         self.pred = nn.Linear(dim, settings.patch_size**2)
         side = settings.crop_size // settings.patch_size
         self.grid = (side, side)
+        # Not persistent: the table is computed from the grid, and the grid may change.
         self.positions: Tensor
         self.register_buffer("positions", sincos_positions(self.grid, dim), persistent=False)
         self.apply(initialise)
@@ -149,10 +153,10 @@ class ChannelDecoder(nn.Module):
         grid: tuple[int, int],
         which: Int64[Tensor, " c"] | None,
     ) -> Float[Tensor, "b p k"]:
-        """Return the pixels of all patches in their own order, channel by channel.
+        """Return the pixels of all patches in the order of the crop, channel by channel.
 
         `latent` are the visible tokens, class token first; `which` are the indices of the crops'
-        channels among those of the model, None all in order.
+        channels among the channels of the model, None: all in order.
         """
         tokens = self._fill_in(latent[:, 1:], masking, grid, which)
         x = self.cross_attention(self.query_norm(tokens), self.context_norm(tokens))
@@ -170,7 +174,7 @@ class ChannelDecoder(nn.Module):
         grid: tuple[int, int],
         which: Int64[Tensor, " c"] | None,
     ) -> Float[Tensor, "b p d"]:
-        """Return a token for every patch: the visible one or the mask token, with its position."""
+        """Return a token for every patch: its visible or the mask token, plus its position."""
         seen = self.embed(seen)
         hidden = self.mask_token.to(seen.dtype).expand(len(seen), masking.hidden.shape[1], -1)
         tokens = masking.restore(torch.cat([seen, hidden], dim=1))
@@ -182,5 +186,5 @@ class ChannelDecoder(nn.Module):
 def pick(
     stack: Float[Tensor, "c ..."], which: Int64[Tensor, " n"] | None
 ) -> Float[Tensor, "n ..."]:
-    """Return the entries of some channels of a stack; None is all of them."""
+    """Return the entries `which` of a stack with one entry per channel; None: all entries."""
     return stack if which is None else stack.index_select(0, which)

@@ -1,7 +1,7 @@
 """The channel-agnostic masked autoencoder (Kraus et al. 2024, arXiv 2404.10242).
 
-Its encoder embeds crops of any channels. Because patches are hidden over all channels together, the
-decoder also learns to predict a stain from the others (`predict`).
+The encoder embeds crops with any channels. Patches are masked over all channels together, so the
+decoder also learns to predict a channel from other channels (`predict`).
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ from phenomae.models.vit.patches import unpatch_channels
 
 
 class ChannelMae(MaskedNetwork[ChannelVit]):
-    """Masked autoencoder whose channels have patches of their own.
+    """Masked autoencoder with separate patches for every channel.
 
-    The encoder takes any channels. Only the decoder distinguishes them by name, and it knows only
-    those it was trained on.
+    The encoder accepts any channels. Only the decoder distinguishes channels by name, and only
+    channels that it was trained on.
     """
 
     family = "channel-mae"
@@ -52,11 +52,11 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
     ) -> MaeOutput:
         """Hide the patches with the largest `noise`, reconstruct them and return the losses.
 
-        `channels` are the names of the crops' channels, in any order, or their indices as `places`
-        returns them (a compiled model would be compiled again for other names); None is the
-        model's own. If `full` is false, the losses are the same and `reconstruction` and `target`
-        are None. Raises ValueError if a channel is not one of the model's, or unless `channels`
-        names each channel of the crops once.
+        `channels` are the names of the crops' channels, in any order, or their indices as returned
+        by `places` (for other names a compiled model would be compiled again); None: the model's
+        channels. If `full` is false, the losses are the same and `reconstruction` and `target` are
+        None. Raises ValueError if the model lacks a channel, or if `channels` does not name each
+        channel of the crops once.
         """
         which = self._find(channels, pixels)
         patches = self.encoder.cut(pixels)
@@ -73,9 +73,9 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
     ) -> Float[Tensor, "b m h w"]:
         """Predict the images of `missing` channels from crops of `channels`.
 
-        Predictions are self-standardised, as the input of the model is: mean 0 and variance 1 per
-        crop. Raises ValueError if a channel is not one of the model's, if a missing channel is
-        among `channels`, or unless both name each channel once.
+        Predictions are on the scale of self-standardised crops (mean 0 and variance 1). Raises
+        ValueError if the model lacks a channel, if a missing channel is among `channels`, or if
+        `channels` or `missing` names a channel twice.
         """
         _require_named(channels, pixels)
         if len(set(missing)) != len(missing) or len(missing) == 0:
@@ -88,6 +88,7 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
         patches = self.encoder.cut(pixels)
         grid = self.encoder.grid_of(pixels)
         per_channel = grid[0] * grid[1]
+        # All patches of `channels` are visible, and all patches of `missing` are hidden.
         order = torch.arange(per_channel * len(which), device=pixels.device)
         masking = Masking(order.expand(len(pixels), -1), patches.shape[1])
         latent = self._encode(patches, masking, grid, pixels.shape[1])
@@ -136,7 +137,7 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
         return self.encoder.encode(take(patches, masking.seen), positions[masking.seen])
 
     def places(self, names: Sequence[str]) -> Int64[Tensor, " c"]:
-        """Return the index of each name in the model's channels; raises ValueError if unknown."""
+        """Return the index of each name among the model's channels; raises ValueError if absent."""
         if unknown := [name for name in names if name not in self.channels]:
             raise ValueError(
                 f"channels must be those the model was trained on, {', '.join(self.channels)}, not "
@@ -156,7 +157,7 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
 
 
 def _require_named(names: Sequence[str], pixels: Pixels) -> None:
-    """Raise ValueError unless every channel of the crops has a name of its own."""
+    """Raise ValueError unless there is one name per channel of the crops, all different."""
     if len(names) != pixels.shape[1] or len(set(names)) != len(names):
         raise ValueError(
             f"channels must be {pixels.shape[1]} different names, one per channel of the crops, "

@@ -1,4 +1,4 @@
-"""The channel-agnostic vision transformer: any channels, in any number and order."""
+"""The channel-agnostic vision transformer, for any channels in any number and order."""
 
 from einops import reduce
 from jaxtyping import Float
@@ -11,15 +11,16 @@ from phenomae.models.vit.vit import Vit
 
 
 class ChannelVit(Vit):
-    """Vision transformer with one-channel patches, embedded alike for all channels.
+    """Vision transformer with one-channel patches and the same patch embedding for all channels.
 
-    Tokens are ordered channel by channel. Nothing tells the encoder which stain a channel is.
+    Tokens are ordered channel by channel. The encoder is not told the stain of a channel.
     """
 
     any_channels = True
     pools = ("mean", "class", "channel")
 
     def __init__(self, settings: VitModel) -> None:
+        # One channel per patch: the patch embedding has the same shape for any crops.
         super().__init__(settings, channels=1)
 
     def pool(

@@ -1,7 +1,7 @@
-"""The decoder of a masked autoencoder: predicts pixels of hidden patches from visible tokens.
+"""The decoder of a masked autoencoder, which predicts hidden patches from visible tokens.
 
-Tokens are never put back into the order of the crop: attention needs positions, not an order, and
-hidden tokens at the end let the last block compute only what the loss uses.
+Tokens are not reordered to the order of the crop: attention needs positions, not an order, and with
+the hidden tokens at the end the last block can compute only the tokens that the loss uses.
 """
 
 import torch
@@ -19,7 +19,7 @@ NORM_EPS = 1e-6  # 1e-5 in the channel-agnostic decoder; the golden cases tell t
 
 
 class Block(nn.Module):
-    """The pre-norm transformer block: attention, then MLP."""
+    """Pre-norm transformer block: attention, then MLP."""
 
     def __init__(self, dim: int, num_heads: int, mlp_ratio: float) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Predicts the pixels of patches from the tokens of the visible ones."""
+    """Predicts the pixels of patches from the tokens of the visible patches."""
 
     def __init__(self, settings: VitMaeModel, channels: int) -> None:
         super().__init__()
@@ -55,13 +55,14 @@ class Decoder(nn.Module):
         self.pred = nn.Linear(dim, channels * settings.patch_size**2)
         side = settings.crop_size // settings.patch_size
         self.grid = (side, side)
+        # Not persistent: the table is computed from the grid, and the grid may change.
         self.positions: Tensor
         self.register_buffer("positions", sincos_positions(self.grid, dim), persistent=False)
         self.apply(initialise)
         nn.init.normal_(self.mask_token, std=0.02)
-        # The first prediction is the mean. Training first had to unlearn the noise that random
-        # weights predict, and meanwhile the gradients of the layers below fell a hundredfold: a
-        # plateau of 600 steps (docs/log.md, 2026-11-24).
+        # The first prediction is the mean. With random weights, training first had to unlearn their
+        # noise, and the gradients of the layers below fell a hundredfold: the loss had a plateau of
+        # 600 steps (docs/log.md, 2026-11-24).
         nn.init.zeros_(self.pred.weight)
 
     def forward(
@@ -71,16 +72,17 @@ class Decoder(nn.Module):
         grid: tuple[int, int],
         full: bool,
     ) -> Float[Tensor, "b n k"]:
-        """Return the pixels of all patches, or of the hidden ones alone if `full` is false.
+        """Return the pixels of all patches, or only of the hidden patches if `full` is false.
 
-        `order` are the visible patches, in the order of `latent`, then the hidden ones; the result
-        has the same order.
+        `order` are the indices of the visible patches, in the order of `latent`, and then of the
+        hidden patches; the result has the same order.
         """
         visible = latent.shape[1] - 1
         positions = positions_for(self.positions, self.grid, grid)[1:][order]
         seen = self.embed(latent)
         seen = torch.cat([seen[:, :1], seen[:, 1:] + positions[:, :visible]], dim=1)
         x = torch.cat([seen, self.mask_token + positions[:, visible:]], dim=1)
+        # Only the last block may drop tokens: in the other blocks all tokens are attended to later.
         for block in self.blocks[:-1]:
             x = block(x)
         x = self.blocks[-1](x, start=1 if full else 1 + visible)

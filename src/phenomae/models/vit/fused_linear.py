@@ -1,6 +1,6 @@
 """Linear layers fused with bias and GELU, for embedding in bf16 on a CPU.
 
-A block takes 48.9 ms instead of 54.5 ms (docs/log.md, 2026-11-25).
+With fused layers a block takes 48.9 ms instead of 54.5 ms (docs/log.md, 2026-11-25).
 """
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 def is_fused(x: Tensor) -> bool:
     """Return whether `linear` and `linear_gelu` can replace separate layers for `x`.
 
-    They have no gradients, and need a CPU with bf16 products and bf16 autocast.
+    The fused layers have no gradients, and need bf16 autocast on a CPU that supports bf16.
     """
     return (
         x.device.type == "cpu"
@@ -39,6 +39,6 @@ def linear_gelu(
 
 
 def _run(x: Tensor, weight: Tensor, bias: Tensor, after: str) -> Tensor:
-    # torch's compiler calls this operator for such layers on a CPU; it has no public name.
+    # The operator that torch.compile calls for such layers on a CPU; it has no public name.
     parts = (part.bfloat16() for part in (x, weight, bias))
     return torch.ops.mkldnn._linear_pointwise(*parts, after, [], "none")

@@ -1,4 +1,4 @@
-"""Self-standardisation, and cutting crops into patches and back."""
+"""Self-standardises crops, cuts them into patches, and assembles crops from patches."""
 
 import torch
 from einops import rearrange
@@ -8,16 +8,16 @@ from torch.nn import functional
 
 from phenomae.models.network import Pixels, full_scale
 
-_EPS = 1e-5  # for intensities from 0 to 1
+_EPS = 1e-5  # for intensities from 0 to 1; layer_norm's default
 
 
 def standardise(pixels: Pixels) -> Float[Tensor, "b c h w"]:
-    """Self-standardisation: bring every channel of every crop to mean 0 and (biased) variance 1.
+    """Self-standardise: normalise every channel of every crop to mean 0 and (biased) variance 1.
 
-    uint8 pixels are taken as 0 to 255, float pixels as 0 to 1. A constant channel becomes 0. Raises
+    uint8 pixels have the range 0 to 255, float pixels 0 to 1. A constant channel becomes 0. Raises
     ValueError for pixels of any other type.
     """
-    # Scaling eps instead of the pixels is the same and saves a pass over them.
+    # Scaling eps instead of the pixels gives the same result and saves a pass over the pixels.
     eps = _EPS * full_scale(pixels) ** 2
     return functional.layer_norm(pixels.float(), pixels.shape[-2:], eps=eps)
 
@@ -28,14 +28,14 @@ def patchify(images: Float[Tensor, "b c h w"], patch_size: int) -> Float[Tensor,
 
 
 def patchify_channels(images: Float[Tensor, "b c h w"], patch_size: int) -> Float[Tensor, "b p k"]:
-    """Cut each channel into patches, channel by channel; pixels are ordered row, column."""
+    """Cut each channel into patches, channel by channel; pixels are ordered by row and column."""
     return rearrange(images, "b c (y i) (x j) -> b (c y x) (i j)", i=patch_size, j=patch_size)
 
 
 def unpatch_channels(
     patches: Float[Tensor, "b p k"], grid: tuple[int, int], patch_size: int
 ) -> Float[Tensor, "b c h w"]:
-    """Assemble crops from (rows, columns) patches per channel; undoes `patchify_channels`."""
+    """Assemble crops, the inverse of `patchify_channels`; `grid` is (rows, columns) of patches."""
     return rearrange(
         patches,
         "b (c y x) (i j) -> b c (y i) (x j)",
@@ -49,7 +49,7 @@ def unpatch_channels(
 def unpatch(
     patches: Float[Tensor, "b p k"], grid: tuple[int, int], patch_size: int
 ) -> Float[Tensor, "b c h w"]:
-    """Assemble crops from `grid` = (rows, columns) patches; undoes `patchify`."""
+    """Assemble crops, the inverse of `patchify`; `grid` is (rows, columns) of patches."""
     return rearrange(
         patches,
         "b (y x) (i j c) -> b c (y i) (x j)",
@@ -60,7 +60,7 @@ def unpatch(
 
 
 def patch_grid(height: int, width: int, patch_size: int) -> tuple[int, int]:
-    """Return the rows and columns of patches of a crop.
+    """Return the number of rows and columns of patches in a crop.
 
     Raises ValueError if the patch size does not divide the sides.
     """
@@ -78,7 +78,7 @@ def sincos_positions(grid: tuple[int, int], dim: int) -> Float[Tensor, "t d"]:
     The first half of a vector encodes the row, the second the column: sines, then cosines of
     position / 10000^(i / n), i = 0..n-1 and n = dim / 4 (Vaswani et al. 2017, section 3.5).
     """
-    # float64, so that machines round to the same float32 table.
+    # In float64, so that all machines round to the same float32 table.
     rates = 10000.0 ** (-torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
     rows, columns = torch.meshgrid(*(torch.arange(side) for side in grid), indexing="ij")
     angles = [place.reshape(-1, 1) * rates for place in (rows, columns)]

@@ -1,7 +1,7 @@
-"""The vision transformer for one fixed set of channels; it standardises its own input.
+"""The vision transformer for a fixed set of channels, which self-standardises its input.
 
-It is compatible with the public weights to the last parameter, including an oddity of their MLP
-bias (see `ParallelBlock.forward`).
+All parameters are compatible with the public weights, including the unusual position of the MLP
+bias in those weights (see `ParallelBlock.forward`).
 """
 
 from collections.abc import Iterator
@@ -35,12 +35,14 @@ class ParallelBlock(nn.Module):
         self.num_heads = num_heads
         self.drop_path = drop_path
         self.draws: Float[Tensor, " b"] | None = None
-        """One number from 0 to 1 per crop, which decides whether drop path skips this block for it;
-        None draws from torch's global generator."""
+        """One number from 0 to 1 per crop, which decides whether drop path lets the crop skip this
+        block; if None, the numbers are drawn from torch's global generator."""
         self.hidden = int(dim * mlp_ratio)
         self.in_norm = nn.LayerNorm(dim, eps=NORM_EPS)
         self.in_proj = nn.Linear(dim, self.hidden + 3 * dim, bias=False)
+        # Not the bias of in_proj, which would have an entry for every row; see `forward`.
         self.mlp_bias = nn.Parameter(torch.zeros(self.hidden))
+        # Norms of queries and keys keep attention logits from growing (Dehghani et al. 2023).
         self.q_norm = nn.LayerNorm(dim // num_heads, eps=NORM_EPS)
         self.k_norm = nn.LayerNorm(dim // num_heads, eps=NORM_EPS)
         self.attn_out_proj = nn.Linear(dim, dim)
@@ -49,8 +51,8 @@ class ParallelBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
         dim = x.shape[-1]
-        # The public weights were trained with the bias at the end of the fused rows, so that it
-        # falls on q, k and v too and leaves the first 3 d rows of the MLP without one.
+        # The public weights were trained with the bias at the end of the fused rows: it is also
+        # added to q, k and v, and the first 3 d rows of the MLP have no bias.
         bias = functional.pad(self.mlp_bias, (3 * dim, 0))
         hidden, qkv = self._project(self.in_norm(x), bias)
         q, k, v = rearrange(qkv, "b t (three e d) -> three b t e d", three=3, e=self.num_heads)
@@ -63,6 +65,7 @@ class ParallelBlock(nn.Module):
     ) -> tuple[Float[Tensor, "b t h"], Float[Tensor, "b t k"]]:
         """Return the MLP's hidden layer after its GELU, and q, k and v concatenated."""
         weight, sizes = self.in_proj.weight, [self.hidden, 3 * x.shape[-1]]
+        # Only the MLP's hidden layer has a GELU, so the fused path needs two products.
         if is_fused(x):
             (to_hidden, to_qkv), (first, last) = weight.split(sizes), bias.split(sizes)
             return linear_gelu(x, to_hidden, first), linear(x, to_qkv, last)
@@ -70,16 +73,17 @@ class ParallelBlock(nn.Module):
         return functional.gelu(hidden), qkv
 
     def _scale(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "... d"]:
-        """Return LayerScale, in training times drop path: 0 or 1 / (1 - rate) per crop."""
+        """Return LayerScale, in training times the drop path factor, 0 or 1 / (1 - rate)."""
         if not self.training or self.drop_path == 0:
             return self.layer_scale
         draws = torch.rand(len(x), device=x.device) if self.draws is None else self.draws
+        # Divided by the keep rate, so that the expected update is that of eval mode.
         kept = (draws >= self.drop_path).to(x.dtype) / (1 - self.drop_path)
         return self.layer_scale * kept[:, None, None]
 
 
 class Vit(Encoder):
-    """Vision transformer: one token per patch, and a class token before them."""
+    """Vision transformer with a class token and one token per patch."""
 
     pools = ("mean", "class")
 
@@ -91,6 +95,7 @@ class Vit(Encoder):
         self.depth = settings.depth
         self.patch_embed = nn.Linear(channels * settings.patch_size**2, dim)
         self.cls_token = nn.Parameter(torch.zeros(dim))
+        # `max`: a network of one block has no drop path.
         step = settings.drop_path / max(settings.depth - 1, 1)
         self.blocks = nn.ModuleList(
             ParallelBlock(
@@ -98,16 +103,17 @@ class Vit(Encoder):
             )
             for index in range(settings.depth)
         )
-        # Only a classifier's head uses it. The public weights contain it without applying it.
+        # Only a classifier's head uses this norm. The public weights contain it unused.
         self.fc_norm = nn.LayerNorm(dim, eps=NORM_EPS).requires_grad_(False)
         self.grid = patch_grid(settings.crop_size, settings.crop_size, settings.patch_size)
+        # Not persistent: the table is computed from the grid, and the grid may change.
         self.positions: Tensor
         self.register_buffer("positions", sincos_positions(self.grid, dim), persistent=False)
         self.apply(initialise)
         nn.init.normal_(self.cls_token, std=0.02)
 
     def walk(self, pixels: Pixels) -> Iterator[Float[Tensor, "b t d"]]:
-        """Yield the tokens of every block, class token first; crops may have any size."""
+        """Yield the tokens of every block, class token first; crops may have any grid of patches."""
         patches = self.cut(pixels)
         x = self.enter(patches, self.positions_for(self.grid_of(pixels), pixels.shape[1]))
         for block in self.blocks:
@@ -117,7 +123,7 @@ class Vit(Encoder):
     def pool(
         self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
     ) -> Float[Tensor, "b n"]:
-        """Return one vector per crop: the mean over its patches, or its class token."""
+        """Return one vector per crop: the mean over its patch tokens, or its class token."""
         return tokens[:, 0] if pool == "class" else tokens[:, 1:].mean(1)
 
     def cut(self, pixels: Pixels) -> Float[Tensor, "b p k"]:
@@ -148,7 +154,7 @@ class Vit(Encoder):
         return torch.cat([first, tokens], dim=1)
 
     def check_channels(self, count: int) -> None:
-        """Raise ValueError unless crops have as many channels as the model."""
+        """Raise ValueError unless `count` is the number of channels of the model."""
         if count != self.channels:
             raise ValueError(
                 f"crops must have the {self.channels} channels that the model was trained on, not "
@@ -160,28 +166,29 @@ class Vit(Encoder):
         return patch_grid(pixels.shape[-2], pixels.shape[-1], self.patch_size)
 
     def flops(self, patches: int) -> int:
-        """Return the FLOPs of a forward pass over that many patches of one crop."""
+        """Return the FLOPs of a forward pass over `patches` patches of one crop."""
         tokens, dim = 1 + patches, len(self.cls_token)
         blocks = 2 * count_weights(self.blocks) * tokens
         blocks += self.depth * count_attention(tokens, tokens, dim)
         return 2 * count_weights(self.patch_embed) * patches + blocks
 
     def positions_for(self, grid: tuple[int, int], channels: int) -> Float[Tensor, "p d"]:
-        """Return the positions of the patches of a grid; each patch has all `channels` here."""
+        """Return the positions of the patches of a grid; a patch spans all channels."""
         return positions_for(self.positions, self.grid, grid)[1:]
 
 
 def positions_for(
     table: Float[Tensor, "t d"], table_grid: tuple[int, int], grid: tuple[int, int]
 ) -> Float[Tensor, "s d"]:
-    """Return the positions of a grid: the table itself if it has this grid, else a new one."""
+    """Return the position table of a grid: `table` if it has this grid, else a new table."""
     if grid == table_grid:
+        # The table of published weights may differ from a new one in the last bits.
         return table
     return sincos_positions(grid, table.shape[1]).to(table)
 
 
 def initialise(module: nn.Module) -> None:
-    """Initialise linear layers as He et al. 2022 (arXiv 2111.06377, A.1)."""
+    """Initialise linear layers as in He et al. 2022 (arXiv 2111.06377, A.1)."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:

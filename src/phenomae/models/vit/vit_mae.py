@@ -1,6 +1,6 @@
-"""The masked autoencoder (He et al. 2022, arXiv 2111.06377) on crops of cells.
+"""The masked autoencoder (He et al. 2022, arXiv 2111.06377) on a vision transformer.
 
-The encoder sees only the visible patches, a quarter of the crop: this makes training cheap.
+The encoder processes only the visible patches, by default a quarter, which makes training cheap.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from phenomae.models.vit.vit import Vit
 
 
 class VitMae(MaskedNetwork[Vit]):
-    """Masked autoencoder on a vision transformer for one set of channels."""
+    """Masked autoencoder on a vision transformer for a fixed set of channels."""
 
     family = "vit-mae"
     Settings = VitMaeModel
@@ -45,9 +45,11 @@ class VitMae(MaskedNetwork[Vit]):
         masking = hide(noise, patches, self.settings.mask_ratio)
         positions = self.encoder.positions_for(grid, len(self.channels))
         latent = self.encoder.encode(take(patches, masking.seen), positions[masking.seen])
+        # The Fourier loss compares whole crops, so it needs predictions of visible patches, too.
         every = full or self.settings.fourier_weight > 0
         predicted = self.decoder(latent, masking.order, grid, every)
         rebuilt = masking.restore(predicted) if every else None
+        # Hidden patches come last, whether or not visible patches are predicted.
         hidden = predicted[:, -masking.hidden.shape[1] :]
         return self._measure(latent, masking, patches, hidden, rebuilt, grid, full)
 
@@ -64,7 +66,7 @@ class VitMae(MaskedNetwork[Vit]):
     def training_flops(self) -> int:
         """Return the FLOPs of one crop in a training step, forward and backward.
 
-        Hidden patches count only where they are computed.
+        Hidden patches count only in layers that process their tokens.
         """
         settings, decoder = self.settings, self.decoder
         patches = settings.patches
