@@ -22,6 +22,11 @@ from markdown_it.token import Token
 import phenomae
 from phenomae import cli, command_parser, progress
 from phenomae.commands import COMMANDS, GROUPS
+from phenomae.correction.methods import METHODS
+from phenomae.evaluation.questions.table import QUESTIONS
+from phenomae.explore.sections.table import SECTIONS
+from phenomae.images.layouts.table import LAYOUTS
+from phenomae.models.families import FAMILIES
 from phenomae.records import FIELD_COLUMNS, WELL_COLUMNS
 from phenomae.simulation.phenotype import PARAMETERS
 from phenomae.simulation.simulate import SimulateSettings, simulate
@@ -114,7 +119,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 def test_the_pipeline_of_the_readme_runs_as_commands_and_as_python_to_the_same_bytes(
     desk, tmp_path, monkeypatch
 ):
-    (pipeline,) = shell_of(README)
+    pipeline = [command for block in shell_of(README) for command in block]
     (program,) = python_of(README)
     folders = tmp_path / "commands", tmp_path / "python"
     for folder in folders:
@@ -236,22 +241,61 @@ def test_every_page_can_be_reached_from_the_readme():
     assert {f"docs/{page.name}" for page in ROOT.glob("docs/*.md")} - linked == set()
 
 
-def test_the_house_is_as_the_readme_draws_it():
-    fences = [item.content for item in tokens_of(README) if item.type == "fence"]
+def test_the_tree_is_as_the_page_on_architecture_draws_it():
+    page = tokens_of(ROOT / "docs/architecture.md")
+    fences = [item.content for item in page if item.type == "fence"]
     (tree,) = [fence for fence in fences if fence.startswith("src/")]
     first, *lines = tree.splitlines()
-    home, room, drawn = ROOT / first, "", {}
+    home, above, drawn = ROOT / first, [""], {}
     for line in lines:
         indent, name, caption = re.fullmatch(r"( +)(\S+) +(\S.*)", line).groups()
-        room = name if len(indent) == 2 else room
-        drawn[name if len(indent) == 2 else f"{room}{name}"] = caption
+        above = [*above[: len(indent) // 2], name]
+        drawn["".join(above)] = caption
     assert [name for name in drawn if not (home / name).exists()] == []
-    rooms = {path.parent.name + "/" for path in home.glob("*/__init__.py")}
+    rooms = {f"{path.parent.relative_to(home)}/" for path in home.rglob("*/__init__.py")}
     modules = {path.name for path in home.glob("*.py") if not path.name.startswith("__")}
-    assert rooms | modules == {name for name in drawn if name.count("/") == name.endswith("/")}
-    for name in rooms:
-        says = importlib.import_module(f"phenomae.{name[:-1]}").__doc__ or ""
-        assert says.startswith(drawn[name].removesuffix(".")), name
+    assert rooms | modules <= {*drawn}
+    captions = {name: first_line_of(home / name) for name in drawn}
+    assert {name: says for name, says in captions.items() if not says.startswith(drawn[name])} == {}
+
+
+def first_line_of(path: Path) -> str:
+    """Return the first line of the docstring of a module or package."""
+    file = path / "__init__.py" if path.is_dir() else path
+    return (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n")[0]
+
+
+REGISTRIES = {
+    "LAYOUTS": LAYOUTS,
+    "METHODS": METHODS,
+    "FAMILIES": {name: path for name, (path, _) in FAMILIES.items()},
+    "QUESTIONS": {name: path for name, (path, _) in QUESTIONS.items()},
+    "SECTIONS": {path: path for path in SECTIONS},
+}
+
+
+def test_what_is_added_stands_where_contributing_says():
+    home = ROOT / "src/phenomae"
+    told = {}
+    for _, place, _, registry, example in table_of(ROOT / "CONTRIBUTING.md", "to add"):
+        name, _, file = registry.partition("` in `")
+        if not file:
+            assert (home / name).exists()
+            continue
+        folder = place.removesuffix("NAME.py")
+        assert (home / folder).is_dir(), place
+        assert re.search(rf"^{name}\b.* = [\[{{]", (home / file).read_text(), re.MULTILINE), (
+            registry
+        )
+        told[name] = folder.replace("/", "."), f"phenomae.{example[:-3].replace('/', '.')}"
+    assert told.keys() == REGISTRIES.keys()
+    for name, (folder, example) in told.items():
+        modules = {path.partition(":")[0] for path in REGISTRIES[name].values()}
+        assert example in modules, name
+        assert all(module.startswith(f"phenomae.{folder}") for module in modules), name
+        for path in REGISTRIES[name].values():
+            module, _, attribute = path.partition(":")
+            assert hasattr(importlib.import_module(module), attribute or "LAYOUT"), path
 
 
 def test_the_parameters_of_simulate_are_those_of_its_page():

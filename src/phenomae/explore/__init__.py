@@ -1,1 +1,1 @@
-"""Lets a person look: report and app."""
+"""Shows and compares results: the report page, the comparison of maps or runs, figures."""

@@ -1,1 +1,1 @@
-"""Reads results, runs and maps for the report."""
+"""Reads and checks the results, runs and maps that a report shows."""

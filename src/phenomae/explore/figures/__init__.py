@@ -1,1 +1,1 @@
-"""Figures of the report."""
+"""Figures of the report and of comparisons, in one style."""
