@@ -180,7 +180,7 @@ def test_what_cannot_be_compared_is_said(screen, new_run, tmp_path):
     baseline = (f"fewer={tmp_path / 'fewer'}",)
     page = make(tmp_path / "out", run=run, results=screen.results, baseline=baseline)
     text = " ".join(page.text.split())
-    assert "fewer: benchmarked on other known pairs than this map" in text
+    assert "fewer: benchmarked on another number of known pairs than this map" in text
     assert "fewer was not benchmarked with signal_ing <&> more." in text
     assert "The training loss was not finite in 1 lines of the log" in text
 

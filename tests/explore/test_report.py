@@ -155,7 +155,10 @@ def test_baselines_need_results_to_compare_with(screen):
 def test_a_report_does_not_swallow_what_it_shows(screen, tmp_path):
     copy = shutil.copytree(screen.results, tmp_path / "results")
     for out in (copy, copy.parent):
-        with pytest.raises(ValueError, match=r"cannot be the report: it contains .*results"):
+        with pytest.raises(
+            ValueError,
+            match=r"cannot be the folder of the report, because it contains the input .*results",
+        ):
             report(out, settings=ReportSettings(results=copy), overwrite=True)
     assert contents(copy) == contents(screen.results)
 

@@ -1,7 +1,8 @@
-"""The functions of `ask`: `ask_signal`, `ask_complexes` and so on, one per registered question.
+"""The functions `ask_signal`, `ask_complexes` and so on, one per registered question of `ask`.
 
-They are made from the table of questions when they are looked up, so a question that is registered
-needs no line here. Their figures are drawn by this room, which `evaluation` may not import.
+The module builds a function from the table of questions when its name is looked up, so a new
+question needs no line here. The functions are in this package because `evaluation` may not import
+`explore`, which draws their figures.
 """
 
 from collections.abc import Callable
@@ -28,14 +29,15 @@ def __dir__() -> list[str]:
     return [*globals(), *(_PREFIX + name for name in QUESTIONS)]
 
 
-@cache  # cyclopts and callers get the same function object at every look-up
+@cache  # every look-up of a name returns the same function object
 def _build(name: str) -> Callable[..., Results]:
     return build_command(load_question(name), _draw)
 
 
 def _draw(figure: Figure, folder: Path, tables: Tables, values: list[Any], settings: Any) -> None:
-    """Save the figure of an answer, if it has one."""
-    from phenomae.explore.figures.style import house_style, save  # matplotlib: .4 s to import
+    """Draw the figure of a question and save it, unless `figure.draw` returns None."""
+    # Imported here, because importing matplotlib takes .4 s, which `ask --help` should not.
+    from phenomae.explore.figures.style import house_style, save
 
     draw = load_object(figure.draw) if isinstance(figure.draw, str) else figure.draw
     with house_style():

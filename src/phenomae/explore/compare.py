@@ -1,7 +1,7 @@
-"""The command `compare`: several maps, or several training runs, in tables and figures.
+"""The command `compare`: compares several maps, or several training runs, in tables and figures.
 
-Maps are compared on the same genes, known pairs and bootstrap resamples, so that the intervals of
-their differences are paired.
+Maps are compared on the same genes, known pairs and bootstrap resamples, so that the confidence
+intervals of recall differences are paired.
 """
 
 import os
@@ -35,27 +35,30 @@ Maps = dict[str, ConsensusProfiles]
 
 
 class Comparison(TablesOutput):
-    """What `compare` wrote: a folder of CSV tables and figures."""
+    """The folder that `compare` wrote: CSV tables and figures."""
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class CompareSettings:
-    """How maps are compared; none of these applies to runs."""
+    """How maps are compared; these settings do not apply to runs."""
 
     annotations: PathLike | None = None
     """File or folder of known pairs, as for `benchmark`. Required for maps."""
     low: float = 0.05
-    """A pair is recalled if its cosine is in this lower fraction of all pairs."""
+    """A known pair is recalled if its cosine is within this lowest fraction of the cosines of all
+    pairs."""
     high: float = 0.95
-    """A pair is also recalled if its cosine is above this fraction of all pairs."""
+    """A known pair is also recalled if its cosine is above this fraction of the cosines of all
+    pairs."""
     resamples: int = 1000
     """Bootstrap resamples of the genes, the same for all maps, for confidence intervals and
     p-values."""
     seed: int = 0
     """Seed of the bootstrap."""
     run: Annotated[tuple[str, ...], Several] = ()
-    """NAME=RUN, the training run behind the map of that name: draws recall over training FLOPs."""
+    """NAME=RUN: the run whose network made the map NAME. Adds a figure of recall over training
+    FLOPs. Several may be given."""
 
     def __post_init__(self) -> None:
         checks.at_least("resamples", self.resamples, 1)
@@ -64,7 +67,7 @@ class CompareSettings:
 
     @property
     def percentiles(self) -> Percentiles:
-        """low and high."""
+        """The percentile pair (low, high)."""
         return self.low, self.high
 
 
@@ -78,27 +81,23 @@ def compare(
 ) -> Comparison:
     """Compare two or more maps, or training runs: compare A.h5ad B.h5ad OUT.
 
-    The last argument is the folder to write; before it come maps (.h5ad) or run folders, each PATH
-    or NAME=PATH. Maps are compared on the genes that all of them have: recall.csv and curve.csv per
-    map, differences.csv with paired confidence intervals and p-values. For runs, runs.csv has the
-    logged losses and recalls over training FLOPs. Figures are in the folder figures.
+    The last argument is the folder to write. Maps are compared on the genes that all of them have:
+    recall.csv and curve.csv per map, differences.csv with paired CI and p-values. For runs,
+    runs.csv has the logged losses and recalls over training FLOPs. The folder figures has figures.
 
     Parameters
     ----------
     first
-        A map or a run, PATH or NAME=PATH.
+        A map (.h5ad) or a run folder, as PATH or NAME=PATH.
     second
-        Another of the same kind.
+        Another map or run folder.
     more
-        More of them; the last argument is the folder to write.
+        More maps or run folders, then the folder to write.
     overwrite
         Replace the folder if it was made with other settings.
 
-    Raises
-    ------
-    ValueError
-        If names repeat, maps and runs are mixed or cannot be used, or the maps have too few genes
-        in common; the message says which.
+    Raises ValueError if a name is repeated, maps and runs are mixed, an input cannot be used, or
+    the maps have too few genes in common.
     """
     *given, last = [os.fspath(word) for word in (first, second, *more)]
     if len(given) < 2:
@@ -109,7 +108,7 @@ def compare(
     paths, out = name_paths(given), Path(last)
     if out.suffix == ".h5ad":
         raise ValueError(
-            f"{out} has the name of a map, but the last argument is the folder to write: add one"
+            f"{out} has the name of a map, but the last argument is the folder to write: add it"
         )
     are_maps = {path.suffix == ".h5ad" for path in paths.values()}
     if len(are_maps) > 1:
@@ -127,7 +126,7 @@ def compare(
 
 
 def name_paths(words: list[str]) -> dict[str, Path]:
-    """Return the paths of PATH or NAME=PATH by name; without a name, it is the path's stem.
+    """Return the paths by name; the name of an input without NAME= is the stem of its path.
 
     Raises ValueError if a name is repeated.
     """
@@ -184,7 +183,8 @@ def _compare_maps(
 def _origin(
     settings: CompareSettings, maps: Maps, computes: dict[str, Compute], checksums: str
 ) -> Origin:
-    # Paths and names of inputs are left out of the settings: their identities decide the content.
+    # The paths of inputs are not recorded; identities under their names are, so that moved inputs
+    # give the same comparison.
     recorded = settings_dict(settings)
     plain = {key: value for key, value in recorded.items() if key not in ("annotations", "run")}
     identities = {f"map {name}": profiles.identity for name, profiles in maps.items()}
@@ -193,9 +193,9 @@ def _origin(
 
 
 def _share(maps: Maps, paths: dict[str, Path], percentiles: Percentiles) -> Maps:
-    """Return the maps restricted to the names that all have, and report how many that are.
+    """Restrict the maps to the row names that they have in common, and log the number of these.
 
-    Raises ValueError if these are so few that a tail of their pairs has none.
+    Raises ValueError if they have fewer than three names, or so few that a tail has no pair.
     """
     shared = share_genes(maps)
     common = len(next(iter(shared.values())).names)
@@ -206,15 +206,15 @@ def _share(maps: Maps, paths: dict[str, Path], percentiles: Percentiles) -> Maps
     named = " and ".join(map(str, paths.values()))
     if common < 3:
         raise ValueError(
-            f"{named} have {common} names in common: nothing can be compared; were they made with "
-            "the same `by` of map?"
+            f"{named} have {common} names in common, but at least 3 are needed: make the maps with "
+            "the same setting by of map"
         )
     check_count(common, f"what {named} have in common", [percentiles])
     return shared
 
 
 def name_runs(words: tuple[str, ...], maps: Maps) -> dict[str, Path]:
-    """Return the runs of NAME=RUN by name; raises ValueError unless NAME is one of the maps."""
+    """Return the run folders of NAME=RUN by name; raises ValueError unless NAME is a map."""
     runs: dict[str, Path] = {}
     for word in words:
         name, equals, path = (part.strip() for part in word.partition("="))

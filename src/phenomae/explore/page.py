@@ -1,4 +1,4 @@
-"""Renders report.html from a template, with every figure embedded, so that the page is one file."""
+"""Renders report.html from its template; figures are embedded, so that the page is one file."""
 
 from importlib.resources import files
 
@@ -13,7 +13,8 @@ from phenomae.explore.words import fraction, times
 
 
 def render(title: str, origin: Origin, evidence: Evidence, parts: list[Part]) -> str:
-    """Return the page as HTML that needs no other file and no network."""
+    """Return the HTML of the page, which loads no other file and needs no network."""
+    # StrictUndefined: a name that the template misspells raises an error instead of being empty.
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
@@ -27,8 +28,9 @@ def render(title: str, origin: Origin, evidence: Evidence, parts: list[Part]) ->
 
 
 def _name(name: str) -> Markup:
-    """Return a name in which browsers may break the line after an underscore.
+    """Return the HTML of a name, in which browsers may break the line after an underscore.
 
-    Names of sources are long and have no spaces, and would make a table wider than a phone.
+    Names of annotation sources are often long and have no spaces; without line breaks they would
+    make a table wider than the screen of a phone.
     """
     return Markup("_<wbr>").join(escape(part) for part in name.split("_"))

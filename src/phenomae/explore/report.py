@@ -23,28 +23,28 @@ PAGE = "report.html"
 
 
 class Report(Output):
-    """What `report` wrote: a folder with a page and its figures."""
+    """The folder that `report` wrote: a page and its figures."""
 
     @property
     def page(self) -> Path:
-        """The HTML file, to open in a browser."""
+        """Path of the HTML file."""
         return self.path / PAGE
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ReportSettings:
-    """What the page shows; at least one of run, results and map."""
+    """What the page shows; at least one of run, results and map is required."""
 
     run: PathLike | None = None
-    """Run folder: shows reconstructions and the loss."""
+    """Run folder: the page shows its reconstructions and loss, and recall if measured."""
     results: PathLike | None = None
-    """Folder written by `benchmark`: shows recall, chance and, if computed, the null
-    distribution."""
+    """Folder written by `benchmark`: the page shows recall, chance and, if computed, confidence
+    intervals and the null distribution."""
     map: PathLike | None = None
-    """Map (.h5ad): shows a clustered heat map of cosine similarities."""
+    """Map (.h5ad): the page shows a clustered heat map of the cosines of its rows."""
     baseline: Annotated[tuple[str, ...], Several] = ()
-    """NAME=RESULTS: benchmark results of another map to compare with. Several may be given."""
+    """NAME=RESULTS: benchmark results of another map, to compare with. Several may be given."""
     title: str = "phenomae report"
     """Heading of the page."""
 
@@ -55,7 +55,7 @@ class ReportSettings:
 
     @property
     def shown(self) -> dict[str, Path]:
-        """The paths that were given, by setting."""
+        """The given paths of run, results and map, by setting."""
         paths = {"run": self.run, "results": self.results, "map": self.map}
         return {name: Path(path) for name, path in paths.items() if path is not None}
 
@@ -70,7 +70,7 @@ def report(
     """Write report.html, a page that shows a training run, benchmark results and a map.
 
     The page is one file that needs no network. Its figures are also written to the folder figures,
-    as SVG and PNG. Sections for which nothing is given are left out.
+    as SVG and PNG. A section is left out if its input is not given.
 
     Parameters
     ----------
@@ -79,15 +79,13 @@ def report(
     overwrite
         Replace `out` if it was made with other settings.
 
-    Raises
-    ------
-    ValueError
-        If there is nothing to show, or an input cannot be used; the message says why.
+    Raises ValueError if there is nothing to show, or an input cannot be used.
     """
     out, baselines = Path(out), parse_baselines(settings.baseline)
     _check(out, settings, baselines)
     shown = settings.shown
     evidence = read_evidence(shown.get("run"), shown.get("results"), shown.get("map"), baselines)
+    # Only what changes the page is recorded; paths are not, the identities of the inputs are.
     decisive = {"title": settings.title, "baselines": list(baselines)}
     origin = Origin(KIND, decisive, evidence.identities)
     with artefact_folder(out, origin, overwrite) as folder:
@@ -101,7 +99,7 @@ def report(
 
 
 def draw_parts(folder: Path, evidence: Evidence) -> list[Part]:
-    """Return the sections that have something to show; their figures are written to `folder`."""
+    """Return the sections for which there is input, and write their figures to `folder`."""
     folder.mkdir(exist_ok=True)
     with house_style():
         return [
@@ -112,9 +110,11 @@ def draw_parts(folder: Path, evidence: Evidence) -> list[Part]:
 
 
 def _check(out: Path, settings: ReportSettings, baselines: dict[str, Path]) -> None:
-    """Raise ValueError if nothing is given, or `out` contains an input, which it would replace."""
+    """Raise ValueError if no input is given, or `out` contains an input and would overwrite it."""
     if not settings.shown:
         raise ValueError("there is nothing to show: give run, results or map")
     for path in (*settings.shown.values(), *baselines.values()):
         if path.resolve().is_relative_to(out.resolve()):
-            raise ValueError(f"{out} cannot be the report: it contains {path}, which it would show")
+            raise ValueError(
+                f"{out} cannot be the folder of the report, because it contains the input {path}"
+            )

@@ -1,19 +1,19 @@
-"""How the report writes numbers, percentiles and names."""
+"""Formats numbers, percentiles and names for the report and its figures."""
 
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _DASH = "–"
 
 
 def tails(low: float, high: float) -> str:
-    """Return which cosines count as found: `lowest 5 % and highest 5 %`."""
-    # 1 - 0.95 is 0.050000000000000044; rounding keeps it out of the text.
+    """Return a percentile pair in words: `lowest 5 % and highest 5 %`."""
+    # Rounded, because 1 - 0.95 is 0.050000000000000044 in floating point.
     ends = {"lowest": low, "highest": round(1 - high, 9)}
     parts = [f"{end} {100 * share:.3g}{_NO_BREAK}%" for end, share in ends.items() if share]
     return " and ".join(parts) or f"0{_NO_BREAK}%"
 
 
 def shorten(name: str, longest: int = 28) -> str:
-    """Return a name that fits into a figure; the tables of the page have the full one."""
+    """Return a name cut to `longest` letters for a figure; tables have the full name."""
     return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
@@ -28,5 +28,5 @@ def count(value: int) -> str:
 
 
 def times(ratio: float | None) -> str:
-    """Return `4.3 ×`, or a dash if there is nothing to divide by."""
+    """Return a ratio as `4.3 ×`, or a dash for None."""
     return _DASH if ratio is None else f"{ratio:.2f} ×" if ratio < 1 else f"{ratio:.1f} ×"

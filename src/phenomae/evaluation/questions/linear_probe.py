@@ -130,7 +130,8 @@ def choose_wells(
     if (count := len(repeated_labels(labels, batches))) < 2:
         raise ValueError(
             f"{path} has {count} names in the column {settings.by} with wells in two batches "
-            f"(column {settings.batch}), but at least 2 are needed: set by or batch to another column"
+            f"(column {settings.batch}), but at least 2 are needed: set by or batch to "
+            "another column"
         )
     drawn = draw_wells(labels, batches, settings.max_names, settings.max_wells, settings.seed)
     return drawn, batches

@@ -1,4 +1,4 @@
-"""Compares the recall of a map with that of other maps and of permuted names."""
+"""Compares the recall of a map with the recall of other maps and of permuted gene names."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,30 +13,31 @@ SHUFFLED = "shuffled names"
 
 @dataclass(frozen=True)
 class Entry:
-    """One map's recall of one source."""
+    """The recall of one source on one map, or on this map with permuted names."""
 
     name: str
     recall: float
     sd: float | None
-    """Standard deviation over the permutations; None for a map."""
+    """Standard deviation of recall over the permutations; None for a map."""
     n_pairs: int
     chance: float
     ratio: float | None
-    """Recall divided by that of this map; None if that is 0."""
+    """Recall divided by the recall of this map; None if the latter is 0."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The recall of one source on all maps that were benchmarked with it, this map first."""
+    """The recall of one source on every map that was benchmarked with this source."""
 
     source: str
     entries: list[Entry]
+    """This map first, then baselines, then permuted names if there is a null distribution."""
 
 
 def parse_baselines(texts: tuple[str, ...]) -> dict[str, Path]:
-    """Return the folders of NAME=RESULTS by name.
+    """Return the results folders of the setting baseline (NAME=RESULTS) by name.
 
-    Raises ValueError if a name or a folder is missing, or a name is repeated.
+    Raises ValueError if a name or a folder is missing, or a name is repeated or reserved.
     """
     folders: dict[str, Path] = {}
     for text in texts:
@@ -56,7 +57,7 @@ def parse_baselines(texts: tuple[str, ...]) -> dict[str, Path]:
 
 
 def compare(results: BenchmarkTables, baselines: dict[str, BenchmarkTables]) -> list[Comparison]:
-    """Compare results with baselines at the first percentile pair of the results, per source.
+    """Compare the results of a map with baselines, per source, at its first percentile pair.
 
     A baseline that was not benchmarked with a source is not among its entries. Raises ValueError if
     a baseline has no recall of any source at this percentile pair.
@@ -90,11 +91,13 @@ def compare(results: BenchmarkTables, baselines: dict[str, BenchmarkTables]) -> 
 def _rows(other: BenchmarkTables, results: BenchmarkTables, name: str) -> dict[str, dict]:
     """Return a baseline's rows by source.
 
-    If recall.csv does not have this percentile pair, curve.csv may: it covers 1 % to 50 %.
+    Only the first percentile pair of `results` is compared. If the recall.csv of a baseline does
+    not have this percentile pair, its curve.csv may, which has 1 % to 50 %.
     """
     low, high = results.percentiles[0]
     columns = other.curve.columns
     both = at(pl.concat([other.recall.select(columns), other.curve]), (low, high))
+    # Reversed, so that a row of recall.csv replaces the row of curve.csv for the same source.
     rows = {row["source"]: row for row in reversed(both.rows(named=True))}
     shared = set(rows) & set(results.main["source"])
     if not shared:

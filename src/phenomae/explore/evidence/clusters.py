@@ -1,4 +1,4 @@
-"""Hierarchical clustering of a map, and its cosines in the order of the clusters."""
+"""Hierarchical clustering of the rows of a map, and their cosines in the clustered order."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,37 +11,37 @@ from phenomae.maps.aggregate import group_means
 from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import require_directions, unit_rows
 
-MAX_CLUSTERED = 6_000  # rows; their matrix of cosines takes 300 MB, and clustering as much again
-MAX_CELLS = 700  # per side of the heat map; a page cannot show more pixels
-_MAX_OPTIMAL_ORDER = 700  # rows; optimal leaf ordering takes O(n^3)
+MAX_CLUSTERED = 6_000  # rows; their cosine matrix takes 300 MB, and clustering another 300 MB
+MAX_CELLS = 700  # per side of the heat map, because a page shows no more pixels
+_MAX_OPTIMAL_ORDER = 700  # rows, because optimal leaf ordering takes O(n^3)
 _ROWS_AT_ONCE = 1_024
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """The order, tree and cosines that the heat map shows."""
+    """The clustered order of the rows of a map, the tree, and the cosines of the heat map."""
 
     order: Int[np.ndarray, " g"]
-    """Rows of the map as the heat map shows them, from the top."""
+    """Row indices of the map in the order of the heat map, from the top."""
     tree: Float64[np.ndarray, "merges 4"]
     """Average linkage on 1 - cosine of the clustered rows, in scipy's format."""
     cosines: Float64[np.ndarray, "cells cells"]
-    """Means of `rows_per_cell` x `rows_per_cell` cosines, in that order."""
+    """Cells of the heat map, each the mean of `rows_per_cell` x `rows_per_cell` cosines."""
     rows_per_cell: int
 
     @property
     def clustered(self) -> int:
-        """Number of rows in the tree; below the number of rows for very large maps."""
+        """Number of rows in the tree; less than the rows of the map for very large maps."""
         return len(self.tree) + 1
 
     def table(self, names: list[str]) -> pl.DataFrame:
-        """Return names with their row of the heat map, counted from 1 at the top."""
+        """Return each name with the row of its cell in the heat map, counted from 1 at the top."""
         rows = np.arange(len(self.order)) // self.rows_per_cell + 1
         return pl.DataFrame({"row": rows, "name": [names[index] for index in self.order]})
 
 
 def require_cosines(genes: ConsensusProfiles, path: Path) -> None:
-    """Raise ValueError if a map has fewer than two rows, or a row that has no direction."""
+    """Raise ValueError if a map has fewer than two rows, or a row that has no cosine."""
     if len(genes.names) < 2:
         raise ValueError(
             f"{path} has {len(genes.names)} rows: at least two are needed to compare rows"
@@ -54,8 +54,8 @@ def cluster_map(
 ) -> Clusters:
     """Cluster the rows of a map by their cosines.
 
-    If the map has more rows than `max_clustered`, that many, evenly spaced, are clustered, and
-    every other row is placed next to the clustered one it is most similar to.
+    If the map has more than `max_clustered` rows, only a sample of this size, evenly spaced over
+    the map, is clustered; every other row is placed next to the most similar row of the sample.
     """
     unit = unit_rows(genes.features)
     sample = np.linspace(0, len(unit) - 1, min(len(unit), max_clustered)).round().astype(np.int64)
@@ -70,8 +70,8 @@ def block_cosines(
 ) -> Float64[np.ndarray, "cells cells"]:
     """Return the mean cosines between blocks of `size` neighbouring rows.
 
-    The mean of inner products is the inner product of the means, so the full matrix is never in
-    memory.
+    The mean of the inner products is the inner product of the means, so the full cosine matrix is
+    never in memory.
     """
     cells = np.arange(len(unit)) // size
     means = group_means(unit, cells, cells[-1] + 1)
@@ -93,17 +93,17 @@ def _cluster(
 
 
 def _distances(unit: Float64[np.ndarray, "g d"]) -> Float64[np.ndarray, "g g"]:
-    """Return 1 - cosine, computed in place: a second matrix would be another 300 MB."""
+    """Return 1 - cosine, computed in place, because a second matrix would take another 300 MB."""
     distances = unit @ unit.T
     np.subtract(1, distances, out=distances)
-    # Rounding makes cosines of equal rows exceed 1, and linkage refuses negative distances.
+    # Rounding can make the cosine of equal rows exceed 1, and linkage refuses negative distances.
     return np.maximum(distances, 0, out=distances)
 
 
 def _place(
     unit: Float[np.ndarray, "g d"], sample: Int[np.ndarray, " s"], leaves: Int[np.ndarray, " s"]
 ) -> Int[np.ndarray, " g"]:
-    """Return all rows in the order of the sample's leaves, each next to its most similar leaf."""
+    """Return all rows in the order of the sample's leaves, each next to the most similar leaf."""
     place = np.argsort(leaves)
     nearest = np.empty(len(unit), dtype=np.int64)
     cosines = np.empty(len(unit))
@@ -111,4 +111,5 @@ def _place(
         rows = slice(start, start + _ROWS_AT_ONCE)
         block = unit[rows] @ unit[sample].T
         nearest[rows], cosines[rows] = place[block.argmax(axis=1)], block.max(axis=1)
+    # The rows that are placed at one leaf are sorted from the most to the least similar.
     return np.lexsort((-cosines, nearest))

@@ -1,4 +1,4 @@
-"""Everything a report shows, read and checked before anything is written."""
+"""Reads and checks all inputs of a report before any file is written."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,38 +14,38 @@ from phenomae.maps.read import ConsensusProfiles, read_map, read_signature_of_ma
 
 @dataclass(frozen=True)
 class Evidence:
-    """The inputs of a report; None for those that were not given."""
+    """The inputs of a report; an input that is not given is None."""
 
     training: Training | None
     results: BenchmarkTables | None
     genes: ConsensusProfiles | None
-    """The map."""
+    """The consensus profiles of the map."""
     map_signature: dict[str, Any] | None
-    """What made the map; None if there is no map, or it was made by another program."""
+    """Recorded settings and sources of the map; None if there is no map, or none are recorded."""
     baselines: dict[str, BenchmarkTables]
     comparison: list[Comparison]
-    """The results next to the baselines and the permuted names, one per source."""
+    """Recall of the map, the baselines and the permuted names, for each source of the results."""
 
     @property
     def measured(self) -> BenchmarkTables:
-        """The results, for sections that need them."""
+        """The results, for sections that require results."""
         assert self.results is not None
         return self.results
 
     @property
     def profiles(self) -> ConsensusProfiles:
-        """The map, for sections that need it."""
+        """The map, for sections that require a map."""
         assert self.genes is not None
         return self.genes
 
     @cached_property
     def clusters(self) -> Clusters:
-        """The clustered map; computed once, when a section first needs it."""
+        """The clustering of the map, computed when a section first asks for it."""
         return cluster_map(self.profiles)
 
     @property
     def identities(self) -> dict[str, str]:
-        """Identities of the inputs, by what they are."""
+        """Identities of the inputs, by source name (run, results, map, baseline NAME)."""
         made = {"run": self.training, "results": self.results}
         return {
             **{name: part.signature["identity"] for name, part in made.items() if part},
@@ -62,7 +62,7 @@ def read_evidence(
 ) -> Evidence:
     """Read the inputs that are given.
 
-    Raises ValueError if one cannot be used, or the results are those of another map.
+    Raises ValueError if an input cannot be used, or the results were made from another map.
     """
     training = None if run is None else read_training(run)
     measured = None if results is None else read_results(results)

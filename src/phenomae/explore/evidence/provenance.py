@@ -1,6 +1,6 @@
-"""Provenance of what a report shows: identities, settings and versions, without paths or clocks.
+"""Provenance of the inputs of a report: identities, settings and versions, no paths or times.
 
-Paths and times are left out so that the same inputs give the same bytes wherever they are.
+Paths and times are left out, so that the same inputs in another folder give the same bytes.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ class Making:
     what: str
     identity: str
     version: str | None
-    """Version of phenomae; None if another program made it."""
+    """Version of phenomae that made the artefact; None if another program made it."""
     settings: dict[str, str]
     sources: dict[str, str]
 
 
 def trace(evidence: Evidence, origin: Origin) -> list[Making]:
-    """Return the provenance of everything shown, the report itself last."""
+    """Return the provenance of all inputs, then that of the report."""
     from phenomae import __version__
 
     made = []

@@ -1,4 +1,4 @@
-"""The results of a benchmark, read and checked."""
+"""Reads and checks the results of `benchmark`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +19,14 @@ class BenchmarkTables:
     """The tables of one benchmarked map."""
 
     recall: pl.DataFrame
-    """recall.csv, and `mean`, `sd` and `n` of the null distribution, null if there is none."""
+    """recall.csv, with `mean`, `sd` and `n` of shuffled.csv (null if there is no shuffled.csv)."""
     curve: pl.DataFrame
     """curve.csv."""
     signature: dict[str, Any]
 
     @property
     def percentiles(self) -> list[Percentiles]:
-        """The percentile pairs of recall.csv, in its order; the page compares at the first."""
+        """Percentile pairs in the order of recall.csv; baselines are compared at the first."""
         return self.recall.select("low", "high").unique(maintain_order=True).rows()
 
     @property
@@ -46,7 +46,7 @@ class BenchmarkTables:
 
 
 def at(table: pl.DataFrame, percentiles: Percentiles) -> pl.DataFrame:
-    """Return the rows of one percentile pair."""
+    """Return the rows of a table for one percentile pair."""
     low, high = percentiles
     return table.filter(pl.col("low") == low, pl.col("high") == high)
 

@@ -1,4 +1,4 @@
-"""Reads what a run logged during training: losses, recall and the picture of reconstructions."""
+"""Reads the log of a training run (losses and recalls) and its picture of reconstructions."""
 
 import math
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from jaxtyping import Float64
 from phenomae.artefacts import read_signature
 from phenomae.runs import KIND, read_log
 
-# Key in the log: name in the report.
+# Names of the losses in the report, by their key in log.jsonl.
 LOSSES = {"loss": "training", "validation_loss": "validation"}
 
 
 @dataclass(frozen=True)
 class Loss:
-    """One logged loss, training or validation."""
+    """The logged values of the training loss or of the validation loss."""
 
     steps: Float64[np.ndarray, " k"]
     values: Float64[np.ndarray, " k"]
-    """Finite ones only."""
+    """Finite values only."""
     broken: int
     """Number of logged values that were not finite."""
 
@@ -37,23 +37,22 @@ class Recalls:
 
 @dataclass(frozen=True)
 class Training:
-    """What a report shows of a run."""
+    """Everything that a report shows of a training run."""
 
     losses: dict[str, Loss]
-    """Training and validation loss by name; empty if the run has no log, as imported weights
-    have none."""
+    """Training and validation loss by name; empty for runs without a log (imported weights)."""
     recalls: Recalls | None
-    """None if none was measured."""
+    """None if recall was not measured during training."""
     picture: bytes | None
-    """The PNG of the reconstructions."""
+    """Bytes of reconstructions.png; None if the run has none."""
     signature: dict[str, Any]
 
 
 def read_training(run: Path) -> Training:
     """Read a finished run.
 
-    Raises ValueError if it is missing or unfinished, its log is damaged or has no loss, its
-    picture is not a PNG, or it has neither log nor picture.
+    Raises ValueError if the run is missing or unfinished, its log is damaged or has no finite
+    loss, its picture is not a PNG, or it has neither log nor picture.
     """
     signature = read_signature(run, KIND)
     if signature["identity"] is None:

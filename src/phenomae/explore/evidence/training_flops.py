@@ -1,6 +1,7 @@
-"""Reads what a run logged, as a function of its training FLOPs.
+"""Reads the losses and recalls that a run logged, as a function of training FLOPs.
 
-Only the lines of training steps have FLOPs, so those of validation and recall follow from the step.
+Only the log lines of training steps have FLOPs. Every step costs the same, so the FLOPs of
+validation losses and recalls are computed from their step.
 """
 
 from dataclasses import dataclass
@@ -16,28 +17,28 @@ MEASURES = ("loss", "validation_loss", "recall")
 
 @dataclass(frozen=True)
 class Compute:
-    """Measures of a run by training FLOPs."""
+    """Losses and recalls of a run over training FLOPs."""
 
     identity: str
     table: pl.DataFrame
-    """Columns step, flops and MEASURES, one row per logged step; null for what was not measured at
-    that step."""
+    """Columns step, flops and MEASURES, one row per logged step; null for a measure that was not
+    logged at this step."""
 
     @property
     def flops(self) -> float:
-        """FLOPs of the whole training."""
+        """FLOPs of the training up to the last logged step."""
         return float(self.table["flops"][-1])
 
     def over_flops(self, measure: str) -> pl.DataFrame:
-        """Return the rows in which `measure` is not null."""
+        """Return the rows of `table` in which `measure` is not null."""
         return self.table.filter(pl.col(measure).is_not_null())
 
 
 def read_compute(run: Path) -> Compute:
     """Read a finished run's log.
 
-    Raises ValueError if it is missing or unfinished, or its log has no FLOPs, as in imported
-    weights and in runs of versions that did not log them.
+    Raises ValueError if the run is missing or unfinished, or its log has no FLOPs. Imported weights
+    have no FLOPs, nor do runs of versions that did not log FLOPs.
     """
     signature = read_signature(run, KIND)
     if signature["identity"] is None:
@@ -54,8 +55,7 @@ def read_compute(run: Path) -> Compute:
         raise ValueError(
             f"{run} has no FLOPs in its log: expected a run made by this version of pretrain"
         )
-    # Validation losses and recalls are logged in lines of their own, which have no FLOPs; every
-    # step costs the same, so they follow from the step.
+    # Validation losses and recalls are logged in separate lines without FLOPs.
     per_step = float(steps["flops"][-1]) / float(steps["step"][-1])
     merged = table.group_by("step").agg(pl.col(*MEASURES).drop_nulls().last()).sort("step")
     by_flops = merged.with_columns(flops=pl.col("step") * per_step).select(columns)

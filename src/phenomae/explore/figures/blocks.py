@@ -11,12 +11,12 @@ from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing
 
 
 def draw_answer(tables: Tables, blocks: Blocks, settings: LinearProbeSettings) -> Drawing | None:
-    """Draw the accuracy of each block; None for a folder that holds one set of wells."""
+    """Draw the accuracy of each block; None if the input is a single folder of wells."""
     return draw_blocks(tables["blocks.csv"]) if len(blocks.folders) > 1 else None
 
 
 def draw_blocks(blocks: pl.DataFrame) -> Drawing:
-    """Draw mean and standard deviation of accuracy for each block, and label the best one."""
+    """Draw mean and standard deviation of the accuracy of each block, and label the best block."""
     figure = Figure(figsize=(PAGE_INCHES, 3.0), layout="constrained")
     ax = figure.subplots()
     ax.errorbar(
@@ -36,11 +36,8 @@ def draw_blocks(blocks: pl.DataFrame) -> Drawing:
     best = blocks.filter(pl.col("best")).row(0, named=True)
     ax.plot(best["block"], best["accuracy"], "o", ms=11, mfc="none", mec=COLOURS[1], mew=1.8)
     place = {"xytext": (0, 12), "textcoords": "offset points", "ha": "center", "zorder": 5}
-    place["bbox"] = {
-        "facecolor": "white",
-        "edgecolor": "none",
-        "pad": 1,
-    }  # the label may be over an error bar
+    # A white background, because the label may overlap an error bar.
+    place["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 1}
     at = (best["block"], best["accuracy"])
     ax.annotate(f"block {best['block']}: {best['accuracy']:.3f}", at, **place, color=COLOURS[1])
     ax.margins(y=0.18)

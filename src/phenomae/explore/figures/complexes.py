@@ -19,12 +19,12 @@ from phenomae.explore.words import shorten
 from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import unit_rows
 
-_MAX_COMPLEXES = 8  # if none are requested
-_MAX_LABELS = 70  # gene names that are still legible
+_MAX_COMPLEXES = 8  # drawn by default, if no complex is requested
+_MAX_LABELS = 70  # genes; with more, the names would be illegible
 
 
 def draw_answer(tables: Tables, profiles: ConsensusProfiles, settings: ComplexSettings) -> Drawing:
-    """Draw the complexes that the settings name, or the most significant ones."""
+    """Draw the complexes of the setting `show`, by default those with the largest KS statistic."""
     members = read_complexes(Path(settings.complexes))
     chosen = choose_shown(tables["complexes.csv"], members, profiles.names, settings.show)
     return draw_complexes(profiles, chosen)
@@ -35,9 +35,9 @@ def choose_shown(
 ) -> dict[str, Rows]:
     """Return the rows of the map for each complex to draw.
 
-    By default these are the complexes with the largest KS statistic, without those that share at
-    least half of their genes with complexes already chosen. A gene is drawn once, with the first
-    complex that has it. Raises ValueError if a requested complex is not in the table.
+    By default these are the complexes with the largest KS statistic, except complexes of which at
+    least half of the genes are already drawn. A gene is drawn once, with the first complex that
+    contains the gene. Raises ValueError if a requested complex is not in the table.
     """
     if unknown := [name for name in requested if name not in set(table["complex"])]:
         raise ValueError(
@@ -51,7 +51,7 @@ def choose_shown(
     drawn: set[int] = set()
     for name, own in rows.items():
         new = [row for row in own.tolist() if row not in drawn]
-        # Lists of complexes contain many variants of the same one, which would fill the figure.
+        # Lists of complexes contain many variants of the same complex, which would fill the figure.
         if not new or (not requested and 2 * len(new) <= len(own)):
             continue
         chosen[name] = np.array(new)
@@ -77,7 +77,7 @@ def draw_complexes(profiles: ConsensusProfiles, chosen: dict[str, Rows]) -> Draw
         ax.axhline(end - 0.5, color=INK, lw=0.8)
         ax.axvline(end - 0.5, color=INK, lw=0.8)
     middles = ends - np.array([len(own) for own in chosen.values()]) / 2 - 0.5
-    right = ax.secondary_yaxis("right")  # the left side has the names of the genes
+    right = ax.secondary_yaxis("right")  # because the left side has the gene names
     right.set_yticks(middles, [shorten(name, 34) for name in chosen])
     right.tick_params(length=0, labelsize=7.5)
     right.spines[:].set_visible(False)
@@ -89,10 +89,10 @@ def draw_complexes(profiles: ConsensusProfiles, chosen: dict[str, Rows]) -> Draw
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=ax, location="bottom", shrink=0.4, pad=0.02, aspect=30)
-    bar.set_ticks([-limit, 0, limit], labels=[f"−{limit:g} opposite", "0", f"{limit:g} alike"])
+    bar.set_ticks([-limit, 0, limit], labels=[f"−{limit:g} opposite", "0", f"{limit:g} similar"])
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     return Drawing(
         figure,
         f"Heat map of the cosines of {len(rows)} genes of {len(chosen)} complexes: "
-        f"{', '.join(chosen)}; red is alike, blue opposite.",
+        f"{', '.join(chosen)}; red is similar, blue opposite.",
     )

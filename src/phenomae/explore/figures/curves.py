@@ -12,15 +12,15 @@ from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing
 from phenomae.explore.words import shorten, tails
 from phenomae.maps.aggregate import group_means
 
-_MAX_POINTS = 1_000  # per line, which is 700 pixels long
-_MAX_MARKERS = 60
-_MAX_INSIDE = 8  # legend entries that fit into the free corner below the curves
+_MAX_POINTS = 1_000  # per line; a line is about 700 pixels long
+_MAX_MARKERS = 60  # per line; with more, the markers would cover the line
+_MAX_INSIDE = 8  # legend entries that fit into the corner below the curves, where no line is
 _COLOUR = {"training": COLOURS[0], "validation": COLOURS[1]}
 _DASHES = ("-", "--", ":", "-.")
 
 
 def draw_loss(losses: dict[str, Loss], recalls: Recalls | None = None) -> Drawing:
-    """Draw training and validation loss over steps, and recall below if it was measured."""
+    """Draw training and validation loss over steps, and recall in a panel below if measured."""
     panels, height = (1, 2.9) if recalls is None else (2, 4.3)
     figure = Figure(figsize=(PAGE_INCHES, height), layout="constrained")
     axes = figure.subplots(panels, sharex=True, squeeze=False, height_ratios=[2, 1][:panels])[:, 0]
@@ -34,6 +34,7 @@ def draw_loss(losses: dict[str, Loss], recalls: Recalls | None = None) -> Drawin
         ax.plot(steps, values, color=_COLOUR[name], marker=marker, ms=4, label=name)
     values = np.concatenate([loss.values for loss in losses.values()])
     low, high = values.min(), values.max()
+    # On a linear axis, the end of a loss that falls this much would look flat.
     if low > 0 and high > 20 * low:
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
@@ -41,12 +42,12 @@ def draw_loss(losses: dict[str, Loss], recalls: Recalls | None = None) -> Drawin
         ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set(ylabel="loss")
     last.set(xlabel="step")
-    # By default matplotlib labels half steps of short runs.
+    # Without this locator, matplotlib labels half steps of short runs.
     last.xaxis.set_major_locator(MaxNLocator(integer=True))
     last.xaxis.set_major_formatter("{x:,.0f}")
     steps = {step for loss in losses.values() for step in loss.steps}
     if len(steps) == 1:
-        last.set_xticks(list(steps))  # such as the validation loss of an untrained run
+        last.set_xticks(list(steps))  # an untrained run has one validation loss
     ax.grid(axis="y")
     shown, words = "Loss", loss_in_words(losses)
     if recalls is not None:
@@ -55,13 +56,13 @@ def draw_loss(losses: dict[str, Loss], recalls: Recalls | None = None) -> Drawin
         last.set(ylabel="recall", ylim=(0, 1.1 * max(recalls.values.max(), recalls.chance)))
         last.grid(axis="y")
         shown, words = "Loss and recall", f"{words}; {recall_in_words(recalls)}"
-    # Above the panels, because inside a line could cross it.
+    # The legend is above the panels, because a line could cross a legend inside.
     figure.legend(loc="outside upper right", ncols=4)
     return Drawing(figure, f"{shown} over training steps: {words}.")
 
 
 def loss_in_words(losses: dict[str, Loss]) -> str:
-    """Return the last losses: `training 0.412 at step 2,000, ...`."""
+    """Return the last losses in words: `training 0.412 at step 2,000, ...`."""
     return ", ".join(
         f"{name} {loss.values[-1]:.3g} at step {loss.steps[-1]:,.0f}"
         for name, loss in losses.items()
@@ -70,15 +71,15 @@ def loss_in_words(losses: dict[str, Loss]) -> str:
 
 
 def recall_in_words(recalls: Recalls) -> str:
-    """Return the last recall: `recall 0.412 at step 2,000`."""
+    """Return the last recall in words: `recall 0.412 at step 2,000`."""
     return f"recall {recalls.values[-1]:.3g} at step {recalls.steps[-1]:,.0f}"
 
 
 def draw_curve(results: BenchmarkTables) -> Drawing:
-    """Draw recall over the fraction of pairs that count as found, which is the recall of chance."""
+    """Draw recall over the fraction of all pairs in the tails, which is the recall by chance."""
     figure = Figure(figsize=(PAGE_INCHES, 3.8), layout="constrained")
     ax = figure.subplots()
-    # Highest recall first, so that the legend lists the sources in the order of their lines.
+    # Highest recall first, so that the legend has the order of the lines from top to bottom.
     sources = results.main.sort("recall", descending=True, maintain_order=True)["source"]
     for index, source in enumerate(sources):
         rows = results.curve.filter(pl.col("source") == source).sort("chance")
@@ -95,7 +96,7 @@ def draw_curve(results: BenchmarkTables) -> Drawing:
     ax.axvline(main, color=GREY, lw=0.8, zorder=0)
     ax.annotate(tails(*results.percentiles[0]), (main, 1.02), color=GREY, annotation_clip=False)
     ax.set(xlim=(0, 1), ylim=(0, 1), ylabel="recall")
-    ax.set_xlabel("share of all pairs that counts as found")
+    ax.set_xlabel("fraction of all pairs in the tails")
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.grid()
     if len(sources) <= _MAX_INSIDE:
@@ -104,12 +105,12 @@ def draw_curve(results: BenchmarkTables) -> Drawing:
         figure.legend(loc="outside right upper", ncols=1 + len(sources) // 20)
     shown = ", ".join(sources)
     return Drawing(
-        figure, f"Recall of {shown} over the share of all pairs that counts as found, 0 to 100 %."
+        figure, f"Recall of {shown} over the fraction of all pairs in the tails, 0 to 100 %."
     )
 
 
 def _thin(loss: Loss) -> tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
-    """Return steps and losses, averaged over neighbours if there are more than `_MAX_POINTS`."""
+    """Return steps and losses, as means of consecutive values if there are over `_MAX_POINTS`."""
     count = len(loss.steps)
     if count <= _MAX_POINTS:
         return loss.steps, loss.values

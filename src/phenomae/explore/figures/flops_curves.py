@@ -49,7 +49,7 @@ def draw_recall_over_flops(recall: pl.DataFrame, computes: dict[str, Compute]) -
 
 
 def draw_runs(runs: dict[str, Compute]) -> Drawing:
-    """Draw what runs logged over training FLOPs, one panel per measure, one line per run."""
+    """Draw losses and recalls over training FLOPs: one panel per measure, one line per run."""
     measured = [
         measure
         for measure in MEASURES
@@ -90,7 +90,6 @@ def _scale(ax: Axes, flops: list[float]) -> None:
         ax.set_xscale("log")
         steps = (1, 2, 5) if max(flops) < 100 * min(flops) else (1,)
         ax.xaxis.set_major_locator(LogLocator(subs=steps))
-        ax.xaxis.set_major_formatter(
-            "{x:.0e}"
-        )  # 10^n would need math text, which the house style turns off
+        # Not 10^n, which would need the math text that the house style turns off.
+        ax.xaxis.set_major_formatter("{x:.0e}")
         ax.xaxis.set_minor_formatter(NullFormatter())

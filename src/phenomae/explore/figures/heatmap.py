@@ -1,4 +1,4 @@
-"""Clustered heat map of the cosines of a map, with names and a dendrogram if they fit."""
+"""Clustered heat map of the cosines of a map, with names and dendrogram for small maps."""
 
 import math
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from phenomae.explore.figures.style import GREY, Drawing
 from phenomae.explore.words import shorten
 
 COLOUR_MAP = "RdBu_r"
-MAX_NAMED = 200  # rows; with more, the names would be too small to read
-_ONE_TIER = 80
+MAX_NAMED = 200  # rows; the names of more rows would be too small to read
+_ONE_TIER = 80  # names that fit into one column; more alternate between two columns
 _LONGEST_NAME = 24
 _LETTER = 0.62  # width of a letter relative to its height
 _POINTS = 72
@@ -24,7 +24,7 @@ _POINTS = 72
 
 @dataclass(frozen=True)
 class _Labels:
-    """Names along one side; many names alternate between two columns, to stay legible."""
+    """Names along one side of the heat map; many names alternate between two columns."""
 
     names: list[str]
     tiers: int
@@ -45,7 +45,7 @@ class _Labels:
 
 
 def draw_heatmap(names: list[str], clusters: Clusters) -> Drawing:
-    """Draw the cosines in the order of the clusters, with names and tree if they fit."""
+    """Draw the cosines in the clustered order, with names and dendrogram up to `MAX_NAMED` rows."""
     named = len(names) <= MAX_NAMED
     side = min(9.0, max(4.0, 0.16 * len(names))) if named else 7.0
     shown = [shorten(names[row], _LONGEST_NAME) for row in clusters.order]
@@ -71,8 +71,9 @@ def draw_heatmap(names: list[str], clusters: Clusters) -> Drawing:
 def symmetric_limit(cosines: Float64[np.ndarray, "cells cells"]) -> float:
     """Return the absolute cosine at which the colour scale ends on both sides.
 
-    It is the 99th percentile off the diagonal, rounded up to 0.05, so that neither the diagonal nor
-    a few near-duplicates make the rest of the map pale. It is at least 0.2, so that noise is pale.
+    The limit is the 99th percentile of the absolute cosines off the diagonal, rounded up to a
+    multiple of 0.05: neither the diagonal nor a few near-duplicates then make the rest of the map
+    pale. The limit is at least 0.2, so that a map of noise looks pale.
     """
     others = np.abs(cosines[np.triu_indices(len(cosines), k=1)])
     limit = np.quantile(others, 0.99) if len(others) else 1.0
@@ -112,7 +113,7 @@ def _draw_tree(ax: Axes, tree: Float64[np.ndarray, "merges 4"]) -> None:
     across = (np.array(drawn["icoord"]) - 5) / 10
     lines = np.stack([across, np.array(drawn["dcoord"])], axis=-1)
     ax.add_collection(LineCollection(list(lines), colors=GREY, linewidths=0.7))
-    low, high = 0.8 * tree[0, 2], 1.02 * tree[-1, 2]  # nothing is below the first merge
+    low, high = 0.8 * tree[0, 2], 1.02 * tree[-1, 2]  # no branch is below the first merge
     ax.set(xlim=(-0.5, len(tree) + 0.5), ylim=(low, high) if low < high else (0, 1))
     ax.set_axis_off()
 
@@ -121,7 +122,7 @@ def _draw_scale(ax: Axes, image: AxesImage, limit: float) -> None:
     assert ax.figure is not None
     scale = ax.figure.colorbar(image, cax=ax, orientation="horizontal")
     below, above = ("≤ ", "≥ ") if limit < 1 else ("", "")
-    ends = [f"{below}−{limit:g}\nopposite", "0\ncosine", f"{above}{limit:g}\nalike"]
+    ends = [f"{below}−{limit:g}\nopposite", "0\ncosine", f"{above}{limit:g}\nsimilar"]
     scale.set_ticks([-limit, 0, limit], labels=ends)
     ax.spines[:].set_visible(False)
     scale.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
@@ -129,6 +130,6 @@ def _draw_scale(ax: Axes, image: AxesImage, limit: float) -> None:
 
 def _in_words(count: int, limit: float) -> str:
     return (
-        f"Heat map of the cosines of {count} rows of the map, clustered so that similar ones are "
-        f"neighbours; red is similar, blue opposite, colours end at {limit:g}."
+        f"Heat map of the cosines of {count} rows of the map, clustered so that similar rows are "
+        f"neighbours; red is similar, blue opposite, and the colours end at {limit:g}."
     )

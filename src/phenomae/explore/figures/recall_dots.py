@@ -1,4 +1,4 @@
-"""Dot plot: recall of every source with chance, the null distribution and baselines."""
+"""Dot plot of the recall of every source, with chance, null distribution and baselines."""
 
 import polars as pl
 from matplotlib.axes import Axes
@@ -14,7 +14,7 @@ _MARKS = "Ds^vPX<>"
 
 
 def draw_recall(results: BenchmarkTables, comparison: list[Comparison]) -> Drawing:
-    """Draw one panel per percentile pair and one row per source; baselines in the first panel."""
+    """Draw one panel per percentile pair, with one row per source; the first has the baselines."""
     panels, sources = results.percentiles, results.main["source"].to_list()
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)
@@ -61,7 +61,7 @@ def _draw_panel(ax: Axes, table: pl.DataFrame, shuffles: int, intervals: bool) -
 
 
 def _draw_baselines(ax: Axes, comparison: list[Comparison]) -> None:
-    """Add hollow marks, one shape per baseline."""
+    """Draw baselines as hollow marks, with one shape per baseline."""
     points: dict[str, list[tuple[float, int]]] = {}
     for place, part in enumerate(comparison):
         for entry in part.entries:

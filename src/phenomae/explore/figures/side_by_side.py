@@ -9,11 +9,11 @@ from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing
 from phenomae.explore.words import shorten, tails
 
 _ROW_INCHES = 0.24
-_SPREAD = 0.7  # of the distance between two sources
+_SPREAD = 0.7  # height of a source's dots, as a fraction of the distance between two sources
 
 
 def draw_recalls(recall: pl.DataFrame, percentiles: Percentiles) -> Drawing:
-    """Draw one row per source and in it one dot per map with its confidence interval."""
+    """Draw one row per source, with the recall and the confidence interval of each map."""
     sources = recall["source"].unique(maintain_order=True).to_list()
     maps = recall["map"].unique(maintain_order=True).to_list()
     height = 1.0 + _ROW_INCHES * len(sources) * (len(maps) + 0.8)
@@ -51,7 +51,7 @@ def draw_recalls(recall: pl.DataFrame, percentiles: Percentiles) -> Drawing:
 
 
 def draw_curves(curve: pl.DataFrame) -> Drawing:
-    """Draw recall over the fraction of pairs that count as found, per source, one line per map."""
+    """Draw recall over the fraction of all pairs in the tails, per source, one line per map."""
     sources = curve["source"].unique(maintain_order=True).to_list()
     maps = curve["map"].unique(maintain_order=True).to_list()
     columns = min(3, len(sources))
@@ -75,7 +75,7 @@ def draw_curves(curve: pl.DataFrame) -> Drawing:
         ax.grid()
     for ax in axes.flat[len(sources) :]:
         ax.set_axis_off()
-    figure.supxlabel("share of all pairs that counts as found", fontsize=9)
+    figure.supxlabel("fraction of all pairs in the tails", fontsize=9)
     figure.supylabel("recall", fontsize=9)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=4)

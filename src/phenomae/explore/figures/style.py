@@ -1,7 +1,7 @@
-"""The style of all figures, and how they are saved: same input, same bytes.
+"""Style of all figures, and functions that save a figure: the same input gives the same bytes.
 
-The date is left out of the files, ids in SVGs are hashed with a fixed salt, and a user's own
-matplotlibrc has no effect.
+Figures contain no date, the ids in an SVG are hashed with a fixed salt, and the matplotlibrc of the
+user has no effect.
 """
 
 import io
@@ -16,18 +16,18 @@ from matplotlib.figure import Figure
 
 from phenomae.artefacts import whole_file
 
-# After Okabe and Ito, distinguishable with colour blindness; the darkest first.
+# Palette after Okabe and Ito, whose colours are distinguishable with colour blindness.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555f6e")
 GREY = "#6b7584"
 PALE = "#c3cad5"
 INK = "#1c2430"
 
-# The layout is computed with a font that comes with matplotlib, so that it is the same everywhere;
-# the SVG then asks for the fonts of the page around it.
+# Layouts are computed with a font that comes with matplotlib, so that they are the same on every
+# machine; the saved SVG then names the fonts of the report page instead.
 _FONT = "DejaVu Sans"
 _FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 PAGE_INCHES = 6.4  # width of a figure that spans the text; still readable on a phone
-_PIXELS_PER_INCH = 96  # of CSS
+_PIXELS_PER_INCH = 96  # as defined by CSS
 _HOUSE = {
     "font.family": _FONT,
     "font.size": 9,
@@ -55,7 +55,7 @@ _HOUSE = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure and its description in words, for screen readers."""
+    """A matplotlib figure and its alternative text for screen readers."""
 
     figure: Figure
     alt: str
@@ -63,25 +63,25 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image as it is embedded in the page."""
+    """An image that is embedded in the page of a report."""
 
     src: str
-    """A data: URL, so that the page is one file."""
+    """The image as a data: URL, so that the page is one file."""
     alt: str
     width: int
-    """In CSS pixels."""
+    """Width in CSS pixels."""
     height: int
 
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Use the style of all figures in this block, independent of the user's matplotlibrc."""
+    """Apply the style of all figures within a with block, whatever the user's matplotlibrc sets."""
     with style.context(["default", _HOUSE]):
         yield
 
 
 def save(drawing: Drawing, folder: Path, name: str) -> Picture:
-    """Write a figure as SVG and PNG into a folder, created if needed; return the SVG."""
+    """Write a figure as SVG and PNG into a folder, which is created if needed; return the SVG."""
     folder.mkdir(exist_ok=True)
     figure = drawing.figure
     svg, png = io.BytesIO(), io.BytesIO()
@@ -96,10 +96,10 @@ def save(drawing: Drawing, folder: Path, name: str) -> Picture:
 
 
 def copy_png(content: bytes, folder: Path, name: str, alt: str) -> Picture:
-    """Write the bytes of a PNG into a folder; return it as a picture."""
+    """Write the bytes of a PNG file into a folder, and return the image as a `Picture`."""
     with whole_file(folder / f"{name}.png") as partial:
         partial.write_bytes(content)
-    # The first chunk of every PNG (IHDR) has width and height at these offsets.
+    # The first chunk of every PNG (IHDR) has width and height at these byte offsets.
     width, height = (int.from_bytes(content[start : start + 4]) for start in (16, 20))
     return Picture(_data_url("image/png", content), alt, width, height)
 

@@ -1,1 +1,1 @@
-"""One module per section of the report: what it needs, its text, figure and table."""
+"""The sections of the report page, one module per section with its texts, figure and table."""

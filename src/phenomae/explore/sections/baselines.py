@@ -1,4 +1,4 @@
-"""Section: the recall of other maps and of permuted names, next to that of this map."""
+"""Section: recall of other maps and of permuted gene names, compared with this map."""
 
 from phenomae.explore.evidence.evidence import Evidence
 from phenomae.explore.sections.section import Row, Section, Table
@@ -7,9 +7,10 @@ from phenomae.explore.words import count, fraction, tails, times
 
 def _text(evidence: Evidence) -> str:
     return (
-        "The same known pairs on other maps. A method is worth its cost if its recall is clearly "
-        "above that of simpler ones; shuffled names show the recall that remains without the map’s "
-        f"biology. All at {tails(*evidence.measured.percentiles[0])}."
+        "Recall of the same sources on other maps. A method is worth its cost if its recall is "
+        "clearly above the recall of simpler methods. Shuffled names are the null distribution: "
+        "the recall of this map with permuted gene names. The tails of all recalls in this table "
+        f"are the {tails(*evidence.measured.percentiles[0])} of all cosines."
     )
 
 
@@ -50,7 +51,8 @@ def _notes(evidence: Evidence) -> list[str]:
     if uneven:
         names = ", ".join(dict.fromkeys(uneven))
         notes.append(
-            f"{names}: benchmarked on other known pairs than this map, so compare with care."
+            f"{names}: benchmarked on another number of known pairs than this map, so compare "
+            "recall with care."
         )
     return notes + [
         f"{name} was not benchmarked with {part.source}."

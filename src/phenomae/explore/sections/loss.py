@@ -1,4 +1,4 @@
-"""Section: training and validation loss over steps, and recall if it was measured in training."""
+"""Section: training and validation loss over steps, and recall if training measured it."""
 
 from pathlib import Path
 
@@ -17,14 +17,15 @@ def _training(evidence: Evidence) -> Training:
 
 def _text(evidence: Evidence) -> str:
     text = (
-        "The error that training minimises, on training crops and on validation wells. Both should "
-        "decrease and level off together; a validation loss that rises again means overfitting."
+        "The loss that training minimises, on crops of training wells and of validation wells. "
+        "Both losses should decrease and then level off; a validation loss that rises again is a "
+        "sign of overfitting."
     )
     if _training(evidence).recalls is None:
         return text
     return (
-        f"{text} Below, the recall of known pairs on a map of some wells, measured during "
-        "training: once it stops rising, more training does not improve the map."
+        f"{text} The panel below shows the recall of known pairs on a map of some wells, measured "
+        "during training: once recall stops rising, further training hardly improves the map."
     )
 
 

@@ -1,4 +1,4 @@
-"""Section: recall over the fraction of pairs that count as found."""
+"""Section: recall across percentiles, over the fraction of all pairs in the tails."""
 
 from pathlib import Path
 
@@ -18,13 +18,13 @@ SECTION = Section(
     heading="Recall across percentiles",
     needs=lambda evidence: evidence.results is not None,
     text=lambda evidence: (
-        "Recall rises with the fraction of pairs that count as found. For a good map the line "
-        "rises steeply at the left, where only the strongest similarities count; the dashed "
-        "diagonal is a random map."
+        "Recall rises with the fraction of all pairs that the tails contain. For a good map the "
+        "line rises steeply at the left, where the tails contain only the most extreme cosines; "
+        "the dashed diagonal is the expected recall of a random map."
     ),
     draw=_draw,
     caption=lambda evidence: (
-        "From the lowest 1 % and the highest 1 % of all cosines to 50 % and 50 %, which is all "
-        "pairs. The vertical line marks the percentiles of the figure above."
+        "The tails range from the lowest 1 % and the highest 1 % of all cosines to 50 % and 50 %, "
+        "which is all pairs. The vertical line marks the first percentile pair of the figure above."
     ),
 )

@@ -1,4 +1,4 @@
-"""Section: recall of known pairs, by source, with its confidence interval and null distribution."""
+"""Section: recall of known pairs by source, with confidence interval and null distribution."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ def _text(evidence: Evidence) -> str:
     ends = tails(*evidence.measured.percentiles[0])
     return (
         "Recall is the fraction of known pairs of a source whose cosine similarity on the map is "
-        f"among the {ends} of all pairs. A random map has the recall called chance (dashed line): "
-        "the further a dot is to the right of it, the more known biology the map recovers."
+        f"among the {ends} of all pairs. Chance (dashed line) is the expected recall of a random "
+        "map: the further a dot is to the right of chance, the more known biology the map recovers."
     )
 
 
@@ -26,20 +26,22 @@ def _draw(evidence: Evidence, folder: Path) -> Picture:
 def _caption(evidence: Evidence) -> str:
     results, comparison = evidence.measured, evidence.comparison
     parts = ["Dots: recall of this map, one row per source"]
-    parts.append(", with its 95 % bootstrap CI over genes." if results.has_intervals else ".")
+    parts.append(
+        ", with a 95 % CI from a bootstrap of the genes." if results.has_intervals else "."
+    )
     if results.shuffles > 1:
         parts.append(
-            " Vertical bars: null distribution (shuffled names), the mean of "
-            f"{count(results.shuffles)} permutations, which should lie on chance; whiskers: one "
+            " Vertical bars: mean of the null distribution (shuffled names, "
+            f"{count(results.shuffles)} permutations), which should be near chance; whiskers: one "
             "standard deviation."
         )
     elif results.shuffles:
         parts.append(
-            " Vertical bars: the same map with shuffled names, which should be near chance."
+            " Vertical bars: recall of one permutation of the names, which should be near chance."
         )
     entries = len(comparison[0].entries) if comparison else 0
     if entries > (2 if results.shuffles else 1):
-        parts.append(" Hollow marks: baselines.")
+        parts.append(" Hollow marks: recall of the baselines.")
     return "".join(parts)
 
 
@@ -65,7 +67,7 @@ def _table(evidence: Evidence) -> Table:
 
 
 def _hidden(results: BenchmarkTables, columns: list[str]) -> list[str]:
-    """Return the columns for which nothing was computed."""
+    """Return the columns for which `benchmark` computed no values."""
     intervals = [] if results.has_intervals else ["95 % CI"]
     return intervals + ([] if results.shuffles else [columns[5], "p"])
 

@@ -1,4 +1,4 @@
-"""Section: crops of validation wells, as the network saw and reconstructed them."""
+"""Section: crops of validation wells with their masked input and reconstruction."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from phenomae.explore.evidence.evidence import Evidence
 from phenomae.explore.figures.style import Picture, copy_png
 from phenomae.explore.sections.section import Section
 
-_ALT = "Images in rows of three: the input, the input with patches masked, and reconstructed."
+_ALT = "Three rows per image: the input, the input with patches masked, and the reconstruction."
 
 
 def _draw(evidence: Evidence, folder: Path) -> Picture:
@@ -23,7 +23,7 @@ SECTION = Section(
     text=lambda evidence: (
         "Three rows per image and one column per channel: the input, the input with most patches "
         "masked, and the network’s reconstruction. A trained network recovers position, shape and "
-        "brightness of the cells, if blurred; an untrained one returns noise or uniform grey."
+        "brightness of the cells, but blurred; an untrained network returns noise or uniform grey."
     ),
     draw=_draw,
     caption=lambda evidence: (

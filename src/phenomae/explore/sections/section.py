@@ -1,6 +1,6 @@
-"""What a section of the report is: one value, `SECTION`, at the end of its module.
+"""Defines a section of the report; every section is one module with a `SECTION` at its end.
 
-Texts are plain and escaped by the page, so a section knows nothing of HTML.
+Texts of sections are plain text, which the page escapes, so sections contain no HTML.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,10 +24,10 @@ class Table:
     """A table of the page."""
 
     label: str
-    """For screen readers."""
+    """Title of the table for screen readers."""
     columns: Sequence[str]
     groups: Sequence[tuple[str, Sequence[Row]]]
-    """Heading and rows of each part; an empty heading is not shown."""
+    """Heading and rows of each group of rows; an empty heading is not shown."""
 
 
 def _nothing(evidence: Evidence) -> list[str]:
@@ -39,12 +39,12 @@ class Section:
     """One section of the page: a heading, a paragraph, and a figure, a table or both."""
 
     name: str
-    """Its anchor on the page."""
+    """Anchor of the section on the page."""
     link: str
-    """Its name in the list of sections at the top."""
+    """Text of the link to the section at the top of the page."""
     heading: str
     needs: Callable[[Evidence], bool]
-    """Returns whether there is anything to show; if not, the section is left out."""
+    """Returns whether the inputs of the report suffice for the section, which else is left out."""
     text: Callable[[Evidence], str]
     """Returns the paragraph below the heading."""
     draw: Callable[[Evidence, Path], Picture] | None = None
@@ -60,7 +60,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Part:
-    """A section with everything that the page shows of it."""
+    """A section with the texts, picture and table that the page shows."""
 
     section: Section
     text: str
@@ -71,7 +71,7 @@ class Part:
 
 
 def make_part(section: Section, evidence: Evidence, folder: Path) -> Part:
-    """Draw a section's figure into `folder` and return what the page shows of the section."""
+    """Draw the figure of a section into `folder`, and return the section's content for the page."""
     picture = section.draw(evidence, folder) if section.draw else None
     table = section.table(evidence) if section.table else None
     text, caption = section.text(evidence), section.caption(evidence)

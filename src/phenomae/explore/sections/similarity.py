@@ -1,4 +1,4 @@
-"""Section: the clustered heat map of all cosines of the map."""
+"""Section: clustered heat map of the cosines of all rows of the map."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ from phenomae.explore.words import count
 
 
 def _noun(evidence: Evidence) -> str:
-    """Return what a row of the map is: a gene, a compound, ..."""
+    """Return the noun for a row of the map: gene, compound, ...; "row" for maps not by phenomae."""
     return evidence.map_signature["settings"]["by"] if evidence.map_signature else "row"
 
 
 def _text(evidence: Evidence) -> str:
     return (
         f"Cosine similarity of every {_noun(evidence)} of the map with every other, ordered by "
-        "clustering. Red pairs have similar profiles, blue ones opposite, white ones unrelated. A "
-        "good map has red blocks on the diagonal, each a group with the same effect on cells, and "
-        "is mostly white elsewhere."
+        "clustering. Red pairs have similar profiles, blue pairs opposite profiles, white pairs "
+        "unrelated profiles. A good map has red blocks on the diagonal, each a group with similar "
+        "effects on cells, and is mostly white elsewhere."
     )
 
 
@@ -43,12 +43,12 @@ def _caption(evidence: Evidence) -> str:
         parts.append("Order: hierarchical clustering, average linkage on 1 − cosine.")
     else:
         parts.append(
-            f"Order: {count(clusters.clustered)} rows, evenly spaced over the map, by hierarchical "
-            "clustering (average linkage on 1 − cosine); every other row is next to the one it is "
-            "most similar to."
+            f"Order: a sample of {count(clusters.clustered)} rows, evenly spaced over the map, by "
+            "hierarchical clustering (average linkage on 1 − cosine); every other row is next to "
+            "the most similar row of the sample."
         )
     if (size := clusters.rows_per_cell) > 1:
-        parts.append(f"Each dot is the mean of {size} × {size} cosines.")
+        parts.append(f"Each cell of the heat map is the mean of {size} × {size} cosines.")
     return " ".join([*parts, "The file figures/similarity_order.csv lists the rows from the top."])
 
 

@@ -1,4 +1,4 @@
-"""The sections of the report, in the order of the page: one line registers one."""
+"""Registers the sections of the report in the order of the page, one line per section."""
 
 from importlib import import_module
 
@@ -12,7 +12,7 @@ SECTIONS = [
     "phenomae.explore.sections.reconstructions:SECTION",
     "phenomae.explore.sections.loss:SECTION",
 ]
-"""Named by string, as commands and corrections are, so that a line is all it takes."""
+""""module:name" of each section, so that a new section needs no import here."""
 
 
 def load_sections() -> list[Section]:
