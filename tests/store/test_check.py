@@ -37,7 +37,7 @@ def damages(store: Path | str, capsys, *flags: str) -> list[str]:
     said = [line for line in said if not line.startswith("checking: ")]
     if code == 0:
         assert said == []
-        assert captured.out == f"{store}: 12 fields of 2 plates, all whole\n"
+        assert captured.out == f"{store}: 12 fields of 2 plates, no damage found\n"
         return []
     (*lines, last) = said
     assert captured.out == ""

@@ -84,7 +84,7 @@ def test_nf1_whose_sixteen_bits_are_eight_times_257_loses_nothing_in_eight(
     raw = shared / "data/images/nf1_schwann_3ch/images"
     pattern = r"(?P<well>[A-H]\d)_01_\d_(?P<site>\d)_(?P<channel>\w+)_001\.tif"
     stored = ingested(raw, "--pattern", pattern, "--bits", "8", "--plate-name", "NF1")
-    assert "8-bit values times 257 and convert without loss" in capsys.readouterr().err
+    assert "8-bit values times 257, so 8 bits lose nothing" in capsys.readouterr().err
     for (_, well, site), pixels in stored.items():
         files = [
             raw / f"{well[0]}7_01_{number}_{site}_{stain}_001.tif"

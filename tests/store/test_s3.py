@@ -99,7 +99,7 @@ def test_other_work_is_refused_and_overwritten_when_asked(write_screen, tmp_path
     bucket.client.put_object(Bucket=bucket.name, Key="papers/thesis.pdf", Body=b"x")
     code, told = run(capsys, "ingest", raw, bucket.address("papers"), "--overwrite")
     assert (code, told.count("\n")) == (1, 1)
-    assert "is in the way and was not made by phenomae" in told
+    assert "exists and was not made by phenomae" in told
     assert bucket.contents("papers") == {"thesis.pdf": b"x"}
 
 

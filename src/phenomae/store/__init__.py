@@ -1,1 +1,1 @@
-"""Plates as sharded OME-Zarr, so that reading a crop is one short read."""
+"""Stores of plates as sharded OME-Zarr, from which crops are read without the rest of a field."""

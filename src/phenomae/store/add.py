@@ -1,7 +1,7 @@
-"""Adds plates to an existing store: they are made beside it, then moved in.
+"""Adds plates to an existing store: on a disk, plates are written beside the store, then moved in.
 
-The store stays as it was until the last moment: plates that its table does not list yet are
-ignored, and the table is replaced in one step.
+Readers see the old store until its table of fields is replaced, which happens in one step: plates
+that the table does not list are ignored.
 """
 
 import os
@@ -20,20 +20,21 @@ from phenomae.store.table import parse_problems, report_problems, write_table
 from phenomae.urls import below
 
 _ADDITION = "plates to add to a store"
-# A network reads all plates of a store as one kind, so these settings must be the same for all.
+# A network takes all plates of a store in the same way, so these settings must agree.
 _SHARED = ("channels", "dtype", "pixel_size_um", "bits", "low_percentile", "high_percentile")
 
 
 def add_plates(store: Path | str, inventory: Inventory) -> None:
     """Add the plates of an inventory to a finished store.
 
-    A call that was stopped is continued. Raises ValueError if there is no store, if its channels,
-    type, pixel size or window percentiles differ, or if it has another plate of the same name.
+    A repeated call continues an interrupted one. Raises ValueError if `store` is not a finished
+    store, if its channels, dtype, pixel size, bits or window percentiles differ from those of the
+    inventory, or if it already has a plate of the same name made from other files.
     """
     signature = read_store_signature(store)
     origin = Origin(KIND, signature["settings"], signature["sources"])
     added = _added(store)
-    # Run again after it was done, the same command finds its files among the store's sources.
+    # A command that is repeated after it finished finds its own files among the store's sources.
     if inventory.origin.sources["raw"] in origin.sources.values():
         _clear(added)
         info(f"{store} has the plates of {inventory.path} already")
@@ -50,10 +51,10 @@ def add_plates(store: Path | str, inventory: Inventory) -> None:
                 _make(folder, inventory)
         _move_in(added, store, inventory)
         table, problems = read_table(added), _read_problems(added)
-    else:  # S3 cannot rename, so the plates are written to their final place at once
+    else:  # S3 cannot rename, so the plates are written straight to their final place
         table, problems = write_plates(store, inventory)
         problems = [*inventory.problems, *problems]
-    number = len(origin.sources) // 2 + 1  # every ingest has two sources: raw and wells
+    number = len(origin.sources) // 2 + 1  # every ingest records two sources: raw and wells
     more = {f"{name} {number}": value for name, value in inventory.origin.sources.items()}
     whole = pl.concat([open_store(store).fields, table]).sort("plate", maintain_order=True)
     every = [*_read_problems(store), *problems]
@@ -63,7 +64,7 @@ def add_plates(store: Path | str, inventory: Inventory) -> None:
 
 
 def _added(store: Path | str) -> Path | str:
-    """Return where plates are made before they become part of the store."""
+    """Return the folder or address to which plates are written before the store lists them."""
     return store.with_name(store.name + ".added") if isinstance(store, Path) else store
 
 
@@ -77,14 +78,14 @@ def _require_alike(store: Path | str, origin: Origin, inventory: Inventory) -> N
         old, new = origin.settings[name], inventory.origin.settings[name]
         if old != new:
             raise ValueError(
-                f"{store} has {name} = {old!r}, but the plates to add have {new!r}: make another "
-                "store of them"
+                f"{store} has {name} = {old!r}, but the plates to add have {new!r}: ingest them "
+                "into another store"
             )
     there = set(read_table(store)["plate"].unique())
     if both := sorted(there & set(inventory.raw.plate_names)):
         raise ValueError(
-            f"{store} already has a plate {both[0]}, made from other files: give the one to add "
-            "another name, or make the store again"
+            f"{store} already has a plate {both[0]} made from other files: rename the plate to "
+            "add, or make the store again"
         )
 
 
@@ -95,7 +96,7 @@ def _make(folder: Path, inventory: Inventory) -> None:
 
 
 def _move_in(added: Path, store: Path | str, inventory: Inventory) -> None:
-    """Move the plates into the store, except those that a stopped call has moved already."""
+    """Move the plates into the store, except those that an interrupted call has already moved."""
     assert isinstance(store, Path)
     for plate in inventory.raw.plate_names:
         if (added / f"{plate}.zarr").exists():

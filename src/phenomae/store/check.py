@@ -1,7 +1,7 @@
-"""`phenomae store check STORE`: whether a store still is what ingest wrote.
+"""`phenomae store check STORE`: verifies that a store is complete and unchanged since ingest.
 
-It compares files with what the table of fields implies, so it finds missing, changed, exchanged and
-extra files. It reports all damage, not only the first.
+The check compares the files with the table of fields, and so finds missing, changed, exchanged and
+extra files. All damage is found, not only the first.
 """
 
 import re
@@ -26,10 +26,10 @@ from phenomae.store.table import parse_problems, report_problems
 from phenomae.urls import Location, below, list_addresses, locate
 
 _SHOWN = 50
-_REQUESTS = 32  # at once to a server, where waiting for the answer takes most of the time
+_REQUESTS = 32  # concurrent requests to S3, more than cores: threads mostly wait for the server
 _NEEDED = ("plate", "well", "site", "path", "height", "width", "checksum")
-# Rows, wells and images. Deeper folders, and any that do not look like these, may be tables and
-# labels of other tools.
+# Plates, rows, wells and images. Other and deeper folders may be tables and labels that other
+# tools have written, so they are no damage.
 _GROUP = re.compile(r"[^/]+\.zarr(/[A-Z]{1,2}(/[0-9]+){0,2})?")
 _IMAGE = re.compile(r"([^/\\.][^/\\]*)\.zarr/([A-Z]{1,2})/([0-9]{2,})/[0-9]+")
 
@@ -37,28 +37,28 @@ _IMAGE = re.compile(r"([^/\\.][^/\\]*)\.zarr/([A-Z]{1,2})/([0-9]{2,})/[0-9]+")
 def check_store(store: Location, /, *, quick: bool = False, workers: int | None = None) -> Store:
     """Verify that a store is complete and unchanged since ingest.
 
-    Checked are the signature and identity, the table of fields, the metadata of every plate, row,
-    well and image, the checksum of every field's pixels, and that the table lists everything that
-    is there.
+    The check covers the signature and identity, the table of fields, the metadata of every plate,
+    row, well and image, the checksum of every field's pixels, and whether the table lists every
+    plate, row, well and image in the folder.
 
     Parameters
     ----------
     store
         Folder or s3:// address of a store.
     quick
-        Decode no pixel: check metadata and the index of every field's shard only.
+        Decode no pixels: check metadata, and of every field's shard only the index.
     workers
-        Fields that are read at once; None reads one per core, or 32 from an s3:// address.
+        Number of fields read at once; None is one per core, or 32 for an s3:// address.
 
     Returns
     -------
-    The store, which is whole.
+    The store, which is undamaged.
 
     Raises
     ------
     ValueError
-        If there is no finished store, or anything is wrong with it. Every problem has been printed
-        before on a line of its own.
+        If there is no finished store, or if the store is damaged. The first 50 problems are
+        printed before, one per line.
     """
     at_least("workers", workers, 1)
     path = locate(store)
@@ -75,12 +75,12 @@ def check_store(store: Location, /, *, quick: bool = False, workers: int | None 
         noun = "1 problem" if count == 1 else f"{count} problems, the first"
         raise ValueError(f"{path} is damaged: {noun}: {first}")
     plates = opened.fields["plate"].n_unique()
-    print(f"{path}: {len(opened.fields)} fields of {plates} plates, all whole")
+    print(f"{path}: {len(opened.fields)} fields of {plates} plates, no damage found")
     return opened
 
 
 def find_damage(store: Store, quick: bool, workers: int) -> Iterator[str]:
-    """Yield one sentence for every problem of a store whose table can be read."""
+    """Yield one sentence per problem of a store; its table of fields must be readable."""
     yield from _find_table_damage(store)
     yield from _find_report_damage(store)
     sound = _sound_rows(store)
@@ -103,7 +103,7 @@ def _find_table_damage(store: Store) -> Iterator[str]:
     signature = read_store_signature(store.path)
     origin = Origin(signature["kind"], signature["settings"], signature["sources"])
     if identify(origin, read_file(below(store.path, TABLE))) != store.identity:
-        yield f"{TABLE} and artefact.json do not belong together: one was changed or replaced"
+        yield f"{TABLE} and artefact.json do not belong together: one of them was changed"
     for names in (["path"], ["plate", "well", "site"]):
         if store.fields.select(names).is_duplicated().any():
             yield f"{TABLE} lists a field twice ({', '.join(names)})"
@@ -117,16 +117,16 @@ def _find_report_damage(store: Store) -> Iterator[str]:
     except FileNotFoundError:
         yield f"{REPORT} is missing"
     except (pl.exceptions.PolarsError, OSError) as error:
-        yield f"{REPORT} is not a table that can be read: {str(error).splitlines()[0]}"
+        yield f"{REPORT} cannot be read as a table: {str(error).splitlines()[0]}"
     else:
         if not content.startswith(header):
             yield f"{REPORT} does not begin with {header.decode().strip()}"
 
 
 def _sound_rows(store: Store) -> list[int]:
-    """Return the numbers of the rows that describe a field completely, below their own well.
+    """Return the indices of the complete rows whose path lies in the row's own plate and well.
 
-    Other paths are not followed, because they may lead out of the store.
+    The paths of other rows are not opened, because they may lead out of the store.
     """
     count = len(store.channels)
     sound: list[int] = []
@@ -141,7 +141,7 @@ def _sound_rows(store: Store) -> list[int]:
 
 
 def _expected_groups(fields: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return the attributes that the groups of plates, rows and wells must have, by path."""
+    """Return the expected attributes of the groups of plates, rows and wells, keyed by path."""
     groups: dict[str, dict[str, Any]] = {}
     for (plate,), rows in fields.group_by("plate", maintain_order=True):
         for name, attributes in plate_attributes(str(plate), rows["path"].to_list()).items():
@@ -164,7 +164,7 @@ def _listed(store: Store, row: int) -> ListedField:
 
 
 def _find_strangers(store: Store, listed: set[str]) -> Iterator[str]:
-    """Yield the plates, rows, wells and images that are not listed in the table."""
+    """Yield one sentence per plate, row, well or image that exists but is not in the table."""
     found = {name for name in _list_folders(store.path) if _GROUP.fullmatch(name)} - listed
     for name in sorted(found):
         if name.rpartition("/")[0] not in found:  # its parent has been reported already
@@ -172,14 +172,14 @@ def _find_strangers(store: Store, listed: set[str]) -> Iterator[str]:
 
 
 def _list_folders(location: Path | str) -> Iterator[str]:
-    """Yield the paths of a store's folders down to its images, with forward slashes."""
+    """Yield the relative paths of plates, rows, wells and images, with forward slashes."""
     if isinstance(location, Path):
         for depth in range(1, 5):
             for path in location.glob("/".join(["*.zarr", *"*" * (depth - 1)])):
                 if path.is_dir():
                     yield path.relative_to(location).as_posix()
         return
-    # S3 lists objects only: its folders are the prefixes of their names.
+    # S3 lists only objects: folders exist as prefixes of object names.
     for name in list_addresses(location):
         folders = name.split("/")[:-1]
         yield from ("/".join(folders[:depth]) for depth in range(1, min(len(folders), 4) + 1))

@@ -1,12 +1,12 @@
-"""Colours in which viewers first show channels: the customary colour of each stain.
+"""Default display colours of channels in viewers: the customary colour of each stain.
 
-They are recognised by words in the channel's name, because raw data name stains freely.
+Stains are recognised by words in the channel's name, because data sets have no common names.
 """
 
 import re
 from collections.abc import Sequence
 
-# Words for the stain, or for the dye and so for its emission (488: green).
+# Names of stains, structures and dyes, and excitation wavelengths in nm (488: green).
 _BY_NAME = {
     "0000FF": "dna|hoechst|dapi|nuclei|nucleus|bfp|405",
     "00FF00": "er|cona|concanavalin|gfp|fitc|488",
@@ -21,8 +21,8 @@ _OTHERS = ("FF00FF", "00FFFF")
 def choose_colors(channels: Sequence[str]) -> list[str]:
     """Return one colour per channel, as RRGGBB.
 
-    A channel gets the colour of its stain, or the first unused one if its name has no known word or
-    the colour is taken. Colours repeat when all are used.
+    A channel gets the colour of its stain. If the name has no known word or the colour is taken,
+    the channel gets the first unused colour. Colours repeat once all are used.
     """
     free = [*_BY_NAME, *_OTHERS]
     chosen: dict[int, str] = {}
@@ -31,7 +31,7 @@ def choose_colors(channels: Sequence[str]) -> list[str]:
         if color in free:
             free.remove(color)
             chosen[index] = color
-    # White is the custom for transmitted light, so other channels get it last.
+    # White is customary for transmitted light, so unrecognised channels get white last.
     free.sort(key="FFFFFF".__eq__)
     for index in range(len(channels)):
         if index not in chosen:

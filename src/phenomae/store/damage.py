@@ -1,6 +1,6 @@
-"""Compares a single group or field of a store with what must be there.
+"""Compares one group or one field of a store with its expected metadata and checksum.
 
-Every function returns sentences instead of raising, so that one check reports all damage.
+The functions return sentences instead of raising, so that one check reports all damage.
 """
 
 import json
@@ -16,15 +16,15 @@ from phenomae.store.metadata import group_document, image_attributes
 from phenomae.store.write import array_metadata, checksum
 from phenomae.urls import below, first_reason
 
-_SHOWN = 60  # characters of a value in a sentence
+_SHOWN = 60  # longest JSON value, in characters, that a sentence quotes in full
 
 
 @dataclass(frozen=True)
 class ListedField:
-    """A field as the store's table and signature describe it."""
+    """A field as described by the store's table and signature."""
 
     path: str
-    """Path of its image group in the store."""
+    """Path of the field's image group in the store."""
     channels: tuple[str, ...]
     height: int
     width: int
@@ -36,9 +36,9 @@ class ListedField:
 
 
 def find_field_damage(store: Path | str, quick: bool, field: ListedField) -> list[str]:
-    """Return one sentence for everything wrong with a field's image group and its array.
+    """Return one sentence per problem of a field's image group and of its array.
 
-    With `quick` no pixel is decoded: only the index of the field's shard is read.
+    With `quick` no pixels are decoded: only the index of the field's shard is read.
     """
     windows = np.array(field.windows)
     attributes = image_attributes(field.channels, windows, field.dtype, field.pixel_size_um)
@@ -47,17 +47,17 @@ def find_field_damage(store: Path | str, quick: bool, field: ListedField) -> lis
     wrong = find_group_damage(store, field.path, attributes)
     shape = len(field.channels), field.height, field.width
     metadata = array_metadata(shape, field.dtype)
-    # A store that was written again with another compression is not damaged.
+    # Other inner codecs are accepted: a store recompressed with the same pixels is not damaged.
     del metadata["codecs"][0]["configuration"]["codecs"]
     array = f"{field.path}/0"
     damage = _find_document_damage(store, array, {"zarr_format": 3, **metadata})
-    # If the metadata is wrong, pixels would be decoded wrongly too: one sentence is enough.
+    # With wrong metadata the pixels would be decoded wrongly too: report only the metadata.
     damage = damage or _find_pixel_damage(below(store, array), quick, field.checksum)
     return [*wrong, f"{array}: {damage}"] if damage else wrong
 
 
 def find_group_damage(store: Path | str, group: str, attributes: dict[str, Any]) -> list[str]:
-    """Return what is wrong with a group that must have these attributes; it may have others."""
+    """Return the problems of a group that must have `attributes` and may have others."""
     damage = _find_document_damage(store, group, group_document(attributes))
     return [f"{group}: {damage}"] if damage else []
 
@@ -76,9 +76,9 @@ def _find_document_damage(store: Path | str, node: str, expected: dict[str, Any]
 
 
 def find_difference(found: Any, expected: Any, where: str) -> str | None:
-    """Return how a JSON value differs from the expected one, or None.
+    """Return a sentence on the first difference between two JSON values, or None.
 
-    Objects may have keys that are not expected.
+    Objects in `found` may have additional keys.
     """
     if isinstance(found, dict) and isinstance(expected, dict):
         pairs = [(f"{where}, {key}", found.get(key), value) for key, value in expected.items()]
@@ -105,15 +105,15 @@ def _find_pixel_damage(location: Path | str, quick: bool, expected: str) -> str 
     spec = {
         "driver": "zarr3",
         "kvstore": array_location(location),
-        "fill_missing_data_reads": False,  # every shard is written, so a missing one is damage
+        "fill_missing_data_reads": False,  # `ingest` writes every shard: a missing shard is damage
     }
     try:
         array = ts.open(spec, open=True, read=True).result()
         if quick:
-            # Reads the shard's index, which stands at the end of the file and has a checksum, so
-            # that a file that was cut short is found.
+            # Reads only the shard's index. The index is at the end of the file and has a checksum,
+            # so a truncated file is found.
             kept = array.storage_statistics(query_fully_stored=True).result()
-            return None if kept.fully_stored else "its shard, or a part of it, is missing"
+            return None if kept.fully_stored else "its shard, or a part of the shard, is missing"
         pixels = array.read().result()
     except (ValueError, OSError, NotImplementedError) as error:
         return f"its pixels cannot be read: {first_reason(error)}"

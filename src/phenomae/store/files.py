@@ -1,7 +1,4 @@
-"""Files of a store, on a disk or on S3: the rest of the room does not see the difference.
-
-A `Path` is on this machine, a `str` is an address.
-"""
+"""Reads, writes and removes files of a store on a local disk (`Path`) or on S3 (`str`)."""
 
 import os
 import shutil
@@ -13,21 +10,21 @@ from phenomae.urls import kvstore_spec, read_address, remove_addresses, write_ad
 
 
 def read_file(location: Path | str) -> bytes:
-    """Return a file's bytes; raises FileNotFoundError or another OSError."""
+    """Return a file's bytes; raises OSError, which is FileNotFoundError if there is no file."""
     return location.read_bytes() if isinstance(location, Path) else read_address(location)
 
 
 def write_file(location: Path | str, content: bytes) -> None:
-    """Write a file, whole or not at all; raises OSError."""
+    """Write a file, completely or not at all; raises OSError."""
     if isinstance(location, Path):
-        location.parent.mkdir(parents=True, exist_ok=True)  # S3 has no folders to make
+        location.parent.mkdir(parents=True, exist_ok=True)  # not needed on S3, which has no folders
         write_bytes(location, content)
     else:
         write_address(location, content)
 
 
 def remove_folder(location: Path | str) -> None:
-    """Remove a folder and everything in it, if it exists; raises OSError."""
+    """Remove a folder with its contents, if the folder exists; raises OSError."""
     if not isinstance(location, Path):
         remove_addresses(location)
     elif location.exists():
@@ -37,6 +34,6 @@ def remove_folder(location: Path | str) -> None:
 def array_location(location: Path | str) -> dict[str, Any]:
     """Return the tensorstore key-value store specification of an array's folder."""
     if isinstance(location, Path):
-        # Without the final slash tensorstore would open a file of that name.
+        # The trailing slash tells tensorstore that the path is a folder and not a single file.
         return {"driver": "file", "path": f"{os.path.abspath(location)}/"}
     return kvstore_spec(f"{location}/")

@@ -1,6 +1,6 @@
-"""Writes all plates of a store, then its table, report and signature.
+"""Writes plates, and then the table, report and signature of a store.
 
-The parts that `ingest` and `ingest --add` share.
+`ingest` with and without `--add` shares these functions.
 """
 
 import io
@@ -23,16 +23,17 @@ from phenomae.store.table import report_problems, write_table
 from phenomae.urls import below
 from phenomae.workers import start_workers
 
-_ROWS = "rows"  # folder in an unfinished store: the table's rows of the plates that are done
-# Bytes of images; below this, processes take longer to start (0.7 s each) than they save.
+_ROWS = "rows"  # folder of an unfinished store with the table rows of each finished plate
+# Bytes of image files below which starting processes (0.7 s each) takes longer than they save.
 _WORTH_PROCESSES = 256e6
 
 
 def write_plates(folder: Path | str, inventory: Inventory) -> tuple[pl.DataFrame, list[Problem]]:
-    """Write the plates that an earlier call has not written yet.
+    """Write all plates of an inventory, except those that an interrupted call has finished.
 
-    Returns the finished table of fields, and what is wrong with the fields that could not be
-    decoded and are left out. Raises ValueError for these unless `on_bad` is `skip`.
+    Returns the table of fields and the problems of the fields that cannot be decoded, which are
+    left out. Raises ValueError if there are such fields and `on_bad` is not `skip`, or if no field
+    is left.
     """
     tables: list[pl.DataFrame] = []
     problems: list[Problem] = []
@@ -43,8 +44,9 @@ def write_plates(folder: Path | str, inventory: Inventory) -> tuple[pl.DataFrame
             rows = _read_rows(below(kept, f"{plate}.parquet"))
             if rows is None:
                 rows, wrong = write_plate(folder, plate, inventory, crew, advance)
-                # With its rows kept, no pixel of the plate is read again after a stop. A plate with
-                # bad fields is read again, because they must be reported again.
+                # An interrupted ingest reads no pixel of a plate whose rows were saved. The rows
+                # of a plate with bad fields are not saved, because the bad fields have to be
+                # reported again.
                 if not wrong:
                     write_table(below(kept, f"{plate}.parquet"), rows)
                 problems += wrong
@@ -69,10 +71,10 @@ def _read_rows(location: Path | str) -> pl.DataFrame | None:
 def finish_store(
     folder: Path | str, table: pl.DataFrame, problems: list[Problem], origin: Origin
 ) -> str:
-    """Write the table and the report, then sign the store; returns its identity."""
+    """Write the table and the report, then sign the store; return the store's identity."""
     write_table(below(folder, TABLE), table)
     write_file(below(folder, REPORT), report_problems(problems))
-    # The table is read back and not encoded again, so that the hash is that of the file.
+    # Hashes the bytes of the file: a second encoding need not give the same bytes.
     identity = identify(origin, read_file(below(folder, TABLE)))
     if isinstance(folder, Path):
         sign(folder, origin, identity)
@@ -82,16 +84,16 @@ def finish_store(
 
 
 def identify(origin: Origin, table: bytes) -> str:
-    """Return a store's identity: a hash of its origin and its table.
+    """Return a store's identity: a hash of its origin and of the bytes of `fields.parquet`.
 
-    The table has a checksum of every field, so the identity covers every pixel.
+    The table has a checksum of every field's pixels, so the identity covers every pixel.
     """
     return hash_json([origin.identity, hash_bytes(table)])
 
 
 @contextmanager
 def start_crew(inventory: Inventory) -> Iterator[Executor]:
-    """Yield a pool of processes, or of threads if there is little to do or one worker."""
+    """Yield a pool of processes, or of threads for one worker or at most 256 MB of images."""
     if (
         inventory.workers > 1
         and sum(sum(header.bytes) for header in inventory.headers) > _WORTH_PROCESSES

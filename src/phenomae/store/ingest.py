@@ -1,4 +1,4 @@
-"""`phenomae ingest RAW STORE`: raw plates into a store of OME-Zarr plates."""
+"""`phenomae ingest RAW STORE`: converts raw plates into a store of OME-Zarr plates."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,21 +32,26 @@ def ingest(
     raw
         Folder of a microscope or a public data set, or its index file.
     store
-        Folder to make, or s3:// address.
+        Folder or s3:// address to write.
     add
-        Add the plates to an existing store with the same channels, bits and pixel size.
+        Add the plates to an existing store with the same channels, dtype, pixel size, bits and
+        window percentiles.
     overwrite
         Replace an existing store that was made with other settings or from other files.
 
     Returns
     -------
-    The store, also if it was finished before; None after a dry run. Raises ValueError if a setting,
-    the listing, an image or the plate map is wrong.
+    The store, also if it was already finished; None after a dry run.
+
+    Raises
+    ------
+    ValueError
+        If a setting, the index file, an image or the plate map is wrong.
     """
     if add and overwrite:
         raise ValueError("add and overwrite exclude each other: leave one out")
     path = locate(store)
-    # Everything is checked before the first write, except damage that only decoding shows.
+    # All checks that need no decoding of pixels are made before anything is written.
     inventory = take_inventory(Path(raw), settings)
     if settings.dry_run:
         print_inventory(inventory)
@@ -58,7 +63,7 @@ def ingest(
         return open_store(path)
     with _open_folder(path, inventory.origin, overwrite) as folder:
         if folder is None:
-            return open_store(path)  # finished before
+            return open_store(path)  # an earlier call has finished the store
         table, problems = write_plates(folder, inventory)
         finish_store(folder, table, [*inventory.problems, *problems], inventory.origin)
     info(f"{path}: {len(table)} fields of {table['plate'].n_unique()} plates")
@@ -68,7 +73,7 @@ def ingest(
 @contextmanager
 def _open_folder(store: Path | str, origin: Origin, overwrite: bool) -> Iterator[Path | str | None]:
     """Yield the folder or address to write to, or None if the same store is already finished."""
-    # S3 cannot rename, so the two kinds of places follow different rules.
+    # A folder is written as STORE.partial and renamed at the end, which S3 cannot do.
     opened = (
         artefact_folder(store, origin, overwrite)
         if isinstance(store, Path)

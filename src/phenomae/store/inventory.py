@@ -1,7 +1,7 @@
-"""What an ingest finds out before it decodes a pixel: fields, plate map, sizes, types and problems.
+"""Inventory of raw plates before any pixel is decoded: fields, plate map, sizes and problems.
 
-Everything that can be checked from listings and headers is checked here, so that a wrong setting or
-a missing file is reported in seconds and not after an hour of writing.
+Everything that file listings and image headers show is checked here, so that a wrong setting or a
+missing file is reported in seconds and not after an hour of writing.
 """
 
 from collections.abc import Sequence
@@ -33,19 +33,20 @@ from phenomae.store.windows import WindowSettings
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-# The fields of the last base come first in --help: where the files are, then how they are scaled.
+# --help lists the settings of the last base class first: where the files are, then the scaling.
 class IngestSettings(WindowSettings, PlateMapSettings, LayoutSettings):
     """How raw plates are converted into a store."""
 
     bits: Literal[8, 16] = 16
-    """16 stores pixels unchanged, 8-bit files too; 8 scales each channel's window to 0-255 and
-    rounds."""
+    """16 stores pixels unchanged, also those of 8-bit files; 8 scales the intensity window of each
+    plate and channel to 0-255 and rounds."""
     pixel_size_um: float | None = None
-    """Micrometres per pixel; None takes it from the layout's index, if it is there."""
+    """Micrometres per pixel; None takes the pixel size from the layout's index, if it has one."""
     workers: int | None = None
-    """Processes that read and write; None starts one per core. The bytes do not depend on it."""
+    """Number of processes that read and write; None is one per core. The bytes of the store do not
+    depend on it."""
     dry_run: bool = False
-    """List what would be read, report what is wrong with it, and write nothing."""
+    """List the plates that would be read and their problems, and write nothing."""
 
     def __post_init__(self) -> None:
         WindowSettings.__post_init__(self)
@@ -55,46 +56,46 @@ class IngestSettings(WindowSettings, PlateMapSettings, LayoutSettings):
         at_least("workers", self.workers, 1)
 
 
-# Settings that do not change a pixel: where files are, how fast they are read, and what happens to
-# bad fields, since the table already says which fields a store has.
+# Settings that are no part of the store's identity, because no pixel depends on them. `on_bad`
+# decides which fields are stored, but the identity covers the table of fields anyway.
 _NOT_IDENTITY = ("layout", "plate_map", "barcode_map", "images", "on_bad", "workers", "dry_run")
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """Everything that is known about a raw folder before a pixel is decoded."""
+    """Raw plates as described by their file listing, image headers and plate map."""
 
     path: Path
     """The raw folder, or its index file."""
     settings: IngestSettings
     raw: RawPlates
-    """The fields whose files all have a sound header."""
+    """The fields whose image headers can all be read."""
     headers: list[FieldHeader]
-    """One per field, in the order of `raw.fields`."""
+    """One header per field, in the order of `raw.fields`."""
     raw_dtypes: dict[str, str]
-    """`uint8` or `uint16` for each plate's files."""
+    """Pixel type of each plate's files, `uint8` or `uint16`."""
     dtype: str
-    """That of the stored pixels."""
+    """Pixel type of the store."""
     pixel_size_um: float | None
     table: pl.DataFrame
-    """The store's table of fields, without the columns that need pixels."""
+    """The store's table of fields, without the columns that are computed from pixels."""
     plate_map: Path | None
-    """None if there is none, or if the layout brings it along."""
+    """Path of the plate map; None if there is no map, or if the layout itself lists the wells."""
     problems: list[Problem]
-    """What is wrong with the fields that are left out."""
+    """Problems of the fields that are left out."""
     origin: Origin
 
     @property
     def workers(self) -> int:
-        """Number of processes or threads that share the work."""
+        """Number of worker processes or threads."""
         return self.settings.workers or available_cores()
 
 
 def take_inventory(path: Path, settings: IngestSettings) -> Inventory:
     """List and check the fields of a raw folder, and join them with the plate map.
 
-    What is wrong with single fields is collected in `Inventory.problems`. Raises ValueError if
-    something is wrong with all of them.
+    Problems of single fields are collected in `Inventory.problems`. Raises ValueError if no field
+    can be read, or if the listing, plate map, pixel types or pixel sizes are inconsistent.
     """
     raw = list_fields(path, settings)
     map_path, plate_map = _find_wells(path, raw, settings)
@@ -104,7 +105,7 @@ def take_inventory(path: Path, settings: IngestSettings) -> Inventory:
     problems = [*raw.skipped, *damaged]
     pairs = [(field, header) for field, header in zip(raw.fields, found, strict=True) if header]
     if not pairs:
-        raise_problems(path, problems or ["no field is whole"])
+        raise_problems(path, problems or ["no field can be read"])
     raw = replace(raw, fields=tuple(field for field, _ in pairs))
     headers = [header for _, header in pairs]
     raw_dtypes = _plate_dtypes(path, raw, headers)
@@ -127,11 +128,11 @@ def take_inventory(path: Path, settings: IngestSettings) -> Inventory:
 
 
 def refuse_problems(inventory: Inventory, problems: Sequence[Problem]) -> None:
-    """Raise ValueError for bad fields, each printed before, unless `on_bad` is `skip`."""
+    """Print all problems and raise ValueError; with `on_bad` `skip` only print their number."""
     if not problems:
         return
     if inventory.settings.on_bad == "skip":
-        info(f"left out: {len(problems)} problems with fields, all listed in ingest-report.csv")
+        info(f"left out: fields with {len(problems)} problems, all listed in ingest-report.csv")
         return
     for problem in problems:
         info(f"wrong: {problem}")
@@ -141,9 +142,9 @@ def refuse_problems(inventory: Inventory, problems: Sequence[Problem]) -> None:
 def _find_wells(
     path: Path, raw: RawPlates, settings: IngestSettings
 ) -> tuple[Path | None, pl.DataFrame | None]:
-    """Return the path of the plate map and the map.
+    """Return the path of the plate map and the map itself.
 
-    The path is None if the layout brings the map along, and both are None if there is no map.
+    The path is None if the layout itself lists the wells; path and map are None without a map.
     """
     map_path = find_plate_map(path, settings)
     if map_path is not None:
@@ -156,14 +157,14 @@ def _find_wells(
             f"control_label {settings.control_label!r} needs a plate map: there is no "
             f"plate_map.csv in {path}, so name it with plate_map"
         )
-    info("no plate map: wells carry no perturbation and none is a control")
+    info("no plate map: wells have no perturbation, and no well is a control")
     return None, None
 
 
 def _repeat_wells(plate_map: pl.DataFrame, raw: RawPlates) -> pl.DataFrame:
-    """Return the plate map with the wells of every plate repeated for its later imagings.
+    """Return the plate map with a plate's wells repeated for each later imaging of the plate.
 
-    With `duplicates = apart` these are plates of their own, but the plate map knows only the first.
+    With `duplicates = apart` a later imaging is a plate of its own, which the plate map lacks.
     """
     later = [
         plate_map.filter(pl.col("plate") == plate).with_columns(plate=pl.lit(name))
@@ -179,7 +180,7 @@ def _plate_dtypes(path: Path, raw: RawPlates, headers: list[FieldHeader]) -> dic
         if dtype != header.dtype:
             raise ValueError(
                 f"{path}: {field} is {header.dtype}, but {other} is {dtype}: "
-                "a plate must be of one type"
+                "all files of a plate must have the same pixel type"
             )
     return {plate: dtype for plate, (dtype, _) in first.items()}
 
@@ -191,19 +192,19 @@ def _stored_dtype(path: Path, raw_dtypes: dict[str, str], bits: int) -> str:
     if len(plates) > 1:
         raise ValueError(
             f"{path}: plate {plates['uint8']} is uint8, but plate {plates['uint16']} is uint16: "
-            "ingest them into two stores, or convert all to 8 bits (bits = 8)"
+            "ingest the plates into two stores, or convert all to 8 bits (bits = 8)"
         )
     return next(iter(plates))
 
 
 def _find_pixel_size(path: Path, raw: RawPlates) -> float | None:
-    """Return the pixel size in the index, which must be the same for all plates."""
+    """Return the pixel size in the layout's index, or None; raises ValueError if plates differ."""
     sizes = {raw.pixel_sizes_um.get(plate) for plate in raw.plate_names}
     if len(sizes) > 1:
         listed = ", ".join(f"{plate} {raw.pixel_sizes_um.get(plate)}" for plate in raw.plate_names)
         raise ValueError(
-            f"{path}: its plates have pixels of different sizes, in micrometres: {listed}; put "
-            "them into separate stores, or set pixel_size_um to the size that all have"
+            f"{path}: plates have different pixel sizes, in micrometres: {listed}; ingest them "
+            "into separate stores, or set pixel_size_um to the true size of all"
         )
     return sizes.pop()
 
@@ -215,9 +216,9 @@ def _origin(
     table: pl.DataFrame,
     settings: IngestSettings,
 ) -> Origin:
-    """Return the store's origin: settings, names and sizes of files, and the wells' columns."""
-    # Names and sizes and not the content of the files: hashing terabytes would take as long as the
-    # ingest, and the store's identity covers the decoded pixels anyway.
+    """Return the store's origin: settings, a hash of file names and sizes, and one of the wells."""
+    # The content of the files is not hashed: hashing terabytes would take as long as the ingest,
+    # and the store's identity covers the decoded pixels anyway.
     files = [
         (str(field), name_of(place), size)
         for field, header in zip(raw.fields, headers, strict=True)

@@ -1,7 +1,7 @@
 """The OME-Zarr 0.5 metadata of a plate: groups for plate, rows, wells and images.
 
-The attributes are plain functions of the table of fields, so that `store check` can compute again
-what every group must hold.
+All attributes are computed from the table of fields and the signature alone, so that `store check`
+can compute the expected attributes of every group.
 """
 
 import json
@@ -25,7 +25,7 @@ def group_document(attributes: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_group(location: Path | str, attributes: dict[str, Any]) -> None:
-    """Write a Zarr group, whole or not at all."""
+    """Write the zarr.json of a group, completely or not at all."""
     content = json.dumps(group_document(attributes), indent=2) + "\n"
     write_file(below(location, "zarr.json"), content.encode())
 
@@ -33,32 +33,32 @@ def write_group(location: Path | str, attributes: dict[str, Any]) -> None:
 def write_plate_groups(
     location: Path | str, name: str, paths: Sequence[str], provenance: dict[str, Any]
 ) -> None:
-    """Write the groups of a plate, its rows and its wells.
+    """Write the groups of a plate, of its rows and of its wells.
 
     Parameters
     ----------
     location
-        The plate's folder or address, `STORE/PLATE.zarr`.
+        Folder or address of the plate, `STORE/PLATE.zarr`.
     name
-        The plate.
+        Name of the plate.
     paths
-        The path of every image, `PLATE.zarr/ROW/COLUMN/IMAGE`, wells in order.
+        Path of every image, `PLATE.zarr/ROW/COLUMN/IMAGE`, sorted by well.
     provenance
-        How the stored pixels were made from the raw ones; written under the key `phenomae`.
+        How the stored pixels were computed from the raw pixels; written under the key `phenomae`.
     """
     groups = plate_attributes(name, paths)
     plate = groups.pop("")
     for group, attributes in groups.items():
         write_group(below(location, group), attributes)
-    # Last, because other tools begin at the plate: it never lists a well that does not exist yet.
+    # Last, because other tools start from the plate's group, which must not list missing wells.
     write_group(location, {**plate, "phenomae": provenance})
 
 
 def plate_attributes(name: str, paths: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the attributes of the groups of a plate, by their path inside `PLATE.zarr`.
+    """Return the attributes of the groups of a plate, keyed by the path inside `PLATE.zarr`.
 
     The plate's own group has the path `""`. `paths` has the path of every image,
-    `PLATE.zarr/ROW/COLUMN/IMAGE`, wells in order.
+    `PLATE.zarr/ROW/COLUMN/IMAGE`, sorted by well.
     """
     images: dict[tuple[str, str], list[str]] = {}
     for path in paths:
@@ -97,8 +97,8 @@ def image_attributes(
 ) -> dict[str, Any]:
     """Return the attributes of an image group: axes, scale, and channels with their windows.
 
-    `windows` has the low and high end of each channel in stored pixel values; a viewer displays
-    that range. A `pixel_size_um` of None leaves the unit out.
+    `windows` has the low and high end of each channel's intensity window in stored pixel values,
+    the range that viewers display. With a `pixel_size_um` of None the scale is 1 without a unit.
     """
     unit = {} if pixel_size_um is None else {"unit": "micrometer"}
     scale = 1.0 if pixel_size_um is None else pixel_size_um

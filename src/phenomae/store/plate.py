@@ -1,7 +1,8 @@
-"""Writes one plate of a store: its fields in parallel, then its windows and its metadata.
+"""Writes one plate of a store: its fields in parallel, then its metadata.
 
-Every field is decoded once. Its grey levels are counted on the way, for windows and quality, except
-when pixels are reduced to 8 bits: their windows must be known before the first field is written.
+Every field is decoded once, for the pixels, the intensity windows and the quality measures. Only if
+16-bit pixels are converted to 8 bits, the sampled fields are decoded a second time, because the
+windows must be known before the first field is written.
 """
 
 from collections.abc import Sequence
@@ -39,9 +40,10 @@ _Windows = Float64[np.ndarray, "c 2"]
 class _Job:
     field: RawField
     path: str
-    """Path of its image group in the store."""
+    """Path of the field's image group in the store."""
     sampled: bool
-    """Whether it belongs to the sample that the plate's windows are computed from."""
+    """Whether the field is in the sample from which the plate's windows are computed; false for all
+    fields if the windows are already known."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class _Written:
     checksum: str
     quality: Quality
     levels: Int64[np.ndarray, "c levels"] | None
-    """Pixels of every grey level; None unless sampled, to send less between processes."""
+    """Number of pixels of every grey level. None if the field is not sampled, because the array is
+    large (0.5 MB per 16-bit channel) to send between processes."""
 
 
 def write_plate(
@@ -60,11 +63,11 @@ def write_plate(
     crew: Executor,
     advance: Advance,
 ) -> tuple[pl.DataFrame, list[Problem]]:
-    """Write one plate's metadata and those of its fields that are not there yet.
+    """Write one plate's metadata and fields, except the fields that an earlier call has written.
 
-    Returns the finished rows of the plate's fields, and what is wrong with the fields that could
-    not be decoded, which have no row. Raises OSError if the disk is full or the server refuses, and
-    ValueError if no window can be found.
+    Returns the table rows of the plate's fields, and the problems of the fields that cannot be
+    decoded, which have no row. Raises OSError if writing fails, and ValueError if none of the
+    sampled fields can be decoded.
     """
     table = inventory.table.filter(pl.col("plate") == plate)
     fields = [field for field in inventory.raw.fields if field.plate == plate]
@@ -105,7 +108,7 @@ def _write_metadata(
     windows: _Windows,
     raw_windows: _Windows,
 ) -> None:
-    """Write the OME-Zarr groups of one plate's images, wells and rows, and its own."""
+    """Write the OME-Zarr groups of one plate: images, wells, rows, and the plate itself."""
     channels = inventory.raw.channels
     attributes = image_attributes(channels, windows, inventory.dtype, inventory.pixel_size_um)
     for path in paths:
@@ -132,30 +135,28 @@ def _find_windows(
     settings: IngestSettings,
     lossless: bool = False,
 ) -> _Windows:
-    """Return the windows of a plate's raw pixels.
+    """Return the intensity windows of a plate's raw pixels.
 
-    With `lossless` pixels that are 8-bit values times 257 get the window 0 to 65535, which brings
-    them back to 8 bits unchanged.
+    With `lossless`, pixels that are 8-bit values times 257 get the window 0 to 65535, so that the
+    conversion to 8 bits restores the original values.
     """
     levels = [counts for counts in counted if isinstance(counts, np.ndarray)]
     if not levels:
         raise ValueError(
-            f"plate {plate}: none of the fields that its windows are computed from can be decoded; "
-            "increase window_fields"
+            f"plate {plate}: none of the {settings.window_fields} fields sampled for its intensity "
+            "windows can be decoded; increase window_fields"
         )
     total = np.sum(levels, axis=0)
     if lossless and is_stretched(total):
-        info(
-            f"plate {plate}: its 16-bit pixels are 8-bit values times 257 and convert without loss"
-        )
+        info(f"plate {plate}: the 16-bit pixels are 8-bit values times 257, so 8 bits lose nothing")
         return np.tile((0.0, 65535.0), (len(total), 1))
     return find_windows(total, settings)
 
 
 def _write_field(folder: Path | str, shrink: _Windows | None, job: _Job) -> _Written | Problem:
-    """Write one field unless an earlier call did, and compute its checksum and quality."""
+    """Write one field unless an earlier call has; return its checksum and quality measures."""
     location = below(folder, f"{job.path}/0")
-    # A field from before a stop is read from the store, faster than decoding its raw files again.
+    # Reading a field that an interrupted call has written is faster than decoding its raw files.
     pixels: UInt[np.ndarray, "c h w"] | Problem | None = read_if_whole(location)
     if pixels is None:
         pixels = _read(job.field)
@@ -170,7 +171,7 @@ def _write_field(folder: Path | str, shrink: _Windows | None, job: _Job) -> _Wri
 
 
 def _finish_rows(table: pl.DataFrame, written: list[_Written], windows: _Windows) -> pl.DataFrame:
-    """Return the complete rows of the fields that were written, in the order of the table."""
+    """Return the complete table rows of the written fields, in the order of `table`."""
     count = len(written)
     found = {
         "path": [done.path for done in written],
@@ -185,7 +186,7 @@ def _finish_rows(table: pl.DataFrame, written: list[_Written], windows: _Windows
 
 
 def _describe(inventory: Inventory, raw_dtype: str, raw_windows: _Windows) -> dict[str, Any]:
-    """Return how a plate's stored pixels were made from its raw ones."""
+    """Return how a plate's stored pixels were computed from its raw pixels."""
     settings = inventory.settings
     sampled = "8-bit pixels keep the window 0 to 255"
     if raw_dtype == "uint16":

@@ -1,7 +1,7 @@
-"""A store, and reading fields and crops from it: numpy arrays, no torch.
+"""Opens a store and reads fields and crops as numpy arrays, without torch.
 
-Crops are read by tensorstore. Reading shards by hand was faster alone, but slower beside a training
-in the same process, because every chunk had to take Python's lock back (log, 2026-11-25).
+tensorstore reads the crops. A reader of shards in Python was faster by itself, but slower while the
+same process trained, because it needed the GIL for every chunk (docs/log.md, 2026-11-25).
 """
 
 import io
@@ -35,20 +35,22 @@ REPORT = "ingest-report.csv"
 class Store:
     """A finished store: its metadata and its table of fields. Pixels are read on demand.
 
-    A store is also a path (`os.fspath`), so that it can be passed on to `embed` or `pretrain`.
+    A store is also path-like (`os.fspath`), so that `embed` and `pretrain` accept it as a path.
     """
 
     path: Path | str
-    """Its folder, or its s3:// address as text."""
+    """The store's folder, or its s3:// address as text."""
     channels: tuple[str, ...]
     dtype: str
     """`uint8` or `uint16`."""
     pixel_size_um: float | None
-    """Micrometres per pixel; None if it is unknown."""
+    """Micrometres per pixel; None if unknown."""
     fields: pl.DataFrame
-    """One row per field, the columns of `records.FIELD_COLUMNS`, sorted by plate, well and site."""
+    """The table of fields: one row per field, the columns of `records.FIELD_COLUMNS`, sorted by
+    plate, well and site."""
     identity: str
-    """Hash of the settings, the sources and the pixels."""
+    """Hash of the settings, the sources and the table of fields, which has a checksum of every
+    field's pixels."""
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -69,17 +71,17 @@ class Store:
         return self.fields.to_pandas()
 
     def array(self, index: int) -> ts.TensorStore:
-        """Return the array (c, h, w) of the field in row `index` of `fields`."""
+        """Return the tensorstore array (c, h, w) of the field in row `index` of `fields`."""
         return self.arrays([index])[0]
 
     def arrays(self, indices: Sequence[int]) -> list[ts.TensorStore]:
-        """Return the arrays of several fields, opened side by side."""
+        """Return the tensorstore arrays of several fields, which are opened concurrently."""
         return open_arrays([self._array_path(index) for index in indices], self.identity)
 
     def _array_path(self, index: int) -> str:
         location = below(self.path, f"{self.fields['path'][index]}/0")
-        # Absolute, because handles are kept by path: after os.chdir a relative one could name the
-        # array of another store.
+        # Absolute, because open arrays are cached by path: after os.chdir a relative path could
+        # name an array of another store.
         return location if isinstance(location, str) else os.path.abspath(location)
 
 
@@ -89,12 +91,12 @@ def open_store(location: Location) -> Store:
     Parameters
     ----------
     location
-        Its folder or s3:// address, or what `ingest` returned.
+        The store's folder or s3:// address, or a `Store`.
 
     Raises
     ------
     ValueError
-        If there is no store, or it is unfinished, damaged, or of another format.
+        If there is no store, or if the store is unfinished, damaged, or of another format.
     """
     path = locate(location)
     signature = read_store_signature(path)
@@ -102,7 +104,7 @@ def open_store(location: Location) -> Store:
     if missing := [name for name in FIELD_COLUMNS if name not in fields.columns]:
         raise ValueError(
             f"{below(path, TABLE)} has no column {missing[0]}: if an earlier version of "
-            "phenomae made the store, ingest its plates again"
+            "phenomae made the store, ingest the plates again"
         )
     channels, dtype, pixel_size_um = _read_settings(path, signature["settings"])
     return Store(
@@ -118,7 +120,7 @@ def open_store(location: Location) -> Store:
 def _read_settings(
     location: Path | str, settings: dict[str, Any]
 ) -> tuple[tuple[str, ...], str, float | None]:
-    """Return channels, dtype and pixel size as a store's signature records them."""
+    """Return channels, dtype and pixel size from the settings in a store's signature."""
     channels, dtype = settings.get("channels"), settings.get("dtype")
     pixel_size_um = settings.get("pixel_size_um")
     if (
@@ -129,7 +131,7 @@ def _read_settings(
     ):
         raise ValueError(
             f"{below(location, SIGNATURE)} is damaged: the store's channels, dtype or pixel size "
-            "are missing"
+            "are missing or invalid"
         )
     return tuple(channels), dtype, pixel_size_um
 
@@ -140,7 +142,7 @@ def read_store_signature(location: Path | str) -> dict[str, Any]:
         return read_signature(location, KIND)
     found = read_remote_signature(location, KIND)
     if found is None or found["identity"] is None:
-        # A server answers in the same way if the bucket is missing and if the file is.
+        # S3 answers a missing bucket in the same way as a missing file.
         nothing = "there is nothing of that name, or no such bucket"
         state = nothing if found is None else "it is unfinished: ingest it again"
         raise ValueError(f"{location} holds no store: {state}")
@@ -159,7 +161,7 @@ def read_table(location: Path | str) -> pl.DataFrame:
 
 
 def read_field(store: Store, index: int) -> UInt[np.ndarray, "c h w"]:
-    """Read all pixels of the field in row `index`; raises ValueError if they are damaged."""
+    """Return all pixels of the field in row `index`; raises ValueError if they cannot be read."""
     return _finish(store, index, store.array(index).read())
 
 
@@ -171,23 +173,23 @@ def read_crops(
     size: int,
     channels: Sequence[int] | None = None,
 ) -> UInt[np.ndarray, "b c h w"]:
-    """Read square crops of several fields in one batch.
+    """Read square crops of one or several fields in one batch.
 
     Parameters
     ----------
     indices
-        The row of each crop's field in `store.fields`.
+        Index of each crop's field: its row in `store.fields`.
     tops, lefts
-        The first row and column of each crop, in pixels of the field.
+        First pixel row and first pixel column of each crop in its field.
     size
         Side of the crops in pixels.
     channels
-        Numbers of the channels to read, in this order; None reads all.
+        Indices of the channels to read, in this order; None reads all.
 
     Raises
     ------
     ValueError
-        If a crop reaches beyond its field, or its pixels are damaged.
+        If a crop reaches beyond its field, or if pixels cannot be read.
     """
     places = [(int(i), int(y), int(x)) for i, y, x in zip(indices, tops, lefts, strict=True)]
     every = list(range(len(store.channels)))
@@ -199,9 +201,9 @@ def read_crops(
     if chosen != every:
         views = [view[chosen] for view in views]
     crops = np.empty((len(places), len(chosen), size, size), store.dtype)
-    # tensorstore writes straight into the result, which saves a copy: 1.15 instead of 1.35 ms per
-    # crop of 6 x 256 x 256 (log, 2026-11-25). In one batch, crops of the same field share its
-    # shard's index and the chunks they have in common.
+    # tensorstore writes straight into `crops`, which saves a copy: 1.15 instead of 1.35 ms per crop
+    # of 6 x 256 x 256 (docs/log.md, 2026-11-25). Within a batch, the shard index and the chunks
+    # that several crops of a field need are read once.
     with ts.Batch() as batch:
         reads = [
             ts.array(crop).write(view, batch=batch).commit
@@ -215,12 +217,12 @@ def read_crops(
 def windows(
     store: Store, indices: Sequence[int] | Int[np.ndarray, " b"]
 ) -> Float32[np.ndarray, "b c 2"]:
-    """Return the intensity window of every channel of some fields: what becomes 0 and 1."""
+    """Return low and high end of every channel's intensity window, for the fields in `indices`."""
     rows = store.fields[np.asarray(indices, dtype=np.int64)]
     ends = [
         np.array(rows[name].to_list(), dtype=np.float32) for name in ("window_low", "window_high")
     ]
-    # The shape is given because an array of no rows has no channel axis.
+    # Reshaped for the case of no indices: an array made from an empty list has no channel axis.
     return np.stack(ends, axis=-1).reshape(len(rows), len(store.channels), 2)
 
 
@@ -233,7 +235,7 @@ def _view_crop(
         raise ValueError(
             f"{where} has no crop of {size} at {top}, {left}: the field is {height} x {width}"
         )
-    # A slice of a tensorstore keeps its coordinates, but the array it is written to begins at 0.
+    # A tensorstore slice keeps its coordinates, so it is moved to begin at 0 like its target array.
     return array[:, top : top + size, left : left + size][ts.d[:].translate_to[0]]
 
 

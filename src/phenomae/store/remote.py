@@ -1,7 +1,7 @@
-"""The rules of `artefacts` for stores on S3.
+"""Creates, resumes and replaces stores on S3, as `artefacts` does for folders.
 
-S3 cannot rename a folder, so a store is written under its final name; it is finished when its
-`artefact.json`, written last, has an identity.
+S3 cannot rename a folder, so a store is written under its final name. The store is finished when
+its `artefact.json` has an identity, which is written last.
 """
 
 from collections.abc import Iterator
@@ -23,13 +23,13 @@ from phenomae.urls import list_addresses, read_address, remove_addresses, write_
 def remote_artefact(address: str, origin: Origin, overwrite: bool) -> Iterator[str | None]:
     """Yield the address to write to, or None if the same store is already finished there.
 
-    Files of an earlier call that was stopped are kept; the block signs the store. Raises ValueError
-    if the address holds something that phenomae did not make, or a store made with other settings
-    or sources and `overwrite` is false.
+    Files of an interrupted call with the same settings and sources are kept. The caller signs the
+    store inside the `with` block. Raises ValueError if the address holds files that phenomae did
+    not write, or if it holds a store with other settings or sources and `overwrite` is false.
     """
     found = read_remote_signature(address)
     if found is None and list_addresses(address):
-        raise ValueError(f"{address} is in the way and was not made by phenomae: choose another")
+        raise ValueError(f"{address} exists and was not made by phenomae: choose another address")
     same = found is not None
     if found is not None:
         try:
@@ -42,7 +42,7 @@ def remote_artefact(address: str, origin: Origin, overwrite: bool) -> Iterator[s
         info(f"{address} is already there, made with the same settings (overwrite replaces it)")
         yield None
         return
-    # An unfinished store of the same settings and sources is continued, even with `overwrite`.
+    # An unfinished store with the same settings and sources is continued, even with `overwrite`.
     if overwrite and found is not None and (found["identity"] is not None or not same):
         remove_addresses(address)
     sign_remote(address, origin, None)
@@ -50,12 +50,12 @@ def remote_artefact(address: str, origin: Origin, overwrite: bool) -> Iterator[s
 
 
 def sign_remote(address: str, origin: Origin, identity: str | None) -> None:
-    """Write `artefact.json`; an identity of None means that the store is unfinished."""
+    """Write `artefact.json`; an identity of None marks the store as unfinished."""
     write_address(f"{address}/{SIGNATURE}", signature_of(origin, identity))
 
 
 def read_remote_signature(address: str, kind: str | None = None) -> dict[str, Any] | None:
-    """Return the signature of a finished or unfinished artefact, or None if there is none."""
+    """Return the signature of a finished or unfinished artefact, or None if there is no file."""
     try:
         content = read_address(f"{address}/{SIGNATURE}")
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """A store's tables: `fields.parquet`, one row per field, and `ingest-report.csv`.
 
-The columns of `fields.parquet` are those of `records.FIELD_COLUMNS`: the treatment of the field's
-well, its path, its intensity windows and its quality.
+`fields.parquet` has the columns `records.FIELD_COLUMNS`: the treatment of the field's well, the
+field's path and size, its intensity windows, checksum and quality measures.
 """
 
 import io
@@ -26,9 +26,9 @@ _REPORT_COLUMNS |= {"problem": pl.String()}
 def field_table(
     raw: RawPlates, headers: Sequence[FieldHeader], plate_map: pl.DataFrame | None
 ) -> pl.DataFrame:
-    """Return the table of fields with the columns that need no pixels, in the order of the fields.
+    """Return the columns of `fields.parquet` that need no pixels, in the order of `raw.fields`.
 
-    Wells that are not in the plate map have empty columns and are no controls.
+    Wells that are not in the plate map have no treatment (null) and are no controls.
     """
     counts: dict[tuple[str, str], int] = {}
     rows = []
@@ -47,27 +47,27 @@ def field_table(
 
 
 def write_table(location: Path | str, table: pl.DataFrame) -> None:
-    """Write a table of the store as Parquet, whole or not at all."""
-    # In memory first: polars reports a full disk as an "Invalid thrift" error.
+    """Write a table as Parquet, completely or not at all."""
+    # Encoded in memory: when polars writes to a full disk, its error says "Invalid thrift".
     buffer = io.BytesIO()
     table.write_parquet(buffer)
     write_file(location, buffer.getvalue())
 
 
 def report_problems(problems: Sequence[Problem]) -> bytes:
-    """Return the content of ingest-report.csv: one row per field or image that was left out."""
+    """Return the content of ingest-report.csv, one row per problem of a field that is left out."""
     rows = [(item.plate, item.well, item.site, item.what) for item in problems]
     return pl.DataFrame(rows, _REPORT_COLUMNS, orient="row").write_csv().encode()
 
 
 def parse_problems(report: bytes) -> list[Problem]:
-    """Return the problems that an ingest-report.csv lists."""
+    """Return the problems listed in an ingest-report.csv."""
     rows = pl.read_csv(io.BytesIO(report), schema=_REPORT_COLUMNS)
     return [Problem(what, plate, well, site) for plate, well, site, what in rows.iter_rows()]
 
 
 def print_inventory(inventory: "Inventory") -> None:
-    """Print what an ingest would read, one line per plate, and what is wrong with it."""
+    """Print the plates that an ingest would read, one line per plate, and their problems."""
     raw, headers, size_um = inventory.raw, inventory.headers, inventory.pixel_size_um
     kinds = [f"{header.height}x{header.width} {header.dtype}" for header in headers]
     sizes = [sum(header.bytes) for header in headers]

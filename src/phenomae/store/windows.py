@@ -1,7 +1,8 @@
 """Intensity windows: the pixel values that become 0 and 1.
 
-They are fixed per plate and channel, so that the wells of a plate stay comparable, and found from
-histograms of all grey levels, so that percentiles are exact and equal on every machine.
+A window is the same for all fields of a plate and channel, so that the wells of a plate stay
+comparable. Windows are percentiles of a histogram over all grey levels, which are exact and equal
+on every machine.
 """
 
 import hashlib
@@ -18,20 +19,21 @@ from phenomae.store.quality import percentiles
 
 BYTE_WINDOW = (0.0, 255.0)
 _LEVELS = 65536
-_BYTE_IN_WORD = 257  # 255 x 257 = 65535: how 8 bits are stretched to 16 without loss
+_BYTE_IN_WORD = 257  # 255 x 257 = 65535: the factor that stretches 8 bits to all 16
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class WindowSettings:
-    """How the windows of 16-bit plates are found; 8-bit pixels keep the window 0 to 255."""
+    """How the intensity windows of 16-bit plates are computed; 8-bit plates have 0 to 255."""
 
     low_percentile: float = 0.1
-    """Percentile of a plate's pixels in a channel that becomes 0."""
+    """The low end of a window: this percentile of the pixels of a plate and channel becomes 0."""
     high_percentile: float = 99.9
-    """Percentile that becomes 1 (255 in 8 bits)."""
+    """The high end of a window: this percentile becomes 1 (255 with bits 8)."""
     window_fields: int = 32
-    """Number of fields per plate whose pixels are used: a sample, the same on every machine."""
+    """Maximum number of fields per plate from which percentiles are computed, chosen by a hash of
+    their names."""
 
     def __post_init__(self) -> None:
         low, high = self.low_percentile, self.high_percentile
@@ -43,10 +45,10 @@ class WindowSettings:
 
 
 def sample_fields(fields: Sequence[RawField], count: int) -> list[RawField]:
-    """Choose `count` fields of a plate by the hash of their names.
+    """Return up to `count` fields of a plate, chosen by the hash of plate, well and site.
 
-    The sample depends neither on a seed nor on the order of files, favours no site and no row, and
-    a larger sample contains the smaller ones.
+    The sample depends neither on a seed nor on the order of files, is spread over wells and sites
+    like a random one, and is contained in every larger sample.
     """
 
     def rank(field: RawField) -> str:
@@ -62,8 +64,7 @@ def find_windows(
     """Return the low and high end of each channel's window.
 
     `levels` has the number of pixels of every grey level. The p-th percentile is the smallest value
-    that at least p percent of the pixels do not exceed. A channel of one value gets a window of
-    width 1.
+    that at least p percent of the pixels do not exceed. Windows are at least 1 wide.
     """
     ranks = settings.low_percentile, settings.high_percentile
     ends = np.array([percentiles(counts, ranks) for counts in levels])
@@ -72,20 +73,21 @@ def find_windows(
 
 
 def is_stretched(levels: Int64[np.ndarray, "c levels"]) -> bool:
-    """Return whether 16-bit pixels are 8-bit ones times 257, and not only black and white.
+    """Return whether all 16-bit pixels are multiples of 257, with more than two distinct values.
 
-    Some tools store 8-bit images like that; they can be brought back to 8 bits without loss.
+    Some tools save 8-bit images with 16 bits in this way, which can be undone without loss.
     """
     seen = np.flatnonzero(levels.sum(axis=0))
-    # Images of 0 and 65535 alone (a mask, or a saturated camera) say nothing about their bits.
+    # Images of two values, like 0 and 65535 in a mask, are no evidence of 8-bit originals.
     return len(seen) > 2 and not (seen % _BYTE_IN_WORD).any()
 
 
 def to_bytes(
     pixels: UInt16[np.ndarray, "c h w"], windows: Float64[np.ndarray, "c 2"]
 ) -> UInt8[np.ndarray, "c h w"]:
-    """Convert 16 bits to 8: scale each channel's window to 0-255, round, and clip the rest."""
-    # A table of all 65,536 levels is computed once per channel, then every pixel is one look-up.
+    """Convert 16 bits to 8: scale each channel's window to 0-255, round, and clip."""
+    # Converting the 65,536 levels and looking up each pixel is cheaper than float arithmetic on
+    # every pixel.
     levels = np.arange(_LEVELS)
     out = np.empty(pixels.shape, np.uint8)
     for channel, (low, high) in enumerate(windows):

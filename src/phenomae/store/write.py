@@ -1,7 +1,7 @@
-"""Writes each field as one sharded Zarr 3 array, so that reading a crop is one short read.
+"""Writes each field as one sharded Zarr 3 array.
 
-One shard per field keeps the number of files low; its inner chunks (all channels x 128 x 128) can
-be read one by one.
+One shard per field keeps the number of files low. Its inner chunks (all channels x 128 x 128) can
+be read individually, so that a crop is read without the rest of its field.
 """
 
 import hashlib
@@ -20,8 +20,8 @@ from jaxtyping import UInt
 from phenomae.store.files import array_location
 from phenomae.urls import first_reason
 
-# Chunks of 64 were measured too (log, 2026-11-25): crops of 64 pixels came 1.4 times as fast, but
-# those of 256 at most 5 % faster, and a whole field took a fifth longer.
+# With chunks of 64 instead (docs/log.md, 2026-11-25), crops of 64 pixels were read 1.4 times as
+# fast, but crops of 256 pixels at most 5 % faster, and reading a whole field took 20 % longer.
 TILE = 128
 # On noisy 16-bit fields LZ4 after a bit shuffle takes 5 to 7 % more space than Zstandard level 3,
 # but is written twice as fast and read up to 1.5 times as fast; a store is written once and read
@@ -30,17 +30,17 @@ _COMPRESSION = {"cname": "lz4", "clevel": 5, "shuffle": "bitshuffle"}
 
 
 def write_array(location: Path | str, pixels: UInt[np.ndarray, "c h w"]) -> None:
-    """Write one field as a Zarr array; its shard comes last and appears whole or not at all.
+    """Write one field as a Zarr array: its metadata, then its shard, completely or not at all.
 
-    Raises OSError if the disk is full or the server refuses.
+    Raises OSError if writing fails, for example because the disk is full.
     """
     if isinstance(location, Path):
-        shutil.rmtree(location, ignore_errors=True)  # a stopped call may have left it unfinished
+        shutil.rmtree(location, ignore_errors=True)  # may be incomplete after an interrupted call
     try:
         spec = {
             "driver": "zarr3",
             "kvstore": array_location(location),
-            # Otherwise a field of zeros would have no shard, and look unwritten or damaged.
+            # By default a field of zeros would have no shard and could not be told from damage.
             "store_data_equal_to_fill_value": True,
             "metadata": array_metadata(pixels.shape, pixels.dtype),
         }
@@ -51,29 +51,29 @@ def write_array(location: Path | str, pixels: UInt[np.ndarray, "c h w"]) -> None
 
 
 def read_if_whole(location: Path | str) -> UInt[np.ndarray, "c h w"] | None:
-    """Return the pixels of a field that an earlier call wrote, or None if it must be written."""
+    """Return the pixels of a field that an earlier call has written, or None if it has not."""
     if isinstance(location, Path) and not (location / "c/0/0/0").exists():
         return None
     spec = {
         "driver": "zarr3",
         "kvstore": array_location(location),
-        "fill_missing_data_reads": False,  # else a missing shard would be read as zeros
+        "fill_missing_data_reads": False,  # by default a missing shard is read as zeros
     }
     try:
         return ts.open(spec, open=True, read=True).result().read().result()
-    except ValueError:  # after a power cut the file may exist without its content
+    except ValueError:  # after a power failure the file may exist without its content
         return None
 
 
 def checksum(pixels: UInt[np.ndarray, "c h w"]) -> str:
     """Return the first 32 hexadecimal digits of SHA-256 over the pixels, little endian, c h w."""
-    # Little endian explicitly, so that a store has the same identity on every machine.
+    # The byte order is fixed so that a store has the same identity on every machine.
     little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
     return hashlib.sha256(little.data).hexdigest()[:32]
 
 
 def array_metadata(shape: Sequence[int], dtype: npt.DTypeLike) -> dict[str, Any]:
-    """Return the Zarr metadata of a field's array; tensorstore adds the defaults."""
+    """Return the Zarr metadata of a field's array, to which tensorstore adds its defaults."""
     channels, height, width = shape
     kind = np.dtype(dtype)
     shard = [channels, _round_up(height), _round_up(width)]
@@ -100,10 +100,10 @@ def _round_up(side: int) -> int:
 
 
 def _explain(error: Exception, path: Path | str) -> OSError:
-    """Return tensorstore's ValueError as the OSError that caused it.
+    """Return an OSError for tensorstore's error, with the error number of the operating system.
 
-    tensorstore states the operating system's error number only in its text; the command line needs
-    it to recognise a full disk.
+    tensorstore gives the number only in the text of its error; the command line needs the number to
+    recognise a full disk.
     """
     number = re.search(r"os_error_code='(\d+)'", str(error))
     if number is None:
