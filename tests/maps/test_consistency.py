@@ -193,5 +193,5 @@ def test_rows_of_controls_or_of_one_well_have_no_p_value():
 @pytest.mark.parametrize("controls", [0, 1])
 def test_controls_are_needed(controls):
     control = np.arange(4) < controls
-    with pytest.raises(ValueError, match=f"needs control wells, and there are {controls}: set"):
+    with pytest.raises(ValueError, match=f"needs control wells, but there are {controls}: set"):
         compare_with_controls(np.eye(4), np.zeros(4, int), 1, np.zeros(4, int), control)

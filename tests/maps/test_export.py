@@ -173,7 +173,7 @@ def test_what_a_map_made_elsewhere_says_of_controls_stays(tmp_path):
 @pytest.mark.parametrize(
     ("obs", "form", "sentence"),
     [
-        ({"name": [1, 2]}, "efaar", "has a column 'name' in obs beside the names of its rows"),
+        ({"name": [1, 2]}, "efaar", "has a column 'name' in obs, the name of the column of row"),
         ({"perturbation": [1, 2]}, "efaar", "two columns would be called perturbation: rename"),
         (
             {"plate": [1, 2], "Metadata_Plate": [1, 2]},

@@ -94,7 +94,7 @@ def test_a_matrix_of_another_height_than_obs_is_refused(tmp_path: Path):
         del file["X"]
         file.create_dataset("X", data=X[:2]).attrs.update(attributes)
     assert read_h5ad(path, "phenomae") is None
-    with pytest.raises(ValueError, match=r"not an \.h5ad file that can be read"):
+    with pytest.raises(ValueError, match=r"not a readable \.h5ad file"):
         read_map(path)
 
 

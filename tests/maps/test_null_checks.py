@@ -34,7 +34,7 @@ def test_plates_that_were_centered_on_their_controls_are_known(capsys):
     warn_centred(features, names, CONTROL)
     assert not capsys.readouterr().err
     warn_centred(center(features), names, CONTROL)
-    assert "p-values from them are too small" in capsys.readouterr().err
+    assert "p-values are too small" in capsys.readouterr().err
 
 
 def test_a_control_alone_on_its_plate_is_not_0_and_does_not_count():

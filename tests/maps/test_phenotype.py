@@ -146,27 +146,27 @@ def test_the_same_work_is_the_same_bytes(make_screen, tmp_path, capsys):
         ({"draws": 0}, "draws must be at least 1, not 0"),
         ({"seed": -1}, "seed must be at least 0, not -1"),
         ({"min_wells": 0}, "min_wells must be at least 1, not 0"),
-        ({"min_wells": 9}, "min_wells 9 leaves nothing of .*: no gene has more than 8 wells"),
+        ({"min_wells": 9}, "min_wells 9 leaves no row of .*: no gene has more than 8 wells"),
         ({"unexpressed": Path("genes.txt")}, "unexpressed is only used with phenotype: give both"),
         (
             {"phenotype": 0.05, "unexpressed": Path("absent.txt")},
-            "unexpressed absent.txt is no text file that can be read: expected one gene per line",
+            "unexpressed absent.txt is not a readable text file: expected one gene per line",
         ),
         (
             {"phenotype": 0.05, "where": "gene LIKE 'none%' OR control"},
-            "phenotype 0.05 leaves nothing of .*: the smallest p-value is 0.[0-9]+; raise it",
+            "phenotype 0.05 leaves no row of .*: the smallest p-value is 0.[0-9]+; raise or",
         ),
         (
             {"phenotype": 0.05, "where": "gene = 'lone' OR control"},
-            "phenotype 0.05 leaves nothing of .*: no row has the 2 wells that a p-value needs",
+            "phenotype 0.05 leaves no row of .*: no row has the 2 wells that a p-value needs",
         ),
         (
             {"phenotype": 0.05, "where": "NOT control"},
-            "phenotype compares with control wells, and .* has 0: set `control` to true for 2",
+            "phenotype needs control wells, but .* has 0: set `control` to true for 2",
         ),
         (
             {"phenotype": 0.05, "where": "NOT control OR (plate = 'P2' AND well = 'A20')"},
-            "phenotype compares with control wells, and .* has 1: set `control` to true for 2",
+            "phenotype needs control wells, but .* has 1: set `control` to true for 2",
         ),
     ],
 )
@@ -180,7 +180,7 @@ def test_settings_that_will_not_do(make_screen, tmp_path, settings, sentence):
     ("text", "sentence"),
     [
         ("\n \n", "holds no name: expected one gene per line"),
-        ("absent\nlone\n", "no row of the map with 2 wells or more is named there; the map holds"),
+        ("absent\nlone\n", "names no row of the map that has 2 wells or more; the map has"),
     ],
 )
 def test_lists_of_genes_that_will_not_do(make_screen, tmp_path, text, sentence):

@@ -1,4 +1,4 @@
 """Aggregates wells to a map: one consensus profile per gene, compound, dose or perturbation.
 
-This room must not use annotations of genes: `benchmark` evaluates maps that never saw them.
+This package must not use gene annotations, because `benchmark` evaluates maps against annotations.
 """

@@ -1,6 +1,7 @@
-"""Averages of wells: all wells of a row at once, or guides first, so that each counts the same.
+"""Averages wells to consensus profiles, either directly or first per guide and then over guides.
 
-Means are computed a few columns at a time, because float64 of all wells may not fit into memory.
+Means are computed a few columns at a time, because a float64 copy of the features of all wells may
+not fit into memory.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from jaxtyping import Float, Float32, Float64, Int
 from phenomae.maps.modz import agreement_weights, rows_of_groups
 
 Statistic = Literal["mean", "median", "weighted"]
-_COLUMNS_AT_ONCE = 64  # a float64 copy of these, never of all columns
+_COLUMNS_AT_ONCE = 64  # limits the float64 copy to 64 columns of all wells
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Aggregate:
     names: list[str]
     features: Float32[np.ndarray, "g d"]
     counts: pl.DataFrame
-    """Columns wells, guides, batches: the number of distinct ones behind a row; control: whether
-    all its wells are controls."""
+    """One row per name. Columns wells, guides, batches: the number of wells, distinct guides and
+    distinct batches of the row; control: whether all wells of the row are controls."""
 
 
 def aggregate(
@@ -33,11 +34,11 @@ def aggregate(
     through_guides: bool,
     statistic: Statistic = "mean",
 ) -> Aggregate:
-    """Return the average of the wells of each `name`.
+    """Return the average profile of the wells of each `name`.
 
-    With `through_guides`, wells are averaged to guides and guides to rows. `table` has the columns
-    `name`, guide, batch, control. Raises ValueError if a guide is needed and a well has none;
-    control wells without a guide count as one guide.
+    With `through_guides`, wells are averaged per guide, then guides per name. `table` has the
+    columns name, guide, batch and control. Control wells without a guide count as one guide. Raises
+    ValueError if `through_guides` is set and a treated well has no guide.
     """
     names = table["name"].unique().sort()
     code = {name: index for index, name in enumerate(names)}
@@ -45,7 +46,7 @@ def aggregate(
     values: Float[np.ndarray, "n d"] = features
     if through_guides:
         _require_guides(table)
-        # Guide and name together: a guide may target two genes.
+        # A group is a pair of name and guide, because a guide may target two genes.
         pairs = table.select("name", pl.col("guide").fill_null(""))
         guides = pairs.unique().sort("name", "guide")
         guide_code = {pair: index for index, pair in enumerate(guides.rows())}
@@ -68,7 +69,10 @@ def average(
     count: int,
     statistic: Statistic,
 ) -> Float64[np.ndarray, "g d"]:
-    """Return the mean, median or weighted mean of each group 0 ... count - 1; none is empty."""
+    """Return mean, median or weighted mean of the rows of each group 0 ... count - 1.
+
+    No group may be empty.
+    """
     if statistic == "mean":
         return group_means(values, groups, count)
     weights = agreement_weights(values, groups, count) if statistic == "weighted" else None
@@ -85,14 +89,14 @@ def average(
 def group_means(
     values: Float[np.ndarray, "n d"], groups: Int[np.ndarray, " n"], count: int
 ) -> Float64[np.ndarray, "g d"]:
-    """Return the mean of the rows of each group 0 ... count - 1; none is empty."""
+    """Return the mean of the rows of each group 0 ... count - 1; no group may be empty."""
     order = np.argsort(groups, kind="stable")
     sizes = np.bincount(groups, minlength=count)
     starts = np.cumsum(sizes) - sizes
     means = np.empty((count, values.shape[1]))
     for start in range(0, values.shape[1], _COLUMNS_AT_ONCE):
         some = slice(start, start + _COLUMNS_AT_ONCE)
-        # Rows are sorted by group, so each group is one run that reduceat sums.
+        # Rows are sorted by group, so each group is a contiguous range, which reduceat sums.
         sums = np.add.reduceat(values[order, some].astype(np.float64), starts, axis=0)
         means[:, some] = sums / sizes[:, None]
     return means

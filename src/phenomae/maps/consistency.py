@@ -1,7 +1,8 @@
 """Consistency: how similar the wells of a perturbation are, with p-values from control wells.
 
-This is EFAAR's perturbation consistency, but its null distribution is drawn from controls on plates
-in the same arrangement, because wells of one plate are similar for technical reasons.
+The statistic is EFAAR's perturbation consistency. The null distribution differs from EFAAR's: it is
+drawn from control wells that are distributed over plates as the perturbation's wells are, because
+wells of the same plate are similar for technical reasons.
 """
 
 from dataclasses import dataclass
@@ -15,15 +16,16 @@ from phenomae.maps.p_values import p_values
 
 @dataclass(frozen=True)
 class Consistency:
-    """One value per perturbation, in the order of the groups; NaN if there is none."""
+    """Consistency and p-value of each perturbation, in the order of the groups."""
 
     values: Float64[np.ndarray, " g"]
-    """Mean cosine over all pairs of its wells; NaN if it has fewer than 2."""
+    """Mean cosine over all pairs of the perturbation's wells; NaN with fewer than 2 wells."""
     p: Float64[np.ndarray, " g"]
-    """Fraction of control groups that are as consistent; NaN also if all its wells are controls."""
+    """P-value of the consistency among groups of controls; NaN with fewer than 2 wells, and if all
+    wells of the perturbation are controls."""
     loose: int
-    """Number of perturbations that no controls match plate by plate: they were compared with any
-    controls."""
+    """Number of perturbations whose distribution over plates no group of controls can match. They
+    were compared with groups of any controls."""
 
 
 def mean_cosines(
@@ -31,14 +33,14 @@ def mean_cosines(
 ) -> Float64[np.ndarray, " g"]:
     """Return the mean cosine over all pairs of the wells of each group 0 ... count - 1.
 
-    `unit` holds vectors of length 1; wells of group -1 are in no group. NaN if a group has fewer
-    than 2 wells. Pairs need not be computed: n vectors of length 1 with the sum s have the mean
+    `unit` has profiles of length 1; wells of group -1 are in no group. The value is NaN if a group
+    has fewer than 2 wells. No pair is computed: n vectors of length 1 with the sum s have the mean
     cosine (|s|^2 - n) / (n (n - 1)).
     """
-    from scipy import sparse  # a fifth of the imports of `map`, which needs it with phenotype only
+    from scipy import sparse  # a fifth of `map`'s import time, needed for --phenotype only
 
     inside = np.flatnonzero(groups >= 0)
-    # One sparse product sums the wells of all groups in a single pass.
+    # One product with a sparse membership matrix sums the wells of all groups in a single pass.
     members = sparse.csr_array(
         (np.ones(len(inside)), (groups[inside], inside)), shape=(count, len(unit))
     )
@@ -57,21 +59,22 @@ def compare_with_controls(
 ) -> Consistency:
     """Return the consistency of each group, and its p-value among groups of controls.
 
-    A group is compared with `draws` groups of control wells that are distributed over plates as its
-    own wells are, or with groups of any controls if there are none (`draw_for_groups`). The result
-    depends only on the seed and on how wells are distributed over plates. Raises ValueError if
-    there are fewer than 2 controls.
+    A group is compared with up to `draws` different groups of control wells with the same
+    distribution over plates, or with groups of any controls if the controls cannot match that
+    distribution (`draw_for_groups`). A group's p-value does not depend on the other groups. Raises
+    ValueError if there are fewer than 2 controls.
     """
     if control.sum() < MIN_CONTROLS:
         raise ValueError(
-            f"the null distribution needs control wells, and there are {control.sum()}: set "
+            f"the null distribution needs control wells, but there are {control.sum()}: set "
             f"`control` to true for {MIN_CONTROLS} wells or more whose perturbation should do "
             "nothing"
         )
-    # Numbers instead of names, because patterns are counted with bincount.
+    # Plate names are replaced by numbers, because bincount needs numbers.
     plate_codes = np.unique(plates, return_inverse=True)[1]
     values = mean_cosines(unit, groups, count)
     treated = np.bincount(groups[(groups >= 0) & ~control], minlength=count) > 0
+    # Rows of controls are not tested: their own wells would be in the null distribution.
     tested = treated & ~np.isnan(values)
     p, loose, controls = np.full(count, np.nan), 0, unit[control]
     for some in draw_for_groups(groups, plate_codes, tested, plate_codes[control], draws, seed):
@@ -85,7 +88,8 @@ def _mean_cosines_of_drawn(
 ) -> Float64[np.ndarray, " draws"]:
     """Return the mean cosine of each group of controls."""
     sums = np.zeros((len(drawn), controls.shape[1]))
-    for members in drawn.T:  # one well of each group at a time, not draws x wells x features
+    # One well of each group at a time avoids an array of draws x wells x features.
+    for members in drawn.T:
         sums += controls[members]
     return _mean_of_pairs(sums, np.full(len(drawn), drawn.shape[1]))
 

@@ -1,7 +1,8 @@
-"""Encodes a map as an .h5ad file with h5py alone: importing anndata takes half of a small `map`.
+"""Encodes a map as an .h5ad file with h5py only.
 
-The encodings are those of the "AnnData on-disk format", written in anndata's own order, so that the
-bytes are those that anndata writes.
+Importing anndata would take half of the run time of `map` on a small screen. The encodings are
+those of the "AnnData on-disk format", written in the same order as by anndata, so that the bytes
+are those that anndata writes.
 """
 
 import io
@@ -22,13 +23,15 @@ def encode_h5ad(
     var_names: list[str],
     uns: Mapping[str, str],
 ) -> bytes:
-    """Return the bytes of an AnnData file with X, obs, var and texts in uns, and nothing else."""
-    # Into memory first: HDF5 ends the process on a full disk, `write_bytes` raises.
+    """Return the bytes of an AnnData file that has only X, obs, var and strings in uns."""
+    # Encoded in memory and then written by `write_bytes`, which raises an error on a full disk;
+    # HDF5 would end the process.
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         _write_array(file, "X", features)
         _write_frame(file, "obs", obs_names, obs)
         _write_frame(file, "var", var_names, {})
+        # anndata writes these groups, and the null dataset `raw`, even if they are empty.
         for name in ("obsm", "varm", "obsp", "varp", "layers"):
             _mark(file.create_group(name), "dict", "0.1.0")
         _write_texts(file, "uns", uns)
@@ -41,7 +44,7 @@ def _write_frame(
     file: h5py.File, name: str, index: list[str], columns: Mapping[str, Shaped[np.ndarray, " g"]]
 ) -> None:
     group = file.create_group(name)
-    # h5py cannot tell the type of an empty list, and anndata leaves it to h5py: float64.
+    # h5py writes an empty list as float64, and so does anndata, which leaves the type to h5py.
     group.attrs["column-order"] = list(columns)
     group.attrs["_index"] = "_index"
     _write_array(group, "_index", np.array(index, dtype=object))

@@ -1,7 +1,7 @@
 """The command `export`: writes wells or a map as one wide table for other tools.
 
-Exports carry no signature, because other tools would take it for data; a file is recognised as an
-export by the names of its feature columns.
+An export contains no signature, because other tools would read a signature as data. `export`
+recognises its own files by the names of the feature columns.
 """
 
 import io
@@ -31,29 +31,30 @@ from phenomae.wells import read_wells
 
 FORMS = ("pycytominer", "efaar")
 SUFFIXES = (".parquet", ".csv")
-FOREIGN = "name"  # the column of the rows' names if a map does not record what they are
+# The column of row names, for a map of other software, which does not record what its rows are.
+FOREIGN = "name"
 
 
 class Table(TableOutput):
     """A wide table that `export` wrote, CSV or Parquet."""
 
     def to_polars(self) -> pl.DataFrame:
-        """Return the table as it is in the file."""
+        """Return the table as read from the file."""
         return pl.read_csv(self.path) if self.path.suffix == ".csv" else pl.read_parquet(self.path)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ExportSettings:
-    """Which tool the columns are named for."""
+    """The tool whose column names are used."""
 
     form: Literal["pycytominer", "efaar"] = "pycytominer"
-    """pycytominer: Metadata_Plate, Metadata_Well and so on, then Cells_feature_0000 ...; also for
-    copairs. efaar: perturbation, concentration and so on, then feature_0 ..., for the public EFAAR
-    benchmark."""
+    """pycytominer: columns Metadata_Plate, Metadata_Well, ..., then Cells_feature_0000, ...; also
+    for copairs. efaar: columns perturbation, concentration, ..., then feature_0, ..., for the
+    public EFAAR benchmark."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError if there is no such form."""
+        """Raise ValueError for an unknown form."""
         checks.one_of("form", self.form, FORMS)
 
 
@@ -65,7 +66,7 @@ def export(
     settings: ExportSettings = ExportSettings(),
     overwrite: bool = False,
 ) -> Table:
-    """Write wells or a map as one wide table for other tools, with one row per well or name.
+    """Write wells or a map as one wide table for other tools, with one row per well or map row.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ def export(
 
 
 def _read(source: Path, form: str) -> tuple[pl.DataFrame, Float32[np.ndarray, "rows d"]]:
-    """Return the columns on every row, named for `form`, and the features."""
+    """Return the metadata columns with their names in `form`, and the features."""
     if source.is_dir():
         wells = read_wells(source)
         named = pycytominer_columns if form == "pycytominer" else efaar_well_columns
@@ -102,11 +103,11 @@ def _read(source: Path, form: str) -> tuple[pl.DataFrame, Float32[np.ndarray, "r
         raise ValueError(f"{source} is neither a folder of wells nor an .h5ad map: give one")
     rows, signature = read_map(source), read_signature_of_map(source)
     by = str((signature or {}).get("settings", {}).get("by", FOREIGN))
-    # Categories of a map from elsewhere become text, which CSV and other tools understand.
+    # Maps from other software may have categories; text is the type that CSV and other tools read.
     table = rows.obs.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
     if by in table.columns:
         raise ValueError(
-            f"{source} has a column {by!r} in obs beside the names of its rows: rename it"
+            f"{source} has a column {by!r} in obs, the name of the column of row names: rename it"
         )
     table = table.insert_column(0, pl.Series(by, rows.names))
     named = pycytominer_columns(table) if form == "pycytominer" else efaar_map_columns(table, by)
@@ -116,7 +117,7 @@ def _read(source: Path, form: str) -> tuple[pl.DataFrame, Float32[np.ndarray, "r
 def _widen(
     columns: pl.DataFrame, features: Float32[np.ndarray, "rows d"], form: str
 ) -> pl.DataFrame:
-    """Return one table: the columns on every row, then its features."""
+    """Return one table: the metadata columns, then the feature columns."""
     name = PYCYTOMINER_FEATURE if form == "pycytominer" else EFAAR_FEATURE
     names = [name.format(index) for index in range(features.shape[1])]
     vectors = pl.from_numpy(features, schema=names, orient="row")
@@ -133,10 +134,13 @@ def _encode(table: pl.DataFrame, suffix: str) -> bytes:
 
 
 def _is_done(out: Path, content: bytes, overwrite: bool) -> bool:
-    """Return whether the same table is there; raises ValueError if it is something else."""
+    """Return whether `out` has the same content already.
+
+    Raises ValueError if `out` is not an export, or another export and `overwrite` is False.
+    """
     if not out.exists():
         return False
-    # An export has no signature, so its bytes are compared.
+    # An export has no signature with settings and sources, so the bytes are compared.
     if out.is_file() and out.read_bytes() == content:
         info(f"{out} is already there, with the same content")
         return True
@@ -148,7 +152,7 @@ def _is_done(out: Path, content: bytes, overwrite: bool) -> bool:
 
 
 def _is_export(out: Path) -> bool:
-    """Return whether a table has the feature columns of an export, of either form."""
+    """Return whether a table has the feature columns of an export in any form."""
     try:
         if out.suffix == ".csv":
             names = pl.read_csv(out, n_rows=0).columns
@@ -156,4 +160,5 @@ def _is_export(out: Path) -> bool:
             names = list(pl.read_parquet_schema(out))
     except (pl.exceptions.PolarsError, OSError):
         return False
+    # Every export has at least one feature, and features are numbered from 0.
     return PYCYTOMINER_FEATURE.format(0) in names or EFAAR_FEATURE.format(0) in names

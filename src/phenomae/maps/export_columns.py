@@ -1,24 +1,25 @@
-"""Column names that other tools expect, for wells and maps.
+"""Renames the columns of wells and maps to the names that other tools expect.
 
-pycytominer recognises features and metadata by the beginnings of their names, and the functions of
-the EFAAR benchmark use fixed names.
+pycytominer recognises feature and metadata columns by their prefixes. The functions of the EFAAR
+benchmark use fixed column names.
 """
 
 from collections import Counter
 
 import polars as pl
 
-PYCYTOMINER_FEATURE = "Cells_feature_{:04d}"  # pycytominer takes columns that begin so for features
+# pycytominer infers features by the prefixes Cells_, Nuclei_ and Cytoplasm_.
+PYCYTOMINER_FEATURE = "Cells_feature_{:04d}"
 EFAAR_FEATURE = "feature_{}"
-CONTROL = "control"  # of all control wells: EFAAR's functions take a single label for them
+CONTROL = "control"  # EFAAR's functions accept a single label for all control wells
 
 
 def pycytominer_columns(table: pl.DataFrame) -> pl.DataFrame:
-    """Return a table's columns with `Metadata_` in front, as pycytominer and JUMP name them.
+    """Return the table with the prefix `Metadata_` before column names, as in pycytominer and JUMP.
 
-    If there is a column `control` of bools, `Metadata_control_type` (`negcon` or empty) and
-    `Metadata_pert_type` (`control` or `trt`) hold the same in the words of JUMP. Raises ValueError
-    if two columns would have the same name.
+    If there is a column `control` of bools, JUMP's columns `Metadata_control_type` (`negcon` or
+    empty) and `Metadata_pert_type` (`control` or `trt`) are added. Raises ValueError if two columns
+    would have the same name.
     """
     known = {"plate": "Plate", "well": "Well", "batch": "Batch"}
     names = {
@@ -34,17 +35,18 @@ def pycytominer_columns(table: pl.DataFrame) -> pl.DataFrame:
         "Metadata_control_type": pl.when(control).then(pl.lit("negcon")),
         "Metadata_pert_type": pl.when(control).then(pl.lit("control")).otherwise(pl.lit("trt")),
     }
+    # Columns that a map of other software already has under these names are kept.
     return renamed.with_columns(
         **{name: value for name, value in added.items() if name not in renamed.columns}
     )
 
 
 def efaar_well_columns(table: pl.DataFrame) -> pl.DataFrame:
-    """Return a wells table with `perturbation` as the public EFAAR benchmark expects it.
+    """Return a wells table with the column names of the public EFAAR benchmark.
 
-    It is the gene, or else the compound, or else our `perturbation`, and `control` for every
-    control. Our `perturbation` becomes `treatment`; the concentration in micromolar becomes
-    `concentration`.
+    The new column `perturbation` is `control` for control wells and otherwise the gene, else the
+    compound, else the old `perturbation`. The old column `perturbation` is renamed to `treatment`,
+    and `concentration_um` to `concentration`.
     """
     named = pl.coalesce(
         pl.col(name).replace("", None) for name in ("gene", "compound", "perturbation")
@@ -56,10 +58,10 @@ def efaar_well_columns(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def efaar_map_columns(table: pl.DataFrame, by: str) -> pl.DataFrame:
-    """Return the rows of a map with `perturbation` first; for a map by dose it is the compound.
+    """Return the table of a map's rows with `perturbation` as the first column.
 
-    `table` has the names of the rows in the column `by`. Raises ValueError if two columns would
-    have the same name.
+    `perturbation` is the column `by`, which has the names of the rows; in a map by dose it is the
+    compound. Raises ValueError if two columns would have the same name.
     """
     names = {"concentration_um": "concentration"}
     if by == "dose":

@@ -1,8 +1,8 @@
-"""Reads the common AnnData encodings with h5py alone: importing anndata takes about a second.
+"""Reads the common AnnData encodings with h5py only: importing anndata takes about a second.
 
-That second was more than half of the whole command `benchmark` on a map of 160 genes. What this
-module does not recognise (another encoding or version, a damaged file) is left to anndata, which
-reads it or says what is wrong. The encodings are those of the "AnnData on-disk format".
+That second was more than half of the run time of `benchmark` on a map of 160 genes. Files that this
+module does not recognise (another encoding or version, a damaged file) are left to anndata, which
+reads them or raises an error. The encodings are those of the "AnnData on-disk format".
 """
 
 from dataclasses import dataclass
@@ -28,11 +28,11 @@ _KNOWN = {
     "string": "0.2.0",
     "string-array": "0.2.0",
 }
-"""Encodings read here, each in the one version there is."""
+"""Encodings that this module reads, with their only published version."""
 
 
 class _UnknownEncodingError(Exception):
-    """Something that is left to anndata."""
+    """Raised for an encoding that this module leaves to anndata."""
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,25 @@ class H5ad:
     """The parts of an .h5ad file that a map needs."""
 
     names: list[str]
-    """Of the observations."""
+    """Names of the observations (rows)."""
     features: Shaped[np.ndarray, "g d"]
-    """X, dense."""
+    """X as a dense matrix."""
     obs: pl.DataFrame
+    """The columns of obs, without the index."""
     note: str | None
-    """The string in `uns` under the key that was named; None if there is no such key."""
+    """The string under the requested key of `uns`; None if there is no such key."""
 
 
 def read_h5ad(path: Path, key: str) -> H5ad | None:
-    """Return what an .h5ad file holds and the string `uns[key]`; None if anndata has to read it."""
+    """Return the contents of an .h5ad file, with the string `uns[key]` as note.
+
+    Returns None if the file must be read by anndata.
+    """
     try:
         with h5py.File(path, "r") as file:
             return _read(file, key)
     except (_UnknownEncodingError, OSError, KeyError, ValueError, TypeError, RuntimeError):
-        return None  # anndata then reads it, or says what is wrong with it
+        return None  # anndata then reads the file or raises an error
 
 
 def _read(file: Any, key: str) -> H5ad:
@@ -63,7 +67,8 @@ def _read(file: Any, key: str) -> H5ad:
     names, variables = _strings(obs[_index(obs)]), file["var"]
     _require(features.shape == (len(names), len(variables[_index(variables)])))
     columns = {str(name): _column(obs[str(name)]) for name in obs.attrs["column-order"]}
-    _require(bool(columns))  # polars before 1.32 cannot tell how high a frame without columns is
+    # polars before 1.32 loses the number of rows of a frame without columns.
+    _require(bool(columns))
     _require(all(len(column) == len(names) for column in columns.values()))
     note = file["uns"].get(key) if "uns" in file else None
     _require(note is None or _encoding(note) == "string")
@@ -76,7 +81,7 @@ def _require(holds: bool) -> None:
 
 
 def _encoding(item: Any) -> str:
-    """Return the encoding of a group or dataset; raises unless it is known in its version."""
+    """Return the encoding of a group or dataset; raises if encoding or version is unknown."""
     kind = item.attrs.get("encoding-type")
     _require(kind in _KNOWN and item.attrs.get("encoding-version") == _KNOWN[kind])
     return kind
@@ -92,7 +97,7 @@ def _matrix(item: Any) -> Shaped[np.ndarray, "g d"]:
     if kind == "array":
         return _numbers(item)
     _require(kind in ("csr_matrix", "csc_matrix"))
-    from scipy import sparse  # slow to import, and our own maps are dense
+    from scipy import sparse  # slow to import, and maps of phenomae are dense
 
     parts = tuple(item[name][()] for name in ("data", "indices", "indptr"))
     shape = tuple(int(side) for side in item.attrs["shape"])
@@ -107,30 +112,33 @@ def _strings(item: Any) -> list[str]:
 
 def _numbers(item: Any) -> Shaped[np.ndarray, "..."]:
     _require(_encoding(item) == "array" and item.dtype.kind in "iufb" and item.dtype.isnative)
+    # Rarer types (float16, long double, another byte order) are left to anndata and pandas.
     _require(item.dtype.itemsize in (1, 2, 4, 8) and item.dtype != np.float16)
     return item[()]
 
 
 def _column(item: Any) -> pl.Series:
-    """Return a column of obs, of the type that `polars.from_pandas` gives what anndata reads."""
+    """Return a column of obs with the type that reading by anndata and from_pandas would give."""
     kind = _encoding(item)
     if kind == "string-array":
         return pl.Series(_strings(item), dtype=pl.String)
     if kind == "array":
         column = pl.Series(_numbers(item))
+        # `polars.from_pandas` also converts NaN to null.
         return column.fill_nan(None) if column.dtype.is_float() else column
     if kind == "categorical":
         return _categorical(item)
     _require(kind.startswith("nullable-"))
-    values = item["values"]
+    values = item["values"]  # the mask is true for missing values, whose entries are arbitrary
     column = pl.Series(_strings(values) if "string" in kind else _numbers(values))
     return pl.select(pl.when(pl.Series(~item["mask"][()])).then(column)).to_series()
 
 
 def _categorical(item: Any) -> pl.Series:
-    """Return a categorical column; ordered ones and those of numbers are left to anndata."""
+    """Return a categorical column; ordered and numeric categories are left to anndata."""
     _require(not item.attrs["ordered"])
     categories = pl.Series(_strings(item["categories"]), dtype=pl.String)
+    # The code of a missing value is -1.
     codes = pl.Series(_numbers(item["codes"]).astype(np.int64))
     known = pl.select(pl.when(codes >= 0).then(codes)).to_series()
     return categories.gather(known).cast(pl.Categorical)

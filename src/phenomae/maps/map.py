@@ -1,6 +1,7 @@
-"""The command `map`: averages wells to consensus profiles, one per gene, compound or perturbation.
+"""The command `map`: averages wells to consensus profiles.
 
-Wells are left out before averages are computed, and each reason is logged with its number of wells.
+Wells are filtered before averages are computed. For each filter, the number of wells or rows that
+are left out is logged.
 """
 
 from dataclasses import replace
@@ -33,9 +34,9 @@ def map_wells(
 ) -> Map:
     """Average wells to a map: one consensus profile per gene, compound, dose or perturbation.
 
-    Writes an AnnData file and returns it: X perturbations x features, obs with the numbers of
-    wells, guides and batches behind each row and whether it is a control. Wells without a name in
-    the column --by are left out.
+    Writes an AnnData file and returns it as a `Map`. X has one row per name and one column per
+    feature; obs has each row's numbers of wells, guides and batches and whether the row is a
+    control. Wells without a name in the column --by are left out.
 
     Parameters
     ----------
@@ -53,12 +54,12 @@ def map_wells(
     if map_path.suffix != ".h5ad":
         raise ValueError(f"{map_path} cannot be the map: give it a name that ends with .h5ad")
     unexpressed = read_unexpressed(settings.unexpressed)
-    # First of all, so that `where` can leave out wells with NaN.
+    # `where` is applied before the check for NaN, so that `where` can leave out wells with NaN.
     profiles = _keep_wells(read_wells(wells), settings.where, wells)
     require_finite(profiles, wells)
     named = _name_wells(profiles.table, settings, wells)
     origin = _origin(settings, profiles, unexpressed)
-    # Before the null distribution is drawn, which takes most of the time.
+    # Checked before the null distribution is drawn, which takes most of the run time.
     if is_done(map_path, origin, overwrite):
         return Map(map_path)
     named, consistency = _keep_phenotypes(profiles, named, settings, unexpressed, wells)
@@ -72,7 +73,10 @@ def map_wells(
 
 
 def _keep_wells(profiles: Profiles, where: str | None, path: Path) -> Profiles:
-    """Return the wells for which the SQL condition is true; raises ValueError as `match_rows`."""
+    """Return the wells for which the SQL condition `where` is true; None keeps all wells.
+
+    Raises ValueError if the condition is invalid or no well remains.
+    """
     if where is None:
         return profiles
     kept = match_rows(profiles.table, where, str(path))
@@ -81,9 +85,9 @@ def _keep_wells(profiles: Profiles, where: str | None, path: Path) -> Profiles:
 
 
 def _name_wells(table: pl.DataFrame, settings: MapSettings, wells: Path) -> pl.DataFrame:
-    """Return the wells with the column `name`, null if they are in no row; log how many are not.
+    """Return the wells with the column `name`, the row of the map; null for wells in no row.
 
-    Raises ValueError if no well is in a row.
+    Logs how many wells and rows are left out. Raises ValueError if no well is in a row.
     """
     named = name_rows(table, settings)
     column = "compound" if settings.by == "dose" else settings.by
@@ -98,7 +102,7 @@ def _name_wells(table: pl.DataFrame, settings: MapSettings, wells: Path) -> pl.D
     if not large.any():
         sizes = named["name"].drop_nulls().value_counts()["count"]
         raise ValueError(
-            f"min_wells {settings.min_wells} leaves nothing of {wells}: no {settings.by} has "
+            f"min_wells {settings.min_wells} leaves no row of {wells}: no {settings.by} has "
             f"more than {sizes.max()} wells"
         )
     if settings.min_wells > 1:
@@ -117,7 +121,11 @@ def _keep_phenotypes(
     unexpressed: list[str],
     wells: Path,
 ) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
-    """Return the wells, named if their row has a phenotype, and the columns of obs on those."""
+    """Return the wells, with a null `name` if their row has no phenotype, and columns for obs.
+
+    The columns are consistency and p-value of the rows that are kept. Without the setting
+    `phenotype` all rows are kept and there are no columns.
+    """
     if settings.phenotype is None:
         return named, []
     found = find_phenotypes(profiles, named, settings, unexpressed, wells)
@@ -126,9 +134,10 @@ def _keep_phenotypes(
 
 
 def _origin(settings: MapSettings, profiles: Profiles, unexpressed: list[str]) -> Origin:
-    """Return what determines the map."""
+    """Return the settings and sources that determine the map."""
     values = settings_dict(settings)
-    del values["unexpressed"]  # the names decide, not the path of their file
+    del values["unexpressed"]  # the map depends on the names in the file, not on its path
+    # The resolved value, so that the default and the same value given explicitly are the same work.
     values["through"] = settings.through or ("guides" if settings.by == "gene" else "wells")
     sources = {"wells": profiles.identity}
     if unexpressed:

@@ -1,8 +1,8 @@
-"""Warns if plates were corrected by the same controls that form the null distribution.
+"""Warns if plates were centred on the same controls that form the null distribution.
 
-The error of a control mean is then shared by all treated wells of a plate but cancels among the
-controls, so p-values are too small: in simulations (docs/maps.md) up to 44 % of pure noise had
-p <= .05.
+The estimation error of a plate's control mean is then shared by all treated wells of the plate but
+cancels among the controls, so p-values are too small: in simulations of pure noise (docs/maps.md)
+up to 44 % of the p-values were at most .05.
 """
 
 import numpy as np
@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Shaped
 from phenomae.maps.aggregate import group_means
 from phenomae.progress import info
 
-# Of the mean square. What float32 leaves of a mean of 0 is below this; the squared mean of m wells
-# that were not centred is about 1/m.
+# Threshold for (squared mean) / (mean square). Rounding to float32 leaves values below this; for m
+# wells that were not centred, the expected value is about 1/m.
 _ZERO = 1e-6
 
 
@@ -23,9 +23,10 @@ def is_centred(
 ) -> bool:
     """Return whether the controls of each plate have mean 0, as after center-scale by plate.
 
-    Plates with a single control are ignored; False if there are no other plates.
+    Plates with a single control are ignored. Returns False if no plate has several controls.
     """
     names, codes, sizes = np.unique(plates[control], return_inverse=True, return_counts=True)
+    # In float32, rounding errors of the sums could reach the threshold.
     values = features[control].astype(np.float64)
     means = (group_means(values, codes, len(names)) ** 2).sum(axis=1)
     squares = group_means((values**2).sum(axis=1, keepdims=True), codes, len(names))[:, 0]
@@ -40,12 +41,12 @@ def warn_centred(
 ) -> None:
     """Log a warning that p-values are too small if the controls of each plate have mean 0.
 
-    The mean of a few controls differs from that of the plate, and all other wells of the plate
-    share the difference. The controls themselves have the opposite: they sum to 0.
+    The mean of a few controls deviates from the true mean of untreated wells. After centring, all
+    treated wells of the plate share this deviation, while the controls sum to 0.
     """
     if is_centred(features, plates, control):
         info(
-            "the controls of each plate have mean 0, as if it was corrected by them: p-values from "
-            "them are too small if controls are few and wells share plates; the unexpressed "
-            "setting gives a better null distribution"
+            "the controls of each plate have mean 0, as after center-scale by plate: p-values are "
+            "too small if there are few controls and a row's wells share plates; the setting "
+            "unexpressed gives a better null distribution"
         )

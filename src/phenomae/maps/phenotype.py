@@ -1,7 +1,7 @@
 """Keeps the rows of a map with a phenotype: wells more consistent than the null distribution.
 
-This is copairs' phenotypic activity as a filter, with p-values that are not adjusted for the number
-of rows.
+The filter is copairs' phenotypic activity, with p-values that are not adjusted for the number of
+rows.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Phenotypes:
 
     names: pl.Series
     table: pl.DataFrame
-    """Columns consistency, consistency_p; null if there is none."""
+    """Columns consistency and consistency_p; null for rows without a value."""
     kept: Bool[np.ndarray, " g"]
 
 
@@ -39,18 +39,18 @@ def find_phenotypes(
     unexpressed: list[str],
     source: Path,
 ) -> Phenotypes:
-    """Return consistency and p-value of each row of the map, and which are kept; log how many.
+    """Return consistency and p-value of each row of the map, and which rows are kept.
 
-    `named` holds the wells of `profiles` with the column `name`. Rows of controls are always kept.
-    Raises ValueError, naming `source`, if wells have no cosine, there is nothing to compare with,
-    or no row is kept.
+    `named` has the wells of `profiles` with the column `name`. Rows of controls are always kept.
+    The number of kept rows is logged. Raises ValueError if a well of the map is all 0, if there is
+    no null distribution, or if no row is kept.
     """
     assert settings.phenotype is not None
     names = named["name"].drop_nulls().unique().sort()
     code = {name: index for index, name in enumerate(names)}
     groups = np.array([-1 if name is None else code[name] for name in named["name"]])
     control = named["control"].to_numpy()
-    # Wells that are neither on the map nor controls may be all 0; nobody compares them.
+    # Wells that are neither on the map nor controls may be all 0, because they are not compared.
     unit = unit_wells(profiles.features, profiles.table, source, (groups >= 0) | control)
     if unexpressed:
         found = _compare_with_unexpressed(unit, groups, names, unexpressed, settings)
@@ -58,20 +58,24 @@ def find_phenotypes(
         warn_centred(profiles.features, named["plate"].to_numpy(), control)
         found = _compare_with_controls(unit, groups, len(names), named, settings, source)
     treated = np.bincount(groups[(groups >= 0) & ~control], minlength=len(names)) > 0
+    # Rows of controls have no p-value, and are on the map only if the user asked for controls.
     kept = ~treated | _is_kept(found.p, treated, settings.phenotype, source)
     table = {"consistency": found.values, "consistency_p": found.p}
     return Phenotypes(names, pl.DataFrame(table).fill_nan(None), kept)
 
 
 def read_unexpressed(path: PathLike | None) -> list[str]:
-    """Return the names in a text file, one per line, sorted; raises ValueError if it has none."""
+    """Return the sorted names in a text file with one name per line; none if `path` is None.
+
+    Raises ValueError if the file cannot be read or has no name.
+    """
     if path is None:
         return []
     try:
         lines = Path(path).read_text().splitlines()
     except (OSError, UnicodeDecodeError):
         raise ValueError(
-            f"unexpressed {path} is no text file that can be read: expected one gene per line"
+            f"unexpressed {path} is not a readable text file: expected one gene per line"
         ) from None
     names = sorted({line.strip() for line in lines} - {""})
     if not names:
@@ -87,11 +91,14 @@ def _compare_with_controls(
     settings: MapSettings,
     source: Path,
 ) -> Consistency:
-    """Return p-values among groups of control wells; log how many rows no group can match."""
+    """Return consistencies with p-values among groups of control wells.
+
+    Logs the number of rows whose distribution over plates the controls cannot match.
+    """
     plates, control = named["plate"].to_numpy(), named["control"].to_numpy()
     if control.sum() < MIN_CONTROLS:
         raise ValueError(
-            f"phenotype compares with control wells, and {source} has {control.sum()}: set "
+            f"phenotype needs control wells, but {source} has {control.sum()}: set "
             f"`control` to true for {MIN_CONTROLS} wells or more, or name genes that are not "
             "expressed with the setting unexpressed"
         )
@@ -100,7 +107,7 @@ def _compare_with_controls(
     if found.loose:
         info(
             f"{found.loose} rows have more wells on a plate, or wells on more plates, than "
-            "controls can match: they are compared with groups of any controls"
+            "controls can match: these rows are compared with groups of any controls"
         )
     return found
 
@@ -112,14 +119,14 @@ def _compare_with_unexpressed(
     unexpressed: list[str],
     settings: MapSettings,
 ) -> Consistency:
-    """Return p-values among the consistencies of genes that the cells do not express."""
+    """Return consistencies with p-values among the consistencies of unexpressed genes."""
     values = mean_cosines(unit, groups, len(names))
     null = values[names.is_in(unexpressed).to_numpy()]
     known = int((~np.isnan(null)).sum())
     if not known:
         raise ValueError(
-            f"unexpressed {settings.unexpressed}: no row of the map with 2 wells or more is "
-            f"named there; the map holds names like {', '.join(names[:3])}"
+            f"unexpressed {settings.unexpressed}: the file names no row of the map that has 2 "
+            f"wells or more; the map has names like {', '.join(names[:3])}"
         )
     info(f"rows are compared with {known} rows of unexpressed genes")
     return Consistency(values, p_values(values, null), loose=0)
@@ -128,7 +135,7 @@ def _compare_with_unexpressed(
 def _is_kept(
     p: Float64[np.ndarray, " g"], treated: Bool[np.ndarray, " g"], max_p: float, source: Path
 ) -> Bool[np.ndarray, " g"]:
-    """Return which treated rows have a phenotype; a `max_p` of 1 also keeps those without p."""
+    """Return which treated rows have p <= `max_p`; a `max_p` of 1 also keeps rows without p."""
     untested = treated & np.isnan(p)
     kept = treated & ((p <= max_p) | (max_p == 1))
     if not kept.any():
@@ -137,7 +144,7 @@ def _is_kept(
         if untested.sum() == treated.sum():
             reason = "no row has the 2 wells that a p-value needs"
         raise ValueError(
-            f"phenotype {max_p:g} leaves nothing of {source}: {reason}; raise it, or map without it"
+            f"phenotype {max_p:g} leaves no row of {source}: {reason}; raise or omit phenotype"
         )
     single = f"; {untested.sum()} have fewer than 2 wells and no p-value" if untested.any() else ""
     info(f"{kept.sum()} of {treated.sum()} rows are kept by phenotype {max_p:g}{single}")

@@ -1,6 +1,7 @@
-"""Reads a map: one of ours, or any other AnnData file with one row per perturbation.
+"""Reads a map: an .h5ad file of `map`, or of other software with one row per perturbation.
 
-Common files are read with h5py (`maps.h5ad`), all others with anndata, which is slow to import.
+Common encodings are read with h5py (`maps.h5ad`), all other files with anndata, which is slow to
+import.
 """
 
 import json
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import anndata
 
 KIND = "map"
-SIGNATURE = "phenomae"  # the key of `uns` that holds what made a map
+SIGNATURE = "phenomae"  # the key of `uns` with a map's settings and sources
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,19 @@ class ConsensusProfiles:
     """Names of the rows: genes, compounds, doses or perturbations."""
     features: Float32[np.ndarray, "g d"]
     obs: pl.DataFrame
-    """One row per name; in our own maps the columns wells, guides, batches, control and more."""
+    """One row per name. Maps of phenomae have the columns wells, guides, batches and control."""
     identity: str
-    """Hash of what made it; of the file's bytes if phenomae did not make it."""
+    """Hash of the map's settings and sources; hash of the file if phenomae did not write it."""
 
 
 class Map(TableOutput):
-    """A map that `map` wrote, an .h5ad file."""
+    """An .h5ad file that the command `map` wrote."""
 
     def to_polars(self) -> pl.DataFrame:
-        """Return one row per name: `name`, the columns of obs, then `feature_0000` ... ."""
+        """Return one row per name, with `name`, the columns of obs and the features.
+
+        The columns of the features are `feature_0000`, `feature_0001`, ...
+        """
         profiles = read_map(self.path)
         width = profiles.features.shape[1]
         features = pl.from_numpy(profiles.features, schema=feature_names(width), orient="row")
@@ -57,7 +61,7 @@ class Map(TableOutput):
         return anndata.read_h5ad(self.path)
 
     def __repr__(self) -> str:
-        """Return the path and, when the file can be read, its numbers of rows and features."""
+        """Return the path and, if the file can be read, the numbers of rows and features."""
         try:
             rows, width = read_map(self.path).features.shape
         except ValueError:
@@ -66,7 +70,7 @@ class Map(TableOutput):
 
 
 def read_map(path: PathLike) -> ConsensusProfiles:
-    """Read an .h5ad map; raises ValueError if it is missing or no AnnData file."""
+    """Read an .h5ad map; raises ValueError if the file is missing or not an AnnData file."""
     path = Path(path)
     table = _open(path)
     signature = _signature(table.note, path)
@@ -79,7 +83,7 @@ def read_map(path: PathLike) -> ConsensusProfiles:
 
 
 def read_signature_of_map(path: Path) -> dict[str, Any] | None:
-    """Return what made a map; None if phenomae did not."""
+    """Return the settings and sources of a map; None if phenomae did not write the map."""
     return _signature(_open(path).note, path)
 
 
@@ -96,6 +100,7 @@ def _signature(text: str | None, path: Path) -> dict[str, Any] | None:
             f"{path} has format {found_format}, but this phenomae reads format {FORMAT}: "
             "make it again with this version"
         )
+    # Maps of earlier versions record some settings under other names.
     renamed = RENAMED_SETTINGS.get(KIND, {})
     recorded = signature.get("settings", {})
     settings = {renamed.get(name, name): value for name, value in recorded.items()}
@@ -103,7 +108,7 @@ def _signature(text: str | None, path: Path) -> dict[str, Any] | None:
 
 
 def _open(path: Path) -> H5ad:
-    """Return what the file holds, read without anndata if possible: it is slow to import."""
+    """Return the contents of the file, read without anndata if possible."""
     if not path.is_file():
         raise ValueError(f"{path} is not a map: there is no file of that name")
     found = read_h5ad(path, SIGNATURE)
@@ -115,12 +120,12 @@ def _open_with_anndata(path: Path) -> H5ad:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # whoever needs what the file lacks raises an error
+            warnings.simplefilter("ignore")  # code that needs a missing part raises its own error
             table: Any = anndata.read_h5ad(path)
-    except Exception as error:  # HDF5 and anndata raise many types of error for damaged bytes
-        raise ValueError(f"{path} is not an .h5ad file that can be read: {error}") from None
+    except Exception as error:  # HDF5 and anndata raise many types of error on damaged files
+        raise ValueError(f"{path} is not a readable .h5ad file: {error}") from None
     if table.X is None:
-        raise ValueError(f"{path} has no X, where a map holds its profiles, one row per name")
+        raise ValueError(f"{path} has no X: expected the consensus profiles, one row per name")
     dense = table.X.toarray() if hasattr(table.X, "toarray") else np.asarray(table.X)
     note = str(table.uns[SIGNATURE]) if SIGNATURE in table.uns else None
     return H5ad([str(name) for name in table.obs_names], dense, pl.from_pandas(table.obs), note)

@@ -1,4 +1,4 @@
-"""The settings of the command `map`, which are also recorded in the map."""
+"""The settings of the command `map`; a map records the settings that determine it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,37 +12,37 @@ from phenomae.paths import PathLike
 @Parameter(name="*")
 @dataclass(frozen=True)
 class MapSettings:
-    """How wells are averaged, and which."""
+    """Which wells are averaged, and how."""
 
     by: Literal["gene", "compound", "dose", "perturbation"] = "gene"
-    """What the rows of the map are: the column of the wells that names them; dose: each compound at
-    each concentration."""
+    """Column of the wells that names the rows of the map; dose: one row for each compound at each
+    concentration."""
     through: Literal["guides", "wells"] | None = None
-    """guides: average the wells of each guide, then the guides of each gene; wells: average all
-    wells at once. Not given: guides for --by gene, wells otherwise."""
+    """guides: average the wells of each guide, then the guides of each row; wells: average all
+    wells of a row at once. Default: guides for --by gene, wells otherwise."""
     statistic: Literal["mean", "median", "weighted"] = "mean"
-    """The average: mean; median of each feature; or weighted: a mean in which wells (or guides)
-    that agree with the others of their row have more weight (MODZ)."""
+    """Kind of average. median: of each feature; weighted: a mean in which wells (or guides) that
+    correlate with the others of their row have more weight (MODZ)."""
     controls: bool = False
-    """Keep the control wells, which a map does not contain by default."""
+    """Keep the control wells, which are left out of the map by default."""
     where: str | None = None
-    """SQL condition that selects wells: "plate != 'P3' AND focus > 0.5". Not given: all wells."""
+    """SQL condition that selects wells: "plate != 'P3' AND focus > 0.5". Default: all wells."""
     min_wells: int = 1
-    """Leave out rows with fewer wells than this."""
+    """Minimum number of wells of a row; smaller rows are left out."""
     phenotype: float | None = None
-    """Keep only rows whose consistency has a p-value of at most this, like 0.05 (phenotypic
-    activity), and write consistency and p-value into obs; 1 keeps all rows. Not given: neither is
-    computed."""
+    """Maximum p-value of a row's consistency, such as 0.05; rows with a larger p-value are left out
+    (phenotypic activity). Consistency and p-value are written into obs. 1 keeps all rows. Default:
+    consistency is not computed and no row is left out."""
     unexpressed: PathLike | None = None
-    """Text file with one name per line: genes that the cells do not express, which form the null
-    distribution of --phenotype. Not given: groups of control wells do."""
+    """Text file with one name per line: genes that the cells do not express. Their consistencies
+    are the null distribution of --phenotype. Default: groups of control wells."""
     draws: int = 1000
-    """Number of groups of control wells in the null distribution of --phenotype."""
+    """Number of groups of control wells to draw for the null distribution of --phenotype."""
     seed: int = 0
-    """Seed of the groups of control wells."""
+    """Random seed for drawing the groups of control wells."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError, naming the setting, if a value is out of its range."""
+        """Raise ValueError, naming the setting, if a value is outside its range."""
         checks.one_of("by", self.by, ("gene", "compound", "dose", "perturbation"))
         checks.one_of("through", self.through, ("guides", "wells"))
         checks.one_of("statistic", self.statistic, ("mean", "median", "weighted"))

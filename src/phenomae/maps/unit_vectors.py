@@ -1,6 +1,7 @@
-"""Profiles scaled to length 1, whose inner products are cosines: of wells, and of a map's rows.
+"""Scales profiles of wells or of a map to length 1, so that inner products are cosines.
 
-A profile of zeros has no direction and no cosine: `unit_rows` keeps it, the others refuse it.
+A profile of zeros has no direction and so no cosine. `unit_rows` leaves such profiles unchanged;
+`unit_wells` and `unit_map` raise ValueError.
 """
 
 from collections import Counter
@@ -14,9 +15,10 @@ from phenomae.maps.read import ConsensusProfiles
 
 
 def unit_rows(features: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
-    """Return the rows scaled to length 1; rows of 0 stay 0."""
+    """Return the rows scaled to length 1; rows of zeros stay zero."""
     rows = features.astype(np.float64)
-    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]  # np.linalg.norm would copy them
+    # einsum, because np.linalg.norm would copy the rows.
+    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
     return np.divide(rows, lengths, out=rows, where=lengths > 0)
 
 
@@ -28,7 +30,7 @@ def unit_wells(
 ) -> Float64[np.ndarray, "n d"]:
     """Return the wells' profiles scaled to length 1.
 
-    Raises ValueError if one of the wells that are `used` (None: of all) has no direction.
+    Raises ValueError if a well in `used` (default: any well) is NaN, infinite or all 0.
     """
     invalid = _lacks_direction(features)
     if used is not None:
@@ -43,20 +45,23 @@ def unit_wells(
 
 
 def unit_map(profiles: ConsensusProfiles, source: Path) -> Float64[np.ndarray, "g d"]:
-    """Return the profiles of a map scaled to length 1; raises as `require_directions` does."""
+    """Return the profiles of a map scaled to length 1.
+
+    Raises ValueError if a row is NaN, infinite or all 0, or two rows have the same name.
+    """
     require_directions(profiles, source)
     return unit_rows(profiles.features)
 
 
 def require_directions(profiles: ConsensusProfiles, source: Path) -> None:
-    """Raise ValueError if a row of a map has no direction, or two rows have the same name."""
+    """Raise ValueError if a row is NaN, infinite or all 0, or two rows have the same name."""
     if twice := [name for name, count in Counter(profiles.names).items() if count > 1]:
         raise ValueError(f"{source} has {twice[0]} more than once: expected one row per name")
     if rows := np.flatnonzero(_lacks_direction(profiles.features)).tolist():
         names = ", ".join(profiles.names[row] for row in rows[:5])
         raise ValueError(
             f"{source} has rows that are NaN, infinite or all 0 and have no cosine: "
-            f"{names} ({len(rows)} of them); leave these out of the map"
+            f"{names} ({len(rows)} rows in total); leave these rows out of the map"
         )
 
 

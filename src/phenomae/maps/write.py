@@ -14,15 +14,16 @@ from phenomae.records import feature_names
 
 
 def write_map(map_path: Path, rows: Aggregate, origin: Origin) -> None:
-    """Write the rows under their names, the columns of `counts` as obs, and their origin in uns."""
+    """Write the rows as X, the columns of `rows.counts` as obs, and the origin into uns."""
     map_path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(map_path, _encode(rows, origin))
 
 
 def is_done(map_path: Path, origin: Origin, overwrite: bool) -> bool:
-    """Return whether the same map is there; raises ValueError if it is another one.
+    """Return whether `map_path` already has the map of this origin.
 
-    A file that phenomae did not make is never replaced, not even with `overwrite`.
+    Raises ValueError if `map_path` has another map and `overwrite` is False, or if phenomae did not
+    write the file, which is then never replaced.
     """
     if not map_path.exists():
         return False
@@ -39,6 +40,7 @@ def is_done(map_path: Path, origin: Origin, overwrite: bool) -> bool:
 def _encode(rows: Aggregate, origin: Origin) -> bytes:
     """Return the bytes of the .h5ad file."""
     signature = {"format": FORMAT, **asdict(origin), "identity": origin.identity}
+    # The version is only information: `origin.identity` does not depend on it.
     return encode_h5ad(
         rows.features,
         obs={name: rows.counts[name].to_numpy() for name in rows.counts.columns},
