@@ -69,25 +69,25 @@ class Wells(TableOutput):
 
 @dataclass(frozen=True)
 class Profiles:
-    """The profiles of all wells of a screen, in memory, sorted by plate."""
+    """The profiles of all wells of a screen, in memory, in the order of the file names."""
 
     table: pl.DataFrame
     """One row per well, the columns of `records.WELL_COLUMNS`."""
     features: Float32[np.ndarray, "n d"]
     identity: str
-    """Hash of the settings and sources they were made from."""
+    """Hash of the settings and sources that determine the wells."""
 
 
 @dataclass(frozen=True)
 class PlateFiles:
-    """The wells of a screen, sorted by plate; their features are read one plate at a time."""
+    """The wells of a screen in the order of the file names; features are read plate by plate."""
 
     table: pl.DataFrame
     """One row per well, the columns of `records.WELL_COLUMNS`."""
     width: int
     """Number of features per well."""
     identity: str
-    """Hash of the settings and sources they were made from."""
+    """Hash of the settings and sources that determine the wells."""
     files: dict[str, tuple[Path, ...]]
     """The files of each plate."""
 
@@ -113,7 +113,8 @@ def write_plate(folder: Path, table: pl.DataFrame, features: Float32[np.ndarray,
         schema=feature_names(features.shape[1]),
         orient="row",  # polars guesses, and wrongly if there are as many wells as features
     )
-    # Encoded in memory, because each library reports a full disk in another way, or not at all.
+    # Encoded in memory and then written by `write_bytes`, because libraries report a full disk in
+    # different ways, or not at all.
     buffer = io.BytesIO()
     pl.concat([columns, vectors], how="horizontal").write_parquet(buffer)
     write_bytes(plate_path(folder, table["plate"][0]), buffer.getvalue())
@@ -134,7 +135,7 @@ def write_wells(
     folder = Path(folder)
     records = _complete(table, features)
     vectors = cast_columns(table, dict.fromkeys(features, pl.Float32()), "the table of wells")
-    # The identity is that of the content, as nothing else tells where the profiles come from.
+    # The identity is a hash of the content, because the origin of the profiles is unknown.
     content = pl.concat([records, vectors], how="horizontal").write_csv()
     origin = Origin(KIND, {"features": list(features)}, {"table": hash_json(content)})
     with artefact_folder(folder, origin, overwrite) as unfinished:
@@ -157,7 +158,7 @@ def find_non_finite(features: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, " n"
 
 
 def refuse_non_finite(wells: pl.DataFrame, path: Path) -> None:
-    """Raise ValueError, naming the first of `wells`, if there are any."""
+    """Raise ValueError, naming up to five wells, if `wells` is not empty."""
     if rows := wells.select("plate", "well").rows():
         names = ", ".join(f"{plate} {well}" for plate, well in rows[:5])
         more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
@@ -179,7 +180,7 @@ def read_wells(folder: PathLike) -> Profiles:
     _require_one_width({path.name: plate.width for path, plate in plates.items()}, folder)
     table = pl.concat(plates.values())
     _require_once(table, folder)
-    # polars returns columns one after another, and most work here is done by rows.
+    # polars returns a column-major array, but most computations here are by row.
     features = np.ascontiguousarray(_features_of(table).to_numpy())
     return Profiles(table.select(list(WELL_COLUMNS)), features, identity)
 
@@ -187,8 +188,8 @@ def read_wells(folder: PathLike) -> Profiles:
 def open_wells(folder: Path) -> PlateFiles:
     """Read a finished wells folder without its features, which may not fit into memory.
 
-    Raises ValueError as `read_wells` does, but for features that are not numbers only once that
-    plate is read.
+    Raises ValueError as `read_wells` does, except that features that are not numbers are detected
+    only when their plate is read.
     """
     identity = read_identity(folder, KIND)
     records = {path: read_plate(path, with_features=False) for path in _list_files(folder)}
@@ -236,8 +237,8 @@ def _require_one_width(widths: dict[str, int], folder: Path) -> None:
 def _require_once(table: pl.DataFrame, folder: Path) -> None:
     if (well := _find_twice(table)) is not None:
         raise ValueError(
-            f"{folder} has plate {well[0]!r}, well {well[1]!r} twice: expected one row per well, "
-            "so is a file a copy of another?"
+            f"{folder} has plate {well[0]!r}, well {well[1]!r} twice: expected one row per well; "
+            "is a file a copy of another file?"
         )
 
 
@@ -263,7 +264,7 @@ def _complete(table: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
     records = cast_columns(
         table.with_columns(absent), WELL_COLUMNS, "the table of wells"
     ).with_columns(
-        # A1, a01 and A-01 are one well; without this it could be there twice.
+        # A1, a01 and A-01 are the same well: normalised names show that a well occurs twice.
         pl.col("well").map_elements(normalize_well, return_dtype=pl.String),
         pl.coalesce("perturbation", "guide", "gene", "compound"),
     )

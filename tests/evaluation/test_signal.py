@@ -292,7 +292,7 @@ def test_settings_that_will_not_do(wrong, sentence):
 
 def test_unexpressed_names_that_will_not_do(planted, tmp_path):
     names = tmp_path / "unexpressed.txt"
-    with pytest.raises(ValueError, match=r"unexpressed.txt is no text file that can be read"):
+    with pytest.raises(ValueError, match=r"unexpressed.txt is not a readable text file"):
         measure_signal(planted, HERE, SignalSettings(unexpressed=names))
     names.write_text("\n")
     with pytest.raises(

@@ -1,1 +1,1 @@
-"""Reads plates as microscopes and public data sets leave them, and the plate maps beside them."""
+"""Reads raw plates in the layouts of microscopes and public data sets, and their plate maps."""

@@ -1,7 +1,7 @@
-"""The common form that every layout is brought to: fields with one image per channel.
+"""Data types that all layouts share: listed files, and fields with one image per channel.
 
-A layout only lists files (`Listing`); `gather.py` makes fields of them (`RawPlates`), so that
-duplicates, missing channels and z-stacks are handled once for all layouts.
+A layout only lists files (`Listing`). `gather.py` groups the files into fields (`RawPlates`), so
+that duplicates, missing channels and z-stacks are handled by the same code for all layouts.
 """
 
 import re
@@ -20,7 +20,7 @@ _PROBLEMS_SHOWN = 4
 
 @dataclass(frozen=True)
 class Place:
-    """Where the bytes of one image are."""
+    """Location of one image file, or of one image in a Parquet file."""
 
     url: str
     """A path, or an address: s3://, http:// or https://."""
@@ -82,7 +82,7 @@ class RawImage:
     """One channel of a field."""
 
     planes: tuple[Place, ...]
-    """One place, or the planes of a z-stack, which is read as its maximum projection."""
+    """A single image, or the planes of a z-stack, which are read as their maximum projection."""
     illumination: Place | None = None
     """The illumination function to divide by; None to leave the image as it is."""
 

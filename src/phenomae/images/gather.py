@@ -1,6 +1,6 @@
 """Groups the files that a layout lists into fields: duplicates, channels and z-planes.
 
-The choices that all layouts share are made here, on names only; no image is opened.
+The settings that all layouts share are applied here. Only names are used; no image is opened.
 """
 
 import re

@@ -58,8 +58,8 @@ def list_fields(raw: PathLike, settings: LayoutSettings = DEFAULT) -> RawPlates:
     Raises
     ------
     ValueError
-        If `raw` does not exist, is empty or has no known layout, or if a setting names a channel
-        or plate that it lacks.
+        If `raw` does not exist, is empty or has no known layout, if the setting `channels` names a
+        channel that is missing, or if `plate_name` is set but `raw` holds several plates.
     """
     raw = Path(raw)
     if not raw.exists():
@@ -119,7 +119,7 @@ def _read_image(image: RawImage) -> UInt[np.ndarray, "h w"]:
 
 
 def _list_files(raw: Path, settings: LayoutSettings) -> Listing:
-    """List the files of `raw` by the layout of the settings, or by the first that fits."""
+    """List the files of `raw` by the layout in the settings, or by the first matching layout."""
     if settings.pattern is not None:
         # A pattern is searched for in all of `raw`: no index file tells where the images are.
         return load_layout("pattern").list(raw, (), settings)

@@ -1,1 +1,1 @@
-"""Layouts: which files a microscope or data set leaves, and what each of them shows."""
+"""Layouts: how the image files of each microscope or data set are recognised and listed."""

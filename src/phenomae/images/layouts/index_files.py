@@ -1,7 +1,7 @@
 """What layouts with index files share: finding them, listing images beside them, naming plates.
 
-Phenix, ImageXpress and CellVoyager differ in how their index is written, not in what is done with
-the images that it names.
+Phenix, ImageXpress and CellVoyager have indices of different formats, but the images that an index
+names are handled in the same way.
 """
 
 import os
@@ -69,7 +69,7 @@ def list_images(folder: Path) -> list[str]:
 
 
 def name_folders(folders: Iterable[Path]) -> dict[Path, str]:
-    """Return a unique name for each folder: its own, with as many parents as it takes."""
+    """Return a unique name for each folder: its last part, with as many parents as necessary."""
     # abspath, not resolve: a linked plate keeps the name under which it was linked.
     parts = {folder: Path(os.path.abspath(folder)).parts for folder in folders}
     names: dict[Path, str] = {}

@@ -1,6 +1,7 @@
 """Reads the XML of microscopes one element at a time, in memory that does not grow with the file.
 
-The index of a large plate has hundreds of megabytes, and several times that as a tree.
+The index of a large plate can have hundreds of megabytes; its parsed tree would take several times
+as much memory.
 """
 
 from collections.abc import Iterator, Set

@@ -1,6 +1,6 @@
 """Reads the header or the pixels of one image, whatever its format.
 
-Every failure of a decoder becomes a ValueError that names the file: one sentence, no traceback.
+Every error of a decoder becomes a ValueError of one sentence that names the file.
 """
 
 import struct

@@ -1,6 +1,6 @@
 """Opens an image by its place: a file, an address on object storage, or a row of a Parquet file.
 
-Parquet rows are read by row group, with locks, because many threads read the same file.
+Parquet rows are read by row group and under a lock, because many threads read the same file.
 """
 
 import io
@@ -46,7 +46,7 @@ def open_place(place: Place) -> BinaryIO:
 
 
 def name_of(place: Place) -> str:
-    """Return the last part of a place, which stays the same if the folder is moved."""
+    """Return the file name (and row) of a place, which does not change if the folder is moved."""
     return Path(place.url).name if place.row is None else f"{Path(place.url).name}#{place.row}"
 
 

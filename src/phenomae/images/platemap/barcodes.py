@@ -1,6 +1,6 @@
 """Barcode tables of JUMP and pycytominer: which plate has which plate map.
 
-A table of a whole batch, with a plate map file that many replicate plates share.
+One table covers the plates of a batch; replicate plates share a plate map file.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Settings of `ingest` for the plate map: its file, its columns, and wells that do not match.
 
-Flags follow the fields, one per column, so that a plate map never has to be rewritten.
+Each column has a setting for its name in the file, so that a plate map need not be rewritten.
 """
 
 from dataclasses import dataclass

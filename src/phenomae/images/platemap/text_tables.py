@@ -1,6 +1,6 @@
 """Reads CSV, TSV and Parquet tables as text, so that plate 0042 keeps its zeros.
 
-Nothing is inferred: whoever reads a column converts it and can name the cell that is wrong.
+No types are inferred: the code that uses a column converts it and can name an invalid cell.
 """
 
 import gzip
