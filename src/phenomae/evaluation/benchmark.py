@@ -64,6 +64,7 @@ def benchmark(
     aliases = {} if settings.aliases is None else read_aliases(Path(settings.aliases))
     # All checks come before the results folder is created, so invalid input leaves no files.
     check_map(profiles, path, settings.percentiles)
+    # Aliases may occur on the map and in the annotations, so both are translated.
     profiles = replace(profiles, names=resolve_names(profiles.names, aliases))
     annotations = [rename_genes(annotation, aliases) for annotation in annotations]
     pairs = find_pairs(annotations, profiles.names, settings.annotations)

@@ -19,7 +19,7 @@ from phenomae.progress import info, tracked
 
 PLACE = "https://raw.githubusercontent.com/recursionpharma/EFAAR_benchmarking"
 FOLDER = "efaar_benchmarking/benchmark_annotations"
-_TIMEOUT_S = 60
+_TIMEOUT_S = 60  # without a timeout, urlopen waits forever for a server that stops answering
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,7 @@ def default_folder() -> Path:
 
 
 def _download(address: str, file: PublicFile) -> bytes:
+    # Checked here, because the error of urlopen does not name the setting.
     if urlsplit(address).scheme not in ("http", "https", "file"):
         raise ValueError(f"place: {address} is not a URL: expected http, https or file")
     try:

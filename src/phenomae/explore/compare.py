@@ -84,6 +84,8 @@ def compare(
     The last argument is the folder to write. Maps are compared on the genes that all of them have:
     recall.csv and curve.csv per map, differences.csv with paired CI and p-values. For runs,
     runs.csv has the logged losses and recalls over training FLOPs. The folder figures has figures.
+    Raises ValueError if a name is repeated, maps and runs are mixed, an input cannot be used, or
+    the maps have too few genes in common.
 
     Parameters
     ----------
@@ -95,21 +97,19 @@ def compare(
         More maps or run folders, then the folder to write.
     overwrite
         Replace the folder if it was made with other settings.
-
-    Raises ValueError if a name is repeated, maps and runs are mixed, an input cannot be used, or
-    the maps have too few genes in common.
     """
     *given, last = [os.fspath(word) for word in (first, second, *more)]
     if len(given) < 2:
         raise ValueError(
-            f"there is nothing to compare {first} with: compare A B OUT takes two maps or runs, or "
-            "more, and then the folder to write"
+            f"there is nothing to compare {first} with: compare A B OUT takes two or more maps or "
+            "runs, and then the folder to write"
         )
     paths, out = name_paths(given), Path(last)
     if out.suffix == ".h5ad":
         raise ValueError(
             f"{out} has the name of a map, but the last argument is the folder to write: add it"
         )
+    # Maps are files with this suffix, runs are folders.
     are_maps = {path.suffix == ".h5ad" for path in paths.values()}
     if len(are_maps) > 1:
         raise ValueError("maps (.h5ad) and runs cannot be compared with each other: give one kind")
@@ -154,6 +154,7 @@ def _compare_maps(
     maps = {name: read_map(path) for name, path in paths.items()}
     for name, profiles in maps.items():
         check_map(profiles, paths[name], [percentiles])
+    # Read before the folder is created, so that a run without FLOPs leaves no files.
     computes = {name: read_compute(path) for name, path in name_runs(settings.run, maps).items()}
     maps, annotations = _share(maps, paths, percentiles), read_annotations(known)
     pairs = find_pairs(annotations, next(iter(maps.values())).names, known)
@@ -175,6 +176,7 @@ def _compare_maps(
         _draw(folder, drawings)
 
     _make(out, origin, overwrite, make)
+    # Read back from disk, so that an earlier identical comparison prints the same tables.
     show(read_written(out / "recall.csv"))
     print()
     show(read_written(out / "differences.csv"))
@@ -204,6 +206,8 @@ def _share(maps: Maps, paths: dict[str, Path], percentiles: Percentiles) -> Maps
         listed = ", ".join(f"{name} has {count}" for name, count in counts.items())
         info(f"comparing the {common} names that all maps have ({listed})")
     named = " and ".join(map(str, paths.values()))
+    # Checked before `check_count`, because so few common names mean maps by different columns,
+    # for which the advice to use more genes would be wrong.
     if common < 3:
         raise ValueError(
             f"{named} have {common} names in common, but at least 3 are needed: make the maps with "
@@ -236,12 +240,14 @@ def _compare_runs(paths: dict[str, Path], out: Path, overwrite: bool) -> None:
 
     _make(out, origin, overwrite, make)
     table = read_written(out / "runs.csv")
+    # Prints the last value of each measure; runs.csv has all logged steps.
     show(table.group_by("run", maintain_order=True).agg(pl.all().drop_nulls().last()))
 
 
 def _make(out: Path, origin: Origin, overwrite: bool, make: Callable[[Path], None]) -> None:
     with artefact_folder(out, origin, overwrite) as folder:
         if folder is not None:
+            # The settings of matplotlib are global, so the style ends with this block.
             with house_style():
                 make(folder)
     info(f"figures are in {out / 'figures'}")

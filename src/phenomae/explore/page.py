@@ -15,6 +15,7 @@ from phenomae.explore.words import fraction, times
 def render(title: str, origin: Origin, evidence: Evidence, parts: list[Part]) -> str:
     """Return the HTML of the page, which loads no other file and needs no network."""
     # StrictUndefined: a name that the template misspells raises an error instead of being empty.
+    # trim_blocks and lstrip_blocks: the tags of the template leave no blank lines in the page.
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )

@@ -70,7 +70,8 @@ def report(
     """Write report.html, a page that shows a training run, benchmark results and a map.
 
     The page is one file that needs no network. Its figures are also written to the folder figures,
-    as SVG and PNG. A section is left out if its input is not given.
+    as SVG and PNG. A section is left out if its input is not given. Raises ValueError if there is
+    nothing to show, or an input cannot be used.
 
     Parameters
     ----------
@@ -78,8 +79,6 @@ def report(
         Folder to write.
     overwrite
         Replace `out` if it was made with other settings.
-
-    Raises ValueError if there is nothing to show, or an input cannot be used.
     """
     out, baselines = Path(out), parse_baselines(settings.baseline)
     _check(out, settings, baselines)
@@ -114,6 +113,7 @@ def _check(out: Path, settings: ReportSettings, baselines: dict[str, Path]) -> N
     if not settings.shown:
         raise ValueError("there is nothing to show: give run, results or map")
     for path in (*settings.shown.values(), *baselines.values()):
+        # With overwrite, `out` is replaced as a whole, including an input inside it.
         if path.resolve().is_relative_to(out.resolve()):
             raise ValueError(
                 f"{out} cannot be the folder of the report, because it contains the input {path}"

@@ -85,6 +85,7 @@ def probe_blocks(
         profiles = read_wells(path)  # one at a time, because all blocks may not fit in memory
         wells = profiles.table.select("plate", "well")
         first = wells if first is None else first
+        # Accuracies on different wells would not be comparable.
         if not wells.equals(first):
             raise ValueError(
                 f"{path} has other wells than {next(iter(blocks.values()))}: embed all blocks again"

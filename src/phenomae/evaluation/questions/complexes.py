@@ -46,8 +46,8 @@ class ComplexSettings:
     level: float = 0.05
     """A complex is significant if its adjusted p-value is at most this."""
     show: Annotated[tuple[str, ...], Several] = ()
-    """Names of the complexes to draw in the heat map; by default those with the largest KS
-    statistic, at most 8."""
+    """Names of the complexes to draw in the heat map; by default at most 8 complexes with the
+    largest KS statistic."""
     shuffle: int = 20
     """Permutations of the gene names, to estimate the fraction of complexes that are significant by
     chance."""
@@ -208,6 +208,7 @@ def _share_apart(
     if not known.any():
         return 0.0
     adjusted = false_discovery_control(p[known])
+    # Complexes without a p-value count as not significant.
     return float(((within > between)[known] & (adjusted <= level)).sum() / len(p))
 
 

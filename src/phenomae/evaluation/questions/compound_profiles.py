@@ -50,6 +50,7 @@ def make_profiles(wells: Profiles, path: Path, mechanisms: Path, batch: str) -> 
             f"{path}: the mean of the wells of {compound}, {dose} uM, {batch} {of_batch} is zero, "
             "so it has no cosine: remove them"
         )
+    # Sorted like the codes of `_encode`, so that codes of compounds index the mechanisms.
     compounds = groups.unique("compound").sort("compound")
     names, labels = _encode(compounds["mechanism"])
     return CompoundProfiles(

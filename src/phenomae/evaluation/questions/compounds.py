@@ -200,6 +200,7 @@ def _count(targets: Targets, settings: CompoundSettings) -> int:
 def _require_names(
     table: pl.DataFrame, column: str, names: set[str], settings: CompoundSettings, path: Path
 ) -> None:
+    # The usual reason is that potencies and map use different identifiers; the error shows some.
     listed = table[column].unique().sort()
     if not any(name in names for name in listed):
         raise ValueError(

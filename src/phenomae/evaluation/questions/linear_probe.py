@@ -92,6 +92,7 @@ def probe_wells(
     used = np.flatnonzero(labels >= 0)
     labels, batches = labels[used], batches[used]
     features = profiles.features[used].astype(np.float64)
+    # Folds of the wells that are used, so that no fold is empty because of unused batches.
     folds = assign_folds(batches, settings.folds, settings.seed)
     rows: list[tuple[float, ...]] = []
     for fold, (train, validation) in enumerate(each_fold(labels, folds)):

@@ -48,6 +48,7 @@ def compare_magnitude(
     values = energy_distances(features, groups, count, reference_features, min_wells)
     null = DrawnEnergies.of(features[controls[pool]], reference_features)
     p, loose, pool_plates = np.full(count, np.nan), 0, plates[controls[pool]]
+    # Perturbations with too few wells (NaN) are not tested.
     for matched in draw_for_groups(groups, plates, ~np.isnan(values), pool_plates, draws, seed):
         energies = null.energies(matched.drawn)
         p[matched.groups] = p_of_energies(values[matched.groups], energies, null.spread)

@@ -111,6 +111,7 @@ def _match(
     """Return the row of mechanisms.csv and the rows of confusion.csv for one kind of match."""
     batches = profiles.batches if match == "nscb" else None
     excluded = [profiles.compounds] if batches is None else [profiles.compounds, batches]
+    # Computed once, because permuting mechanisms does not change the neighbours.
     nearest = nearest_others(profiles.unit, *excluded)
     labels = profiles.mechanisms[profiles.compounds]
     # A profile without any candidate of its mechanism cannot match, whatever the features are.

@@ -29,6 +29,7 @@ def read_potencies(path: Path) -> pl.DataFrame:
     above 0.
     """
     table = read_csv_list(path, COLUMNS, "potencies")
+    # strict=False: text that is not a number becomes null, and the error below names its row.
     potency = table.select(pl.col("activity_um").cast(pl.Float64, strict=False)).to_series()
     invalid = ~(potency.is_finite() & (potency > 0)).fill_null(False)
     if invalid.any():
@@ -42,6 +43,7 @@ def read_potencies(path: Path) -> pl.DataFrame:
         .drop_nulls()
         .group_by("compound", "gene")
         .agg(pl.col("activity_um").min())
+        # polars returns groups in random order.
         .sort("compound", "gene")
     )
 

@@ -82,6 +82,7 @@ def measure_activity(
     replicates = find_replicates(profiles.table, settings.by, path)
     require_replicates(replicates, 2, settings.by, path)
     require_controls(replicates, 1, path)
+    # Treated wells without a name are neither positives nor negatives.
     used = (replicates.groups >= 0) | replicates.control
     plates = None
     if settings.plates == "same":

@@ -56,6 +56,7 @@ def compare_with_unexpressed(
     groups, count = replicates.groups, len(replicates.names)
     consistency = mean_cosines(unit, groups, count)
     magnitude = energy_distances(features, groups, count, reference, min_wells)
+    # `p_of_energies` needs the typical size of the distances.
     scale = float(np.nanmax(np.abs(magnitude)))
     consistency_p, magnitude_p = np.full(count, np.nan), np.full(count, np.nan)
     of_null = np.where(null[groups], groups, -1)

@@ -65,6 +65,7 @@ def _intervals(
     """Return the CI at the first `count` percentile pairs; empty if `resamples` is 0."""
     if not settings.resamples:
         return []
+    # One bootstrap for all percentile pairs, so that their intervals use the same resamples.
     found = np.column_stack([tails.contain(cosines, which) for which in range(count)])
     resampled = resampled_recalls(found, known, settings.resamples, settings.seed)
     return [interval(column) for column in resampled.T]

@@ -41,6 +41,7 @@ def parse_baselines(texts: tuple[str, ...]) -> dict[str, Path]:
     """
     folders: dict[str, Path] = {}
     for text in texts:
+        # Split at the first =, because a path may contain = too.
         name, equals, folder = (part.strip() for part in text.partition("="))
         if not (name and equals and folder):
             raise ValueError(
@@ -48,6 +49,7 @@ def parse_baselines(texts: tuple[str, ...]) -> dict[str, Path]:
             )
         if name in folders:
             raise ValueError(f"baseline {name} is repeated: give every baseline its own name")
+        # Figures and tables tell the entries of a comparison apart by name.
         if name in (THIS_MAP, SHUFFLED):
             raise ValueError(
                 f"baseline {name} is the name of another row of the table: choose another"
@@ -96,6 +98,7 @@ def _rows(other: BenchmarkTables, results: BenchmarkTables, name: str) -> dict[s
     """
     low, high = results.percentiles[0]
     columns = other.curve.columns
+    # recall.csv has more columns than curve.csv; only the common columns are concatenated.
     both = at(pl.concat([other.recall.select(columns), other.curve]), (low, high))
     # Reversed, so that a row of recall.csv replaces the row of curve.csv for the same source.
     rows = {row["source"]: row for row in reversed(both.rows(named=True))}

@@ -41,6 +41,7 @@ class Evidence:
     @cached_property
     def clusters(self) -> Clusters:
         """The clustering of the map, computed when a section first asks for it."""
+        # cached_property writes to __dict__ and so works on a frozen dataclass.
         return cluster_map(self.profiles)
 
     @property
@@ -70,11 +71,13 @@ def read_evidence(
     if map_path is not None:
         genes, signature = read_map(map_path), read_signature_of_map(map_path)
         require_cosines(genes, map_path)
+        # Identities are compared, not paths, so that a copy of the benchmarked map is accepted.
         if measured is not None and measured.signature["sources"].get("map") != genes.identity:
             raise ValueError(
                 f"{results} are results of another map, not of {map_path}: give the map that was "
                 "benchmarked, or benchmark this one"
             )
+    # Baselines are compared here, so that an unusable baseline raises before files are written.
     others = {name: read_results(path) for name, path in baselines.items()}
     comparison = [] if measured is None else compare(measured, others)
     return Evidence(training, measured, genes, signature, others, comparison)

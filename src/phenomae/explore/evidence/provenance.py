@@ -30,6 +30,7 @@ def trace(evidence: Evidence, origin: Origin) -> list[Making]:
     if evidence.training is not None:
         made.append(_read("run", evidence.training.signature))
     if evidence.genes is not None:
+        # Other programs record no settings: the identity is the hash of the file's bytes.
         if evidence.map_signature is None:
             made.append(Making("map", evidence.genes.identity, None, {}, {}))
         else:

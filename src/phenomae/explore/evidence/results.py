@@ -42,6 +42,7 @@ class BenchmarkTables:
     @property
     def shuffles(self) -> int:
         """Number of permutations of the names; 0 if there is no null distribution."""
+        # All rows have the same number, or null.
         return self.recall["n"].fill_null(0).max()  # pyright: ignore[reportReturnType]
 
 
@@ -62,5 +63,6 @@ def read_results(folder: Path) -> BenchmarkTables:
         shuffled = read_results_table(folder / "shuffled.csv", SHUFFLED)
     else:
         shuffled = pl.DataFrame(schema=SHUFFLED)
+    # A left join keeps the rows of recall.csv for which there is no null distribution.
     joined = recall.join(shuffled, on=_KEY, how="left", maintain_order="left")
     return BenchmarkTables(joined, read_results_table(folder / "curve.csv", CURVE), signature)

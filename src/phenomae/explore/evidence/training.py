@@ -61,6 +61,7 @@ def read_training(run: Path) -> Training:
     picture = path.read_bytes() if path.exists() else None
     if picture is not None and not picture.startswith(b"\x89PNG\r\n\x1a\n"):
         raise ValueError(f"{path} is damaged: expected the PNG that pretrain wrote")
+    # Imported weights have no log.
     has_log = (run / "log.jsonl").exists()
     if picture is None and not has_log:
         raise ValueError(f"{run} has nothing to show: neither log.jsonl nor reconstructions.png")
@@ -78,8 +79,10 @@ def _read_losses(run: Path) -> dict[str, Loss]:
     except (KeyError, TypeError, ValueError):
         raise _damaged(path) from None
     losses = {}
+    # In the order of LOSSES, which becomes the order of the legend.
     for name in filter(points.__contains__, LOSSES.values()):
         pairs = points[name]
+        # Without NaN and infinity, for which matplotlib has no axis limits.
         finite = [pair for pair in pairs if math.isfinite(pair[1])]
         table = np.array(finite, dtype=np.float64).reshape(-1, 2)
         losses[name] = Loss(table[:, 0], table[:, 1], len(pairs) - len(finite))

@@ -57,6 +57,7 @@ def read_compute(run: Path) -> Compute:
         )
     # Validation losses and recalls are logged in separate lines without FLOPs.
     per_step = float(steps["flops"][-1]) / float(steps["step"][-1])
+    # A step may have several lines, such as its loss and a recall; they are merged into one row.
     merged = table.group_by("step").agg(pl.col(*MEASURES).drop_nulls().last()).sort("step")
     by_flops = merged.with_columns(flops=pl.col("step") * per_step).select(columns)
     return Compute(signature["identity"], by_flops.with_columns(pl.col("step").cast(pl.Int64)))

@@ -22,6 +22,7 @@ def draw_blocks(blocks: pl.DataFrame) -> Drawing:
     ax.errorbar(
         blocks["block"],
         blocks["accuracy"],
+        # A single fold has no standard deviation.
         yerr=blocks["sd"].fill_null(0.0),
         color=COLOURS[0],
         marker="o",
@@ -41,6 +42,7 @@ def draw_blocks(blocks: pl.DataFrame) -> Drawing:
     at = (best["block"], best["accuracy"])
     ax.annotate(f"block {best['block']}: {best['accuracy']:.3f}", at, **place, color=COLOURS[1])
     ax.margins(y=0.18)
+    # From 0, so that the axis does not exaggerate differences between blocks.
     ax.set(xlabel="block", ylabel="accuracy", ylim=(0, None))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(axis="y")

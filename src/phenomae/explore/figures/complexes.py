@@ -35,9 +35,10 @@ def choose_shown(
 ) -> dict[str, Rows]:
     """Return the rows of the map for each complex to draw.
 
-    By default these are the complexes with the largest KS statistic, except complexes of which at
-    least half of the genes are already drawn. A gene is drawn once, with the first complex that
-    contains the gene. Raises ValueError if a requested complex is not in the table.
+    By default these are the complexes with the largest KS statistic among those with `within` above
+    `between`, except complexes of which at least half of the genes are already drawn. A gene is
+    drawn once, with the first complex that contains the gene. Raises ValueError if a requested
+    complex is not in the table.
     """
     if unknown := [name for name in requested if name not in set(table["complex"])]:
         raise ValueError(
@@ -45,6 +46,7 @@ def choose_shown(
             f"there are {len(table)}, like {table['complex'][0]!r}"
         )
     apart = table.filter(pl.col("within") > pl.col("between")).sort("ks", descending=True)
+    # If no complex has `within` above `between`, complexes are drawn in the order of the table.
     order = list(requested) or (apart if len(apart) else table)["complex"].to_list()
     rows = rows_on_map({name: members[name] for name in order}, names)
     chosen: dict[str, Rows] = {}

@@ -84,6 +84,7 @@ def draw_curve(results: BenchmarkTables) -> Drawing:
     for index, source in enumerate(sources):
         rows = results.curve.filter(pl.col("source") == source).sort("chance")
         ax.plot(
+            # Empty tails recall nothing, so every curve starts at the origin.
             [0, *rows["chance"]],
             [0, *rows["recall"]],
             color=COLOURS[index % len(COLOURS)],

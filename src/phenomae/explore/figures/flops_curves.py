@@ -27,6 +27,8 @@ def draw_recall_over_flops(recall: pl.DataFrame, computes: dict[str, Compute]) -
         ax.errorbar(
             rows["flops"],
             rows["recall"],
+            # Clipped: a percentile interval may exclude the recall itself, and matplotlib refuses
+            # negative error bars.
             yerr=[low.clip(0), high.clip(0)],
             color=colour,
             marker="o",
@@ -37,6 +39,7 @@ def draw_recall_over_flops(recall: pl.DataFrame, computes: dict[str, Compute]) -
             label=shorten(source),
         )
     ax.axhline(shown["chance"][0], color=GREY, lw=1.2, ls=(0, (4, 3)), label="chance")
+    # Maps of networks with the same FLOPs share a position, so their names share a label.
     for value in sorted(set(flops.values())):
         names = ", ".join(shorten(name, 16) for name, its in flops.items() if its == value)
         place = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
@@ -60,6 +63,7 @@ def draw_runs(runs: dict[str, Compute]) -> Drawing:
     axes = figure.subplots(len(measured), sharex=True, squeeze=False)[:, 0]
     for ax, measure in zip(axes, measured, strict=True):
         for index, (name, run) in enumerate(runs.items()):
+            # A log axis cannot show 0 FLOPs, at which a run may log a validation loss.
             rows = run.over_flops(measure).filter(pl.col("flops") > 0)
             ax.plot(
                 rows["flops"],
@@ -74,6 +78,7 @@ def draw_runs(runs: dict[str, Compute]) -> Drawing:
             ax.set_ylim(0, 1.1 * (ax.dataLim.y1 or 1))
         ax.grid(axis="y")
     _scale(axes[-1], [run.flops for run in runs.values()])
+    # All panels have the same runs, so one legend suffices.
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=4)
     return Drawing(
@@ -86,6 +91,7 @@ def draw_runs(runs: dict[str, Compute]) -> Drawing:
 def _scale(ax: Axes, flops: list[float]) -> None:
     ax.set_xlabel("FLOPs of training")
     ax.grid(axis="y")
+    # Similar FLOPs are easier to compare on a linear axis.
     if max(flops) > 3 * max(min(flops), 1e-300) > 0:
         ax.set_xscale("log")
         steps = (1, 2, 5) if max(flops) < 100 * min(flops) else (1,)

@@ -21,6 +21,7 @@ def draw_recall(results: BenchmarkTables, comparison: list[Comparison]) -> Drawi
     height = rows * (0.9 + _ROW_INCHES * len(sources)) + 0.4
     figure = Figure(figsize=(PAGE_INCHES, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    # strict=False: for three percentile pairs, for example, the grid has four panels.
     for ax, percentiles in zip(axes.flat, panels, strict=False):
         _draw_panel(ax, at(results.recall, percentiles), results.shuffles, results.has_intervals)
         ax.set_title(tails(*percentiles).capitalize())
@@ -31,6 +32,7 @@ def draw_recall(results: BenchmarkTables, comparison: list[Comparison]) -> Drawi
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
     axes[0, 0].set_yticks(range(len(sources)), [shorten(source) for source in sources])
+    # Reversed, so that the first source is at the top; -0.7 leaves room for its number.
     axes[0, 0].set_ylim(len(sources) - 0.5, -0.7)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=4, handletextpad=0.4)
@@ -45,6 +47,7 @@ def _draw_panel(ax: Axes, table: pl.DataFrame, shuffles: int, intervals: bool) -
     if intervals:
         reach = [recalls - table["ci_low"], table["ci_high"] - recalls]
         whiskers = {"fmt": "none", "ecolor": COLOURS[0], "capsize": 3, "lw": 1.2, "zorder": 4}
+        # Clipped, because matplotlib refuses negative error bars (see flops_curves.py).
         ax.errorbar(recalls, places, xerr=[part.clip(0) for part in reach], **whiskers)
     for place, recall in zip(places, recalls, strict=True):
         above = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center"}
@@ -70,6 +73,7 @@ def _draw_baselines(ax: Axes, comparison: list[Comparison]) -> None:
     for index, (name, pairs) in enumerate(points.items()):
         recalls, places = zip(*pairs, strict=True)
         marks = {"marker": _MARKS[index % len(_MARKS)], "s": 38, "linewidths": 1.5, "zorder": 5}
+        # The first colour is that of this map.
         colour = COLOURS[1 + index % (len(COLOURS) - 1)]
         ax.scatter(recalls, places, label=shorten(name), fc="none", ec=colour, **marks)
 

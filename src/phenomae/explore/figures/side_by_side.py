@@ -22,12 +22,14 @@ def draw_recalls(recall: pl.DataFrame, percentiles: Percentiles) -> Drawing:
     ax.axvline(recall["chance"][0], color=GREY, lw=1.2, ls=(0, (4, 3)), label="chance")
     for index, name in enumerate(maps):
         rows = recall.filter(pl.col("map") == name)
+        # Dots of the maps are shifted within the row of a source, so that intervals do not overlap.
         shift = _SPREAD * ((index + 0.5) / len(maps) - 0.5)
         places = [sources.index(source) + shift for source in rows["source"]]
         low, high = rows["recall"] - rows["ci_low"], rows["ci_high"] - rows["recall"]
         ax.errorbar(
             rows["recall"],
             places,
+            # Clipped, because matplotlib refuses negative error bars (see flops_curves.py).
             xerr=[low.clip(0), high.clip(0)],
             fmt="o",
             ms=6,
@@ -63,6 +65,7 @@ def draw_curves(curve: pl.DataFrame) -> Drawing:
         for index, name in enumerate(maps):
             line = curve.filter(pl.col("source") == source, pl.col("map") == name).sort("chance")
             ax.plot(
+                # Empty tails recall nothing, so every curve starts at the origin.
                 [0, *line["chance"]],
                 [0, *line["recall"]],
                 color=COLOURS[index % len(COLOURS)],

@@ -30,6 +30,7 @@ def _table(evidence: Evidence) -> Table:
             )
             for place, entry in enumerate(part.entries)
         ]
+        # A source with this map alone is no comparison.
         if len(rows) > 1:
             groups.append((part.source, rows))
     columns = ["map", "recall", "relative to this map", "chance", "pairs"]
@@ -41,6 +42,7 @@ def _spread(sd: float | None) -> str:
 
 
 def _notes(evidence: Evidence) -> list[str]:
+    # A map without some of the genes has fewer known pairs, so its recall is that of other pairs.
     uneven = [
         entry.name
         for part in evidence.comparison

@@ -41,6 +41,7 @@ def _caption(evidence: Evidence) -> str:
         ends.append(recall_in_words(training.recalls))
     parts = [f"At the end: {'; '.join(ends)}."]
     for name, loss in training.losses.items():
+        # The figure cannot show these values, so the caption mentions them.
         if loss.broken:
             parts.append(
                 f"The {name} loss was not finite in {count(loss.broken)} lines of the log, which "

@@ -39,6 +39,7 @@ def _caption(evidence: Evidence) -> str:
         parts.append(
             " Vertical bars: recall of one permutation of the names, which should be near chance."
         )
+    # The entries of this map and of its null distribution are not baselines.
     entries = len(comparison[0].entries) if comparison else 0
     if entries > (2 if results.shuffles else 1):
         parts.append(" Hollow marks: recall of the baselines.")
@@ -57,6 +58,7 @@ def _table(evidence: Evidence) -> Table:
     shown = [name for name in columns if name not in _hidden(results, columns)]
     groups = []
     for percentiles in results.percentiles:
+        # A single percentile pair needs no heading, because the text above the table names it.
         heading = tails(*percentiles).capitalize() if len(results.percentiles) > 1 else ""
         rows = [
             Row([cell for name, cell in zip(columns, _cells(row), strict=True) if name in shown])

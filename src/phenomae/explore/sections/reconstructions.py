@@ -12,6 +12,7 @@ _ALT = "Three rows per image: the input, the input with patches masked, and the 
 def _draw(evidence: Evidence, folder: Path) -> Picture:
     assert evidence.training is not None
     assert evidence.training.picture is not None
+    # Copied and not redrawn, because a run keeps the picture and not the crops.
     return copy_png(evidence.training.picture, folder, "reconstructions", _ALT)
 
 

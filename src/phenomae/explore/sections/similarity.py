@@ -27,6 +27,7 @@ def _text(evidence: Evidence) -> str:
 def _draw(evidence: Evidence, folder: Path) -> Picture:
     names = evidence.profiles.names
     picture = save(draw_heatmap(names, evidence.clusters), folder, "similarity")
+    # The heat map of a large map has no row names, so the order is also written as a table.
     with whole_file(folder / "similarity_order.csv") as partial:
         evidence.clusters.table(names).write_csv(partial)
     return picture
