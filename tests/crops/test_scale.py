@@ -94,7 +94,7 @@ def test_a_store_of_the_scale_asked_for_is_taken_as_it_is(stores: list[Store]) -
 def test_a_store_that_does_not_know_its_scale_is_refused(stores: list[Store]) -> None:
     nameless = replace(stores[0], path=Path("nameless"), pixel_size_um=None)
     with pytest.raises(
-        ValueError, match=r"nameless has no pixel size .*: ingest it again with pixel_size_um,"
+        ValueError, match=r"nameless has no pixel size .*: ingest the plates again with"
     ):
         CropReader([stores[1], nameless], "memory", pixel_size_um=1.0)
     assert CropReader([nameless], "memory").sides(16).tolist() == [16]

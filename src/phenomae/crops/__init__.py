@@ -1,1 +1,1 @@
-"""Crops of stored plates as tensors, in an order that is fixed and survives stops."""
+"""Reads crops of stores as tensors: the training stream, and the grid that covers a field."""

@@ -1,4 +1,4 @@
-"""Which fields of a store are used (`--where`), and how often each is drawn (`--balance`)."""
+"""Selects the fields of a store (`--where`) and computes their sampling weights (`--balance`)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,12 +13,12 @@ from phenomae.store.read import Store
 
 
 def keep_fields(store: Store, where: str | None) -> Store:
-    """Return the store with only those fields for which the SQL expression is true.
+    """Return the store with only the fields for which the SQL expression `where` is true.
 
-    The number of fields that are kept is printed. None keeps all and prints nothing. Raises
-    ValueError as `row_filter.match_rows` does.
+    Prints the number of remaining fields. With None the store is returned unchanged and nothing is
+    printed. Raises ValueError as `row_filter.match_rows` does.
     """
-    # match_rows refuses to leave nothing, which would blame `where` for a store without fields.
+    # match_rows raises if no row matches; for a store without fields its error would be misleading.
     if where is None or store.fields.is_empty():
         return store
     kept = match_rows(store.fields, where, str(store.path))
@@ -27,7 +27,7 @@ def keep_fields(store: Store, where: str | None) -> Store:
 
 
 def check_balance(stores: Sequence[Store], column: str) -> None:
-    """Raise ValueError unless every store has the column, with single values and not lists."""
+    """Raise ValueError unless every store's table has the column, and the column has no lists."""
     for store in stores:
         if column not in store.fields.columns:
             raise ValueError(
@@ -39,9 +39,9 @@ def check_balance(stores: Sequence[Store], column: str) -> None:
 
 
 def balance(values: pl.Series) -> Float64[np.ndarray, " n"]:
-    """Return a sampling weight for each field, so that every value is drawn equally often.
+    """Return sampling weights with which every value of a column is drawn equally often.
 
-    The weight is 1 / (number of fields with the same value). Null counts as one more value.
+    The weight of a field is 1 / (number of fields with the same value). Null counts as a value.
     """
     # Dense ranks start at 1, so 0 is free for null.
     value_of = values.rank("dense").fill_null(0).to_numpy()

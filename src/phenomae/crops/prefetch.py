@@ -1,6 +1,6 @@
-"""Computes the next results in background threads while the present one is used.
+"""Computes the next results in background threads while the caller uses the current result.
 
-Threads and not processes: reading crops releases Python's lock, and tensors need not be copied.
+Threads suffice, because reading crops releases the GIL; with processes, tensors would be copied.
 """
 
 from collections import deque
@@ -17,7 +17,7 @@ def prefetch(
 ) -> Generator[Result]:
     """Yield `make(item)` for every item, in order, with up to `ahead` results computed in advance.
 
-    An exception in `make` is raised when its result is due.
+    An exception raised by `make(item)` is raised when the result for that item would be yielded.
     """
     waiting: deque[Future[Result]] = deque()
     executor = ThreadPoolExecutor(threads, thread_name_prefix="prefetch")
@@ -29,6 +29,6 @@ def prefetch(
         while waiting:
             yield waiting.popleft().result()
     finally:
-        # Runs also when the caller stops early: calls that have not started are dropped, and no
-        # thread reads from the store after this.
+        # Also reached if the caller stops early: calls that have not started are cancelled, and
+        # running calls are awaited, so that no thread reads from the store afterwards.
         executor.shutdown(wait=True, cancel_futures=True)

@@ -1,7 +1,7 @@
-"""Random numbers that are a pure function of (seed, step, purpose, index).
+"""Random numbers that are a pure function of (seed, step, purpose, index of the crop).
 
-A generator with a state would depend on how many numbers were drawn before, and so on the number of
-processes and on how often the run was stopped.
+The numbers of a generator with internal state depend on how many were drawn before, and so would
+depend on the number of processes and on interruptions of the run.
 """
 
 from enum import IntEnum
@@ -11,7 +11,7 @@ from jaxtyping import Float64
 
 
 class Purpose(IntEnum):
-    """What numbers are drawn for; numbers of two purposes are independent."""
+    """What random numbers are used for; the numbers of different purposes are independent."""
 
     PLACE = 0
     MASK = 1
@@ -32,14 +32,14 @@ def draw(
     purpose
         Selects one of several independent sequences.
     rows
-        Numbers of the crops in the step. A row is the same whatever other rows are requested, so
-        that processes sharing a step draw the numbers that one process would.
+        Indices of the crops within the step. The numbers of a crop do not depend on the other
+        indices, so that several processes together draw the same numbers as a single process.
     width
-        Numbers per crop.
+        How many random numbers each crop gets.
     """
     assert rows.step == 1
-    groups = -(-width // 4)  # each count of Philox yields four numbers; a row has counts of its own
+    groups = -(-width // 4)  # Philox yields four numbers per counter; crops never share a counter
     generator = np.random.Philox(key=[seed, step], counter=[rows.start * groups, 0, 0, purpose])
     bits = generator.random_raw(len(rows) * groups * 4).reshape(len(rows), groups * 4)[:, :width]
-    # numpy may change how it makes floats in another version, but guarantees the raw bits.
+    # numpy guarantees the raw bits of Philox in all versions, but not its conversion to floats.
     return (bits >> np.uint64(11)) * 2.0**-53

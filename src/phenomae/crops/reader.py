@@ -1,6 +1,6 @@
-"""Cuts crops out of stores: from whole fields in memory, or straight from the stores.
+"""Reads crops of stores, from whole fields kept in memory or crop by crop from the stores.
 
-Both ways return the same crops, so a training does not depend on how much memory there is.
+Both ways return the same crops, so the result of a training does not depend on available memory.
 """
 
 from collections.abc import Sequence
@@ -17,14 +17,15 @@ from phenomae.crops.tensors import Crops
 from phenomae.store.read import Store, read_crops, read_field, windows
 
 Reading = Literal["memory", "fields", "crops"]
-"""`memory` reads whole fields when they are first needed and keeps them, `fields` keeps only those
-of the last call, and `crops` reads every crop by itself."""
+"""How pixels are read: `memory` reads each whole field when it is first needed and keeps it in
+memory, `fields` keeps only the fields of the last call, and `crops` reads only the crops."""
 
 
 class CropReader:
-    """Cuts crops out of the fields of one or several stores.
+    """Reads crops from the fields of one or several stores.
 
-    Fields are numbered from 0 through all stores, in the order of the stores and their tables.
+    The fields of all stores are numbered consecutively from 0, in the order of `stores` and of the
+    rows of each store's table.
     """
 
     def __init__(
@@ -34,30 +35,31 @@ class CropReader:
         channels: Sequence[str] | None = None,
         pixel_size_um: float | None = None,
     ) -> None:
-        """Prepare to read from `stores`; no pixel is read yet.
+        """Prepare to read from `stores`, without reading pixels.
 
         Parameters
         ----------
         reading
             How pixels are read; see `Reading`.
         channels
-            Channels to read from every store, in this order; None reads each store's own.
+            Channels to read from every store, in this order; None reads all channels of each store.
         pixel_size_um
-            Micrometres per pixel to which crops are resampled; None leaves pixels as they are.
+            Micrometres per pixel to which crops are resampled; None does not resample.
 
         Raises
         ------
         ValueError
-            If a store lacks a channel, or is to be resampled and its own pixel size is unknown.
+            If a store lacks a channel, or if `pixel_size_um` is given for a store whose pixel size
+            is unknown.
         """
         self.stores = stores
         self.channels = channels
         self.pixel_size_um = pixel_size_um
         self.reading = reading
         self.sizes = np.concatenate([_sizes(store) for store in stores])
-        """Height and width of every field, in its own pixels."""
+        """Height and width of every field in stored pixels, before resampling."""
         self.store_of = np.repeat(np.arange(len(stores)), [len(item.fields) for item in stores])
-        """Number of the store that every field belongs to."""
+        """For every field, the index of its store in `stores`."""
         self._first = np.concatenate([[0], np.cumsum([len(item.fields) for item in stores])])
         self._channels = [_find_channels(store, channels) for store in stores]
         self._windows = [
@@ -68,21 +70,21 @@ class CropReader:
         self._cached: dict[int, UInt[np.ndarray, "c h w"]] = {}
 
     def sides(self, size: int) -> Int64[np.ndarray, " s"]:
-        """Return how many pixels of each store become a crop's side of `size` pixels."""
-        # Whole pixels: a crop covers at most half a pixel more or less than its exact size.
+        """Return, for each store, the side in stored pixels of a crop that has `size` resampled."""
+        # Rounded to whole pixels: the area of a crop is off by at most half a pixel per side.
         return np.array([max(1, round(size * scale)) for scale in self._scales], dtype=np.int64)
 
     def channels_of(self, field: int) -> tuple[str, ...]:
-        """Return the names of the channels of a field's crops."""
+        """Return the channel names of crops of the field with number `field`."""
         at = self.store_of[field]
         return tuple(self.stores[at].channels[channel] for channel in self._channels[at])
 
     @cached_property
     def kinds(self) -> Int64[np.ndarray, " n"]:
-        """A number for every field: fields with the same number can be in one step.
+        """The kind of every field; a training step can contain only fields of the same kind.
 
-        They have the same channels in the same order, and the same dtype. A uint16 crop among uint8
-        ones would lose its high bits.
+        Fields of the same kind have the same channels in the same order, and the same dtype: in an
+        array of dtype uint8, a uint16 crop would lose its high bits.
         """
         found: dict[tuple[object, ...], int] = {}
         kinds = [
@@ -94,7 +96,7 @@ class CropReader:
         return np.array(kinds, dtype=np.int64)[self.store_of]
 
     def read_by(self, reading: Reading) -> "CropReader":
-        """Return a reader of the same fields and channels that reads in another way."""
+        """Return a reader of the same fields and channels that uses another `Reading`."""
         return CropReader(self.stores, reading, self.channels, self.pixel_size_um)
 
     def crops(
@@ -105,18 +107,18 @@ class CropReader:
         size: int,
         turns: UInt8[np.ndarray, " b"] | None = None,
     ) -> Crops:
-        """Return square crops of several fields, all of one kind.
+        """Return square crops of one or several fields of the same kind (see `kinds`).
 
         Parameters
         ----------
         fields
             The number of each crop's field.
         tops, lefts
-            First row and column of each crop, in the field's own pixels, before resampling.
+            First row and column of each crop in stored pixels, before resampling.
         size
-            Side of the crops that are returned, in pixels after resampling.
+            Side of the returned crops in pixels, after resampling.
         turns
-            The augmentation of each crop, see `Crops.turns`; None leaves them as they are.
+            The augmentation of each crop, see `Crops.turns`; None is no augmentation.
         """
         # One array holds all crops, so they must have the same channels and dtype.
         assert len(np.unique(self.kinds[fields])) == 1
@@ -131,7 +133,7 @@ class CropReader:
             side = int(self.sides(size)[owner])
             found = self._read(owner, rows[mine], tops[mine], lefts[mine], side)
             parts.append((mine, resample(found, size)))
-        pixels = parts[0][1]  # usually all crops are of one store, and none needs to be copied
+        pixels = parts[0][1]  # without a copy in the usual case, in which there is only one store
         if len(parts) > 1:
             pixels = np.empty(shape, dtype=first.dtype)
             for mine, found in parts:
@@ -154,7 +156,7 @@ class CropReader:
         lefts: Int64[np.ndarray, " b"],
         size: int,
     ) -> UInt[np.ndarray, "b c h w"]:
-        """Read crops of one store, `size` of its own pixels per side."""
+        """Read crops of the store with index `owner`, with `size` stored pixels per side."""
         chosen = self._channels[owner]
         if self.reading == "crops":
             return read_crops(self.stores[owner], rows, tops, lefts, size, chosen)
@@ -165,14 +167,14 @@ class CropReader:
         places = zip(pixels, fields, tops.tolist(), lefts.tolist(), strict=True)
         for crop, field, top, left in places:
             whole = self._cached[field][:, top : top + size, left : left + size]
-            # Channel by channel, because indexing with a list would make one more copy.
+            # Channel by channel, because numpy's indexing with a list would make another copy.
             for plane, channel in zip(crop, chosen, strict=True):
                 plane[:] = whole[channel]
         return pixels
 
     def _cache(self, fields: set[int]) -> None:
-        """Read the fields that are not in memory yet."""
-        # `embed` reads the fields of a plate one after the other and comes back to none.
+        """Read those of `fields` that are not in memory yet."""
+        # `embed` reads the fields of a plate in order and needs no field again later.
         if self.reading == "fields":
             self._cached = {field: self._cached[field] for field in fields & self._cached.keys()}
         for field in sorted(fields - self._cached.keys()):
@@ -181,7 +183,7 @@ class CropReader:
 
 
 def choose_reading(stores: Sequence[Store], cache_gb: float) -> Reading:
-    """Return `memory` if all fields fit into `cache_gb` (10^9 bytes), else `crops`."""
+    """Return `memory` if all fields fit into `cache_gb` (unit 10^9 bytes), else `crops`."""
     size = sum(
         int(_sizes(store).prod(axis=1).sum()) * len(store.channels) * np.dtype(store.dtype).itemsize
         for store in stores
@@ -190,7 +192,7 @@ def choose_reading(stores: Sequence[Store], cache_gb: float) -> Reading:
 
 
 def check_pixel_size(pixel_size_um: float | None) -> None:
-    """Raise ValueError unless `pixel_size_um` is a possible size of a pixel."""
+    """Raise ValueError unless `pixel_size_um` is None or positive."""
     above("pixel_size_um", pixel_size_um, 0)
 
 
@@ -209,12 +211,12 @@ def _sizes(store: Store) -> Int64[np.ndarray, "n 2"]:
 
 
 def _find_scale(store: Store, pixel_size_um: float | None) -> float:
-    """Return how many pixels of a store make one pixel of `pixel_size_um`, along a side."""
+    """Return the ratio of `pixel_size_um` to the store's pixel size; 1 for None."""
     if pixel_size_um is None:
         return 1.0
     if store.pixel_size_um is None:
         raise ValueError(
             f"{store.path} has no pixel size and cannot be resampled to {pixel_size_um} um: ingest "
-            "it again with pixel_size_um, or leave pixel_size_um out here"
+            "the plates again with pixel_size_um, or leave pixel_size_um out here"
         )
     return pixel_size_um / store.pixel_size_um

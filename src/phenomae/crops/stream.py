@@ -1,7 +1,7 @@
-"""The training stream: the crops of step k are the same in every run of the same seed.
+"""The training stream: the crops of step k are the same in every run with the same seed.
 
-They do not depend on where the run was stopped, on the number of processes, or on how pixels are
-read. Random numbers are drawn for the whole step, and a process takes its share of them.
+The crops depend neither on interruptions of the run, nor on the number of processes, nor on how
+pixels are read. Every process draws the random numbers of the whole step and uses its share.
 """
 
 import time
@@ -20,27 +20,27 @@ from phenomae.crops.tensors import Crops
 
 @dataclass
 class CropStream:
-    """Random crops of random fields, a pure function of (seed, step, index of the crop)."""
+    """Random crops of random fields, as a pure function of (seed, step, index of the crop)."""
 
     reader: CropReader
     groups: Sequence[Int64[np.ndarray, " _n"]]
-    """Numbers of the fields to draw from, group by group. All crops of a step come from
-    `groups_per_step` groups; a group is drawn in proportion to the weights of its fields, and a
-    field within it in proportion to its own weight."""
+    """The numbers of the fields in each group. All crops of a step come from `groups_per_step`
+    groups. A group is drawn with probability proportional to the sum of its fields' weights, and a
+    field of the group with probability proportional to the field's weight."""
     crop_size: int
     crops_per_step: int
-    """Crops of a step over all processes: the global batch."""
+    """Number of crops of a step over all processes: the global batch."""
     seed: int
     groups_per_step: int = 1
-    """Number of groups that share a step evenly, one after the other."""
+    """Number of groups in a step; each group gets an equal, consecutive part of the crops."""
     pin: bool = False
     """Whether to return crops in pinned memory."""
     weights: Float64[np.ndarray, " _f"] | None = None
-    """Sampling weight of each of the reader's fields; None weighs all alike."""
+    """Sampling weight of each of the reader's fields; None is equal weights."""
     crops_per_field: int = 1
-    """Number of consecutive crops that are cut from each field that is drawn."""
+    """Number of consecutive crops from each field that is drawn."""
     share: range | None = None
-    """The numbers of the step's crops that this process returns; None returns all."""
+    """Indices, within the step, of the crops that this process returns; None returns all."""
     waited_s: float = field(default=0.0, init=False)
     """Seconds that the caller of `steps` has waited for crops, in total."""
 
@@ -50,8 +50,8 @@ class CropStream:
 
     def step(self, step: int) -> Crops:
         """Return the crops of a step, or this process's share of them."""
-        # Drawn for the whole step even if only a share is returned, because the choice of fields
-        # depends on all of them; numbers cost next to nothing beside reading.
+        # Drawn for the whole step, because a share need not begin with the first crop of a field or
+        # a group; compared with reading, random numbers cost next to nothing.
         numbers = draw(self.seed, step, Purpose.PLACE, range(self.crops_per_step), 4)
         firsts = numbers[:: self.crops_per_field, 0]
         chosen = self._choose_fields(step, firsts).repeat(self.crops_per_field)
@@ -59,7 +59,7 @@ class CropStream:
         numbers, chosen = numbers[share.start : share.stop], chosen[share.start : share.stop]
         heights, widths = self.reader.sizes[chosen].T
         sides = self.reader.sides(self.crop_size)[self.reader.store_of[chosen]]
-        # Numbers are below 1, so the last possible position is as likely as the first.
+        # Random numbers are below 1, so that a top is at most height - side.
         tops = (numbers[:, 1] * (heights - sides + 1)).astype(np.int64)
         lefts = (numbers[:, 2] * (widths - sides + 1)).astype(np.int64)
         turns = (numbers[:, 3] * 8).astype(np.uint8)
@@ -70,13 +70,13 @@ class CropStream:
     def steps(
         self, first: int, end: int, without: Collection[int] = ()
     ) -> Iterator[tuple[int, Crops | None]]:
-        """Yield (step, crops) for the steps from `first` up to `end`, read in the background.
+        """Yield (step, crops) for steps `first` to `end` - 1, read ahead in a background thread.
 
-        For steps in `without` nothing is read, and None is yielded instead of crops.
+        For steps in `without` no crops are read, and None is yielded in their place.
         """
         read = (step for step in range(first, end) if step not in without)
-        # Closed explicitly, so that the reading thread ends with this generator and not whenever it
-        # is collected.
+        # Closed explicitly, so that the reading thread ends with this generator, and not when the
+        # garbage collector finds it.
         with closing(prefetch(self.step, read)) as prefetched:
             for step in range(first, end):
                 begun = time.perf_counter()
@@ -96,7 +96,7 @@ class CropStream:
         )
 
     def _choose_groups(self, step: int) -> list[int]:
-        """Draw a step's groups without replacement, each by its weight among those left."""
+        """Return a step's groups, drawn without replacement in proportion to their weights."""
         drawn = draw(self.seed, step, Purpose.GROUP, range(self.groups_per_step), 1)
         weights = np.array([ends[-1] for ends in self._ends])  # the sum over a group's fields
         chosen: list[int] = []
@@ -109,15 +109,15 @@ class CropStream:
 def _choose(
     ends: Float64[np.ndarray, " n"], numbers: Float64[np.ndarray, " b"]
 ) -> Int64[np.ndarray, " b"]:
-    """Return the interval that each number falls into: inverse transform sampling.
+    """Return one index per number, drawn in proportion to weights (inverse transform sampling).
 
-    `ends` is the cumulative sum of weights, and `numbers` are uniform in [0, 1).
+    `ends` is the cumulative sum of the weights, and `numbers` are uniform in [0, 1).
     """
     return np.searchsorted(ends, numbers * ends[-1], side="right")
 
 
 def centre_crops(reader: CropReader, fields: Int64[np.ndarray, " b"], crop_size: int) -> Crops:
-    """Return the centre of each field without augmentation, for validation and reconstructions."""
+    """Return the centre crop of each field without augmentation."""
     sides = reader.sides(crop_size)[reader.store_of[fields]]
     tops, lefts = ((reader.sizes[fields] - sides[:, None]) // 2).T
     return reader.crops(fields, tops, lefts, crop_size)

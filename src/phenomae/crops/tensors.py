@@ -1,7 +1,7 @@
-"""Crops as tensors: as they leave the store, and as a network takes them.
+"""Crops as tensors, and their conversion to the input of a network.
 
-They stay uint8 or uint16 until they are on the device, so that a half or a quarter of the bytes is
-copied there, and the background thread does no arithmetic.
+Crops stay uint8 or uint16 until they are on the device: compared with float32, this copies a
+quarter or half of the bytes, and saves the background thread the conversion.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,32 +14,33 @@ from torch import Tensor
 
 @dataclass  # not frozen, because Lightning Fabric copies a network's inputs attribute by attribute
 class Crops:
-    """Crops of one step, before augmentation and in the store's own type."""
+    """Crops before augmentation, in the store's dtype."""
 
     pixels: Shaped[Tensor, "b c h w"]
     """uint8 or uint16."""
     windows: Float32[Tensor, "b c 2"]
-    """Pixel values that become 0 and 1 in the crop's plate and channel; used for uint16 only."""
+    """Intensity window of the crop's plate and channel: pixel values that become 0 and 1. Used for
+    uint16 only."""
     turns: UInt8[Tensor, " b"]
-    """The augmentation, three bits: 1 swaps rows and columns, 2 flips rows, 4 flips columns. Their
-    combinations are all eight flips and quarter turns."""
+    """The augmentation of each crop in three bits: 1 swaps rows and columns, 2 flips rows, 4 flips
+    columns. The combinations are the eight flips and rotations of a square."""
     keys: Int64[Tensor, "b 3"]
-    """Where each crop comes from: number of the field in the `CropReader`, top and left."""
+    """Position of each crop: number of the field in the `CropReader`, top and left."""
     channels: tuple[str, ...]
     """Names of the channels, in order."""
     first: int = 0
-    """Number of the first of these crops in the whole step."""
+    """Index of the first of these crops within the whole step."""
 
     @property
     def rows(self) -> range:
-        """Numbers of these crops in the whole step, on which their random draws depend."""
+        """Indices of these crops within the whole step, which key their random numbers."""
         return range(self.first, self.first + len(self))
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def only(self, channels: Sequence[str]) -> "Crops":
-        """Return the same crops with only the named channels, in that order."""
+        """Return the same crops with only the channels in `channels`, in that order."""
         chosen = [self.channels.index(name) for name in channels]
         pixels = _as_bits(self.pixels)[:, chosen].view(self.pixels.dtype)
         return replace(
@@ -47,11 +48,11 @@ class Crops:
         )
 
     def part(self, start: int, stop: int) -> "Crops":
-        """Return the crops from `start` up to, but without, `stop`."""
+        """Return the crops `start` to `stop` - 1, counted within these crops."""
         return self._map(lambda tensor: tensor[start:stop], first=self.first + start)
 
     def pinned(self) -> "Crops":
-        """Return the same crops in pinned memory, from which a GPU copies asynchronously."""
+        """Return the same crops in pinned memory, which a GPU can copy asynchronously."""
         return self._map(Tensor.pin_memory)
 
     def _map(self, change: Callable[[Tensor], Tensor], **rest: int) -> "Crops":
@@ -63,29 +64,29 @@ class Crops:
 def network_input(
     crops: Crops, device: torch.device | str
 ) -> UInt8[Tensor, "b c h w"] | Float32[Tensor, "b c h w"]:
-    """Move crops to the device, apply their turns, and return the input of a network.
+    """Copy crops to the device, augment them by `turns`, and return the input of a network.
 
-    uint8 stays uint8 (networks divide it by 255). uint16 becomes float32: its window is scaled to
-    0..1 and the rest is clipped.
+    uint8 pixels stay uint8 (networks divide them by 255). uint16 pixels become float32: the
+    intensity window is scaled to 0..1, and values outside are clipped.
     """
     moved = crops.pixels.to(device, non_blocking=True)
-    turned = bool(crops.turns.any())  # `embed` turns nothing: skip the copies
+    turned = bool(crops.turns.any())  # `embed` does not augment, so it skips the copies of `turn`
     pixels = turn(moved, crops.turns.to(device, non_blocking=True)) if turned else moved
     if pixels.dtype == torch.uint8:
         return pixels
     low, high = crops.windows.to(device, non_blocking=True)[..., None, None].unbind(2)
-    # The clamp of the width guards against a store whose window is empty: no division by zero.
+    # The clamp of the width avoids a division by zero for windows of width 0.
     return ((pixels.to(torch.float32) - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
 
 
 def turn(
     pixels: Shaped[Tensor, "b c h w"], turns: UInt8[Tensor, " b"]
 ) -> Shaped[Tensor, "b c h w"]:
-    """Transpose and flip each crop according to its bits; see `Crops.turns`."""
+    """Return each crop transposed and flipped as its bits say; see `Crops.turns`."""
     if pixels.dtype == torch.uint16:
         return turn(_as_bits(pixels), turns).view(torch.uint16)
-    # Every crop is computed both ways and one is chosen: a few whole-tensor operations are faster
-    # than a loop over the crops.
+    # torch.where computes both results for every crop and selects one: a few operations on the
+    # whole tensor are faster than a loop over the crops.
     bits = turns[:, None, None, None]
     pixels = torch.where((bits & 1).bool(), pixels.transpose(-1, -2), pixels)
     pixels = torch.where((bits & 2).bool(), pixels.flip(-2), pixels)
@@ -93,8 +94,8 @@ def turn(
 
 
 def _as_bits(pixels: Shaped[Tensor, "b c h w"]) -> Shaped[Tensor, "b c h w"]:
-    """Return a uint16 tensor viewed as int16, and others unchanged.
+    """Return a uint16 tensor viewed as int16, and tensors of other dtypes unchanged.
 
-    torch has few operations on uint16; moving values around needs only their bits.
+    torch supports few operations on uint16; indexing and flipping only move bits.
     """
     return pixels.view(torch.int16) if pixels.dtype == torch.uint16 else pixels

@@ -1,6 +1,6 @@
-"""The grid of crops that covers a field when it is embedded.
+"""The grid of crops that covers a field for `embed` and `intensity`.
 
-Positions are whole pixels and depend on sizes only, so that every run embeds the same crops.
+Positions are whole pixels and depend only on the sizes of field and crop.
 """
 
 from dataclasses import dataclass
@@ -11,23 +11,23 @@ Tiling = Literal["grid", "overlap"]
 
 @dataclass(frozen=True)
 class Tiles:
-    """Positions of the crops of one field, in its own pixels."""
+    """Positions of the crops of one field, in stored pixels."""
 
     tops: tuple[int, ...]
-    """First row of each crop; crops are listed row by row."""
+    """First pixel row of each crop; crops are ordered row by row."""
     lefts: tuple[int, ...]
-    """First column of each crop."""
+    """First pixel column of each crop."""
     left_out: int
-    """Number of pixels of the field that are in no crop."""
+    """Number of the field's pixels that are in no crop."""
 
 
 def tile_field(height: int, width: int, size: int, tiling: Tiling = "grid") -> Tiles:
-    """Cover a field with square crops of `size` pixels per side.
+    """Return positions of square crops of `size` pixels per side that cover a field.
 
-    `grid` places as many as fit side by side, centred, and leaves a margin out. `overlap` covers
-    the whole field: if there is a margin, the crops start at the field's edge and one more, which
-    overlaps its neighbour, ends at the opposite edge. Raises ValueError if the field is smaller
-    than one crop.
+    `grid` places as many crops as fit side by side, centred in the field, and leaves out a margin.
+    `overlap` covers the whole field: in each direction with a margin, crops start at the top or
+    left edge, and one more crop, which overlaps its neighbour, ends at the opposite edge. Raises
+    ValueError if the field is smaller than one crop.
     """
     if min(height, width) < size:
         raise ValueError(
@@ -43,7 +43,7 @@ def tile_field(height: int, width: int, size: int, tiling: Tiling = "grid") -> T
 
 
 def _starts(length: int, size: int, tiling: Tiling) -> list[int]:
-    # Rows and columns are independent, so one function serves both.
+    # For one axis: the positions of rows and of columns are independent of each other.
     count, margin = divmod(length, size)
     if tiling == "overlap" and margin:
         return [*range(0, count * size, size), length - size]

@@ -1,1 +1,1 @@
-"""A simulated screen whose planted pairs of genes are known."""
+"""Simulates an image-based screen in which the related pairs of genes are known."""

@@ -1,7 +1,7 @@
-"""Draws the cells of one field, channel by channel, as clean light before any microscope.
+"""Draws the cells of one field in every channel, without noise and optics (`microscope.py`).
 
-All cells of a field are drawn at once, each in a square box of its own (`cells box box`), and the
-boxes are then pasted into the field.
+Cell shapes and textures are computed in one square box per cell, as arrays of shape (cells, box,
+box), and the boxes are pasted into the field. Organelles are drawn into the field as points.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from scipy import ndimage
 
 CHANNELS = ("DNA", "RNA", "ER", "Actin", "Golgi", "Mito")
 
-_BOX = 84  # side of the square in which a cell is drawn; the largest cell fits
+_BOX = 84  # side of a cell's box in pixels; large enough for the largest cell
 _GRAINS = np.array([0.9, 1.3, 1.9, 2.7, 3.8, 4.6])  # blur of the noise textures, in pixels
 _TEXTURE = 320
 
@@ -29,15 +29,17 @@ class Shapes:
     tops: np.ndarray
     """First row of each cell's box in the field."""
     lefts: np.ndarray
+    """First column of each cell's box in the field."""
     axis: Float32[np.ndarray, "cells 1 1"]
     """Direction of the cell's long axis, in radians."""
     nucleus_y: Float32[np.ndarray, "cells 1 1"]
-    """Centre of the nucleus, in pixels of the field."""
+    """Row of the nucleus's centre in the field, in pixels."""
     nucleus_x: Float32[np.ndarray, "cells 1 1"]
+    """Column of the nucleus's centre in the field, in pixels."""
     cell_depth: Boxes
-    """Distance from the cell's edge in pixels, positive inside."""
+    """Approximate distance from the cell's edge in pixels, positive inside."""
     nucleus_depth: Boxes
-    """Distance from the nucleus's edge in pixels, positive inside."""
+    """Approximate distance from the nucleus's edge in pixels, positive inside."""
     angle: Boxes
     """Direction from the centre of the nucleus, in radians."""
     height: int
@@ -47,10 +49,10 @@ class Shapes:
 def draw_cells(
     values: Values, centres: np.ndarray, size: int, rng: np.random.Generator
 ) -> Float32[np.ndarray, "c h w"]:
-    """Return clean images of the cells at `centres`, in the order of `CHANNELS`.
+    """Return noise-free images of the cells at `centres`, channels in the order of `CHANNELS`.
 
-    `values` has one number per cell for each of `phenotype.PARAMETERS`. The unit of light is
-    arbitrary, because `microscope.py` fixes every channel's histogram afterwards.
+    `values` has an array with one number per cell for each of `phenotype.PARAMETERS`. Intensities
+    have no unit, because `microscope.py` later gives every channel a fixed histogram.
     """
     shapes = _outline(values, centres, size, rng)
     cell = _soft(shapes.cell_depth)
@@ -66,7 +68,7 @@ def draw_cells(
         cytoplasm * 0.10,
     )
     images = [_paste(box, shapes) for box in boxes]
-    # Nucleoli have little DNA and much RNA.
+    # Nucleoli contain little DNA and much RNA.
     images[0] *= 1 - 0.7 * np.minimum(nucleoli, 1)
     images[1] += nucleoli
     images[4] += _golgi(values, shapes, rng)
@@ -115,9 +117,10 @@ def _blob(
     waves: tuple[int, ...],
     rng: np.random.Generator,
 ) -> tuple[Boxes, Boxes]:
-    """Return the depth inside a closed curve radius(angle) around (0, 0), and the angle.
+    """Return depth and angle of every pixel relative to a closed curve around (0, 0).
 
-    The depth is measured along the radius, which is exact enough for shapes that are nearly round.
+    The depth is the curve's radius at the pixel's angle minus the pixel's distance from (0, 0),
+    which for nearly round shapes is close to the distance from the curve.
     """
     distance = np.sqrt(y * y + x * x)
     angle = np.arctan2(y, x)
@@ -137,7 +140,7 @@ def _endoplasmic_reticulum(values: Values, shapes: Shapes, rng: np.random.Genera
 def _actin(values: Values, shapes: Shapes, rng: np.random.Generator) -> Boxes:
     grid = np.arange(_BOX, dtype=np.float32) - _BOX / 2
     fibres = np.zeros_like(shapes.cell_depth)
-    # Three sets of parallel stripes, each turned by its own angle: stress fibres.
+    # Stress fibres: three sets of parallel stripes, each rotated by a random angle.
     for _ in range(3):
         turn = _column(values["actin_disorder"] * rng.standard_normal(len(shapes.tops)))
         phase = _column(rng.uniform(0, 2 * np.pi, len(shapes.tops)))
@@ -167,7 +170,7 @@ def _golgi(values: Values, shapes: Shapes, rng: np.random.Generator) -> Image:
     owner = np.repeat(np.arange(len(shapes.tops)), number)
     spread = np.minimum(values["golgi_spread"], np.pi)[owner]
     turn = shapes.axis[owner, 0, 0] + np.pi + spread * rng.uniform(-1, 1, len(owner))
-    # On the side opposite to the displacement of the nucleus, where the cell has room.
+    # Opposite to the displacement of the nucleus, where the cytoplasm is widest.
     reach = (values["nucleus_radius"] + values["golgi_distance"])[owner]
     reach = reach + rng.normal(0, 1.0, len(owner))
     y = shapes.nucleus_y[owner, 0, 0] + reach * np.sin(turn)
@@ -182,7 +185,7 @@ def _mitochondria(values: Values, shapes: Shapes, rng: np.random.Generator) -> I
     inner = values["nucleus_radius"][owner] + 1.5
     outward = np.clip(values["mito_distance"][owner] + rng.normal(0, 0.22, len(owner)), 0, 1)
     reach = inner + outward * np.maximum(22 - inner, 2)
-    # A mitochondrion points away from the nucleus if alignment is 1, and around it if it is 0.
+    # Mitochondria point away from the nucleus with an alignment of 1, and around it with 0.
     tangent = (1 - values["mito_alignment"][owner]) * (np.pi / 2)
     direction = turn + tangent * rng.choice([-1, 1], len(owner)) + rng.normal(0, 0.35, len(owner))
     along = np.linspace(-0.5, 0.5, dots) * values["mito_length"][owner][:, None]
@@ -203,7 +206,7 @@ def _spots(
     shapes: Shapes,
     rng: np.random.Generator,
 ) -> Image:
-    """Draw filled discs, each as a cloud of points, equally bright whatever their radius."""
+    """Draw filled discs as clouds of points; all discs have the same light per area."""
     # Points at multiples of the golden angle cover a disc evenly (Vogel 1979).
     golden = np.arange(dots) * 2.399963 + rng.uniform(0, 2 * np.pi, (len(y), 1))
     reach = radius[:, None] * np.sqrt((np.arange(dots) + 0.5) / dots)
@@ -214,7 +217,7 @@ def _spots(
 
 
 def _splat(y: np.ndarray, x: np.ndarray, light: np.ndarray, shapes: Shapes) -> Image:
-    """Return an image of points of light, each divided among the four pixels around it."""
+    """Return an image of point sources, each split among its four nearest pixels (bilinear)."""
     top, left = np.floor(y).astype(int), np.floor(x).astype(int)
     down, right = y - top, x - left
     image = np.zeros(shapes.height * shapes.width)
@@ -224,15 +227,15 @@ def _splat(y: np.ndarray, x: np.ndarray, light: np.ndarray, shapes: Shapes) -> I
             inside = (row >= 0) & (row < shapes.height) & (column >= 0) & (column < shapes.width)
             place = row[inside] * shapes.width + column[inside]
             weight = (light * weight_y * weight_x)[inside]
-            # bincount adds up points that share a pixel; `image[place] += weight` would keep one.
+            # `image[place] += weight` would count only one of several points in the same pixel.
             image += np.bincount(place, weight, minlength=image.size)
     return image.reshape(shapes.height, shapes.width).astype(np.float32)
 
 
 def _texture(grain: np.ndarray, rng: np.random.Generator) -> Boxes:
-    """Return a square of smooth noise for each cell; `grain` is its blur in pixels."""
-    # Blurring noise for every cell would be slow: each gets a random cut-out of a few stored
-    # textures, interpolated between the two nearest grains.
+    """Return a box of smooth noise for each cell; `grain` is the blur of the noise in pixels."""
+    # Blurring noise for every cell would be slow: a cell gets a random crop of the stored textures,
+    # interpolated between the two nearest grains.
     bank = _texture_bank()
     place = np.interp(grain, _GRAINS, np.arange(len(_GRAINS)))
     finer = np.minimum(place.astype(int), len(_GRAINS) - 2)
@@ -253,8 +256,8 @@ def _texture_bank() -> Float32[np.ndarray, "grains side side"]:
 
 
 def _paste(boxes: Boxes, shapes: Shapes) -> Image:
-    """Paste every cell's box into one image; the brighter pixel wins if cells overlap."""
-    # The margin takes boxes that reach over the field's edge, so that none has to be cut.
+    """Paste the cells' boxes into one image; overlapping cells give the brighter of the pixels."""
+    # A margin of one box on each side, so that boxes over the field's edge need not be cut.
     image = np.zeros((shapes.height + 2 * _BOX, shapes.width + 2 * _BOX), np.float32)
     for box, top, left in zip(boxes, shapes.tops + _BOX, shapes.lefts + _BOX, strict=True):
         place = image[top : top + _BOX, left : left + _BOX]

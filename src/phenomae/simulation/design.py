@@ -1,7 +1,7 @@
-"""The truth of a simulated screen: what every guide does, and in which wells it is.
+"""The ground truth of a simulated screen: the phenotype of every guide, and the plate map.
 
-Genes of one complex change the cells in nearly the same direction of parameter space, so that the
-pairs within a complex are the relationships a map should recover.
+Genes of the same complex change cells in nearly the same direction of the space of parameters, so
+the pairs of genes within complexes are the relationships that a map should recover.
 """
 
 import math
@@ -21,14 +21,14 @@ ROWS, COLUMNS = 16, 24  # a 384-well plate
 
 @dataclass(frozen=True)
 class Design:
-    """The plate map of a simulated screen and what its guides do."""
+    """The plate map, related pairs and phenotypes of a simulated screen."""
 
     plate_map: pl.DataFrame
     """One row per well: plate, well, batch, gene, guide, control."""
     relationships: pl.DataFrame
-    """The planted pairs, one row per pair: entity1, entity2, complex."""
+    """All pairs of genes of the same complex, one row per pair: entity1, entity2, complex."""
     phenotypes: dict[str, Float[np.ndarray, " parameters"]]
-    """The change of every parameter by each guide, in units of `Parameter.step`."""
+    """For each guide, the change of every parameter in units of `Parameter.step`."""
 
 
 def design_plates(
@@ -40,12 +40,12 @@ def design_plates(
     controls: int,
     effect: float,
 ) -> Design:
-    """Draw what every guide does, and lay the guides out on 384-well plates, once per batch.
+    """Draw the phenotype of every guide, and place the guides on 384-well plates, once per batch.
 
-    Genes are divided evenly among `complexes` complexes. A complex is a direction in parameter
-    space; each of its genes has that direction with a small deviation of its own, and each guide
-    has its gene's direction with a strength from 0.6 to 1. `effect` is the length of a phenotype of
-    strength 1. Each plate has `controls` negative control wells.
+    Genes are divided evenly among `complexes` complexes. A complex is a direction in the space of
+    parameters; a gene's direction is that of its complex plus a small random deviation. A guide's
+    phenotype has its gene's direction, and a length of `effect` times a strength from 0.6 to 1.
+    Each plate has `controls` negative control wells.
     """
     rng = make_generator(seed, Use.TRUTH)
     names = [f"G{index:03d}" for index in range(1, genes + 1)]
@@ -55,7 +55,7 @@ def design_plates(
     for name, complex_ in zip(names, member, strict=True):
         own = _unit(rng.standard_normal(len(PARAMETERS)))
         gene = effect * _unit(directions[complex_] + 0.3 * own)
-        # Strengths are spread evenly, as guides of one gene differ in how well they work.
+        # Evenly spaced in random order, because real guides of a gene differ in efficiency.
         strengths = rng.permutation(np.linspace(0.6, 1.0, guides)) if guides > 1 else [1.0]
         for number, strength in enumerate(strengths, start=1):
             guide = f"{name}_guide_{number}"
@@ -68,7 +68,7 @@ def design_plates(
 
 
 def _sparse_direction(rng: np.random.Generator) -> Float[np.ndarray, " parameters"]:
-    """Return a unit vector that changes about a third of the parameters and the others little."""
+    """Return a random unit vector in which two thirds of the entries are scaled down to a tenth."""
     weights = rng.standard_normal(len(PARAMETERS))
     weights[rng.permutation(len(PARAMETERS))[len(PARAMETERS) // 3 :]] *= 0.1
     return _unit(weights)
@@ -77,7 +77,7 @@ def _sparse_direction(rng: np.random.Generator) -> Float[np.ndarray, " parameter
 def _lay_out(
     seed: int, guide_table: list[tuple[str, str]], batches: int, controls: int
 ) -> pl.DataFrame:
-    """Return the plate map: guides and controls in random wells, in other wells in every batch."""
+    """Return the plate map: guides and controls in random wells, drawn anew for every batch."""
     room = ROWS * COLUMNS - controls
     plates = math.ceil(len(guide_table) / room)
     rows = []
@@ -85,7 +85,7 @@ def _lay_out(
         rng = make_generator(seed, Use.LAYOUT, batch)
         shuffled = [guide_table[index] for index in rng.permutation(len(guide_table))]
         for number in range(plates):
-            # Every n-th guide, so that the plates of a batch are equally full.
+            # Every n-th guide: the numbers of guides per plate of a batch differ by at most one.
             contents = [(*pair, False) for pair in shuffled[number::plates]]
             contents += [
                 (CONTROL_GENE, f"{CONTROL_GENE}_guide_{index % 4 + 1}", True)
@@ -102,7 +102,7 @@ def _lay_out(
 
 
 def _pairs(names: list[str], member: np.ndarray) -> pl.DataFrame:
-    """Return every pair of genes of the same complex, once."""
+    """Return a table of all pairs of genes of the same complex, each pair once."""
     pairs = [
         (names[first], names[second], f"C{member[first] + 1:02d}")
         for first, second in combinations(range(len(names)), 2)

@@ -1,7 +1,7 @@
-"""What hides the truth of a simulated screen: staining, illumination, focus, crowding and biology.
+"""Nuisance of a simulated screen: staining, illumination, focus, crowding and batch effects.
 
-Batch and plate also change the cells' own parameters, as a perturbation does, so that without a
-correction a map shows batches.
+Batches, plates and wells also shift the parameters that perturbations change, so that a map without
+correction shows batch effects.
 """
 
 import math
@@ -19,13 +19,13 @@ from phenomae.simulation.seeds import Use, make_generator
 
 @dataclass(frozen=True)
 class Well:
-    """Everything that changes the images of a well besides its perturbation."""
+    """All effects on the images of a well other than its perturbation."""
 
     exposure: Exposure
     crowding: float
-    """Factor on the number of cells."""
+    """Factor by which the number of cells is multiplied."""
     shift: Float[np.ndarray, " parameters"]
-    """Change of every parameter by batch, plate and well, in units of `Parameter.step`."""
+    """Batch, plate and well effect on every parameter, in units of `Parameter.step`."""
 
 
 def well_nuisance(
@@ -33,9 +33,9 @@ def well_nuisance(
 ) -> Well:
     """Return the nuisance of one well; `row` and `column` count from 0.
 
-    Each part is a sum of normal draws for the batch, the plate and the well, so that wells of a
-    plate have much of it in common: this is what a correction can remove. `nuisance` scales all of
-    it.
+    Most parts are sums of normal random numbers of the batch, the plate and the well. Wells of a
+    plate share the first two, which a correction can remove. `nuisance` scales the standard
+    deviations.
     """
     batch_rng = make_generator(seed, Use.BATCH, batch)
     plate_rng = make_generator(seed, Use.PLATE, plate)
@@ -47,7 +47,7 @@ def well_nuisance(
         ((batch_rng, 0.4), (plate_rng, 0.2), (well_rng, 0.25)), len(PARAMETERS)
     )
     tilt = nuisance * _sum_normal(((batch_rng, 0.12), (plate_rng, 0.06), (well_rng, 0.03)), 4)
-    # Lamps are brightest near the centre: the curvature is always positive.
+    # Always positive, because illumination falls off from the centre of a field.
     tilt[2] = abs(tilt[2]) + 0.1 * nuisance
     focus = math.exp(
         0.35
@@ -56,7 +56,7 @@ def well_nuisance(
     )
     edge = min(row, ROWS - 1 - row, column, COLUMNS - 1 - column) < 2
     place = 0.25 * (row / (ROWS - 1) - 0.5) + 0.15 * (column / (COLUMNS - 1) - 0.5) - 0.25 * edge
-    # Cells settle unevenly over a plate, and medium evaporates from the outer wells.
+    # Real plates have such a pattern: cells settle unevenly, and medium evaporates at the edge.
     crowding = math.exp(
         nuisance * (place + float(_sum_normal(((batch_rng, 0.12), (well_rng, 0.15)), 1)[0]))
     )

@@ -1,6 +1,7 @@
-"""The parameters of a cell that a perturbation can change.
+"""The parameters of a cell that perturbations change.
 
-They are shapes and positions of organelles, never brightness, so that a network has to see form.
+The parameters are shapes, sizes and positions of cells and organelles, never brightness, so that
+perturbations can be recognised by morphology only.
 """
 
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ class Parameter:
     """One property of a cell."""
 
     usual: float
-    """Its value in an unperturbed cell."""
+    """Median value in unperturbed cells."""
     step: float
-    """The change by one unit of phenotype, which is clearly visible."""
+    """Change per unit of phenotype, chosen to be clearly visible."""
     lowest: float
     highest: float
 
@@ -54,10 +55,10 @@ def cell_values(
     cells: int,
     rng: np.random.Generator,
 ) -> dict[str, Float[np.ndarray, " cells"]]:
-    """Return every parameter's value in each cell of a field.
+    """Return the value of every parameter in each cell of a field.
 
-    `phenotype` and `spread`, the standard deviation between cells, are in units of
-    `Parameter.step`.
+    `phenotype` is the mean change and `spread` the standard deviation between cells, both in units
+    of `Parameter.step` and before values are bounded.
     """
     units = phenotype + spread * rng.standard_normal((cells, len(PARAMETERS)))
     values = {}
@@ -65,7 +66,7 @@ def cell_values(
         room = np.where(
             column > 0, parameter.highest - parameter.usual, parameter.usual - parameter.lowest
         )
-        # tanh approaches the bounds smoothly: strong phenotypes stay possible cells and, unlike
-        # clipped ones, differ from each other.
+        # tanh approaches the bounds smoothly: cells with strong phenotypes stay within the bounds
+        # and, unlike with clipping, differ from each other.
         values[name] = parameter.usual + room * np.tanh(column * parameter.step / room)
     return values

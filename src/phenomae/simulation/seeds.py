@@ -1,7 +1,7 @@
-"""Random numbers of the simulator: every draw is a pure function of the seed and its purpose.
+"""Random generators of the simulator, each a pure function of seed, use and place in the screen.
 
-A field can then be drawn alone, in any order and by any process, and a call that was stopped draws
-only what is missing.
+So a field can be drawn alone, in any order and by any process, and a call that resumes an
+interrupted one draws only the missing fields.
 """
 
 from enum import IntEnum
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Use(IntEnum):
-    """What numbers are drawn for; a part of the key, so that no use shifts the draws of another."""
+    """What random numbers are used for: part of the key, which makes the uses independent."""
 
     TRUTH = 0
     LAYOUT = 1
@@ -21,5 +21,5 @@ class Use(IntEnum):
 
 
 def make_generator(*key: int) -> np.random.Generator:
-    """Return a new generator that depends on the key only: seed, use, and place in the screen."""
+    """Return a new generator that depends only on `key`: seed, use, and place in the screen."""
     return np.random.default_rng(key)

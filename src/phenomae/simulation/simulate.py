@@ -1,6 +1,6 @@
-"""`phenomae simulate OUT`: a simulated screen with planted pairs, as raw plates for `ingest`.
+"""`phenomae simulate OUT`: simulates a screen with known related pairs, as raw plates for `ingest`.
 
-A real screen cannot show whether a map is right, because most true relationships are unknown.
+With a real screen a map cannot be fully verified, because most true relationships are unknown.
 """
 
 import io
@@ -43,28 +43,29 @@ class SimulateSettings:
     genes: int = 160
     """Number of perturbed genes."""
     complexes: int = 40
-    """Number of planted complexes; every gene belongs to one."""
+    """Number of complexes; every gene belongs to one, and genes of a complex are related pairs."""
     guides: int = 3
-    """Guides per gene, from weak to full strength."""
+    """Guides per gene, with strengths from 0.6 to 1; a single guide has strength 1."""
     batches: int = 2
-    """Experimental batches; every guide is in one well of each."""
+    """Experimental batches; every guide is in one well of each batch."""
     # With 192 controls for 192 features TVN had a recall of 0.11, with 384 it had 0.37.
     controls: int = 96
-    """Negative control wells per 384-well plate. Corrections are fitted on them; those that use
+    """Negative control wells per 384-well plate. Corrections are fitted on the controls; those with
     principal components need a few times as many controls as features."""
     sites: int = 2
     """Fields per well."""
     field_size: int = 256
     """Side of a field in pixels: a multiple of 4, at least 64."""
     cells: float = 24.0
-    """Usual number of cells in a field of 256 x 256."""
+    """Typical number of cells per 256 x 256 pixels."""
     effect: float = 4.0
-    """Length of a phenotype of full strength, in parameter steps (one step is clearly visible)."""
+    """Length of the phenotype of a guide of strength 1, in parameter steps (a change of one
+    parameter by one step is clearly visible)."""
     spread: float = 0.7
     """Standard deviation between cells of one well, in parameter steps."""
     nuisance: float = 1.0
-    """Strength of everything that hides the truth: staining, illumination, focus, crowding, read
-    noise. 0 leaves only photon noise."""
+    """Strength of all nuisance: staining, illumination, focus, crowding, batch effects, noise. 0
+    leaves only a little photon noise."""
     seed: int = 0
     """The same seed gives the same bytes."""
 
@@ -95,26 +96,26 @@ class SimulatedPlates(TableOutput):
 
     @property
     def relationships(self) -> pl.DataFrame:
-        """The planted pairs, one row per pair: entity1, entity2, complex."""
+        """All pairs of genes of the same complex, one row per pair: entity1, entity2, complex."""
         return pl.read_csv(self.path / RELATIONSHIPS)
 
 
 def simulate(
     out: PathLike, /, *, settings: SimulateSettings = SimulateSettings(), overwrite: bool = False
 ) -> SimulatedPlates:
-    """Simulate a screen: TIFFs, LoadData CSV, plate map, and the pairs of genes a map should find.
+    """Simulate a screen: TIFFs, LoadData CSV, plate map, and the pairs that a map should recover.
 
     Parameters
     ----------
     out
-        The folder to make: `load_data.csv` and `plate_map.csv` for `ingest`, `relationships.csv`
+        Folder to write: `load_data.csv` and `plate_map.csv` for `ingest`, `relationships.csv`
         (`entity1,entity2,complex`) for `benchmark`, `images/PLATE/*.tiff`.
     overwrite
         Replace an existing screen that was made with other settings.
 
     Returns
     -------
-    The folder, also if it was finished before.
+    The folder, also if it was already finished.
     """
     path = Path(out)
     origin = Origin(KIND, settings_dict(settings))
@@ -151,9 +152,9 @@ def draw_field(
     guide: str,
     site: int,
 ) -> UInt16[np.ndarray, "c h w"]:
-    """Return one field as the camera sees it, channels in the order of `CHANNELS`.
+    """Return the camera image of one field, channels in the order of `CHANNELS`.
 
-    `plate` and `batch` are numbers from 0; `well` is a name like B07 and `site` counts from 1.
+    `plate` and `batch` count from 0; `well` is a name like B07, and `site` counts from 1.
     """
     letter, digits = split_well(well)
     row, column = ord(letter) - ord("A"), int(digits) - 1
@@ -190,19 +191,21 @@ def _draw_well(
     batch, well, guide = job
     for site in range(1, settings.sites + 1):
         paths = [images / _file_name(well, site, channel) for channel in CHANNELS]
-        # Drawn before a stop. Every file appears whole or not at all, so existence is enough.
+        # An interrupted call has drawn this field. Files are written completely or not at all, so
+        # it is enough that they exist.
         if all(path.exists() for path in paths):
             continue
         field = draw_field(design, settings, plate, batch, well, guide, site)
         for path, image in zip(paths, field, strict=True):
             buffer = io.BytesIO()
-            # Without metadata, as tifffile would write its version: other bytes after an update.
+            # By default tifffile writes its version into the file, so that the bytes would change
+            # with an update.
             tifffile.imwrite(buffer, image, metadata=None, software=False)
             write_bytes(path, buffer.getvalue(), sync=False)
 
 
 def _load_data(design: Design, settings: SimulateSettings) -> pl.DataFrame:
-    """Return the table that CellProfiler's LoadData reads, one row per field, as JUMP has it."""
+    """Return a table for CellProfiler's LoadData with the columns of JUMP's, one row per field."""
     return pl.DataFrame(list(_load_data_rows(design, settings)))
 
 

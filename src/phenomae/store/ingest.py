@@ -37,7 +37,7 @@ def ingest(
         Add the plates to an existing store with the same channels, dtype, pixel size, bits and
         window percentiles.
     overwrite
-        Replace an existing store that was made with other settings or from other files.
+        Replace an existing store made with other settings or from other files.
 
     Returns
     -------
@@ -51,7 +51,6 @@ def ingest(
     if add and overwrite:
         raise ValueError("add and overwrite exclude each other: leave one out")
     path = locate(store)
-    # All checks that need no decoding of pixels are made before anything is written.
     inventory = take_inventory(Path(raw), settings)
     if settings.dry_run:
         print_inventory(inventory)
@@ -63,7 +62,7 @@ def ingest(
         return open_store(path)
     with _open_folder(path, inventory.origin, overwrite) as folder:
         if folder is None:
-            return open_store(path)  # an earlier call has finished the store
+            return open_store(path)
         table, problems = write_plates(folder, inventory)
         finish_store(folder, table, [*inventory.problems, *problems], inventory.origin)
     info(f"{path}: {len(table)} fields of {table['plate'].n_unique()} plates")

@@ -143,8 +143,8 @@ def _find_windows(
     levels = [counts for counts in counted if isinstance(counts, np.ndarray)]
     if not levels:
         raise ValueError(
-            f"plate {plate}: none of the {settings.window_fields} fields sampled for its intensity "
-            "windows can be decoded; increase window_fields"
+            f"plate {plate}: no field sampled for its intensity windows (window_fields = "
+            f"{settings.window_fields}) can be decoded; increase window_fields"
         )
     total = np.sum(levels, axis=0)
     if lossless and is_stretched(total):
