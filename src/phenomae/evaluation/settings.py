@@ -30,11 +30,11 @@ class BenchmarkSettings:
     pairs. Several values may be given."""
     high: Annotated[tuple[float, ...], Several] = (0.95,)
     """A known pair is also recalled if its cosine is above this fraction of the cosines of all
-    pairs. Several values are combined with those of low in order."""
+    pairs. Several values of high are combined with the values of low in order."""
     resamples: int = 1000
-    """Bootstrap resamples of the genes for the 95 % confidence intervals; 0 for no intervals."""
+    """Number of bootstrap resamples of the genes for 95 % confidence intervals; 0 for none."""
     shuffle: int = 0
-    """Permutations of the gene names for the null distribution and p-values; 0 for none."""
+    """Number of permutations of the gene names for null distribution and p-values; 0 for none."""
     within: Literal["all", "degree"] = "all"
     """all: gene names are permuted among all genes; degree: names are permuted only among genes
     with a similar number of known pairs."""

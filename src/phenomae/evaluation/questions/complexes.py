@@ -42,9 +42,10 @@ class ComplexSettings:
     """File with one complex per line: name, tab, genes separated by blanks. In a .gmt file:
     name, tab, description, tab, genes separated by tabs."""
     min_genes: int = 10
-    """Complexes with fewer genes on the map are left out."""
+    """Minimum number of genes of a complex on the map; other complexes are left out."""
     level: float = 0.05
-    """A complex is significant if its adjusted p-value is at most this."""
+    """Significance level: a complex is significant if `within` is above `between` and the
+    FDR-adjusted p-value is at most this level."""
     show: Annotated[tuple[str, ...], Several] = ()
     """Names of the complexes to draw in the heat map; by default at most 8 complexes with the
     largest KS statistic."""
@@ -136,7 +137,7 @@ def compare_complex(
 ) -> tuple[float, float, float, float]:
     """Return mean cosine within the complex, mean cosine to other genes, KS statistic, p-value.
 
-    The last three numbers are NaN if the complex contains all genes of the map.
+    If the complex contains all genes of the map, only the mean within the complex is not NaN.
     """
     from scipy.stats import ks_2samp  # imported here: .6 s would delay --help
 
@@ -170,8 +171,8 @@ def share_apart(
 
     A complex in the table of `compare_complexes` is significant if `within` is above `between` and
     its FDR-adjusted `ks_p` (Benjamini & Hochberg 1995) is at most `settings.level`. One row:
-    complexes, apart, shuffled (mean over permutations), sd, n (permutations). Permutation k is a
-    function of `seed` and k.
+    complexes, apart, shuffled (mean over permutations), sd, n (permutations). Permutation k
+    depends on `seed` and k alone.
     """
     # Cosines of pairs that share a gene are not independent, so `ks_p` is too small and more
     # complexes than `level` are significant by chance. Permuted names estimate their fraction.

@@ -1,4 +1,4 @@
-"""Does a compound resemble the genes it acts on? Average precision of its known targets.
+"""Does a compound resemble the genes it acts on? Average precision of known targets.
 
 Follows the RxRx3-core benchmark (Kraus et al. 2025, arXiv 2503.20158): the active genes of every
 compound and a random sample of its inactive genes are ranked by the absolute cosine with the
@@ -54,7 +54,7 @@ class CompoundSettings:
     """Minimum number of inactive genes per draw; twice the number of active genes if that is
     more."""
     samples: int = 100
-    """Random draws of inactive genes; average precision is the mean over them."""
+    """Number of random draws of inactive genes; average precision is the mean over the draws."""
     seed: int = 0
     """Seed of the random draws."""
 
@@ -222,7 +222,7 @@ def _tables(
 
 QUESTION = Question(
     name="compounds",
-    help="""Does a compound resemble the genes it acts on? Average precision of its known targets.
+    help="""Does a compound resemble the genes it acts on? Average precision of known targets.
 
     Writes compounds.csv, one row per dose of a compound and one over all its doses, and means.csv,
     the means over compounds, which is printed. Raises ValueError if the maps have none of the

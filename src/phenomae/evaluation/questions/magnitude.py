@@ -37,10 +37,10 @@ def compare_magnitude(
 ) -> Magnitude:
     """Compute the energy distance of each group 0 ... count - 1 from controls, and its p-value.
 
-    Half of the controls are the reference. The null distribution has the energy distances of up to
-    `draws` different groups drawn from the other half: with the plate layout of the group, or from
-    any plates if these controls cannot match the layout (`draw_for_groups`). Wells with group -1
-    belong to no group.
+    Half of each plate's controls are the reference. The null distribution has the energy distances
+    of up to `draws` different groups drawn from the other half: with the plate layout of the group,
+    or from any plates if these controls cannot match the layout (`draw_for_groups`). Wells with
+    group -1 belong to no group.
     """
     controls = np.flatnonzero(control)
     reference, pool = split_controls(plates[controls], max_controls, seed)
@@ -61,7 +61,7 @@ def split_controls(
 ) -> tuple[Int[np.ndarray, " r"], Int[np.ndarray, " k"]]:
     """Split the controls of each plate into halves, one for the reference, one for the null.
 
-    Each half is reduced to at most `maximum` rows at random. Both depend on plates and seed alone.
+    Each half is reduced to at most `maximum` rows at random, and depends on plates and seed alone.
     """
     # A control in both halves would have distance 0 to itself, which biases the null distribution.
     rng = np.random.default_rng(seed)
@@ -76,7 +76,7 @@ def split_controls(
 def p_of_energies(
     observed: Float64[np.ndarray, " g"], null: Float64[np.ndarray, " draws"], spread: float
 ) -> Float64[np.ndarray, " g"]:
-    """Return the p-value of each observed energy distance; NaN for NaN.
+    """Return the p-value of each observed energy distance; NaN if the distance is NaN.
 
     The p-value is (number of null values >= observed + 1) / (number of null values + 1). `spread`
     is the typical size of a distance. Values are divided by `spread`, because `p_values` treats

@@ -65,7 +65,7 @@ class MechanismSettings:
     batch: str = "batch"
     """Column of the wells with the experimental batch."""
     shuffle: int = 1000
-    """Permutations of the mechanisms among compounds, for the null distribution."""
+    """Number of permutations of the mechanisms among compounds, for the null distribution."""
     seed: int = 0
     """Seed of the permutations."""
 
@@ -138,8 +138,8 @@ def shuffled_shares(
 ) -> Float64[np.ndarray, " shuffles"]:
     """Return the accuracy under each permutation of the mechanisms among compounds.
 
-    The nearest neighbours stay the same. Permutations under which no profile has a candidate of its
-    mechanism are left out. Permutation k depends on the seed and k alone.
+    A permutation does not change the nearest neighbours. Permutations under which no profile has a
+    candidate of its mechanism are left out. Permutation k depends on the seed and k alone.
     """
     # Mechanisms are permuted among compounds, not profiles, so that all profiles of a compound keep
     # the same mechanism.

@@ -18,7 +18,8 @@ class Targets:
 
     active: Int[np.ndarray, " a"]
     inactive: Int[np.ndarray, " i"]
-    """Genes of the table of potencies with a high potency for the compound, or none."""
+    """Genes of the table of potencies on which the compound acts only at a high concentration, or
+    for which the compound has no potency."""
 
 
 def read_potencies(path: Path) -> pl.DataFrame:
@@ -55,7 +56,7 @@ def find_targets(
 
     Active: potency at most `active_um`. Inactive: every other gene of the table for which the
     compound has a potency above `inactive_um` or none. Genes with a
-    potency in between are neither.
+    potency between the two limits are neither active nor inactive.
     """
     rows_of_genes = pl.DataFrame({"gene": genes, "row": np.arange(len(genes))})
     on_map = table.join(rows_of_genes, on="gene")

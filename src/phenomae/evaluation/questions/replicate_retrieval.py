@@ -1,9 +1,9 @@
 """Do replicates retrieve each other? Phenotypic activity and consistency by mAP, as in copairs.
 
-Both measures are defined by Kalinin et al. 2025 (Nature Communications 16, 5181). Phenotypic
-activity ranks the replicate wells of a perturbation among control wells. Phenotypic consistency,
-called agreement here, ranks the perturbations of a gene, compound or mechanism among all other
-perturbations.
+Kalinin et al. 2025 (Nature Communications 16, 5181) define phenotypic activity and consistency.
+Phenotypic activity ranks the replicate wells of a perturbation among control wells. Phenotypic
+consistency, called agreement here, ranks the perturbations of a gene, compound or mechanism among
+all other perturbations.
 """
 
 from dataclasses import dataclass
@@ -40,17 +40,17 @@ class PrecisionSettings:
     """Which wells are replicates, which perturbations should agree, and the p-values."""
 
     by: Column = "perturbation"
-    """Wells with the same name in this column are replicates."""
+    """Column with the names of replicates: wells with the same name are replicates."""
     plates: Literal["same", "any"] = "same"
     """Controls among which a well ranks its replicates: those of its plate, or of any plate."""
     agree: Literal["gene", "compound", "mechanism"] = "gene"
-    """Perturbations with the same name in this column are each other's positives."""
+    """Column of agreement: perturbations with the same name in this column are positives."""
     mechanisms: PathLike | None = None
     """CSV file with the columns compound, mechanism; required if agree is mechanism."""
     draws: int = 1000
     """Number of random rankings in the null distribution."""
     level: float = 0.05
-    """A name counts as retrieved if its FDR-adjusted p-value is at most this."""
+    """Significance level: a name is retrieved if its FDR-adjusted p-value is at most this level."""
     seed: int = 0
     """Seed of the random rankings."""
 
@@ -73,7 +73,7 @@ def measure_activity(
 
     Columns: the name (its column is `settings.by`), rows (wells that have replicates and controls),
     average_precision, chance (expected value of a random ranking), p, p_adjusted, retrieved.
-    Replicates may be on any plate. `path` is named in errors.
+    The replicates of a well may be on any plate. `path` is named in errors.
 
     Raises ValueError if no perturbation has two wells, no well with replicates is on a plate with
     controls, or a profile is NaN or zero.
@@ -169,7 +169,7 @@ def share_retrieved(table: pl.DataFrame) -> pl.DataFrame:
 def _labels(table: pl.DataFrame, settings: PrecisionSettings, path: Path) -> pl.DataFrame:
     """Return the gene, compound or mechanism of each perturbation: columns `by` and label.
 
-    For mechanisms, the table has the column compound too.
+    If `settings.agree` is mechanism, the table has the column compound too.
     """
     by, compound = settings.by, pl.col("compound").replace("", None)
     if settings.agree == "mechanism":

@@ -1,8 +1,8 @@
-"""Does a perturbation have an effect? Consistency of its replicates, distance from controls.
+"""Does a perturbation have an effect? Consistency of replicates, and distance from controls.
 
 Consistency is the mean cosine over all pairs of a perturbation's wells. Magnitude is the energy
-distance between the perturbation's wells and control wells. Both measures follow the
-public benchmark of Celik et al. 2024.
+distance between the perturbation's wells and control wells. Consistency and
+magnitude are defined as in the public benchmark of Celik et al. 2024.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class SignalSettings:
     """Which wells are replicates, and how the null distribution is drawn."""
 
     by: Literal["perturbation", "gene", "guide", "compound"] = "perturbation"
-    """Wells with the same name in this column are replicates."""
+    """Column with the names of replicates: wells with the same name are replicates."""
     min_wells: int = 5
     """Minimum number of wells for magnitude, which is empty for perturbations with fewer."""
     max_controls: int = 1000
@@ -58,7 +58,7 @@ class SignalSettings:
     the cells do not express. These perturbations replace groups of controls as the null
     distribution."""
     level: float = 0.05
-    """A perturbation is active if its p-value is at most this."""
+    """Significance level: a perturbation is active if its p-value is at most this level."""
     seed: int = 0
     """Seed of the random draws."""
 

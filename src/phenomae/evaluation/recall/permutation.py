@@ -19,7 +19,7 @@ def shuffled_recalls(
     """Return the recall of the pairs under each permutation of the names of the rows.
 
     `marks` are the bits of the pairs of rows in the tails (`cosines.mark_tails`). Permutation k
-    depends on `seed` and k alone, and on the strata.
+    depends on `seed`, k and `strata` alone.
     """
     # A permutation of names does not change the cosines, so their tails are computed once.
     recalls = np.empty(shuffles)

@@ -59,7 +59,7 @@ def parse_baselines(texts: tuple[str, ...]) -> dict[str, Path]:
 
 
 def compare(results: BenchmarkTables, baselines: dict[str, BenchmarkTables]) -> list[Comparison]:
-    """Compare the results of a map with baselines, per source, at its first percentile pair.
+    """Compare results with baselines, per source, at the first percentile pair of the results.
 
     A baseline that was not benchmarked with a source is not among its entries. Raises ValueError if
     a baseline has no recall of any source at this percentile pair.

@@ -24,7 +24,7 @@ _MAX_LABELS = 70  # genes; with more, the names would be illegible
 
 
 def draw_answer(tables: Tables, profiles: ConsensusProfiles, settings: ComplexSettings) -> Drawing:
-    """Draw the complexes of the setting `show`, by default those with the largest KS statistic."""
+    """Draw the complexes of the setting `show`; by default see `choose_shown`."""
     members = read_complexes(Path(settings.complexes))
     chosen = choose_shown(tables["complexes.csv"], members, profiles.names, settings.show)
     return draw_complexes(profiles, chosen)

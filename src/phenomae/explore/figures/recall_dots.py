@@ -14,7 +14,7 @@ _MARKS = "Ds^vPX<>"
 
 
 def draw_recall(results: BenchmarkTables, comparison: list[Comparison]) -> Drawing:
-    """Draw one panel per percentile pair, with one row per source; the first has the baselines."""
+    """Draw one panel per percentile pair, one row per source; the first panel has baselines."""
     panels, sources = results.percentiles, results.main["source"].to_list()
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)

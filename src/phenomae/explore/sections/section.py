@@ -44,7 +44,7 @@ class Section:
     """Text of the link to the section at the top of the page."""
     heading: str
     needs: Callable[[Evidence], bool]
-    """Returns whether the inputs of the report suffice for the section, which else is left out."""
+    """Returns whether the report has the inputs of the section; if not, it is left out."""
     text: Callable[[Evidence], str]
     """Returns the paragraph below the heading."""
     draw: Callable[[Evidence, Path], Picture] | None = None
