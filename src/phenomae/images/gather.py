@@ -48,6 +48,7 @@ def gather_fields(listing: Listing, settings: LayoutSettings, source: Path) -> R
     files, original_plates = _resolve_duplicates(listing.files, settings.duplicates, problems)
     for plate in sorted({file.plate for file in files}):
         check_name(plate, "plate")
+    # Channels are chosen before grouping, so that unwanted channels cause no problems.
     labels = _choose_channels(files, settings.channels, source)
     found: dict[_FieldKey, dict[str, _Planes]] = defaultdict(lambda: defaultdict(dict))
     illumination: dict[Place, Place | None] = {}
@@ -111,6 +112,7 @@ def _resolve_duplicates(
             problems.append(Problem(what, *key))
         else:
             acquisitions = sorted({file.acquisition for file in found})
+            # The policy applies per field, because the acquisitions may cover different fields.
             chosen = acquisitions[0 if policy == "first" else -1]
             kept += [file for file in found if file.acquisition == chosen]
     return kept, {}

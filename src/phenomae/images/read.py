@@ -160,6 +160,7 @@ def _check_field(field: RawField) -> tuple[FieldHeader | None, list[Problem]]:
                 problems.append(Problem(str(error), *key))
     if problems:
         return None, problems
+    # The store has one array per field, so all channels need the same size and type.
     kinds = {(header.height, header.width, header.dtype) for header in headers}
     if len(kinds) > 1:
         listed = " and ".join(f"{h} x {w} {dtype}" for h, w, dtype in sorted(kinds))

@@ -110,6 +110,7 @@ def _read_index(path: Path) -> _Index:
                 raise ValueError(f"{path}: {error}") from None
         elif element.name == "Image" and element.parent == "Images":
             _add_image(index, element)
+    # Elements Image have no plate, so images of several plates in one index cannot be told apart.
     if len(set(index.plates)) > 1:
         raise ValueError(
             f"{path} covers the plates {' and '.join(index.plates[:4])}, and its images do not say "

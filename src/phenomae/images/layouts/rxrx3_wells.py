@@ -70,6 +70,7 @@ def _read_row(row: Mapping[str, str | None]) -> dict[str, object]:
     # EMPTY_control and, on compound plates, CRISPR_control are neither a gene nor a compound.
     is_treated = not treatment.endswith("_control")
     amount = _read_amount(row["concentration"])
+    # The concentration is part of the perturbation, so that two doses are two perturbations.
     is_compound = is_treated and kind == "COMPOUND"
     dose = f"_{amount:g}" if is_compound and amount is not None else ""
     return {

@@ -58,7 +58,7 @@ def read_pixels(place: Place) -> UInt[np.ndarray, "h w"]:
 
 def _format_of(stream: BinaryIO) -> ModuleType:
     first = stream.read(12)
-    stream.seek(0)
+    stream.seek(0)  # the decoders read from the beginning
     for mark, module in _FORMATS.items():
         if first.startswith(mark):
             return module
