@@ -1,4 +1,4 @@
-"""Lays crops over the fields of a store, and reports the fields and pixels that are left out."""
+"""Positions the crops in the fields of a store, and reports fields and pixels left out."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,10 @@ def cover_fields(
 ) -> list[Tiles]:
     """Return the positions of the crops of every field, in the order of `store.fields`.
 
-    `side` is how many of the store's pixels make a crop's side of `crop_size`; they differ if crops
-    are resampled. Raises ValueError, ending in `remedy`, if a field is smaller than a crop.
+    `side` is the side of a crop in pixels of the store, which differs from `crop_size` if crops are
+    resampled. Raises ValueError, ending in `remedy`, if a field is smaller than a crop.
     """
-    # Fields mostly have one size, so that positions are computed once per size.
+    # Computed once per size of field, because most stores have fields of a single size.
     by_size: dict[tuple[int, int], Tiles] = {}
     for row in store.fields.select("height", "width", "path").iter_rows(named=True):
         sides = row["height"], row["width"]
@@ -35,13 +35,13 @@ def cover_fields(
 
 
 def report_left_out_fields(store: Store, kept: Store) -> None:
-    """Print how many fields the setting `where` leaves out, if any."""
+    """Print the number of fields that the setting `where` leaves out, if any."""
     if left_out := len(store.fields) - len(kept.fields):
         info(f"where leaves out {left_out} of {len(store.fields)} fields")
 
 
 def report_left_out_pixels(store: Store, tiles: Sequence[Tiles]) -> None:
-    """Print how many pixels are in no crop, if any."""
+    """Print the number of pixels that are in no crop, if any."""
     if left_out := sum(tile.left_out for tile in tiles):
         pixels = int(store.fields.select(pl.col("height") * pl.col("width")).sum().item())
         info(

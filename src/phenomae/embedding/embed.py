@@ -1,7 +1,7 @@
-"""`phenomae embed`: one embedding per well, the mean over its crops, from a pretrained network.
+"""`phenomae embed` computes one embedding per well with a pretrained network: the mean over crops.
 
-A plate is the unit of work: its file is written when all its wells are done, and an interrupted
-call resumes with the plates that are missing.
+A plate is the unit of work: the file of a plate is written when all its wells are done, and an
+interrupted call resumes with the plates that are missing.
 """
 
 from contextlib import ExitStack
@@ -36,44 +36,44 @@ from phenomae.weights import io as weights
 from phenomae.wells import KIND, Wells, plate_path, write_plate
 
 AdaBn = Literal["auto", "on", "off"]
-# Networks bear some change of scale, and pixel sizes in metadata are rounded.
+# Pixel sizes that differ by less than 10 % are not reported: sizes in metadata are rounded.
 _SAME_SCALE = 1.1
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class EmbedSettings:
-    """How fields are cut into crops, how crops become embeddings, and where the network runs."""
+    """Settings of crops, pooling and device for `embed`."""
 
     tiling: Tiling = "grid"
-    """How crops cover a field: grid lays them side by side, centred, and leaves out the edges;
+    """How crops cover a field: grid lays crops side by side, centred, and leaves out the edges;
     overlap adds crops at the edges so that every pixel is in a crop."""
     pool: Pool = "mean"
-    """How the tokens of a crop become its embedding: their mean, the class token, or, with a
+    """Pooling of a crop's tokens into an embedding: their mean, the class token, or, for a
     channel-agnostic network, the mean over each channel's tokens, concatenated."""
     block: int | Literal["all"] | None = None
-    """Block whose tokens are taken, counted from 1; not given: the last, with the layers after it.
-    all takes every block in one pass and writes WELLS/block-01, WELLS/block-02, ..."""
+    """Block whose tokens are pooled, counted from 1; default: the last block, with the layers after
+    it. all pools every block in one pass and writes WELLS/block-01, WELLS/block-02, ..."""
     channels: str = ""
     """Channels of the store to use, comma-separated, with their names in the network if these
-    differ: `Hoechst=DNA,ConA=ER`. Empty: all, by their own names."""
+    differ: `Hoechst=DNA,ConA=ER`. Empty: all channels, by their names in the store."""
     adabn: AdaBn = "auto"
     """Whether batch norms use the statistics of each plate (AdaBN) instead of those of the
-    training; auto does for networks trained with AdaBN."""
+    training; auto uses each plate's statistics if the network was trained with AdaBN."""
     adabn_crops: int = 512
-    """Maximum number of crops from which a plate's statistics are estimated, spread over it."""
+    """Maximum number of crops, spread over a plate, from which its statistics are estimated."""
     crops_at_once: int = 64
     """Crops in one forward pass."""
     device: Device = "auto"
-    """Where to run: auto is the GPU if there is one."""
+    """Device to run on: auto uses a GPU if there is one."""
     precision: Precision = "auto"
-    """Precision of matrix products: auto is bf16 if the device computes it in hardware."""
+    """Precision of matrix products: auto uses bf16 if the device supports it in hardware."""
     where: str | None = None
-    """SQL expression over fields.parquet: "focus > 0.1 AND plate != 'P3'". A well is the mean over
-    the fields for which it is true; a well without any is left out. Not given: all fields."""
+    """SQL condition on the rows of fields.parquet: "focus > 0.1 AND plate != 'P3'". Only fields
+    that meet it are embedded; a well without such a field is left out. Default: all fields."""
     pixel_size_um: float | None = None
-    """Micrometres per pixel to which fields are resampled, usually that of the training. Not given:
-    pixels are used as they are in the store."""
+    """Pixel size in micrometres to which fields are resampled, usually that of the training.
+    Default: no resampling."""
 
     def __post_init__(self) -> None:
         one_of("tiling", self.tiling, get_args(Tiling))
@@ -82,16 +82,16 @@ class EmbedSettings:
         one_of("device", self.device, get_args(Device))
         one_of("precision", self.precision, get_args(Precision))
         at_least("crops_at_once", self.crops_at_once, 1)
-        at_least("adabn_crops", self.adabn_crops, 2)  # a variance needs two
+        at_least("adabn_crops", self.adabn_crops, 2)  # batch norm needs two crops for a variance
         above("pixel_size_um", self.pixel_size_um, 0)
 
 
 class BlockWells(Output):
-    """A folder with one wells folder per block of a network, as `embed` writes for block `all`."""
+    """A folder with one wells folder per block of a network, written by `embed` for block all."""
 
     @property
     def blocks(self) -> dict[int, Wells]:
-        """The wells of each block, counted from 1."""
+        """The wells folder of each block, keyed by the number of the block, counted from 1."""
         folders = sorted(self.path.glob("block-*"))
         return {int(folder.name.removeprefix("block-")): Wells(folder) for folder in folders}
 
@@ -105,48 +105,40 @@ def embed(
     settings: EmbedSettings = EmbedSettings(),
     overwrite: bool = False,
 ) -> Wells | BlockWells:
-    """Compute one embedding per well: the mean over the embeddings of its crops.
-
-    An interrupted call resumes with the plates that are missing.
+    """Compute one embedding per well, the mean over its crops; resumes with missing plates.
 
     Parameters
     ----------
     store
-        What `phenomae ingest` made: a folder, or an s3:// address.
+        Store written by `phenomae ingest`: a folder or an s3:// address.
     run
-        What `phenomae pretrain` made, or a folder of weights.
+        Run of `phenomae pretrain`, or a folder of weights.
     wells
         Folder to write, one Parquet file per plate; with block all, one such folder per block.
     settings
-        How fields are cut, how crops become embeddings, and where the network runs.
+        Settings of crops, pooling and device.
     overwrite
-        Replace wells made from another store or run or with other settings.
-
-    Returns
-    -------
-        `Wells`; `BlockWells` with block all.
+        Replace wells that were made from another store or run, or with other settings.
 
     Raises
     ------
     ValueError
-        If the store's channels are not those the network was trained on, a field is smaller than a
-        crop, or the network has no such block or pool.
+        If channels do not match, a field is smaller than a crop, or a block or pool does not exist.
     """
-    run, target = Path(run), Path(wells)
-    full = open_store(locate(store))
+    run, target, full = Path(run), Path(wells), open_store(locate(store))
     kept = keep_fields(full, settings.where)
     plates = read_plates(kept)
     model = weights.load(run)
     blocks = _choose_blocks(model, target, settings)
     embedder = _build_embedder(kept, run, model, settings)
     sources = {"store": kept.identity, "run": weights.identify(run)}
-    with ExitStack() as stack:
+    with ExitStack() as stack:  # one pass over the crops writes to the folders of all blocks
         folders: dict[int | None, Path] = {}
         for block in blocks:
+            # As for a call with this block alone, so that either can continue the other.
             origin = Origin(KIND, settings_dict(replace(settings, block=block)), sources)
             place = _block_path(target, block) if settings.block == "all" else target
-            folder = stack.enter_context(artefact_folder(place, origin, overwrite))
-            if folder is not None:
+            if folder := stack.enter_context(artefact_folder(place, origin, overwrite)):
                 folders[block] = folder
         if folders:
             report_left_out_fields(full, kept)
@@ -159,8 +151,10 @@ def embed(
 def _build_embedder(store: Store, run: Path, model: Network, settings: EmbedSettings) -> Embedder:
     adapts = _adapts(model, run, settings)
     channels = match_channels(store, model, settings.channels)
+    # Field by field: `embed` uses every crop of a field, so that no field is read twice.
     reader = CropReader([store], "fields", channels, settings.pixel_size_um)
     crop_size = model.settings.crop_size
+    # Of the only store: fields are read in the store's pixels and resampled afterwards.
     side = int(reader.sides(crop_size)[0])
     return Embedder(
         reader=reader,
@@ -174,13 +168,14 @@ def _build_embedder(store: Store, run: Path, model: Network, settings: EmbedSett
 
 
 def _embed_plates(embedder: Embedder, plates: list[Plate], folders: dict[int | None, Path]) -> None:
-    """Write each plate to the folders that lack it; `folders` are by block."""
+    """Write each plate to the folders that lack it; the keys of `folders` are blocks."""
+    # Only here, so that a call with nothing left to do takes no memory on the GPU.
     embedder.model.to(embedder.machine.device)
     done = [plate for plate in plates if not _list_missing(folders, plate)]
     total, before = (sum(map(embedder.count, some)) for some in (plates, done))
     with all_cores(), track("embed", total, "crops", before) as advance:
         for plate in plates:
-            # A stop between two blocks' files leaves a plate that only some folders lack.
+            # A stop between the files of two blocks leaves a plate that only some folders have.
             if missing := _list_missing(folders, plate):
                 vectors = embedder.embed(plate, missing, advance)
                 for block, features in zip(missing, vectors, strict=True):
@@ -188,7 +183,7 @@ def _embed_plates(embedder: Embedder, plates: list[Plate], folders: dict[int | N
 
 
 def _list_missing(folders: dict[int | None, Path], plate: Plate) -> list[int | None]:
-    """Return the blocks whose folder lacks a plate."""
+    """Return the blocks whose folder has no file for the plate."""
     return [
         block for block, folder in folders.items() if not plate_path(folder, plate.name).exists()
     ]
@@ -198,12 +193,15 @@ def _choose_blocks(model: Network, wells: Path, settings: EmbedSettings) -> list
     """Return the blocks to embed.
 
     Raises ValueError if the network lacks a block or the pool, or if `wells` holds the wells of one
-    block and all are requested, or the reverse.
+    block but all blocks are requested, or the reverse.
     """
+    # One folder must not hold both layouts, or readers could not tell which of them is meant.
     if settings.block == "all" and (wells / SIGNATURE).exists():
         raise ValueError(f"{wells} holds the wells of one block: choose another folder for all")
     if settings.block != "all" and _block_path(wells, 1).exists():
-        raise ValueError(f"{wells} holds one wells folder per block: choose another for one block")
+        raise ValueError(
+            f"{wells} holds one wells folder per block: choose another folder for one block"
+        )
     blocks = range(1, model.encoder.depth + 1) if settings.block == "all" else [settings.block]
     model.encoder.check(settings.pool, [block for block in blocks if block is not None])
     return list(blocks)
@@ -216,7 +214,7 @@ def _block_path(wells: Path, block: int | None) -> Path:
 def _adapts(model: Network, run: Path, settings: EmbedSettings) -> bool:
     """Return whether batch norms use each plate's own statistics.
 
-    Raises ValueError if AdaBN is on and the network has no batch norms.
+    Raises ValueError if `adabn` is on and the network has no batch norms.
     """
     if settings.adabn == "on" and not batch_norms(model):
         raise ValueError(
@@ -228,12 +226,12 @@ def _adapts(model: Network, run: Path, settings: EmbedSettings) -> bool:
 
 
 def _report_pixel_size(store: Store, run: Path, settings: EmbedSettings) -> None:
-    """Print a line if the network was trained at a pixel size that differs by a tenth or more."""
+    """Print a line if the pixel size of the training differs from the store's by over 10 %."""
     trained, ours = weights.read_config(run).get("pixel_size_um"), store.pixel_size_um
     if settings.pixel_size_um is not None or not ours or not isinstance(trained, int | float):
         return
     if max(trained, ours) > _SAME_SCALE * min(trained, ours):
         info(
             f"{store.path} has pixels of {ours} um, but the network was trained with pixels of "
-            f"{trained} um: pixel_size_um {trained} resamples the fields to that"
+            f"{trained} um: pixel_size_um {trained} resamples the fields to that pixel size"
         )

@@ -1,7 +1,7 @@
 """Runs a network over every crop of a plate and averages the embeddings of each well.
 
-The crops of a batch are always the same ones in the same order, because the last bits of a matrix
-product can depend on the other rows: the same plate gives the same bytes.
+A batch always has the same crops in the same order, because the last bits of a matrix product can
+depend on the other rows; so the same plate gives the same bytes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,28 +23,28 @@ from phenomae.models.conv.adabn import kept_statistics, reestimate
 from phenomae.models.network import Network, Pixels, Pool
 from phenomae.progress import Advance
 
-# Batch norms see one such part at a time while a plate's statistics are estimated, so that a part
-# must be large enough for the statistics of the earlier norms to be near the plate's.
+# Crops in one forward pass while a plate's statistics are estimated, at least. Each batch norm
+# normalises such a part by the part's own statistics, which must be near those of the plate.
 _MIN_PART = 32
 
 
 @dataclass(frozen=True)
 class Embedder:
-    """A network on its device, and the crops of a store that it embeds."""
+    """A network on its device, and the fields and crops that it embeds."""
 
     reader: CropReader
     tiles: Sequence[Tiles]
-    """Positions of the crops of every field of the store."""
+    """Positions of the crops of every field of the reader."""
     model: Network
     machine: Machine
     crops_at_once: int
     pool: Pool = "mean"
     adabn_crops: int = 0
-    """Maximum number of crops from which a plate's batch norm statistics are estimated; 0 keeps the
-    statistics of the training."""
+    """Maximum number of crops from which AdaBN estimates a plate's batch norm statistics; 0 uses
+    the statistics of the training."""
 
     def count(self, plate: Plate) -> int:
-        """Return how many crops a plate has."""
+        """Return the number of crops of a plate."""
         return sum(len(self.tiles[field].tops) for field in plate.fields)
 
     def embed(
@@ -52,14 +52,16 @@ class Embedder:
     ) -> list[Float32[np.ndarray, "n _d"]]:
         """Return one row per well for each of `blocks`: the unweighted mean over the well's crops.
 
-        Block None is the embedding proper of the network.
+        Block None is the last block, with the layers after it.
         """
         places = self._list_crops(plate)
         parts: list[list[Float32[np.ndarray, "b _d"]]] = [[] for _ in blocks]
         adapted = kept_statistics(self.model) if self.adabn_crops else nullcontext()
         with torch.inference_mode(), self.machine.fabric.autocast(), adapted:
+            # Before any crop is embedded, so that all wells of a plate use the same statistics.
             if self.adabn_crops:
                 reestimate(self.model, self._read_spread(places))
+            # The next crops are read in the background while the network runs.
             for pixels in self._read(self._split(places), self.reader):
                 for part, vectors in zip(parts, self._vectors(pixels, blocks), strict=True):
                     part.append(vectors.float().cpu().numpy())
@@ -77,7 +79,7 @@ class Embedder:
         return [self.model.encoder.embed(pixels, self.pool)]
 
     def _list_crops(self, plate: Plate) -> Int64[np.ndarray, "m 3"]:
-        """Return field, top and left of every crop of a plate, field by field."""
+        """Return field, top and left of every crop of a plate, ordered by field."""
         return np.array(
             [
                 (field, top, left)
@@ -87,18 +89,19 @@ class Embedder:
         )
 
     def _split(self, places: Int64[np.ndarray, "m 3"]) -> Iterator[Int64[np.ndarray, "b 3"]]:
-        """Yield the crops of each forward pass."""
+        """Yield the positions of the crops of each forward pass."""
         for start in range(0, len(places), self.crops_at_once):
             yield places[start : start + self.crops_at_once]
 
     def _read_spread(self, places: Int64[np.ndarray, "m 3"]) -> Iterator[Pixels]:
-        """Yield crops spread over a plate, in parts that each are spread over it too."""
+        """Yield crops spread over a plate, in parts that are each spread over the plate."""
         count = min(self.adabn_crops, len(places))
         spread = places[np.arange(count) * len(places) // count]
         parts = -(-count // max(self.crops_at_once, _MIN_PART))
-        # Read crop by crop: nearly every crop is from another field, and all these fields at once
-        # would fill the memory.
+        # Read crop by crop: nearly every crop is from another field, and whole fields would fill
+        # the memory.
         reader = self.reader.read_by("crops")
+        # Every `parts`-th crop: consecutive crops would be from one region of the plate.
         return self._read((spread[part::parts] for part in range(parts)), reader)
 
     def _read(
@@ -109,6 +112,7 @@ class Embedder:
         def cut(places: Int64[np.ndarray, "b 3"]) -> Crops:
             fields, tops, lefts = places.T
             crops = reader.crops(fields, tops, lefts, self.model.settings.crop_size)
+            # From pinned memory the copy to the GPU does not wait for the previous batch.
             return crops.pinned() if on_gpu else crops
 
         for crops in prefetch(cut, parts):

@@ -1,8 +1,8 @@
-"""Intensity statistics per well: the hand-made baseline that a network has to beat.
+"""`phenomae intensity` computes intensity statistics per well, a baseline for networks.
 
-They ignore shape and texture, so the difference to a network's recall is what the network adds. To
-be fair the baseline should see the fields, channels and pixels that the network saw: `where`,
-`channels` and `tiling` mean what they mean in `embed`. The module needs no torch.
+The statistics contain no shape or texture, so that a network should reach a higher recall. For a
+fair comparison the baseline should use the same fields, channels and pixels as the network:
+`where`, `channels` and `tiling` have the same meaning as in `embed`. The module does not use torch.
 """
 
 from collections.abc import Sequence
@@ -40,20 +40,20 @@ STATISTICS = ("mean", "sd", *(f"percentile {at}" for at in PERCENTILES), "skewne
 @Parameter(name="*")
 @dataclass(frozen=True)
 class IntensitySettings:
-    """The fields, channels and pixels that are described; the defaults take all of them."""
+    """The fields, channels and pixels whose statistics are computed; by default all."""
 
     where: str | None = None
-    """SQL expression over fields.parquet, as in embed: "focus > 0.1 AND plate != 'P3'". A well is
-    the mean over the fields for which it is true; a well without any is left out. Not given: all
+    """SQL condition on the rows of fields.parquet, as in embed: "focus > 0.1 AND plate != 'P3'".
+    Only fields that meet it are used; a well without such a field is left out. Default: all
     fields."""
     channels: str = ""
-    """Channels of the store to describe, comma-separated, in this order: `DNA,ER`. New names
-    (`Hoechst=DNA`) are allowed, so that the setting of embed can be repeated here. Empty: all."""
+    """Channels of the store to use, comma-separated, in the order of the features: `DNA,ER`. New
+    names (`Hoechst=DNA`) are allowed, as in embed, but have no effect. Empty: all channels."""
     tiling: Tiling | None = None
-    """Describe crops instead of whole fields, laid as in embed (grid or overlap), and average over
-    crops; needs crop_size. Not given: all pixels of a field together."""
+    """Compute statistics of crops, positioned as in embed (grid or overlap), and average over the
+    crops; needs crop_size. Default: statistics of whole fields."""
     crop_size: int | None = None
-    """Side of these crops in pixels of the store: that of the network to compare with."""
+    """Side of the crops in pixels of the store, usually that of the network to compare with."""
 
     def __post_init__(self) -> None:
         one_of("tiling", self.tiling, get_args(Tiling))
@@ -62,9 +62,10 @@ class IntensitySettings:
             raise ValueError("tiling and crop_size need each other: give both or neither")
 
     def changed(self) -> dict[str, Any]:
-        """Return the settings that are not the defaults.
+        """Return the settings that differ from their defaults.
 
-        Only these are recorded: an artefact made before there were settings is the same work.
+        Only these are recorded, so that artefacts of older versions, which had no settings, count
+        as the same work.
         """
         defaults = asdict(IntensitySettings())
         return {name: value for name, value in asdict(self).items() if value != defaults[name]}
@@ -81,19 +82,19 @@ def intensity(
     """Compute one profile per well from intensity statistics of each channel, as a baseline.
 
     Each channel has 11 features: mean, standard deviation, percentiles 1, 5, 25, 50, 75, 95 and 99,
-    skewness and excess kurtosis of its stored pixels. A well is the mean over its fields, or with
-    tiling over its crops. An interrupted call resumes with the plates that are missing.
+    skewness and excess kurtosis of its stored pixels. The profile of a well is the mean over its
+    fields, or with tiling over its crops. An interrupted call resumes with the missing plates.
 
     Parameters
     ----------
     store
-        What `phenomae ingest` made: a folder, or an s3:// address.
+        Store written by `phenomae ingest`: a folder or an s3:// address.
     wells
         Folder to write, one Parquet file per plate.
     settings
-        The fields, channels and pixels that are described.
+        The fields, channels and pixels whose statistics are computed.
     overwrite
-        Replace wells made from another store or with other settings.
+        Replace wells that were made from another store, or with other settings.
 
     Raises
     ------
@@ -106,6 +107,7 @@ def intensity(
     plates = read_plates(kept)
     names = choose_channels(settings.channels, list(kept.channels), str(kept.path))
     channels = [kept.channels.index(name) for name in names]
+    # Like everything else that can fail, before the folder is made.
     describer = _Describer(kept, channels, _lay_crops(kept, settings), settings.crop_size)
     recorded = {"method": "intensity", "statistics": list(STATISTICS), **settings.changed()}
     origin = Origin(KIND, recorded, {"store": kept.identity})
@@ -130,25 +132,26 @@ def _lay_crops(store: Store, settings: IntensitySettings) -> list[Tiles] | None:
 def describe_field(pixels: UInt[np.ndarray, "c h w"]) -> Float64[np.ndarray, " d"]:
     """Return the `STATISTICS` of every channel, one channel after the other.
 
-    Standard deviation and moments are divided by the number of pixels. Kurtosis is the excess, 0
-    for a normal distribution. Skewness and kurtosis of a constant channel are 0.
+    Standard deviation and moments are divided by the number of pixels (not by one less). Kurtosis
+    is excess kurtosis, 0 for a normal distribution. Both moments of a constant channel are 0.
     """
     return np.concatenate([_describe_channel(channel.ravel()) for channel in pixels])
 
 
 @dataclass(frozen=True)
 class _Describer:
-    """Describes the fields of a store."""
+    """Computes the statistics of the fields of a store."""
 
     store: Store
     channels: Sequence[int]
     """Indices of the channels, in the order of their features."""
     tiles: Sequence[Tiles] | None
-    """Crops of every field; None describes whole fields."""
+    """Crops of every field; None: whole fields."""
     crop_size: int | None
 
     def describe(self, plate: Plate, advance: Advance) -> Float32[np.ndarray, "n d"]:
-        """Return one row of features per well of a plate."""
+        """Return the profiles of a plate's wells, one row per well."""
+        # Threads, because decompression and numpy release the GIL for most of the time.
         parts, threads = [], min(available_cores(), 8)
         fields = plate.fields.tolist()
         for part in prefetch(self._describe_field, fields, ahead=2 * threads, threads=threads):
@@ -171,11 +174,12 @@ class _Describer:
 
 def _describe_channel(pixels: UInt[np.ndarray, " n"]) -> Float64[np.ndarray, " k"]:
     """Return the `STATISTICS` of one channel."""
-    # Moments over the histogram are exact for integers, and there are fewer levels than pixels.
+    # From the histogram, because there are fewer intensity levels than pixels.
     counts = np.bincount(pixels)
     values = np.flatnonzero(counts)
     weights = counts[values] / len(pixels)
     mean = values @ weights
+    # Central moments from offsets, because differences of raw moments would cancel.
     offsets = values - mean
     squares = offsets * offsets
     variance, third, fourth = (
@@ -188,7 +192,8 @@ def _describe_channel(pixels: UInt[np.ndarray, " n"]) -> Float64[np.ndarray, " k
 def _percentiles(
     values: Int64[np.ndarray, " v"], counts: Int64[np.ndarray, " v"]
 ) -> Float64[np.ndarray, " k"]:
-    """Return the `PERCENTILES`, linearly interpolated, of values that occur `counts` times each."""
+    """Return the `PERCENTILES`, linearly interpolated, of `values` that occur `counts` times."""
+    # The pixel of rank r is the first value whose cumulative count exceeds r.
     ends = np.cumsum(counts)
     places = np.array(PERCENTILES) / 100 * (ends[-1] - 1)
     below, above = (

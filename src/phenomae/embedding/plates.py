@@ -1,4 +1,4 @@
-"""The plates of a store as tables of wells, and the mean over a well's fields or crops."""
+"""Lists the plates of a store as tables of wells, and averages vectors per well."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from phenomae.wells import plate_path, write_plate
 
 @dataclass(frozen=True)
 class Plate:
-    """The wells of one plate and their fields."""
+    """One plate: its wells and its fields."""
 
     name: str
     table: pl.DataFrame
@@ -23,7 +23,7 @@ class Plate:
     fields: Int64[np.ndarray, " m"]
     """Indices of the plate's fields: their rows in `Store.fields`."""
     well_of: Int64[np.ndarray, " m"]
-    """Row of `table` to which each field belongs."""
+    """For each of `fields`, the row of `table` with the field's well."""
 
 
 def read_plates(store: Store) -> list[Plate]:
@@ -34,14 +34,14 @@ def read_plates(store: Store) -> list[Plate]:
 
 
 def list_plates(fields: pl.DataFrame) -> list[Plate]:
-    """Return the plates of some fields of one store; the column `field` holds their indices."""
+    """Return the plates of fields of one store; the column `field` has the fields' indices."""
     return [_plate(part) for part in fields.partition_by("plate", maintain_order=True)]
 
 
 def write_missing_plates(
     folder: Path, plates: list[Plate], embed: Callable[[Plate], Float32[np.ndarray, "n d"]]
 ) -> None:
-    """Write every plate whose file does not exist yet; `embed` computes its features."""
+    """Write every plate whose file does not exist yet; `embed` returns a plate's features."""
     for plate in plates:
         if not plate_path(folder, plate.name).exists():
             write_plate(folder, plate.table, embed(plate))
@@ -52,17 +52,18 @@ def mean_per_well(
 ) -> Float32[np.ndarray, "n d"]:
     """Return the unweighted mean of the vectors of each of `count` wells.
 
-    `wells` is the well of each vector, counted from 0.
+    `wells` are the indices of the wells of the vectors.
     """
-    # Sums are float64: float32 would lose a digit over the thousands of crops of a well.
+    # Sums in float64: float32 would lose digits over the thousands of crops of a well.
     sums = np.zeros((count, vectors.shape[1]))
+    # Not `sums[wells] += vectors`, which adds only one vector per well.
     np.add.at(sums, wells, vectors)
     return (sums / np.bincount(wells, minlength=count)[:, None]).astype(np.float32)
 
 
 def _plate(fields: pl.DataFrame) -> Plate:
     wells = fields.group_by("well", maintain_order=True).agg(
-        # `ingest` writes the plate map onto every field, so a well's first field has all of it.
+        # `ingest` copies the plate map to every field, so the first field of a well suffices.
         *(pl.col(name).first() for name in PLATE_MAP_COLUMNS if name != "well"),
         pl.len().alias("sites"),
         pl.col("focus", "saturation", "foreground").mean(),

@@ -24,4 +24,5 @@ class NamedAxis:
 
 # `patchify` orders the pixels of a patch by row, column, channel, so the channel runs fastest.
 PATCH_EMBED = NamedAxis("encoder.patch_embed.weight", "d (k n) -> n d k", summed=True)
+# The first axis of weight and bias is that of the classes.
 CLASS_HEAD = NamedAxis("head.*", "n ... -> n ...", "classes")

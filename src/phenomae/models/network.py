@@ -64,8 +64,8 @@ class Encoder(nn.Module):
 
         `pool` is `mean` (over the tokens without the class token), `class` (the class token) or
         `channel` (the mean over each channel's tokens, concatenated in the order of the channels).
-        `block` counts from 1; None is the embedding proper, of the last block. Raises ValueError if
-        the network has no such block or pool.
+        `block` is counted from 1; None: the last block, with the layers after it. Raises ValueError
+        if the network has no such block or pool.
         """
         if block is not None:
             return self.embed_blocks(pixels, [block], pool)[0]
@@ -226,18 +226,15 @@ class Network(nn.Module, Generic[AnyEncoder]):
     ) -> Float[Array, "... d"]:
         """Return one embedding per crop, computed in batches, in eval mode and without gradients.
 
-        For arrays in memory. Training and `phenomae embed` call `encoder.embed` instead, which
-        keeps gradients and the mode of the network.
+        `encoder.embed`, used in training, keeps gradients and the mode of the network.
 
         Parameters
         ----------
         pixels
             Crops (b, c, h, w), or one crop (c, h, w), with the channels in the network's order.
             uint8 has the range 0 to 255, floats 0 to 1; other types and ranges need `window`.
-        pool
-            How the tokens become one vector; see `Encoder.embed`.
-        block
-            Block whose tokens are pooled, counted from 1; None: the last, with the layers after it.
+        pool, block
+            Pooling of the tokens, and the block whose tokens are pooled; see `Encoder.embed`.
         window
             Intensities that become 0 and 1 (others are clipped): (low, high), or one pair per
             channel, as in a store. `auto`: percentiles 0.1 and 99.9 of `pixels`, with a warning.
@@ -253,27 +250,34 @@ class Network(nn.Module, Generic[AnyEncoder]):
         Raises
         ------
         ValueError
-            If the pixels have another shape, type, range or number of channels, or if the network
-            has no such pool or block.
+            If shape, type, range or channels of the pixels are wrong, or a pool or block is absent.
         """
         at_least("crops_at_once", crops_at_once, 1)
         shape = tuple(pixels.shape)
         require(len(shape) in (3, 4), "pixels", "of shape (b, c, h, w) or (c, h, w)", shape)
         require(0 not in shape, "pixels", "one crop or more", shape)
         crops = pixels if len(shape) == 4 else pixels[None]
-        # All checks come before the network is moved to another device.
-        self.encoder.check(pool, [] if block is None else [block])
+        self.encoder.check(pool, [] if block is None else [block])  # before the network is moved
         self.encoder.check_channels(crops.shape[1])
-        limits = choose_window(crops, window)
-        target = self._move(device)
-        parts = []
-        with _evaluating(self), torch.no_grad():
-            for start in range(0, len(crops), crops_at_once):
-                part = to_pixels(crops[start : start + crops_at_once], limits, target)
-                parts.append(self.encoder.embed(part, pool, block).float())
-        vectors = torch.cat(parts)
+        limits, target = choose_window(crops, window), self._move(device)
+        parts = [crops[at : at + crops_at_once] for at in range(0, len(crops), crops_at_once)]
+        vectors = self._embed_parts(parts, limits, target, pool, block)
         found = vectors if len(shape) == 4 else vectors[0]
         return found.to(pixels.device) if isinstance(pixels, Tensor) else found.cpu().numpy()
+
+    def _embed_parts(
+        self,
+        parts: list[Any],
+        limits: Tensor | None,
+        device: torch.device,
+        pool: Pool,
+        block: int | None,
+    ) -> Float[Tensor, "b d"]:
+        """Return the embeddings of all parts, each of which is a forward pass."""
+        with _evaluating(self), torch.no_grad():
+            pixels = (to_pixels(part, limits, device) for part in parts)
+            # float32 also under autocast, whose embeddings are bf16.
+            return torch.cat([self.encoder.embed(part, pool, block).float() for part in pixels])
 
     def _move(self, device: str | torch.device | None) -> torch.device:
         """Move the network to a device and return it; None leaves the network where it is."""

@@ -67,16 +67,16 @@ def pretrain(
     overwrite
         Replace an existing run.
     callbacks
-        Functions that are called with the session before training; the function that each returns
-        is called after every step, and with 0 steps done before the first.
+        Called with the session before training; each returns a function that is called before the
+        first step and after every step.
     recorded
         Settings of callbacks, which are written to `config.toml` in addition to `settings`.
 
     Raises
     ------
     ValueError
-        If the stores cannot be trained on, if the run was started with other settings or stores and
-        `overwrite` is false, if the loss explodes too often, or if a callback raises ValueError.
+        If the stores cannot be trained on, if the run was started with other settings or stores, if
+        the loss explodes too often, or if a callback raises ValueError.
     """
     # Only rank zero prints, or every line would appear once per process. By environment variables,
     # because `open_stores` already prints, before the processes are connected.
@@ -92,14 +92,18 @@ def pretrain(
         remove_replaced(run)  # left if a run with --overwrite was killed at its very end
         info(f"{run} is already there, trained with the same settings (--overwrite replaces it)")
         return Run(run)
-    request = _Request(run, stores, data, settings, callbacks, recorded or {}, origin, overwrite)
+    _run(_Request(run, stores, data, settings, callbacks, recorded or {}, origin, overwrite))
+    return Run(run)
+
+
+def _run(request: _Request) -> None:
+    """Train with all processes that torchrun or SLURM has started, and all cores."""
     with all_cores():
-        team = gather_team(settings)
+        team = gather_team(request.settings)
         try:
             _pretrain(request, team)
         finally:
             team.leave()
-    return Run(run)
 
 
 def open_stores(paths: Sequence[Location], settings: Any) -> tuple[list[Store], Path]:

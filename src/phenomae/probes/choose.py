@@ -43,6 +43,7 @@ def choose_wells(fields: pl.DataFrame, max_wells: int, annotated: Collection[str
     wells count as one plate.
     """
     named = pl.col("name").is_not_null() | pl.col("control")
+    # Fields that are neither on the map nor controls would only cost time.
     wells = fields.filter(named).unique(_WELL, keep="first", maintain_order=True)
     plates = wells.group_by("store", "plate", maintain_order=True).agg(
         usable=(pl.col("control").sum() >= MIN_CONTROLS) & ~pl.col("control").all()

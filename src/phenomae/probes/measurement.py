@@ -96,6 +96,7 @@ class Measurement:
             ]
         finally:
             self.objective.train(was_training)
+        # In the order of `self.table`, whose parts are those of the plates.
         return np.concatenate(parts)
 
     def _lay_out(

@@ -1,6 +1,6 @@
-"""Fetches published weights from the Hugging Face hub into its cache.
+"""Fetches published weights from the Hugging Face hub into the cache of huggingface_hub.
 
-The library raises a dozen kinds of errors; here each becomes one sentence.
+huggingface_hub raises a dozen classes of errors; `fetch` raises ValueError with one sentence.
 """
 
 import re
@@ -26,22 +26,24 @@ _ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def is_hub_id(text: str) -> bool:
-    """Return whether a text has the form of a repository on the hub: OWNER/NAME."""
+    """Return whether a text has the form of a repository's name on the hub: OWNER/NAME."""
     return _ID.fullmatch(text) is not None
 
 
 def fetch(repository: str, files: tuple[str, ...]) -> tuple[Path, str]:
-    """Return a folder with files of a repository, its model card if it has one, and the commit.
+    """Return a folder with `files` of a repository and its model card, if any, and the commit.
 
-    Files fetched before are taken from the cache, also without a network. Raises ValueError if the
-    hub does not know the repository or a file, denies access, or cannot be reached.
+    Files that were fetched before are taken from the cache if the hub cannot be reached. Raises
+    ValueError if the hub does not have the repository or a file, or denies access, or if the hub
+    cannot be reached and a file is not in the cache.
     """
     info(f"fetching {repository} from the hub")
-    # The card comes second: if the hub is out of reach, the error should name a needed file.
+    # The card comes second: if the hub cannot be reached, the error should name a required file.
     first, *rest = files
     with _quiet_library():
         paths = [_fetch(repository, first), _fetch(repository, CARD, needed=False)]
         paths += [_fetch(repository, name) for name in rest]
+    # The cache has one folder per commit, so two folders mean two versions.
     folders = {path.parent for path in paths if path is not None}
     if len(folders) > 1:
         raise ValueError(f"{repository} changed on the hub while it was fetched: try again")
@@ -61,7 +63,7 @@ def _fetch(repository: str, name: str, needed: bool = True) -> Path | None:
         ) from None
     except EntryNotFoundError as error:
         if not needed:
-            return None  # if the hub is out of reach, the next file raises
+            return None  # if the hub cannot be reached, fetching the next file raises
         if isinstance(error, RemoteEntryNotFoundError):
             raise ValueError(f"{repository} has no {name} on the hub") from None
         raise ValueError(
@@ -72,14 +74,14 @@ def _fetch(repository: str, name: str, needed: bool = True) -> Path | None:
         raise ValueError(f"{repository} is not the name of a repository: {error}") from None
     except (HTTPError, OSError, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # from the system: a full disk, a cache without write permission
+            raise  # by the operating system: a full disk, a cache without write permission
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(f"{repository}: {name} cannot be fetched: {first}") from None
 
 
 @contextmanager
 def _quiet_library() -> Iterator[None]:
-    """Silence warnings of the library, and its progress bars too if this process is quiet."""
+    """Silence warnings of huggingface_hub, and its progress bars if this process is quiet."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:

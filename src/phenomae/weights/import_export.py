@@ -1,6 +1,6 @@
-"""Weights in and out of the public layout: `phenomae weights import` and `weights export`.
+"""Converts weights from and to the public layout: `phenomae weights import` and `weights export`.
 
-An export of what was imported has the same tensors to the bit and the same `config.json`.
+Exporting imported weights restores the original tensors to the bit and the same `config.json`.
 """
 
 from pathlib import Path
@@ -28,12 +28,12 @@ from phenomae.weights.public_sizes import (
 )
 
 PUBLISHED = "published"
-"""Key of our `config.json` under which the public configuration is kept unchanged."""
+"""Key of phenomae's `config.json` under which the public configuration is kept unchanged."""
 _INTENSITY = "uint8/255"  # pixels on which the public weights were trained
 
 
 class Weights(Output):
-    """A folder of weights, as `weights import` and `weights export` write it."""
+    """A folder of weights that was written by `weights import` or `weights export`."""
 
     def load(self) -> Network:
         """Return the network on the CPU in eval mode; see `phenomae.load_model`."""
@@ -43,10 +43,10 @@ class Weights(Output):
 def import_weights(
     source: PathLike, out: PathLike, /, *, channels: str | None = None, overwrite: bool = False
 ) -> Weights:
-    """Convert published weights to phenomae's own layout, so that their channels have names.
+    """Convert published weights to phenomae's own layout, in which channels have names.
 
-    Prints the licence of the weights. No code in them is run: only safetensors and `torch.save`
-    archives that hold nothing but tensors are read.
+    Prints the licence of the weights. No code in the files is run: only safetensors files, and
+    `torch.save` archives that hold nothing but tensors, are read.
 
     Parameters
     ----------
@@ -56,16 +56,17 @@ def import_weights(
     out
         Folder to write.
     channels
-        Names of the channels the weights were trained on, comma-separated and in their order:
-        DNA,ER. Not given: channel 1, channel 2, ...
+        Names of the channels that the weights were trained on, comma-separated and in the order of
+        the training: DNA,ER. Default: channel 1, channel 2, ...
     overwrite
         Replace `out` if it was made from other weights or with other channel names.
 
     Raises
     ------
     ValueError
-        If the source is neither, cannot be fetched, is damaged, holds anything but tensors or
-        another model, or if the number of `channels` is not that of the weights.
+        If the source is neither a folder nor on the hub, cannot be fetched, is damaged, holds
+        objects other than tensors, or is in another layout, or if the number of `channels` is not
+        that of the weights.
     """
     out = Path(out)
     found = find_weights(source)
@@ -73,6 +74,7 @@ def import_weights(
     if not is_published(config):
         raise ValueError(f"{source} is in phenomae's own layout already: use it as it is")
     model = weights.load(found.folder)
+    # After loading, because the public layout has no channel names.
     model.channels = _name_channels(channels, model.channels)
     provenance = _provenance(found, config)
     info(f"{found.name}: {licence_line(provenance['licence'])}")
@@ -90,15 +92,15 @@ def import_weights(
 
 
 def export_weights(source: PathLike, out: PathLike, /, *, overwrite: bool = False) -> Weights:
-    """Write weights in the public layout: those of a run, or imported ones.
+    """Write the weights of a run, or imported weights, in the public layout.
 
-    Imported weights are written as they were. What the public configuration has no key for is
-    written under the key `phenomae`, so that an import gives back the same network.
+    Imported weights are written as they were before the import. Settings without a public key are
+    written under the key `phenomae`, so that an import restores the same network.
 
     Parameters
     ----------
     source
-        A run of vit-mae or channel-mae, or what `weights import` wrote.
+        A run of vit-mae or channel-mae, or a folder that `weights import` wrote.
     out
         Folder to write.
     overwrite
@@ -127,9 +129,8 @@ def export_weights(source: PathLike, out: PathLike, /, *, overwrite: bool = Fals
     try:
         public = complete(published or write_config(plan), tensors, plan, beside)
     except ValueError as error:
-        raise ValueError(
-            f"{source}: the key {PUBLISHED} belongs to other weights: {error}"
-        ) from None
+        message = f"{source}: the key {PUBLISHED} belongs to other weights: {error}"
+        raise ValueError(message) from None
     origin = Origin(weights.KIND, {"layout": "public"}, {"weights": weights.identify(source)})
     with artefact_folder(out, origin, overwrite) as folder:
         if folder is None:
@@ -143,7 +144,7 @@ def export_weights(source: PathLike, out: PathLike, /, *, overwrite: bool = Fals
 
 
 def _provenance(found: WeightsOrigin, config: dict[str, Any]) -> dict[str, Any]:
-    """Return what our `config.json` records about imported weights."""
+    """Return what phenomae's `config.json` records on the source of imported weights."""
     beside = _beside(config, found.folder)
     return {
         "pixel_size_um": beside.get("pixel_size_um"),
@@ -169,7 +170,10 @@ def _name_channels(text: str | None, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _beside(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return what has no public key but is known of weights; usual values are left out."""
+    """Return pixel size, intensity convention and licence, which have no key in the public layout.
+
+    Values that are unknown, or that are the default of the public weights, are left out.
+    """
     table = look_up(config, BESIDE) if is_published(config) else config
     size, intensity, licence = (
         look_up(table, key) for key in ("pixel_size_um", "intensity", "licence")

@@ -1,7 +1,7 @@
-"""Trained networks as files: `model.safetensors` and `config.json`, from which no code is ever run.
+"""Writes and reads trained networks: `model.safetensors` and `config.json`.
 
-Files may be damaged or hostile: names, shapes and types of all tensors are checked against the
-network that the config describes before memory for it is allocated.
+Files may be damaged or malicious. No code in them is run, and names, shapes and types of all
+tensors are checked against the network that config.json describes before its memory is allocated.
 """
 
 import json
@@ -41,20 +41,21 @@ KIND = "weights"
 TENSORS = "model.safetensors"
 CONFIG = "config.json"
 
-# Position tables are computed, not stored, so that the size of a file does not bound theirs.
+# Position tables need not be in the file, so that the size of the file does not limit the table:
+# a damaged crop_size could otherwise allocate any amount of memory.
 _MAX_TABLE = 2**26
 
 
 def save(folder: PathLike, model: Network, config: Mapping[str, Any]) -> None:
-    """Write the weights of a model, and `config.json` with what is needed to use them.
+    """Write the weights of a model to `model.safetensors`, and a `config.json` to use them.
 
-    `config` may hold pixel size, intensity convention, provenance and the like; family, settings,
-    channels and classes of the model are added. The same weights give the same bytes. A position
-    table is written only if it differs, in its last bits, from the one that this version computes.
+    `config` is extended by family, settings, channels and classes of the model. Equal weights give
+    equal bytes. A position table is written only if it differs from the table that this version
+    computes (published tables differ in the last bits).
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    # The tensors are written last, so that a folder that has them is complete.
+    # The tensors are written last, so that a folder with tensors is complete.
     (folder / TENSORS).unlink(missing_ok=True)
     known = {
         "family": model.family,
@@ -68,12 +69,13 @@ def save(folder: PathLike, model: Network, config: Mapping[str, Any]) -> None:
         name: value.detach().cpu().contiguous()
         for name, value in {**model.state_dict(), **_foreign_tables(model)}.items()
     }
+    # Written to a temporary file first, so that a kill leaves no truncated tensors.
     with whole_file(folder / TENSORS) as partial:
         save_file(tensors, partial)
 
 
 def _foreign_tables(model: Network) -> dict[str, Tensor]:
-    """Return the position tables of a model that differ in any bit from computed ones."""
+    """Return the position tables of a model that differ in any bit from computed tables."""
     tables = {name: table for name, table in model.named_buffers() if name in POSITIONS}
     grid = (model.settings.crop_size // model.settings.patch_size,) * 2 if tables else (0, 0)
     return {
@@ -87,6 +89,7 @@ def identify(folder: PathLike) -> str:
     """Return the identity of the weights of a run or folder: 32 hexadecimal digits."""
     place = _weights_folder(Path(folder))
     config = read_config(place)
+    # Only phenomae's own config.json records an identity; other weights are hashed.
     own = None if is_published(config) else config.get("identity")
     return own or hash_json([config, hash_file(place / TENSORS)])
 
@@ -94,8 +97,8 @@ def identify(folder: PathLike) -> str:
 def load(folder: PathLike) -> Network:
     """Return the network of a run, or of a folder of weights, on the CPU and in eval mode.
 
-    Folders in the layouts of the public checkpoint and of the golden cases load too. Raises
-    ValueError if weights are missing, damaged, of an unknown family, or do not fit their config.
+    The layouts of the public checkpoint and of the golden cases are also read. Raises ValueError if
+    weights are missing, damaged, of an unknown family, or do not fit their config.json.
     """
     place = _weights_folder(Path(folder))
     config = read_config(place)
@@ -109,6 +112,7 @@ def load(folder: PathLike) -> Network:
         made_of, sketch = _read_settings(place, config, tensors)
         tables = {name: table for name, table in sketch.named_buffers() if name in POSITIONS}
         _require_fit(tensors, {**tables, **sketch.state_dict()}, path, POSITIONS)
+    # Only now is memory allocated, for a network whose tensors are all in the file.
     model = build(*made_of)
     _fill(model, tensors, path)
     return model.eval()
@@ -117,12 +121,13 @@ def load(folder: PathLike) -> Network:
 def read_config(folder: PathLike) -> dict[str, Any]:
     """Return `config.json` of a run, or of a folder of weights, without reading the tensors.
 
-    Raises ValueError if it is missing, damaged, or of a family that this version does not know.
+    Raises ValueError if the file is missing or damaged, or if this version does not know the
+    family.
     """
     path = _weights_folder(Path(folder)) / CONFIG
     try:
         config = json.loads(path.read_text())
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # RecursionError: deeply nested lists
         raise ValueError(f"{path} is damaged: it should be JSON") from None
     if not isinstance(config, dict):
         raise ValueError(f"{path} is damaged: it should be a JSON object")
@@ -139,7 +144,7 @@ def read_config(folder: PathLike) -> dict[str, Any]:
 
 
 def _weights_folder(folder: Path) -> Path:
-    """Return the folder that holds the weights: `folder` itself, or `weights` in it."""
+    """Return the folder that holds the weights: `folder`, or its subfolder `weights`."""
     if (folder / SIGNATURE).exists():
         kind = read_signature(folder)["kind"]
         if kind not in (RUN, KIND):
@@ -157,7 +162,7 @@ def _weights_folder(folder: Path) -> Path:
 def _read_settings(
     folder: Path, config: dict[str, Any], tensors: Mapping[str, Tensor]
 ) -> tuple[tuple[Any, ...], Network]:
-    """Return the arguments of `build`, and the network they describe, without memory."""
+    """Return the arguments of `build`, and the network that they describe on the meta device."""
     channels, table, classes = (config.get(key) for key in ("channels", "model", "classes"))
     if not isinstance(channels, list) or not isinstance(table, dict):
         raise ValueError(
@@ -177,7 +182,7 @@ def _read_settings(
 def _read_blueprint(
     folder: Path, config: dict[str, Any], tensors: Mapping[str, Tensor]
 ) -> tuple[tuple[Any, ...], Mapping[str, Tensor]]:
-    """Return the arguments of `build`, and the shapes that they need in the public layout."""
+    """Return the arguments of `build`, and meta tensors with the shapes of the public layout."""
     try:
         plan = read_published(config, tensors)
         if (channels := look_up(config, f"{BESIDE}.channels")) is not None:
@@ -191,6 +196,7 @@ def _read_blueprint(
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
+    # Recognised by content: the file is named model.safetensors in either format.
     if is_archive(path):
         return read_archive(path)
     try:
@@ -209,10 +215,10 @@ def _require_names(key: str, names: Any) -> None:
 def _sketch(made_of: tuple[Any, ...], tensors: Mapping[str, Tensor]) -> Network:
     """Return the network that a config describes on the meta device: shapes without memory.
 
-    Raises ValueError if the network cannot be that of these tensors.
+    Raises ValueError if `tensors` cannot be the tensors of the network.
     """
     settings = made_of[1]
-    # Even shapes take time to build, so a damaged depth of 2^30 must be refused before.
+    # A network takes time to build even on the meta device: a depth of 2^30 is refused before.
     for name, value in asdict(settings).items():
         blocks = sum(value) if isinstance(value, tuple) else value
         if name.endswith(("depth", "depths")) and blocks > len(tensors):
@@ -234,7 +240,10 @@ def _require_fit(
     path: Path,
     optional: Collection[str],
 ) -> None:
-    """Raise ValueError unless tensors have the expected names, shapes and kinds of numbers."""
+    """Raise ValueError unless tensors have the expected names and shapes, and real numbers.
+
+    Floating-point types may differ (float16 for float32), but not integers and floats.
+    """
     odd = {name for name in found.keys() ^ expected.keys() if name in found or name not in optional}
     if odd:
         name = min(odd)
@@ -251,13 +260,14 @@ def _require_fit(
 
 
 def _fill(model: Network, tensors: dict[str, Tensor], path: Path) -> None:
-    """Copy tensors into a model; raises ValueError unless position tables are sines and cosines."""
+    """Copy tensors into a model; raises ValueError if a position table is not the expected one."""
     for name in POSITIONS:
         if name not in tensors:
             continue
         found, ours = tensors.pop(name).float(), model.get_buffer(name)
+        # The public table of a channel-agnostic model is repeated for every channel.
         expected = repeat_table(ours, (len(found) - 1) // (len(ours) - 1))
-        # Other programs round the sines differently; their tables are kept to the bit.
+        # Other programs round the sines differently; a table in the file is kept to the bit.
         if not torch.allclose(found, expected, atol=1e-5):
             raise ValueError(f"{path}: {name} is not the sine-cosine table")
         ours.copy_(found[: len(ours)])

@@ -1,6 +1,6 @@
-"""The licence of published weights: what their model card names, and a notice that is always shown.
+"""Reads the licence of published weights from their model card, and prints it with a notice.
 
-phenomae ships no weights, so the user has to see under which terms they are used.
+The weights are not part of phenomae and have their own terms, which the user has to see.
 """
 
 import re
@@ -17,7 +17,7 @@ _MAX_LENGTH = 200
 def read_licence(folder: Path) -> str | None:
     """Return id, name and link of the licence in a folder's model card.
 
-    None if there is no card, or if its front matter names no licence.
+    Returns None if there is no card, or if the card's front matter names no licence.
     """
     card = folder / CARD
     if not card.is_file():
@@ -36,6 +36,7 @@ def licence_line(named: str | None) -> str:
 
 
 def plain(value: str) -> str:
-    """Return a value without quotes, cut to 200 characters and safe to print on a terminal."""
+    """Return a value without quotes and control characters, cut to 200 characters."""
+    # The card comes from the hub: escape sequences in it could manipulate the terminal.
     letters = "".join(letter for letter in value if letter.isprintable())
     return letters.strip(" '\"")[:_MAX_LENGTH]

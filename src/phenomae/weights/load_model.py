@@ -1,4 +1,4 @@
-"""`load_model`: a trained network from a run, a folder of weights or the hub, ready to embed."""
+"""`load_model` returns a trained network from a run, a folder of weights or the hub."""
 
 from phenomae.devices import Device, choose_device
 from phenomae.models.network import Network
@@ -13,22 +13,22 @@ from phenomae.weights.public_sizes import is_published
 def load_model(source: PathLike, *, device: Device = "auto") -> Network:
     """Return a trained network in eval mode: `load_model("RUN").embed(crops)`.
 
-    `model.channels` names the channels that it expects, in order. Published weights do not name
-    theirs: import them with `import_weights(..., channels="DNA,ER")` to name them. For published
-    weights the licence they come under is printed.
+    `model.channels` are the names of the channels that the network expects, in order. Published
+    weights have no channel names; `import_weights(..., channels="DNA,ER")` adds names. The licence
+    of published weights is printed.
 
     Parameters
     ----------
     source
         A run, a folder of weights, or OWNER/NAME on the hub.
     device
-        Where the network is put; auto is the GPU if there is one, else the CPU.
+        Device of the network; auto is a GPU if there is one, else the CPU.
 
     Raises
     ------
     ValueError
-        If there are no weights, if they are damaged, of an unknown family or cannot be fetched, or
-        if there is no GPU and the device is cuda.
+        If the weights do not exist, are damaged, are of an unknown family or cannot be fetched, or
+        if `device` is cuda and there is no GPU.
     """
     target = choose_device(device)
     found = find_weights(source)

@@ -1,4 +1,4 @@
-"""Finds the folder of weights that a text means: a folder, or a repository on the hub."""
+"""Finds weights by the name of a folder or of a repository on the hub."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,10 @@ from phenomae.weights.io import CONFIG, TENSORS
 
 @dataclass(frozen=True)
 class WeightsOrigin:
-    """Where weights come from."""
+    """The place where weights were found."""
 
     folder: Path
-    """The folder that holds them; of a repository, the hub's cache."""
+    """The folder with the weights; for a repository, the folder in the cache."""
     name: str
     """The folder's name, or OWNER/NAME on the hub."""
     revision: str | None
@@ -21,12 +21,13 @@ class WeightsOrigin:
 
 
 def find_weights(source: PathLike) -> WeightsOrigin:
-    """Return where the weights `source` are: a folder, else OWNER/NAME, fetched from the hub.
+    """Return the place of the weights `source`: a folder, or OWNER/NAME, fetched from the hub.
 
-    Raises ValueError if it is neither, or cannot be fetched.
+    Raises ValueError if `source` is neither, or cannot be fetched.
     """
     folder = Path(source)
-    if folder.is_dir():  # a folder comes first, so that no network is needed to use one
+    # A folder comes first, so that a folder OWNER/NAME can be used without internet access.
+    if folder.is_dir():
         return WeightsOrigin(folder, folder.resolve().name, None)
     if folder.exists():
         raise ValueError(f"{source} is a file: give the folder with {CONFIG} and {TENSORS}")

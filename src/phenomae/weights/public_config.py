@@ -10,7 +10,7 @@ from phenomae.models.vit.channel_decoder import NORM_EPS as CHANNEL_NORM_EPS
 from phenomae.models.vit.decoder import NORM_EPS
 from phenomae.weights.public_sizes import BESIDE, Blueprint, name_backbone, read_published
 
-# Keys with the same value for all networks of this layout.
+# Keys that have the same value for all networks in the public layout.
 _SAME: dict[str, Any] = {
     "architectures": ["MAEModel"],
     "crop_size": -1,
@@ -34,7 +34,7 @@ _SAME: dict[str, Any] = {
 
 
 def write_config(blueprint: Blueprint) -> dict[str, Any]:
-    """Return the public configuration of a network that was trained here."""
+    """Return the public configuration of a network that phenomae trained."""
     settings, channels = blueprint.settings, len(blueprint.channels)
     return {
         **_SAME,
@@ -53,12 +53,13 @@ def complete(
     blueprint: Blueprint,
     beside: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return a public configuration, with the key `phenomae` for what its own keys do not cover.
+    """Return a public configuration with the settings that it lacks under the key `phenomae`.
 
-    `beside` is more to put there. A configuration that needs nothing added is returned unchanged.
+    `beside` are further values for that key. Without any addition the configuration is returned
+    unchanged.
     """
     public = {key: value for key, value in config.items() if key != BESIDE}
-    # What a reader would get from the public keys alone; only the difference is added.
+    # Only settings that cannot be read from the public keys and the tensors are added.
     stated = read_published(public, tensors)
     known = asdict(stated.settings)
     rest = dict(beside)
@@ -97,7 +98,8 @@ def _encoder(blueprint: Blueprint) -> dict[str, Any]:
     settings = blueprint.settings
     size = name_backbone(asdict(settings))
     target = f"vit.vit_{size}_patch{settings.patch_size}_{settings.crop_size}"
-    inner = {"_target_": target} if size else {}  # the public code names no other size
+    # The public code has functions for three sizes only; other networks have no target.
+    inner = {"_target_": target} if size else {}
     return {
         "_target_": "mae_modules.MAEEncoder",
         "channel_agnostic": blueprint.family == "channel-mae",

@@ -1,6 +1,6 @@
-"""Translates between the tensor names and shapes of the public checkpoint and ours.
+"""Translates tensor names and shapes between the public checkpoint and phenomae.
 
-`rename` and `publish` undo each other to the bit, so that an import and an export lose nothing.
+`rename` and `publish` are inverse to the bit, so that import and export lose nothing.
 """
 
 import re
@@ -13,10 +13,10 @@ from torch import Tensor
 from phenomae.models.network import Network
 
 FAMILIES = ("vit-mae", "channel-mae")
-"""Families of which the public layout has networks."""
+"""Families that the public layout supports."""
 
-# Public name, our name: # matches a number and * any rest. The first match counts, in both
-# directions; a name without a match is the same in both layouts.
+# Pairs of public name and phenomae's name: # matches a number and * any rest. The first match is
+# used, in both directions; a name without a match is the same in both layouts.
 NAMES: tuple[tuple[str, str], ...] = (
     ("encoder.vit_backbone.blocks.#.ls.gamma", "encoder.blocks.#.layer_scale"),
     ("encoder.vit_backbone.patch_embed.proj.*", "encoder.patch_embed.*"),
@@ -36,17 +36,17 @@ POSITIONS = ("encoder.positions", "decoder.positions")
 _TOKENS = ("encoder.cls_token", "decoder.mask_token")
 _PROJECTION = "encoder.patch_embed.weight"
 _CHANNEL_TOKENS = "decoder.channel_tokens"
-# Channel, block and name of a tensor of one channel's decoder. Ours are stacks over all channels,
-# so that one batched product replaces a loop over channels.
+# Channel, block and name of a tensor in the decoder of one channel. phenomae stacks the tensors of
+# all channels, so that one batched product replaces a loop over channels.
 _OF_CHANNEL = re.compile(r"decoder\.decoders\.(\d+)\.(\d+)\.(.+)")
 _CHANNEL_TOKEN = re.compile(r"decoder\.modality_tokens\.(\d+)")
-_UNUSED = "decoder.placeholder"  # a row of zeros in the place of the class token
+_UNUSED = "decoder.placeholder"  # a row of zeros at the position of the class token
 OPTIONAL = (_UNUSED,)
 """Public tensors that may be absent."""
 
 
 def rename(public: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return public tensors with our names and shapes; the inverse of `publish`.
+    """Return public tensors with phenomae's names and shapes; the inverse of `publish`.
 
     A convolution over patches becomes a linear layer over their pixels; tokens and position tables
     lose their leading axes of length 1; the tensors of the channels' decoders are stacked.
@@ -55,6 +55,7 @@ def rename(public: dict[str, Tensor]) -> dict[str, Tensor]:
     stacks: dict[str, dict[int, Tensor]] = {}
     for name, tensor in public.items():
         if match := _OF_CHANNEL.fullmatch(name):
+            # nn.Linear stores (out, in), a stack for batched products (in, out).
             part = tensor.T if tensor.ndim == 2 else tensor
             stack = our_name(f"decoder.blocks.{match[2]}.{match[3]}")
             stacks.setdefault(stack, {})[int(match[1])] = part
@@ -76,7 +77,7 @@ def rename(public: dict[str, Tensor]) -> dict[str, Tensor]:
 def publish(model: Network, max_channels: int) -> dict[str, Tensor]:
     """Return the tensors of a model of one of `FAMILIES` with the public names and shapes.
 
-    The encoder's position table of a channel-agnostic model is repeated for `max_channels`.
+    For a channel-agnostic model the encoder's position table is repeated `max_channels` times.
     """
     tables = {name: model.get_buffer(name) for name in POSITIONS}
     channels = len(model.channels)
@@ -97,30 +98,31 @@ def publish(model: Network, max_channels: int) -> dict[str, Tensor]:
             public[public_name(name)] = pixels
         else:
             public[public_name(name)] = tensor[None, None] if name in _TOKENS else tensor
+    # The public checkpoint has this tensor, so an export has it, too.
     if agnostic:
         public[_UNUSED] = torch.zeros_like(public["decoder.mask_token"])
     return public
 
 
 def _split(name: str, stack: Tensor) -> dict[str, Tensor]:
-    """Return the tensors of the single channels from a stack, by public name."""
+    """Split a stack into the tensors of single channels; return the tensors by public name."""
     place = public_name(name).removeprefix("decoder.blocks.")
     parts = stack.mT if stack.ndim == 3 else stack
     return {f"decoder.decoders.{index}.{place}": part for index, part in enumerate(parts)}
 
 
 def repeat_table(table: Tensor, times: int) -> Tensor:
-    """Return a position table for several channels: the class token's row, the rest repeated."""
+    """Return a position table for `times` channels: the rows of patches are repeated."""
     return torch.cat([table[:1], table[1:].repeat(times, 1)])
 
 
 def our_name(public: str) -> str:
-    """Return our name for a public tensor name."""
+    """Return phenomae's name of a tensor, from its public name."""
     return _translate(public, NAMES)
 
 
 def public_name(ours: str) -> str:
-    """Return the public name for a tensor name of ours."""
+    """Return the public name of a tensor, from phenomae's name."""
     return _translate(ours, [(old, new) for new, old in NAMES])
 
 

@@ -1,8 +1,8 @@
-"""Finds out which network published weights belong to.
+"""Determines the network that published weights belong to.
 
-Two layouts are known: that of the public checkpoint, with tables `encoder` and `decoder`, and the
-flat one of the golden cases. Sizes are read from the shapes of the tensors, because the public
-configuration leaves most of them to code; those that it does contain must agree.
+Two layouts are read: that of the public checkpoint, with tables `encoder` and `decoder`, and the
+flat layout of the golden cases. Sizes are read from the shapes of tensors, because the public
+configuration has only some of them; the sizes that it has must agree with the shapes.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from phenomae.models.sizes import VIT_SIZES
 from phenomae.models.vit.channel_decoder import NORM_EPS as CHANNEL_NORM_EPS
 from phenomae.models.vit.decoder import NORM_EPS
 
-# Our name, and the key of the configuration.
+# By phenomae's name: the key in the configuration.
 _GOLDEN = {
     "agnostic": "ca",
     "channels": "chans",
@@ -48,6 +48,7 @@ _PUBLIC = {
     "fourier_weight": "fourier_loss_weight",
     "normalise_targets": "norm_pix_loss",
 }
+# Values that no tensor's shape can confirm, so that their types are checked.
 _KINDS = {
     "decoder_num_heads": int,
     "mask_ratio": int | float,
@@ -55,15 +56,15 @@ _KINDS = {
     "normalise_targets": bool,
 }
 BACKBONES = {"small": VIT_SIZES["S/16"], "base": VIT_SIZES["B/16"], "large": VIT_SIZES["L/16"]}
-"""The public names of the encoders' sizes."""
-_MAX_CHANNELS = 11
+"""Sizes of encoders by their public names."""
+_MAX_CHANNELS = 11  # of the public checkpoint
 BESIDE = "phenomae"
-"""Key of a public configuration for what the public keys do not cover."""
+"""Key of a public configuration for values that have no public key."""
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """What is needed to build a published network."""
+    """Everything that is needed to build a published network."""
 
     family: str
     settings: VitMaeModel
@@ -78,10 +79,10 @@ def is_published(config: Mapping[str, Any]) -> bool:
 
 
 def read_published(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Blueprint:
-    """Return what is needed to build the network of a configuration and its tensors.
+    """Return the blueprint of the network that a configuration and its tensors describe.
 
-    A mask ratio of 0, which weights for inference have, becomes the default. Raises ValueError if
-    something is missing, or if configuration and tensors disagree.
+    A mask ratio of 0, which weights for inference have, is replaced by the default. Raises
+    ValueError if something is missing, or if configuration and tensors disagree.
     """
     keys = _GOLDEN if "chans" in config else _PUBLIC
     stated = _stated(config, keys)
@@ -89,12 +90,14 @@ def read_published(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
     for name in sorted(stated.keys() & found.keys()):
         if stated[name] != found[name]:
             raise ValueError(f"{keys[name]} is {stated[name]}, but the weights have {found[name]}")
+    # With a ratio of 0 no network could be built, and none trained further.
     if stated.get("mask_ratio") == 0:
         del stated["mask_ratio"]
     family = "channel-mae" if found["agnostic"] else "vit-mae"
     known = {field.name for field in fields(find_network(family).Settings)}
     sizes = {name: value for name, value in {**stated, **found}.items() if name in known}
     backbone = name_backbone(sizes)
+    # The rate of drop path is in no tensor and no public key.
     if backbone is not None:
         sizes["drop_path"] = BACKBONES[backbone].drop_path
     blueprint = Blueprint(
@@ -107,7 +110,7 @@ def read_published(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
 
 
 def measure(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the sizes that the shapes of public tensors imply.
+    """Return the sizes of a network, read from the shapes of its public tensors.
 
     Raises ValueError if a tensor is missing or has an impossible shape.
     """
@@ -117,17 +120,19 @@ def measure(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         raise ValueError(f"{projection} has patches of {patch_size} x {other_side}: not a square")
     agnostic = any(name.startswith("decoder.decoders.") for name in tensors)
     channels = _count(tensors, "decoder.modality_tokens.") if agnostic else inputs
-    own = 1 if not agnostic else channels  # channels that have rows of their own
+    own = 1 if not agnostic else channels  # how often the decoder's position table is repeated
     first = "decoder.decoders.0" if agnostic else "decoder.blocks"
     decoder_dim = _shape(tensors, "encoder_decoder_proj.weight", 2)[0]
     decoder_positions = "decoder.pos_embeddings"
     rows = _shape(tensors, decoder_positions, 3)[1] - 1
     tokens = rows // own
+    # Crops are square, so the table of positions must be, too.
     side = isqrt(tokens)
     if side < 1 or side * side * own != rows:
         raise ValueError(
             f"{decoder_positions} has {rows} rows, which is not a square for each of {own} channels"
         )
+    # The encoder's table is repeated for the largest number of channels, not for those present.
     of_all = {}
     if agnostic:
         encoder_rows = _shape(tensors, "encoder.vit_backbone.pos_embed", 3)[1] - 1
@@ -155,7 +160,8 @@ def measure(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 def find_max_channels(config: Mapping[str, Any], channels: int) -> int:
     """Return the number of channels for which the encoder's position table is repeated.
 
-    A configuration without it gets that of the public checkpoint, but at least `channels`.
+    Without the key in the configuration: the number of the public checkpoint, but at least
+    `channels`.
     """
     stated = look_up(config, _PUBLIC["max_channels"]) or look_up(config, _GOLDEN["max_channels"])
     return stated if isinstance(stated, int) and stated > 0 else max(_MAX_CHANNELS, channels)
@@ -170,7 +176,7 @@ def look_up(config: Any, key: str) -> Any:
 
 
 def name_backbone(sizes: Mapping[str, Any]) -> str | None:
-    """Return the public name of an encoder's size; None if it has none."""
+    """Return the public name of an encoder's size; None for a size without a public name."""
     names = ("embed_dim", "depth", "num_heads")
     for name, size in BACKBONES.items():
         if all(sizes[key] == getattr(size, key) for key in names):
@@ -179,10 +185,10 @@ def name_backbone(sizes: Mapping[str, Any]) -> str | None:
 
 
 def _stated(config: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
-    """Return the values of a configuration by our names."""
+    """Return the values of a configuration by phenomae's names."""
     stated = {name: look_up(config, key) for name, key in keys.items()}
     stated = {name: value for name, value in stated.items() if value is not None}
-    # The number of heads is the one size that no tensor has in its shape.
+    # The number of the decoder's heads is the only size that no tensor has in its shape.
     if "decoder_num_heads" not in stated:
         raise ValueError(f"it lacks {keys['decoder_num_heads']}")
     for name, kind in _KINDS.items():
@@ -192,7 +198,7 @@ def _stated(config: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any
 
 
 def _add_beside(blueprint: Blueprint, beside: Any) -> Blueprint:
-    """Return a blueprint with the values of the table `phenomae`."""
+    """Return a blueprint with the values of the table `phenomae` of a configuration."""
     model, channels = look_up(beside, "model") or {}, look_up(beside, "channels")
     if not isinstance(model, dict):
         raise ValueError(f"{BESIDE}.model must be a table, not {model!r}")
@@ -205,7 +211,7 @@ def _add_beside(blueprint: Blueprint, beside: Any) -> Blueprint:
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, ...]:
-    """Return the shape of a tensor; raises ValueError unless it has this number of axes."""
+    """Return the shape of a tensor; raises ValueError unless it has `axes` non-empty axes."""
     if name not in tensors:
         raise ValueError(f"the weights lack {name}: they belong to another model")
     shape = tuple(tensors[name].shape)
@@ -215,7 +221,7 @@ def _shape(tensors: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, ..
 
 
 def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:
-    """Return how many different numbers follow a prefix in the names of tensors."""
+    """Return the number of different indices that follow a prefix in the names of tensors."""
     names = [name.removeprefix(prefix) for name in tensors if name.startswith(prefix)]
     numbers = {name.partition(".")[0] for name in names}
     if not numbers:

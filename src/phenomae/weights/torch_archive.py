@@ -1,7 +1,8 @@
-"""Reads the tensors of a `torch.save` archive, and refuses archives that hold anything else.
+"""Reads the tensors of a `torch.save` archive, and rejects archives with any other objects.
 
-Such an archive is a pickle in a zip file: it could run code, unpack to more than memory holds, or
-claim tensors that it does not contain. Each of these is refused before torch sees it or by torch.
+A `torch.save` archive is a pickle in a zip file: it could run code, expand to more than the memory,
+or declare tensors that it does not contain. Such archives are rejected, in part before torch opens
+them and in part by `torch.load(weights_only=True)`.
 """
 
 import warnings
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_MAGIC = b"PK"
+_MAGIC = b"PK"  # the first bytes of every zip file
 _LEVEL = "state_dict"
 _FOLDER = 0x10  # attribute bit of a zip entry
 _DAMAGE = (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, OSError)
@@ -29,11 +30,12 @@ def is_archive(path: Path) -> bool:
 def read_archive(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a `torch.save` archive by name, on the CPU.
 
-    It must hold a dictionary of tensors, or one under the key `state_dict`, next to which training
-    programs keep their own values. No code is run. Raises ValueError if it holds anything else or
-    is damaged.
+    The archive must hold a dictionary of tensors, or a dictionary with such a dictionary under the
+    key `state_dict`. No code is run. Raises ValueError if the archive holds other objects or is
+    damaged.
     """
     content = _unpack(path)
+    # Training programs save other values next to `state_dict`, which are ignored.
     if isinstance(content, dict) and isinstance(content.get(_LEVEL), dict):
         content = content[_LEVEL]
     if not isinstance(content, dict):
@@ -49,12 +51,12 @@ def read_archive(path: Path) -> dict[str, Tensor]:
 def _unpack(path: Path) -> Any:
     _require_whole(path)
     try:
-        # Opened here, because torch reads a path that ends in .safetensors as safetensors.
+        # Opened here, because torch.load reads a path that ends in .safetensors as safetensors.
         with open(path, "rb") as file, warnings.catch_warnings(action="ignore"):
             return torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # a hostile pickle may raise any exception
+    except Exception as error:  # a malicious pickle may raise any exception
         raise ValueError(
             f"{path} is damaged or holds more than tensors: only tensors are read "
             f"({type(error).__name__})"
@@ -62,7 +64,7 @@ def _unpack(path: Path) -> Any:
 
 
 def _require_whole(path: Path) -> None:
-    """Raise ValueError if a zip archive is damaged or compressed; torch's are not compressed."""
+    """Raise ValueError if a zip archive is damaged, or compressed, as torch never writes it."""
     try:
         fault = _find_fault(path)
     except _DAMAGE as error:
@@ -75,17 +77,18 @@ def _require_whole(path: Path) -> None:
 
 
 def _find_fault(path: Path) -> str | None:
-    """Return what is wrong with a readable zip archive; None if nothing is."""
+    """Return a description of what is wrong with a readable zip archive; None if nothing is."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
-        # A compressed archive of some kilobytes could expand until it fills the memory.
+        # A compressed archive of a few kilobytes could expand until it fills the memory.
         compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
         if compressed or sum(entry.file_size for entry in entries) > path.stat().st_size:
             return "a compressed zip archive, which torch.save does not write"
         # torch leaves a tensor uninitialised if its entry is marked as a folder.
         if any(entry.external_attr & _FOLDER for entry in entries):
             return "damaged: it has folders"
-        # torch does not verify checksums when it reads, and has an option not to write them.
+        # torch does not verify checksums, so they are verified here; an option of torch.save leaves
+        # them out, and then all are 0.
         if not any(entry.CRC for entry in entries):
             return None
         changed = archive.testzip()
@@ -94,6 +97,8 @@ def _find_fault(path: Path) -> str | None:
 
 def _is_plain(value: Any) -> bool:
     """Return whether a value is a dense tensor whose numbers are all in the file."""
+    # `type`, not isinstance, because a subclass could override methods. The storage is compared,
+    # because a tensor with strides of 0 has more numbers than its storage.
     return (
         type(value) in (Tensor, nn.Parameter)
         and value.layout is torch.strided

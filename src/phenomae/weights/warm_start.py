@@ -1,7 +1,7 @@
-"""Warm start: initialises a new network from trained weights, also of other channels or classes.
+"""Warm start: initialises a network from trained weights, even if channels or classes differ.
 
-What belongs to a channel or class is matched by name (`Network.named_axes`), so a network for new
-stains starts from one for others. Crop sizes may differ, because positions are not learned.
+Weights of a channel or class are matched by name (`Network.named_axes`), so a network for new
+stains can start from weights for other stains. Crop sizes may differ, because positions are fixed.
 """
 
 from collections.abc import Collection, Sequence
@@ -23,7 +23,7 @@ from phenomae.paths import PathLike
 from phenomae.weights.io import load
 from phenomae.weights.public_names import POSITIONS
 
-# Only a classifier uses this norm, before its head; in other networks it was never trained.
+# Only a classifier uses this norm, before its head; in other networks the norm was not trained.
 _HEAD_NORM = "encoder.fc_norm."
 
 
@@ -31,16 +31,17 @@ _HEAD_NORM = "encoder.fc_norm."
 def start_from(model: Network, source: PathLike) -> list[str]:
     """Copy the weights of a run, or of a folder of weights, into a network.
 
-    Channels and classes are matched by name; crops may have any size. From a network of another
+    Channels and classes are matched by name; crop sizes may differ. From a network of another
     family with the same encoder, only the encoder is copied. Tensors without a counterpart keep
-    their initial values. Returns one short sentence per thing that was done. Raises ValueError as
-    `load` does, and if families or sizes do not match; the model is then unchanged.
+    their initial values. Returns lines that describe what was copied. Raises ValueError if the
+    weights cannot be loaded, or if families or sizes do not match; the model is then unchanged.
     """
     source = Path(source)
     trained = load(source)
     _require_match(trained, model, source)
-    # Checked and adapted first, loaded last, so that the model is unchanged after an error.
+    # All tensors are adapted before any is loaded, so that an error leaves the model unchanged.
     tensors = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+    # A decoder or head of another family has other tensors.
     same_family = trained.family == model.family
     copied = [name for name in tensors if same_family or _is_of_encoder(name)]
     weights = trained.state_dict()
@@ -79,21 +80,21 @@ def _require_match(trained: Network, model: Network, source: Path) -> None:
 
 
 def _size(settings: Any, name: str) -> Any:
-    """Return a setting; for an MLP ratio the hidden width."""
+    """Return a setting; for an MLP ratio, the hidden width."""
     value = getattr(settings, name)
     if not name.endswith("mlp_ratio"):
         return value
-    # Ratios that were inferred from the shape of published weights are rounded; widths are exact.
+    # Ratios that are inferred from shapes of published weights are rounded; widths are exact.
     return int(value * getattr(settings, name.replace("mlp_ratio", "embed_dim")))
 
 
 def _is_of_encoder(name: str) -> bool:
-    """Return whether networks with the same encoder share a tensor."""
+    """Return whether a tensor is copied between families that have the same encoder."""
     return name.startswith("encoder.") and not name.startswith(_HEAD_NORM)
 
 
 def _adapt(name: str, trained: Tensor, initial: Tensor, source: Network, model: Network) -> Tensor:
-    """Return a trained tensor for the channels and classes of a model."""
+    """Return a trained tensor, adapted to the channels and classes of a model."""
     axis = next((axis for axis in model.named_axes if fnmatchcase(name, axis.tensors)), None)
     if axis is not None:
         theirs, ours = (getattr(network, axis.of) for network in (source, model))
@@ -107,15 +108,14 @@ def _move(
 ) -> Tensor:
     """Return `initial` with the trained entries of the names that both networks have.
 
-    If contributions are summed, new names share the weights of the names that are gone equally:
-    the sum, which the following blocks were trained on, keeps its size, and a renamed channel is
-    read as before. If no name is gone, new names get 0. The network then starts with the outputs it
-    had for the other channels, where random weights would add noise to every token; and weights of
-    0 learn from the first step, because their gradient is that of the sum times the pixels (zero
-    convolutions of Zhang et al. 2023, arXiv 2302.05543).
+    If contributions of channels are summed, new channels get equal parts of the weights of dropped
+    channels: the sum, which the following blocks were trained on, keeps its size, and a renamed
+    channel keeps its weights. If no channel was dropped, new channels get weights 0: random weights
+    would add noise to every token. Weights of 0 are trained from the first step, because their
+    gradient is that of the sum times the pixels (zero convolutions, Zhang et al. 2023, 2302.05543).
     """
     before, by_name = axis.axes.split(" -> ")
-    # einops patterns are used in both directions; see the last line.
+    # The einops pattern is used in both directions: here, and reversed in the last line.
     source = rearrange(trained, axis.axes, n=len(theirs))
     result = rearrange(initial, axis.axes, n=len(ours)).clone()
     index = {name: place for place, name in enumerate(theirs)}
@@ -130,16 +130,16 @@ def _move(
 
 
 def _missing(names: Sequence[str], known: Collection[str]) -> list[str]:
-    """Return the names that are not among `known`."""
+    """Return those of `names` that are not in `known`."""
     known = set(known)
     return [name for name in names if name not in known]
 
 
 def _copy_positions(trained: Network, model: Network) -> None:
-    """Copy the position tables of the same grid; other grids keep their own.
+    """Copy position tables if the grids of patches are equal.
 
-    The tables are fixed sines and cosines, but those of published weights may differ from ours in
-    the last bits.
+    The tables are fixed sines and cosines, but tables of published weights may differ from computed
+    tables in the last bits.
     """
     tables = dict(trained.named_buffers())
     for name, table in model.named_buffers():

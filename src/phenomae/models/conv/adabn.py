@@ -25,6 +25,7 @@ def kept_statistics(model: Network) -> Iterator[None]:
         yield
     finally:
         for norm, buffers in zip(_norms(model), kept, strict=True):
+            # strict=False, because scale and shift are not in `buffers`.
             norm.load_state_dict(buffers, strict=False)
 
 

@@ -91,6 +91,7 @@ class DenseNet(ConvolutionalEncoder):
         return torch.cat([self._finish(part) for part in self.split_crops(tokens)])
 
     def _finish(self, tokens: Float[Tensor, "b t d"]) -> Float[Tensor, "b n"]:
+        # BatchNorm1d expects the features in the second axis.
         normed = self.norm(rearrange(tokens, "b t d -> b d t"))
         return self.neck(functional.relu(normed).mean(-1))
 

@@ -43,6 +43,7 @@ class Unet(ConvolutionalEncoder):
         self.depth = len(settings.widths)
         self.patch_size = settings.patch_size
         widths = settings.widths
+        # No norm before the first convolution, because its input is standardised.
         entries = [nn.Conv2d(channels, widths[0], 3, padding=1)]
         entries += [normed_conv(*pair) for pair in pairwise(widths)]
         self.scales = nn.ModuleList(
@@ -83,6 +84,7 @@ class Unet(ConvolutionalEncoder):
 
 def crop_norm(width: int) -> nn.GroupNorm:
     """Return a GroupNorm with eight groups, or fewer if the width is not a multiple of 8."""
+    # The number of groups must divide the width.
     return nn.GroupNorm(gcd(width, _NORM_GROUPS), width)
 
 

@@ -30,6 +30,7 @@ class UnetDecoder(nn.Module):
 
     def __init__(self, settings: UnetMaeModel, channels: int) -> None:
         super().__init__()
+        # strict=False: the deepest scale is the decoder's input and has no scale here.
         sizes = list(zip(settings.widths[1:], settings.widths, settings.depths, strict=False))
         self.scales = nn.ModuleList(_Scale(*size) for size in reversed(sizes))
         self.norm = crop_norm(settings.widths[0])

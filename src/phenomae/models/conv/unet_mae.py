@@ -28,6 +28,7 @@ class UnetMae(MaskedNetwork[Unet]):
     encoder_type = Unet
     named_axes = (
         NamedAxis("encoder.scales.0.0.weight", "d n i j -> n d i j", summed=True),
+        # Weight and bias of the last layer.
         NamedAxis("decoder.pred.*", "n ... -> n ..."),
     )
     # patch_size is only the size of the masked squares: no tensor of a U-Net depends on it.

@@ -76,6 +76,7 @@ def _list_entries(channels: int) -> list[Entry]:
 
 def describe(family: str, size: str, settings: Any, channels: int) -> Entry:
     """Return the sizes and cost of a network with any settings; `size` is a name to show."""
+    # Only their number matters, for the size of the head.
     classes = [str(number) for number in range(_CLASSES)]
     # On the meta device a network of over 300 M parameters takes no memory.
     with torch.device("meta"):

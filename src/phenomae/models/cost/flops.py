@@ -43,6 +43,7 @@ def count_pass(model: nn.Module, run: Callable[[], object], *, training: bool = 
         # A transposed convolution applies its weights at every position of its input.
         image = inputs[0] if isinstance(part, nn.ConvTranspose2d) else output
         convolution = isinstance(part, nn.Conv2d | nn.ConvTranspose2d)
+        # Of a linear layer, a position is a row of its output.
         positions = image[:, :1].numel() if convolution else image.numel() // image.shape[-1]
         counts.append(2 * count_weights(part) * positions)
 

@@ -57,6 +57,7 @@ class _SlicedAttention(torch.autograd.Function):
     ) -> BFloat16[Tensor, "s n d"]:
         """Return softmax(q k^T) v."""
         ctx.save_for_backward(q, k, v)
+        # One buffer of scores for all slices, so that it stays in the cache.
         heads, scores = torch.empty_like(q), _allocate(q, k)
         for at in _slices(q, k):
             weights = _weigh(q[at], k[at], scores)

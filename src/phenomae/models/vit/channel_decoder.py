@@ -35,7 +35,7 @@ class ChannelLinear(nn.Module):
     def forward(
         self, x: Float[Tensor, "c n i"], which: Int64[Tensor, " c"] | None
     ) -> Float[Tensor, "c n o"]:
-        """Apply its own layer to each channel; `which`: indices of the layers, None: all in order."""
+        """Apply the layer of each channel; `which`: indices of the layers, None: all in order."""
         weight, bias = pick(self.weight, which), pick(self.bias, which)
         return torch.baddbmm(bias.unsqueeze(1), x, weight)
 

@@ -153,6 +153,7 @@ class ChannelMae(MaskedNetwork[ChannelVit]):
             return channels
         names = self.channels if channels is None else tuple(channels)
         _require_named(names, pixels)
+        # None saves copying all weights of the decoder in the usual order.
         return None if names == self.channels else self.places(names).to(pixels.device)
 
 

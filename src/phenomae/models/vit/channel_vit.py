@@ -37,6 +37,7 @@ class ChannelVit(Vit):
 
         Raises ValueError if the patch size does not divide the crops' sides.
         """
+        # Raises for sides that are no multiple, where einops would raise an unclear error.
         self.grid_of(pixels)
         return patchify_channels(standardise(pixels), self.patch_size)
 

@@ -13,6 +13,7 @@ def is_fused(x: Tensor) -> bool:
 
     The fused layers have no gradients, and need bf16 autocast on a CPU that supports bf16.
     """
+    # Embedding only: a training needs gradients, and torch.compile fuses by itself.
     return (
         x.device.type == "cpu"
         and not torch.is_grad_enabled()

@@ -113,7 +113,7 @@ class Vit(Encoder):
         nn.init.normal_(self.cls_token, std=0.02)
 
     def walk(self, pixels: Pixels) -> Iterator[Float[Tensor, "b t d"]]:
-        """Yield the tokens of every block, class token first; crops may have any grid of patches."""
+        """Yield the tokens of every block, class token first, for any grid of patches."""
         patches = self.cut(pixels)
         x = self.enter(patches, self.positions_for(self.grid_of(pixels), pixels.shape[1]))
         for block in self.blocks:
@@ -133,6 +133,7 @@ class Vit(Encoder):
         the patch size does not divide.
         """
         self.check_channels(pixels.shape[1])
+        # Raises for sides that are no multiple, where einops would raise an unclear error.
         self.grid_of(pixels)
         return patchify(standardise(pixels), self.patch_size)
 

@@ -59,10 +59,8 @@ def plan(
 
     Parameters
     ----------
-    paths
-        One or several stores, and last the run folder, as in `pretrain`.
-    settings
-        Settings of the network and of the training.
+    paths, settings
+        As in `pretrain`.
     burst_s
         Seconds for which steps are timed, each with the crops of one process.
     processes
@@ -73,8 +71,7 @@ def plan(
     Raises
     ------
     ValueError
-        If the stores cannot be trained on, if a setting is out of range, or if torchrun or SLURM
-        has started this process as one of several.
+        If the stores or a setting cannot be used, or if torchrun or SLURM started more processes.
     """
     _check(settings, burst_s, processes)
     stores, run = open_stores(paths, settings)
