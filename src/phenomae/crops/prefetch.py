@@ -24,6 +24,7 @@ def prefetch(
     try:
         for item in items:
             waiting.append(executor.submit(make, item))
+            # Bounded, because results that the caller has not taken yet occupy memory.
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:

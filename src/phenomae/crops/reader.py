@@ -62,6 +62,7 @@ class CropReader:
         """For every field, the index of its store in `stores`."""
         self._first = np.concatenate([[0], np.cumsum([len(item.fields) for item in stores])])
         self._channels = [_find_channels(store, channels) for store in stores]
+        # Converted once for all fields, and not for the crops of every step.
         self._windows = [
             windows(store, range(len(store.fields)))[:, chosen]
             for store, chosen in zip(stores, self._channels, strict=True)
@@ -184,6 +185,7 @@ class CropReader:
 
 def choose_reading(stores: Sequence[Store], cache_gb: float) -> Reading:
     """Return `memory` if all fields fit into `cache_gb` (unit 10^9 bytes), else `crops`."""
+    # The uncompressed size, because fields are kept decoded.
     size = sum(
         int(_sizes(store).prod(axis=1).sum()) * len(store.channels) * np.dtype(store.dtype).itemsize
         for store in stores

@@ -52,6 +52,7 @@ class CropStream:
         """Return the crops of a step, or this process's share of them."""
         # Drawn for the whole step, because a share need not begin with the first crop of a field or
         # a group; compared with reading, random numbers cost next to nothing.
+        # The four random numbers of a crop choose its field, top, left and augmentation.
         numbers = draw(self.seed, step, Purpose.PLACE, range(self.crops_per_step), 4)
         firsts = numbers[:: self.crops_per_field, 0]
         chosen = self._choose_fields(step, firsts).repeat(self.crops_per_field)

@@ -69,6 +69,7 @@ def network_input(
     uint8 pixels stay uint8 (networks divide them by 255). uint16 pixels become float32: the
     intensity window is scaled to 0..1, and values outside are clipped.
     """
+    # non_blocking overlaps the copy with computation only if the crops are in pinned memory.
     moved = crops.pixels.to(device, non_blocking=True)
     turned = bool(crops.turns.any())  # `embed` does not augment, so it skips the copies of `turn`
     pixels = turn(moved, crops.turns.to(device, non_blocking=True)) if turned else moved

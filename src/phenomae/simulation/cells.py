@@ -15,7 +15,7 @@ CHANNELS = ("DNA", "RNA", "ER", "Actin", "Golgi", "Mito")
 
 _BOX = 84  # side of a cell's box in pixels; large enough for the largest cell
 _GRAINS = np.array([0.9, 1.3, 1.9, 2.7, 3.8, 4.6])  # blur of the noise textures, in pixels
-_TEXTURE = 320
+_TEXTURE = 320  # side of a stored texture; much larger than a box, so that random crops differ
 
 Image = Float32[np.ndarray, "h w"]
 Boxes = Float32[np.ndarray, "cells box box"]

@@ -22,7 +22,7 @@ class Parameter:
     highest: float
 
 
-# Lengths are in pixels of a 256 x 256 field unless the name says otherwise.
+# Lengths are in pixels and angles in radians; cells have the same size whatever the field's size.
 PARAMETERS: dict[str, Parameter] = {
     "nucleus_radius": Parameter(11.0, 1.1, 7.0, 15.5),
     "nucleus_elongation": Parameter(0.12, 0.07, 0.0, 0.4),

@@ -34,8 +34,7 @@ def ingest(
     store
         Folder or s3:// address to write.
     add
-        Add the plates to an existing store with the same channels, dtype, pixel size, bits and
-        window percentiles.
+        Add the plates to an existing store of the same channels, dtype, pixel size and scaling.
     overwrite
         Replace an existing store made with other settings or from other files.
 
