@@ -34,8 +34,8 @@ def well_nuisance(
     """Return the nuisance of one well; `row` and `column` count from 0.
 
     Most parts are sums of normal random numbers of the batch, the plate and the well. Wells of a
-    plate share the first two, which a correction can remove. `nuisance` scales the standard
-    deviations.
+    plate share the numbers of batch and plate, whose effects a correction can remove. `nuisance`
+    scales the standard deviations.
     """
     batch_rng = make_generator(seed, Use.BATCH, batch)
     plate_rng = make_generator(seed, Use.PLATE, plate)

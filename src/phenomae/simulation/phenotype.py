@@ -57,8 +57,8 @@ def cell_values(
 ) -> dict[str, Float[np.ndarray, " cells"]]:
     """Return the value of every parameter in each cell of a field.
 
-    `phenotype` is the mean change and `spread` the standard deviation between cells, both in units
-    of `Parameter.step` and before values are bounded.
+    `phenotype` is the mean change and `spread` the standard deviation between cells. Both are in
+    units of `Parameter.step` and apply before values are bounded.
     """
     units = phenotype + spread * rng.standard_normal((cells, len(PARAMETERS)))
     values = {}

@@ -43,8 +43,8 @@ class IngestSettings(WindowSettings, PlateMapSettings, LayoutSettings):
     pixel_size_um: float | None = None
     """Micrometres per pixel; None takes the pixel size from the layout's index, if it has one."""
     workers: int | None = None
-    """Number of processes that read and write; None is one per core. The bytes of the store do not
-    depend on it."""
+    """Number of processes that read and write; None is one per core. The bytes of the store are the
+    same for any number of processes."""
     dry_run: bool = False
     """List the plates that would be read and their problems, and write nothing."""
 
@@ -216,7 +216,7 @@ def _origin(
     table: pl.DataFrame,
     settings: IngestSettings,
 ) -> Origin:
-    """Return the store's origin: settings, a hash of file names and sizes, and one of the wells."""
+    """Return the store's origin: settings, and hashes of file names and sizes and of the table."""
     # The content of the files is not hashed: hashing terabytes would take as long as the ingest,
     # and the store's identity covers the decoded pixels anyway.
     files = [

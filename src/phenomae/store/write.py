@@ -1,7 +1,7 @@
 """Writes each field as one sharded Zarr 3 array.
 
-One shard per field keeps the number of files low. Its inner chunks (all channels x 128 x 128) can
-be read individually, so that a crop is read without the rest of its field.
+One shard per field keeps the number of files low. The inner chunks of a shard (all channels x 128 x
+128) can be read individually, so that a crop is read without the rest of its field.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ def write_array(location: Path | str, pixels: UInt[np.ndarray, "c h w"]) -> None
 
 
 def read_if_whole(location: Path | str) -> UInt[np.ndarray, "c h w"] | None:
-    """Return the pixels of a field that an earlier call has written, or None if it has not."""
+    """Return the pixels of a field if an earlier call has written them completely, else None."""
     if isinstance(location, Path) and not (location / "c/0/0/0").exists():
         return None
     spec = {
