@@ -253,12 +253,15 @@ def test_blocks_and_pools_that_are_not_there_are_refused(model: UnetMae):
             "crop_size must be a multiple of 4, because it is halved 2",
         ),
         ({"crop_size": 68}, "crop_size must be a multiple of patch_size 8, not 68"),
-        ({"widths": (8, 0, 8)}, r"widths must be .* each at least 1, not \(8, 0, 8\)"),
+        ({"widths": (8, 0, 8)}, r"widths must be .* numbers that are at least 1, not \(8, 0, 8\)"),
         ({"depths": ()}, "depths must be one or more numbers that are at least 1"),
         ({"widths": (8,)}, r"widths must be two numbers or more, one per scale, not \(8,\)"),
         ({"depths": (1, 1)}, r"depths must be 3 numbers, as many as widths has, not \(1, 1\)"),
         ({"mask_ratio": 0.0}, "mask_ratio must be between 0 and 1"),
-        ({"mask_ratio": 0.001, "patch_size": 64}, "at least one of the 1 patches"),
+        (
+            {"mask_ratio": 0.001, "patch_size": 64},
+            "at least one of 1 patches is hidden",
+        ),
         ({"fourier_weight": -0.1}, "fourier_weight must be from 0 to 1, not -0.1"),
     ],
 )
