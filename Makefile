@@ -1,5 +1,5 @@
-# make demo: the whole pipeline on a simulated screen.  make test: style, types, walls, tests.
-# make demo-families: the demo with every family of networks, for their recall side by side.
+# make demo: the whole pipeline on a simulated screen.  make test: style, types, imports, tests.
+# make demo-families: the demo with every network family, to compare their recall.
 PYTHON ?= python3
 SEED ?= 0
 BIN = .venv/bin

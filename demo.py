@@ -1,11 +1,11 @@
 """The whole pipeline on a simulated screen, as the commands one would type: `make demo`.
 
     python demo.py demo --seed 0                 # make demo
-    python demo.py demo --seed 0 --families      # make demo-families: every kind of network
+    python demo.py demo --seed 0 --families      # make demo-families: every network family
 
-Each step reads and writes files below the folder, and one that is done is not done again, so the
-script may be stopped and started at will. The truth of the screen is known (`relationships.csv`),
-so the last step can say how much of it the map found.
+Each step reads and writes files in the folder, and a finished step is not repeated, so the script
+can be stopped and run again. The planted pairs of the screen are known (`relationships.csv`), so
+the last step can measure how many of them the map recovers.
 """
 
 import argparse
@@ -29,9 +29,9 @@ OTHER_FAMILIES = ("channel-mae", "unet-mae", "classifier", "vit-classifier")
 
 
 def list_steps(folder: Path, seed: int, families: tuple[str, ...] = ()) -> list[str]:
-    """Return the commands of the pipeline, without the word phenomae, as a shell takes them.
+    """Return the commands of the pipeline as shell words, without the word phenomae.
 
-    `families` are those trained beside the masked autoencoder that the demo is about.
+    `families` are trained in addition to the masked autoencoder of the demo.
     """
     at, recipe = shlex.quote(str(folder)), shlex.quote(str(RECIPES / "demo-vit-mae.toml"))
     steps = [
@@ -68,7 +68,7 @@ def list_steps(folder: Path, seed: int, families: tuple[str, ...] = ()) -> list[
 
 
 def read_recall(results: Path) -> dict[str, float]:
-    """Return the recall of planted pairs and what it is to be judged by."""
+    """Return the recall of planted pairs, with its percentiles, number of pairs and chance."""
     with open(results / "recall.csv", newline="") as file:
         row = next(csv.DictReader(file))
     return {
@@ -81,7 +81,7 @@ def read_recall(results: Path) -> dict[str, float]:
 
 
 def read_shuffled(results: Path) -> dict[str, float]:
-    """Return what the same map gives when its genes' names are shuffled."""
+    """Return the recall of the same map with shuffled gene names: the null distribution."""
     with open(results / "shuffled.csv", newline="") as file:
         row = next(csv.DictReader(file))
     mean, sd = float(row["mean"]), float(row["sd"])
@@ -89,9 +89,9 @@ def read_shuffled(results: Path) -> dict[str, float]:
 
 
 def _write_summary(path: Path, summary: dict[str, Any]) -> None:
-    """Write the summary, unless the one that is there differs in its seconds alone.
+    """Write the summary, unless an existing one differs only in its seconds.
 
-    They are those of the call that did the work, or the last part of it.
+    Those are the seconds of the call that did the work, or the last part of it.
     """
     if path.exists() and {**json.loads(path.read_text()), "wall_s": summary["wall_s"]} == summary:
         return
@@ -99,10 +99,10 @@ def _write_summary(path: Path, summary: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """Run what is not done yet; return the exit code of the first command that fails, or 0."""
+    """Run the steps that are not done; return the exit code of the first that fails, or 0."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path, help="where everything is written")
-    parser.add_argument("--seed", type=int, default=0, help="of screen and training (default 0)")
+    parser.add_argument("folder", type=Path, help="folder for all outputs")
+    parser.add_argument("--seed", type=int, default=0, help="seed of screen and training (default 0)")
     parser.add_argument(
         "--families", action="store_true", help="train all other families too, and compare them"
     )
