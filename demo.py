@@ -102,7 +102,9 @@ def main() -> int:
     """Run the steps that are not done; return the exit code of the first that fails, or 0."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="folder for all outputs")
-    parser.add_argument("--seed", type=int, default=0, help="seed of screen and training (default 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of screen and training (default 0)"
+    )
     parser.add_argument(
         "--families", action="store_true", help="train all other families too, and compare them"
     )
