@@ -36,5 +36,7 @@ def test_a_table_that_lies_there_damaged(tmp_path, content):
     path = tmp_path / "table.csv"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"table.csv is missing or damaged: make it again with over"):
+    with pytest.raises(
+        ValueError, match=r"table.csv is missing or damaged: make it again with over"
+    ):
         read_written(path)
