@@ -109,11 +109,7 @@ def compare(
         raise ValueError(
             f"{out} has the name of a map, but the last argument is the folder to write: add it"
         )
-    # Maps are files with this suffix, runs are folders.
-    are_maps = {path.suffix == ".h5ad" for path in paths.values()}
-    if len(are_maps) > 1:
-        raise ValueError("maps (.h5ad) and runs cannot be compared with each other: give one kind")
-    if are_maps == {True}:
+    if _are_maps(paths):
         _compare_maps(paths, out, settings, overwrite)
     else:
         if settings != CompareSettings():
@@ -123,6 +119,15 @@ def compare(
             )
         _compare_runs(paths, out, overwrite)
     return Comparison(out)
+
+
+def _are_maps(paths: dict[str, Path]) -> bool:
+    """Return whether the inputs are maps, not runs; raises ValueError if they are mixed."""
+    # Maps are files with this suffix, runs are folders.
+    kinds = {path.suffix == ".h5ad" for path in paths.values()}
+    if len(kinds) > 1:
+        raise ValueError("maps (.h5ad) and runs cannot be compared with each other: give one kind")
+    return kinds.pop()
 
 
 def name_paths(words: list[str]) -> dict[str, Path]:
