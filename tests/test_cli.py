@@ -242,7 +242,7 @@ def test_quiet_and_config_may_stand_anywhere(tmp_path, capsys):
         ["simulate", f"--config={recipe}", "OUT"],
     ):
         code, said = outcome(capsys, *words)
-        assert (code, "genes = 1: expected 2 or more" in said) == (1, True)
+        assert (code, "genes must be at least 2, not 1" in said) == (1, True)
 
 
 def test_quiet_is_for_one_command_line(capsys):

@@ -62,4 +62,4 @@ def test_a_run_lies_on_this_machine(write_screen, tmp_path, bucket, capsys):
     words = ["pretrain", "vit-mae", str(tmp_path / "store"), bucket.address("run")]
     assert cli.run([*words, "--quiet"]) == 1
     told = capsys.readouterr().err
-    assert "cannot be a run: RUN comes last, and is a folder on this machine" in told
+    assert "cannot be a run: RUN comes last and is a folder on this machine" in told

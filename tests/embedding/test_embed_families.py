@@ -142,7 +142,7 @@ def test_blocks_that_were_stopped_go_on(screen_path: Path, channel_run: Path, tm
         ({"pool": "channel"}, "no pool 'channel': its pools are mean, class"),
         ({"adabn": "on"}, "the vit-mae network of .* has no batch norms"),
         ({"adabn_crops": 1}, "adabn_crops must be at least 2, not 1"),
-        ({"channels": "DNA,DNA"}, "channels names one twice"),
+        ({"channels": "DNA,DNA"}, "channels repeats a name"),
         ({"channels": "DNA,AGP"}, "no channel 'AGP'"),
         ({"channels": "DNA"}, "has the channels DNA, ER, but the network was trained on DNA, ER"),
     ],

@@ -45,7 +45,7 @@ def test_annotations_that_will_not_do(tmp_path):
         (twins / name).write_text("entity1,entity2\nA,B\n")
     for path, sentence in (
         (tmp_path / "absent", "there is no such file or folder of annotations"),
-        (wrong, "wrong.csv is not an annotation file: its first line must name"),
+        (wrong, "wrong.csv is not an annotation file: its first line must be entity1,entity2"),
         (
             ragged,
             r"ragged.csv cannot be read as a CSV file: [^\n]* \(expected as many fields in",

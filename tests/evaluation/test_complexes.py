@@ -186,7 +186,7 @@ def test_maps_that_will_not_do(planted):
     broken[[4, 7]] = [[0], [np.inf]]
     twice = ConsensusProfiles(["G001", *genes.names[1:]], genes.features, genes.obs, "")
     with pytest.raises(
-        ValueError, match=r"MAP.h5ad has rows that .* have no cosine: G004, G007 .2 of"
+        ValueError, match=r"MAP.h5ad has rows that .* have no cosine: G004, G007 .2 in total"
     ):
         compare_complexes(
             ConsensusProfiles(genes.names, broken, genes.obs, ""), HERE, ComplexSettings(path)

@@ -261,7 +261,7 @@ def test_a_missing_file_and_maps_without_directions(planted):
         read_potencies(path.with_name("absent.csv"))
     empty = ConsensusProfiles(genes.names, genes.features * 0, genes.obs, "")
     with pytest.raises(
-        ValueError, match=r"GENES.h5ad has rows that .* have no cosine: G00, .* \(60 of"
+        ValueError, match=r"GENES.h5ad has rows that .* have no cosine: G00, .* \(60 in total"
     ):
         rank_targets(empty, doses, GENES, DOSES, CompoundSettings(path))
     twice = ConsensusProfiles(["G03", *genes.names[1:]], genes.features, genes.obs, "")

@@ -239,8 +239,8 @@ def test_results_that_are_none(screen, tmp_path):
     ("features", "sentence"),
     [
         (np.ones((1, 3)), "has 1 rows: at least two are needed"),
-        (np.array([[1, 2], [0, 0], [3, 1]]), r"have no cosine: G1 \(1 of them\)"),
-        (np.array([[1, np.nan], [1, 2], [np.inf, 1]]), r"have no cosine: G0, G2 \(2 of them\)"),
+        (np.array([[1, 2], [0, 0], [3, 1]]), r"have no cosine: G1 \(1 in total\)"),
+        (np.array([[1, np.nan], [1, 2], [np.inf, 1]]), r"have no cosine: G0, G2 \(2 in total\)"),
     ],
 )
 def test_maps_that_will_not_do(tmp_path, features, sentence):

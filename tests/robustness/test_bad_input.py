@@ -124,9 +124,9 @@ def test_a_map_of_few_genes(genes, sentence, copies, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "is no annotation file"),
-        ("gene1,gene2\nG001,G005\n", "is no annotation file"),
-        ("entity1,entity2\nA,B\n", "none of the annotated pairs has both its genes on the map"),
+        ("", "is not an annotation file"),
+        ("gene1,gene2\nG001,G005\n", "is not an annotation file"),
+        ("entity1,entity2\nA,B\n", "no annotated pair has both its genes on the map"),
     ],
 )
 def test_annotations_that_will_not_do(text, sentence, copies, tmp_path, capsys):

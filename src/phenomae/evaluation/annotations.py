@@ -42,7 +42,7 @@ def read_annotations(path: PathLike) -> list[Annotation]:
     if path.is_file():
         if not _has_columns(path):
             raise ValueError(
-                f"{path} is not an annotation file: its first line must name {COLUMNS}"
+                f"{path} is not an annotation file: its first line must be {','.join(COLUMNS)}"
             )
         return [_read_annotation(path)]
     if not path.is_dir():

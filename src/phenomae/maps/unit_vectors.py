@@ -61,7 +61,7 @@ def require_directions(profiles: ConsensusProfiles, source: Path) -> None:
         names = ", ".join(profiles.names[row] for row in rows[:5])
         raise ValueError(
             f"{source} has rows that are NaN, infinite or all 0 and have no cosine: "
-            f"{names} ({len(rows)} rows in total); leave these rows out of the map"
+            f"{names} ({len(rows)} in total); leave them out of the map"
         )
 
 
