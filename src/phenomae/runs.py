@@ -12,6 +12,7 @@ import sys
 import time
 import tomllib
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -197,11 +198,15 @@ def _is_same(folder: Path, found: dict[str, Any], origin: Origin) -> bool:
 
 
 def _environment(machine: dict[str, str]) -> str:
-    # All installed packages, because numerical differences mostly come from dependencies.
-    packages = sorted(f"{item.name}=={item.version}" for item in distributions())
     lines = [f"written {time.strftime('%Y-%m-%dT%H:%M:%S%z')}", f"python {sys.version.split()[0]}"]
     lines += [f"machine {platform.platform()}", *(f"{key} {machine[key]}" for key in machine)]
-    return "\n".join([*lines, *packages]) + "\n"
+    return "\n".join([*lines, *_list_packages()]) + "\n"
+
+
+@cache  # because it reads a file of every package
+def _list_packages() -> list[str]:
+    # All installed packages, because numerical differences mostly come from dependencies.
+    return sorted(f"{item.name}=={item.version}" for item in distributions())
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -122,11 +122,11 @@ def test_recall_does_not_change_with_rotation_scale_or_order_of_genes(
 
 @pytest.mark.parametrize("strength", [0.2, 0.5])
 def test_planted_pairs_are_found_as_often_as_the_closed_form_says(strength):
-    # Maps of 3,000 genes in pairs that correlate by `strength`, in 24 independent normal features.
+    # Maps of 1,000 genes in pairs that correlate by `strength`, in 24 independent normal features.
     # The cosine of other genes is the correlation of 25 draws of independent ones, whose square is
     # beta(1/2, 23/2): that gives the tails. The cosine of a pair is the correlation of 25 draws of
     # known strength, whose density is in Hotelling 1953 by a hypergeometric function.
-    width, count, maps = 24, 1500, 25
+    width, count, maps = 24, 500, 75
     limit = np.sqrt(stats.beta.ppf(0.9, 0.5, (width - 1) / 2))
     wanted = 1 - quad(lambda r: correlation_density(r, strength, width + 1), -limit, limit)[0]
     pairs = np.column_stack([np.arange(count), np.arange(count, 2 * count)])

@@ -1,6 +1,7 @@
 """A network family is one module and one line: everything else works from the command line."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -97,69 +98,84 @@ class Toy(MaskedNetwork[ToyEncoder]):
         side = self.settings.crop_size // self.settings.patch_size
         return unpatch(patches, grid or (side, side), self.settings.patch_size)
 '''
-START = """
-import sys
+# One process runs all command lines, because each start would import torch.
+RUN_ALL = """
+import contextlib, io, json, sys
 from phenomae.models.families import FAMILIES
 FAMILIES["toy"] = ("toy_network:Toy", "A toy network.")
 from phenomae import cli
-sys.exit(cli.run(sys.argv[1:]))
+
+printed = []
+for words in json.loads(sys.argv[1]):
+    screen = io.StringIO()
+    with contextlib.redirect_stdout(screen), contextlib.redirect_stderr(screen):
+        code = cli.run(words)
+    assert code == 0, screen.getvalue()
+    printed.append(screen.getvalue())
+print(json.dumps(printed))
 """
 FLAGS = [
-    "--crops-per-step",
-    "4",
-    "--device",
-    "cpu",
-    "--precision",
-    "float32",
-    "--crop-size",
-    "16",
-    "--patch-size",
-    "4",
+    *("--crops-per-step", 4, "--crop-size", 16, "--patch-size", 4, "--width", 6),
+    *("--device", "cpu", "--precision", "float32"),
 ]
 
 
-def call(folder: Path, *words: object) -> str:
-    """Run one command line with the toy registered; return what it printed."""
+def run_all(folder: Path, lines: list[list[object]]) -> list[str]:
+    """Run command lines with the toy registered; return what each printed."""
+    words = [[str(word) for word in line] for line in lines]
     done = subprocess.run(
-        [sys.executable, "-c", START, *map(str, words)],
+        [sys.executable, "-c", RUN_ALL, json.dumps(words)],
         capture_output=True,
         text=True,
         check=False,
         cwd=folder,
-        env={"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "PATH": ""},
+        env={**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
+    return json.loads(done.stdout)
 
 
 def test_a_family_of_one_module_and_one_line(screen_path: Path, tmp_path: Path) -> None:
     (tmp_path / "toy_network.py").write_text(TOY)
-    assert "A toy network." in call(tmp_path, "pretrain", "--help")
-    assert "--width" in call(tmp_path, "pretrain", "toy", "--help")
+    run, warm = tmp_path / "run", tmp_path / "warm"
+    families, settings, _, planned, listed, _, started = run_all(
+        tmp_path,
+        [
+            ["pretrain", "--help"],
+            ["pretrain", "toy", "--help"],
+            ["pretrain", "toy", screen_path, run, *FLAGS, "--steps", 2],
+            [
+                "plan",
+                "pretrain",
+                "toy",
+                screen_path,
+                "x",
+                *FLAGS,
+                "--steps",
+                2,
+                "--burst-s",
+                1,
+                "--json",
+            ],
+            ["models", "--json"],
+            ["embed", screen_path, run, tmp_path / "wells", "--device", "cpu"],
+            ["pretrain", "toy", screen_path, warm, *FLAGS, "--steps", 0, "--init", run],
+        ],
+    )
+    assert "A toy network." in families
+    assert "--width" in settings
 
-    run, settings = tmp_path / "run", [*FLAGS, "--steps", 2, "--width", 6]
-    call(tmp_path, "pretrain", "toy", screen_path, run, *settings)
     assert read_log(run)[-1]["step"] == 2
     assert (run / "reconstructions.png").exists()
-
-    planned = call(tmp_path, "plan", "pretrain", "toy", screen_path, "other", *settings, "--json")
     network = json.loads(planned[planned.index("{") : planned.rindex("}") + 1])["network"]
     assert network["parameters"] == (2 * 16 + 1) * 6 + (6 + 1) * 2 * 16
 
-    listed = json.loads(call(tmp_path, "models", "--json"))[-1]
-    assert (listed["family"], listed["size"], listed["embedding"]) == ("toy", "T", 4)
+    toy = json.loads(listed)[-1]
+    assert (toy["family"], toy["size"], toy["embedding"]) == ("toy", "T", 4)
     # 6 channels x 64 pixels per patch, 4 features, 16 patches; 2 FLOPs per weight
-    assert listed["embedding_gflops"] == round(2 * 6 * 64 * 4 * 16 / 1e9, 3)
-
-    call(tmp_path, "embed", screen_path, run, tmp_path / "wells", "--device", "cpu")
+    assert toy["embedding_gflops"] == round(2 * 6 * 64 * 4 * 16 / 1e9, 3)
     assert (tmp_path / "wells/artefact.json").exists()
 
-    untrained = [*settings[:-3], 0, *settings[-2:]]
-    said = call(
-        tmp_path, "pretrain", "toy", screen_path, tmp_path / "warm", *untrained, "--init", run
-    )
-    assert "toy: encoder and predict copied" in said
-    first, second = (
-        load_file(folder / "weights/model.safetensors") for folder in (run, tmp_path / "warm")
-    )
+    assert "toy: encoder and predict copied" in started
+    first, second = (load_file(folder / "weights/model.safetensors") for folder in (run, warm))
     assert all((first[name] == second[name]).all() for name in first)

@@ -1,6 +1,6 @@
 """Splits the wells into training and validation wells.
 
-All fields of a well are on the same side, because they look alike: a network that was trained on
+All fields of a well are on the same side, because they look similar: a network that was trained on
 one field could reconstruct its neighbour from memory.
 """
 

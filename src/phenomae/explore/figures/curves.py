@@ -97,7 +97,7 @@ def draw_curve(results: BenchmarkTables) -> Drawing:
     ax.axvline(main, color=GREY, lw=0.8, zorder=0)
     ax.annotate(tails(*results.percentiles[0]), (main, 1.02), color=GREY, annotation_clip=False)
     ax.set(xlim=(0, 1), ylim=(0, 1), ylabel="recall")
-    ax.set_xlabel("share of all pairs that counts as found")
+    ax.set_xlabel("fraction of all pairs in the tails")
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.grid()
     if len(sources) <= _MAX_INSIDE:

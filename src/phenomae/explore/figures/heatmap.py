@@ -122,7 +122,7 @@ def _draw_scale(ax: Axes, image: AxesImage, limit: float) -> None:
     assert ax.figure is not None
     scale = ax.figure.colorbar(image, cax=ax, orientation="horizontal")
     below, above = ("≤ ", "≥ ") if limit < 1 else ("", "")
-    ends = [f"{below}−{limit:g}\nopposite", "0\ncosine", f"{above}{limit:g}\nalike"]
+    ends = [f"{below}−{limit:g}\nopposite", "0\ncosine", f"{above}{limit:g}\nsimilar"]
     scale.set_ticks([-limit, 0, limit], labels=ends)
     ax.spines[:].set_visible(False)
     scale.outline.set_visible(False)  # pyright: ignore[reportCallIssue]

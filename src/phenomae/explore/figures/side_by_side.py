@@ -78,7 +78,7 @@ def draw_curves(curve: pl.DataFrame) -> Drawing:
         ax.grid()
     for ax in axes.flat[len(sources) :]:
         ax.set_axis_off()
-    figure.supxlabel("share of all pairs that counts as found", fontsize=9)
+    figure.supxlabel("fraction of all pairs in the tails", fontsize=9)
     figure.supylabel("recall", fontsize=9)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=4)

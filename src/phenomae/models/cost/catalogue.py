@@ -6,6 +6,7 @@ Everything is computed from networks on torch's meta device, so no weights are a
 import json as json_format
 import sys
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -74,6 +75,7 @@ def _list_entries(channels: int) -> list[Entry]:
     ]
 
 
+@cache  # because a second list would take seconds again: every network is built and run
 def describe(family: str, size: str, settings: Any, channels: int) -> Entry:
     """Return the sizes and cost of a network with any settings; `size` is a name to show."""
     # Only their number matters, for the size of the head.
