@@ -1,8 +1,12 @@
 """Fixtures every room's tests may ask for."""
 
 import csv
+import multiprocessing
+import os
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -100,11 +104,17 @@ def _write_store(
 
 
 @pytest.fixture
-def write_screen(tmp_path: Path) -> Callable[..., Path]:
+def write_screen(tmp_path: Path, write_raw: Callable[..., Path]) -> Callable[..., Path]:
+    """`write_raw` into a folder of the test's own, by default `raw`."""
+    return lambda name="raw", **how: write_raw(tmp_path / name, **how)
+
+
+@pytest.fixture(scope="session")
+def write_raw() -> Callable[..., Path]:
     """A function that writes a small raw screen of noise, LoadData CSV and plate map, as files."""
 
     def write(
-        name: str = "raw",
+        raw: Path,
         plates: tuple[str, ...] = ("P1",),
         wells: tuple[str, ...] = ("A01", "A02", "B01"),
         sites: int = 2,
@@ -112,7 +122,7 @@ def write_screen(tmp_path: Path) -> Callable[..., Path]:
         size: tuple[int, int] = (150, 130),
         dtype: str = "uint16",
     ) -> Path:
-        raw, rng = tmp_path / name, np.random.default_rng(0)
+        rng = np.random.default_rng(0)
         fields, mapped = [], []
         for plate in plates:
             folder = raw / "images" / plate
@@ -194,3 +204,89 @@ def bucket(
     name = f"bucket-{hash_json(request.node.nodeid)}"
     client.create_bucket(Bucket=name)
     return Bucket(name, client)
+
+
+# Run in the forked process; the names that it does not define are those of `Fork`'s arguments.
+FORKED = """
+import os, sys
+os.setsid()
+for number, path in ((1, printed), (2, said)):
+    os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY), number)
+os.environ.clear()
+os.environ.update(environment)
+exec(before)
+from phenomae import cli
+code = cli.run(words)
+exec(after)
+sys.exit(code)
+"""
+# All that commands import which use networks.
+PRELOADED = ("probes.commands", "embedding.embed", "weights.import_export", "weights.hub")
+
+
+@dataclass
+class Forked:
+    """A phenomae command in a process of its own, the leader of its process group."""
+
+    process: BaseProcess
+    printed: Path
+    said: Path
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def poll(self) -> int | None:
+        """Return the exit code, minus a signal's number if it was killed; None while it runs."""
+        return self.process.exitcode
+
+    def wait(self, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+        """Wait for its end; return its exit code and what it printed."""
+        self.process.join(timeout_s)
+        code = self.process.exitcode
+        assert code is not None, f"still running after {timeout_s} s"
+        return subprocess.CompletedProcess(
+            (), code, self.printed.read_text(), self.said.read_text()
+        )
+
+
+class Fork(Protocol):
+    """Starts a command; `before` and `after` are Python code that its process runs as well."""
+
+    def __call__(
+        self, words: Sequence[object], *, before: str = "", after: str = "", **environment: str
+    ) -> Forked: ...
+
+
+@pytest.fixture(scope="session")
+def fork(tmp_path_factory: pytest.TempPathFactory) -> Fork:
+    """A function that starts a command by forking a process that has imported torch.
+
+    A new Python takes seconds to import it. That process is a server of Python's own, not the one
+    that runs the tests, whose threads a fork would lose.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([f"phenomae.{name}" for name in PRELOADED])
+    folder = tmp_path_factory.mktemp("forked")
+
+    def start(
+        words: Sequence[object], *, before: str = "", after: str = "", **environment: str
+    ) -> Forked:
+        number = len(list(folder.iterdir()))
+        printed, said = folder / f"{number}-printed.txt", folder / f"{number}-said.txt"
+        printed.touch()
+        said.touch()
+        names = {
+            "words": [str(word) for word in words],
+            "before": before,
+            "after": after,
+            "environment": {**os.environ, **environment},
+            "printed": str(printed),
+            "said": str(said),
+        }
+        process = context.Process(target=exec, args=(FORKED, names))
+        process.start()
+        return Forked(process, printed, said)
+
+    return start

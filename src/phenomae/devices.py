@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ Precision = Literal["auto", "float32", "bf16"]
 Strategy = Literal["auto", "ddp", "fsdp"]
 
 _CPU_FLAGS = Path("/proc/cpuinfo")
+_ENOUGH_S = 0.1  # of matrix products that measure a CPU
 
 
 @dataclass(frozen=True)
@@ -82,15 +84,21 @@ def choose_device(device: Device) -> Literal["cpu", "cuda"]:
 
 
 def measure_peak(machine: Machine) -> float:
-    """Return the FLOP/s of a large matrix product on this device, the best of five."""
-    on_gpu = machine.device.type == "cuda"
+    """Return the FLOP/s of a large matrix product on this device, the best of up to five."""
+    return _measure_peak(machine.device, machine.precision)
+
+
+@cache
+def _measure_peak(device: torch.device, precision: str) -> float:
+    on_gpu = device.type == "cuda"
     # On a CPU a product of side 8192, with 512 times as many FLOPs, would take seconds.
     side, kind = (8192 if on_gpu else 1024), torch.float32
-    if machine.precision == "bf16":
+    if precision == "bf16":
         kind = torch.bfloat16
-    left, right = (torch.ones(side, side, dtype=kind, device=machine.device) for _ in range(2))
+    left, right = (torch.ones(side, side, dtype=kind, device=device) for _ in range(2))
     seconds = []
-    for _ in range(5):
+    # A CPU without bf16 instructions takes seconds for one product, so it does only one.
+    while len(seconds) < 5 and (on_gpu or sum(seconds) < _ENOUGH_S):
         # Kernels run asynchronously: without synchronising, only the launch would be timed.
         if on_gpu:
             torch.cuda.synchronize()

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,22 +53,37 @@ def alone(
     return run
 
 
-def start(processes: int, store: Path, run: Path, config: Path, *flags: str) -> subprocess.Popen:
-    """Start a training in so many processes; they write to this one's standard error."""
-    torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
-    words = ["phenomae", "pretrain", "vit-mae", str(store), str(run), "--config", str(config)]
-    command = [sys.executable, "-m", *(torchrun if processes > 1 else []), *words, *flags]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+def torchrun(*words: object) -> str:
+    """Run a training in two processes that torchrun starts; return what they printed."""
+    command = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "phenomae"]
+    done = subprocess.run(
+        [sys.executable, "-m", *command, *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
 
 
-def finish(process: subprocess.Popen) -> str:
-    """Wait for a training that is to end well."""
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
-    return said
+@pytest.fixture
+def start_two(fork) -> Callable[..., list]:
+    """A function that starts a training in two processes that have the environment of torchrun."""
+
+    def start(*words: object) -> list:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+        shared |= {"LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "test"}
+        return [fork(words, **shared, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(2)]
+
+    return start
+
+
+def command(store: Path, run: Path, alone: Path) -> list[object]:
+    """Return the command line of the training of one process."""
+    return ["pretrain", "vit-mae", store, run, "--config", alone / "config.toml"]
 
 
 def losses(run: Path) -> np.ndarray:
@@ -90,11 +107,17 @@ def require_same(run: Path, alone: Path) -> None:
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_train_as_one(
-    alone: Path, screen_path: Path, tmp_path: Path, strategy: str
+    alone: Path, screen_path: Path, tmp_path: Path, strategy: str, start_two: Callable
 ) -> None:
     """And leave whole weights and checkpoints, of the same names."""
-    config, run = alone / "config.toml", tmp_path / "run"
-    finish(start(2, screen_path, run, config, "--strategy", strategy))
+    run = tmp_path / "run"
+    words = [*command(screen_path, run, alone), "--strategy", strategy]
+    if strategy == "ddp":
+        torchrun(*words)
+    else:
+        for process in start_two(*words):
+            done = process.wait()
+            assert done.returncode == 0, done.stderr
     require_same(run, alone)
     assert "processes 2" in (run / "environment.txt").read_text()
     names = sorted(path.name for path in (run / "checkpoints").iterdir())
@@ -102,17 +125,22 @@ def test_two_processes_train_as_one(
 
 
 def test_two_processes_stopped_go_on_as_one(
-    shared_settings: VitMaeSettings, alone: Path, screen_path: Path, tmp_path: Path
+    shared_settings: VitMaeSettings,
+    alone: Path,
+    screen_path: Path,
+    tmp_path: Path,
+    start_two: Callable,
 ) -> None:
     """Killed after step 10, gone on with by another number of processes: with the same crops."""
     run = tmp_path / "run"
-    process = start(2, screen_path, run, alone / "config.toml", "--strategy", "fsdp")
+    processes = start_two(*command(screen_path, run, alone), "--strategy", "fsdp")
     half = run / "checkpoints/step-00000010.safetensors"
     while not half.exists():
-        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert all(process.poll() is None for process in processes)
         time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    for process in processes:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     for path in (run / "checkpoints").iterdir():
         if path.name > half.name:  # it came further than it was to
             path.unlink()
@@ -121,12 +149,14 @@ def test_two_processes_stopped_go_on_as_one(
 
 
 def test_processes_that_cannot_share_a_step_say_so(
-    alone: Path, screen_path: Path, tmp_path: Path
+    alone: Path, screen_path: Path, tmp_path: Path, start_two: Callable
 ) -> None:
-    process = start(2, screen_path, tmp_path / "run", alone / "config.toml", "--crops-per-step=7")
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert (
-        "phenomae: crops_per_step must be a multiple of 2, the number of processes, not 7" in said
-    )
-    assert not (tmp_path / "run").exists()
+    run = tmp_path / "run"
+    for process in start_two(*command(screen_path, run, alone), "--crops-per-step=7"):
+        done = process.wait()
+        assert done.returncode == 1
+        assert (
+            "phenomae: crops_per_step must be a multiple of 2, the number of processes, not 7"
+            in done.stderr
+        )
+    assert not run.exists()

@@ -1,11 +1,11 @@
 """What a long training can count on: parts, explosions, stops, checkpoints, and clipping."""
 
 import json
+import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -211,24 +211,22 @@ def test_the_newest_checkpoints_and_the_milestones_stay(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_scheduler_stops_a_run_that_then_goes_on(
-    screen_path: Path, tiny: VitMaeSettings, tmp_path: Path, number: signal.Signals
+    screen_path: Path, tiny: VitMaeSettings, tmp_path: Path, number: signal.Signals, fork: Callable
 ) -> None:
     settings = replace(tiny, steps=3000, checkpoint_every=2000, log_every=1000)
     run = tmp_path / "run"
     pretrain_vit_mae(screen_path, tmp_path / "whole", settings=replace(settings, steps=0))
     config = tmp_path / "whole/config.toml"
     config.write_text(config.read_text().replace("steps = 0\n", "steps = 3000\n"))
-    command = ["pretrain", "vit-mae", str(screen_path), str(run), "--config", str(config)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "phenomae", *command], stderr=subprocess.PIPE, text=True
-    )
+    process = fork(["pretrain", "vit-mae", screen_path, run, "--config", config])
     while not (run / "checkpoints/step-00000000.safetensors").exists():
         assert process.poll() is None
         time.sleep(0.01)
     time.sleep(0.3)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == cli.TRY_AGAIN == 75
+    os.kill(process.pid, number)
+    done = process.wait()
+    said = done.stderr
+    assert done.returncode == cli.TRY_AGAIN == 75
     assert f"stopped by {number.name} after" in said
     assert "the same command continues from there" in said
     saved = max(int(path.stem[5:]) for path in (run / "checkpoints").iterdir())
@@ -326,21 +324,14 @@ def test_trackers_get_the_numbers_of_the_log_and_the_pictures(
     assert pictures == [5, 10, 12]
 
 
-def test_too_little_memory_is_one_sentence(screen_path: Path, tmp_path: Path) -> None:
+def test_too_little_memory_is_one_sentence(
+    screen_path: Path, tmp_path: Path, fork: Callable
+) -> None:
     """A limit of 12 GB of address space, and a layer of 120 GB."""
-    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (12 * 10**9,) * 2); "
-    start = "from phenomae import cli; sys.exit(cli.run(sys.argv[1:]))"
-    words = ["pretrain", "vit-mae", str(screen_path), str(tmp_path / "run"), "--steps=1"]
-    words += [
-        "--crop-size=16",
-        "--patch-size=4",
-        "--embed-dim=65536",
-        "--num-heads=1",
-        "--device=cpu",
-    ]
-    done = subprocess.run(
-        [sys.executable, "-c", limit + start, *words], capture_output=True, text=True, check=False
-    )
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (12 * 10**9,) * 2)"
+    words = ["pretrain", "vit-mae", screen_path, tmp_path / "run", "--steps=1", "--device=cpu"]
+    words += ["--crop-size=16", "--patch-size=4", "--embed-dim=65536", "--num-heads=1"]
+    done = fork(words, before=limit).wait()
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(
         "phenomae: out of memory: lower crops_at_once, crops_per_step"

@@ -5,8 +5,7 @@ the test's own.
 """
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,44 +23,78 @@ COMMANDS = (
     "benchmark",
 )
 BLOCK = 4096
-OWN_NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
 SENTENCE = "the disk is full; free space and run the same command again to go on\n"
 
-# Arguments: where to mount, size in bytes, where to report, what is there before, command line.
+# Mounts a small disk, as root of a namespace of its own, and runs the command twice: the second
+# time the disk is large.
 TWICE = """
-import json, pathlib, shutil, subprocess, sys
-disk, size, report, before, *words = sys.argv[1:]
+import ctypes, json, os, pathlib, shutil, subprocess, sys
+from phenomae import cli
+
+NEW_NAMESPACE, NEW_USER = 0x00020000, 0x10000000  # linux/sched.h
+user, group = os.getuid(), os.getgid()
+
+def unshare(flags):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(flags):
+        raise OSError(ctypes.get_errno(), "unshare")
 
 def mount(options):
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], check=True)
 
-def run():
-    command = [sys.executable, "-m", "phenomae", "--quiet", *words]
-    done = subprocess.run(command, capture_output=True, text=True)
-    return {"code": done.returncode, "said": done.stderr}
+def run(log):
+    child = os.fork()
+    if child == 0:
+        sys.stderr = open(log, "w", buffering=1)
+        os._exit(cli.run(["--quiet", *words]))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return {{"code": code, "said": open(log).read()}}
 
-mount(f"size={size}")
-if before:
-    shutil.copytree(before, f"{disk}/out")
-first = run()
-shutil.copytree(disk, f"{report}/first")
-mount("remount,size=256m")
-second = run()
-shutil.copytree(disk, f"{report}/second")
-pathlib.Path(report, "report.json").write_text(json.dumps([first, second]))
+disk, size, report, earlier, words = {disk!r}, {size}, {report!r}, {earlier!r}, {words}
+unshare(NEW_NAMESPACE | NEW_USER)
+maps = (("setgroups", "deny"), ("uid_map", f"0 {{user}} 1"), ("gid_map", f"0 {{group}} 1"))
+for name, line in maps:
+    pathlib.Path("/proc/self", name).write_text(line)
+subprocess.run(["mount", "--make-rprivate", "/"], check=True)  # nothing reaches the real one
+mount(f"size={{size}}")
+if words:
+    if earlier:
+        shutil.copytree(earlier, f"{{disk}}/out")
+    first = run(f"{{report}}/first.txt")
+    shutil.copytree(disk, f"{{report}}/first")
+    mount("remount,size=256m")
+    second = run(f"{{report}}/second.txt")
+    shutil.copytree(disk, f"{{report}}/second")
+    pathlib.Path(report, "report.json").write_text(json.dumps([first, second]))
+sys.exit()
 """
 
 
 @pytest.fixture(scope="module")
-def _may_mount(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("disk")
-    command = [*OWN_NAMESPACE, "mount", "-t", "tmpfs", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("needs unshare, to mount a small disk")
-    if done.returncode:
-        pytest.skip(f"needs the right to mount a small disk: {done.stderr.strip()}")
+def on_a_disk_of(fork, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple]:
+    """A function that runs a command on a disk of so many bytes, and again on a large one.
+
+    It returns the exit code and message of each, and leaves in `report/first` and `report/second`
+    what lies on the disk after each. `earlier` is copied to the disk first.
+    """
+
+    def start(size: int, words: list[str], folder: Path, earlier: str = ""):
+        disk, report = folder / "disk", folder / "report"
+        disk.mkdir()
+        report.mkdir()
+        names = {"disk": str(disk), "report": str(report), "earlier": earlier, "words": words}
+        return fork([], before=TWICE.format(size=size, **names)).wait()
+
+    def run(size: int, words: list[str], folder: Path, earlier: str = "") -> tuple[dict, dict]:
+        done = start(size, words, folder, earlier)
+        assert done.returncode == 0, done.stderr
+        first, second = json.loads((folder / "report/report.json").read_text())
+        return first, second
+
+    tried = start(BLOCK, [], tmp_path_factory.mktemp("try"))
+    if tried.returncode:
+        pytest.skip(f"needs the right to mount a small disk: {tried.stderr.strip()}")
+    return run
 
 
 def size_on_disk(path: Path) -> int:
@@ -69,29 +102,13 @@ def size_on_disk(path: Path) -> int:
     return sum(-(-file.stat().st_size // BLOCK) for file in files) * BLOCK
 
 
-def on_a_disk_of(
-    size: int, words: list[str], tmp_path: Path, before: str = ""
-) -> tuple[dict, dict]:
-    """Run a command on a disk of so many bytes, and again on a large one; return both outcomes.
-
-    `before` is what is copied to the disk first; `report/first` and `report/second` hold what lies
-    there after each.
-    """
-    disk, report = tmp_path / "disk", tmp_path / "report"
-    disk.mkdir()
-    report.mkdir()
-    command = [sys.executable, "-c", TWICE, str(disk), str(size), str(report), before, *words]
-    subprocess.run([*OWN_NAMESPACE, *command], check=True)
-    first, second = json.loads((report / "report.json").read_text())
-    return first, second
-
-
-@pytest.mark.usefixtures("_may_mount")
 @pytest.mark.parametrize(
     "share", [0.6, *(pytest.param(x, marks=pytest.mark.slow) for x in (0, 0.05, 0.3, 0.8, 0.95))]
 )
 @pytest.mark.parametrize("work", COMMANDS, indirect=True)
-def test_a_full_disk_is_one_sentence_and_can_be_gone_on_from(work, share, tmp_path, contents):
+def test_a_full_disk_is_one_sentence_and_can_be_gone_on_from(
+    work, share, tmp_path, contents, on_a_disk_of
+):
     size = max(BLOCK, int(share * size_on_disk(work.whole)) // BLOCK * BLOCK)
     out = work.out(tmp_path / "disk")
     first, second = on_a_disk_of(size, work.words(out), tmp_path)
@@ -110,13 +127,12 @@ def test_a_full_disk_is_one_sentence_and_can_be_gone_on_from(work, share, tmp_pa
     assert [path.name for path in (tmp_path / "report/second").iterdir()] == [out.name]
 
 
-@pytest.mark.usefixtures("_may_mount")
-def test_a_full_disk_leaves_what_was_to_be_overwritten(works, tmp_path, contents):
+def test_a_full_disk_leaves_what_was_to_be_overwritten(works, tmp_path, contents, on_a_disk_of):
     """Room for the old artefact and half of the new."""
     work = works["correct"]
     words = [*work.words(tmp_path / "disk/out"), *work.other, "--overwrite"]
     size = int(1.5 * size_on_disk(work.whole)) // BLOCK * BLOCK
-    first, second = on_a_disk_of(size, words, tmp_path, before=str(work.whole))
+    first, second = on_a_disk_of(size, words, tmp_path, earlier=str(work.whole))
     report = tmp_path / "report"
     assert first["code"] == 1
     assert first["said"].endswith(f": {SENTENCE}")

@@ -33,9 +33,10 @@ COMMANDS = (
 )
 PHENOMAE = [sys.executable, "-m", "phenomae"]
 
-KILLED_AT = """
+# Counts its changes of files below `place`, and kills itself and its children before one.
+COUNT_CHANGES = """
 import os, signal, sys
-place, moment, changes = sys.argv[1], int(sys.argv[2]), 0
+place, moment, changes = {place!r}, {moment}, 0
 
 def watch(event, arguments):
     global changes
@@ -50,24 +51,25 @@ def watch(event, arguments):
             os.killpg(0, signal.SIGKILL)
 
 sys.addaudithook(watch)
-from phenomae.cli import run
-code = run(sys.argv[3:])
-print(changes)
-sys.exit(code)
 """
 
 
-def killed_at(moment: int, words: list[str], out: Path) -> int | None:
-    """Run a command that is killed before its change number `moment`; None where it was.
+@pytest.fixture
+def killed_at(fork) -> Callable[[int, list[str], Path], int | None]:
+    """A function that runs a command that is killed before its change number `moment`.
 
-    Returns the number of its changes where it came to its end before.
+    It returns None where the command was killed, else the number of its changes.
     """
-    command = [sys.executable, "-c", KILLED_AT, str(out), str(moment), *words]
-    done = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
-    if done.returncode == -signal.SIGKILL:
-        return None
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout.split()[-1])
+
+    def run(moment: int, words: list[str], out: Path) -> int | None:
+        before = COUNT_CHANGES.format(place=str(out), moment=moment)
+        done = fork(words, before=before, after="print(changes)").wait()
+        if done.returncode == -signal.SIGKILL:
+            return None
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout.split()[-1])
+
+    return run
 
 
 def killed_when(ready: Callable[[], bool], words: list[str]) -> bool:
@@ -121,7 +123,9 @@ def some_moments(changes: int) -> list[int]:
     ],
     indirect=["work"],
 )
-def test_killed_and_run_again_it_leaves_the_same_bytes(work, moments, tmp_path, contents):
+def test_killed_and_run_again_it_leaves_the_same_bytes(
+    work, moments, tmp_path, contents, killed_at
+):
     out = work.out(tmp_path)
     for moment in moments:
         assert killed_at(moment, work.words(out), out) is None
@@ -133,7 +137,7 @@ def test_killed_and_run_again_it_leaves_the_same_bytes(work, moments, tmp_path, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("work", COMMANDS, indirect=True)
-def test_killed_at_every_moment_it_leaves_the_same_bytes(work, tmp_path, contents):
+def test_killed_at_every_moment_it_leaves_the_same_bytes(work, tmp_path, contents, killed_at):
     changes = killed_at(0, work.words(work.out(tmp_path)), work.out(tmp_path))
     assert contents(work.out(tmp_path)) == contents(work.whole)
     assert changes is not None
@@ -149,7 +153,7 @@ def test_killed_at_every_moment_it_leaves_the_same_bytes(work, tmp_path, content
 
 @pytest.mark.slow
 @pytest.mark.parametrize("work", COMMANDS, indirect=True)
-def test_killed_after_any_time_it_leaves_the_same_bytes(work, tmp_path, contents):
+def test_killed_after_any_time_it_leaves_the_same_bytes(work, tmp_path, contents, killed_at):
     rng = random.Random(work.name)
     begun = time.monotonic()
     killed_at(0, work.words(work.out(tmp_path)), work.out(tmp_path))
@@ -166,23 +170,23 @@ def test_killed_after_any_time_it_leaves_the_same_bytes(work, tmp_path, contents
         assert is_only(out)
 
 
-def test_killed_while_it_overwrites_nothing_is_lost(works, tmp_path, contents):
+def test_killed_while_it_overwrites_nothing_is_lost(works, tmp_path, contents, killed_at):
     for name, moment in (("correct", 13), ("map", 2), ("benchmark", 14)):
         (tmp_path / name).mkdir()
-        overwrite(works[name], works[name].out(tmp_path / name), contents, [moment])
+        overwrite(works[name], works[name].out(tmp_path / name), contents, killed_at, [moment])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("work", COMMANDS, indirect=True)
-def test_killed_at_every_moment_while_it_overwrites(work, tmp_path, contents):
+def test_killed_at_every_moment_while_it_overwrites(work, tmp_path, contents, killed_at):
     out = work.out(tmp_path)
     finish([*work.words(out), *work.other])
     changes = killed_at(0, [*work.words(out), "--overwrite"], out)
     assert changes is not None
-    overwrite(work, out, contents, some_moments(changes))
+    overwrite(work, out, contents, killed_at, some_moments(changes))
 
 
-def overwrite(work, out: Path, contents: Callable, moments: list[int]) -> None:
+def overwrite(work, out: Path, contents: Callable, killed_at: Callable, moments: list[int]) -> None:
     """Kill `--overwrite` at some moments: the old or the new artefact is whole at each."""
     new_words = [*work.words(out), "--overwrite"]
     new = contents(work.whole)

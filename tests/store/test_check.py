@@ -4,15 +4,13 @@ import hashlib
 import json
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import boto3
 import numpy as np
 import polars as pl
 import pytest
 import zarr
-from moto.server import ThreadedMotoServer
 
 from phenomae.cli import run
 from phenomae.store.check import check_store
@@ -20,12 +18,19 @@ from phenomae.store.ingest import ingest
 from phenomae.store.inventory import IngestSettings
 
 
-@pytest.fixture
-def store(write_screen, tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def undamaged(write_raw, tmp_path_factory) -> Path:
     """Two plates of three wells with two fields each."""
-    raw = write_screen(plates=("P1", "P2"))
-    ingest(raw, tmp_path / "store", settings=IngestSettings(pixel_size_um=0.5))
-    return tmp_path / "store"
+    folder = tmp_path_factory.mktemp("undamaged")
+    raw = write_raw(folder / "raw", plates=("P1", "P2"))
+    ingest(raw, folder / "store", settings=IngestSettings(pixel_size_um=0.5))
+    return folder / "store"
+
+
+@pytest.fixture
+def store(undamaged, tmp_path) -> Path:
+    """A copy of it, to be damaged."""
+    return shutil.copytree(undamaged, tmp_path / "store")
 
 
 def damages(store: Path | str, capsys, *flags: str) -> list[str]:
@@ -338,28 +343,13 @@ def read_all(store: Path) -> object:
     return pixels, table.to_dicts(), groups, (store / "artefact.json").read_text()
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An empty bucket of an S3 server on this machine."""
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    _, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    boto3.client("s3").create_bucket(Bucket="plates")
-    yield "s3://plates/screen"
-    server.stop()
-
-
 def test_a_store_on_s3(bucket, write_screen, tmp_path, capsys):
-    ingest(write_screen(plates=("P1", "P2")), bucket)
-    s3 = boto3.client("s3")
-    assert damages(bucket, capsys) == damages(bucket, capsys, "--quick") == []
-    s3.delete_object(Bucket="plates", Key="screen/P1.zarr/A/02/1/0/c/0/0/0")
-    s3.delete_object(Bucket="plates", Key="screen/P2.zarr/A/zarr.json")
-    s3.put_object(Bucket="plates", Key="screen/P3.zarr/A/01/0/zarr.json", Body=b"{}")
+    store, s3 = bucket.address("screen"), bucket.client
+    ingest(write_screen(plates=("P1", "P2")), store)
+    assert damages(store, capsys) == damages(store, capsys, "--quick") == []
+    s3.delete_object(Bucket=bucket.name, Key="screen/P1.zarr/A/02/1/0/c/0/0/0")
+    s3.delete_object(Bucket=bucket.name, Key="screen/P2.zarr/A/zarr.json")
+    s3.put_object(Bucket=bucket.name, Key="screen/P3.zarr/A/01/0/zarr.json", Body=b"{}")
     for flags in ([], ["--quick"]):
-        found = damages(bucket, capsys, *flags)
+        found = damages(store, capsys, *flags)
         assert places(found) == ["P2.zarr/A", "P3.zarr", "P1.zarr/A/02/1/0"]

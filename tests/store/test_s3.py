@@ -75,7 +75,7 @@ def test_stopped_and_resumed_it_has_the_same_bytes(write_screen, tmp_path, bucke
         process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while count() < fields and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
+            time.sleep(0.05)  # each count keeps the server from its work
         process.send_signal(signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL
     assert killed >= 1
