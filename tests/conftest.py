@@ -220,8 +220,11 @@ code = cli.run(words)
 exec(after)
 sys.exit(code)
 """
-# All that commands import which use networks.
-PRELOADED = ("probes.commands", "embedding.embed", "weights.import_export", "weights.hub")
+# All that commands import which use networks, and what two processes of a training import.
+PRELOADED = (
+    *("phenomae.probes.commands", "phenomae.embedding.embed", "phenomae.weights.import_export"),
+    *("torch.distributed.fsdp", "torch._dynamo"),
+)
 
 
 @dataclass
@@ -267,7 +270,7 @@ def fork(tmp_path_factory: pytest.TempPathFactory) -> Fork:
     that runs the tests, whose threads a fork would lose.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([f"phenomae.{name}" for name in PRELOADED])
+    context.set_forkserver_preload(list(PRELOADED))
     folder = tmp_path_factory.mktemp("forked")
 
     def start(

@@ -24,7 +24,11 @@ CHANGED: list[tuple[str, str, dict[str, Any]]] = [
     ("vit-mae", "S/16", {"fourier_weight": 0.01}),
     ("channel-mae", "S/16", {"crop_size": 96, "mask_ratio": 0.5}),
     ("unet-mae", "M", {"crop_size": 128, "fourier_weight": 0.01}),
-    ("classifier", "DenseNet-161", {"crop_size": 128, "standardise": False}),
+    (
+        "classifier",
+        "DenseNet-161",
+        {"crop_size": 128, "standardise": False, "block_depths": (2, 3, 4, 2)},
+    ),
 ]
 
 

@@ -1,9 +1,6 @@
 """A network family is one module and one line: everything else works from the command line."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 from safetensors.numpy import load_file
@@ -98,21 +95,22 @@ class Toy(MaskedNetwork[ToyEncoder]):
         side = self.settings.crop_size // self.settings.patch_size
         return unpatch(patches, grid or (side, side), self.settings.patch_size)
 '''
-# One process runs all command lines, because each start would import torch.
 RUN_ALL = """
 import contextlib, io, json, sys
+sys.path.insert(0, {folder!r})
 from phenomae.models.families import FAMILIES
 FAMILIES["toy"] = ("toy_network:Toy", "A toy network.")
 from phenomae import cli
 
 printed = []
-for words in json.loads(sys.argv[1]):
+for words in {lines!r}:
     screen = io.StringIO()
     with contextlib.redirect_stdout(screen), contextlib.redirect_stderr(screen):
         code = cli.run(words)
     assert code == 0, screen.getvalue()
     printed.append(screen.getvalue())
 print(json.dumps(printed))
+sys.exit()
 """
 FLAGS = [
     *("--crops-per-step", 4, "--crop-size", 16, "--patch-size", 4, "--width", 6),
@@ -120,48 +118,22 @@ FLAGS = [
 ]
 
 
-def run_all(folder: Path, lines: list[list[object]]) -> list[str]:
-    """Run command lines with the toy registered; return what each printed."""
-    words = [[str(word) for word in line] for line in lines]
-    done = subprocess.run(
-        [sys.executable, "-c", RUN_ALL, json.dumps(words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def test_a_family_of_one_module_and_one_line(screen_path: Path, tmp_path: Path) -> None:
+def test_a_family_of_one_module_and_one_line(screen_path: Path, tmp_path: Path, fork) -> None:
     (tmp_path / "toy_network.py").write_text(TOY)
     run, warm = tmp_path / "run", tmp_path / "warm"
-    families, settings, _, planned, listed, _, started = run_all(
-        tmp_path,
-        [
-            ["pretrain", "--help"],
-            ["pretrain", "toy", "--help"],
-            ["pretrain", "toy", screen_path, run, *FLAGS, "--steps", 2],
-            [
-                "plan",
-                "pretrain",
-                "toy",
-                screen_path,
-                "x",
-                *FLAGS,
-                "--steps",
-                2,
-                "--burst-s",
-                1,
-                "--json",
-            ],
-            ["models", "--json"],
-            ["embed", screen_path, run, tmp_path / "wells", "--device", "cpu"],
-            ["pretrain", "toy", screen_path, warm, *FLAGS, "--steps", 0, "--init", run],
-        ],
-    )
+    lines = [
+        ["pretrain", "--help"],
+        ["pretrain", "toy", "--help"],
+        ["pretrain", "toy", screen_path, run, *FLAGS, "--steps", 2],
+        ["plan", "pretrain", "toy", screen_path, "x", *FLAGS, "--burst-s", 1, "--json"],
+        ["models", "--json"],
+        ["embed", screen_path, run, tmp_path / "wells", "--device", "cpu"],
+        ["pretrain", "toy", screen_path, warm, *FLAGS, "--steps", 0, "--init", run],
+    ]
+    words = [[str(word) for word in line] for line in lines]
+    done = fork([], before=RUN_ALL.format(folder=str(tmp_path), lines=words)).wait()
+    assert done.returncode == 0, done.stderr
+    families, settings, _, planned, listed, _, started = json.loads(done.stdout)
     assert "A toy network." in families
     assert "--width" in settings
 

@@ -45,6 +45,14 @@ class Encoder(nn.Module):
             pass
         return tokens
 
+    def token_shape(self, pixels: Pixels) -> tuple[int, int]:
+        """Return the number of tokens of the last block and their width, for crops like these.
+
+        Encoders whose blocks all have tokens of one shape can be quicker than this.
+        """
+        _, count, width = self(pixels).shape
+        return count, width
+
     def pool(
         self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
     ) -> Float[Tensor, "b n"]:

@@ -83,8 +83,8 @@ def describe(family: str, size: str, settings: Any, channels: int) -> Entry:
     # On the meta device a network of over 300 M parameters takes no memory.
     with torch.device("meta"):
         model = build(family, settings, name_channels(channels), classes).eval()
-        tokens = model.features(model.meta_crop())
-        embedding = model.encoder.finish(tokens, "mean", channels)
+        tokens, width = model.encoder.token_shape(model.meta_crop())
+        embedding = model.encoder.finish(torch.empty(1, tokens, width), "mean", channels)
     encoder = _count(model.encoder)
     return Entry(
         family=family,
@@ -92,7 +92,7 @@ def describe(family: str, size: str, settings: Any, channels: int) -> Entry:
         encoder_parameters=encoder + _count_positions(model),
         decoder_parameters=_count(model) - encoder,
         embedding=embedding.shape[1],
-        tokens=tokens.shape[1],
+        tokens=tokens,
         training_gflops=round(model.training_flops() / 1e9, 3),
         embedding_gflops=round(model.embedding_flops() / 1e9, 3),
     )

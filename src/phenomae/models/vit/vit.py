@@ -120,6 +120,11 @@ class Vit(Encoder):
             x = block(x)
             yield x
 
+    def token_shape(self, pixels: Pixels) -> tuple[int, int]:
+        """Return the number of tokens and their width, from the first block."""
+        _, count, width = next(self.walk(pixels)).shape
+        return count, width
+
     def pool(
         self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
     ) -> Float[Tensor, "b n"]:

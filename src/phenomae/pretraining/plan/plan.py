@@ -116,12 +116,13 @@ def _describe_network(model: Network) -> NetworkEstimate:
     encoder, whole = (
         sum(item.numel() for item in part.parameters()) for part in (model.encoder, model)
     )
-    tokens = _on_meta(model).features(torch.empty(1, channels, size, size, device="meta"))
+    crop = torch.empty(1, channels, size, size, device="meta")
+    tokens, _ = _on_meta(model).encoder.token_shape(crop)
     return NetworkEstimate(
         family=model.family,
         channels=channels,
         crop_size=size,
-        tokens=tokens.shape[1],
+        tokens=tokens,
         encoder_parameters=encoder,
         decoder_parameters=whole - encoder,
         parameters=whole,
