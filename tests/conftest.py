@@ -1,5 +1,6 @@
 """Fixtures every room's tests may ask for."""
 
+import contextlib
 import csv
 import multiprocessing
 import os
@@ -243,6 +244,11 @@ class Forked:
     def poll(self) -> int | None:
         """Return the exit code, minus a signal's number if it was killed; None while it runs."""
         return self.process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal; does nothing if the process has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def wait(self, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         """Wait for its end; return its exit code and what it printed."""

@@ -1,7 +1,6 @@
 """What a long training can count on: parts, explosions, stops, checkpoints, and clipping."""
 
 import json
-import os
 import shutil
 import signal
 import time
@@ -223,7 +222,7 @@ def test_a_scheduler_stops_a_run_that_then_goes_on(
         assert process.poll() is None
         time.sleep(0.01)
     time.sleep(0.3)
-    os.kill(process.pid, number)
+    process.send_signal(number)
     done = process.wait()
     said = done.stderr
     assert done.returncode == cli.TRY_AGAIN == 75

@@ -1,7 +1,6 @@
 """The command that trains: what it writes, that it can be stopped, and what it refuses."""
 
 import json
-import os
 import shutil
 import signal
 import time
@@ -163,7 +162,7 @@ def test_sigkill_and_running_again_gives_the_same_bytes(
         assert process.poll() is None, process.said.read_text()
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
+    process.send_signal(signal.SIGKILL)
     process.wait()
     append_log(again, step=99, loss=0.0)  # a step done after the last checkpoint
     with open(again / "log.jsonl", "a") as file:

@@ -1,8 +1,6 @@
 """Every command that writes, on inputs so small that it takes a second, and what it makes."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from phenomae import cli
 
 CLOCKS = ("time", "seconds", "crops_per_s", "data_wait", "mfu")
 
-SIMULATE = "--genes 12 --complexes 4 --guides 2 --batches 2 --controls 4 --sites 1 --field-size 64"
+SIMULATE = "--genes 12 --complexes 4 --guides 1 --batches 2 --controls 4 --sites 1 --field-size 64"
 PRETRAIN = (
     "--crop-size 32 --patch-size 8 --embed-dim 16 --depth 1 --num-heads 2 --decoder-embed-dim 16 "
     "--decoder-depth 1 --decoder-num-heads 2 --steps 12 --crops-per-step 8 --checkpoint-every 4 "
@@ -94,17 +92,6 @@ def work(works: dict[str, Work], request: pytest.FixtureRequest) -> Work:
 def contents() -> Callable[[Path], dict[str, object]]:
     """A function that returns every file of an artefact by its name, clocks left out."""
     return _contents
-
-
-@pytest.fixture(scope="session")
-def phenomae() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """A function that runs the command in a process of its own."""
-
-    def run(words: list[str], **options) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "phenomae", *words]
-        return subprocess.run(command, capture_output=True, text=True, **options)
-
-    return run
 
 
 def _contents(path: Path) -> dict[str, object]:

@@ -8,11 +8,11 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +27,7 @@ class Killer:
     """Starts an ingest and kills it while it works."""
 
     raw: Path
+    fork: Callable[..., Any]
     rng: random.Random = field(default_factory=lambda: random.Random(0))
     begun_s: float = 0.0
     """Seconds until it begins to write."""
@@ -35,10 +36,8 @@ class Killer:
     workers: set[Path] = field(default_factory=set)
     """Where the system tells of the processes that were seen at work."""
 
-    def start(self, store: Path) -> subprocess.Popen[bytes]:
-        words = ["ingest", str(self.raw), str(store), "--workers", "2", "--quiet"]
-        command = [sys.executable, "-m", "phenomae", *words]
-        return subprocess.Popen(command, start_new_session=True)
+    def start(self, store: Path) -> Any:
+        return self.fork(["ingest", self.raw, store, "--workers", "2", "--quiet"])
 
     def leave_in_peace(self, store: Path) -> None:
         """Ingest without a kill, and see how long it takes."""
@@ -47,22 +46,21 @@ class Killer:
         while process.poll() is None and not partial.exists():
             time.sleep(0.001)
         self.begun_s = time.monotonic() - start
-        assert process.wait(timeout=120) == 0
+        assert process.wait().returncode == 0
         self.ended_s = time.monotonic() - start
 
     def kill(self, store: Path) -> bool:
         """Ingest and kill; say whether it was still at work."""
         process = self.start(store)
-        try:
-            process.wait(self.rng.uniform(self.begun_s, self.ended_s))
-        except subprocess.TimeoutExpired:
+        time.sleep(self.rng.uniform(self.begun_s, self.ended_s))
+        if process.poll() is None:
             listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
             self.workers |= {Path("/proc", number, "stat") for number in listed.split()}
             if self.rng.random() < 0.5:
-                process.kill()
+                process.send_signal(signal.SIGKILL)
             else:
                 os.killpg(process.pid, signal.SIGKILL)
-        code = process.wait()
+        code = process.wait().returncode
         assert code in (0, -signal.SIGKILL)
         return code != 0
 
@@ -99,17 +97,18 @@ def kill_often(killer: Killer, kills: int, home: Path, contents, capfd) -> None:
     assert killer.alive() == []
 
 
-def test_killed_at_six_moments(write_screen, tmp_path, contents, capfd):
-    kill_often(Killer(write_screen(plates=("P1", "P2"), wells=WELLS)), 6, tmp_path, contents, capfd)
+def test_killed_at_six_moments(write_screen, tmp_path, contents, capfd, fork):
+    raw = write_screen(plates=("P1", "P2"), wells=WELLS)
+    kill_often(Killer(raw, fork), 6, tmp_path, contents, capfd)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("crew", ["threads", "processes"])
-def test_killed_at_fifty_moments(crew, write_screen, tmp_path, contents, capfd):
+def test_killed_at_fifty_moments(crew, write_screen, tmp_path, contents, capfd, fork):
     raw = write_screen(plates=("P1", "P2"), wells=WELLS, size=(400, 500))
     if crew == "processes":  # worth them by the size of the files, most of which is a hole
         for path in (raw / "images").rglob("*.tiff"):
             os.truncate(path, LARGE)
-    killer = Killer(raw)
+    killer = Killer(raw, fork)
     kill_often(killer, 50, tmp_path, contents, capfd)
     assert bool(killer.workers) == (crew == "processes")

@@ -9,11 +9,10 @@ many files are there.
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +30,6 @@ COMMANDS = (
     "map",
     "benchmark",
 )
-PHENOMAE = [sys.executable, "-m", "phenomae"]
 
 # Counts its changes of files below `place`, and kills itself and its children before one.
 COUNT_CHANGES = """
@@ -72,21 +70,24 @@ def killed_at(fork) -> Callable[[int, list[str], Path], int | None]:
     return run
 
 
-def killed_when(ready: Callable[[], bool], words: list[str]) -> bool:
-    """Start a command and kill it and its children when `ready`; say whether it was going."""
-    process = subprocess.Popen(
-        [*PHENOMAE, *words, "--quiet"],
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    wait_until(ready, process)
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    return process.wait() == -signal.SIGKILL
+@pytest.fixture
+def killed_when(fork) -> Callable[[Callable[[], bool], list[str]], bool]:
+    """A function that starts a command and kills it and its children when `ready()`.
+
+    It returns whether the command was still running.
+    """
+
+    def run(ready: Callable[[], bool], words: list[str]) -> bool:
+        process = fork([*words, "--quiet"])
+        wait_until(ready, process)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        return process.wait().returncode == -signal.SIGKILL
+
+    return run
 
 
-def wait_until(ready: Callable[[], bool], process: subprocess.Popen) -> None:
+def wait_until(ready: Callable[[], bool], process: Any) -> None:
     deadline = time.monotonic() + 120
     while process.poll() is None and not ready():
         assert time.monotonic() < deadline
@@ -153,7 +154,9 @@ def test_killed_at_every_moment_it_leaves_the_same_bytes(work, tmp_path, content
 
 @pytest.mark.slow
 @pytest.mark.parametrize("work", COMMANDS, indirect=True)
-def test_killed_after_any_time_it_leaves_the_same_bytes(work, tmp_path, contents, killed_at):
+def test_killed_after_any_time_it_leaves_the_same_bytes(
+    work, tmp_path, contents, killed_at, killed_when
+):
     rng = random.Random(work.name)
     begun = time.monotonic()
     killed_at(0, work.words(work.out(tmp_path)), work.out(tmp_path))
@@ -204,7 +207,9 @@ def overwrite(work, out: Path, contents: Callable, killed_at: Callable, moments:
 
 @pytest.mark.parametrize("share", [0.1, pytest.param(0.6, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("work", ["simulate", "ingest"], indirect=True)
-def test_killed_among_its_images_it_leaves_the_same_bytes(work, share, tmp_path, contents):
+def test_killed_among_its_images_it_leaves_the_same_bytes(
+    work, share, tmp_path, contents, killed_when
+):
     out, partial = work.out(tmp_path), tmp_path / "out.partial"
     pattern = "images/*/*.tiff" if work.name == "simulate" else "*.zarr/*/*/*/0/c/0/0/0"
     wanted = share * len(list(work.whole.glob(pattern)))
@@ -215,26 +220,29 @@ def test_killed_among_its_images_it_leaves_the_same_bytes(work, share, tmp_path,
     assert is_only(out)
 
 
-def begin_simulate(words: list[str], out: Path) -> subprocess.Popen[str]:
-    """Start `simulate` and return its process when it has begun to draw."""
-    process = subprocess.Popen(
-        [*PHENOMAE, *words, "--quiet"], stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    images = Path(f"{out}.partial/images")
-    wait_until(lambda: any(images.glob("*/*.tiff")), process)
-    assert process.poll() is None
-    return process
+@pytest.fixture
+def begin_simulate(fork) -> Callable[[list[str], Path], Any]:
+    """A function that starts `simulate` and returns its process when it has begun to draw."""
+
+    def begin(words: list[str], out: Path) -> Any:
+        process = fork([*words, "--quiet"])
+        images = Path(f"{out}.partial/images")
+        wait_until(lambda: any(images.glob("*/*.tiff")), process)
+        assert process.poll() is None
+        return process
+
+    return begin
 
 
-def test_workers_of_a_killed_simulate_do_not_outlive_it(works, tmp_path, contents):
+def test_workers_of_a_killed_simulate_do_not_outlive_it(works, tmp_path, contents, begin_simulate):
     """Only the command itself is killed, as a job scheduler or an impatient hand does."""
     work, out = works["simulate"], tmp_path / "out"
     process = begin_simulate(work.words(out), out)
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     workers = [Path("/proc", number, "stat") for number in listed]
     assert workers
-    process.kill()
-    process.communicate()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
     finish(work.words(out))
     alive = [stat.read_text().rpartition(")")[2].split()[0] for stat in workers if stat.exists()]
     assert set(alive) <= {"Z"}
@@ -242,12 +250,12 @@ def test_workers_of_a_killed_simulate_do_not_outlive_it(works, tmp_path, content
     assert is_only(out)
 
 
-def test_ctrl_c_is_one_sentence_and_can_be_gone_on_from(works, tmp_path, contents):
+def test_ctrl_c_is_one_sentence_and_can_be_gone_on_from(works, tmp_path, contents, begin_simulate):
     work, out = works["simulate"], tmp_path / "out"
     process = begin_simulate(work.words(out), out)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert said == "phenomae: stopped; run the same command again to go on\n"
+    done = process.wait()
+    assert done.returncode == 130
+    assert done.stderr == "phenomae: stopped; run the same command again to go on\n"
     finish(work.words(out))
     assert contents(out) == contents(work.whole)

@@ -18,7 +18,6 @@ from phenomae.store.inventory import IngestSettings
 from phenomae.store.read import open_store, read_crops, read_field, windows
 
 WELLS = tuple(f"{row}{column:02d}" for row in "AB" for column in range(1, 7))
-MAIN = "import sys; from phenomae.cli import main; sys.argv[0] = 'phenomae'; main()"
 
 
 def local_contents(folder: Path) -> dict[str, bytes]:
@@ -61,10 +60,10 @@ def test_fields_and_crops_are_read_from_s3(write_screen, tmp_path, bucket):
 
 
 @pytest.mark.parametrize("flags", [[], pytest.param(["--bits", "8"], marks=pytest.mark.slow)])
-def test_stopped_and_resumed_it_has_the_same_bytes(write_screen, tmp_path, bucket, flags):
+def test_stopped_and_resumed_it_has_the_same_bytes(write_screen, tmp_path, bucket, flags, fork):
     raw = write_screen(plates=("P1", "P2"), wells=WELLS)
     ingest(raw, tmp_path / "store", settings=IngestSettings(bits=8 if flags else 16))
-    words = [sys.executable, "-c", MAIN, "ingest", str(raw), bucket.address("store"), *flags]
+    words = ["ingest", raw, bucket.address("store"), *flags]
 
     def count() -> int:
         listed = bucket.client.list_objects_v2(Bucket=bucket.name, MaxKeys=1000)
@@ -72,17 +71,17 @@ def test_stopped_and_resumed_it_has_the_same_bytes(write_screen, tmp_path, bucke
 
     killed = 0
     for fields in (3, 20):
-        process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+        process = fork(words)
         deadline = time.monotonic() + 60
         while count() < fields and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)  # each count keeps the server from its work
         process.send_signal(signal.SIGKILL)
-        killed += process.wait() == -signal.SIGKILL
+        killed += process.wait().returncode == -signal.SIGKILL
     assert killed >= 1
     assert "fields.parquet" not in bucket.contents("store")
     with pytest.raises(ValueError, match="holds no store: it is unfinished: ingest it again"):
         open_store(bucket.address("store"))
-    subprocess.run(words, check=True, capture_output=True)
+    assert fork(words).wait().returncode == 0
     assert bucket.contents("store") == local_contents(tmp_path / "store")
 
 
