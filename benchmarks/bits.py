@@ -1,4 +1,4 @@
-"""What another depth or window does to embeddings: the same crops of stores of the same plates.
+"""Compare embeddings of the same crops in stores of another bit depth or window.
 
     phenomae ingest RAW STORE
     phenomae ingest RAW STORE8 --bits 8
@@ -64,7 +64,7 @@ def _embed(
 
 
 def _correlate(one: _Pixels, other: _Pixels) -> Float64[np.ndarray, " m"]:
-    """Return the correlation of every crop's pixels, of its worst channel; 0 where one is flat."""
+    """Return each crop's pixel correlation in its worst channel; 0 if one is constant."""
     first, second = (it - it.mean((2, 3), keepdims=True, dtype=np.float64) for it in (one, other))
     power = (first**2).mean((2, 3)) * (second**2).mean((2, 3))
     joint = (first * second).mean((2, 3))

@@ -1,4 +1,4 @@
-"""Our networks beside the published design written plainly: crops a second, in one run.
+"""Compare our networks with a plain implementation of the published design: crops per second.
 
     python benchmarks/models.py                              S/16 of both families on this CPU
     python benchmarks/models.py --device cuda --sizes S/16 L/16 L/8 --compile
@@ -36,28 +36,28 @@ from phenomae.pretraining.optimiser import build_lion
 FAMILIES = {"vit-mae": (VitMae, VitMaeModel), "channel-mae": (ChannelMae, ChannelMaeModel)}
 TARGETS = {("vit-mae", "train"): 1.5, ("vit-mae", "embed"): 1.2}
 TARGETS |= {("channel-mae", "train"): 2.0, ("channel-mae", "embed"): 1.2}
-# As embed takes them; of a training step as many as take several seconds.
+# Those of `embed`; for training, so many that a step takes several seconds on a CPU.
 CROPS = {("vit-mae", "train"): 48, ("vit-mae", "embed"): 64}
 CROPS |= {("channel-mae", "train"): 16, ("channel-mae", "embed"): 4}
 
 
 @dataclass
 class Contender:
-    """A network with the calls that are timed."""
+    """A network and the calls that are timed."""
 
     network: nn.Module
     device: torch.device
     loss: Callable[[Tensor, Tensor], Tensor]
     embed: Callable[[Tensor], Tensor]
     memory: Callable[[], AbstractContextManager[None]] = nullcontext
-    """How memory is kept on a CPU: ours as its commands do it."""
+    """Whether freed memory is kept on a CPU; for ours as its commands do."""
 
     def __post_init__(self) -> None:
         self.network.to(self.device)
         self.optimiser = build_lion(self.network, 1e-4, (0.9, 0.95), 0.05)
 
     def step(self, job: str, pixels: Tensor, noise: Tensor) -> None:
-        """Do one step of a job."""
+        """Run one step of a job."""
         self.network.train(job == "train")
         if job == "train":
             with torch.autocast(self.device.type, torch.bfloat16):
@@ -70,7 +70,7 @@ class Contender:
                 self.embed(pixels)
 
     def measure(self, job: str, pixels: Tensor, noise: Tensor, steps: int) -> tuple[float, float]:
-        """Return the seconds of a step and the peak of memory in GB (0 where it is not known)."""
+        """Return the seconds per step and the peak memory in GB (0 if unknown)."""
         cuda = self.device.type == "cuda"
         with self.memory():
             self.step(job, pixels, noise)  # as if others had gone before, after the other's turn
@@ -89,7 +89,7 @@ class Contender:
 def contenders(
     family: str, settings: VitMaeModel, arguments: argparse.Namespace
 ) -> dict[str, Contender]:
-    """Return plain, ours and, if asked for, ours compiled."""
+    """Return the plain network, ours and, with `--compile`, ours compiled."""
     device = torch.device(arguments.device)
     plain = PlainMae(settings, arguments.channels, apart=family == "channel-mae")
     ours = FAMILIES[family][0](settings, arguments.channels)
@@ -118,7 +118,7 @@ def contenders(
 def compare(
     family: str, size: str, job: str, racers: dict[str, Contender], arguments: argparse.Namespace
 ) -> Iterator[str]:
-    """Run a job on all contenders in turn and yield the lines of the table."""
+    """Run a job on all networks in turn and yield the lines of the table."""
     settings = racers["plain"].network.settings
     device = racers["plain"].device
     crops = arguments.crops or CROPS[family, job]
@@ -139,7 +139,7 @@ def compare(
             peak[name] = max(peak[name], memory)
     median = {name: statistics.median(taken) for name, taken in seconds.items()}
     for name in list(racers)[1:]:
-        # Round by round: what else the machine does then slows both.
+        # Round by round, so that other work on the machine slows all of them.
         pairs = zip(seconds["plain"], seconds[name], strict=True)
         ratio = statistics.median(plain / ours for plain, ours in pairs)
         line = (
@@ -156,7 +156,7 @@ def compare(
 
 
 def matmul_rate(device: torch.device, side: int = 8192, repeats: int = 20) -> float:
-    """Return the flops a second of one large product of bf16 matrices."""
+    """Return the FLOP/s of one large bf16 matrix product."""
     a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
     for _ in range(3):
         a @ b
@@ -169,7 +169,7 @@ def matmul_rate(device: torch.device, side: int = 8192, repeats: int = 20) -> fl
 
 
 def check(fixtures: Path) -> None:
-    """Compare the plain networks with the golden cases, in float32."""
+    """Compare the plain networks with the golden cases in float32."""
     for name in ("mae", "camae"):
         config = json.loads((fixtures / name / "config.json").read_text())
         names = {"img": "crop_size", "patch": "patch_size", "dim": "embed_dim", "depth": "depth"}
@@ -193,18 +193,18 @@ def check(fixtures: Path) -> None:
 
 
 def read_arguments() -> argparse.Namespace:
-    """Return what was asked for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
     parser.add_argument("--sizes", nargs="+", default=["S/16"], choices=list(VIT_SIZES))
     parser.add_argument("--jobs", nargs="+", default=["train", "embed"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--channels", type=int, default=6)
-    parser.add_argument("--crops", type=int, help="crops a step, else those of CROPS")
+    parser.add_argument("--crops", type=int, help="crops per step; default: CROPS")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=1, help="steps a round")
-    parser.add_argument("--compile", action="store_true", help="ours compiled, too")
-    parser.add_argument("--check", type=Path, metavar="FIXTURES", help="golden cases' folder")
+    parser.add_argument("--steps", type=int, default=1, help="steps per round")
+    parser.add_argument("--compile", action="store_true", help="also time our networks compiled")
+    parser.add_argument("--check", type=Path, metavar="FIXTURES", help="folder of the golden cases")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""The published networks, written straight from their formulas: what ours are measured beside.
+"""Plain implementations of the published networks, the baseline of `models.py`.
 
 Kraus et al. 2023 (arXiv 2309.16064) and 2024 (arXiv 2404.10242), He et al. 2022 (2111.06377) and
 Dehghani et al. 2023 (2302.05442). Nothing is fused and nothing is left out: attention is three
@@ -20,13 +20,13 @@ from phenomae.models.settings import VitMaeModel
 def attend(
     q: Float[Tensor, "b e n d"], k: Float[Tensor, "b e t d"], v: Float[Tensor, "b e t d"]
 ) -> Float[Tensor, "b n e*d"]:
-    """Attention as it is written in a paper: products, softmax, products."""
+    """Attention as in the formula: matrix products and a softmax."""
     weights = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(dim=-1)
     return rearrange(weights @ v, "b e n d -> b n (e d)")
 
 
 class ParallelBlock(nn.Module):
-    """The encoder's block: attention and MLP side by side on one norm and one projection."""
+    """Block of the encoder: attention and MLP in parallel, after one norm and one projection."""
 
     def __init__(self, settings: VitMaeModel, drop_path: float) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class ParallelBlock(nn.Module):
 
 
 class Block(nn.Module):
-    """The decoder's block: attention, then MLP, each on its own norm."""
+    """Block of the decoder: attention, then MLP, each with its own norm."""
 
     def __init__(self, dim: int, heads: int, mlp_ratio: float, eps: float) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Mlp(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """One channel's tokens look at all of them."""
+    """Cross-attention from the tokens of one channel to all tokens."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class CrossAttention(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Ordinary blocks over the tokens of all patches."""
+    """Decoder of transformer blocks over the tokens of all patches."""
 
     def __init__(self, settings: VitMaeModel) -> None:
         super().__init__()
@@ -114,12 +114,12 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=1e-6)
 
     def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b p d"]:
-        """Take the class token and the patches' tokens with positions, give the patches'."""
+        """Return the patch tokens, from the class token and patch tokens with positions."""
         return self.norm(self.blocks(x))[:, 1:]
 
 
 class ChannelDecoder(nn.Module):
-    """A shared cross-attention, then blocks that every channel has for itself."""
+    """Decoder of a shared cross-attention and then blocks of each channel's own."""
 
     def __init__(self, settings: VitMaeModel, channels: int) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class ChannelDecoder(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "b 1+c*p d"]) -> Float[Tensor, "b c*p d"]:
-        """Take the class token, which is dropped, and all tokens with positions."""
+        """Return the patch tokens, from the class token (unused) and all tokens with positions."""
         by_channel = rearrange(x[:, 1:], "b (c p) d -> b c p d", c=len(self.decoders))
         by_channel = by_channel + self.channel_tokens[:, None]
         everything = by_channel.flatten(1, 2)
@@ -149,14 +149,14 @@ class ChannelDecoder(nn.Module):
 
 
 def decoder_blocks(settings: VitMaeModel, eps: float) -> list[Block]:
-    """Return the blocks of one decoder; the two families' norms have another eps."""
+    """Return the blocks of one decoder; the norms of the two families differ in eps."""
     dim, heads = settings.decoder_embed_dim, settings.decoder_num_heads
     ratio = settings.decoder_mlp_ratio
     return [Block(dim, heads, ratio, eps) for _ in range(settings.decoder_depth)]
 
 
 class PlainMae(nn.Module):
-    """The masked autoencoder; `apart` takes every channel's patches as tokens of their own."""
+    """Masked autoencoder; with `apart`, each channel of a patch is a token."""
 
     def __init__(self, settings: VitMaeModel, channels: int, apart: bool) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ class PlainMae(nn.Module):
             self.register_buffer(name, functional.pad(table, (0, 0, 1, 0)))
 
     def tokens(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p d"]:
-        """Return the patches' tokens with their positions."""
+        """Return the patch tokens with positions added."""
         if not self.apart:
             x = self.patch_embed(images).flatten(2).transpose(1, 2)
         else:
@@ -190,18 +190,18 @@ class PlainMae(nn.Module):
         return x + self.positions[1 : 1 + x.shape[1]]
 
     def encode(self, tokens: Float[Tensor, "b t d"]) -> Float[Tensor, "b 1+t d"]:
-        """Return what the encoder makes of tokens, class token first."""
+        """Return the output of the encoder, class token first."""
         cls = self.cls_token.expand(len(tokens), 1, -1)
         return self.blocks(torch.cat([cls, tokens], dim=1))
 
     def embed(self, pixels: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
-        """Return the mean over the tokens of all patches."""
+        """Return the embedding: the mean of the patch tokens."""
         return self.encode(self.tokens(standardise(pixels)))[:, 1:].mean(1)
 
     def forward(
         self, pixels: UInt8[Tensor, "b c h w"], noise: Float[Tensor, "b p"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "b p k"]]:
-        """Return the mean squared error over the hidden patches, and all predictions."""
+        """Return the mean squared error of the hidden patches, and all predictions."""
         images = standardise(pixels)
         tokens = self.tokens(images)
         count = tokens.shape[1]
@@ -222,19 +222,19 @@ class PlainMae(nn.Module):
         return (error * mask).sum() / mask.sum(), predicted
 
     def cut(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p k"]:
-        """Return what is to be predicted: the pixels of every token's patch."""
+        """Return the target: the pixels of every token's patch."""
         order = "b (c y x) (i j)" if self.apart else "b (y x) (i j c)"
         size = self.settings.patch_size
         return rearrange(images, f"b c (y i) (x j) -> {order}", i=size, j=size)
 
 
 def standardise(pixels: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-    """Bring every channel of every crop to mean 0 and variance 1."""
+    """Self-standardise: mean 0 and variance 1 in each channel of each crop."""
     return functional.instance_norm(pixels / 255, eps=1e-5)
 
 
 def sincos(side: int, dim: int) -> Float[Tensor, "p d"]:
-    """Return sines and cosines of every patch's row, then of its column."""
+    """Return sine-cosine positions of each patch: of its row, then of its column."""
     rates = 10000 ** (-torch.arange(dim // 4) / (dim / 4))
     angles = torch.arange(side)[:, None] * rates
     waves = torch.cat([angles.sin(), angles.cos()], dim=1)
@@ -243,7 +243,7 @@ def sincos(side: int, dim: int) -> Float[Tensor, "p d"]:
 
 
 def load_golden(model: PlainMae, weights: dict[str, Tensor]) -> None:
-    """Fill a network with a golden case's weights."""
+    """Load the weights of a golden case into a network."""
     ours = {}
     for name, value in weights.items():
         name = name.removeprefix("encoder.vit_backbone.").replace(".ls.gamma", ".layer_scale")
