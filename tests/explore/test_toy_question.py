@@ -4,6 +4,7 @@ import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -65,12 +66,12 @@ QUESTION = Question(
     figure=Figure("toy", draw),
 )
 '''
-REGISTER = (
-    "from phenomae.evaluation.questions.table import QUESTIONS\n"
-    "QUESTIONS['toy'] = ('toy_question:QUESTION', 'How many wells are there?')\n"
-    "from phenomae.cli import main\n"
-    "main()\n"
-)
+REGISTER = """
+import sys
+sys.path.insert(0, {folder!r})
+from phenomae.evaluation.questions.table import QUESTIONS
+QUESTIONS["toy"] = ("toy_question:QUESTION", "How many wells are there?")
+"""
 
 
 @pytest.fixture
@@ -89,17 +90,17 @@ def wells(tmp_path: Path) -> Path:
     return tmp_path / "wells"
 
 
-def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command line in a process where the toy question is registered."""
-    (folder / "toy_question.py").write_text(TOY)
-    return subprocess.run(
-        [sys.executable, "-c", REGISTER, *words], cwd=folder, capture_output=True, text=True
-    )
+@pytest.fixture
+def run_toy(fork: Callable, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A function that runs a command line in a process where the toy question is registered."""
+    (tmp_path / "toy_question.py").write_text(TOY)
+    before = REGISTER.format(folder=str(tmp_path))
+    return lambda *words: fork(words, before=before).wait()
 
 
-def test_a_toy_question_runs_from_the_command_line(wells: Path, tmp_path: Path):
+def test_a_toy_question_runs_from_the_command_line(wells: Path, tmp_path: Path, run_toy: Callable):
     out = tmp_path / "out"
-    done = call(tmp_path, "ask", "toy", str(wells), str(out), "--times", "2")
+    done = run_toy("ask", "toy", str(wells), str(out), "--times", "2")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["wells", "12"]
     assert (out / "toy.csv").read_text() == "wells\n12\n"
@@ -110,12 +111,14 @@ def test_a_toy_question_runs_from_the_command_line(wells: Path, tmp_path: Path):
     }
 
 
-def test_a_toy_question_is_listed_described_and_checked(wells: Path, tmp_path: Path):
-    assert "How many wells are there?" in call(tmp_path, "ask", "--help").stdout
-    described = call(tmp_path, "ask", "toy", "--help").stdout
+def test_a_toy_question_is_listed_described_and_checked(
+    wells: Path, tmp_path: Path, run_toy: Callable
+):
+    assert "How many wells are there?" in run_toy("ask", "--help").stdout
+    described = run_toy("ask", "toy", "--help").stdout
     assert "WELLS OUT" in described
     assert "Multiply the count by this." in described
-    wrong = call(tmp_path, "ask", "toy", str(wells), str(tmp_path / "out"), "--times", "0")
+    wrong = run_toy("ask", "toy", str(wells), str(tmp_path / "out"), "--times", "0")
     assert "times must be at least 1, not 0" in wrong.stderr
     assert not (tmp_path / "out").exists()
 
