@@ -225,7 +225,8 @@ def begin_simulate(fork) -> Callable[[list[str], Path], Any]:
     """A function that starts `simulate` and returns its process when it has begun to draw."""
 
     def begin(words: list[str], out: Path) -> Any:
-        process = fork([*words, "--quiet"])
+        workers = "import phenomae.simulation.simulate as s; s._SMALL = 0"  # it starts them
+        process = fork([*words, "--quiet"], before=workers)
         images = Path(f"{out}.partial/images")
         wait_until(lambda: any(images.glob("*/*.tiff")), process)
         assert process.poll() is None

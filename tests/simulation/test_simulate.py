@@ -3,8 +3,6 @@
 import csv
 import os
 import re
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -40,15 +38,10 @@ def flags(settings: SimulateSettings) -> list[str]:
     ]
 
 
-def test_one_worker_or_several_give_the_same_bytes(screen, small, tmp_path):
-    out = tmp_path / "screen"
-
-    def one_core() -> None:
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-
-    command = [sys.executable, "-m", "phenomae", "simulate", str(out), *flags(small)]
-    subprocess.run(command, check=True, capture_output=True, preexec_fn=one_core)
-    assert contents(out) == contents(screen)
+def test_one_process_or_several_give_the_same_bytes(screen, small, tmp_path, monkeypatch):
+    monkeypatch.setattr("phenomae.simulation.simulate._SMALL", 0)  # or else it starts no workers
+    simulate(tmp_path / "screen", settings=small)
+    assert contents(tmp_path / "screen") == contents(screen)
 
 
 def test_another_seed_gives_other_pixels_everywhere_and_another_layout(screen, small, tmp_path):

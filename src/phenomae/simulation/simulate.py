@@ -4,7 +4,8 @@ With a real screen a map cannot be fully verified, because most true relationshi
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from phenomae.workers import start_workers
 KIND = "raw screen"
 PLATE_MAP = "plate_map.csv"
 RELATIONSHIPS = "relationships.csv"
+_SMALL = 2_000_000  # pixels that are drawn sooner than worker processes start, on two cores
 
 
 @Parameter(name="*")
@@ -172,7 +174,8 @@ def _draw_plates(folder: Path, design: Design, settings: SimulateSettings) -> No
     plates = design.plate_map.partition_by("plate", as_dict=True, maintain_order=True)
     batches = {name: index for index, name in enumerate(design.plate_map["batch"].unique().sort())}
     total = len(design.plate_map) * settings.sites
-    with track("simulate", total, "fields") as advance, start_workers() as pool:
+    parallel_map = _start_map(total * settings.field_size**2)
+    with track("simulate", total, "fields") as advance, parallel_map as draw_all:
         for index, ((plate,), wells) in enumerate(plates.items()):
             images = folder / "images" / str(plate)
             images.mkdir(parents=True, exist_ok=True)
@@ -181,8 +184,18 @@ def _draw_plates(folder: Path, design: Design, settings: SimulateSettings) -> No
                 (batches[row["batch"]], row["well"], row["guide"])
                 for row in wells.iter_rows(named=True)
             ]
-            for _ in pool.map(draw, jobs, chunksize=8):
+            for _ in draw_all(draw, jobs):
                 advance(settings.sites)
+
+
+@contextmanager
+def _start_map(pixels: int) -> Iterator[Callable[..., Iterable[None]]]:
+    """Yield a `map` that uses all cores, or only this process if few pixels are drawn."""
+    if pixels < _SMALL:
+        yield map
+    else:
+        with start_workers() as pool:
+            yield partial(pool.map, chunksize=8)
 
 
 def _draw_well(
