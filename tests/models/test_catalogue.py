@@ -60,7 +60,10 @@ def count_by_torch(model: Network, training: bool) -> int:
     [*[(family, size, {}) for family, size in NETWORKS if size[0] != "L"], *CHANGED],
 )
 def test_flops_are_those_that_torch_counts(family: str, size: str, change: dict):
-    model = on_meta(family, replace(SIZES[family][size], **change), channels=5)
+    settings = replace(SIZES[family][size], **change)
+    if hasattr(settings, "depth") and settings.depth > 3 and (family, size) != ("vit-mae", "S/16"):
+        settings = replace(settings, depth=3)  # all blocks cost the same
+    model = on_meta(family, settings, channels=5)
     training, embedding = count_by_torch(model, True), count_by_torch(model, False)
     assert model.training_flops() == pytest.approx(training, rel=0.005)
     assert model.eval().embedding_flops() == pytest.approx(embedding, rel=0.005)
@@ -69,7 +72,10 @@ def test_flops_are_those_that_torch_counts(family: str, size: str, change: dict)
 @pytest.mark.slow
 @pytest.mark.parametrize(("family", "size"), [item for item in NETWORKS if item[1][0] == "L"])
 def test_flops_of_large_networks_are_those_that_torch_counts(family: str, size: str):
-    test_flops_are_those_that_torch_counts(family, size, {})
+    model = on_meta(family, SIZES[family][size], channels=5)
+    training, embedding = count_by_torch(model, True), count_by_torch(model, False)
+    assert model.training_flops() == pytest.approx(training, rel=0.005)
+    assert model.eval().embedding_flops() == pytest.approx(embedding, rel=0.005)
 
 
 @pytest.mark.parametrize(
