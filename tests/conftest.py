@@ -289,6 +289,9 @@ def fork(tmp_path_factory: pytest.TempPathFactory) -> Fork:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
     folder = tmp_path_factory.mktemp("forked")
+    first = context.Process(target=int)  # it waits for the imports, so that no test has to
+    first.start()
+    first.join()
 
     def start(
         words: Sequence[object], *, before: str = "", after: str = "", **environment: str
