@@ -11,7 +11,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol
 
-import jaxtyping
 import numpy as np
 import polars as pl
 import pytest
@@ -27,16 +26,6 @@ from phenomae.store.write import checksum, write_array
 ROOMS = ("models", "weights", "devices", "crops", "pretraining", "embedding", "probes")
 WING = [f"phenomae.{room}" for room in ROOMS]
 install_import_hook(WING, "beartype.beartype")
-# Checks take a third of the time of a training, so they are off where other tests train the same.
-UNCHECKED = (
-    *("robustness/", "probes/"),
-    *("pretraining/test_recipes.py", "pretraining/test_vit_mae.py", "pretraining/test_plan.py"),
-)
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    unchecked = any(f"/tests/{name}" in item.path.as_posix() for name in UNCHECKED)
-    jaxtyping.config.update("jaxtyping_disable", unchecked)
 
 
 @pytest.fixture(scope="session")

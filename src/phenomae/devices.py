@@ -85,11 +85,12 @@ def choose_device(device: Device) -> Literal["cpu", "cuda"]:
 
 def measure_peak(machine: Machine) -> float:
     """Return the FLOP/s of a large matrix product on this device, the best of up to five."""
-    return _measure_peak(machine.device, machine.precision)
+    return _measure_peak(machine.device, machine.precision, torch.get_num_threads())
 
 
 @cache
-def _measure_peak(device: torch.device, precision: str) -> float:
+def _measure_peak(device: torch.device, precision: str, threads: int) -> float:
+    # `threads` is there for the cache: a CPU with other threads has another peak.
     on_gpu = device.type == "cuda"
     # On a CPU a product of side 8192, with 512 times as many FLOPs, would take seconds.
     side, kind = (8192 if on_gpu else 1024), torch.float32

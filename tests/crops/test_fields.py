@@ -94,7 +94,7 @@ def test_groups_do_not_upset_the_balance(store: Store) -> None:
     """Plates are drawn by the weight of their fields, so all in all each value comes as often."""
     groups = [np.arange(6), np.arange(6, 12)]
     stream = CropStream(CropReader([store], "memory"), groups, 16, 2, 0, weights=balance(VALUES))
-    counts = count_fields(stream, 1500)
+    counts = count_fields(stream, 4000)
     both = [set((stream.step(step).keys[:, 0] // 6).tolist()) for step in range(50)]
     assert set(map(len, both)) == {1}
     # A step's two crops share their plate, so that the counts spread about twice as wide.

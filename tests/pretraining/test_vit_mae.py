@@ -117,18 +117,18 @@ def test_it_learns(screen_path: Path, tiny: VitMaeSettings, tmp_path: Path, prec
     wider = replace(tiny, embed_dim=48, decoder_embed_dim=48, mask_ratio=0.5, precision=precision)
     settings = replace(
         wider,
-        steps=120,
+        steps=300,
         crops_per_step=16,
-        lr=3e-3,
-        log_every=30,
-        checkpoint_every=120,
-        validation_every=120,
+        lr=1e-3,
+        log_every=50,
+        checkpoint_every=300,
+        validation_every=300,
     )
     pretrain_vit_mae(screen_path, tmp_path / "run", settings=settings)
     log = read_log(tmp_path / "run")
     training = [line["loss"] for line in log if "loss" in line]
     validation = [line["validation_loss"] for line in log if "validation_loss" in line]
-    assert training[-1] < 0.93
+    assert training[-1] < 0.9
     assert validation[-1] < 0.95 * validation[0]
 
 
