@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import gc
 import multiprocessing
 import os
 import subprocess
@@ -26,6 +27,12 @@ from phenomae.store.write import checksum, write_array
 ROOMS = ("models", "weights", "devices", "crops", "pretraining", "embedding", "probes")
 WING = [f"phenomae.{room}" for room in ROOMS]
 install_import_hook(WING, "beartype.beartype")
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is imported out of Python's garbage collection, which would visit it over again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -207,7 +214,7 @@ def bucket(
     return Bucket(name, client)
 
 
-# Run in the forked process; the names that it does not define are those of `Fork`'s arguments.
+# Run in the forked process, where the names that are not defined here are those of `Fork`.
 FORKED = """
 import os, sys
 os.setsid()
@@ -215,16 +222,21 @@ for number, path in ((1, printed), (2, said)):
     os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY), number)
 os.environ.clear()
 os.environ.update(environment)
-exec(before)
+exec(program)
+"""
+COMMAND = """
+{before}
 from phenomae import cli
-code = cli.run(words)
-exec(after)
+code = cli.run({words})
+{after}
 sys.exit(code)
 """
-# All that commands import which use networks, and what two processes of a training import.
+# Packages of others that commands with networks import. What is ours each process imports itself:
+# that takes a tenth of a second, and so it can be imported in any order, or after other settings.
 PRELOADED = (
-    *("phenomae.probes.commands", "phenomae.embedding.embed", "phenomae.weights.import_export"),
-    *("torch.distributed.fsdp", "torch._dynamo"),
+    *("torch._dynamo", "torch.distributed.fsdp", "lightning_fabric", "pytorch_optimizer"),
+    *("beartype", "cyclopts", "einops", "jaxtyping", "matplotlib.figure", "polars", "pydantic"),
+    *("rich.table", "safetensors.torch", "tensorstore", "tifffile"),
 )
 
 
@@ -260,6 +272,12 @@ class Forked:
         )
 
 
+class ForkProgram(Protocol):
+    """Runs Python code in a process of its own."""
+
+    def __call__(self, program: str, **environment: str) -> Forked: ...
+
+
 class Fork(Protocol):
     """Starts a command; `before` and `after` are Python code that its process runs as well."""
 
@@ -269,8 +287,8 @@ class Fork(Protocol):
 
 
 @pytest.fixture(scope="session")
-def fork(tmp_path_factory: pytest.TempPathFactory) -> Fork:
-    """A function that starts a command by forking a process that has imported torch.
+def fork_program(tmp_path_factory: pytest.TempPathFactory) -> ForkProgram:
+    """A function that runs Python code by forking a process that has imported torch.
 
     A new Python takes seconds to import it. That process is a server of Python's own, not the one
     that runs the tests, whose threads a fork would lose.
@@ -282,17 +300,13 @@ def fork(tmp_path_factory: pytest.TempPathFactory) -> Fork:
     first.start()
     first.join()
 
-    def start(
-        words: Sequence[object], *, before: str = "", after: str = "", **environment: str
-    ) -> Forked:
+    def start(program: str, **environment: str) -> Forked:
         number = len(list(folder.iterdir()))
         printed, said = folder / f"{number}-printed.txt", folder / f"{number}-said.txt"
         printed.touch()
         said.touch()
         names = {
-            "words": [str(word) for word in words],
-            "before": before,
-            "after": after,
+            "program": program,
             "environment": {**os.environ, **environment},
             "printed": str(printed),
             "said": str(said),
@@ -300,5 +314,19 @@ def fork(tmp_path_factory: pytest.TempPathFactory) -> Fork:
         process = context.Process(target=exec, args=(FORKED, names))
         process.start()
         return Forked(process, printed, said)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def fork(fork_program: ForkProgram) -> Fork:
+    """A function that starts a command by forking a process that has imported torch."""
+
+    def start(
+        words: Sequence[object], *, before: str = "", after: str = "", **environment: str
+    ) -> Forked:
+        listed = [str(word) for word in words]
+        program = COMMAND.format(before=before, words=listed, after=after)
+        return fork_program(program, **environment)
 
     return start

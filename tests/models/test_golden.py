@@ -64,10 +64,14 @@ def run_eager(part: Callable, weights: Path, case: Path) -> Case:
     return {name: tensor.numpy() for name, tensor in found.items()}
 
 
-def run_compiled(fork: Callable, part: Callable, weights: Path, case: Path, out: Path) -> Case:
+def run_compiled(
+    fork_program: Callable, part: Callable, weights: Path, case: Path, out: Path
+) -> Case:
     words = [__file__, part.__name__, str(weights), str(case), str(out)]
-    program = f"import runpy; sys.argv = {words}; runpy.run_path({__file__!r}, run_name='__main__')"
-    done = fork([], before=f"{program}; sys.exit()").wait()
+    program = (
+        f"import runpy, sys; sys.argv = {words}; runpy.run_path({__file__!r}, run_name='__main__')"
+    )
+    done = fork_program(program).wait()
     assert done.returncode == 0, done.stderr
     return dict(np.load(out))
 
@@ -116,10 +120,10 @@ def test_a_golden_case_is_repeated_when_compiled(
     part: Callable,
     golden_case: Callable[[str], Path],
     tmp_path: Path,
-    fork: Callable,
+    fork_program: Callable,
 ):
     folder = golden_case(case)
-    found = run_compiled(fork, part, golden_case(weights), folder, tmp_path / "found.npz")
+    found = run_compiled(fork_program, part, golden_case(weights), folder, tmp_path / "found.npz")
     compare(found, read_case(folder))
 
 

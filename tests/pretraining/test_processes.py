@@ -22,6 +22,26 @@ FINAL = "weights/model.safetensors"
 INERT = ("k_norm.bias", "qkv.bias")
 """What is added to every key alike moves no softmax: gradients are rounding, of which Lion makes
 whole steps."""
+# torchrun's own launcher, in a process that forks the two instead of starting two Pythons.
+LAUNCH = """
+from uuid import uuid4
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from phenomae import cli
+
+def train():
+    assert cli.run({words}) == 0
+
+config = LaunchConfig(
+    min_nodes=1,
+    max_nodes=1,
+    nproc_per_node=2,
+    run_id=str(uuid4()),
+    rdzv_backend="c10d",
+    rdzv_endpoint="localhost:0",
+    start_method="fork",
+)
+elastic_launch(config, train)()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +73,12 @@ def alone(
     return run
 
 
-def torchrun(*words: object) -> str:
-    """Run a training in two processes that torchrun starts; return what they printed."""
+def torchrun(words: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a training in two processes that torchrun starts."""
     command = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "phenomae"]
-    done = subprocess.run(
-        [sys.executable, "-m", *command, *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=120,
+    return subprocess.run(
+        [sys.executable, "-m", *command, *words], capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == 0, done.stderr
-    return done.stderr
 
 
 @pytest.fixture
@@ -105,19 +120,30 @@ def require_same(run: Path, alone: Path) -> None:
     assert sum(felt.values()) <= 3e-5 * total, felt  # signs of gradients next to zero
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize(
+    ("strategy", "launcher"),
+    [
+        ("ddp", "fork"),
+        ("fsdp", "fork"),
+        pytest.param("ddp", "torchrun", marks=pytest.mark.slow),
+    ],
+)
 def test_two_processes_train_as_one(
-    alone: Path, screen_path: Path, tmp_path: Path, strategy: str, start_two: Callable
+    alone: Path,
+    screen_path: Path,
+    tmp_path: Path,
+    strategy: str,
+    launcher: str,
+    fork_program: Callable,
 ) -> None:
     """And leave whole weights and checkpoints, of the same names."""
     run = tmp_path / "run"
-    words = [*command(screen_path, run, alone), "--strategy", strategy]
-    if strategy == "ddp":
-        torchrun(*words)
+    words = [str(word) for word in (*command(screen_path, run, alone), "--strategy", strategy)]
+    if launcher == "torchrun":
+        done = torchrun(words)
     else:
-        for process in start_two(*words):
-            done = process.wait()
-            assert done.returncode == 0, done.stderr
+        done = fork_program(LAUNCH.format(words=words)).wait()
+    assert done.returncode == 0, done.stderr
     require_same(run, alone)
     assert "processes 2" in (run / "environment.txt").read_text()
     names = sorted(path.name for path in (run / "checkpoints").iterdir())

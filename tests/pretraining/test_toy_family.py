@@ -110,7 +110,6 @@ for words in {lines!r}:
     assert code == 0, screen.getvalue()
     printed.append(screen.getvalue())
 print(json.dumps(printed))
-sys.exit()
 """
 FLAGS = [
     *("--crops-per-step", 4, "--crop-size", 16, "--patch-size", 4, "--width", 6),
@@ -118,7 +117,9 @@ FLAGS = [
 ]
 
 
-def test_a_family_of_one_module_and_one_line(screen_path: Path, tmp_path: Path, fork) -> None:
+def test_a_family_of_one_module_and_one_line(
+    screen_path: Path, tmp_path: Path, fork_program
+) -> None:
     (tmp_path / "toy_network.py").write_text(TOY)
     run, warm = tmp_path / "run", tmp_path / "warm"
     lines = [
@@ -131,7 +132,7 @@ def test_a_family_of_one_module_and_one_line(screen_path: Path, tmp_path: Path, 
         ["pretrain", "toy", screen_path, warm, *FLAGS, "--steps", 0, "--init", run],
     ]
     words = [[str(word) for word in line] for line in lines]
-    done = fork([], before=RUN_ALL.format(folder=str(tmp_path), lines=words)).wait()
+    done = fork_program(RUN_ALL.format(folder=str(tmp_path), lines=words)).wait()
     assert done.returncode == 0, done.stderr
     families, settings, _, planned, listed, _, started = json.loads(done.stdout)
     assert "A toy network." in families

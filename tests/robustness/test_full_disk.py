@@ -71,7 +71,7 @@ sys.exit()
 
 
 @pytest.fixture(scope="module")
-def on_a_disk_of(fork, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple]:
+def on_a_disk_of(fork_program, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple]:
     """A function that runs a command on a disk of so many bytes, and again on a large one.
 
     It returns the exit code and message of each, and leaves in `report/first` and `report/second`
@@ -83,7 +83,7 @@ def on_a_disk_of(fork, tmp_path_factory: pytest.TempPathFactory) -> Callable[...
         disk.mkdir()
         report.mkdir()
         names = {"disk": str(disk), "report": str(report), "earlier": earlier, "words": words}
-        return fork([], before=TWICE.format(size=size, **names)).wait()
+        return fork_program(TWICE.format(size=size, **names)).wait()
 
     def run(size: int, words: list[str], folder: Path, earlier: str = "") -> tuple[dict, dict]:
         done = start(size, words, folder, earlier)

@@ -5,11 +5,8 @@ The library reads where the hub is as it is imported, so each test has a process
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -36,10 +33,10 @@ COMMIT = "1234567890" * 4
 CARD = b"---\nlicense: other\nlicense_name: cells\n---\n"
 # Sources in the order they are asked for; prints what each command line ended with and said.
 PROGRAM = """
-import contextlib, io, json, sys
+import contextlib, io, json
 from phenomae.cli import run
 found = []
-for words in json.loads(sys.argv[1]):
+for words in {lines}:
     with contextlib.redirect_stderr(io.StringIO()) as said:
         code = run(["weights", "import", *words])
     found.append([code, said.getvalue()])
@@ -127,25 +124,25 @@ def hub(files: dict[str, bytes]) -> Iterator[str]:
     thread.join()
 
 
-def run_import(
-    lines: list[list[str]], hub: str, cache: Path, **environment: str
-) -> list[tuple[int, str]]:
+@pytest.fixture
+def run_import(fork_program: Callable, hub: str) -> Callable[..., list[tuple[int, str]]]:
     """Run `weights import` with each line's words in one process; return codes and what is said."""
-    settings = {"HF_ENDPOINT": hub, "HF_HOME": str(cache), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    settings["NO_PROXY"] = "127.0.0.1"
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps(lines)],
-        env={**os.environ, **settings, **environment},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return [(code, said) for code, said in json.loads(done.stdout)]
+
+    def run(lines: list[list[str]], cache: Path, **environment: str) -> list[tuple[int, str]]:
+        settings = {"HF_ENDPOINT": hub, "HF_HOME": str(cache), "HF_HUB_DISABLE_TELEMETRY": "1"}
+        settings |= {"NO_PROXY": "127.0.0.1", **environment}
+        done = fork_program(PROGRAM.format(lines=lines), **settings).wait()
+        assert done.returncode == 0, done.stderr
+        return [(code, said) for code, said in json.loads(done.stdout)]
+
+    return run
 
 
-def test_weights_come_from_the_hub_and_then_from_its_cache(hub: str, files, tmp_path: Path):
+def test_weights_come_from_the_hub_and_then_from_its_cache(
+    run_import: Callable, files, tmp_path: Path
+):
     lines = [["lab/model", str(tmp_path / "a")], ["lab/plain", str(tmp_path / "b"), "--quiet"]]
-    (first, said), (second, silence) = run_import(lines, hub, tmp_path / "cache")
+    (first, said), (second, silence) = run_import(lines, tmp_path / "cache")
     assert (first, second, silence) == (0, 0, "")
     told = said.splitlines()
     assert told[0] == "fetching lab/model from the hub"
@@ -157,7 +154,7 @@ def test_weights_come_from_the_hub_and_then_from_its_cache(hub: str, files, tmp_
     assert weights.read_config(tmp_path / "b")["licence"] is None
 
     lines = [["lab/model", str(tmp_path / "c")], ["lab/unknown", str(tmp_path / "d")]]
-    cached, absent = run_import(lines, hub, tmp_path / "cache", HF_HUB_OFFLINE="1")
+    cached, absent = run_import(lines, tmp_path / "cache", HF_HUB_OFFLINE="1")
     assert cached[0] == 0
     for name in ("config.json", "model.safetensors"):
         assert (tmp_path / "c" / name).read_bytes() == (tmp_path / "a" / name).read_bytes()
@@ -178,9 +175,9 @@ WRONG = {
 }
 
 
-def test_what_the_hub_does_not_give_is_one_sentence(hub: str, tmp_path: Path):
+def test_what_the_hub_does_not_give_is_one_sentence(run_import: Callable, tmp_path: Path):
     lines = [[name, str(tmp_path / "out"), "--quiet"] for name in WRONG]
-    found = run_import(lines, hub, tmp_path / "cache")
+    found = run_import(lines, tmp_path / "cache")
     for (name, sentence), (code, said) in zip(WRONG.items(), found, strict=True):
         assert code == 1, name
         assert said.startswith("phenomae: "), name
@@ -189,10 +186,12 @@ def test_what_the_hub_does_not_give_is_one_sentence(hub: str, tmp_path: Path):
     assert not list(tmp_path.glob("out*"))
 
 
-def test_a_cache_that_cannot_be_written_is_told_as_the_system_does(hub: str, tmp_path: Path):
+def test_a_cache_that_cannot_be_written_is_told_as_the_system_does(
+    run_import: Callable, tmp_path: Path
+):
     (tmp_path / "cache").write_text("a file")
     ((code, said),) = run_import(
-        [["lab/model", str(tmp_path / "out"), "--quiet"]], hub, tmp_path / "cache"
+        [["lab/model", str(tmp_path / "out"), "--quiet"]], tmp_path / "cache"
     )
     assert code == 1
     assert "Not a directory" in said

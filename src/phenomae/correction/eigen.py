@@ -5,18 +5,17 @@ processes occupy the cores, BLAS threads wait for each other ten times as long a
 takes.
 """
 
-from functools import cache
-
 import numpy as np
 from jaxtyping import Float64
-from threadpoolctl import ThreadpoolController
+
+from phenomae.blas import one_blas_thread
 
 
 def eigenvalues(
     matrix: Float64[np.ndarray, "d d"],
 ) -> tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, "d d"]]:
     """Return ascending eigenvalues of a symmetric matrix, and eigenvectors as columns."""
-    with _blas().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         return np.linalg.eigh(matrix)
 
 
@@ -24,11 +23,6 @@ def singular_values(
     matrix: Float64[np.ndarray, "n d"],
 ) -> tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, "d k"]]:
     """Return descending singular values, and right singular vectors as columns."""
-    with _blas().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         _, singular, axes = np.linalg.svd(matrix, full_matrices=False)
     return singular, axes.T
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()  # cached, because its constructor inspects all loaded libraries

@@ -6,8 +6,8 @@ from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float64, Int
-from threadpoolctl import threadpool_limits
 
+from phenomae.blas import one_blas_thread
 from phenomae.cores import available_cores
 from phenomae.progress import track
 
@@ -31,7 +31,7 @@ def each_strip(
     # One BLAS thread per matrix product, so that the cosine of a pair has the same bits in every
     # call and on any number of cores; the cores are already busy with other strips.
     firsts = range(0, len(unit), SIDE)
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(available_cores()) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(available_cores()) as pool:
         found = pool.map(lambda first: work(_cut_strip(unit, first)), firsts)
         if len(firsts) < _LONG_WORK:
             yield from found

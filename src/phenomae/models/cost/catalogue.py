@@ -15,6 +15,7 @@ from rich.table import Table
 
 from phenomae.checks import at_least
 from phenomae.models.build import build, find_network
+from phenomae.models.cost.flops import ShapesOnly
 from phenomae.models.families import FAMILIES
 from phenomae.models.network import Network, name_channels
 
@@ -81,7 +82,7 @@ def describe(family: str, size: str, settings: Any, channels: int) -> Entry:
     # Only their number matters, for the size of the head.
     classes = [str(number) for number in range(_CLASSES)]
     # On the meta device a network of over 300 M parameters takes no memory.
-    with torch.device("meta"):
+    with torch.device("meta"), ShapesOnly():
         model = build(family, settings, name_channels(channels), classes).eval()
         tokens, width = model.encoder.token_shape(model.meta_crop())
         embedding = model.encoder.finish(torch.empty(1, tokens, width), "mean", channels)

@@ -19,6 +19,7 @@ from torch import nn
 
 from phenomae.checks import above, at_least
 from phenomae.devices import Processes, all_cores, count_processes, open_machine
+from phenomae.models.cost.flops import ShapesOnly
 from phenomae.models.network import Network
 from phenomae.pretraining.combine_settings import find_objective
 from phenomae.pretraining.objectives.objective import Objective
@@ -117,7 +118,8 @@ def _describe_network(model: Network) -> NetworkEstimate:
         sum(item.numel() for item in part.parameters()) for part in (model.encoder, model)
     )
     crop = torch.empty(1, channels, size, size, device="meta")
-    tokens, _ = _on_meta(model).encoder.token_shape(crop)
+    with ShapesOnly():
+        tokens, _ = _on_meta(model).encoder.token_shape(crop)
     return NetworkEstimate(
         family=model.family,
         channels=channels,

@@ -1,0 +1,16 @@
+"""Limits BLAS to one thread, where phenomae's own threads or other processes occupy the cores."""
+
+from contextlib import AbstractContextManager
+from functools import cache
+
+from threadpoolctl import ThreadpoolController
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Return a context in which every BLAS library computes on one thread."""
+    return _find_libraries().limit(limits=1, user_api="blas")
+
+
+@cache  # because it inspects all loaded libraries, which takes longer than a small matrix product
+def _find_libraries() -> ThreadpoolController:
+    return ThreadpoolController()
