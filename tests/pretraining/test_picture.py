@@ -9,7 +9,7 @@ from PIL import Image
 
 from phenomae.pretraining.objectives.picture import draw_reconstructions
 
-TILE, LEFT, TOP = 1.35 * 110, 0.25 * 110, 0.25 * 110  # inches of 110 pixels
+LEFT, TOP, GAP = 68, 24, 4
 HIDDEN = (49, 64, 92)
 
 
@@ -30,12 +30,12 @@ def test_a_column_has_a_channel_and_its_rows_input_masked_and_rebuilt(tmp_path, 
     hidden = np.zeros(images.shape, bool)
     hidden[0, 1, :8, :8] = True
     picture = draw(tmp_path, images, rebuilt, hidden)
-    assert picture.shape == (round(6 * TILE + TOP), round(3 * TILE + LEFT), 3)
+    tile = 16 * 9 + GAP  # the nearest to 144
+    assert picture.shape == (TOP + 6 * tile, LEFT + 3 * tile, 3)
 
     def corner(row: int, column: int) -> tuple[int, ...]:
         """Return the colour in the middle of the quarter of a tile at its top left."""
-        y, x = TOP + (row + 0.25) * TILE, LEFT + (column + 0.25) * TILE
-        return tuple(picture[int(y), int(x)].tolist())
+        return tuple(picture[TOP + row * tile + 36, LEFT + column * tile + 36].tolist())
 
     assert [corner(row, 1) for row in range(3)] == [(255, 255, 255), HIDDEN, (0, 0, 0)]
     assert corner(0, 0) == corner(1, 0) == corner(2, 0)
@@ -47,8 +47,7 @@ def test_greys_are_between_the_percentiles_of_the_input(tmp_path):
     picture = draw(tmp_path, image, image / 2, np.zeros(image.shape, bool))
     low, high = np.percentile(image, [0.5, 99.5])
     for row, pixels in ((0, image), (2, image / 2)):
-        # A tile is 21 pixels wide, because the white line is one.
-        y, x = int(TOP + (row + 10.5 / 21) * TILE), int(LEFT + 4.5 / 21 * TILE)
+        y, x = TOP + row * (20 * 7 + GAP) + 10 * 7 + 3, LEFT + 4 * 7 + 3
         expected = pixels[0, 0, 10, 4]
         assert picture[y, x, 0] == pytest.approx(255 * (expected - low) / (high - low), abs=1)
 
@@ -56,4 +55,23 @@ def test_greys_are_between_the_percentiles_of_the_input(tmp_path):
 def test_a_channel_of_one_value_is_black(tmp_path):
     image = np.full((1, 1, 8, 8), 300, np.float32)
     picture = draw(tmp_path, image, image, np.zeros(image.shape, bool))
-    assert tuple(picture[int(TOP + TILE / 2), int(LEFT + TILE / 2)]) == (0, 0, 0)
+    assert tuple(picture[TOP + 70, LEFT + 70]) == (0, 0, 0)
+
+
+def test_of_large_crops_every_second_pixel_is_shown(tmp_path):
+    image = np.random.default_rng(0).random((1, 1, 256, 256), dtype=np.float32)
+    image[0, 0, ::2, ::2] = np.linspace(-1, 2, 128 * 128, dtype=np.float32).reshape(128, 128)
+    picture = draw(tmp_path, image, image, np.zeros(image.shape, bool))
+    assert picture.shape == (TOP + 3 * (128 + GAP), LEFT + 128 + GAP, 3)
+    shown = picture[TOP : TOP + 128, LEFT : LEFT + 128, 0].ravel()
+    assert (np.diff(shown.astype(int)) >= 0).all()
+    assert {shown[0], shown[-1]} == {0, 255}
+
+
+def test_channels_may_have_greek_names(tmp_path):
+    image = np.zeros((1, 1, 8, 8), np.float32)
+    pictures = []
+    for name in ("β", "γ"):
+        draw_reconstructions(tmp_path / "picture.png", image, image, image > 0, (name,))
+        pictures.append(np.asarray(Image.open(tmp_path / "picture.png")).tolist())
+    assert pictures[0] != pictures[1]  # letters that a font lacks would all look the same

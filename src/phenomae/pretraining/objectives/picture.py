@@ -1,19 +1,25 @@
-"""Draws the input, masked input and reconstruction of a few crops, per channel."""
+"""Draws the input, masked input and reconstruction of a few crops, per channel.
 
+Pillow draws, because matplotlib would take longer than a short training: a second to import, and
+half a second for every picture.
+"""
+
+import importlib.util
 import io
 from pathlib import Path
 
 import numpy as np
-from einops import rearrange
+from einops import rearrange, repeat
 from jaxtyping import Bool, Float32, UInt8
-from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
 
 from phenomae.artefacts import write_bytes
 
 _HIDDEN = (49, 64, 92)
-_SIDE_INCHES = 1.35
-_LEFT_INCHES, _TOP_INCHES = 0.25, 0.25  # of the labels
-_GAP = 0.025  # white line between tiles, as a fraction of their width
+_SIDE = 144  # about the side of a tile; pixels become squares of a whole number of pixels
+_GAP = 4  # white line between tiles
+_LEFT, _TOP = 68, 24  # of the labels
+_FONT_SIZE = 13
 
 
 def draw_reconstructions(
@@ -27,35 +33,33 @@ def draw_reconstructions(
 
     Every channel is scaled from its 0.5th to its 99.5th percentile in the input.
     """
-    figure = _draw(images, rebuilt, hidden, channels)
+    tiles = _tile(images, rebuilt, hidden)
+    height, width, _ = tiles.shape
+    page = Image.new("RGB", (_LEFT + width, _TOP + height), "white")
+    page.paste(Image.fromarray(tiles), (_LEFT, _TOP))
+    _label(page, channels, ["input", "masked", "rebuilt"] * len(images))
     buffer = io.BytesIO()
-    # The Software field holds the version of matplotlib, which would make the bytes differ.
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    page.save(buffer, format="png")
     write_bytes(path, buffer.getvalue())
 
 
-def _draw(
-    images: Float32[np.ndarray, "b c h w"],
-    rebuilt: Float32[np.ndarray, "b c h w"],
-    hidden: Bool[np.ndarray, "b c h w"],
-    channels: tuple[str, ...],
-) -> Figure:
-    rows, columns = 3 * len(images), len(channels)
-    width, height = _SIDE_INCHES * columns + _LEFT_INCHES, _SIDE_INCHES * rows + _TOP_INCHES
-    # Figure, not pyplot: pyplot keeps global state and may look for a display.
-    figure = Figure(figsize=(width, height), dpi=110)
-    # One image on one Axes: with an Axes per tile, drawing took longer than a short training.
-    ax = figure.add_axes(
-        (_LEFT_INCHES / width, 0, 1 - _LEFT_INCHES / width, 1 - _TOP_INCHES / height)
-    )
-    tiles = _tile(images, rebuilt, hidden)
-    ax.imshow(tiles, interpolation="nearest", aspect="auto", extent=(0, columns, rows, 0))
-    ax.set_xticks(np.arange(columns) + 0.5, channels)
-    labels = ["input", "masked", "rebuilt"] * len(images)
-    ax.set_yticks(np.arange(rows) + 0.5, labels, rotation="vertical", va="center")
-    ax.tick_params(length=0, labelsize=9, labeltop=True, labelbottom=False)
-    ax.spines[:].set_visible(False)
-    return figure
+def _label(page: Image.Image, columns: tuple[str, ...], rows: list[str]) -> None:
+    draw, font = ImageDraw.Draw(page), ImageFont.truetype(_find_font(), _FONT_SIZE)
+    wide, high = (page.width - _LEFT) / len(columns), (page.height - _TOP) / len(rows)
+    for number, name in enumerate(columns):
+        middle = _LEFT + (number + 0.5) * wide - _GAP / 2
+        draw.text((middle, _TOP / 2), name, "black", font, anchor="mm")
+    for number, name in enumerate(rows):
+        middle = _TOP + (number + 0.5) * high - _GAP / 2
+        draw.text((_LEFT - 2 * _GAP, middle), name, "black", font, anchor="rm")
+
+
+def _find_font() -> Path:
+    """Return the file of matplotlib's font, which has Greek letters; Pillow's own has not."""
+    package = importlib.util.find_spec("matplotlib")  # does not import it
+    assert package is not None
+    assert package.origin is not None
+    return Path(package.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"
 
 
 def _tile(
@@ -73,7 +77,16 @@ def _tile(
     )
     shown = np.stack([grey, grey, rebuilt_grey], axis=1)[..., None].repeat(3, axis=-1)
     shown[:, 1][hidden] = _HIDDEN
-    gap = max(1, round(_GAP * images.shape[-1]))
-    around = [(0, 0)] * 3 + [(0, gap)] * 2 + [(0, 0)]
-    framed = np.pad(shown, around, constant_values=255)
+    around = [(0, 0)] * 3 + [(0, _GAP)] * 2 + [(0, 0)]
+    framed = np.pad(_resize(shown), around, constant_values=255)
     return rearrange(framed, "b row c h w rgb -> (b row h) (c w) rgb")
+
+
+def _resize(
+    tiles: UInt8[np.ndarray, "b row c h w 3"],
+) -> UInt8[np.ndarray, "b row c y x 3"]:
+    """Enlarge small tiles, or drop pixels of large ones, to a side of about `_SIDE`."""
+    side = tiles.shape[-2]
+    step, times = max(1, round(side / _SIDE)), max(1, round(_SIDE / side))
+    fewer = tiles[..., ::step, ::step, :]
+    return repeat(fewer, "b row c h w rgb -> b row c (h y) (w x) rgb", y=times, x=times)
