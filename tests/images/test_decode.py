@@ -1,6 +1,8 @@
 """Images whose parts contradict each other are errors that name the file."""
 
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import imagecodecs
@@ -63,3 +65,33 @@ def test_png_that_is_in_colour_or_truncated(tmp_path: Path):
     path.write_bytes(imagecodecs.png_encode(PIXELS)[:-12])
     with pytest.raises(ValueError, match=r"image\.png is truncated: its end is missing"):
         read_header(Place(str(path)))
+
+
+WITHOUT = """
+import sys
+sys.modules["imagecodecs"] = None  # as if it were not installed
+from phenomae.images.fields import Place
+from phenomae.images.pixels.decode import read_header, read_pixels
+
+for path in sys.argv[1:]:
+    assert read_header(Place(path)).width == 30
+    try:
+        print(int(read_pixels(Place(path)).sum()))
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_without_imagecodecs_compressed_images_are_refused_by_name(tmp_path: Path):
+    (tmp_path / "image.png").write_bytes(imagecodecs.png_encode(PIXELS))
+    tifffile.imwrite(tmp_path / "lzw.tif", PIXELS, compression="lzw")
+    tifffile.imwrite(tmp_path / "plain.tif", PIXELS)
+    paths = [str(tmp_path / name) for name in ("image.png", "lzw.tif", "plain.tif")]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, *paths], capture_output=True, text=True, check=True
+    )
+    png, lzw, plain = done.stdout.splitlines()
+    assert png == f"{paths[0]} can only be read with imagecodecs: pip install imagecodecs"
+    assert lzw.startswith(f"{paths[1]} ")
+    assert "imagecodecs" in lzw
+    assert plain == str(PIXELS.sum())

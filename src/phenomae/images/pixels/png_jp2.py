@@ -6,7 +6,6 @@ Pillow reads the headers, imagecodecs the pixels; the two must agree.
 import warnings
 from typing import BinaryIO
 
-import imagecodecs
 import numpy as np
 from jaxtyping import UInt
 from PIL import Image, UnidentifiedImageError
@@ -44,6 +43,12 @@ def read_header(stream: BinaryIO) -> ImageHeader:
 
 def read_pixels(stream: BinaryIO) -> UInt[np.ndarray, "h w"]:
     """Decode the image; raises the decoder's own error if that fails."""
+    # Imported here: it is large, and a GPU node that reads no such images may lack it.
+    try:
+        import imagecodecs
+    except ImportError:
+        raise UnfitError("can only be read with imagecodecs: pip install imagecodecs") from None
+
     header = read_header(stream)
     stream.seek(0)
     data = stream.read()
