@@ -1,5 +1,7 @@
 # make demo: the whole pipeline on a simulated screen.  make test: style, types, imports, tests.
 # make demo-families: the demo with every network family, to compare their recall.
+# make torch-check: networks, trainer and a short demo under several versions of PyTorch.
+# make gpu-kit: an archive with all that a GPU node without a package index lacks (docs/gpu.md).
 PYTHON ?= python3
 SEED ?= 0
 BIN = .venv/bin
@@ -9,7 +11,7 @@ BIN = .venv/bin
 PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
 	$(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: install demo demo-families test test-all clean
+.PHONY: install demo demo-families test test-all gpu-kit torch-check clean
 
 install: .venv/installed
 
@@ -34,6 +36,12 @@ test: install
 
 test-all: install
 	$(PYTEST) -m 'slow or not slow'
+
+gpu-kit: install
+	$(BIN)/python benchmarks/gpu/kit.py gpu-kit.tar.xz
+
+torch-check:
+	benchmarks/torch_check.sh
 
 clean:
 	rm -rf .venv demo

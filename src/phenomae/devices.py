@@ -96,7 +96,12 @@ def _measure_peak(device: torch.device, precision: str, threads: int) -> float:
     side, kind = (8192 if on_gpu else 1024), torch.float32
     if precision == "bf16":
         kind = torch.bfloat16
-    left, right = (torch.ones(side, side, dtype=kind, device=device) for _ in range(2))
+    # Random numbers, because a GPU multiplies ones faster: fewer of its transistors switch. From a
+    # generator of its own, because torch's global one draws the initial weights.
+    generator = torch.Generator(device).manual_seed(0)
+    left, right = (
+        torch.randn(side, side, generator=generator, dtype=kind, device=device) for _ in range(2)
+    )
     seconds = []
     # A CPU without bf16 instructions takes seconds for one product, so it does only one.
     while len(seconds) < 5 and (on_gpu or sum(seconds) < _ENOUGH_S):
