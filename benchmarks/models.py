@@ -155,9 +155,14 @@ def compare(
         yield line
 
 
-def matmul_rate(device: torch.device, side: int = 8192, repeats: int = 20) -> float:
-    """Return the FLOP/s of one large bf16 matrix product."""
-    a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+def matmul_rate(
+    device: torch.device,
+    side: int = 8192,
+    repeats: int = 20,
+    fill: Callable[..., Tensor] = torch.randn,
+) -> float:
+    """Return the FLOP/s of one large bf16 matrix product of numbers that `fill` makes."""
+    a, b = (fill(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
     for _ in range(3):
         a @ b
     torch.cuda.synchronize()

@@ -48,8 +48,6 @@ def _find_obstacle_of_card(torch) -> str | None:
 
 if __name__ == "__main__":
     words = sys.argv[1:]
-    chosen = "cpu" if "cpu" in words or "--device=cpu" in words else "cuda"
-    if "--list" not in words and "--help" not in words and "-h" not in words:
-        obstacle = find_obstacle(chosen)
-        if obstacle:
-            sys.exit(f"gpu.sh: {obstacle}")
+    without_card = {"cpu", "--device=cpu", "--list", "--help", "-h"} & set(words)
+    if obstacle := find_obstacle("cpu" if without_card else "cuda"):
+        sys.exit(f"gpu.sh: {obstacle}")

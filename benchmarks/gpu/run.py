@@ -4,13 +4,14 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import commands
 import networks
 import parity
 import torch
+from models import matmul_rate
 from rows import Row, Site, print_table
 
 MINUTES = 8.0
@@ -25,22 +26,9 @@ def describe(site: Site) -> Iterator[str]:
     card = torch.cuda.get_device_properties(0)
     yield f"{card.name}, {card.total_memory / 1e9:.0f} GB, capability {card.major}.{card.minor}"
     for name, fill in (("ones", torch.ones), ("random numbers", torch.randn)):
-        rate = multiply(fill)
+        rate = matmul_rate(torch.device("cuda"), fill=fill)
         yield f"bf16 products of {name}: {rate / 1e12:.0f} TFLOP/s"
     site.note("peak", rate)
-
-
-def multiply(fill: Callable[..., torch.Tensor]) -> float:
-    """Return the FLOP/s of a matrix product of side 8192, the median of 20."""
-    left, right = (fill(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    seconds = []
-    for _ in range(20):
-        torch.cuda.synchronize()
-        began = time.perf_counter()
-        torch.mm(left, right)
-        torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - began)
-    return 2 * 8192**3 / sorted(seconds)[10]
 
 
 def list_rows() -> list[Row]:

@@ -7,7 +7,10 @@ from threadpoolctl import ThreadpoolController
 
 
 def one_blas_thread() -> AbstractContextManager[object]:
-    """Return a context in which every BLAS library computes on one thread."""
+    """Return a context in which the BLAS libraries that the first call found use one thread.
+
+    numpy's is among them, if numpy was imported before; one that is loaded later is not limited.
+    """
     return _find_libraries().limit(limits=1, user_api="blas")
 
 

@@ -1,8 +1,8 @@
 """Removes proximity bias: technical similarity between genes on the same chromosome arm.
 
 A Cas9 cut can make a cell lose the rest of the chromosome arm, so that knockouts of genes on one
-arm look similar regardless of their function (Lazar et al. 2023). The mean
-profile of an arm's genes is subtracted from the wells of these genes.
+arm look similar regardless of their function (Lazar et al. 2023). The mean profile of an
+arm's genes is subtracted from the wells of these genes.
 """
 
 from collections.abc import Iterator
