@@ -86,33 +86,38 @@ class Contender:
         return seconds, torch.cuda.max_memory_allocated() / 1e9 if cuda else 0.0
 
 
+def contender(
+    family: str, settings: VitMaeModel, channels: int, device: torch.device, mode: str
+) -> Contender:
+    """Return the plain network, or ours: `mode` is plain, eager or compiled."""
+    if mode == "plain":
+        plain = PlainMae(settings, channels, apart=family == "channel-mae")
+        return Contender(plain, device, lambda *step: plain(*step)[0], plain.embed)
+    ours = FAMILIES[family][0](settings, channels)
+    forward, embed = ours, ours.encoder.embed
+    if mode == "compiled":
+        forward, embed = torch.compile(forward), torch.compile(embed)
+    return Contender(
+        ours,
+        device,
+        lambda *step: forward(*step, full=False).losses["loss"],
+        embed,
+        kept_memory,
+    )
+
+
 def contenders(
     family: str, settings: VitMaeModel, arguments: argparse.Namespace
 ) -> dict[str, Contender]:
     """Return the plain network, ours and, with `--compile`, ours compiled."""
-    device = torch.device(arguments.device)
-    plain = PlainMae(settings, arguments.channels, apart=family == "channel-mae")
-    ours = FAMILIES[family][0](settings, arguments.channels)
-    found = {
-        "plain": Contender(plain, device, lambda *step: plain(*step)[0], plain.embed),
-        "ours": Contender(
-            ours,
-            device,
-            lambda *step: ours(*step, full=False).losses["loss"],
-            ours.encoder.embed,
-            kept_memory,
-        ),
-    }
+    modes = {"plain": "plain", "ours": "eager"}
     if arguments.compile:
-        forward, embed = torch.compile(ours), torch.compile(ours.encoder.embed)
-        found["compiled"] = Contender(
-            ours,
-            device,
-            lambda *step: forward(*step, full=False).losses["loss"],
-            embed,
-            kept_memory,
-        )
-    return found
+        modes["compiled"] = "compiled"
+    device = torch.device(arguments.device)
+    return {
+        name: contender(family, settings, arguments.channels, device, mode)
+        for name, mode in modes.items()
+    }
 
 
 def compare(
