@@ -52,6 +52,8 @@ class Row:
     name: str
     work: Work
     cap_s: float = 25.0
+    needs: str | None = None
+    """The row whose files this one reads; it runs before, unless an earlier call has done it."""
 
 
 def print_table(rows: Sequence[Row], site: Site, first: str | None = None) -> bool:
@@ -62,18 +64,28 @@ def print_table(rows: Sequence[Row], site: Site, first: str | None = None) -> bo
     waiting = list(rows[names.index(first) if first else 0 :])
     whole = True
     while waiting and time.monotonic() < site.ends_at:
-        row = waiting.pop(0)
+        row = _next(waiting, rows, site)
         left_s = max(1.0, site.ends_at - time.monotonic())
         cap_s = left_s if site.tiny else min(row.cap_s, left_s)  # a CPU compiles for minutes
         began = time.monotonic()
         print(f"== {row.name}", flush=True)
         ended = _run(row, site, cap_s)
         whole &= ended == "done"
+        site.note(f"row-{row.name}", ended)
         print(f"-- {row.name}: {ended} after {time.monotonic() - began:.1f} s", flush=True)
     if waiting:
         print(f"not reached: {' '.join(row.name for row in waiting)}")
         print(f"go on with --from {waiting[0].name}")
     return whole and not waiting
+
+
+def _next(waiting: list[Row], rows: Sequence[Row], site: Site) -> Row:
+    """Return the next row: the first that waits, or else the row that it needs."""
+    needed = waiting[0].needs
+    # A second call may be on another machine, where nothing of the first call is left.
+    if needed is None or site.noted(f"row-{needed}"):
+        return waiting.pop(0)
+    return next(row for row in rows if row.name == needed)
 
 
 def _run(row: Row, site: Site, cap_s: float) -> str:

@@ -40,15 +40,15 @@ def list_rows() -> list[Row]:
         Row("attention", parity.compare_attention),
         Row("crops", parity.compare_crops),
         *speed[:9],
-        Row("screen", commands.make_screen, cap_s=90),
-        Row("train", commands.train_by_command, cap_s=75),
-        Row("embed", commands.embed_from_store, cap_s=60),
+        Row("screen", commands.make_screen, 90),
+        Row("train", commands.train_by_command, 75, "screen"),
+        Row("embed", commands.embed_from_store, 60, "screen"),
         *speed[9:],
-        Row("kill", commands.kill_and_go_on, cap_s=60),
-        Row("ways", commands.train_in_other_ways, cap_s=90),
-        Row("memory", commands.run_out_of_memory, cap_s=60),
-        Row("demo", commands.run_the_demo, cap_s=180),
-        Row("long", commands.train_for_the_rest, cap_s=600),
+        Row("kill", commands.kill_and_go_on, 60, "screen"),
+        Row("ways", commands.train_in_other_ways, 90, "screen"),
+        Row("memory", commands.run_out_of_memory, 60, "screen"),
+        Row("demo", commands.run_the_demo, 180, "screen"),
+        Row("long", commands.train_for_the_rest, 600, "screen"),
     ]
 
 

@@ -3,10 +3,12 @@
 import math
 import re
 
+import torch
 from pytorch_optimizer import Lion
 from torch import nn
 
 from phenomae.pretraining.loop import Schedule
+from phenomae.pretraining.team import is_shared
 
 # Defaults of torch's OneCycleLR: lr / 25 rises to lr, then falls to lr / 25 / 10^4.
 _START = 25.0
@@ -30,8 +32,10 @@ def build_lion(
         {"params": decaying, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    # foreach launches one kernel for many tensors; a loop would launch one per tensor.
-    return Lion(groups, lr=lr, betas=betas, foreach=True)
+    # foreach launches one kernel for many tensors; a loop would launch one per tensor. Before 2.13
+    # torch raises NotImplementedError for some foreach operations on sharded tensors (FSDP2).
+    foreach = torch.__version__ >= (2, 13) or not is_shared(objective)
+    return Lion(groups, lr=lr, betas=betas, foreach=foreach)
 
 
 def _decays(name: str, parameter: nn.Parameter) -> bool:
