@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from operators import make_crops, make_learner
 from rows import Site
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from phenomae.crops.tensors import Crops, network_input
+from phenomae.crops.philox import draw_on_device
+from phenomae.crops.random_numbers import Purpose, draw
+from phenomae.crops.tensors import Crops, compile_static, network_input
 from phenomae.models.build import build
 from phenomae.models.network import Network
 from phenomae.models.settings import (
@@ -159,3 +162,34 @@ def compare_crops(site: Site) -> Iterator[str]:
             apart = (found != expected).float().mean().item()
             raise ValueError(f"{np.dtype(dtype)}: {apart:.1%} of the pixels differ")
         yield f"{np.dtype(dtype)}: the same bits, 64 crops in all eight turns"
+        found = network_input(sent, site.device, compiled=True).cpu()
+        apart = (found != expected).float().mean().item()
+        yield f"{np.dtype(dtype)}, compiled: {apart:.1%} of the pixels differ in their last bits"
+        if (found.float() - expected.float()).abs().max() > (0 if dtype == np.uint8 else 1e-6):
+            raise ValueError(f"{np.dtype(dtype)}: compiled, pixels are others")
+    place = torch.tensor([7, 11, Purpose.MASK, 32]).to(site.device)
+    found = compile_static(draw_on_device)(place, 256, 196).cpu().numpy()
+    expected = draw(7, 11, Purpose.MASK, range(32, 32 + 256), 196).astype(np.float32)
+    if not np.array_equal(found, expected):
+        raise ValueError(f"{(found != expected).mean():.1%} of the numbers for masks differ")
+    yield "random numbers of 256 crops, drawn by a compiled kernel: the same bits"
+
+
+def find_waits(site: Site) -> Iterator[str]:
+    """Take steps that fail where the CPU waits for the card; yield a line per family."""
+    for family in ("vit-mae", "channel-mae"):
+        settings = {"depth": 2, "decoder_depth": 1} if site.tiny else {}
+        learner = make_learner(
+            family, site.device, "bf16" if site.device == "cuda" else "float32", **settings
+        )
+        crops = make_crops(2 if site.tiny else 32, learner.objective.model.settings.crop_size)
+        sent = crops.pinned() if site.device == "cuda" else crops
+        for step in range(8):
+            # The first steps allocate memory and copy tables, for which the CPU waits.
+            if step == 4 and site.device == "cuda":
+                torch.cuda.set_sync_debug_mode("error")
+            learner(sent, step)
+        if site.device == "cuda":
+            torch.cuda.set_sync_debug_mode("default")
+        verdict = "the CPU did not wait for the card" if site.device == "cuda" else "rehearsed"
+        yield f"{family}: four steps, {verdict}"

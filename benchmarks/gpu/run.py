@@ -39,6 +39,7 @@ def list_rows() -> list[Row]:
         Row("networks", parity.compare_networks),
         Row("attention", parity.compare_attention),
         Row("crops", parity.compare_crops),
+        Row("waits", parity.find_waits),
         *speed[:9],
         Row("screen", commands.make_screen, 90),
         Row("train", commands.train_by_command, 75, "screen"),

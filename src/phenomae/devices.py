@@ -84,36 +84,51 @@ def choose_device(device: Device) -> Literal["cpu", "cuda"]:
 
 
 def measure_peak(machine: Machine) -> float:
-    """Return the FLOP/s of a large matrix product on this device, the best of up to five."""
-    return _measure_peak(machine.device, machine.precision, torch.get_num_threads())
+    """Return the FLOP/s of large matrix products on this device, the best of several."""
+    device = machine.device
+    kinds = [torch.bfloat16] if machine.precision == "bf16" else [torch.float32]
+    if device.type == "cpu":
+        # In bf16, too, attention runs in float32 on a CPU, and so does all that is faster in it.
+        kinds = [torch.float32, *(kinds if bf16_is_fast("cpu") else [])]
+    return max(_measure_peak(device, kind, torch.get_num_threads()) for kind in kinds)
 
 
 @cache
-def _measure_peak(device: torch.device, precision: str, threads: int) -> float:
+def _measure_peak(device: torch.device, kind: torch.dtype, threads: int) -> float:
     # `threads` is there for the cache: a CPU with other threads has another peak.
-    on_gpu = device.type == "cuda"
-    # On a CPU a product of side 8192, with 512 times as many FLOPs, would take seconds.
-    side, kind = (8192 if on_gpu else 1024), torch.float32
-    if precision == "bf16":
-        kind = torch.bfloat16
+    if device.type == "cuda":
+        return max(_time_products(device, kind, 8192, products=5))
+    # The best side depends on the caches; one of 8192 would take seconds.
+    rates: list[float] = []
+    began = time.perf_counter()
+    for side in (768, 1024, 768, 1536, 768, 1024):
+        rates += _time_products(device, kind, side, products=2)
+        if time.perf_counter() - began > _ENOUGH_S:
+            break
+    return max(rates)
+
+
+def _time_products(
+    device: torch.device, kind: torch.dtype, side: int, products: int
+) -> list[float]:
+    """Return the FLOP/s of each of some products of two square matrices."""
     # Random numbers, because a GPU multiplies ones faster: fewer of its transistors switch. From a
     # generator of its own, because torch's global one draws the initial weights.
     generator = torch.Generator(device).manual_seed(0)
     left, right = (
-        torch.randn(side, side, generator=generator, dtype=kind, device=device) for _ in range(2)
+        torch.randn(side, side, generator=generator, device=device).to(kind) for _ in range(2)
     )
-    seconds = []
-    # A CPU without bf16 instructions takes seconds for one product, so it does only one.
-    while len(seconds) < 5 and (on_gpu or sum(seconds) < _ENOUGH_S):
+    rates = []
+    for _ in range(products):
         # Kernels run asynchronously: without synchronising, only the launch would be timed.
-        if on_gpu:
+        if device.type == "cuda":
             torch.cuda.synchronize()
         begun = time.perf_counter()
         torch.mm(left, right)
-        if on_gpu:
+        if device.type == "cuda":
             torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - begun)
-    return 2 * side**3 / min(seconds)
+        rates.append(2 * side**3 / (time.perf_counter() - begun))
+    return rates
 
 
 @dataclass(frozen=True)

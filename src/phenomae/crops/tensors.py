@@ -6,6 +6,7 @@ quarter or half of the bytes, and saves the background thread the conversion.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 
 import torch
 from jaxtyping import Float32, Int64, Shaped, UInt8
@@ -42,14 +43,19 @@ class Crops:
     def only(self, channels: Sequence[str]) -> "Crops":
         """Return the same crops with only the channels in `channels`, in that order."""
         chosen = [self.channels.index(name) for name in channels]
-        pixels = _as_bits(self.pixels)[:, chosen].view(self.pixels.dtype)
-        return replace(
-            self, pixels=pixels, windows=self.windows[:, chosen], channels=tuple(channels)
-        )
+        # An index of several channels would have to be copied to a GPU, which the CPU waits for.
+        pixels = torch.stack([_as_bits(self.pixels)[:, at] for at in chosen], dim=1)
+        windows = torch.stack([self.windows[:, at] for at in chosen], dim=1)
+        pixels = pixels.view(self.pixels.dtype)
+        return replace(self, pixels=pixels, windows=windows, channels=tuple(channels))
 
     def part(self, start: int, stop: int) -> "Crops":
         """Return the crops `start` to `stop` - 1, counted within these crops."""
         return self._map(lambda tensor: tensor[start:stop], first=self.first + start)
+
+    def to(self, device: torch.device) -> "Crops":
+        """Return the same crops with pixels and windows on the device."""
+        return replace(self, pixels=send(self.pixels, device), windows=send(self.windows, device))
 
     def pinned(self) -> "Crops":
         """Return the same crops in pinned memory, which a GPU can copy asynchronously."""
@@ -62,20 +68,58 @@ class Crops:
 
 
 def network_input(
-    crops: Crops, device: torch.device | str
+    crops: Crops, device: torch.device | str, compiled: bool = False
 ) -> UInt8[Tensor, "b c h w"] | Float32[Tensor, "b c h w"]:
     """Copy crops to the device, augment them by `turns`, and return the input of a network.
 
     uint8 pixels stay uint8 (networks divide them by 255). uint16 pixels become float32: the
     intensity window is scaled to 0..1, and values outside are clipped.
     """
-    # non_blocking overlaps the copy with computation only if the crops are in pinned memory.
-    moved = crops.pixels.to(device, non_blocking=True)
-    turned = bool(crops.turns.any())  # `embed` does not augment, so it skips the copies of `turn`
-    pixels = turn(moved, crops.turns.to(device, non_blocking=True)) if turned else moved
+    device = torch.device(device)
+    pixels, windows = send(crops.pixels, device), send(crops.windows, device)
+    # Embedding does not augment, so it skips the copies of `turn`.
+    turns = send(crops.turns, device) if crops.turns.any() else None
+    convert = compile_static(_convert) if compiled else _convert
+    return convert(pixels, windows, turns)
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor to the device; from pinned memory to a GPU while the GPU computes."""
+    if device.type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    # On a stream of its own the copy does not queue behind the kernels of the previous step.
+    copying, computing = _copy_stream(device), torch.cuda.current_stream(device)
+    with torch.cuda.stream(copying):
+        sent = tensor.to(device, non_blocking=True)
+    computing.wait_stream(copying)
+    # Its memory may be used again only after the kernels that read it.
+    sent.record_stream(computing)
+    return sent
+
+
+@cache
+def compile_static(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return the compiled function, compiled anew for every shape of its arguments."""
+    # Not where functions are defined: torch.compile takes seconds to import.
+    return torch.compile(function, dynamic=False)
+
+
+@cache
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
+
+
+def _convert(
+    pixels: Shaped[Tensor, "b c h w"],
+    windows: Float32[Tensor, "b c 2"],
+    turns: UInt8[Tensor, " b"] | None,
+) -> UInt8[Tensor, "b c h w"] | Float32[Tensor, "b c h w"]:
+    # Compiled, this is one kernel instead of a dozen that each pass over all pixels.
+    if turns is not None:
+        pixels = turn(pixels, turns)
     if pixels.dtype == torch.uint8:
         return pixels
-    low, high = crops.windows.to(device, non_blocking=True)[..., None, None].unbind(2)
+    low, high = windows[..., None, None].unbind(2)
     # The clamp of the width avoids a division by zero for windows of width 0.
     return ((pixels.to(torch.float32) - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
 

@@ -55,7 +55,7 @@ class Embedder:
         Block None is the last block, with the layers after it.
         """
         places = self._list_crops(plate)
-        parts: list[list[Float32[np.ndarray, "b _d"]]] = [[] for _ in blocks]
+        parts: list[list[Float32[Tensor, "b _d"]]] = [[] for _ in blocks]
         adapted = kept_statistics(self.model) if self.adabn_crops else nullcontext()
         with torch.inference_mode(), self.machine.fabric.autocast(), adapted:
             # Before any crop is embedded, so that all wells of a plate use the same statistics.
@@ -64,11 +64,13 @@ class Embedder:
             # The next crops are read in the background while the network runs.
             for pixels in self._read(self._split(places), self.reader):
                 for part, vectors in zip(parts, self._vectors(pixels, blocks), strict=True):
-                    part.append(vectors.float().cpu().numpy())
+                    # Left on a GPU: the CPU would wait for this batch before it sends the next.
+                    part.append(vectors.float())
                 advance(len(pixels))
         counts = [len(self.tiles[field].tops) for field in plate.fields]
         wells = np.repeat(plate.well_of, counts)
-        return [mean_per_well(np.concatenate(part), wells, len(plate.table)) for part in parts]
+        vectors = [torch.cat(part).cpu().numpy() for part in parts]
+        return [mean_per_well(rows, wells, len(plate.table)) for rows in vectors]
 
     def _vectors(
         self, pixels: Pixels, blocks: Sequence[int | None]

@@ -104,7 +104,8 @@ class Learner:
         else:
             parameters = self.objective.parameters()
             gradients = [item.grad for item in parameters if item.grad is not None]
-            norm = nn.utils.get_total_norm(gradients)
+            # torch's get_total_norm makes one more call per tensor, to move its norm.
+            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))  # pyright: ignore
         return whole(norm)
 
 

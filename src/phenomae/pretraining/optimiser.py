@@ -6,6 +6,7 @@ import re
 import torch
 from pytorch_optimizer import Lion
 from torch import nn
+from torch.torch_version import TorchVersion
 
 from phenomae.pretraining.loop import Schedule
 from phenomae.pretraining.team import is_shared
@@ -34,7 +35,7 @@ def build_lion(
     ]
     # foreach launches one kernel for many tensors; a loop would launch one per tensor. Before 2.13
     # torch raises NotImplementedError for some foreach operations on sharded tensors (FSDP2).
-    foreach = torch.__version__ >= (2, 13) or not is_shared(objective)
+    foreach = TorchVersion(torch.__version__) >= "2.13" or not is_shared(objective)
     return Lion(groups, lr=lr, betas=betas, foreach=foreach)
 
 

@@ -157,8 +157,7 @@ def build_objective(data: Data, settings: Any, team: Team) -> Objective:
         for line in start_from(objective.model, settings.init):
             info(line)
     if is_compiled(settings, team.machine.device):
-        # In place: torch.compile would return a wrapper that changes the names of the weights.
-        objective.model.compile()
+        objective.compile()
     return objective
 
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from phenomae.crops.tensors import Crops, network_input
+from phenomae.crops.tensors import Crops, network_input, send
 from phenomae.models.classifier import ClassifyingNetwork
 from phenomae.models.network import Pixels
 from phenomae.pretraining.data import Data, open_data, share_channels
@@ -52,15 +52,15 @@ class ClassifyingObjective(Objective):
 
     def forward(self, crops: Crops, step: int) -> dict[str, Tensor]:
         """Return the cross entropy of a step's crops as `loss`, and their accuracy."""
-        if not self.training:
-            return self.model.forward(*self.inputs(crops)).losses
         self.fix_drop_path(crops.rows, step)
-        return self.model(*self.inputs(crops)).losses
+        run = self.model if self.training else self.model.forward
+        return run(*self.inputs(crops)).losses
 
     def inputs(self, crops: Crops) -> tuple[Pixels, Int64[Tensor, " b"]]:
         """Return pixels and labels of crops, on the device."""
-        labels = self.labels[crops.keys[:, 0].to(self.device)]
-        return network_input(crops, self.device), labels
+        # Copied whole, because a copy of one column would no longer be in pinned memory.
+        labels = self.labels[send(crops.keys, self.device)[:, 0]]
+        return network_input(crops, self.device, self.runs_compiled), labels
 
 
 def open_labelled(

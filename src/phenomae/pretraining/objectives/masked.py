@@ -71,9 +71,9 @@ class MaskedObjective(Objective):
         return True
 
     def _inputs(self, crops: Crops, step: int) -> tuple[Pixels, Float32[Tensor, "b p"]]:
-        pixels = network_input(crops, self.device)
+        pixels = network_input(crops, self.device, self.runs_compiled)
         patches = self.model.count_patches(pixels)
-        return pixels, self.send(draw(self.seed, step, Purpose.MASK, crops.rows, patches))
+        return pixels, self.numbers(step, Purpose.MASK, crops.rows, patches)
 
     def _names(self, crops: Crops) -> dict[str, Any]:
         """Return the network's arguments for the channels of the crops; none for fixed channels."""
@@ -132,7 +132,9 @@ class ChannelObjective(MaskedObjective):
         if chance >= self.drop_channel or len(crops.channels) == 1:
             return crops
         left_out = crops.channels[int(place * len(crops.channels))]
-        return crops.only([name for name in crops.channels if name != left_out])
+        kept = [name for name in crops.channels if name != left_out]
+        # On the device, because a copy of some channels would no longer be in pinned memory.
+        return crops.to(self.device).only(kept)
 
     def _names(self, crops: Crops) -> dict[str, Any]:
         if crops.channels == self.model.channels:

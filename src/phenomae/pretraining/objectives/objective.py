@@ -6,11 +6,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Shaped
 from torch import Tensor, nn
 
+from phenomae.crops.philox import draw_on_device
 from phenomae.crops.random_numbers import Purpose, draw
-from phenomae.crops.tensors import Crops
+from phenomae.crops.tensors import Crops, compile_static
 from phenomae.models.network import Network
 from phenomae.models.vit.vit import ParallelBlock
 from phenomae.pretraining.data import Data
@@ -34,6 +35,7 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         self.seed = seed
+        self._is_compiled = False
 
     @classmethod
     def open_data(cls, stores: Sequence[Store], settings: Any) -> Data:
@@ -77,13 +79,35 @@ class Objective(nn.Module):
         # Only blocks with drop path, so that networks without it draw nothing.
         blocks = [part for part in modules if isinstance(part, ParallelBlock) and part.drop_path]
         if blocks and self.training:
-            drawn = draw(self.seed, step, Purpose.DROP_PATH, rows, len(blocks))
-            for block, numbers in zip(blocks, self.send(drawn).T, strict=True):
+            drawn = self.numbers(step, Purpose.DROP_PATH, rows, len(blocks))
+            for block, numbers in zip(blocks, drawn.T, strict=True):
                 block.draws = numbers
 
-    def send(self, numbers: Float64[np.ndarray, "b d"]) -> Float32[Tensor, "b d"]:
-        """Return random numbers on the device."""
-        sent = torch.from_numpy(numbers.astype(np.float32))
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile training steps, in place: network, augmentation and random numbers.
+
+        Static shapes: all steps of a training have the same, up to the number of channels.
+        """
+        # torch.compile itself would return a wrapper that changes the names of the weights.
+        self.model.compile(*args, **kwargs)
+        self._is_compiled = True
+
+    @property
+    def runs_compiled(self) -> bool:
+        """Whether to run compiled code: not on validation crops, whose shapes vary."""
+        return self._is_compiled and self.training
+
+    def numbers(
+        self, step: int, purpose: Purpose, rows: range, width: int
+    ) -> Float32[Tensor, "b d"]:
+        """Return the random numbers of `draw` on the device."""
+        if not self.runs_compiled:
+            return self._send(draw(self.seed, step, purpose, rows, width).astype(np.float32))
+        place = self._send(np.array([self.seed, step, purpose, rows.start]))
+        return compile_static(draw_on_device)(place, len(rows), width)
+
+    def _send(self, numbers: Shaped[np.ndarray, "*n"]) -> Shaped[Tensor, "*n"]:
+        sent = torch.from_numpy(numbers)
         if self.device.type == "cuda":
             # A copy from pageable memory would wait until the GPU has finished the previous step.
             sent = sent.pin_memory()
