@@ -1,5 +1,6 @@
 """`benchmarks/gpu.sh`: rehearsed on a CPU, where only what a GPU node has is installed."""
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import sysconfig
 import venv
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -153,9 +155,9 @@ def test_the_rows_are_listed_in_their_order(node: Path):
     done = gpu(node, "--list")
     assert done.returncode == 0, done.stderr
     names = [line.split()[0] for line in done.stdout.splitlines()]
-    assert names[:5] == ["card", "networks", "attention", "crops", "train-vit-mae-S16-compiled"]
+    assert names[:5] == ["card", "networks", "attention", "crops", "waits"]
     assert names[-2:] == ["demo", "long"]
-    assert len(names) == len(set(names)) == 42
+    assert len(names) == len(set(names)) == 43
 
 
 def test_without_a_card_one_sentence_says_so(node: Path):
@@ -164,6 +166,34 @@ def test_without_a_card_one_sentence_says_so(node: Path):
     assert done.stdout == ""
     assert done.stderr.startswith("gpu.sh: torch ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("capability", "free_gb", "sentence"),
+    [
+        ((8, 0), 30, None),
+        ((7, 5), 30, "a card cannot compute bf16: capability 7.5, not 8.0"),
+        ((9, 0), 3, "a card has 3 GB of free memory, and 20 are needed"),
+    ],
+)
+def test_a_card_that_is_too_old_or_too_small_is_refused(
+    capability: tuple[int, int],
+    free_gb: int,
+    sentence: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """With what torch would say of such a card, as tests have none."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks/gpu")
+    check = importlib.import_module("check")
+    major, minor = capability
+    card = SimpleNamespace(name="a card", major=major, minor=minor)
+    cuda = SimpleNamespace(
+        is_available=lambda: True,
+        get_device_properties=lambda number: card,
+        mem_get_info=lambda: (free_gb * 10**9, 80 * 10**9),
+    )
+    torch = SimpleNamespace(__version__="2.13.0", version=SimpleNamespace(cuda="13.0"), cuda=cuda)
+    assert check._find_obstacle_of_card(torch) == sentence
 
 
 def test_a_package_that_the_kit_lacks_is_named(node: Path, tmp_path: Path):
@@ -180,5 +210,5 @@ def test_the_whole_table_is_rehearsed_on_a_cpu(node: Path):
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     ends = [line for line in lines if line.startswith("-- ")]
-    assert len(ends) == 42
+    assert len(ends) == 43
     assert all(": done after " in line for line in ends)
