@@ -41,7 +41,7 @@ def list_steps(folder: Path, seed: int, families: tuple[str, ...] = ()) -> list[
         f"pretrain vit-mae {at}/store {at}/run-untrained --config {recipe} --seed {seed} --steps 0",
         f"embed {at}/store {at}/run {at}/wells-trained --config {recipe}",
         f"embed {at}/store {at}/run-untrained {at}/wells-untrained --config {recipe}",
-        f"intensity {at}/store {at}/wells-intensity",
+        f"features {at}/store {at}/wells-intensity --kind intensity",
     ]
     for family in families:
         its = shlex.quote(str(RECIPES / f"demo-{family}.toml"))

@@ -23,6 +23,7 @@ import phenomae
 from phenomae import cli, command_parser, progress
 from phenomae.commands import COMMANDS, GROUPS
 from phenomae.correction.methods import METHODS
+from phenomae.embedding.hand_made.kinds import KINDS
 from phenomae.evaluation.questions.table import QUESTIONS
 from phenomae.explore.sections.table import SECTIONS
 from phenomae.images.layouts.table import LAYOUTS
@@ -268,6 +269,7 @@ def first_line_of(path: Path) -> str:
 REGISTRIES = {
     "LAYOUTS": LAYOUTS,
     "METHODS": METHODS,
+    "KINDS": KINDS,
     "FAMILIES": {name: path for name, (path, _) in FAMILIES.items()},
     "QUESTIONS": {name: path for name, (path, _) in QUESTIONS.items()},
     "SECTIONS": {path: path for path in SECTIONS},

@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 import tifffile
 
-from phenomae.embedding.intensity import STATISTICS, intensity
+from phenomae.embedding.features import FeaturesSettings, features
+from phenomae.embedding.hand_made.intensity import STATISTICS
 from phenomae.store.ingest import ingest
 from phenomae.store.inventory import IngestSettings
 from phenomae.store.read import open_store
@@ -32,7 +33,7 @@ def means(raw: Path, home: Path, **settings) -> dict[tuple[str, str], dict[str, 
     """Ingest and compute intensity profiles; return (plate, well) -> channel -> mean."""
     ingest(raw, home / "store", settings=IngestSettings(workers=1, **settings))
     store = open_store(home / "store")
-    intensity(home / "store", home / "wells")
+    features(home / "store", home / "wells", settings=FeaturesSettings(kind="intensity"))
     profiles = read_wells(home / "wells")
     found = profiles.features[:, MEAN :: len(STATISTICS)].astype(float).round(2).tolist()
     wells = profiles.table.select("plate", "well").rows()

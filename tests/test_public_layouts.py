@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tifffile
 
-from phenomae.embedding.intensity import STATISTICS, intensity
+from phenomae.embedding.features import FeaturesSettings, features
+from phenomae.embedding.hand_made.intensity import STATISTICS
 from phenomae.store.ingest import ingest
 from phenomae.store.inventory import IngestSettings
 from phenomae.wells import read_wells
@@ -30,7 +31,7 @@ def image(level: int) -> np.ndarray:
 def means(raw: Path, home: Path, **settings) -> dict[tuple, list[float]]:
     """Ingest and compute intensity profiles; return each well's means by its columns."""
     ingest(raw, home / "store", settings=IngestSettings(workers=1, **settings))
-    intensity(home / "store", home / "wells")
+    features(home / "store", home / "wells", settings=FeaturesSettings(kind="intensity"))
     profiles = read_wells(home / "wells")
     keys = profiles.table.select("plate", "well", "batch", "perturbation", "control").rows()
     found = profiles.features[:, MEAN :: len(STATISTICS)].astype(float).round(3).tolist()

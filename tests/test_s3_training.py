@@ -35,16 +35,16 @@ def test_two_steps_and_their_wells_are_those_of_local_stores(write_screen, tmp_p
             *("embed", other, tmp_path / f"{name}-run", tmp_path / f"{name}-wells"),
             *("--device", "cpu", "--precision", "float32"),
         )
-        run("intensity", other, tmp_path / f"{name}-intensity")
+        run("features", other, tmp_path / f"{name}-features")
     weights = [tmp_path / f"{name}-run/weights/model.safetensors" for name in places]
     assert weights[0].read_bytes() == weights[1].read_bytes()
-    for kind in ("wells", "intensity"):
+    for kind in ("wells", "features"):
         disk, s3 = (parquets(tmp_path / f"{name}-{kind}") for name in places)
         assert list(disk) == ["P2.parquet", "P3.parquet"]
         assert disk == s3
 
 
-@pytest.mark.parametrize("command", ["pretrain vit-mae", "embed", "intensity"])
+@pytest.mark.parametrize("command", ["pretrain vit-mae", "embed", "features"])
 def test_what_is_no_store_is_one_sentence(bucket, tmp_path, capsys, command):
     words = [*command.split(), bucket.address("none"), str(tmp_path / "out")]
     if command == "embed":

@@ -147,7 +147,7 @@ def measure_recall(site: Site, name: str, config: str = "") -> str:
     """Embed, correct, map and benchmark with a training; return the recall of planted pairs."""
     embed = f"embed {{at}}/store {{at}}/{name} {{at}}/wells-{name} --device {{device}} {config}"
     if name == "intensity":
-        embed = "intensity {at}/store {at}/wells-intensity"
+        embed = "features {at}/store {at}/wells-intensity --kind intensity"
     for words in (
         embed,
         f"correct {{at}}/wells-{name} {{at}}/corrected-{name} {CORRECTION}",

@@ -32,8 +32,8 @@ from phenomae.weights.import_export import Weights as Weights
 from phenomae.embedding.embed import embed as embed
 from phenomae.embedding.embed import EmbedSettings as EmbedSettings
 from phenomae.embedding.embed import BlockWells as BlockWells
-from phenomae.embedding.intensity import intensity as intensity
-from phenomae.embedding.intensity import IntensitySettings as IntensitySettings
+from phenomae.embedding.features import features as features
+from phenomae.embedding.features import FeaturesSettings as FeaturesSettings
 from phenomae.wells import Wells as Wells
 from phenomae.correction.correct import correct as correct
 from phenomae.correction.settings import CorrectSettings as CorrectSettings

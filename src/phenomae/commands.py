@@ -33,9 +33,9 @@ COMMANDS: Table = {
         "phenomae.embedding.embed:embed",
         "Compute one embedding per well with a trained network.",
     ),
-    "intensity": (
-        "phenomae.embedding.intensity:intensity",
-        "Compute intensity statistics per well, as a baseline.",
+    "features": (
+        "phenomae.embedding.features:features",
+        "Compute profiles without learning: baselines for networks.",
     ),
     "correct": ("phenomae.correction.correct:correct", "Remove batch effects from profiles."),
     "map": (

@@ -147,6 +147,15 @@ def split_well(name: str) -> tuple[str, str]:
     return row, name[len(row) :]
 
 
+def well_place(name: str) -> tuple[int, int]:
+    """Return row and column of a normalised well name, counted from 0: `B07` -> `(1, 6)`."""
+    letters, column = split_well(name)
+    row = 0
+    for letter in letters:
+        row = 26 * row + ord(letter) - 64
+    return row - 1, int(column) - 1
+
+
 def feature_names(count: int) -> list[str]:
     """Return `feature_0000`, `feature_0001`, ...: the names of feature columns."""
     return [f"feature_{index:04d}" for index in range(count)]

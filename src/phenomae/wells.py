@@ -27,7 +27,7 @@ KIND = "wells"
 
 
 class Wells(TableOutput):
-    """A wells folder, as `embed`, `intensity` and `correct` write it."""
+    """A wells folder, as `embed`, `features` and `correct` write it."""
 
     def to_polars(self) -> pl.DataFrame:
         """Return one row per well: `records.WELL_COLUMNS`, then `feature_0000` ... as float32."""

@@ -12,7 +12,7 @@ import torch
 
 from phenomae.artefacts import read_signature
 from phenomae.embedding.embed import BlockWells, EmbedSettings, embed
-from phenomae.embedding.intensity import IntensitySettings
+from phenomae.embedding.features import FeaturesSettings
 from phenomae.records import WELL_COLUMNS
 from phenomae.weights import io as weights
 from phenomae.wells import Wells, read_wells
@@ -177,11 +177,11 @@ def test_uint8_stores_are_embedded_as_they_are(run: Path, tmp_path: Path, make_s
         (EmbedSettings(), "adabn", "yes", "adabn must be one of auto, on, off, not yes"),
         (EmbedSettings(), "device", "tpu", "device must be one of auto, cpu, cuda, not tpu"),
         (EmbedSettings(), "precision", "fp8", "must be one of auto, float32, bf16, not fp8"),
-        (IntensitySettings(), "tiling", "dense", "tiling must be one of grid, overlap, not dense"),
+        (FeaturesSettings(), "tiling", "dense", "tiling must be one of grid, overlap, not dense"),
     ],
 )
 def test_settings_outside_their_choices_are_refused(
-    settings: EmbedSettings | IntensitySettings, name: str, value: str, sentence: str
+    settings: EmbedSettings | FeaturesSettings, name: str, value: str, sentence: str
 ) -> None:
     object.__setattr__(settings, name, value)  # the tests' own type checker refuses it as argument
     with pytest.raises(ValueError, match=sentence):

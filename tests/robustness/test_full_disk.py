@@ -17,7 +17,7 @@ COMMANDS = (
     "published",
     pytest.param("imported", marks=pytest.mark.slow),  # writes as published does
     "embed",
-    "intensity",
+    "features",
     "correct",
     "map",
     "benchmark",

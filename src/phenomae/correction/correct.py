@@ -71,7 +71,7 @@ def correct(
     Parameters
     ----------
     wells
-        Folder of wells, as `embed`, `intensity` or `correct` wrote it.
+        Folder of wells, as `embed`, `features` or `correct` wrote it.
     out
         Folder to write.
     save

@@ -18,6 +18,7 @@ class Purpose(IntEnum):
     DROP_PATH = 2
     GROUP = 3
     CHANNEL = 4
+    FILTER = 5
 
 
 def draw(

@@ -67,7 +67,7 @@ class CropReader:
             windows(store, range(len(store.fields)))[:, chosen]
             for store, chosen in zip(stores, self._channels, strict=True)
         ]
-        self._scales = [_find_scale(store, pixel_size_um) for store in stores]
+        self._scales = [store.scale_to(pixel_size_um) for store in stores]
         self._cached: dict[int, UInt[np.ndarray, "c h w"]] = {}
 
     def sides(self, size: int) -> Int64[np.ndarray, " s"]:
@@ -210,15 +210,3 @@ def _find_channels(store: Store, channels: Sequence[str] | None) -> list[int]:
 
 def _sizes(store: Store) -> Int64[np.ndarray, "n 2"]:
     return store.fields.select("height", "width").to_numpy().astype(np.int64)
-
-
-def _find_scale(store: Store, pixel_size_um: float | None) -> float:
-    """Return the ratio of `pixel_size_um` to the store's pixel size; 1 for None."""
-    if pixel_size_um is None:
-        return 1.0
-    if store.pixel_size_um is None:
-        raise ValueError(
-            f"{store.path} has no pixel size and cannot be resampled to {pixel_size_um} um: ingest "
-            "the plates again with pixel_size_um, or leave pixel_size_um out here"
-        )
-    return pixel_size_um / store.pixel_size_um

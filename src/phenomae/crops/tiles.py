@@ -1,4 +1,4 @@
-"""The grid of crops that covers a field for `embed` and `intensity`.
+"""The grid of crops that covers a field for `embed` and `features`.
 
 Positions are whole pixels and depend only on the sizes of field and crop.
 """

@@ -1,1 +1,1 @@
-"""Computes one embedding per well, with a trained network or from intensity statistics."""
+"""Computes one embedding per well, with a trained network or without learning."""

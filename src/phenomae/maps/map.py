@@ -41,7 +41,7 @@ def map_wells(
     Parameters
     ----------
     wells
-        Folder of wells, as `embed`, `intensity` or `correct` wrote it.
+        Folder of wells, as `embed`, `features` or `correct` wrote it.
     map_path
         File to write; its name ends with .h5ad.
     overwrite

@@ -70,6 +70,20 @@ class Store:
         """Return the table of fields as a pandas DataFrame."""
         return self.fields.to_pandas()
 
+    def scale_to(self, pixel_size_um: float | None) -> float:
+        """Return the stored pixels per pixel of `pixel_size_um`; 1 for None.
+
+        Raises ValueError if the pixel size of the store is not known.
+        """
+        if pixel_size_um is None:
+            return 1.0
+        if self.pixel_size_um is None:
+            raise ValueError(
+                f"{self.path} has no pixel size and cannot be resampled to {pixel_size_um} um: "
+                "ingest the plates again with pixel_size_um, or leave pixel_size_um out here"
+            )
+        return pixel_size_um / self.pixel_size_um
+
     def array(self, index: int) -> ts.TensorStore:
         """Return the tensorstore array (c, h, w) of the field in row `index` of `fields`."""
         return self.arrays([index])[0]

@@ -1,4 +1,4 @@
-"""Intensity statistics against scipy and numpy."""
+"""The command `features`, by its intensity statistics, against scipy and numpy."""
 
 import itertools
 import subprocess
@@ -12,14 +12,11 @@ from scipy import stats
 from phenomae import cli
 from phenomae.artefacts import read_signature
 from phenomae.embedding.embed import EmbedSettings, embed
-from phenomae.embedding.intensity import (
-    PERCENTILES,
-    STATISTICS,
-    IntensitySettings,
-    describe_field,
-    intensity,
-)
+from phenomae.embedding.features import FeaturesSettings, features
+from phenomae.embedding.hand_made.intensity import PERCENTILES, STATISTICS, describe_field
 from phenomae.wells import Wells, read_wells
+
+INTENSITY = FeaturesSettings(kind="intensity")
 
 
 def by_hand(channel: np.ndarray) -> list[float]:
@@ -48,7 +45,7 @@ def test_a_flat_channel_has_no_skewness() -> None:
 
 
 def test_a_well_is_the_mean_of_its_fields(screen_path: Path, pixels: dict, tmp_path: Path) -> None:
-    intensity(screen_path, tmp_path / "wells")
+    features(screen_path, tmp_path / "wells", settings=INTENSITY)
     wells = read_wells(tmp_path / "wells")
     assert wells.features.shape == (6, 2 * len(STATISTICS))
     for row, (plate, well) in enumerate(wells.table.select("plate", "well").iter_rows()):
@@ -61,7 +58,7 @@ def test_a_well_is_the_mean_of_its_fields(screen_path: Path, pixels: dict, tmp_p
 
 def test_the_same_store_gives_the_same_bytes(screen_path: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        intensity(screen_path, tmp_path / name)
+        features(screen_path, tmp_path / name, settings=INTENSITY)
     for name in ("P1.parquet", "P2.parquet", "artefact.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -69,12 +66,12 @@ def test_the_same_store_gives_the_same_bytes(screen_path: Path, tmp_path: Path) 
 def test_an_empty_store_is_refused(tmp_path: Path, make_store) -> None:
     screen = make_store(tmp_path / "store", {}, ("DNA",))
     with pytest.raises(ValueError, match="has no field"):
-        intensity(screen, tmp_path / "wells")
+        features(screen, tmp_path / "wells")
     assert not list(tmp_path.glob("wells*"))
 
 
 def test_it_needs_no_torch() -> None:
-    program = "import sys, phenomae.embedding.intensity; sys.exit('torch' in sys.modules)"
+    program = "import sys, phenomae.embedding.features; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
@@ -85,8 +82,8 @@ def test_it_needs_no_torch() -> None:
 def test_tiling_describes_the_crops_that_embed_sees(
     screen_path: Path, pixels: dict, tmp_path: Path, tiling, tops, lefts
 ) -> None:
-    settings = IntensitySettings(tiling=tiling, crop_size=16)
-    intensity(screen_path, tmp_path / "wells", settings=settings)
+    settings = FeaturesSettings(kind="intensity", tiling=tiling, crop_size=16)
+    features(screen_path, tmp_path / "wells", settings=settings)
     wells = read_wells(tmp_path / "wells")
     for row, (plate, well) in enumerate(wells.table.select("plate", "well").iter_rows()):
         crops = [
@@ -99,15 +96,15 @@ def test_tiling_describes_the_crops_that_embed_sees(
 
 
 def test_channels_are_chosen_and_ordered_by_name(screen_path: Path, tmp_path: Path) -> None:
-    intensity(screen_path, tmp_path / "all")
+    features(screen_path, tmp_path / "all", settings=INTENSITY)
     dna, er = np.split(read_wells(tmp_path / "all").features, 2, axis=1)
     for channels, expected in {
         "ER": er,
         "ER,DNA": np.concatenate([er, dna], axis=1),
         "DNA=ER,ER=DNA": np.concatenate([dna, er], axis=1),
     }.items():
-        settings = IntensitySettings(channels=channels)
-        intensity(screen_path, tmp_path / channels, settings=settings)
+        settings = FeaturesSettings(kind="intensity", channels=channels)
+        features(screen_path, tmp_path / channels, settings=settings)
         np.testing.assert_array_equal(read_wells(tmp_path / channels).features, expected)
 
 
@@ -116,7 +113,7 @@ def test_where_takes_the_fields_that_embed_takes(
 ) -> None:
     where = "plate = 'P1' AND site = 2"
     paths = [str(screen_path), str(tmp_path / "wells")]
-    assert cli.run(["intensity", *paths, "--where", where]) == 0
+    assert cli.run(["features", *paths, "--kind", "intensity", "--where", where]) == 0
     assert "where leaves out 6 of 9 fields" in capsys.readouterr().err
     wells = read_wells(tmp_path / "wells")
     on_cpu = EmbedSettings(where=where, device="cpu", precision="float32")
@@ -131,15 +128,15 @@ def test_only_settings_that_are_not_the_defaults_are_recorded(
     screen_path: Path, tmp_path: Path
 ) -> None:
     """So that wells of versions without settings are taken for the same work."""
-    made = intensity(screen_path, tmp_path / "wells")
+    made = features(screen_path, tmp_path / "wells", settings=INTENSITY)
     assert isinstance(made, Wells)
     expected = {"method": "intensity", "statistics": list(STATISTICS)}
     assert read_signature(tmp_path / "wells")["settings"] == expected
-    assert intensity(str(screen_path), str(tmp_path / "wells")) == made
-    chosen = IntensitySettings(channels="ER")
+    assert features(str(screen_path), str(tmp_path / "wells"), settings=INTENSITY) == made
+    chosen = FeaturesSettings(kind="intensity", channels="ER")
     with pytest.raises(ValueError, match="another setting: channels = None, now 'ER'"):
-        intensity(screen_path, made, settings=chosen)
-    intensity(screen_path, made, settings=chosen, overwrite=True)
+        features(screen_path, made, settings=chosen)
+    features(screen_path, made, settings=chosen, overwrite=True)
     assert read_signature(made.path)["settings"] == {**expected, "channels": "ER"}
 
 
@@ -158,5 +155,7 @@ def test_settings_that_cannot_be_used_are_named(
     screen_path: Path, tmp_path: Path, change: dict, sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
-        intensity(screen_path, tmp_path / "wells", settings=IntensitySettings(**change))
+        features(
+            screen_path, tmp_path / "wells", settings=FeaturesSettings(kind="intensity", **change)
+        )
     assert not list(tmp_path.glob("wells*"))

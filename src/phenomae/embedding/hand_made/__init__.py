@@ -1,0 +1,1 @@
+"""Features without learning, computed from pixels or well names by numpy alone."""
