@@ -7,7 +7,7 @@ interrupted call resumes with the plates that are missing.
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from cyclopts import Parameter
 
@@ -30,9 +30,10 @@ from phenomae.models.network import Network, Pool
 from phenomae.outputs import Output
 from phenomae.paths import PathLike
 from phenomae.progress import info, track
+from phenomae.records import choose_channels
 from phenomae.store.read import Store, open_store
 from phenomae.urls import Location, locate
-from phenomae.weights import io as weights
+from phenomae.weights.random_twin import OpenedNetwork, open_network
 from phenomae.wells import KIND, Wells, plate_path, write_plate
 
 AdaBn = Literal["auto", "on", "off"]
@@ -74,6 +75,8 @@ class EmbedSettings:
     pixel_size_um: float | None = None
     """Pixel size in micrometres to which fields are resampled, usually that of the training.
     Default: no resampling."""
+    seed: int = 0
+    """Seed of the weights of a network with random weights (random:RUN)."""
 
     def __post_init__(self) -> None:
         one_of("tiling", self.tiling, get_args(Tiling))
@@ -82,6 +85,7 @@ class EmbedSettings:
         one_of("device", self.device, get_args(Device))
         one_of("precision", self.precision, get_args(Precision))
         at_least("crops_at_once", self.crops_at_once, 1)
+        at_least("seed", self.seed, 0)
         at_least("adabn_crops", self.adabn_crops, 2)  # batch norm needs two crops for a variance
         above("pixel_size_um", self.pixel_size_um, 0)
 
@@ -112,7 +116,9 @@ def embed(
     store
         Store written by `phenomae ingest`: a folder or an s3:// address.
     run
-        Run of `phenomae pretrain`, or a folder of weights.
+        Run of `phenomae pretrain`, or a folder of weights. With `random:` before it, the same
+        network with random weights and LayerScale 1, an untrained baseline; `random:vit-mae/S16`
+        is a network of a published size.
     wells
         Folder to write, one Parquet file per plate; with block all, one such folder per block.
     settings
@@ -125,31 +131,47 @@ def embed(
     ValueError
         If channels do not match, a field is smaller than a crop, or a block or pool does not exist.
     """
-    run, target, full = Path(run), Path(wells), open_store(locate(store))
+    target, full = Path(wells), open_store(locate(store))
     kept = keep_fields(full, settings.where)
     plates = read_plates(kept)
-    model = weights.load(run)
-    blocks = _choose_blocks(model, target, settings)
-    embedder = _build_embedder(kept, run, model, settings)
-    sources = {"store": kept.identity, "run": weights.identify(run)}
+    network = open_network(run, _name_channels(kept, settings), settings.seed)
+    blocks = _choose_blocks(network.model, target, settings)
+    embedder = _build_embedder(kept, run, network, settings)
+    sources = {"store": kept.identity, "run": network.identity}
     with ExitStack() as stack:  # one pass over the crops writes to the folders of all blocks
         folders: dict[int | None, Path] = {}
         for block in blocks:
             # As for a call with this block alone, so that either can continue the other.
-            origin = Origin(KIND, settings_dict(replace(settings, block=block)), sources)
+            origin = Origin(KIND, _record(replace(settings, block=block)), sources)
             place = _block_path(target, block) if settings.block == "all" else target
             if folder := stack.enter_context(artefact_folder(place, origin, overwrite)):
                 folders[block] = folder
         if folders:
             report_left_out_fields(full, kept)
-            _report_pixel_size(kept, run, settings)
+            _report_pixel_size(kept, network.config, settings)
             report_left_out_pixels(kept, embedder.tiles)
             _embed_plates(embedder, plates, folders)
     return BlockWells(target) if settings.block == "all" else Wells(target)
 
 
-def _build_embedder(store: Store, run: Path, model: Network, settings: EmbedSettings) -> Embedder:
-    adapts = _adapts(model, run, settings)
+def _name_channels(store: Store, settings: EmbedSettings) -> tuple[str, ...]:
+    """Return the names that a network without training has for the channels."""
+    return tuple(choose_channels(settings.channels, list(store.channels), str(store.path)).values())
+
+
+def _record(settings: EmbedSettings) -> dict[str, Any]:
+    """Return the settings that identify the embeddings."""
+    recorded = settings_dict(settings)
+    # The identity of the network holds the seed, and older versions did not record one.
+    del recorded["seed"]
+    return recorded
+
+
+def _build_embedder(
+    store: Store, run: PathLike, network: OpenedNetwork, settings: EmbedSettings
+) -> Embedder:
+    model = network.model
+    adapts = _adapts(network, run, settings)
     channels = match_channels(store, model, settings.channels)
     # Field by field: `embed` uses every crop of a field, so that no field is read twice.
     reader = CropReader([store], "fields", channels, settings.pixel_size_um)
@@ -211,23 +233,23 @@ def _block_path(wells: Path, block: int | None) -> Path:
     return wells / f"block-{block:02d}"
 
 
-def _adapts(model: Network, run: Path, settings: EmbedSettings) -> bool:
+def _adapts(network: OpenedNetwork, run: PathLike, settings: EmbedSettings) -> bool:
     """Return whether batch norms use each plate's own statistics.
 
     Raises ValueError if `adabn` is on and the network has no batch norms.
     """
-    if settings.adabn == "on" and not batch_norms(model):
+    if settings.adabn == "on" and not batch_norms(network.model):
         raise ValueError(
-            f"adabn must be auto or off, not on: the {model.family} network of {run} has no batch "
-            "norms"
+            f"adabn must be auto or off, not on: the {network.model.family} network of {run} has "
+            "no batch norms"
         )
-    trained_with = bool(weights.read_config(run).get("adabn"))
+    trained_with = bool(network.config.get("adabn"))
     return settings.adabn == "on" or (settings.adabn == "auto" and trained_with)
 
 
-def _report_pixel_size(store: Store, run: Path, settings: EmbedSettings) -> None:
+def _report_pixel_size(store: Store, config: dict[str, Any], settings: EmbedSettings) -> None:
     """Print a line if the pixel size of the training differs from the store's by over 10 %."""
-    trained, ours = weights.read_config(run).get("pixel_size_um"), store.pixel_size_um
+    trained, ours = config.get("pixel_size_um"), store.pixel_size_um
     if settings.pixel_size_um is not None or not ours or not isinstance(trained, int | float):
         return
     if max(trained, ours) > _SAME_SCALE * min(trained, ours):

@@ -1,0 +1,100 @@
+"""Networks with random weights, as a baseline of `embed`."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from phenomae import cli
+from phenomae.embedding.embed import EmbedSettings, embed
+from phenomae.models.build import build
+from phenomae.weights import io
+from phenomae.weights.random_twin import open_network
+from phenomae.wells import read_wells
+
+CPU = EmbedSettings(device="cpu", precision="float32")
+
+
+def test_a_random_twin_has_the_architecture_and_fresh_weights(run: Path):
+    trained, twin = io.load(run), open_network(f"random:{run}", (), seed=3)
+    assert asdict(twin.model.settings) == {**asdict(trained.settings), "layer_scale": 1.0}
+    assert twin.model.channels == trained.channels
+    assert all((block.layer_scale == 1).all() for block in twin.model.encoder.blocks)
+    torch.manual_seed(3)
+    expected = build("vit-mae", replace(trained.settings, layer_scale=1.0), trained.channels)
+    for name, value in expected.state_dict().items():
+        assert torch.equal(value, twin.model.state_dict()[name]), name
+
+
+def test_seeds_draw_other_weights_and_the_callers_generator_is_kept(run: Path):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    twins = [open_network(f"random:{run}", (), seed=seed) for seed in (0, 0, 1)]
+    assert torch.equal(torch.rand(3), expected)
+    assert twins[0].identity == twins[1].identity != twins[2].identity
+    first, same, other = (twin.model.encoder.blocks[0].in_proj.weight for twin in twins)
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+def test_a_store_is_embedded_with_a_random_network(
+    screen_path: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = ["embed", str(screen_path), f"random:{run}", str(tmp_path / "wells")]
+    flags = ["--device", "cpu", "--precision", "float32", "--seed", "5"]
+    assert cli.run([*words, *flags]) == 0
+    found = read_wells(tmp_path / "wells").features
+    twin = open_network(f"random:{run}", (), seed=5).model
+    folder = tmp_path / "saved"
+    io.save(folder, twin, {"identity": "0" * 32})
+    embed(screen_path, folder, tmp_path / "expected", settings=CPU)
+    np.testing.assert_array_equal(found, read_wells(tmp_path / "expected").features)
+    embed(screen_path, run, tmp_path / "linear", settings=CPU)
+    assert not np.allclose(found, read_wells(tmp_path / "linear").features)
+    capsys.readouterr()
+    assert cli.run([*words, *flags[:-1], "6"]) == 1
+    assert "wells" in capsys.readouterr().err, "wells of another seed are other work"
+
+
+@pytest.mark.parametrize(
+    ("name", "pools"),
+    [("vit-mae/S16", 384), ("classifier/DenseNet-161", 128), ("unet-mae/M", 512)],
+)
+def test_a_network_by_name_has_the_channels_of_the_store(name: str, pools: int):
+    with torch.device("meta"):
+        network = open_network(f"random:{name}", ("DNA", "ER")).model
+        assert network.channels == ("DNA", "ER")
+        crop = torch.empty(1, 2, 64, 64)
+        assert network.encoder.embed(crop).shape == (1, pools)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("random:vit-mae/S17", "random:vit-mae/S17: name must be vit-mae/SIZE with a size of"),
+        ("random:absent", "absent has no weights"),
+        ("random:", "has no weights"),
+    ],
+)
+def test_an_unknown_random_network_is_one_sentence(
+    name: str, sentence: str, screen_path: Path, tmp_path: Path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["embed", str(screen_path), name, "wells"]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert sentence in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_pretrain_without_steps_warns_that_the_network_is_linear(
+    run: Path, screen_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    flags = ["--config", str(run / "config.toml")]
+    for scale, warned in (("1e-4", True), ("1.0", False)):
+        place = tmp_path / scale
+        words = ["pretrain", "vit-mae", str(screen_path), str(place), "--layer-scale", scale]
+        assert cli.run([*words, *flags]) == 0
+        assert (f"embed with random:{place}" in capsys.readouterr().err) == warned
