@@ -27,7 +27,7 @@ check() {
     # shellcheck disable=SC2086
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "$home/bin/pytest" -n auto --maxprocesses 8 $rooms &&
     PYTHON="$home/bin/python" benchmarks/gpu.sh --device cpu --tiny --minutes 30 \
-        --folder ".torch-check/table-$1" --from demo
+        --folder ".torch-check/table-$1" --from demo --to demo
 }
 
 failed=0

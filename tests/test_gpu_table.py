@@ -103,6 +103,9 @@ def test_what_is_not_reached_is_said_and_can_be_gone_on_with(tmp_path: Path):
     assert headings == ["== good", "== last"], "what a row needs runs before it"
     code, lines = table(tmp_path, "30", "last")
     assert lines[:2] == ["== last", "a line"], "but only once in a folder"
+    code, lines = table(tmp_path, "30", "good", "good")
+    assert code == 0
+    assert [line for line in lines if line.startswith("== ")] == ["== good"]
     code, lines = table(tmp_path, "30", "lost")
     assert lines[-1] == "there is no row 'lost': rows are good, bad, hang, last"
 

@@ -56,12 +56,16 @@ class Row:
     """The row whose files this one reads; it runs before, unless an earlier call has done it."""
 
 
-def print_table(rows: Sequence[Row], site: Site, first: str | None = None) -> bool:
-    """Run the rows from `first` on and print them; return whether all of them succeeded."""
+def print_table(
+    rows: Sequence[Row], site: Site, first: str | None = None, last: str | None = None
+) -> bool:
+    """Run the rows `first` to `last` and print them; return whether all of them succeeded."""
     names = [row.name for row in rows]
-    if first is not None and first not in names:
-        raise SystemExit(f"there is no row {first!r}: rows are {', '.join(names)}")
-    waiting = list(rows[names.index(first) if first else 0 :])
+    for name in (first, last):
+        if name is not None and name not in names:
+            raise SystemExit(f"there is no row {name!r}: rows are {', '.join(names)}")
+    begin, end = names.index(first or names[0]), names.index(last or names[-1])
+    waiting = list(rows[begin : end + 1])
     whole = True
     while waiting and time.monotonic() < site.ends_at:
         row = _next(waiting, rows, site)

@@ -57,6 +57,7 @@ def read_arguments() -> argparse.Namespace:
     """Return the command line arguments."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--from", dest="first", metavar="ROW", help="the row to begin with")
+    parser.add_argument("--to", dest="last", metavar="ROW", help="the row to end with")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="time for all rows")
     parser.add_argument("--folder", type=Path, default=Path("gpu-table"), help="what rows write")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
@@ -79,7 +80,7 @@ def main() -> int:
         arguments.tiny,
         time.monotonic() + 60 * arguments.minutes,
     )
-    return 0 if print_table(rows, site, arguments.first) else 1
+    return 0 if print_table(rows, site, arguments.first, arguments.last) else 1
 
 
 if __name__ == "__main__":
