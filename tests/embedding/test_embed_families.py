@@ -139,7 +139,7 @@ def test_blocks_that_were_stopped_go_on(screen_path: Path, channel_run: Path, tm
     [
         ({"block": 3}, "this network has no block 3: its blocks are 1 to 2"),
         ({"block": 0}, "this network has no block 0"),
-        ({"pool": "channel"}, "no pool 'channel': its pools are mean, class"),
+        ({"pool": "channel"}, "no pool 'channel': its pools are mean, mean-std, class"),
         ({"adabn": "on"}, "the vit-mae network of .* has no batch norms"),
         ({"adabn_crops": 1}, "adabn_crops must be at least 2, not 1"),
         ({"channels": "DNA,DNA"}, "channels repeats a name"),

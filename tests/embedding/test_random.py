@@ -10,6 +10,7 @@ import torch
 from phenomae import cli
 from phenomae.embedding.embed import EmbedSettings, embed
 from phenomae.models.build import build
+from phenomae.models.create import create_model
 from phenomae.weights import io
 from phenomae.weights.random_twin import open_network
 from phenomae.wells import read_wells
@@ -57,6 +58,23 @@ def test_a_store_is_embedded_with_a_random_network(
     capsys.readouterr()
     assert cli.run([*words, *flags[:-1], "6"]) == 1
     assert "wells" in capsys.readouterr().err, "wells of another seed are other work"
+
+
+@pytest.mark.parametrize("name", ["vit-mae/S16", "channel-mae/S16", "unet-mae/M"])
+@pytest.mark.parametrize("block", [None, 1])
+def test_mean_and_spread_of_tokens_are_those_of_numpy(name: str, block: int | None):
+    sizes = {"embed_dim": 24, "depth": 2, "num_heads": 2} if "unet" not in name else {}
+    model = create_model(name, 2, crop_size=64, **sizes).eval()
+    crops = torch.randint(0, 256, (3, 2, 64, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        *_, last = walk = list(model.encoder.walk(crops))
+        found = model.encoder.embed(crops, "mean-std", block).numpy()
+        mean = model.encoder.embed(crops, "mean", block).numpy()
+    tokens = (last if block is None else walk[0]).double().numpy()
+    tokens = tokens if "unet" in name else tokens[:, 1:]  # without the class token
+    expected = np.concatenate([tokens.mean(axis=1), tokens.std(axis=1)], axis=1)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_array_equal(found[:, : mean.shape[1]], mean)
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,8 @@ class EmbedSettings:
     """How crops cover a field: grid lays crops side by side, centred, and leaves out the edges;
     overlap adds crops at the edges so that every pixel is in a crop."""
     pool: Pool = "mean"
-    """Pooling of a crop's tokens into an embedding: their mean, the class token, or, for a
-    channel-agnostic network, the mean over each channel's tokens, concatenated."""
+    """Pooling of a crop's tokens into an embedding: their mean; their mean and standard deviation;
+    the class token; or, for a channel-agnostic network, the mean over each channel's tokens."""
     block: int | Literal["all"] | None = None
     """Block whose tokens are pooled, counted from 1; default: the last block, with the layers after
     it. all pools every block in one pass and writes WELLS/block-01, WELLS/block-02, ..."""

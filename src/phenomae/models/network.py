@@ -18,7 +18,7 @@ from phenomae.models.cost.flops import count_pass
 from phenomae.models.inputs import Array, Window, choose_window, to_pixels
 from phenomae.models.named_axes import NamedAxis
 
-Pool = Literal["mean", "class", "channel"]
+Pool = Literal["mean", "mean-std", "class", "channel"]
 Pixels = UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"]
 """Type of the crops that encoders accept: uint8, or floats from 0 to 1."""
 
@@ -30,7 +30,7 @@ class Encoder(nn.Module):
     """Number of blocks whose tokens can be taken."""
     any_channels: ClassVar[bool] = False
     """Whether crops may have channels that the network was not trained on."""
-    pools: ClassVar[tuple[Pool, ...]] = ("mean",)
+    pools: ClassVar[tuple[Pool, ...]] = ("mean", "mean-std")
     """The values of `pool` that the encoder supports; see `embed`."""
 
     def walk(self, pixels: Pixels) -> Iterator[Float[Tensor, "b t d"]]:
@@ -57,7 +57,7 @@ class Encoder(nn.Module):
         self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
     ) -> Float[Tensor, "b n"]:
         """Return one vector per crop from the tokens of any block."""
-        return tokens.mean(1)
+        return pool_tokens(tokens, pool)
 
     def finish(
         self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
@@ -70,8 +70,9 @@ class Encoder(nn.Module):
     ) -> Float[Tensor, "b d"]:
         """Return one vector per crop, with gradients and in the current mode of the network.
 
-        `pool` is `mean` (over the tokens without the class token), `class` (the class token) or
-        `channel` (the mean over each channel's tokens, concatenated in the order of the channels).
+        `pool` is `mean` (over the tokens without the class token), `mean-std` (mean and standard
+        deviation of these tokens, concatenated), `class` (the class token) or `channel` (the mean
+        over each channel's tokens, concatenated in the order of the channels).
         `block` is counted from 1; None: the last block, with the layers after it. Raises ValueError
         if the network has no such block or pool.
         """
@@ -108,6 +109,15 @@ class Encoder(nn.Module):
 
     def check_channels(self, count: int) -> None:
         """Raise ValueError if the encoder does not accept crops of `count` channels."""
+
+
+def pool_tokens(tokens: Float[Tensor, "b t d"], pool: Pool) -> Float[Tensor, "b n"]:
+    """Return the mean of the tokens, and for `mean-std` also their (biased) standard deviation."""
+    mean = tokens.mean(1)
+    if pool == "mean":
+        return mean
+    # In float32: the square of a bf16 deviation has only three digits.
+    return torch.cat([mean, tokens.float().std(1, correction=0).to(mean.dtype)], dim=1)
 
 
 AnyEncoder = TypeVar("AnyEncoder", bound=Encoder)

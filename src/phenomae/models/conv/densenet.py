@@ -38,6 +38,8 @@ class DenseNet(ConvolutionalEncoder):
     before the first convolution pads with zeros; an offset would be visible at the borders.
     """
 
+    pools = ("mean",)  # the last linear layer is trained on the mean
+
     def __init__(self, settings: ClassifierModel, channels: int) -> None:
         super().__init__()
         self.channels = channels

@@ -17,7 +17,7 @@ class ChannelVit(Vit):
     """
 
     any_channels = True
-    pools = ("mean", "class", "channel")
+    pools = ("mean", "mean-std", "class", "channel")
 
     def __init__(self, settings: VitModel) -> None:
         # One channel per patch: the patch embedding has the same shape for any crops.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from phenomae.models.cost.flops import count_attention, count_weights
-from phenomae.models.network import Encoder, Pixels, Pool
+from phenomae.models.network import Encoder, Pixels, Pool, pool_tokens
 from phenomae.models.settings import VitModel
 from phenomae.models.vit.attention import attend
 from phenomae.models.vit.fused_linear import is_fused, linear, linear_gelu
@@ -85,7 +85,7 @@ class ParallelBlock(nn.Module):
 class Vit(Encoder):
     """Vision transformer with a class token and one token per patch."""
 
-    pools = ("mean", "class")
+    pools = ("mean", "mean-std", "class")
 
     def __init__(self, settings: VitModel, channels: int) -> None:
         super().__init__()
@@ -128,8 +128,8 @@ class Vit(Encoder):
     def pool(
         self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
     ) -> Float[Tensor, "b n"]:
-        """Return one vector per crop: the mean over its patch tokens, or its class token."""
-        return tokens[:, 0] if pool == "class" else tokens[:, 1:].mean(1)
+        """Return one vector per crop, from its patch tokens or its class token."""
+        return tokens[:, 0] if pool == "class" else pool_tokens(tokens[:, 1:], pool)
 
     def cut(self, pixels: Pixels) -> Float[Tensor, "b p k"]:
         """Self-standardise crops and cut them into patches.
