@@ -278,4 +278,4 @@ def _write(folder: Path, plates: PlateReader, chain: Chain, request: Request) ->
             corrected = subtract_shifts(corrected, table, shifts)
         write_plate(folder, table, corrected.astype(np.float32))
     if settings.diagnose:
-        write_diagnosis(folder, request.files, plates, request.steps)
+        write_diagnosis(folder, request.files, plates, request.steps, request.counts)
