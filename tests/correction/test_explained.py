@@ -117,3 +117,17 @@ def test_features_that_do_not_vary_leave_the_cells_empty(make_screen, tmp_path):
     rows = table.filter(pl.col("measure").str.starts_with("R2"))
     assert len(rows) == 6
     assert rows.select("before", "after", "chance").null_count().row(0) == (6, 6, 6)
+
+
+def test_counts_that_lack_a_well_are_noticed_before_anything_is_written(screen, tmp_path):
+    wells, _, counts = screen
+    named = read_wells(wells).table.select("plate", "well", "control")
+    write_wells(tmp_path / "short", named.with_columns(n=counts[:, 0])[1:], ["n"])
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(ValueError, match="counts has no row for wells P1 A01: expected a wells"):
+        correct(
+            wells,
+            tmp_path / "out",
+            settings=CorrectSettings(counts=tmp_path / "short", diagnose=True),
+        )
+    assert sorted(path.name for path in tmp_path.iterdir()) == before

@@ -13,8 +13,9 @@ from phenomae.artefacts import Origin, artefact_folder, hash_file, hash_json
 from phenomae.correction.batches import Batches, require_controls
 from phenomae.correction.chain import Chain, fit_chain, report_extrapolation
 from phenomae.correction.correction import ControlCorrection
-from phenomae.correction.covariates import StepInput, read_counts
+from phenomae.correction.covariates import Covariates, StepInput, read_counts
 from phenomae.correction.diagnose import print_diagnosis, write_diagnosis
+from phenomae.correction.explained import measure_all
 from phenomae.correction.few_controls import settle_batches
 from phenomae.correction.methods import load_method
 from phenomae.correction.plate_reader import PlateReader, read_controls
@@ -128,13 +129,18 @@ def _fit_and_write(
             pass  # logs that the same work is done, or raises
     if not unsaved and done:
         return
-    plates, chain = _fit(_open(request), request, wells)
+    plates = _open(request)
+    covariates: dict[str, Covariates] = {}
+    if request.settings.diagnose:
+        # Before the fit, so that counts that lack a well are not noticed at the very end.
+        covariates = measure_all(plates.table, plates.kept, request.counts)
+    plates, chain = _fit(plates, request, wells)
     if save is not None and unsaved:
         write_chain(save, chain, request.fitted_identity)
     if not done:
         with artefact_folder(out, request.origin, overwrite) as folder:
             assert folder is not None
-            _write(folder, plates, chain, request)
+            _write(folder, plates, chain, request, covariates)
 
 
 def _check_places(wells: Path, out: Path, save: Path | None) -> None:
@@ -260,8 +266,17 @@ def _fit(plates: PlateReader, request: Request, wells: Path) -> tuple[PlateReade
     return plates, chain
 
 
-def _write(folder: Path, plates: PlateReader, chain: Chain, request: Request) -> None:
-    """Write the corrected wells of every plate that is missing in `folder`, and the diagnosis."""
+def _write(
+    folder: Path,
+    plates: PlateReader,
+    chain: Chain,
+    request: Request,
+    covariates: dict[str, Covariates],
+) -> None:
+    """Write the corrected wells of every plate that is missing in `folder`, and the diagnosis.
+
+    `covariates` are those of the diagnosis.
+    """
     settings = request.settings
     shifts: Vectors = {}
     if settings.arms is not None:
@@ -278,4 +293,4 @@ def _write(folder: Path, plates: PlateReader, chain: Chain, request: Request) ->
             corrected = subtract_shifts(corrected, table, shifts)
         write_plate(folder, table, corrected.astype(np.float32))
     if settings.diagnose:
-        write_diagnosis(folder, request.files, plates, request.steps, request.counts)
+        write_diagnosis(folder, request.files, plates, request.steps, covariates)

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int, Shaped
 from phenomae.artefacts import write_bytes
 from phenomae.correction.batch_mixing import batch_accuracy
 from phenomae.correction.covariates import Covariates
-from phenomae.correction.explained import explained_rows, measure_all
+from phenomae.correction.explained import explained_rows
 from phenomae.correction.least_squares import MIN_PLATES
 from phenomae.correction.plate_reader import PlateReader
 from phenomae.correction.replicate_agreement import measure_agreement
@@ -23,7 +23,7 @@ from phenomae.correction.subsample import sample_batches, sample_replicates
 from phenomae.print_table import show
 from phenomae.progress import info
 from phenomae.records import WELL_COLUMNS
-from phenomae.wells import PlateFiles, Profiles, plate_path, read_plate
+from phenomae.wells import PlateFiles, plate_path, read_plate
 
 FILE = "diagnosis.csv"
 BATCH, NEAREST = "batch told by neighbours", "nearest is a replicate"
@@ -58,9 +58,12 @@ def write_diagnosis(
     files: PlateFiles,
     plates: PlateReader,
     steps: list[Step],
-    counts: Profiles | None = None,
+    covariates: dict[str, Covariates],
 ) -> None:
-    """Compare the wells of `files` with the corrected wells in `folder` and write diagnosis.csv."""
+    """Compare the wells of `files` with the corrected wells in `folder` and write diagnosis.csv.
+
+    `covariates` has those of all wells by name, as `explained.measure_all` returns them.
+    """
     samples = _sample_mixing(files.table, plates, steps)
     named = _name_replicates(files.table, plates)
     named = named[sample_replicates(named)]
@@ -81,7 +84,6 @@ def write_diagnosis(
     places = np.searchsorted(every, named["row"].to_numpy())
     found += _agreement_rows([part[places] for part in both], named)
     places = np.searchsorted(every, controls)
-    covariates = measure_all(files.table, plates.kept, counts)
     found += _explained_rows(
         [part[places] for part in both],
         {name: own[controls] for name, own in covariates.items()},
