@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import tracemalloc
 
 import numpy as np
 import polars as pl
@@ -163,6 +164,25 @@ def test_after_harmony(tmp_path):
     moved = Harmony().fit_transform(screen["features"], batches=screen["plate"])
     wanted = expected(screen | {"features": moved}, np.tile(terms(), (5, 1)))
     np.testing.assert_allclose(read_wells(tmp_path / "out").features, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_memory_holds_the_controls_and_a_plate_but_not_the_screen(tmp_path):
+    rng, plates, width = np.random.default_rng(0), [f"P{at:02d}" for at in range(30)], 200
+    names = [f"x{index}" for index in range(width)]
+    few = np.concatenate([rng.permutation(96) < 4 for _ in plates])
+    effect = np.tile(terms(), (30, 1)) @ rng.normal(size=(5, width)) * 5
+    screen = {"plate": np.repeat(plates, 96), "control": few}
+    wells = write(
+        tmp_path / "wells", screen | {"x": effect + rng.normal(size=effect.shape)}, "x", names
+    )
+    # What is imported does not count.
+    write(tmp_path / "small", make_screen(position=1.0))
+    correct(tmp_path / "small", tmp_path / "first", settings=CorrectSettings("position"))
+    tracemalloc.start()
+    correct(wells, tmp_path / "out", settings=CorrectSettings("position"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 30 * 96 * width * 8 / 3  # all wells in float32 would be half
 
 
 def test_the_order_of_plates_does_not_matter(tmp_path):
