@@ -109,7 +109,7 @@ def test_an_offset_of_every_plate_is_seen_before_and_not_after(make_screen, tmp_
     assert abs(rows["cosine of others", "perturbed"]["after"]) < 0.3
     printed = capsys.readouterr().out
     assert printed.splitlines()[0].split() == list(table.columns)
-    assert len(printed.splitlines()) == 6
+    assert len(printed.splitlines()) == 12
     correct(wells, tmp_path / "out", settings=chosen)  # it is done, and shown again
     assert capsys.readouterr().out == printed
     (tmp_path / "out" / "diagnosis.csv").write_text("measure\n")
@@ -124,7 +124,8 @@ def test_the_table_holds_what_the_measures_give(make_screen, tmp_path):
     chosen = CorrectSettings("center-scale", "plate", ("tvn:batch",), diagnose=True)
     correct(wells, tmp_path / "out", settings=chosen)
     table = pl.read_csv(tmp_path / "out" / "diagnosis.csv")
-    assert table["column"].to_list() == [*["plate"] * 2, *["batch"] * 2, *["plate"] * 3]
+    assert table["column"].to_list() == [*["plate"] * 2, *["batch"] * 2, *["plate"] * 9]
+    table = table[:7]  # test_explained.py has the others
     for name, folder in (("before", wells), ("after", tmp_path / "out")):
         screen = read_wells(folder)
         control, genes = (screen.table[key].to_numpy() for key in ("control", "gene"))
@@ -153,6 +154,7 @@ def test_what_cannot_be_measured_is_left_empty(make_screen, tmp_path, capsys, na
     wells = make_screen(batch=pl.lit("one"), gene=pl.when(~pl.col("control")).then(name))
     correct(wells, tmp_path / "out", settings=CorrectSettings("tvn", "batch", diagnose=True))
     table = pl.read_csv(tmp_path / "out" / "diagnosis.csv")
+    table = table.filter(~pl.col("measure").str.starts_with("R2"))
     assert table["measure"].to_list() == ["batch told by neighbours"] * 2
     assert table["before"].null_count() == table["chance"].null_count() == 2
     shown = capsys.readouterr()

@@ -1,7 +1,7 @@
 """Batch correction: removes variation between batches and keeps the biology.
 
-The corrections are scikit-learn transformers. All but Harmony are fitted on the negative controls
-only.
+The corrections exported here are scikit-learn transformers. All but Harmony are fitted on the
+negative controls only. Position and Count need the names of wells, so only `correct` uses them.
 """
 
 from phenomae.correction.center_scale import CenterScale

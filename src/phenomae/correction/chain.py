@@ -1,14 +1,17 @@
 """Several corrections in sequence, each fitted on the output of the previous ones."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
 from phenomae.correction.batches import Batches, each_batch
 from phenomae.correction.center_scale import center_and_spread
-from phenomae.correction.correction import ControlCorrection, JointCorrection
+from phenomae.correction.correction import FittedCorrection, JointCorrection
+from phenomae.correction.covariates import Covariates, StepInput
 from phenomae.correction.plate_reader import PlateReader, replace_features
+from phenomae.correction.regression import Regression
 from phenomae.correction.steps import Step
 from phenomae.progress import info
 
@@ -18,21 +21,21 @@ class Chain:
     """Fitted corrections, in the order in which they are applied."""
 
     steps: list[Step]
-    corrections: list[ControlCorrection]
+    corrections: list[FittedCorrection[Any]]
     width: int
     """Number of input features of the first correction."""
 
     def apply(
-        self, features: Float64[np.ndarray, "n d"], batches: list[Batches]
+        self, features: Float64[np.ndarray, "n d"], inputs: list[StepInput]
     ) -> Float64[np.ndarray, "n k"]:
-        """Return the wells after all corrections; `batches` has the batches for each step."""
-        for correction, own in zip(self.corrections, batches, strict=True):
+        """Return the wells after all corrections; `inputs` are those of these wells by step."""
+        for correction, own in zip(self.corrections, inputs, strict=True):
             features = correction.apply(features, own)
         return features
 
-    def learn_new(self, controls: Float64[np.ndarray, "m d"], batches: list[Batches]) -> None:
+    def learn_new(self, controls: Float64[np.ndarray, "m d"], inputs: list[StepInput]) -> None:
         """Fit every correction on the controls of new batches."""
-        for correction, own in zip(self.corrections, batches, strict=True):
+        for correction, own in zip(self.corrections, inputs, strict=True):
             # Each step is fitted on the controls of new batches as corrected by the previous steps,
             # as `fit_chain` did for the first batches.
             correction.learn_new(controls, own)
@@ -56,14 +59,27 @@ def fit_chain(
     width, corrections = controls.shape[1], []
     # Not strict: `steps` may be only the steps before a joint correction, while `plates` has the
     # batches for all steps.
-    for step, own in zip(steps, plates.control_batches(), strict=False):
-        assert isinstance(step.correction, ControlCorrection)
+    for step, own in zip(steps, plates.control_inputs(), strict=False):
+        assert isinstance(step.correction, FittedCorrection)
         correction = step.correction.learn(controls, own)
         corrected = correction.apply(controls, own)
-        _report_undefined(correction, controls, corrected, own)
+        if not isinstance(own, Covariates):  # a regression does not divide by a spread
+            _report_undefined(correction, controls, corrected, own)
         corrections.append(correction)
         controls = corrected
     return plates, Chain(steps, corrections, width)
+
+
+def report_extrapolation(plates: PlateReader, chain: Chain) -> None:
+    """Log how many wells have covariates that the controls of a regression do not cover."""
+    for correction, own in zip(chain.corrections, plates.inputs, strict=True):
+        if isinstance(correction, Regression):
+            assert isinstance(own, Covariates)
+            if count := int(correction.outside(own[plates.kept]).sum()):
+                info(
+                    f"{correction.name}: {count} of {int(plates.kept.sum())} wells have covariates "
+                    "outside the range of the controls, where the regression extrapolates"
+                )
 
 
 def _correct_jointly(
@@ -73,8 +89,10 @@ def _correct_jointly(
     position = len(before.steps)
     parts, batches = [], []
     for part in plates.parts(f"{correction.name} reads"):
-        parts.append(before.apply(part.features, part.batches[:position]))
-        batches.append(part.batches[position])
+        parts.append(before.apply(part.features, part.inputs[:position]))
+        own = part.inputs[position]
+        assert not isinstance(own, Covariates)
+        batches.append(own)
     own = None if batches[0] is None else np.concatenate(batches)
     features = correction.correct_jointly(np.concatenate(parts), own)
     return replace_features(plates, features, position + 1)
@@ -86,7 +104,7 @@ def _control_features(plates: PlateReader) -> Float64[np.ndarray, "m d"]:
 
 
 def _report_undefined(
-    correction: ControlCorrection,
+    correction: FittedCorrection[Any],
     controls: Float64[np.ndarray, "m d"],
     corrected: Float64[np.ndarray, "m k"],
     batches: Batches,

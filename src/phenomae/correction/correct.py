@@ -11,13 +11,16 @@ import numpy as np
 
 from phenomae.artefacts import Origin, artefact_folder, hash_file, hash_json
 from phenomae.correction.batches import Batches, require_controls
-from phenomae.correction.chain import Chain, fit_chain
+from phenomae.correction.chain import Chain, fit_chain, report_extrapolation
 from phenomae.correction.correction import ControlCorrection
+from phenomae.correction.covariates import Covariates, StepInput, read_counts
 from phenomae.correction.diagnose import print_diagnosis, write_diagnosis
+from phenomae.correction.explained import measure_all
 from phenomae.correction.few_controls import settle_batches
 from phenomae.correction.methods import load_method
 from phenomae.correction.plate_reader import PlateReader, read_controls
 from phenomae.correction.proximity_bias import Vectors, measure_shifts, read_arms, subtract_shifts
+from phenomae.correction.regression import Regression, measure_covariates
 from phenomae.correction.saved import KIND as SAVED_KIND
 from phenomae.correction.saved import read_chain, read_saved_identity, write_chain
 from phenomae.correction.settings import (
@@ -27,6 +30,7 @@ from phenomae.correction.settings import (
     read_steps,
     record,
     refuse_beside_saved,
+    require_counts,
 )
 from phenomae.correction.steps import Step
 from phenomae.paths import PathLike
@@ -47,6 +51,8 @@ class Request:
     """The chain of the file given as `apply`; None without such a file."""
     arms: dict[str, str]
     """Chromosome arm of each gene; empty without the setting `arms`."""
+    counts: Profiles | None
+    """The wells folder of the setting `counts`."""
     origin: Origin
     """Origin of the corrected wells: kind, settings and sources."""
     fitted_identity: str
@@ -123,13 +129,18 @@ def _fit_and_write(
             pass  # logs that the same work is done, or raises
     if not unsaved and done:
         return
-    plates, chain = _fit(_open(request), request, wells)
+    plates = _open(request)
+    covariates: dict[str, Covariates] = {}
+    if request.settings.diagnose:
+        # Before the fit, so that counts that lack a well are not noticed at the very end.
+        covariates = measure_all(plates.table, plates.kept, request.counts)
+    plates, chain = _fit(plates, request, wells)
     if save is not None and unsaved:
         write_chain(save, chain, request.fitted_identity)
     if not done:
         with artefact_folder(out, request.origin, overwrite) as folder:
             assert folder is not None
-            _write(folder, plates, chain, request)
+            _write(folder, plates, chain, request, covariates)
 
 
 def _check_places(wells: Path, out: Path, save: Path | None) -> None:
@@ -174,13 +185,32 @@ def _read_request(
     if settings.arms is not None:
         # The hash is of the content, so that moving the file does not change the identity.
         sources["arms"] = hash_json(arms)
+    counts = _read_counts(settings, steps)
+    if counts is not None:
+        sources["counts"] = counts.identity
     decisive = record(settings, steps)
     # Settings that act only after the fit do not change the saved correction, so its identity does
     # not include them.
     fitted = {key: value for key, value in decisive.items() if key not in AFTERWARDS}
-    fitted_origin = Origin(SAVED_KIND, fitted, {"wells": files.identity})
+    fitted_sources = {"wells": files.identity}
+    if counts is not None and any(step.correction.needs_counts for step in steps):
+        fitted_sources["counts"] = counts.identity
+    fitted_origin = Origin(SAVED_KIND, fitted, fitted_sources)
     origin = Origin(KIND, decisive, sources)
-    return Request(files, settings, steps, saved, arms, origin, fitted_origin.identity)
+    return Request(files, settings, steps, saved, arms, counts, origin, fitted_origin.identity)
+
+
+def _read_counts(settings: CorrectSettings, steps: list[Step]) -> Profiles | None:
+    """Return the counts that the settings name; raises ValueError if they go with no step."""
+    if settings.counts is None:
+        require_counts(settings, steps)
+        return None
+    if not (settings.diagnose or any(step.correction.needs_counts for step in steps)):
+        raise ValueError(
+            f"counts {settings.counts} is only used by the method count and by diagnose: leave "
+            "counts out, or add one of them"
+        )
+    return read_counts(Path(settings.counts))
 
 
 def _require_width(wells: Path, files: PlateFiles, apply: Path, saved: Chain) -> None:
@@ -210,25 +240,43 @@ def _is_saved(path: Path, identity: str, overwrite: bool) -> bool:
 
 
 def _open(request: Request) -> PlateReader:
-    """Return a reader of the wells to correct, with their batches for each step."""
+    """Return a reader of the wells to correct, with their batches or covariates for each step."""
     table, policy = request.files.table, request.settings.few_controls
     saved = request.saved.corrections if request.saved else []
     known = [each.known for each in saved] or [frozenset[str]()] * len(request.steps)
     kept, batches = settle_batches(table, request.steps, known, policy)
-    return PlateReader(table, request.files.read, kept, batches)
+    inputs: list[StepInput] = [
+        measure_covariates(step.correction, table, kept, request.counts)
+        if isinstance(step.correction, Regression)
+        else own
+        for step, own in zip(request.steps, batches, strict=True)
+    ]
+    return PlateReader(table, request.files.read, kept, inputs)
 
 
 def _fit(plates: PlateReader, request: Request, wells: Path) -> tuple[PlateReader, Chain]:
     """Return the wells to correct, and the chain fitted on their controls."""
     controls = read_controls(plates, wells)
     if request.saved is None:
-        return fit_chain(plates, request.steps, controls)
-    request.saved.learn_new(controls, plates.control_batches())
-    return plates, request.saved
+        plates, chain = fit_chain(plates, request.steps, controls)
+    else:
+        chain = request.saved
+        chain.learn_new(controls, plates.control_inputs())
+    report_extrapolation(plates, chain)
+    return plates, chain
 
 
-def _write(folder: Path, plates: PlateReader, chain: Chain, request: Request) -> None:
-    """Write the corrected wells of every plate that is missing in `folder`, and the diagnosis."""
+def _write(
+    folder: Path,
+    plates: PlateReader,
+    chain: Chain,
+    request: Request,
+    covariates: dict[str, Covariates],
+) -> None:
+    """Write the corrected wells of every plate that is missing in `folder`, and the diagnosis.
+
+    `covariates` are those of the diagnosis.
+    """
     settings = request.settings
     shifts: Vectors = {}
     if settings.arms is not None:
@@ -240,9 +288,9 @@ def _write(folder: Path, plates: PlateReader, chain: Chain, request: Request) ->
     for plate in tracked(left, "correct", len(left), "plates"):
         part = plates.part(plate)
         table = plates.table[part.rows]
-        corrected = chain.apply(part.features, part.batches)
+        corrected = chain.apply(part.features, part.inputs)
         if shifts:
             corrected = subtract_shifts(corrected, table, shifts)
         write_plate(folder, table, corrected.astype(np.float32))
     if settings.diagnose:
-        write_diagnosis(folder, request.files, plates, request.steps)
+        write_diagnosis(folder, request.files, plates, request.steps, covariates)

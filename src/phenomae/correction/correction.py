@@ -6,7 +6,7 @@ implements the array methods (`learn`, `learn_new`, `apply`, `state`, `restore`)
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped
@@ -25,6 +25,7 @@ from phenomae.correction.frames import (
 
 State = dict[str, Shaped[np.ndarray, "..."]]
 """The fitted parameters of a correction, as arrays by name."""
+Own = TypeVar("Own")
 
 
 class Correction(Estimator, ABC):
@@ -32,13 +33,18 @@ class Correction(Estimator, ABC):
 
     name: ClassVar[str]
     """Name of the method on the command line, in artefacts and in `methods.METHODS`."""
-    fits_on: ClassVar[Literal["controls", "all wells"]]
-    """`controls` if the method is fitted on controls and then applied to any well; `all wells` if
-    the method needs all wells at once."""
+    fits_on: ClassVar[Literal["controls", "controls and covariates", "all wells"]]
+    """`controls` if the method is fitted on controls and then applied to any well; `controls and
+    covariates` if it also needs covariates of every well; `all wells` if the method needs all wells
+    at once."""
     min_controls: ClassVar[int] = MIN_CONTROLS
     """Minimum number of controls per batch."""
     needs_batches: ClassVar[bool] = False
     """Whether a batch column is required."""
+    uses_batches: ClassVar[bool] = True
+    """Whether a batch column is allowed."""
+    needs_counts: ClassVar[bool] = False
+    """Whether the setting `counts` is required."""
     keeps_features: ClassVar[bool] = True
     """Whether each output feature corresponds to one input feature, so that names stay valid."""
 
@@ -68,18 +74,47 @@ class JointCorrection(Correction):
         return like(features, corrected, names, self._output_kind)
 
 
-class ControlCorrection(Correction):
-    """A correction that is fitted on negative controls and can be applied to any well."""
+class FittedCorrection(Correction, Generic[Own]):
+    """A correction that is fitted on negative controls and can be applied to any well.
 
-    fits_on = "controls"
-    n_features_in_: int
-    feature_names_in_: Shaped[np.ndarray, " d"]
-    """Columns of the DataFrame given to `fit`; the attribute is absent after a fit on an array."""
+    `Own` is what it needs to know about wells beside their features.
+    """
 
     @property
     @abstractmethod
     def known(self) -> frozenset[str]:
         """The batches that this correction was fitted on."""
+
+    @abstractmethod
+    def learn(self, controls: Float64[np.ndarray, "m d"], own: Own, /) -> Self:
+        """Fit the correction on the controls; `own` belongs to these controls."""
+
+    @abstractmethod
+    def learn_new(self, controls: Float64[np.ndarray, "m d"], own: Own, /) -> Self:
+        """Fit new batches on their controls; parameters of known batches do not change."""
+
+    @abstractmethod
+    def apply(
+        self, features: Float64[np.ndarray, "n d"], own: Own, /
+    ) -> Float64[np.ndarray, "n k"]:
+        """Return the corrected wells."""
+
+    @abstractmethod
+    def state(self) -> State:
+        """Return the fitted parameters as arrays by name, to save them."""
+
+    @abstractmethod
+    def restore(self, state: State) -> Self:
+        """Set the fitted parameters to the `state` of a correction with the same settings."""
+
+
+class ControlCorrection(FittedCorrection[Batches]):
+    """A correction that needs, beside the features, the batches of the wells or nothing."""
+
+    fits_on = "controls"
+    n_features_in_: int
+    feature_names_in_: Shaped[np.ndarray, " d"]
+    """Columns of the DataFrame given to `fit`; the attribute is absent after a fit on an array."""
 
     @abstractmethod
     def learn(self, controls: Float64[np.ndarray, "m d"], batches: Batches = None) -> Self:
@@ -94,14 +129,6 @@ class ControlCorrection(Correction):
         self, features: Float64[np.ndarray, "n d"], batches: Batches = None
     ) -> Float64[np.ndarray, "n k"]:
         """Return the corrected wells; raises ValueError for a batch that was not fitted."""
-
-    @abstractmethod
-    def state(self) -> State:
-        """Return the fitted parameters as arrays by name, to save them."""
-
-    @abstractmethod
-    def restore(self, state: State) -> Self:
-        """Set the fitted parameters to the `state` of a correction with the same settings."""
 
     def fit(
         self,

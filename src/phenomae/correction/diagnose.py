@@ -1,4 +1,4 @@
-"""Diagnosis of a correction: batch mixing and replicate agreement, before and after the correction.
+"""Diagnosis of a correction: batch mixing, replicate agreement, effects of position and count.
 
 The same wells are measured before and after, so that any difference is an effect of the correction.
 """
@@ -13,6 +13,9 @@ from jaxtyping import Bool, Float, Float32, Float64, Int, Shaped
 
 from phenomae.artefacts import write_bytes
 from phenomae.correction.batch_mixing import batch_accuracy
+from phenomae.correction.covariates import Covariates
+from phenomae.correction.explained import explained_rows
+from phenomae.correction.least_squares import MIN_PLATES
 from phenomae.correction.plate_reader import PlateReader
 from phenomae.correction.replicate_agreement import measure_agreement
 from phenomae.correction.steps import Step
@@ -51,14 +54,23 @@ class Sample:
 
 
 def write_diagnosis(
-    folder: Path, files: PlateFiles, plates: PlateReader, steps: list[Step]
+    folder: Path,
+    files: PlateFiles,
+    plates: PlateReader,
+    steps: list[Step],
+    covariates: dict[str, Covariates],
 ) -> None:
-    """Compare the wells of `files` with the corrected wells in `folder` and write diagnosis.csv."""
+    """Compare the wells of `files` with the corrected wells in `folder` and write diagnosis.csv.
+
+    `covariates` has those of all wells by name, as `explained.measure_all` returns them.
+    """
     samples = _sample_mixing(files.table, plates, steps)
     named = _name_replicates(files.table, plates)
     named = named[sample_replicates(named)]
     # The union of all samples is read in one pass, so that each plate is read only once.
-    every = np.unique(np.concatenate([named["row"], *(sample.rows for sample in samples)]))
+    controls = _sample_controls(plates)
+    sampled = [named["row"], controls, *(sample.rows for sample in samples)]
+    every = np.unique(np.concatenate(sampled))
     before = _gather(
         plates, every, lambda plate: files.read(plate)[plates.kept[plates.rows_of[plate]]]
     )
@@ -71,6 +83,11 @@ def write_diagnosis(
         found.append(row | _mixing_row([part[places] for part in both], sample.batches))
     places = np.searchsorted(every, named["row"].to_numpy())
     found += _agreement_rows([part[places] for part in both], named)
+    places = np.searchsorted(every, controls)
+    found += _explained_rows(
+        [part[places] for part in both],
+        {name: own[controls] for name, own in covariates.items()},
+    )
     write_bytes(folder / FILE, pl.DataFrame(found, schema=COLUMNS).write_csv().encode())
 
 
@@ -103,6 +120,12 @@ def _sample_mixing(table: pl.DataFrame, plates: PlateReader, steps: list[Step]) 
             chosen = sample_batches(batches)
             samples.append(Sample(wells, column, rows[chosen], batches[chosen]))
     return samples
+
+
+def _sample_controls(plates: PlateReader) -> Rows:
+    """Return the controls on which the effects of position and count are measured."""
+    rows = np.flatnonzero(plates.kept & plates.control)
+    return rows[sample_batches(plates.table["plate"].to_numpy()[rows].astype(np.str_))]
 
 
 def _name_replicates(table: pl.DataFrame, plates: PlateReader) -> pl.DataFrame:
@@ -178,3 +201,16 @@ def _agreement_rows(
         | {"before": old, "after": new, "chance": chance}
         for name, old, new, chance in rows
     ]
+
+
+def _explained_rows(
+    both: list[Float64[np.ndarray, "m _"]], covariates: dict[str, Covariates]
+) -> list[dict[str, object]]:
+    plates = [rows for _, rows in covariates["position"].each_plate() if len(rows) > 1]
+    if len(plates) < MIN_PLATES:
+        info(
+            "fewer than two plates have two controls, so the diagnosis does not cover effects of "
+            "position and count on unseen plates"
+        )
+        return []
+    return explained_rows(both, covariates)

@@ -6,7 +6,7 @@ used.
 
 from importlib import import_module
 
-from phenomae.correction.correction import ControlCorrection, JointCorrection
+from phenomae.correction.correction import Correction
 
 METHODS: dict[str, str] = {
     "center-scale": "phenomae.correction.center_scale:CenterScale",
@@ -14,11 +14,13 @@ METHODS: dict[str, str] = {
     "tvn": "phenomae.correction.tvn:TVN",
     "sphering": "phenomae.correction.sphering:Sphering",
     "harmony": "phenomae.correction.harmony:Harmony",
+    "position": "phenomae.correction.position:Position",
+    "count": "phenomae.correction.count:Count",
 }
-"""Maps the name of a method to "module:Class", a ControlCorrection or JointCorrection."""
+"""Maps the name of a method to "module:Class"; correction.py has the base classes."""
 
 
-def load_method(name: str) -> type[ControlCorrection] | type[JointCorrection]:
+def load_method(name: str) -> type[Correction]:
     """Return the class of the method `name`; raises ValueError if there is no such method."""
     if name not in METHODS:
         raise ValueError(f"there is no such method; use one of {', '.join(METHODS)}")

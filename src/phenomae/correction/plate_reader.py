@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
-from phenomae.correction.batches import Batches
+from phenomae.correction.covariates import StepInput
 from phenomae.progress import tracked
 from phenomae.wells import find_non_finite, refuse_non_finite
 
@@ -25,13 +25,13 @@ class Part:
     rows: Int[np.ndarray, " m"]
     """Row numbers of these wells in the table of all wells."""
     features: Float64[np.ndarray, "m d"]
-    batches: list[Batches]
-    """Batches of these wells for each step."""
+    inputs: list[StepInput]
+    """Batches or covariates of these wells for each step."""
 
 
 @dataclass(frozen=True)
 class PlateReader:
-    """All wells, their batches for each step of a chain, and a function that reads a plate."""
+    """All wells, what each step of a chain needs of them, and a function that reads a plate."""
 
     table: pl.DataFrame
     """One row per well; `wells.PlateFiles.table`."""
@@ -39,8 +39,8 @@ class PlateReader:
     """Returns the features of all wells of a plate, in the order of the table."""
     kept: Bool[np.ndarray, " n"]
     """Which wells are corrected."""
-    batches: list[Batches]
-    """The batch of every well for each step."""
+    inputs: list[StepInput]
+    """The batches or covariates of every well for each step."""
 
     @cached_property
     def control(self) -> Bool[np.ndarray, " n"]:
@@ -61,7 +61,7 @@ class PlateReader:
         rows = self.rows_of[plate]
         kept = self.kept[rows]
         features = self.read(plate)[kept].astype(np.float64)
-        return Part(rows[kept], features, self.batches_of(rows[kept]))
+        return Part(rows[kept], features, self.inputs_of(rows[kept]))
 
     def parts(self, label: str) -> Iterator[Part]:
         """Yield the kept wells of one plate after another, with a progress line named `label`."""
@@ -69,16 +69,16 @@ class PlateReader:
         for plate in tracked(plates, label, len(plates), "plates"):
             yield self.part(plate)
 
-    def batches_of(self, rows: Int[np.ndarray, " m"]) -> list[Batches]:
-        """Return the batches of the wells in `rows` for each step."""
-        return [None if every is None else every[rows] for every in self.batches]
+    def inputs_of(self, rows: Int[np.ndarray, " m"]) -> list[StepInput]:
+        """Return the batches or covariates of the wells in `rows` for each step."""
+        return [None if every is None else every[rows] for every in self.inputs]
 
-    def control_batches(self) -> list[Batches]:
-        """Return the batches of the kept controls for each step, ordered by plate."""
+    def control_inputs(self) -> list[StepInput]:
+        """Return the batches or covariates of the kept controls for each step, by plate."""
         if not self.rows_of:
-            return self.batches_of(np.zeros(0, dtype=np.int64))
+            return self.inputs_of(np.zeros(0, dtype=np.int64))
         rows = np.concatenate(list(self.rows_of.values()))
-        return self.batches_of(rows[(self.kept & self.control)[rows]])
+        return self.inputs_of(rows[(self.kept & self.control)[rows]])
 
 
 def read_controls(plates: PlateReader, path: Path) -> Float64[np.ndarray, "m d"]:
@@ -102,8 +102,8 @@ def replace_features(
 ) -> PlateReader:
     """Return a reader of the same kept wells with `features`, which are held in memory.
 
-    `features` are the output of the first `done` steps of the chain; the reader has the batches of
-    the remaining steps only.
+    `features` are the output of the first `done` steps of the chain; the reader has the batches
+    and covariates of the remaining steps only.
     """
     rows = np.concatenate(list(plates.rows_of.values()))
     places = np.full(len(plates.table), -1)
@@ -113,4 +113,4 @@ def replace_features(
         # Wells that are not kept get the last row's features (-1); `part` drops them.
         return features[places[plates.rows_of[plate]]]
 
-    return replace(plates, read=read, batches=plates.batches[done:])
+    return replace(plates, read=read, inputs=plates.inputs[done:])

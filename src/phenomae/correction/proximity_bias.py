@@ -109,7 +109,7 @@ def _gene_means(plates: PlateReader, chain: Chain) -> Vectors:
     sums: Vectors = {}
     counts: dict[str, int] = {}
     for part in plates.parts("arms"):
-        corrected = chain.apply(part.features, part.batches)
+        corrected = chain.apply(part.features, part.inputs)
         for gene, rows in _each_gene(plates.table[part.rows]):
             sums[gene] = sums.get(gene, 0.0) + corrected[rows].sum(axis=0)
             counts[gene] = counts.get(gene, 0) + len(rows)

@@ -12,7 +12,7 @@ import numpy as np
 
 from phenomae.artefacts import FORMAT, whole_file
 from phenomae.correction.chain import Chain
-from phenomae.correction.correction import ControlCorrection, State
+from phenomae.correction.correction import FittedCorrection, State
 from phenomae.correction.steps import Step, make_step
 
 KIND = "correction"
@@ -44,7 +44,7 @@ def write_chain(path: Path, chain: Chain, identity: str) -> None:
 def read_chain(path: Path) -> Chain:
     """Return the chain in `path`; raises ValueError if `write_chain` did not write the file."""
     content, header = _open(path)
-    corrections: list[ControlCorrection] = []
+    corrections: list[FittedCorrection[Any]] = []
     steps: list[Step] = []
     for place, item in enumerate(header["steps"]):
         requested = f"apply {path} ({item['method']}:{item['batch'] or ''})"
@@ -55,7 +55,7 @@ def read_chain(path: Path) -> Chain:
             if name.startswith(prefix)
         }
         step = make_step(item["method"], item["settings"], item["batch"], requested)
-        assert isinstance(step.correction, ControlCorrection)  # joint corrections are never saved
+        assert isinstance(step.correction, FittedCorrection)  # joint corrections are never saved
         corrections.append(step.correction.restore(state))
         steps.append(step)
     return Chain(steps, corrections, header["width"])

@@ -14,7 +14,7 @@ ARM_GENES = 20
 AFTERWARDS = ("arm_genes", "diagnose")
 """Keys of `record` that do not influence the fitted corrections."""
 _OWN_KEYS = ("ridge", "components", "epsilon")
-_BESIDE_SAVED = ("few_controls", "arms", "arm_genes", "diagnose")
+_BESIDE_SAVED = ("few_controls", "counts", "arms", "arm_genes", "diagnose")
 
 FewControls = Literal["error", "pool", "drop"]
 
@@ -31,7 +31,9 @@ class CorrectSettings:
     variation normalisation, as in the public EFAAR benchmark; sphering: whitening by the controls'
     correlations (ZCA-cor); harmony: moves similar wells of different batches onto each other.
     Settings of a method follow in parentheses: "tvn(ridge=0.5, components=64)",
-    "pca-center-scale(components=64)", "sphering(epsilon=1e-6)". Default: tvn."""
+    "pca-center-scale(components=64)", "sphering(epsilon=1e-6)". position: and count: subtract what
+    the position on the plate, or the counts of --counts, explain of the controls of all plates;
+    they belong after a correction by plate (--then). Default: tvn."""
     batch: str | None = None
     """Column whose values are the batches, such as plate or batch. Default: all wells are one
     batch."""
@@ -41,6 +43,9 @@ class CorrectSettings:
     few_controls: FewControls = "error"
     """What to do with a batch of fewer than 2 controls: error stops the command; pool corrects its
     wells by the controls of all batches; drop leaves its wells out."""
+    counts: PathLike | None = None
+    """Wells folder whose features are counts per well, such as log cell count, matched by plate and
+    well. Used by the method count, and by --diagnose."""
     arms: PathLike | None = None
     """CSV or Parquet file with the columns gene and arm (chromosome arm). After all methods, the
     mean of each arm's genes is subtracted from their wells, to remove proximity bias."""
@@ -48,8 +53,9 @@ class CorrectSettings:
     """Minimum number of genes on an arm; the mean of a smaller arm is not subtracted. Default:
     20."""
     diagnose: bool = False
-    """Measure batch mixing and replicate agreement before and after the correction; write the
-    results to diagnosis.csv and print them."""
+    """Measure batch mixing, replicate agreement, and what position (and count, with --counts)
+    explain of the controls on unseen plates, before and after the correction; write the results to
+    diagnosis.csv and print them."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown method or a setting outside its range."""
@@ -57,7 +63,7 @@ class CorrectSettings:
         checks.at_least("arm_genes", self.arm_genes, 1)
         if self.arm_genes is not None and self.arms is None:
             raise ValueError("arm_genes is only used with arms: leave arm_genes out, or give both")
-        read_steps(self)
+        require_counts(self, read_steps(self))
 
 
 def read_steps(settings: CorrectSettings) -> list[Step]:
@@ -70,6 +76,16 @@ def read_steps(settings: CorrectSettings) -> list[Step]:
     named = f"method {method}" if ":" in method or not settings.batch else f"batch {settings.batch}"
     steps = [parse_step(method, settings.batch, named)]
     return steps + [parse_step(word, settings.batch, f"then {word}") for word in settings.then]
+
+
+def require_counts(settings: CorrectSettings, steps: list[Step]) -> None:
+    """Raise ValueError if a step needs counts and the settings name none."""
+    needing = [step for step in steps if step.correction.needs_counts]
+    if needing and settings.counts is None:
+        raise ValueError(
+            f"{needing[0].requested}: {needing[0].name} needs counts WELLS, a wells folder whose "
+            "features are counts of the same wells"
+        )
 
 
 def record(settings: CorrectSettings, steps: list[Step]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from types import UnionType
 from typing import Any
 
 from phenomae import checks
-from phenomae.correction.correction import ControlCorrection, JointCorrection
+from phenomae.correction.correction import Correction
 from phenomae.correction.methods import load_method
 
 _FORM = "NAME(setting=value, ...):COLUMN"
@@ -24,7 +24,7 @@ _STEP = re.compile(r"\s*([^():\s]*)\s*(?:\((.*?)\))?\s*(?::(.*))?", re.DOTALL)
 class Step:
     """One correction of a chain."""
 
-    correction: ControlCorrection | JointCorrection
+    correction: Correction
     """The correction with its parameters, not fitted."""
     batch: str | None
     """Batch column; None if all wells are one batch."""
@@ -70,6 +70,11 @@ def make_step(name: str, values: dict[str, Any], batch: str | None, requested: s
         raise ValueError(
             f"{name} moves batches onto each other, so it needs a batch column: "
             f"batch COLUMN, or {name}:COLUMN"
+        )
+    if batch is not None and not correction.uses_batches:
+        raise ValueError(
+            f"{name} is fitted on the controls of all plates together and takes no batch column: "
+            f"write {name}: with a colon and no column"
         )
     return Step(correction, batch, requested)
 
