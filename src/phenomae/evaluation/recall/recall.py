@@ -47,9 +47,16 @@ def find_tails(
     count = len(unit) * (len(unit) - 1) // 2
     ranks = tail_ranks(count, percentiles)
     limits, cosines = scan(unit, np.clip(ranks, 0, count - 1), pairs)
+    return tails_at(limits, ranks, count), cosines
+
+
+def tails_at(
+    limits: Float64[np.ndarray, " 2t"], ranks: Int[np.ndarray, " 2t"], count: int
+) -> Tails:
+    """Return the tails, given the values at the ranks of `tail_ranks` among `count` pairs."""
     # A tail of 100 % (low 1 or high 0) has an infinite threshold, because comparisons are strict.
     limits = np.where(ranks < 0, -np.inf, np.where(ranks >= count, np.inf, limits))
-    return Tails(limits[: len(percentiles)], limits[len(percentiles) :]), cosines
+    return Tails(limits[: len(ranks) // 2], limits[len(ranks) // 2 :])
 
 
 def tail_ranks(count: int, percentiles: Sequence[Percentiles]) -> Int[np.ndarray, " 2t"]:
