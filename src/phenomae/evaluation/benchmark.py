@@ -21,6 +21,8 @@ from phenomae.evaluation.annotations import (
     resolve_names,
     unknown_genes,
 )
+from phenomae.evaluation.baseline_maps import name_baselines, read_baseline
+from phenomae.evaluation.learned import print_baselines, write_learned
 from phenomae.evaluation.recall.recall import Percentiles, tail_ranks
 from phenomae.evaluation.recall.recall_tables import measure
 from phenomae.evaluation.recall.tables import print_table
@@ -45,8 +47,9 @@ def benchmark(
     """Compute the recall of known gene pairs among a map's most similar and most opposite pairs.
 
     Writes recall.csv, curve.csv (recall across percentiles), unknown_genes.csv (names of the map
-    that are in no annotation) and, with `shuffle`, shuffled.csv (the null distribution). Prints
-    recall.csv as a table.
+    that are in no annotation), with `shuffle` shuffled.csv (the null distribution) and with
+    `baseline` baselines.csv and learned.json (whether the map has more than features without
+    learning). Prints recall.csv and baselines.csv as tables.
 
     Parameters
     ----------
@@ -57,7 +60,7 @@ def benchmark(
     overwrite
         Replace `results` if it was made with other settings.
 
-    Raises ValueError if the map or the annotations cannot be used.
+    Raises ValueError if the map, a baseline or the annotations cannot be used.
     """
     path, folder = Path(map_path), Path(results)
     profiles, annotations = read_map(path), read_annotations(settings.annotations)
@@ -68,18 +71,27 @@ def benchmark(
     profiles = replace(profiles, names=resolve_names(profiles.names, aliases))
     annotations = [rename_genes(annotation, aliases) for annotation in annotations]
     pairs = find_pairs(annotations, profiles.names, settings.annotations)
+    baselines = {
+        name: read_baseline(name, baseline, profiles.names, path, aliases)
+        for name, baseline in name_baselines(settings.baseline).items()
+    }
     unknown = unknown_genes(annotations, profiles.names)
     if unknown:
         _report_unknown(unknown, len(profiles.names))
-    origin = _origin(settings, annotations, aliases, profiles)
+    origin = _origin(settings, annotations, aliases, profiles, baselines)
     with artefact_folder(folder, origin, overwrite) as partial:
         if partial is not None:
-            tables = measure(profiles, pairs, settings.percentiles, settings)
+            tables = measure(profiles, pairs, settings.percentiles, settings, baselines)
             tables["unknown_genes.csv"] = pl.DataFrame({"gene": unknown}, {"gene": pl.String})
             for name, table in tables.items():
                 write_bytes(partial / name, table.write_csv().encode())
+            if baselines:
+                shuffled = settings.shuffle > 0
+                write_learned(partial, tables["baselines.csv"], list(baselines), shuffled)
     # Read back from disk, so that results of an earlier identical call print the same table.
     print_table(folder)
+    if baselines:
+        print_baselines(folder)
     return Results(folder)
 
 
@@ -95,6 +107,7 @@ def _origin(
     annotations: list[Annotation],
     aliases: dict[str, str],
     profiles: ConsensusProfiles,
+    baselines: dict[str, ConsensusProfiles],
 ) -> Origin:
     """Return the origin of the results, in which files are identified by content, not by path."""
     checksums = {annotation.name: annotation.checksum for annotation in annotations}
@@ -105,8 +118,9 @@ def _origin(
     plain = {
         name: value
         for name, value in settings_dict(settings).items()
-        if name not in ("annotations", "aliases")
+        if name not in ("annotations", "aliases", "baseline")
     }
+    of_files |= {f"baseline {name}": its.identity for name, its in baselines.items()}
     return Origin(KIND, plain, {"map": profiles.identity, **of_files})
 
 

@@ -40,6 +40,9 @@ class BenchmarkSettings:
     with a similar number of known pairs."""
     seed: int = 0
     """Seed of the permutations and the bootstrap."""
+    baseline: Annotated[tuple[str, ...], Several] = ()
+    """NAME=MAP: a map of the same genes that recall is compared with, such as random-network,
+    random-layer, spectra, intensity, count or position. Several may be given."""
 
     def __post_init__(self) -> None:
         checks.at_least("resamples", self.resamples, 0)
@@ -52,6 +55,8 @@ class BenchmarkSettings:
             )
         if self.within == "degree" and not self.shuffle:
             raise ValueError("within degree needs shuffle: set shuffle, for example to 200")
+        if self.baseline and not self.resamples:
+            raise ValueError("baseline needs resamples of at least 1, for intervals of differences")
         for low, high in self.percentiles:
             check_shares(low, high)
             if self.percentiles.count((low, high)) > 1:
