@@ -213,6 +213,10 @@ def test_the_line_says_by_how_much():
         "nothing was learned beyond m0: +.01 (-.02 to .04)",
         False,
     )
+    (found,) = learned_from((0.01, -0.001, 0.02))
+    assert found["line"].endswith("m0: +.01 (.00 to .02)")
+    (found,) = learned_from((-0.001, -0.002, 0.0))
+    assert found["line"].endswith("m0: -.0010 (-.0020 to .0000)")
     (found,) = learned_from((0.01, None, None))
     assert found["line"] == "nothing was learned beyond m0: the difference has no interval"
 

@@ -117,8 +117,9 @@ def find_learned(table: pl.DataFrame, without_learning: Iterable[str]) -> list[d
 def _line(best: str, numbers: list[float | None], is_learned: bool) -> str:
     if any(number is None for number in numbers):
         return f"nothing was learned beyond {best}: the difference has no interval"
-    # More digits where two would say that an interval above 0 begins at 0.
-    digits = 2 if not is_learned or round(numbers[1] or 0, 2) > 0 else 4
+    # More digits where two would show a small difference, or the end of its interval, as 0.
+    shown = numbers[:2] if is_learned else numbers[:1]
+    digits = 2 if all(abs(number or 0) >= 0.005 for number in shown) else 4
     difference, low, high = (_short(number or 0, digits) for number in numbers)
     sign = "" if difference.startswith("-") else "+"
     words = f"{sign}{difference} ({low} to {high})"
@@ -129,4 +130,6 @@ def _line(best: str, numbers: list[float | None], is_learned: bool) -> str:
 
 def _short(number: float, digits: int) -> str:
     """Return a number without the zero in front of its point: .07, -.02."""
-    return f"{number:.{digits}f}".replace("0.", ".", 1)
+    text = f"{number:.{digits}f}"
+    # "-0.00" is a negative number that is shown as 0.
+    return (text if float(text) else text.removeprefix("-")).replace("0.", ".", 1)
