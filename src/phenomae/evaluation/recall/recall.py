@@ -66,3 +66,13 @@ def tail_ranks(count: int, percentiles: Sequence[Percentiles]) -> Int[np.ndarray
     lows = [math.floor(Fraction(str(float(low))) * count) for low, _ in percentiles]
     highs = [math.ceil(Fraction(str(float(high))) * count) for _, high in percentiles]
     return np.array([*lows, *(rank - 1 for rank in highs)])
+
+
+def empty_tail(pairs: int, percentiles: Sequence[Percentiles]) -> float | None:
+    """Return the smallest share that is less than one of `pairs` pairs; None if there is none."""
+    ranks = tail_ranks(pairs, percentiles).tolist()
+    # The ranks that recall uses: a separate check in floating point could differ by one pair.
+    shares = [low for low, _ in percentiles] + [1 - high for _, high in percentiles]
+    sizes = ranks[: len(percentiles)] + [pairs - 1 - rank for rank in ranks[len(percentiles) :]]
+    empty = [share for share, size in zip(shares, sizes, strict=True) if share > 0 and size < 1]
+    return min(empty) if empty else None
