@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from phenomae.evaluation import tier_wells
 from phenomae.evaluation.benchmark import benchmark
 from phenomae.evaluation.recall.one_pass import PairValues
 from phenomae.evaluation.recall.tier_tables import measure_tiers
@@ -116,6 +117,12 @@ def test_recall_of_each_tier_is_that_of_all_pairs_of_wells(screen, capsys):
     said = capsys.readouterr()
     assert "tier other-plate leaves out 1 of 780 pairs of genes" in said.err
     assert "other-position  known" in said.out
+
+
+def test_wells_that_are_read_again_for_each_tier_give_the_same(screen, monkeypatch):
+    kept = run(screen)
+    monkeypatch.setattr(tier_wells, "_KEPT", 0)
+    assert run(screen).equals(kept)
 
 
 def test_wells_and_tiers_are_part_of_what_results_are(screen):

@@ -1,10 +1,11 @@
 """The wells of a map's genes, for recall by pairs of wells: read, checked and grouped.
 
-Features are read plate by plate, because those of a whole screen may not fit into memory.
+Features are read plate by plate, and again for each tier if those of the whole screen are large.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from phenomae.maps.unit_vectors import unit_wells
 from phenomae.paths import PathLike
 from phenomae.row_filter import match_rows
 from phenomae.wells import PlateFiles, open_wells
+
+_KEPT = 1 << 29  # bytes of profiles that are kept in memory from tier to tier
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,17 @@ class WellsOfMap:
         codes = self.files.table[column].rank("dense") - 1
         return codes.fill_null(-1).cast(pl.Int64).to_numpy()
 
-    def _each_plate(self) -> Iterator[Part]:
+    def _each_plate(self) -> Iterable[Part]:
+        """Return the wells of each plate, kept for the next tier if they take little memory."""
+        # Reading takes as long as computing a tier.
+        fits = (self.genes >= 0).sum() * self.files.width * 4 <= _KEPT
+        return self._kept if fits else self._read_plates()
+
+    @cached_property
+    def _kept(self) -> list[Part]:
+        return list(self._read_plates())
+
+    def _read_plates(self) -> Iterator[Part]:
         plates = self.files.table["plate"]
         order = np.argsort(plates.rank("dense").to_numpy(), kind="stable")
         sizes = plates.value_counts().sort("plate")
@@ -61,7 +74,8 @@ class WellsOfMap:
             if not used.any():
                 continue
             features, table = self.files.read(plate), self.files.table[numbers]
-            yield numbers, unit_wells(features, table, self.path, used)
+            unit = unit_wells(features, table, self.path, used)
+            yield numbers[used], unit[used].astype(np.float32)
 
 
 def read_wells_of_map(

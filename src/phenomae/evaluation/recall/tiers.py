@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int
+from jaxtyping import Bool, Float, Float32, Int
 from scipy import sparse
 
 from phenomae.evaluation.recall import tiles
@@ -30,7 +30,7 @@ TIERS: dict[TierName, str | None] = {
 """The tiers, and the column of the wells that two wells of a pair may not share."""
 _TILES = 8  # tiles of a panel: products per group are longer then; 33 MB of numbers per core
 _FEW = 128  # groups up to which a dense product of counts is faster than a sparse one
-Part = tuple[Int[np.ndarray, " m"], Float64[np.ndarray, "m d"]]
+Part = tuple[Int[np.ndarray, " m"], Float[np.ndarray, "m d"]]
 """Some wells: their numbers among all wells, and their profiles of length 1."""
 
 
@@ -209,7 +209,7 @@ def count_wells(
 
 
 def _add(
-    sums: Float[np.ndarray, "k d"], places: Int[np.ndarray, " m"], unit: Float64[np.ndarray, "m d"]
+    sums: Float[np.ndarray, "k d"], places: Int[np.ndarray, " m"], unit: Float[np.ndarray, "m d"]
 ) -> None:
     """Add each profile to the sum at its place; those at -1 to none."""
     used = places >= 0
