@@ -62,9 +62,26 @@ def test_resample_k_depends_on_seed_and_k_alone(monkeypatch):
     pairs = np.array([[0, 1], [1, 2], [2, 3], [0, 3]])
     found = np.array([[True, False], [False, True], [True, True], [False, False]])
     recalls = resampled_recalls(found, pairs, 50, seed=4)
-    monkeypatch.setattr(bootstrap, "_CELLS", 5)
+    monkeypatch.setattr(bootstrap, "_AT_ONCE", 3)
     np.testing.assert_array_equal(resampled_recalls(found, pairs, 7, seed=4), recalls[:7])
     assert not np.array_equal(resampled_recalls(found, pairs, 50, seed=5), recalls, equal_nan=True)
+
+
+def test_pairs_that_are_not_counted_are_as_if_they_were_not_there():
+    # The genes that are drawn stay those of all pairs, so that columns share their resamples.
+    pairs = np.array([[0, 1], [1, 2], [2, 3], [0, 3], [1, 3]])
+    found = np.array([[True], [False], [True], [False], [True]])
+    counted = np.array([[True], [True], [False], [True], [False]])
+    recalls = resampled_recalls(found & counted, pairs, 60, seed=7, counted=counted)[:, 0]
+    for resample, recall in enumerate(recalls):
+        drawn = np.bincount(np.random.default_rng([7, resample]).integers(4, size=4), minlength=4)
+        weights = [drawn[0] * drawn[1], drawn[1] * drawn[2], drawn[0] * drawn[3]]
+        wanted = weights[0] / sum(weights) if sum(weights) else np.nan
+        np.testing.assert_allclose(recall, wanted)
+
+
+def test_no_resamples_are_an_empty_array():
+    assert resampled_recalls(np.array([[True, False]]), np.array([[0, 1]]), 0, 0).shape == (0, 2)
 
 
 def test_a_resample_without_a_pair_counts_for_nothing():

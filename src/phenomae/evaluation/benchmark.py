@@ -4,7 +4,7 @@ This is the "Relate" step of EFAAR (Celik et al. 2024). Recall is the fraction o
 pairs that are among the most similar or most opposite pairs of the map.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,15 @@ from phenomae.evaluation.annotations import (
     resolve_names,
     unknown_genes,
 )
-from phenomae.evaluation.recall.recall import Percentiles, tail_ranks
+from phenomae.evaluation.baseline_maps import name_baselines, read_baseline
+from phenomae.evaluation.learned import print_baselines, write_learned
+from phenomae.evaluation.recall.recall import Percentiles, empty_tail
 from phenomae.evaluation.recall.recall_tables import measure
 from phenomae.evaluation.recall.tables import print_table
+from phenomae.evaluation.recall.tier_tables import measure_tiers, print_tiers
 from phenomae.evaluation.results import Results
 from phenomae.evaluation.settings import BenchmarkSettings
+from phenomae.evaluation.tier_wells import WellsOfMap, read_wells_of_map
 from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.maps.unit_vectors import require_directions
 from phenomae.paths import PathLike
@@ -45,8 +49,10 @@ def benchmark(
     """Compute the recall of known gene pairs among a map's most similar and most opposite pairs.
 
     Writes recall.csv, curve.csv (recall across percentiles), unknown_genes.csv (names of the map
-    that are in no annotation) and, with `shuffle`, shuffled.csv (the null distribution). Prints
-    recall.csv as a table.
+    that are in no annotation), with `shuffle` shuffled.csv (the null distribution) and with
+    `baseline` baselines.csv and learned.json (whether the map has more than features without
+    learning), with `wells` tiers.csv (recall by pairs of wells on other plates, for example).
+    Prints recall.csv, tiers.csv and baselines.csv.
 
     Parameters
     ----------
@@ -57,30 +63,72 @@ def benchmark(
     overwrite
         Replace `results` if it was made with other settings.
 
-    Raises ValueError if the map or the annotations cannot be used.
+    Raises ValueError if the map, a baseline, the wells or the annotations cannot be used, or if a
+    tier leaves no pair.
     """
-    path, folder = Path(map_path), Path(results)
+    folder = Path(results)
+    # All checks come before the results folder is created, so invalid input leaves no files.
+    inputs = _read_inputs(Path(map_path), settings)
+    if inputs.unknown:
+        _report_unknown(inputs.unknown, len(inputs.profiles.names))
+    with artefact_folder(folder, _origin(settings, inputs), overwrite) as partial:
+        if partial is not None:
+            tables = _measure(inputs, settings)
+            for name, table in tables.items():
+                write_bytes(partial / name, table.write_csv().encode())
+            if inputs.baselines:
+                shuffled, names = settings.shuffle > 0, list(inputs.baselines)
+                write_learned(partial, tables["baselines.csv"], names, shuffled)
+    # Read back from disk, so that results of an earlier identical call print the same tables.
+    print_table(folder)
+    if inputs.wells is not None:
+        print_tiers(folder)
+    if inputs.baselines:
+        print_baselines(folder)
+    return Results(folder)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What is read and checked before anything is written."""
+
+    profiles: ConsensusProfiles
+    annotations: list[Annotation]
+    aliases: dict[str, str]
+    pairs: dict[str, Int[np.ndarray, "pairs 2"]]
+    unknown: list[str]
+    baselines: dict[str, ConsensusProfiles]
+    wells: WellsOfMap | None
+
+
+def _read_inputs(path: Path, settings: BenchmarkSettings) -> _Inputs:
     profiles, annotations = read_map(path), read_annotations(settings.annotations)
     aliases = {} if settings.aliases is None else read_aliases(Path(settings.aliases))
-    # All checks come before the results folder is created, so invalid input leaves no files.
     check_map(profiles, path, settings.percentiles)
-    # Aliases may occur on the map and in the annotations, so both are translated.
+    wells = None
+    if settings.wells is not None:
+        # Before aliases are replaced, because the wells have the names of the map as it is.
+        wells = read_wells_of_map(settings.wells, path, profiles.names, settings.tiers)
+    # Aliases may occur on the maps and in the annotations, so all are translated.
     profiles = replace(profiles, names=resolve_names(profiles.names, aliases))
     annotations = [rename_genes(annotation, aliases) for annotation in annotations]
     pairs = find_pairs(annotations, profiles.names, settings.annotations)
+    baselines = {
+        name: read_baseline(name, baseline, profiles.names, path, aliases)
+        for name, baseline in name_baselines(settings.baseline).items()
+    }
     unknown = unknown_genes(annotations, profiles.names)
-    if unknown:
-        _report_unknown(unknown, len(profiles.names))
-    origin = _origin(settings, annotations, aliases, profiles)
-    with artefact_folder(folder, origin, overwrite) as partial:
-        if partial is not None:
-            tables = measure(profiles, pairs, settings.percentiles, settings)
-            tables["unknown_genes.csv"] = pl.DataFrame({"gene": unknown}, {"gene": pl.String})
-            for name, table in tables.items():
-                write_bytes(partial / name, table.write_csv().encode())
-    # Read back from disk, so that results of an earlier identical call print the same table.
-    print_table(folder)
-    return Results(folder)
+    return _Inputs(profiles, annotations, aliases, pairs, unknown, baselines, wells)
+
+
+def _measure(inputs: _Inputs, settings: BenchmarkSettings) -> dict[str, pl.DataFrame]:
+    """Return the tables by file name."""
+    percentiles, pairs = settings.percentiles, inputs.pairs
+    tables = measure(inputs.profiles, pairs, percentiles, settings, inputs.baselines)
+    tables["unknown_genes.csv"] = pl.DataFrame({"gene": inputs.unknown}, {"gene": pl.String})
+    if inputs.wells is not None:
+        tables["tiers.csv"] = measure_tiers(inputs.wells.values, pairs, percentiles, settings)
+    return tables
 
 
 def _report_unknown(unknown: list[str], count: int) -> None:
@@ -90,24 +138,24 @@ def _report_unknown(unknown: list[str], count: int) -> None:
     )
 
 
-def _origin(
-    settings: BenchmarkSettings,
-    annotations: list[Annotation],
-    aliases: dict[str, str],
-    profiles: ConsensusProfiles,
-) -> Origin:
+def _origin(settings: BenchmarkSettings, inputs: _Inputs) -> Origin:
     """Return the origin of the results, in which files are identified by content, not by path."""
-    checksums = {annotation.name: annotation.checksum for annotation in annotations}
+    checksums = {annotation.name: annotation.checksum for annotation in inputs.annotations}
     of_files = {"annotations": hash_json(checksums)}
-    # Recorded only if given, so that results from before this setting keep their identity.
-    if aliases:
-        of_files["aliases"] = hash_json(aliases)
     plain = {
         name: value
         for name, value in settings_dict(settings).items()
-        if name not in ("annotations", "aliases")
+        if name not in ("annotations", "aliases", "baseline", "wells", "tiers")
     }
-    return Origin(KIND, plain, {"map": profiles.identity, **of_files})
+    # Recorded only if given, so that results from before these settings keep their identity.
+    if inputs.aliases:
+        of_files["aliases"] = hash_json(inputs.aliases)
+    for name, profiles in inputs.baselines.items():
+        of_files[f"baseline {name}"] = profiles.identity
+    if inputs.wells is not None:
+        of_files["wells"] = inputs.wells.files.identity
+        plain["tiers"] = list(settings.tiers)
+    return Origin(KIND, plain, {"map": inputs.profiles.identity, **of_files})
 
 
 def check_map(profiles: ConsensusProfiles, path: Path, percentiles: list[Percentiles]) -> None:
@@ -122,14 +170,9 @@ def check_count(count: int, where: Path | str, percentiles: list[Percentiles]) -
     `where` says in the error message which genes these are: the path of a map, for example.
     """
     pairs = count * (count - 1) // 2
-    ranks = tail_ranks(pairs, percentiles).tolist()
-    # The ranks that recall uses: a separate check in floating point could differ by one pair.
-    shares = [low for low, _ in percentiles] + [1 - high for _, high in percentiles]
-    sizes = ranks[: len(percentiles)] + [pairs - 1 - rank for rank in ranks[len(percentiles) :]]
-    empty = [share for share, size in zip(shares, sizes, strict=True) if share > 0 and size < 1]
-    if empty:
+    if (share := empty_tail(pairs, percentiles)) is not None:
         raise ValueError(
-            f"{where} has {count} genes, too few: {100 * min(empty):.3g} % of all pairs ({pairs}) "
+            f"{where} has {count} genes, too few: {100 * share:.3g} % of all pairs ({pairs}) "
             "is less than one pair; use more genes"
         )
 

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from phenomae import checks
 from phenomae.evaluation.recall.recall import Percentiles
+from phenomae.evaluation.recall.tiers import TIERS, TierName
 from phenomae.paths import PathLike
 
 # Makes cyclopts accept `--low 0.05 0.01` beside `--low 0.05 --low 0.01`, and leaves out the flag
@@ -40,6 +41,15 @@ class BenchmarkSettings:
     with a similar number of known pairs."""
     seed: int = 0
     """Seed of the permutations and the bootstrap."""
+    baseline: Annotated[tuple[str, ...], Several] = ()
+    """NAME=MAP: a map of the same genes that recall is compared with, such as random-network,
+    random-layer, spectra, intensity, count or position. Several may be given."""
+    wells: PathLike | None = None
+    """Folder of the wells that the map was made from. Adds recall by the mean cosine over pairs of
+    wells of two genes, by tier."""
+    tiers: Annotated[tuple[TierName, ...], Several] = tuple(TIERS)
+    """With --wells: which pairs of wells count: any, or those on another plate, of another batch,
+    at another well position. Several may be given."""
 
     def __post_init__(self) -> None:
         checks.at_least("resamples", self.resamples, 0)
@@ -52,6 +62,16 @@ class BenchmarkSettings:
             )
         if self.within == "degree" and not self.shuffle:
             raise ValueError("within degree needs shuffle: set shuffle, for example to 200")
+        for tier in self.tiers:
+            checks.one_of("tiers", tier, TIERS)
+            if self.tiers.count(tier) > 1:
+                raise ValueError(f"tiers has {tier} twice: give it once")
+        if self.wells is not None and not self.tiers:
+            raise ValueError("tiers must have at least one tier, like other-plate")
+        if self.wells is None and self.tiers != tuple(TIERS):
+            raise ValueError("tiers are of pairs of wells: give wells, or leave out tiers")
+        if self.baseline and not self.resamples:
+            raise ValueError("baseline needs resamples of at least 1, for intervals of differences")
         for low, high in self.percentiles:
             check_shares(low, high)
             if self.percentiles.count((low, high)) > 1:

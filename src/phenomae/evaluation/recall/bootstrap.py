@@ -4,33 +4,43 @@ Pairs that share a gene are not independent, so resampling pairs would give inte
 narrow. Resampling genes with replacement is the pigeonhole bootstrap (Owen 2007, Ann Appl Stat).
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from jaxtyping import Bool, Float64, Int
+from scipy import sparse
 
 from phenomae.evaluation.recall.cosines import Pairs
 
-_CELLS = 1 << 22  # weights of pairs that are in memory at once: 32 MB
+_AT_ONCE = 128  # resamples at once: 17,000 genes x 128 counts are 17 MB
 
 
 def resampled_recalls(
-    found: Bool[np.ndarray, "pairs t"], pairs: Pairs, resamples: int, seed: int
+    found: Bool[np.ndarray, "pairs t"],
+    pairs: Pairs,
+    resamples: int,
+    seed: int,
+    counted: Bool[np.ndarray, "pairs t"] | None = None,
 ) -> Float64[np.ndarray, "resamples t"]:
     """Return the recall in each bootstrap resample of the genes.
 
     `found` marks the known pairs in the tails of the cosine distribution; the tails are not
-    resampled. A gene drawn twice contributes its pairs twice. Confidence intervals from these
-    recalls are seldom too narrow, but up to 1.7 times too wide if no gene is in two known pairs;
-    they have zero width if all known pairs are in the tails, or none. Resample k depends on `seed`
-    and k alone. The recall of a resample without any known pair is NaN.
+    resampled. The columns may be of different maps, which then share the resamples. `counted` marks
+    the pairs that recall is a fraction of; None counts all of them. A gene drawn twice contributes
+    its pairs twice. Confidence intervals from these recalls are seldom too narrow, but up to 1.7
+    times too wide if no gene is in two known pairs; they have zero width if all known pairs are in
+    the tails, or none. Resample k depends on `seed` and k alone. The recall of a resample without
+    any known pair is NaN.
     """
-    recalls = np.empty((resamples, found.shape[1]))
-    values = found.astype(np.float64)
-    for rows, weights in _each_weights(pairs, resamples, seed):
+    genes, indices = np.unique(pairs, return_inverse=True)
+    known = indices.reshape(pairs.shape)
+    every = np.ones((len(pairs), 1), dtype=bool) if counted is None else counted
+    parts = [np.empty((0, found.shape[1]))]
+    for start in range(0, resamples, _AT_ONCE):
+        numbers = range(start, min(start + _AT_ONCE, resamples))
+        # One random generator per resample, so that a resample does not depend on `_AT_ONCE`.
+        drawn = np.stack([_draw(len(genes), [seed, number]) for number in numbers], axis=1)
         with np.errstate(invalid="ignore"):  # 0 / 0 in a resample without any known pair
-            recalls[rows] = weights @ values / weights.sum(axis=1, keepdims=True)
-    return recalls
+            parts.append(_weigh(found, known, drawn) / _weigh(every, known, drawn))
+    return np.concatenate(parts)
 
 
 def interval(
@@ -44,19 +54,24 @@ def interval(
     return float(low), float(high)
 
 
-def _each_weights(
-    pairs: Pairs, resamples: int, seed: int
-) -> Iterator[tuple[slice, Float64[np.ndarray, "some pairs"]]]:
-    """Yield consecutive slices of the resamples with the number of times each pair occurs."""
-    genes, indices = np.unique(pairs, return_inverse=True)
-    first, second = indices.reshape(pairs.shape).T
-    at_once = max(1, _CELLS // len(pairs))
-    for start in range(0, resamples, at_once):
-        numbers = range(start, min(start + at_once, resamples))
-        # One random generator per resample, so that a resample does not depend on `at_once`.
-        drawn = np.stack([_draw(len(genes), [seed, number]) for number in numbers])
-        # Pigeonhole bootstrap: the weight of a pair is the product of its genes' counts.
-        yield slice(start, numbers.stop), drawn[:, first] * drawn[:, second]
+def _weigh(
+    marked: Bool[np.ndarray, "pairs t"],
+    known: Int[np.ndarray, "pairs 2"],
+    drawn: Float64[np.ndarray, "genes some"],
+) -> Float64[np.ndarray, "some t"]:
+    """Return the total weight of the marked pairs in each resample.
+
+    The weight of a pair is the product of its genes' counts (pigeonhole bootstrap).
+    """
+    shape = (len(drawn), len(drawn))
+    totals = []
+    for column in marked.T:
+        first, second = known[column].T
+        # One sparse product takes a third of the time of a weight for every pair and resample.
+        # Counts are whole numbers, so that sums in any order have the same bits.
+        matrix = sparse.csr_array((np.ones(len(first)), (first, second)), shape=shape)
+        totals.append(np.einsum("gs,gs->s", matrix @ drawn, drawn))
+    return np.column_stack(totals)
 
 
 def _draw(count: int, key: list[int]) -> Float64[np.ndarray, " genes"]:

@@ -3,10 +3,21 @@
 The cosines are computed twice, tile by tile, so that memory does not grow with the number of pairs.
 """
 
+from collections.abc import Sequence
+from functools import partial
+
 import numpy as np
 from jaxtyping import Bool, Float64, Int, UInt8
 
-from phenomae.evaluation.recall.tiles import PairsInTiles, Strip, Tile, each_strip
+from phenomae.evaluation.recall.tiles import (
+    Cut,
+    PairsInTiles,
+    Strip,
+    Tile,
+    cut_cosines,
+    each_strip,
+    run_strips,
+)
 
 # Bins of the histogram that locates the order statistics. Sorting each tile instead takes 3.7 to
 # 5.4 ns per cosine, binning 3 ns (docs/log.md, 2026-11-25).
@@ -21,20 +32,30 @@ def scan(
 ) -> tuple[Float64[np.ndarray, " r"], Float64[np.ndarray, " pairs"]]:
     """Return the cosines with the given ranks among all pairs of rows, and those of `pairs`.
 
-    Every pair of different rows counts once; ranks start at 0. The first pass counts the cosines in
-    fine bins, the second collects the cosines of the bins that contain a rank, so that the order
-    statistics are exact.
+    Every pair of different rows counts once; ranks start at 0.
+    """
+    return scan_strips(len(unit), partial(cut_cosines, unit), ranks, pairs)
+
+
+def scan_strips(
+    count: int, cut: Cut, ranks: Int[np.ndarray, " r"], pairs: Pairs
+) -> tuple[Float64[np.ndarray, " r"], Float64[np.ndarray, " pairs"]]:
+    """Do as `scan` for the values of `count` rows in the strips of tiles that `cut` returns.
+
+    The first pass counts the values in fine bins, the second collects the values of the bins that
+    contain a rank, so that the order statistics are exact. Pairs that have `tiles.NO_VALUE` are
+    last in the order.
     """
     # Order statistics and cosines of `pairs` come from the same matrix products. A sum in another
     # order rounds differently, and a known pair that is itself an order statistic could then be on
     # the wrong side of the threshold.
     counts = np.zeros(_BINS, dtype=np.int64)
-    for of_strip in each_strip(unit, _count, "recall, pass 1 of 2"):
+    for of_strip in run_strips(count, cut, _count, "recall, pass 1 of 2"):
         counts += of_strip
     bins = np.searchsorted(np.cumsum(counts), ranks, side="right")
     needed = np.zeros(_BINS, dtype=bool)
     needed[bins] = True
-    known = PairsInTiles(pairs, len(unit))
+    known = PairsInTiles(pairs, count)
 
     def look(strip: Strip) -> list[tuple[np.ndarray, ...]]:
         return [
@@ -42,7 +63,8 @@ def scan(
             for first, second, tile in strip
         ]
 
-    parts = [part for strip in each_strip(unit, look, "recall, pass 2 of 2") for part in strip]
+    strips = run_strips(count, cut, look, "recall, pass 2 of 2")
+    parts = [part for strip in strips for part in strip]
     collected, repeats, of_pairs = map(np.concatenate, zip(*parts, strict=True))
     cosines = np.empty(len(pairs))
     cosines[known.order] = of_pairs
@@ -71,17 +93,25 @@ def mark_tails(unit: Unit, below: float, above: float) -> UInt8[np.ndarray, "g e
 
     The bit of a pair (i, j), i < j, is number j of row i, in the order of `numpy.packbits`.
     """
+    return mark_strips(len(unit), partial(cut_cosines, unit), [(below, above)])[0]
+
+
+def mark_strips(
+    count: int, cut: Cut, limits: Sequence[tuple[float, float]]
+) -> list[UInt8[np.ndarray, "g eighth_of_g"]]:
+    """Do as `mark_tails` for each of several limits (below, above), in one pass over all tiles."""
     # Packed bits of all pairs (36 MB for 17,000 rows, 1.6 GB for 113,000 rows), so that every
     # permutation looks its pairs up instead of computing cosines again.
-    marks = np.zeros((len(unit), -(-len(unit) // 8)), dtype=np.uint8)
+    marks = [np.zeros((count, -(-count // 8)), dtype=np.uint8) for _ in limits]
 
     def mark(strip: Strip) -> None:
         for first, second, tile in strip:
-            packed = np.packbits((tile < below) | (tile > above), axis=1)
-            rows, columns = packed.shape
-            marks[first : first + rows, second // 8 : second // 8 + columns] = packed
+            for bits, (below, above) in zip(marks, limits, strict=True):
+                packed = np.packbits((tile < below) | (tile > above), axis=1)
+                rows, columns = packed.shape
+                bits[first : first + rows, second // 8 : second // 8 + columns] = packed
 
-    for _ in each_strip(unit, mark, "tails"):
+    for _ in run_strips(count, cut, mark, "tails"):
         pass
     return marks
 
@@ -98,7 +128,7 @@ def is_marked(
 def _count(strip: Strip) -> Int[np.ndarray, " bins"]:
     counts = np.zeros(_BINS, dtype=np.int64)
     for first, second, tile in strip:
-        counts += np.bincount(_bins(_each_once(first == second, tile)), minlength=_BINS)
+        counts += np.bincount(_bins(each_once(first == second, tile)), minlength=_BINS)
     return counts
 
 
@@ -108,11 +138,12 @@ def _collect(
     """Return the distinct cosines of a tile in the needed bins, and how often each occurs."""
     # Distinct values only: on a map with one feature every cosine is 1 or -1, so the two bins that
     # contain them would collect all pairs.
-    cosines = _each_once(is_diagonal, tile)
+    cosines = each_once(is_diagonal, tile)
     return np.unique(cosines[needed[_bins(cosines)]], return_counts=True)
 
 
-def _each_once(is_diagonal: bool, tile: Tile) -> Float64[np.ndarray, " some"]:
+def each_once(is_diagonal: bool, tile: Tile) -> Float64[np.ndarray, " some"]:
+    """Return the values of a tile, those on the diagonal of the matrix with each pair once."""
     return tile[np.triu_indices(len(tile), k=1)] if is_diagonal else tile.ravel()
 
 

@@ -15,17 +15,24 @@ def shuffled_recalls(
     shuffles: int,
     seed: int,
     strata: Strata = None,
+    valued: UInt8[np.ndarray, "g eighth_of_g"] | None = None,
 ) -> Float64[np.ndarray, " shuffles"]:
     """Return the recall of the pairs under each permutation of the names of the rows.
 
-    `marks` are the bits of the pairs of rows in the tails (`cosines.mark_tails`). Permutation k
-    depends on `seed`, k and `strata` alone.
+    `marks` are the bits of the pairs of rows in the tails (`cosines.mark_tails`), `valued` those of
+    the pairs that have a value, where not all have one. Permutation k depends on `seed`, k and
+    `strata` alone; its recall is NaN if none of the pairs has a value.
     """
     # A permutation of names does not change the cosines, so their tails are computed once.
     recalls = np.empty(shuffles)
     for k in range(shuffles):
         names = shuffle_rows(len(marks), np.random.default_rng([seed, k]), strata)
-        recalls[k] = is_marked(marks, names[pairs]).mean()
+        found = is_marked(marks, names[pairs])
+        if valued is None:
+            recalls[k] = found.mean()
+            continue
+        has_value = is_marked(valued, names[pairs])
+        recalls[k] = (found & has_value).sum() / has_value.sum() if has_value.any() else np.nan
     return recalls
 
 

@@ -47,9 +47,16 @@ def find_tails(
     count = len(unit) * (len(unit) - 1) // 2
     ranks = tail_ranks(count, percentiles)
     limits, cosines = scan(unit, np.clip(ranks, 0, count - 1), pairs)
+    return tails_at(limits, ranks, count), cosines
+
+
+def tails_at(
+    limits: Float64[np.ndarray, " 2t"], ranks: Int[np.ndarray, " 2t"], count: int
+) -> Tails:
+    """Return the tails, given the values at the ranks of `tail_ranks` among `count` pairs."""
     # A tail of 100 % (low 1 or high 0) has an infinite threshold, because comparisons are strict.
     limits = np.where(ranks < 0, -np.inf, np.where(ranks >= count, np.inf, limits))
-    return Tails(limits[: len(percentiles)], limits[len(percentiles) :]), cosines
+    return Tails(limits[: len(ranks) // 2], limits[len(ranks) // 2 :])
 
 
 def tail_ranks(count: int, percentiles: Sequence[Percentiles]) -> Int[np.ndarray, " 2t"]:
@@ -59,3 +66,13 @@ def tail_ranks(count: int, percentiles: Sequence[Percentiles]) -> Int[np.ndarray
     lows = [math.floor(Fraction(str(float(low))) * count) for low, _ in percentiles]
     highs = [math.ceil(Fraction(str(float(high))) * count) for _, high in percentiles]
     return np.array([*lows, *(rank - 1 for rank in highs)])
+
+
+def empty_tail(pairs: int, percentiles: Sequence[Percentiles]) -> float | None:
+    """Return the smallest share that is less than one of `pairs` pairs; None if there is none."""
+    ranks = tail_ranks(pairs, percentiles).tolist()
+    # The ranks that recall uses: a separate check in floating point could differ by one pair.
+    shares = [low for low, _ in percentiles] + [1 - high for _, high in percentiles]
+    sizes = ranks[: len(percentiles)] + [pairs - 1 - rank for rank in ranks[len(percentiles) :]]
+    empty = [share for share, size in zip(shares, sizes, strict=True) if share > 0 and size < 1]
+    return min(empty) if empty else None

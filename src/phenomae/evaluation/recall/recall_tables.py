@@ -3,10 +3,19 @@
 All sources and percentile pairs share the scans over all cosines, which take most of the time.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 import polars as pl
-from jaxtyping import Float64, UInt8
+from jaxtyping import Bool, Float64, UInt8
 
+from phenomae.evaluation.recall.baselines import (
+    THIS_MAP,
+    baseline_table,
+    find_of_baselines,
+    pool_pairs,
+)
 from phenomae.evaluation.recall.bootstrap import interval, resampled_recalls
 from phenomae.evaluation.recall.cosines import Pairs, Unit, mark_tails
 from phenomae.evaluation.recall.permutation import degree_strata, shuffled_recalls
@@ -26,49 +35,70 @@ def measure(
     pairs: dict[str, Pairs],
     percentiles: list[Percentiles],
     settings: BenchmarkSettings,
+    baselines: Mapping[str, ConsensusProfiles] = MappingProxyType({}),
 ) -> dict[str, pl.DataFrame]:
-    """Return recall.csv, curve.csv and, if names are permuted, shuffled.csv.
+    """Return recall.csv, curve.csv, with permuted names shuffled.csv, with baselines baselines.csv.
 
-    `pairs` are the known pairs of every source, as row indices of the map.
+    `pairs` are the known pairs of every source, as row indices of the map and of all baselines.
     """
     unit = unit_rows(profiles.features)
+    sources, count = list(pairs), len(percentiles)
+    if baselines:
+        pairs = pool_pairs(pairs)
+    all_pairs = np.concatenate(list(pairs.values()))
     # One scan for all sources and percentiles, because a scan computes all cosines twice.
-    tails, cosines = find_tails(unit, percentiles + STEPS, np.concatenate(list(pairs.values())))
+    tails, cosines = find_tails(unit, percentiles + STEPS, all_pairs)
     ends = np.cumsum([len(known) for known in pairs.values()])[:-1]
     of_sources = dict(zip(pairs, np.split(cosines, ends), strict=True))
-    shuffled = _shuffle(unit, tails, pairs, len(percentiles), settings)
-    tables: dict[str, list[pl.DataFrame]] = {"recall.csv": [], "curve.csv": [], "shuffled.csv": []}
-    for source, known in pairs.items():
-        recalls = tails.recall(of_sources[source])
-        main, curve = recalls[: len(percentiles)], recalls[len(percentiles) :]
-        limits = _intervals(tails, of_sources[source], known, len(percentiles), settings)
+    beside = find_of_baselines(baselines, percentiles, all_pairs)
+    beside_sources = {name: np.split(found, ends) for name, found in beside.items()}
+    shuffled = _shuffle(unit, tails, pairs, count, settings)
+    tables: dict[str, list[pl.DataFrame]] = {}
+    for number, (source, known) in enumerate(pairs.items()):
+        marks = [tails.contain(of_sources[source], which) for which in range(count)]
+        found = {name: parts[number] for name, parts in beside_sources.items()}
+        found = {THIS_MAP: np.column_stack(marks), **found}
         null = shuffled.get(source)
-        p = (
-            []
-            if null is None
-            else [p_values(*one)[0] for one in zip(main[:, None], null.T, strict=True)]
-        )
-        tables["recall.csv"].append(recall_table(source, percentiles, main, known, limits, p))
-        tables["curve.csv"].append(curve_table(source, STEPS, curve, known))
-        if null is not None:
-            tables["shuffled.csv"].append(shuffled_table(source, percentiles, null))
-    return {name: pl.concat(parts) for name, parts in tables.items() if parts}
+        # One bootstrap for all percentile pairs and maps, so that their resamples are the same.
+        resampled = _resample(found, known, settings)
+        if baselines:
+            table = baseline_table(source, percentiles, found, resampled, null)
+            tables.setdefault("baselines.csv", []).append(table)
+        if source in sources:
+            recalls = tails.recall(of_sources[source])
+            limits = [interval(column) for column in resampled.T[:count]]
+            of_source = _tables(source, percentiles, known, recalls, limits, null)
+            for name, table in of_source.items():
+                tables.setdefault(name, []).append(table)
+    return {name: pl.concat(parts) for name, parts in tables.items()}
 
 
-def _intervals(
-    tails: Tails,
-    cosines: Float64[np.ndarray, " pairs"],
+def _tables(
+    source: str,
+    percentiles: list[Percentiles],
     known: Pairs,
-    count: int,
-    settings: BenchmarkSettings,
-) -> list[tuple[float, float]]:
-    """Return the CI at the first `count` percentile pairs; empty if `resamples` is 0."""
+    recalls: Float64[np.ndarray, " t"],
+    limits: list[tuple[float, float]],
+    null: Float64[np.ndarray, "shuffles t"] | None,
+) -> dict[str, pl.DataFrame]:
+    """Return the rows of one source in each table; `recalls` are at `percentiles` and `STEPS`."""
+    main, curve = recalls[: len(percentiles)], recalls[len(percentiles) :]
+    tables = {"curve.csv": curve_table(source, STEPS, curve, known)}
+    p: list[float] = []
+    if null is not None:
+        p = [p_values(*one)[0] for one in zip(main[:, None], null.T, strict=True)]
+        tables["shuffled.csv"] = shuffled_table(source, percentiles, null)
+    return {"recall.csv": recall_table(source, percentiles, main, known, limits, p), **tables}
+
+
+def _resample(
+    found: dict[str, Bool[np.ndarray, "pairs t"]], known: Pairs, settings: BenchmarkSettings
+) -> Float64[np.ndarray, "resamples columns"]:
+    """Return the recalls of all maps, column by column, in each resample; no columns without."""
     if not settings.resamples:
-        return []
-    # One bootstrap for all percentile pairs, so that their intervals use the same resamples.
-    found = np.column_stack([tails.contain(cosines, which) for which in range(count)])
-    resampled = resampled_recalls(found, known, settings.resamples, settings.seed)
-    return [interval(column) for column in resampled.T]
+        return np.empty((0, 0))
+    columns = np.column_stack(list(found.values()))
+    return resampled_recalls(columns, known, settings.resamples, settings.seed)
 
 
 def _shuffle(

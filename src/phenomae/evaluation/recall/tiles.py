@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -21,18 +22,28 @@ Tile = Float64[np.ndarray, "rows columns"]
 Strip = Iterator[tuple[int, int, Tile]]
 """A row of tiles, each as first row, first column and cosines. The first tile is on the diagonal of
 the cosine matrix and has each of its pairs twice; every other pair is in exactly one tile."""
+Cut = Callable[[int], Strip]
+"""Returns the strip of tiles that starts at a row."""
 Found = TypeVar("Found")
+NO_VALUE = 1 + 5e-10
+"""Stands in a tile for a pair of rows without a value. It is larger than any cosine, which rounding
+makes 1 + 1e-15 at most, so that such pairs are the last in the order of all pairs."""
 
 
 def each_strip(
     unit: Float64[np.ndarray, "g d"], work: Callable[[Strip], Found], label: str
 ) -> Iterator[Found]:
     """Run `work` on every strip of tiles, on all cores, and yield its results in order."""
+    return run_strips(len(unit), partial(cut_cosines, unit), work, label)
+
+
+def run_strips(count: int, cut: Cut, work: Callable[[Strip], Found], label: str) -> Iterator[Found]:
+    """Do as `each_strip` for other values than cosines: `cut` returns the strip of a first row."""
     # One BLAS thread per matrix product, so that the cosine of a pair has the same bits in every
     # call and on any number of cores; the cores are already busy with other strips.
-    firsts = range(0, len(unit), SIDE)
+    firsts = range(0, count, SIDE)
     with one_blas_thread(), ThreadPoolExecutor(available_cores()) as pool:
-        found = pool.map(lambda first: work(_cut_strip(unit, first)), firsts)
+        found = pool.map(lambda first: work(cut(first)), firsts)
         if len(firsts) < _LONG_WORK:
             yield from found
             return
@@ -47,7 +58,8 @@ def _area(firsts: range) -> int:
     return len(firsts) * (len(firsts) + 1) // 2
 
 
-def _cut_strip(unit: Float64[np.ndarray, "g d"], first: int) -> Strip:
+def cut_cosines(unit: Float64[np.ndarray, "g d"], first: int) -> Strip:
+    """Yield the tiles of the strip that starts at row `first`."""
     rows = unit[first : first + SIDE]
     for second in range(first, len(unit), SIDE):
         yield first, second, rows @ unit[second : second + SIDE].T

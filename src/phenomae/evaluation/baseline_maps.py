@@ -1,0 +1,97 @@
+"""Baselines of `benchmark`: their names, and maps of the same genes that are read by name.
+
+A baseline says what a map is worth: features of an untrained network, hand-made features, the cell
+count or the well position find known pairs too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from phenomae.evaluation.annotations import resolve_names
+from phenomae.evaluation.recall.baselines import SHUFFLED, THIS_MAP
+from phenomae.maps.read import ConsensusProfiles, read_map
+from phenomae.maps.unit_vectors import require_directions
+
+UNTRAINED, HAND_MADE, COUNT, POSITION, TRAINED = (
+    "untrained",
+    "hand-made",
+    "count",
+    "position",
+    "trained",
+)
+KINDS = {
+    "random-network": UNTRAINED,
+    "random-network-spread": UNTRAINED,
+    "random-layer": UNTRAINED,
+    "spectra": HAND_MADE,
+    "intensity": HAND_MADE,
+    "count": COUNT,
+    "position": POSITION,
+}
+"""The kind of each name of the vocabulary."""
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of a baseline. Names that are not in `KINDS` are hand-made features.
+
+    A name that begins with `trained` is another trained network, which is shown beside the map and
+    is no feature without learning.
+    """
+    return KINDS.get(name, TRAINED if name.startswith(TRAINED) else HAND_MADE)
+
+
+def name_baselines(words: Sequence[str]) -> dict[str, Path]:
+    """Return the maps of NAME=MAP by name; raises ValueError if a name is repeated or reserved."""
+    paths: dict[str, Path] = {}
+    for word in words:
+        # Split at the first =, because a path may contain = too.
+        name, equals, path = (part.strip() for part in word.partition("="))
+        if not (name and equals and path):
+            raise ValueError(f"baseline must be NAME=MAP, like spectra=spectra.h5ad, not {word}")
+        if name in paths:
+            raise ValueError(f"baseline {name} is repeated: give every baseline its own name")
+        if name in (THIS_MAP, SHUFFLED):
+            raise ValueError(
+                f"baseline {name} is the name of another row of the table: choose another"
+            )
+        paths[name] = Path(path)
+    return paths
+
+
+def read_baseline(
+    name: str, path: Path, genes: Sequence[str], source: Path, aliases: dict[str, str]
+) -> ConsensusProfiles:
+    """Return a baseline's map with its rows in the order of `genes`.
+
+    `source` is the map that has these genes. Raises ValueError if the baseline has other genes, or
+    a row without a cosine.
+    """
+    profiles = read_map(path)
+    require_directions(profiles, path)
+    names = resolve_names(profiles.names, aliases)
+    row_of = {gene: row for row, gene in enumerate(names)}
+    missing = [gene for gene in genes if gene not in row_of]
+    more = sorted(set(names) - set(genes))
+    if missing or more:
+        lacks = f"it lacks {len(missing)}, like {missing[0]}" if missing else ""
+        has = f"it has {len(more)} more, like {more[0]}" if more else ""
+        raise ValueError(
+            f"baseline {name} ({path}) has other genes than {source}: "
+            f"{' and '.join(filter(None, [lacks, has]))}; make both maps from the same wells"
+        )
+    rows = [row_of[gene] for gene in genes]
+    return replace(
+        profiles, names=list(genes), features=profiles.features[rows], obs=profiles.obs[rows]
+    )
+
+
+def missing_kinds(names: Sequence[str], shuffled: bool) -> dict[str, list[str]]:
+    """Return the kinds of baselines that were not given, each with its names."""
+    given = {kind_of(name) for name in names}
+    missing = {
+        kind: [name for name, its in KINDS.items() if its == kind]
+        for kind in (UNTRAINED, HAND_MADE, COUNT, POSITION)
+        if kind not in given
+    }
+    return missing if shuffled else {**missing, SHUFFLED: ["shuffle"]}

@@ -1,0 +1,135 @@
+"""Recall of a map beside that of its baselines, with paired differences, and what was learned.
+
+All maps share the known pairs and the bootstrap resamples, so that the effect of a gene that is
+easy for all of them cancels in a difference.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float64
+
+from phenomae.evaluation.recall.bootstrap import interval
+from phenomae.evaluation.recall.cosines import Pairs
+from phenomae.evaluation.recall.one_pass import Cosines, find_in_tails
+from phenomae.evaluation.recall.recall import Percentiles
+from phenomae.maps.read import ConsensusProfiles
+from phenomae.maps.unit_vectors import unit_rows
+
+THIS_MAP = "this map"
+SHUFFLED = "shuffled"
+ALL_SOURCES = "all sources"
+"""The known pairs of all sources, each pair once."""
+BASELINES: dict[str, pl.DataType] = {
+    "source": pl.String(),
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "map": pl.String(),
+    "recall": pl.Float64(),
+    "ci_low": pl.Float64(),
+    "ci_high": pl.Float64(),
+    "difference": pl.Float64(),
+    "difference_ci_low": pl.Float64(),
+    "difference_ci_high": pl.Float64(),
+}
+
+
+def pool_pairs(pairs: Mapping[str, Pairs]) -> dict[str, Pairs]:
+    """Return the pairs of each source and, of several sources, those of `ALL_SOURCES`."""
+    if len(pairs) < 2:
+        return dict(pairs)
+    return {**pairs, ALL_SOURCES: np.unique(np.concatenate(list(pairs.values())), axis=0)}
+
+
+def find_of_baselines(
+    baselines: Mapping[str, ConsensusProfiles], percentiles: list[Percentiles], known: Pairs
+) -> dict[str, Bool[np.ndarray, "pairs t"]]:
+    """Return which known pairs are in the tails of each baseline."""
+    return {
+        name: find_in_tails(Cosines(unit_rows(profiles.features)), percentiles, known).found
+        for name, profiles in baselines.items()
+    }
+
+
+def baseline_table(
+    source: str,
+    percentiles: list[Percentiles],
+    found: Mapping[str, Bool[np.ndarray, "pairs t"]],
+    resampled: Float64[np.ndarray, "resamples columns"],
+    null: Float64[np.ndarray, "shuffles t"] | None,
+) -> pl.DataFrame:
+    """Return the rows of baselines.csv for one source: this map, its baselines, shuffled names.
+
+    `found` has the known pairs in the tails of this map, named `THIS_MAP` and first, and of its
+    baselines; `resampled` has the recalls of their columns, in that order. A difference is the
+    recall of this map minus that of the row.
+    """
+    rows = []
+    of_maps = np.split(resampled, len(found), axis=1)
+    for which, shares in enumerate(percentiles):
+        own, own_drawn = found[THIS_MAP][:, which].mean(), of_maps[0][:, which]
+        for (name, marks), drawn in zip(found.items(), of_maps, strict=True):
+            recall = marks[:, which].mean()
+            row = (source, *shares, name, recall, *interval(drawn[:, which]))
+            paired = (own - recall, *interval(own_drawn - drawn[:, which]))
+            rows.append((*row, *(paired if name != THIS_MAP else (None,) * 3)))
+        if null is not None:
+            # The mean over permutations is one number, so that only this map's recall varies.
+            mean = null[:, which].mean()
+            row = (source, *shares, SHUFFLED, mean, *interval(null[:, which]))
+            rows.append((*row, own - mean, *interval(own_drawn - mean)))
+    return pl.DataFrame(rows, BASELINES, orient="row").with_columns(
+        pl.col(pl.Float64).fill_nan(None)
+    )
+
+
+def find_learned(table: pl.DataFrame, without_learning: Iterable[str]) -> list[dict[str, Any]]:
+    """Return, for each source and percentile pair of baselines.csv, what was learned.
+
+    Each has source, low, high, `best` (the best of the baselines `without_learning`), `difference`
+    with its CI, `learned` (whether the CI is above 0) and the `line` that says so.
+    """
+    keys = ["source", "low", "high"]
+    learned = []
+    for key, rows in table.group_by(keys, maintain_order=True):
+        others = rows.filter(pl.col("map").is_in(list(without_learning)))
+        if others.is_empty():
+            continue
+        # The first of equally good ones.
+        best = others.row(int(others["recall"].arg_max() or 0), named=True)
+        numbers = [best[f"difference{end}"] for end in ("", "_ci_low", "_ci_high")]
+        names = ("difference", "ci_low", "ci_high")
+        is_learned = numbers[1] is not None and numbers[1] > 0
+        learned.append(
+            {
+                **dict(zip(keys, key, strict=True)),
+                "best": best["map"],
+                **dict(zip(names, numbers, strict=True)),
+                "learned": is_learned,
+                "line": _line(best["map"], numbers, is_learned),
+            }
+        )
+    return learned
+
+
+def _line(best: str, numbers: list[float | None], is_learned: bool) -> str:
+    if any(number is None for number in numbers):
+        return f"nothing was learned beyond {best}: the difference has no interval"
+    # More digits where two would show a small difference, or the end of its interval, as 0.
+    shown = numbers[:2] if is_learned else numbers[:1]
+    digits = 2 if all(abs(number or 0) >= 0.005 for number in shown) else 4
+    difference, low, high = (_short(number or 0, digits) for number in numbers)
+    sign = "" if difference.startswith("-") else "+"
+    words = f"{sign}{difference} ({low} to {high})"
+    if is_learned:
+        return f"learned: {words} over the best feature without learning ({best})"
+    return f"nothing was learned beyond {best}: {words}"
+
+
+def _short(number: float, digits: int) -> str:
+    """Return a number without the zero in front of its point: .07, -.02."""
+    text = f"{number:.{digits}f}"
+    # "-0.00" is a negative number that is shown as 0.
+    return (text if float(text) else text.removeprefix("-")).replace("0.", ".", 1)

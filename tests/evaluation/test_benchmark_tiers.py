@@ -1,0 +1,278 @@
+"""`benchmark --wells`: recall by the mean cosine over pairs of wells that a tier allows."""
+
+from pathlib import Path
+
+import anndata
+import numpy as np
+import polars as pl
+import pytest
+
+from phenomae.evaluation import tier_wells
+from phenomae.evaluation.benchmark import benchmark
+from phenomae.evaluation.recall.one_pass import PairValues
+from phenomae.evaluation.recall.tier_tables import measure_tiers
+from phenomae.evaluation.recall.tiers import any_wells, other_groups
+from phenomae.evaluation.settings import BenchmarkSettings
+from phenomae.maps.map import MapSettings, map_wells
+from phenomae.maps.unit_vectors import unit_rows
+from phenomae.wells import write_wells
+
+TIERS = ("any", "other-plate", "other-batch", "other-position")
+COUNT = 40  # genes
+GENES = [f"G{number:02d}" for number in range(COUNT)]
+FEATURES = [f"x{number}" for number in range(6)]
+
+
+def draw_screen(seed: int = 0) -> pl.DataFrame:
+    """Return wells of 40 genes, 5 each, on 10 plates of 4 batches, and 20 control wells.
+
+    Genes 0 and 1 are on plate P0 only.
+    """
+    rng = np.random.default_rng(seed)
+    genes = np.append(np.repeat(np.arange(COUNT), 5), np.full(20, -1))
+    plates = np.where((genes == 0) | (genes == 1), 0, rng.integers(10, size=len(genes)))
+    rows: dict[str, list] = {"plate": [], "well": []}
+    filled = {plate: iter(rng.permutation(96)) for plate in range(10)}
+    for plate in plates:
+        place = next(filled[plate])
+        rows["plate"].append(f"P{plate}")
+        rows["well"].append(f"{'ABCDEFGH'[place // 12]}{place % 12 + 1:02d}")
+    table = pl.DataFrame(rows).with_columns(
+        batch=pl.Series([f"B{plate // 3}" for plate in plates]),
+        gene=pl.Series([GENES[gene] if gene >= 0 else None for gene in genes]),
+        guide=pl.Series([f"{gene}_{number % 2}" for number, gene in enumerate(genes)]),
+        control=pl.Series(genes < 0),
+    )
+    effect = rng.normal(size=(COUNT // 4 + 1, 6))[genes // 4]
+    features = pl.from_numpy((effect + rng.normal(size=(len(genes), 6))).astype(np.float32))
+    return table.hstack(features.rename(dict(zip(features.columns, FEATURES, strict=True))))
+
+
+PAIRS = [(a, b) for a in range(COUNT) for b in range(a + 1, COUNT) if a // 4 == b // 4]
+
+
+@pytest.fixture
+def screen(tmp_path: Path) -> Path:
+    write_wells(tmp_path / "wells", draw_screen(), FEATURES)
+    map_wells(tmp_path / "wells", tmp_path / "map.h5ad")
+    lines = ["entity1,entity2", *(f"{GENES[a]},{GENES[b]}" for a, b in PAIRS)]
+    (tmp_path / "known.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "lone.csv").write_text("entity1,entity2\nG00,G01\n")
+    return tmp_path
+
+
+def run(screen: Path, **settings: object) -> pl.DataFrame:
+    values = {"annotations": screen / "known.csv", "wells": screen / "wells", "resamples": 100}
+    benchmark(
+        screen / "map.h5ad",
+        screen / "results",
+        settings=BenchmarkSettings(**{**values, **settings}),
+        overwrite=True,
+    )
+    return pl.read_csv(screen / "results/tiers.csv")
+
+
+def brute_force(wells: pl.DataFrame, column: str | None) -> np.ndarray:
+    """Return the mean cosine of every two genes over their pairs of wells; NaN without any."""
+    features = wells.select(FEATURES).to_numpy().astype(float)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    cosines = unit @ unit.T
+    if column:
+        group = wells[column].to_numpy()
+        cosines[group[:, None] == group] = np.nan
+    gene = wells["gene"].fill_null("").to_numpy()
+    means = np.full((COUNT, COUNT), np.nan)
+    for a, b in np.argwhere(np.triu(np.ones((COUNT, COUNT)), k=1)):
+        some = cosines[np.ix_(gene == GENES[a], gene == GENES[b])]
+        if not np.isnan(some).all():
+            means[a, b] = np.nanmean(some)
+    return means
+
+
+def recall_of(means: np.ndarray) -> tuple[float, int, int]:
+    """Return recall at 5 % + 5 %, the known pairs that have a mean, and all pairs without one."""
+    every = means[np.triu_indices(COUNT, k=1)]
+    known = np.array([means[a, b] for a, b in PAIRS])
+    has = ~np.isnan(known)
+    ordered = np.sort(every[~np.isnan(every)])
+    share = int(0.05 * len(ordered))
+    low, high = ordered[share], ordered[len(ordered) - share - 1]
+    found = (known[has] < low) | (known[has] > high)
+    return found.mean(), int(has.sum()), int(np.isnan(every).sum())
+
+
+def test_recall_of_each_tier_is_that_of_all_pairs_of_wells(screen, capsys):
+    table = run(screen)
+    assert table["tier"].to_list() == list(TIERS)
+    columns = dict(zip(TIERS, (None, "plate", "batch", "well"), strict=True))
+    wells = draw_screen()
+    for row in table.iter_rows(named=True):
+        recall, pairs, left_out = recall_of(brute_force(wells, columns[row["tier"]]))
+        assert row["recall"] == pytest.approx(recall)
+        assert (row["n_pairs"], row["left_out"]) == (pairs, len(PAIRS) - pairs)
+        assert (row["all_pairs"], row["all_left_out"]) == (COUNT * (COUNT - 1) // 2, left_out)
+        assert row["ci_low"] <= recall <= row["ci_high"]
+        assert row["p"] is None
+    assert table["left_out"].to_list() == [0, 1, 1, 0]
+    said = capsys.readouterr()
+    assert "tier other-plate leaves out 1 of 780 pairs of genes" in said.err
+    assert "other-position  known" in said.out
+
+
+def test_wells_that_are_read_again_for_each_tier_give_the_same(screen, monkeypatch):
+    kept = run(screen)
+    monkeypatch.setattr(tier_wells, "_KEPT", 0)
+    assert run(screen).equals(kept)
+
+
+def test_wells_and_tiers_are_part_of_what_results_are(screen):
+    run(screen, tiers=("other-plate",))
+    settings = BenchmarkSettings(screen / "known.csv", wells=screen / "wells", resamples=100)
+    with pytest.raises(ValueError, match="another setting: tiers = "):
+        benchmark(screen / "map.h5ad", screen / "results", settings=settings)
+
+
+def test_a_map_of_some_wells_is_measured_on_them(screen):
+    made = MapSettings(where="plate != 'P1'")
+    map_wells(screen / "wells", screen / "map.h5ad", settings=made, overwrite=True)
+    table = run(screen, tiers=("other-plate",))
+    wells = draw_screen().filter(pl.col("plate") != "P1")
+    assert table["recall"][0] == pytest.approx(recall_of(brute_force(wells, "plate"))[0])
+
+
+def test_a_map_of_other_software_is_measured_by_gene(screen):
+    values = np.random.default_rng(0).normal(size=(COUNT, 3)).astype(np.float32)
+    named = anndata.AnnData(values, obs={"obs_names": GENES})
+    named.write_h5ad(screen / "map.h5ad")
+    table = run(screen, tiers=("any",))
+    assert table["recall"][0] == pytest.approx(recall_of(brute_force(draw_screen(), None))[0])
+
+
+def test_a_source_without_a_pair_in_a_tier_is_passed_over(screen, capsys):
+    (screen / "lists").mkdir()
+    for name in ("known.csv", "lone.csv"):
+        (screen / name).rename(screen / "lists" / name)
+    table = run(screen, annotations=screen / "lists", resamples=0)
+    rows = table.select("tier", "source").rows()
+    assert rows.count(("any", "lone")) == rows.count(("other-position", "lone")) == 1
+    assert len(rows) == 6
+    assert "lone is skipped in tier other-batch" in capsys.readouterr().err
+    assert table["ci_low"].is_null().all()
+
+
+def write_map_of(screen: Path, wells: pl.DataFrame) -> None:
+    write_wells(screen / "wells", wells, FEATURES, overwrite=True)
+    map_wells(screen / "wells", screen / "map.h5ad", overwrite=True)
+
+
+def test_tiers_that_leave_no_pair(screen):
+    with pytest.raises(ValueError, match="tier other-plate leaves no known pair: no two genes"):
+        run(screen, annotations=screen / "lone.csv")
+    one = draw_screen().with_columns(batch=pl.lit("B1"))
+    write_map_of(screen, one)
+    with pytest.raises(
+        ValueError, match="tier other-batch leaves no pair, because all wells have the same batch"
+    ):
+        run(screen)
+    write_map_of(screen, one.with_columns(batch=pl.lit(None, pl.String)))
+    with pytest.raises(ValueError, match="200 wells without a batch, which tier other-batch needs"):
+        run(screen)
+    assert run(screen, tiers=("any", "other-plate"))["tier"].to_list() == ["any", "other-plate"]
+
+
+def test_a_tier_that_leaves_few_pairs(screen):
+    some = pl.col("gene").is_in(["G04", "G05", "G06", "G07"])
+    wells = draw_screen().filter(some)
+    wells = wells.with_columns(
+        batch=pl.when(pl.col("gene") == "G04").then(0).otherwise(1).cast(str)
+    )
+    write_map_of(screen, wells)
+    with pytest.raises(
+        ValueError, match=r"tier other-batch leaves 3 of 6 pairs of genes, too few: 20 % is less"
+    ):
+        run(screen, tiers=("other-batch",), low=(0.2,), high=(0.8,))
+
+
+def test_wells_that_will_not_do(screen):
+    write_wells(screen / "others", draw_screen(1), FEATURES)
+    with pytest.raises(ValueError, match=r"map.h5ad was not made from the wells .*others"):
+        run(screen, wells=screen / "others")
+    names = [*GENES, "X"]
+    values = np.random.default_rng(0).normal(size=(len(names), 3)).astype(np.float32)
+    anndata.AnnData(values, obs={"obs_names": names}).write_h5ad(screen / "other.h5ad")
+    settings = BenchmarkSettings(screen / "known.csv", wells=screen / "wells")
+    with pytest.raises(ValueError, match=r"wells has no well of 1 rows of .*other.h5ad, like X"):
+        benchmark(screen / "other.h5ad", screen / "results", settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"tiers": ("other-plate",)}, "tiers are of pairs of wells: give wells"),
+        ({"tiers": ("plate",), "wells": "W"}, "tiers must be one of any, other-plate, other-batch"),
+        ({"tiers": ("any", "any"), "wells": "W"}, "tiers has any twice: give it once"),
+        ({"tiers": (), "wells": "W"}, "tiers must have at least one tier, like other-plate"),
+    ],
+)
+def test_settings_that_will_not_do(wrong, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        BenchmarkSettings("known.csv", **wrong)
+
+
+def layout_screen(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return profiles, genes and positions of wells, and known pairs, where layout is all there is.
+
+    240 genes of four guides, each on two plates at the guide's position, one of 384. The genes of a
+    complex share the position of one guide. Features depend on the position, and noise.
+    """
+    rng = np.random.default_rng([77, seed])
+    genes, complexes = np.arange(240), np.arange(240) // 4
+    own = np.stack([rng.permutation(384)[:3] for _ in genes])
+    shared = rng.permutation(384)[:60][complexes]
+    positions = np.tile(np.column_stack([shared, own]).ravel(), 2)
+    features = rng.normal(size=(384, 64))[positions] + 0.3 * rng.normal(size=(240 * 8, 64))
+    pairs = np.argwhere(np.triu(complexes[:, None] == complexes, k=1))
+    return unit_rows(features), np.tile(np.repeat(genes, 4), 2), positions, pairs
+
+
+def values_of(screen: int, tier: str) -> tuple[PairValues, np.ndarray]:
+    unit, genes, positions, pairs = layout_screen(screen)
+    parts = [(np.arange(len(unit)), unit)]
+    if tier == "any":
+        return any_wells(parts, genes, 240, 64), pairs
+    return other_groups(parts, genes, positions, 240, 64), pairs
+
+
+def test_layout_alone_is_seen_in_tier_any_and_not_at_other_positions():
+    found = {"any": [], "other-position": []}
+    for screen in range(10):
+        for tier, recalls in found.items():
+            values, pairs = values_of(screen, tier)
+            settings = BenchmarkSettings("x", wells="w", tiers=(tier,), resamples=0)
+            table = measure_tiers(lambda _, v=values: v, {"s": pairs}, [(0.05, 0.95)], settings)
+            recalls.append(table["recall"][0])
+    means = {tier: np.mean(recalls) for tier, recalls in found.items()}
+    assert means["any"] > 0.4
+    # 3,600 known pairs; two standard errors of .1 are .01, and a known pair has 60 instead of 64
+    # pairs of wells, so that its mean varies a little more.
+    assert means["other-position"] == pytest.approx(0.1, abs=0.02)
+
+
+def test_p_values_hold_where_names_mean_nothing():
+    # Known pairs are drawn at random, among genes with unequal numbers of wells, some without any
+    # pair of wells on two plates.
+    small, screens = 0, 100
+    for screen in range(screens):
+        rng = np.random.default_rng([5, screen])
+        genes = np.append(np.arange(30), rng.integers(30, size=60))
+        plates = rng.integers(3, size=90)
+        unit = unit_rows(rng.normal(size=(90, 5)) + rng.normal(size=(3, 5))[plates])
+        values = other_groups([(np.arange(90), unit)], genes, plates, 30, 5)
+        pairs = np.unique(np.sort(rng.integers(30, size=(50, 2)), axis=1), axis=0)
+        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+        settings = BenchmarkSettings(
+            "x", wells="w", tiers=("other-plate",), resamples=0, shuffle=99, seed=screen
+        )
+        table = measure_tiers(lambda _, v=values: v, {"s": pairs}, [(0.1, 0.9)], settings)
+        small += table["p"][0] <= 0.1
+    assert small / screens <= 0.1 + 2 * np.sqrt(0.1 * 0.9 / screens)
