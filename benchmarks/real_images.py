@@ -13,10 +13,14 @@ network was trained on them. Columns, each a median over images but where said:
   pixels above Otsu's threshold;
 - slope: of log power on log frequency from wavelengths of 32 to 4 pixels; fine: percentage of power
   at wavelengths under 8 pixels;
-- lamp: fall of the mean of all images over the field, as a percentage, from a quadratic fit;
+- lamp: fall of the mean light of all images over the field, as a percentage, by a quadratic fit;
 - stain: standard deviation over images of the log of the mean intensity over the dark;
+- nuclei: number per 256 x 256 pixels;
 - cells: standard deviation over the nuclei of a field of the log of their light in this channel;
   area: the same of their areas, and the median of their diameter, from the DNA channel.
+
+With `--layout` it prints the standard deviation of the rows and columns of BBBC013 instead, and of
+what they leave, by a two-way analysis of variance.
 """
 
 import argparse
@@ -185,8 +189,9 @@ def measure_nuclei(field: _Field) -> dict[str, np.ndarray]:
 
 
 def _fall(images: list[Float[np.ndarray, "h w"]]) -> float:
-    """Return by how much the mean of images falls over the field, from a quadratic fit."""
-    mean = np.mean([image / image.mean() for image in images], axis=0)
+    """Return by how much the mean light over the dark falls over the field, by a quadratic."""
+    lit = [np.maximum(image - _range(image)[0], 0) for image in images]
+    mean = np.mean([image / image.mean() for image in lit], axis=0)
     y, x = (np.linspace(-1, 1, side) for side in mean.shape)
     y, x = np.meshgrid(y, x, indexing="ij")
     terms = np.stack([np.ones_like(y), y, x, y * y, x * x, x * y], -1).reshape(-1, 6)
@@ -218,33 +223,62 @@ def measure_channel(fields: list[_Field], name: str) -> dict[str, float]:
             "fine": 100 * np.median(spectrum[:, 1]),
             "lamp": 100 * _fall(images) if len(images) > 8 else np.nan,
             "stain": np.std(np.log(light)) if len(images) > 1 else np.nan,
+            "nuclei": np.median([len(its["area"]) for its in nuclei]) * 256**2 / images[0].size,
             "cells": np.median(spread) if spread else np.nan,
             "area": np.median(areas) if areas else np.nan,
             "diameter": np.median(diameter) if diameter else np.nan,
         }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("screens", type=Path, nargs="*")
-    given = parser.parse_args()
-    sets = [*_read_sets(given.folder)]
-    sets += [(path.name, _read_screen(path)) for path in given.screens]
-    digits = {"photons": 0, "slope": 1, "stain": 2, "cells": 2, "area": 2, "diameter": 0}
-    header = None
+def measure_layout(folder: Path) -> None:
+    """Print the variation of BBBC013's rows and columns, in log number and light of nuclei."""
+    nuclei = [measure_nuclei(field) for field in _read_wells(folder)]
+    logs = {
+        "number of nuclei": np.log([len(its["area"]) for its in nuclei]),
+        "light of a nucleus": np.log([np.median(its["DNA"]) for its in nuclei]),
+    }
+    for name, values in logs.items():
+        plate = values.reshape(8, 12)
+        rows, columns = plate.mean(1), plate.mean(0)
+        rest = plate - rows[:, None] - columns + plate.mean()
+        within = (rest**2).sum() / (7 * 11)
+        sds = [
+            np.sqrt(max(rows.var(ddof=1) - within / 12, 0)),
+            np.sqrt(max(columns.var(ddof=1) - within / 8, 0)),
+            np.sqrt(within),
+        ]
+        print(f"log {name}: rows {sds[0]:.3f}, columns {sds[1]:.3f}, rest {sds[2]:.3f}")
+
+
+def print_table(sets: list[tuple[str, list[_Field]]]) -> None:
+    """Print a row for every channel of every set."""
+    digits = {"photons": 0, "stain": 2, "nuclei": 0, "cells": 2, "area": 2, "diameter": 0}
+    begun = False
     for title, fields in sets:
         for name in fields[0] if fields else ():
             row = measure_channel(fields, name)
-            if header is None:
-                header = f"| {'set':12} | {'n':>3} | {'channel':7} |"
-                print(header + "".join(f" {key:>8} |" for key in row))
+            if not begun:
+                print(f"| {'set':12} |   n | channel |" + "".join(f" {key:>8} |" for key in row))
                 print("|" + "---|" * (len(row) + 3))
+                begun = True
             cells = "".join(
                 f" {'-' if np.isnan(value) else f'{value:.{digits.get(key, 1)}f}':>8} |"
                 for key, value in row.items()
             )
             print(f"| {title:12} | {len(fields):3} | {name:7} |{cells}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("screens", type=Path, nargs="*")
+    parser.add_argument("--layout", action="store_true")
+    given = parser.parse_args()
+    if given.layout:
+        measure_layout(given.folder / "bbbc013_cellprofiler_sbs96/images")
+    else:
+        screens = [(path.name, _read_screen(path)) for path in given.screens]
+        print_table([*_read_sets(given.folder), *screens])
 
 
 if __name__ == "__main__":

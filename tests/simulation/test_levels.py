@@ -265,3 +265,17 @@ def test_all_levels_draw_a_field(small):
         image = draw_field(plan(settings), settings, 0, 0, "H12", "G001_guide_1", 1)
         assert (image.shape, image.dtype) == ((6, 64, 64), np.uint16)
         assert image.std() > 0
+
+
+def test_the_levels_are_those_of_the_page():
+    page = (Path(__file__).parents[2] / "docs/simulate.md").read_text()
+    _, _, rest = page.partition("\n| setting | easy | real | hard |")
+    rows = [
+        [cell.strip(" `") for cell in line.split("|")[1:5]]
+        for line in rest.partition("\n\n")[0].splitlines()[2:]
+    ]
+    assert [row[0] for row in rows] == [field.name for field in fields(Level)]
+    for name, *cells in rows:
+        for cell, level in zip(cells, (EASY, REAL, HARD), strict=True):
+            value = {"yes": 1.0, "no": 0.0}.get(cell) if name == "fixed_histogram" else float(cell)
+            assert value == pytest.approx(float(getattr(level, name)), rel=1e-3), name

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from phenomae.simulation.cell_states import COMPARTMENTS, draw_states
 from phenomae.simulation.cells import CHANNELS
@@ -23,6 +23,8 @@ class Population:
 
     units: Float[np.ndarray, "cells parameters"]
     """Mean change of every parameter of each cell, in units of `Parameter.step`."""
+    states: Int[np.ndarray, "cells compartments"]
+    """State of every compartment, -1 or 1; `units` includes what it changes."""
     size: Float[np.ndarray, " cells"]
     """Factor of the cell's radius."""
     dna: Float[np.ndarray, " cells"]
@@ -50,24 +52,25 @@ def draw_population(
     units = shift + strength[:, None] * phenotype
     crowd = _crowding(centres) * level.density
     units += crowd[:, None] * _neighbour_effects()
-    units[:, _STATE_COLUMNS] += level.states * _draw_states(effect.relation, strength, rng)
+    states = _draw_states(effect.relation, strength, rng)
+    units[:, _STATE_COLUMNS] += level.states * states
     dna = _cell_cycle(level.cycling, cells, rng)
     size = np.exp(level.cell_size * rng.standard_normal(cells) - 0.1 * crowd)
     size *= dna ** (1 / 6)
     noise = level.cell_brightness * rng.standard_normal((len(CHANNELS), cells))
     noise[0] += np.log(dna) / 3  # twice the DNA in a nucleus of 1.6 times the area
     light = np.exp(noise + strength * effect.brightness[:, None])
-    return Population(units, np.clip(size, 0.7, _LARGEST), dna, light)
+    return Population(units, states, np.clip(size, 0.7, _LARGEST), dna, light)
 
 
 def _draw_states(
     relation: np.ndarray, strength: np.ndarray, rng: np.random.Generator
-) -> Float[np.ndarray, "cells compartments"]:
+) -> Int[np.ndarray, "cells compartments"]:
     # A cell of strength .7 has the guide's relation with a chance of .7.
     related: Bool[np.ndarray, " cells"] = rng.random(len(strength)) < strength
     free = draw_states(np.zeros_like(relation), len(strength), rng)
     bound = draw_states(relation, len(strength), rng)
-    return np.where(related[:, None], bound, free).astype(float)
+    return np.where(related[:, None], bound, free)
 
 
 def _cell_cycle(cycling: float, cells: int, rng: np.random.Generator) -> np.ndarray:

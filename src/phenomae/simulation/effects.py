@@ -61,8 +61,9 @@ def draw_extra_effects(
     rng = make_generator(seed, Use.KIND, 1)
     width = 1 + len(CHANNELS)
     changes = [_sparse(rng, width) for _ in kinds]
-    # Complexes of relations take the triples in turn, so that few share one.
+    # Complexes of relations take the triples in turn, and then again with the other sign.
     turns = np.cumsum([kind == "relation" for kind in kinds]) - 1
+    of_relation = np.flatnonzero([kind == "relation" for kind in kinds])
     start = int(rng.integers(len(TRIPLES)))
     signs = rng.choice([-1.0, 1.0], len(kinds))
     effects = []
@@ -73,10 +74,10 @@ def draw_extra_effects(
             change = _INTENSITY * _unit(changes[complex_] + 0.3 * _unit(own))
             effect = Effect(float(change[0]), change[1:], effect.relation)
         elif kinds[complex_] == "relation":
-            turn = int(turns[complex_])
-            second = signs[complex_] if turn < len(TRIPLES) else -signs[complex_]
+            again, turn = divmod(int(turns[complex_]), len(TRIPLES))
+            sign = signs[of_relation[turn]] * (-1) ** again
             relation = 0.1 * small / np.abs(small).sum()
-            relation[(start + turn) % len(TRIPLES)] += _RELATION * second
+            relation[(start + turn) % len(TRIPLES)] += _RELATION * sign
             effect = Effect(0.0, effect.brightness, relation / max(np.abs(relation).sum(), 1))
         effects.append(effect)
     return effects

@@ -6,6 +6,9 @@ comment beside a value names its source; "assumed" means that there is none.
 """
 
 from dataclasses import dataclass, fields, replace
+from typing import Annotated
+
+from cyclopts import Group, Parameter
 
 from phenomae.checks import above, at_least, one_of, share
 
@@ -77,7 +80,8 @@ REAL = Level(
     blur=1.0,
     field_focus=1.0,  # assumed: a plate that tilts by 2 depths of focus over a field
     haze=0.1,  # assumed; low, because the spectra of level easy are already steep
-    illumination=0.7,  # BBBC013 falls by 23 to 36 % over the field; 1.0 fell by up to 57 %
+    # BBBC013: light falls by 24 to 41 % over the field; 0.7 fell by 37 to 51 %, easy by 51 to 72 %.
+    illumination=0.5,
     staining=0.12,  # RxRx1: sd between plates of one experiment 0.16, of which half is the well's
     texture=0.1,  # assumed
     cell_brightness=0.2,  # RxRx1: sd of log DNA light between nuclei 0.12 to 0.20
@@ -111,6 +115,9 @@ HARD = replace(
     layout=0.1,
 )
 
+# The help lists these apart from what a screen is made of.
+_SINGLE = Parameter(group=Group.create_ordered("Microscope and cells (in place of the level's)"))
+
 LEVELS = {"easy": EASY, "real": REAL, "hard": HARD}
 
 
@@ -121,50 +128,50 @@ class LevelSettings:
     level: str = "easy"
     """Difficulty: easy (clean images, a fixed histogram), real, or hard. Each setting of microscope
     and cells that is not given has the value of the level (docs/simulate.md)."""
-    fixed_histogram: bool | None = None
+    fixed_histogram: Annotated[bool | None, _SINGLE] = None
     """Give a channel the same histogram in every field, so that intensity cannot detect
     perturbations, and approximate photon noise by a normal distribution."""
-    photons: float | None = None
+    photons: Annotated[float | None, _SINGLE] = None
     """Photons at the brightest pixel of an unperturbed field, in a channel of median brightness."""
-    read_noise: float | None = None
+    read_noise: Annotated[float | None, _SINGLE] = None
     """Standard deviation of the camera's read noise, in electrons."""
-    background: float | None = None
+    background: Annotated[float | None, _SINGLE] = None
     """Light outside cells, as a share of the brightest pixel."""
-    blur: float | None = None
+    blur: Annotated[float | None, _SINGLE] = None
     """Point-spread function in focus: standard deviation in pixels."""
-    field_focus: float | None = None
+    field_focus: Annotated[float | None, _SINGLE] = None
     """Defocus over the field: standard deviation of its blur at the field's edge, in pixels."""
-    haze: float | None = None
+    haze: Annotated[float | None, _SINGLE] = None
     """Out-of-focus light: share of a pixel's light that is spread over about 12 pixels."""
-    illumination: float | None = None
+    illumination: Annotated[float | None, _SINGLE] = None
     """Strength of uneven illumination; 1 is the strength of level easy."""
-    staining: float | None = None
+    staining: Annotated[float | None, _SINGLE] = None
     """Standard deviation of the log of a plate's staining per channel; that of batches is 1.75
     times as large, that of wells the same."""
-    texture: float | None = None
+    texture: Annotated[float | None, _SINGLE] = None
     """Standard deviation of patchy staining within a field, relative to its light."""
-    cell_brightness: float | None = None
+    cell_brightness: Annotated[float | None, _SINGLE] = None
     """Standard deviation between cells of the log of a channel's light."""
-    cell_size: float | None = None
+    cell_size: Annotated[float | None, _SINGLE] = None
     """Standard deviation between cells of the log of the radius, on top of 0.08."""
-    cycling: float | None = None
+    cycling: Annotated[float | None, _SINGLE] = None
     """Share of cells past G1: more DNA, larger nuclei."""
-    penetrance: float | None = None
+    penetrance: Annotated[float | None, _SINGLE] = None
     """Share of a guide's cells that respond to it."""
-    weakest_cell: float | None = None
+    weakest_cell: Annotated[float | None, _SINGLE] = None
     """Lowest strength of a responding cell; strengths are even from there to 1."""
-    weakest_guide: float | None = None
+    weakest_guide: Annotated[float | None, _SINGLE] = None
     """Lowest strength of a gene's guides; strengths are evenly spaced from there to 1."""
-    layout: float | None = None
+    layout: Annotated[float | None, _SINGLE] = None
     """Standard deviation of the effect of a row or a column on the log of staining and number of
     cells; on morphology it is twice as many steps."""
-    density: float | None = None
+    density: Annotated[float | None, _SINGLE] = None
     """Strength of the effect of neighbours on a cell's morphology."""
-    states: float | None = None
+    states: Annotated[float | None, _SINGLE] = None
     """Half the difference between the two states of a compartment, in parameter steps."""
-    intensity_complexes: float | None = None
+    intensity_complexes: Annotated[float | None, _SINGLE] = None
     """Share of complexes that also change the number and the brightness of cells."""
-    relation_complexes: float | None = None
+    relation_complexes: Annotated[float | None, _SINGLE] = None
     """Share of complexes that change only the relation of three compartments of a cell."""
 
     def __post_init__(self) -> None:

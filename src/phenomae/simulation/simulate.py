@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import tifffile
 from cyclopts import Parameter
-from jaxtyping import UInt16
+from jaxtyping import Float, UInt16
 
 from phenomae.artefacts import Origin, artefact_folder, settings_dict, write_bytes
 from phenomae.checks import above, at_least, between, require
@@ -24,13 +24,13 @@ from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
 from phenomae.progress import info, track
 from phenomae.records import split_well
-from phenomae.simulation.cell_population import draw_population
+from phenomae.simulation.cell_population import Population, draw_population
 from phenomae.simulation.cells import CHANNELS, Looks, draw_cells
 from phenomae.simulation.design import COLUMNS, ROWS, Design, design_plates
 from phenomae.simulation.effects import KINDS
 from phenomae.simulation.levels import LevelSettings
 from phenomae.simulation.microscope import photograph
-from phenomae.simulation.nuisance import well_nuisance
+from phenomae.simulation.nuisance import Well, well_nuisance
 from phenomae.simulation.phenotype import cell_values
 from phenomae.simulation.placement import cell_centres
 from phenomae.simulation.seeds import Use, make_generator
@@ -166,9 +166,32 @@ def draw_field(
 
     `plate` and `batch` count from 0; `well` is a name like B07, and `site` counts from 1.
     """
+    level = settings.values
+    nuisance, centres, cells, rng = populate_field(
+        design, settings, plate, batch, well, guide, site
+    )
+    values = cell_values(cells.units, settings.spread, len(centres), rng)
+    values["nucleus_radius"] *= cells.dna ** (1 / 3)
+    light = draw_cells(values, centres, settings.field_size, rng, Looks(cells.size, cells.light))
+    return photograph(light, nuisance.exposure, rng, level.fixed_histogram)
+
+
+def populate_field(
+    design: Design,
+    settings: SimulateSettings,
+    plate: int,
+    batch: int,
+    well: str,
+    guide: str,
+    site: int,
+) -> tuple[Well, Float[np.ndarray, "cells 2"], Population, np.random.Generator]:
+    """Return what `draw_field` draws: the well's nuisance, and centres and properties of the cells.
+
+    The generator is the field's, as it is after the centres were drawn.
+    """
     letter, digits = split_well(well)
     row, column = ord(letter) - ord("A"), int(digits) - 1
-    level, effect, seed = settings.values, design.effects[guide], settings.seed
+    seed, level, effect = settings.seed, settings.values, design.effects[guide]
     nuisance = well_nuisance(seed, settings.nuisance, batch, plate, row, column, level)
     rng = make_generator(seed, Use.FIELD, plate, row, column, site)
     size = settings.field_size
@@ -178,10 +201,7 @@ def draw_field(
     cells_rng = make_generator(seed, Use.CELLS, plate, row, column, site)
     phenotype = design.phenotypes[guide]
     cells = draw_population(phenotype, effect, nuisance.shift, centres, level, cells_rng)
-    values = cell_values(cells.units, settings.spread, len(centres), rng)
-    values["nucleus_radius"] *= cells.dna ** (1 / 3)
-    light = draw_cells(values, centres, size, rng, Looks(cells.size, cells.light))
-    return photograph(light, nuisance.exposure, rng, level.fixed_histogram)
+    return nuisance, centres, cells, rng
 
 
 def _identify(settings: SimulateSettings) -> dict[str, Any]:
