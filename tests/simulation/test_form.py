@@ -5,7 +5,10 @@ import pytest
 from scipy import ndimage
 
 from phenomae.simulation.cells import draw_cells
-from phenomae.simulation.microscope import Exposure, equalise, photograph
+from phenomae.simulation.exposure import Exposure
+from phenomae.simulation.histogram import assign_histogram
+from phenomae.simulation.microscope import photograph
+from phenomae.simulation.optics import blur_field
 from phenomae.simulation.phenotype import PARAMETERS, cell_values
 from phenomae.simulation.placement import cell_centres
 from phenomae.simulation.seeds import make_generator
@@ -19,6 +22,12 @@ def light(phenotype: np.ndarray, spread: float = 0.0, cells: int = 6) -> np.ndar
     centres = cell_centres(cells, SIZE, make_generator(1))
     values = cell_values(phenotype, spread, len(centres), make_generator(2))
     return draw_cells(values, centres, SIZE, make_generator(3))
+
+
+def equalise(clean: np.ndarray, blur: float) -> np.ndarray:
+    """Blur an image and give it the fixed histogram."""
+    exposure = Exposure(np.ones(6), np.zeros(6), blur, np.zeros(4), 1.0, 0.0)
+    return assign_histogram(blur_field(clean, exposure, make_generator(0)), clean)
 
 
 def extreme(seed: int) -> np.ndarray:

@@ -34,6 +34,7 @@ def flags(settings: SimulateSettings) -> list[str]:
     return [
         word
         for name, value in asdict(settings).items()
+        if value is not None  # not given: the level's
         for word in (f"--{name.replace('_', '-')}", str(value))
     ]
 
@@ -143,13 +144,22 @@ def test_the_same_screen_is_made_once(screen, small, capsys):
         ("effect", float("nan"), "effect must be at least 0, not nan"),
         ("cells", 0.0, "cells must be above 0, not 0.0"),
         ("seed", -1, "seed must be at least 0, not -1"),
+        ("level", "soft", "level must be one of easy, real, hard, not soft"),
+        ("photons", 0.0, "photons must be above 0, not 0.0"),
+        ("blur", 0.0, "blur must be above 0, not 0.0"),
+        ("layout", -0.1, "layout must be at least 0, not -0.1"),
+        ("penetrance", 1.1, "penetrance must be from 0 to 1, not 1.1"),
     ],
 )
 def test_settings_that_make_no_screen(small, tmp_path, capsys, setting, value, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)):
         replace(small, **{setting: value})
     command = ["simulate", str(tmp_path / "out"), *flags(small)]
-    command[command.index(f"--{setting.replace('_', '-')}") + 1] = str(value)
+    flag = f"--{setting.replace('_', '-')}"
+    if flag in command:
+        command[command.index(flag) + 1] = str(value)
+    else:
+        command += [flag, str(value)]
     assert run(command) == 1
     said = capsys.readouterr().err
     assert said == f"phenomae: {sentence}\n"

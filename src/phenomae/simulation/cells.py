@@ -46,19 +46,36 @@ class Shapes:
     width: int
 
 
+@dataclass(frozen=True)
+class Looks:
+    """Size and brightness of the cells of a field."""
+
+    size: np.ndarray
+    """Factor of every cell's radius."""
+    light: np.ndarray
+    """Factor of every cell's brightness: channels x cells."""
+
+
 def draw_cells(
-    values: Values, centres: np.ndarray, size: int, rng: np.random.Generator
+    values: Values,
+    centres: np.ndarray,
+    size: int,
+    rng: np.random.Generator,
+    looks: Looks | None = None,
 ) -> Float32[np.ndarray, "c h w"]:
     """Return noise-free images of the cells at `centres`, channels in the order of `CHANNELS`.
 
     `values` has an array with one number per cell for each of `phenotype.PARAMETERS`. Intensities
-    have no unit, because `microscope.py` later gives every channel a fixed histogram.
+    have no unit: `camera.py` and `histogram.py` scale them. Without `looks` cells are equally
+    bright and of the usual size.
     """
-    shapes = _outline(values, centres, size, rng)
+    looks = looks or Looks(np.ones(len(centres)), np.ones((len(CHANNELS), len(centres))))
+    light = looks.light
+    shapes = _outline(values, centres, looks.size, size, rng)
     cell = _soft(shapes.cell_depth)
     nucleus = _soft(shapes.nucleus_depth)
     cytoplasm = cell * (1 - nucleus)
-    nucleoli = _nucleoli(values, shapes, rng)
+    nucleoli = _nucleoli(values, shapes, light[1], rng)
     boxes = (
         nucleus * (1 + 0.45 * _texture(values["chromatin_grain"], rng)),
         cytoplasm * 0.25 + nucleus * 0.3,
@@ -67,16 +84,22 @@ def draw_cells(
         cytoplasm * 0.06,
         cytoplasm * 0.10,
     )
-    images = [_paste(box, shapes) for box in boxes]
+    images = [_paste(box, shapes, its) for box, its in zip(boxes, light, strict=True)]
     # Nucleoli contain little DNA and much RNA.
     images[0] *= 1 - 0.7 * np.minimum(nucleoli, 1)
     images[1] += nucleoli
-    images[4] += _golgi(values, shapes, rng)
-    images[5] += _mitochondria(values, shapes, rng)
+    images[4] += _golgi(values, shapes, light[4], rng)
+    images[5] += _mitochondria(values, shapes, light[5], rng)
     return np.stack(images)
 
 
-def _outline(values: Values, centres: np.ndarray, size: int, rng: np.random.Generator) -> Shapes:
+def _outline(
+    values: Values,
+    centres: np.ndarray,
+    cell_size: np.ndarray,
+    size: int,
+    rng: np.random.Generator,
+) -> Shapes:
     count = len(centres)
     corner = np.floor(centres).astype(int) - _BOX // 2
     rest = (centres - corner).astype(np.float32)
@@ -85,7 +108,7 @@ def _outline(values: Values, centres: np.ndarray, size: int, rng: np.random.Gene
     x = grid[None, None, :] - rest[:, 1, None, None]
     axis = _column(rng.uniform(0, 2 * np.pi, count))
     ruffle = values["cell_ruffle"]
-    radius = 24.0 * np.exp(0.08 * rng.standard_normal(count))
+    radius = cell_size * (24.0 * np.exp(0.08 * rng.standard_normal(count)))
     cell_depth, _ = _blob(y, x, axis, radius, values["cell_elongation"], ruffle, (3, 5, 7), rng)
     offset = _column(values["nucleus_offset"])
     nucleus_y, nucleus_x = offset * np.sin(axis), offset * np.cos(axis)
@@ -152,7 +175,7 @@ def _actin(values: Values, shapes: Shapes, rng: np.random.Generator) -> Boxes:
     return 0.15 + share * 2 * cortex + (1 - share) * fibres
 
 
-def _nucleoli(values: Values, shapes: Shapes, rng: np.random.Generator) -> Image:
+def _nucleoli(values: Values, shapes: Shapes, light: np.ndarray, rng: np.random.Generator) -> Image:
     number = np.maximum(np.round(values["nucleoli_count"] + rng.uniform(-0.5, 0.5)), 1).astype(int)
     owner = np.repeat(np.arange(len(number)), number)
     start = rng.uniform(0, 2 * np.pi, len(number))[owner]
@@ -162,10 +185,10 @@ def _nucleoli(values: Values, shapes: Shapes, rng: np.random.Generator) -> Image
     reach = (room * values["nucleoli_spread"])[owner] * rng.uniform(0.7, 1.3, len(owner))
     y = shapes.nucleus_y[owner, 0, 0] + reach * np.sin(turn)
     x = shapes.nucleus_x[owner, 0, 0] + reach * np.cos(turn)
-    return _spots(y, x, values["nucleoli_radius"][owner], 14, 1.0, shapes, rng)
+    return _spots(y, x, values["nucleoli_radius"][owner], 14, 1.0, shapes, rng, light[owner])
 
 
-def _golgi(values: Values, shapes: Shapes, rng: np.random.Generator) -> Image:
+def _golgi(values: Values, shapes: Shapes, light: np.ndarray, rng: np.random.Generator) -> Image:
     number = 12
     owner = np.repeat(np.arange(len(shapes.tops)), number)
     spread = np.minimum(values["golgi_spread"], np.pi)[owner]
@@ -175,10 +198,12 @@ def _golgi(values: Values, shapes: Shapes, rng: np.random.Generator) -> Image:
     reach = reach + rng.normal(0, 1.0, len(owner))
     y = shapes.nucleus_y[owner, 0, 0] + reach * np.sin(turn)
     x = shapes.nucleus_x[owner, 0, 0] + reach * np.cos(turn)
-    return _spots(y, x, values["golgi_fragment_radius"][owner], 10, 0.8, shapes, rng)
+    return _spots(y, x, values["golgi_fragment_radius"][owner], 10, 0.8, shapes, rng, light[owner])
 
 
-def _mitochondria(values: Values, shapes: Shapes, rng: np.random.Generator) -> Image:
+def _mitochondria(
+    values: Values, shapes: Shapes, brightness: np.ndarray, rng: np.random.Generator
+) -> Image:
     number, dots = 26, 9
     owner = np.repeat(np.arange(len(shapes.tops)), number)
     turn = rng.uniform(0, 2 * np.pi, len(owner))
@@ -193,7 +218,7 @@ def _mitochondria(values: Values, shapes: Shapes, rng: np.random.Generator) -> I
     x = shapes.nucleus_x[owner, 0, 0] + reach * np.cos(turn)
     y = y[:, None] + along * np.sin(direction)[:, None]
     x = x[:, None] + along * np.cos(direction)[:, None]
-    light = np.repeat(1 / dots, y.size)
+    light = np.repeat(brightness[owner] / dots, dots)
     return ndimage.gaussian_filter(_splat(y.ravel(), x.ravel(), light, shapes), 0.8) * 14
 
 
@@ -205,13 +230,14 @@ def _spots(
     blur: float,
     shapes: Shapes,
     rng: np.random.Generator,
+    brightness: np.ndarray | float = 1.0,
 ) -> Image:
-    """Draw filled discs as clouds of points; all discs have the same light per area."""
+    """Draw filled discs as clouds of points; `brightness` is the light per area of each disc."""
     # Points at multiples of the golden angle cover a disc evenly (Vogel 1979).
     golden = np.arange(dots) * 2.399963 + rng.uniform(0, 2 * np.pi, (len(y), 1))
     reach = radius[:, None] * np.sqrt((np.arange(dots) + 0.5) / dots)
     dots_y, dots_x = y[:, None] + reach * np.sin(golden), x[:, None] + reach * np.cos(golden)
-    light = np.repeat(radius**2 / dots, dots)
+    light = np.repeat(brightness * radius**2 / dots, dots)
     cloud = _splat(dots_y.ravel(), dots_x.ravel(), light, shapes)
     return ndimage.gaussian_filter(cloud, blur) * np.float32(2.5)
 
@@ -255,13 +281,17 @@ def _texture_bank() -> Float32[np.ndarray, "grains side side"]:
     return np.stack([image / image.std() for image in blurred])
 
 
-def _paste(boxes: Boxes, shapes: Shapes) -> Image:
-    """Paste the cells' boxes into one image; overlapping cells give the brighter of the pixels."""
+def _paste(boxes: Boxes, shapes: Shapes, light: np.ndarray) -> Image:
+    """Paste the cells' boxes, times their light, into one image.
+
+    Overlapping cells give the brighter of the pixels.
+    """
     # A margin of one box on each side, so that boxes over the field's edge need not be cut.
     image = np.zeros((shapes.height + 2 * _BOX, shapes.width + 2 * _BOX), np.float32)
-    for box, top, left in zip(boxes, shapes.tops + _BOX, shapes.lefts + _BOX, strict=True):
+    tops, lefts = shapes.tops + _BOX, shapes.lefts + _BOX
+    for box, top, left, factor in zip(boxes, tops, lefts, light, strict=True):
         place = image[top : top + _BOX, left : left + _BOX]
-        np.maximum(place, box, out=place)
+        np.maximum(place, box * np.float32(factor), out=place)
     return image[_BOX : _BOX + shapes.height, _BOX : _BOX + shapes.width]
 
 

@@ -1,4 +1,4 @@
-"""The ground truth of a simulated screen: the phenotype of every guide, and the plate map.
+"""The ground truth of a simulated screen: the effect of every guide, and the plate map.
 
 Genes of the same complex change cells in nearly the same direction of the space of parameters, so
 the pairs of genes within complexes are the relationships that a map should recover.
@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
+from phenomae.simulation.effects import Effect, complex_kinds, draw_extra_effects
+from phenomae.simulation.levels import EASY, Level
 from phenomae.simulation.phenotype import PARAMETERS
 from phenomae.simulation.seeds import Use, make_generator
 
@@ -29,6 +31,10 @@ class Design:
     """All pairs of genes of the same complex, one row per pair: entity1, entity2, complex."""
     phenotypes: dict[str, Float[np.ndarray, " parameters"]]
     """For each guide, the change of every parameter in units of `Parameter.step`."""
+    effects: dict[str, Effect]
+    """For each guide, what it changes beside the parameters."""
+    kinds: dict[str, str]
+    """For each complex, what its genes change: morphology, intensity or relation."""
 
 
 def design_plates(
@@ -39,32 +45,45 @@ def design_plates(
     batches: int,
     controls: int,
     effect: float,
+    level: Level = EASY,
 ) -> Design:
     """Draw the phenotype of every guide, and place the guides on 384-well plates, once per batch.
 
     Genes are divided evenly among `complexes` complexes. A complex is a direction in the space of
     parameters; a gene's direction is that of its complex plus a small random deviation. A guide's
-    phenotype has its gene's direction, and a length of `effect` times a strength from 0.6 to 1.
-    Each plate has `controls` negative control wells.
+    phenotype has its gene's direction, and a length of `effect` times a strength up to 1. Each
+    plate has `controls` negative control wells.
     """
     rng = make_generator(seed, Use.TRUTH)
     names = [f"G{index:03d}" for index in range(1, genes + 1)]
     member = np.arange(genes) % complexes
     directions = [_sparse_direction(rng) for _ in range(complexes)]
-    phenotypes, guide_table = {}, []
-    for name, complex_ in zip(names, member, strict=True):
+    kinds = complex_kinds(seed, complexes, level)
+    extras = draw_extra_effects(seed, kinds, member)
+    phenotypes, effects, guide_table = {}, {}, []
+    for name, complex_, extra in zip(names, member, extras, strict=True):
         own = _unit(rng.standard_normal(len(PARAMETERS)))
         gene = effect * _unit(directions[complex_] + 0.3 * own)
+        if kinds[complex_] == "relation":
+            gene = np.zeros_like(gene)
         # Evenly spaced in random order, because real guides of a gene differ in efficiency.
-        strengths = rng.permutation(np.linspace(0.6, 1.0, guides)) if guides > 1 else [1.0]
+        weakest = level.weakest_guide
+        strengths = rng.permutation(np.linspace(weakest, 1.0, guides)) if guides > 1 else [1.0]
         for number, strength in enumerate(strengths, start=1):
             guide = f"{name}_guide_{number}"
             phenotypes[guide] = strength * gene
+            effects[guide] = extra.scale(strength)
             guide_table.append((name, guide))
     for number in range(1, 5):
         phenotypes[f"{CONTROL_GENE}_guide_{number}"] = np.zeros(len(PARAMETERS))
+        effects[f"{CONTROL_GENE}_guide_{number}"] = Effect.nothing()
     plate_map = _lay_out(seed, guide_table, batches, controls)
-    return Design(plate_map, _pairs(names, member), phenotypes)
+    named = {_name_complex(index): kind for index, kind in enumerate(kinds)}
+    return Design(plate_map, _pairs(names, member), phenotypes, effects, named)
+
+
+def _name_complex(index: int) -> str:
+    return f"C{index + 1:02d}"
 
 
 def _sparse_direction(rng: np.random.Generator) -> Float[np.ndarray, " parameters"]:
@@ -104,7 +123,7 @@ def _lay_out(
 def _pairs(names: list[str], member: np.ndarray) -> pl.DataFrame:
     """Return a table of all pairs of genes of the same complex, each pair once."""
     pairs = [
-        (names[first], names[second], f"C{member[first] + 1:02d}")
+        (names[first], names[second], _name_complex(member[first]))
         for first, second in combinations(range(len(names)), 2)
         if member[first] == member[second]
     ]

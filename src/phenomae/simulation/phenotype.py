@@ -50,15 +50,15 @@ PARAMETERS: dict[str, Parameter] = {
 
 
 def cell_values(
-    phenotype: Float[np.ndarray, " parameters"],
+    phenotype: Float[np.ndarray, "... parameters"],
     spread: float,
     cells: int,
     rng: np.random.Generator,
 ) -> dict[str, Float[np.ndarray, " cells"]]:
     """Return the value of every parameter in each cell of a field.
 
-    `phenotype` is the mean change and `spread` the standard deviation between cells. Both are in
-    units of `Parameter.step` and apply before values are bounded.
+    `phenotype` is the mean change, of all cells or of each, and `spread` the standard deviation
+    between cells. Both are in units of `Parameter.step` and apply before values are bounded.
     """
     units = phenotype + spread * rng.standard_normal((cells, len(PARAMETERS)))
     values = {}

@@ -18,6 +18,11 @@ class Use(IntEnum):
     PLATE = 3
     WELL = 4
     FIELD = 5
+    KIND = 6
+    CELLS = 7
+    ROW = 8
+    COLUMN = 9
+    OPTICS = 10
 
 
 def make_generator(*key: int) -> np.random.Generator:

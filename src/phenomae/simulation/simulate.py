@@ -4,17 +4,19 @@ With a real screen a map cannot be fully verified, because most true relationshi
 """
 
 import io
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import tifffile
 from cyclopts import Parameter
-from jaxtyping import UInt16
+from jaxtyping import Float, UInt16
 
 from phenomae.artefacts import Origin, artefact_folder, settings_dict, write_bytes
 from phenomae.checks import above, at_least, between, require
@@ -22,10 +24,13 @@ from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
 from phenomae.progress import info, track
 from phenomae.records import split_well
-from phenomae.simulation.cells import CHANNELS, draw_cells
+from phenomae.simulation.cell_population import Population, draw_population
+from phenomae.simulation.cells import CHANNELS, Looks, draw_cells
 from phenomae.simulation.design import COLUMNS, ROWS, Design, design_plates
+from phenomae.simulation.effects import KINDS
+from phenomae.simulation.levels import LevelSettings
 from phenomae.simulation.microscope import photograph
-from phenomae.simulation.nuisance import well_nuisance
+from phenomae.simulation.nuisance import Well, well_nuisance
 from phenomae.simulation.phenotype import cell_values
 from phenomae.simulation.placement import cell_centres
 from phenomae.simulation.seeds import Use, make_generator
@@ -39,7 +44,7 @@ _SMALL = 2_000_000  # pixels that are drawn sooner than worker processes start, 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class SimulateSettings:
+class SimulateSettings(LevelSettings):
     """Size, biology and nuisance of the simulated screen."""
 
     genes: int = 160
@@ -72,6 +77,7 @@ class SimulateSettings:
     """The same seed gives the same bytes."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least("genes", self.genes, 2)
         require(
             1 <= self.complexes <= self.genes,
@@ -120,7 +126,7 @@ def simulate(
     The folder, also if it was already finished.
     """
     path = Path(out)
-    origin = Origin(KIND, settings_dict(settings))
+    origin = Origin(KIND, _identify(settings))
     design = design_plates(
         settings.seed,
         settings.genes,
@@ -129,6 +135,7 @@ def simulate(
         settings.batches,
         settings.controls,
         settings.effect,
+        settings.values,
     )
     with artefact_folder(path, origin, overwrite) as folder:
         if folder is None:
@@ -138,6 +145,7 @@ def simulate(
             ("load_data.csv", _load_data(design, settings)),
             (PLATE_MAP, design.plate_map),
             (RELATIONSHIPS, design.relationships),
+            *_kind_tables(design),
         ):
             write_bytes(folder / name, table.write_csv().encode())
     wells, pairs = len(design.plate_map), len(design.relationships)
@@ -158,16 +166,62 @@ def draw_field(
 
     `plate` and `batch` count from 0; `well` is a name like B07, and `site` counts from 1.
     """
+    level = settings.values
+    nuisance, centres, cells, rng = populate_field(
+        design, settings, plate, batch, well, guide, site
+    )
+    values = cell_values(cells.units, settings.spread, len(centres), rng)
+    values["nucleus_radius"] *= cells.dna ** (1 / 3)
+    light = draw_cells(values, centres, settings.field_size, rng, Looks(cells.size, cells.light))
+    return photograph(light, nuisance.exposure, rng, level.fixed_histogram)
+
+
+def populate_field(
+    design: Design,
+    settings: SimulateSettings,
+    plate: int,
+    batch: int,
+    well: str,
+    guide: str,
+    site: int,
+) -> tuple[Well, Float[np.ndarray, "cells 2"], Population, np.random.Generator]:
+    """Return what `draw_field` draws: the well's nuisance, and centres and properties of the cells.
+
+    The generator is the field's, as it is after the centres were drawn.
+    """
     letter, digits = split_well(well)
     row, column = ord(letter) - ord("A"), int(digits) - 1
-    nuisance = well_nuisance(settings.seed, settings.nuisance, batch, plate, row, column)
-    rng = make_generator(settings.seed, Use.FIELD, plate, row, column, site)
+    seed, level, effect = settings.seed, settings.values, design.effects[guide]
+    nuisance = well_nuisance(seed, settings.nuisance, batch, plate, row, column, level)
+    rng = make_generator(seed, Use.FIELD, plate, row, column, site)
     size = settings.field_size
-    number = settings.cells * nuisance.crowding * (size / 256) ** 2
+    number = settings.cells * nuisance.crowding * (size / 256) ** 2 * math.exp(effect.number)
     centres = cell_centres(max(1, round(number + rng.uniform(-2, 2))), size, rng)
-    phenotype = design.phenotypes[guide] + nuisance.shift
-    values = cell_values(phenotype, settings.spread, len(centres), rng)
-    return photograph(draw_cells(values, centres, size, rng), nuisance.exposure, rng)
+    # Cells have a generator of their own, so that level easy keeps its bytes.
+    cells_rng = make_generator(seed, Use.CELLS, plate, row, column, site)
+    phenotype = design.phenotypes[guide]
+    cells = draw_population(phenotype, effect, nuisance.shift, centres, level, cells_rng)
+    return nuisance, centres, cells, rng
+
+
+def _identify(settings: SimulateSettings) -> dict[str, Any]:
+    """Return the settings that stand in `artefact.json`, without those of a level not given.
+
+    So a screen of level easy is the same artefact as one made before there were levels.
+    """
+    given = {name: value for name, value in settings_dict(settings).items() if value is not None}
+    if given["level"] == "easy":
+        del given["level"]
+    return given
+
+
+def _kind_tables(design: Design) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Yield the pairs of each kind of complex by file name, if the screen has several kinds."""
+    pairs = design.relationships
+    of_pairs = pl.Series([design.kinds[name] for name in pairs["complex"]], dtype=pl.String)
+    if set(design.kinds.values()) != {"morphology"}:
+        for kind in KINDS:
+            yield f"relationships_{kind}.csv", pairs.filter(of_pairs == kind)
 
 
 def _draw_plates(folder: Path, design: Design, settings: SimulateSettings) -> None:
