@@ -156,6 +156,12 @@ def well_place(name: str) -> tuple[int, int]:
     return row - 1, int(column) - 1
 
 
+def plate_shape(rows: int, columns: int) -> tuple[int, int]:
+    """Return rows and columns of the smallest usual plate with so many; these, if there is none."""
+    fitting = [shape for shape in PLATE_SHAPES.values() if rows <= shape[0] and columns <= shape[1]]
+    return min(fitting, default=(rows, columns))
+
+
 def feature_names(count: int) -> list[str]:
     """Return `feature_0000`, `feature_0001`, ...: the names of feature columns."""
     return [f"feature_{index:04d}" for index in range(count)]

@@ -8,7 +8,8 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from phenomae.correction.count import Count
 from phenomae.correction.covariates import Covariates
 from phenomae.correction.least_squares import explained_on_unseen_plates, plate_products
-from phenomae.correction.position import Position, plate_shape, position_terms
+from phenomae.correction.position import Position, position_terms
+from phenomae.records import plate_shape
 
 # Not more different: LinearRegression of scikit-learn 1.9 leaves out directions below 1e-6.
 UNITS = np.array([1, 100, 0.1])
@@ -138,7 +139,7 @@ def test_as_many_controls_as_the_sentence_asks_for():
     ],
 )
 def test_the_format_is_the_smallest_that_has_all_wells(last, shape):
-    assert plate_shape(np.array([(0, 0), last])) == shape
+    assert plate_shape(last[0] + 1, last[1] + 1) == shape
 
 
 def test_terms_of_a_plate_of_96():

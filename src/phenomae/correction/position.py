@@ -14,7 +14,7 @@ from jaxtyping import Float64, Int
 
 from phenomae.correction.correction import State
 from phenomae.correction.regression import Regression
-from phenomae.records import PLATE_SHAPES, normalize_well, well_place
+from phenomae.records import normalize_well, plate_shape, well_place
 from phenomae.wells import Profiles
 
 Place = Int[np.ndarray, "n 2"]
@@ -42,7 +42,7 @@ class Position(Regression):
         """
         places = locate_wells(table)
         if not hasattr(self, "shape_"):
-            self.shape_ = plate_shape(places)
+            self.shape_ = plate_shape(*(places.max(axis=0) + 1).tolist())
         rows, columns = self.shape_
         beyond = (places >= self.shape_).any(axis=1)
         if beyond.any():
@@ -74,16 +74,6 @@ def position_terms(places: Place, shape: tuple[int, int]) -> Float64[np.ndarray,
     row, column = ((places - middle) / middle).T
     distance = np.minimum(places, last - places).min(axis=1)
     return np.stack([row, row**2, column, column**2, np.minimum(distance / 2, 1)], axis=1)
-
-
-def plate_shape(places: Place) -> tuple[int, int]:
-    """Return rows and columns of the smallest usual plate (6 to 1536 wells) with all these places.
-
-    Places on no usual plate give the largest row and column.
-    """
-    needed = places.max(axis=0) + 1
-    fitting = [shape for shape in PLATE_SHAPES.values() if (needed <= shape).all()]
-    return min(fitting, default=(int(needed[0]), int(needed[1])))
 
 
 def locate_wells(table: pl.DataFrame) -> Place:
