@@ -41,17 +41,25 @@ def kind_of(name: str) -> str:
     return KINDS.get(name, TRAINED if name.startswith(TRAINED) else HAND_MADE)
 
 
-def name_baselines(words: Sequence[str]) -> dict[str, Path]:
-    """Return the maps of NAME=MAP by name; raises ValueError if a name is repeated or reserved."""
+def name_baselines(
+    words: Sequence[str],
+    form: str = "NAME=MAP, like spectra=spectra.h5ad",
+    reserved: Sequence[str] = (THIS_MAP, SHUFFLED),
+) -> dict[str, Path]:
+    """Return the paths of NAME=PATH by name; `form` describes such a word in messages.
+
+    Raises ValueError if a name or a path is missing, or a name is repeated or `reserved`.
+    """
     paths: dict[str, Path] = {}
     for word in words:
         # Split at the first =, because a path may contain = too.
         name, equals, path = (part.strip() for part in word.partition("="))
         if not (name and equals and path):
-            raise ValueError(f"baseline must be NAME=MAP, like spectra=spectra.h5ad, not {word}")
+            raise ValueError(f"baseline must be {form}, not {word}")
         if name in paths:
             raise ValueError(f"baseline {name} is repeated: give every baseline its own name")
-        if name in (THIS_MAP, SHUFFLED):
+        # Figures and tables tell the entries of a comparison apart by name.
+        if name in reserved:
             raise ValueError(
                 f"baseline {name} is the name of another row of the table: choose another"
             )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from phenomae.evaluation.baseline_maps import name_baselines
 from phenomae.explore.evidence.results import BenchmarkTables, at
 
 THIS_MAP = "this map"
@@ -39,23 +40,8 @@ def parse_baselines(texts: tuple[str, ...]) -> dict[str, Path]:
 
     Raises ValueError if a name or a folder is missing, or a name is repeated or reserved.
     """
-    folders: dict[str, Path] = {}
-    for text in texts:
-        # Split at the first =, because a path may contain = too.
-        name, equals, folder = (part.strip() for part in text.partition("="))
-        if not (name and equals and folder):
-            raise ValueError(
-                f"baseline must be NAME=RESULTS, like intensity=results/intensity, not {text}"
-            )
-        if name in folders:
-            raise ValueError(f"baseline {name} is repeated: give every baseline its own name")
-        # Figures and tables tell the entries of a comparison apart by name.
-        if name in (THIS_MAP, SHUFFLED):
-            raise ValueError(
-                f"baseline {name} is the name of another row of the table: choose another"
-            )
-        folders[name] = Path(folder)
-    return folders
+    form = "NAME=RESULTS, like intensity=results/intensity"
+    return name_baselines(texts, form, reserved=(THIS_MAP, SHUFFLED))
 
 
 def compare(results: BenchmarkTables, baselines: dict[str, BenchmarkTables]) -> list[Comparison]:
