@@ -73,7 +73,7 @@ make_wells() { # ROW SEED WELLS
     esac
 }
 
-probe() { # WELLS ANSWER COLUMN ...
+probe() { # WELLS ANSWER COLUMN ... and flags
     local wells=$1 answer=$2
     shift 2
     [ "$set_name" != bbbc021 ] || set -- "$@" --mechanisms "$out/raw/mechanisms.csv"
@@ -90,9 +90,9 @@ answer() { # NAME
         phenomae correct "$wells" "$corrected" --config "$recipe"
         silently phenomae ask mechanisms "$corrected" "$answers/mechanisms" \
             --mechanisms "$out/raw/mechanisms.csv"
-        probe "$wells" "$answers/plate" plate
+        probe "$wells" "$answers/plate" plate --folds 10
         probe "$wells" "$answers/compound" compound
-        probe "$wells" "$answers/compound-plate" compound plate
+        probe "$wells" "$answers/compound-batch" compound batch
         ;;
     mitocheck) probe "$wells" "$answers/plate" plate ;;
     bbbc013) phenomae correct "$wells" "$corrected" --config "$recipe" ;;

@@ -124,7 +124,7 @@ QUESTIONS: dict[str, dict[str, tuple[Callable[[Path, str, str], Score], str]]] =
         "... of another week": (nearest_score, "nscb"),
         "logistic, plates out": (probe_score, "plate"),
         "logistic, compounds out": (probe_score, "compound"),
-        "logistic, both out": (probe_score, "compound-plate"),
+        "logistic, compounds and weeks out": (probe_score, "compound-batch"),
     },
     "mitocheck": {"logistic, plates out": (probe_score, "plate")},
     "bbbc013": {"AUC of controls": (control_score, ""), "Spearman of dose": (dose_score, "")},

@@ -1,5 +1,6 @@
 """The linear probe: which wells are left out, what is predicted on them, block by block."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ NORMAL = np.random.default_rng(3).normal(size=(8, 3))
 
 
 def make_wells(
-    features: np.ndarray, names: list[str | None], batches: list[str | None]
+    features: np.ndarray, names: Sequence[str | None], batches: Sequence[str | None]
 ) -> Profiles:
     """Wells of one plate a batch; those named NTC are controls."""
     count = len(features)
