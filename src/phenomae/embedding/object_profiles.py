@@ -102,6 +102,6 @@ def median_profile(objects: Float64[np.ndarray, "m d"]) -> Float32[np.ndarray, "
 
 def _describe_images(describe: DescribeObjects, images: Images) -> Float64[np.ndarray, "m d"]:
     pixels, windows = images
-    # The matrices of one object are small: threads of BLAS wait for each other most of the time.
+    # The products of one object are small: threads of BLAS wait for each other most of the time.
     with one_blas_thread():
         return np.concatenate([describe(image, windows) for image in pixels])

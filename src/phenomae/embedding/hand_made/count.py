@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64, UInt
 from scipy import ndimage
 
-from phenomae.embedding.hand_made.foreground import MIN_AREA, find_foreground
+from phenomae.embedding.hand_made.foreground import MIN_AREA, otsu, smooth
 from phenomae.embedding.hand_made.kind import Kind
 from phenomae.embedding.hand_made.nuclear_channel import find_nuclear_channel
 
@@ -27,9 +27,9 @@ class Count:
         The channel is smoothed (Gaussian, 2 pixels) and thresholded (Otsu 1979, of the image); a
         blob is a connected component of at least 30 pixels. The area is in pixels, 0 without blobs.
         """
-        foreground = find_foreground(pixels[self.nucleus])
-        labels = np.empty(foreground.shape, dtype=np.int32)
-        ndimage.label(foreground, output=labels)
+        image = smooth(pixels[self.nucleus])
+        labels = np.empty(image.shape, dtype=np.int32)
+        ndimage.label(image > otsu(image), output=labels)
         areas = np.bincount(labels.ravel())[1:]
         areas = areas[areas >= MIN_AREA]
         mean = areas.mean() if len(areas) else 0.0

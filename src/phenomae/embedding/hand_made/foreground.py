@@ -1,7 +1,7 @@
 """Separates the foreground of a channel from its background, by Otsu's threshold."""
 
 import numpy as np
-from jaxtyping import Bool, Float32, Shaped
+from jaxtyping import Float32, Shaped
 from scipy import ndimage
 
 SMOOTHING = 2.0
@@ -11,10 +11,9 @@ MIN_AREA = 30
 _LEVELS = 256
 
 
-def find_foreground(channel: Shaped[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Return which pixels of the smoothed channel are above Otsu's threshold of the image."""
-    smooth = ndimage.gaussian_filter(channel.astype(np.float32), SMOOTHING)
-    return smooth > otsu(smooth)
+def smooth(channel: Shaped[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+    """Return the channel after a Gaussian of `SMOOTHING` pixels."""
+    return ndimage.gaussian_filter(channel.astype(np.float32), SMOOTHING)
 
 
 def otsu(image: Float32[np.ndarray, "h w"]) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt
@@ -11,6 +11,7 @@ Describe = Callable[[UInt[np.ndarray, "c h w"]], Float64[np.ndarray, " d"]]
 """Function that returns the features of an image, a whole field or a crop."""
 
 
+@runtime_checkable
 class DescribeObjects(Protocol):
     """Function that returns the features of the objects of an image; it can be pickled."""
 

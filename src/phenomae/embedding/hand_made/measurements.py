@@ -7,7 +7,8 @@ from itertools import combinations
 from types import ModuleType
 
 import numpy as np
-from jaxtyping import Float64, Int32
+from jaxtyping import Bool, Float64, Int32
+from scipy import ndimage
 
 # Where an object lies in the field says nothing of how it looks.
 _PLACES = ("Location_", "Center_", "BoundingBoxMinimum_", "BoundingBoxMaximum_")
@@ -17,7 +18,7 @@ _SHAPES = ("sizeshape", "zernike", "feret")
 _INTENSITIES = ("intensity", "texture", "granularity", "radial_distribution", "radial_zernikes")
 _CORRELATIONS = ("pearson", "manders_fold", "rwc")
 _NAMES = {"Correlation_Pearson": "Correlation_Correlation"}  # CellProfiler's name
-_ONE_WAY = ("Correlation_Pearson", "Correlation_Slope", "Correlation_Overlap")
+_LINEAR = ("Correlation_Pearson", "Correlation_Slope")
 
 Measured = dict[str, Float64[np.ndarray, " m"]]
 
@@ -39,11 +40,12 @@ def measure_objects(
 ) -> Measured:
     """Return the features of the objects 1, 2, ... of a label image, by name, in a fixed order.
 
-    Intensities have a range of 0 to 1. These are all features of cp_measure but four: the place of
-    an object in the field, the three normalised moments that are undefined for every object, and
-    Costes' coefficients, which cp_measure defines otherwise than CellProfiler (a threshold of each
-    object, not of the image) and which were NaN for 54 % of simulated cells, at over half of the
-    time of all features. Quartiles are CellProfiler's (`legacy=True`).
+    Intensities have a range of 0 to 1. These are all features of cp_measure but three groups: the
+    place of an object in the field, the three normalised moments that are undefined for every
+    object, and Costes' coefficients, which cp_measure defines otherwise than CellProfiler (by a
+    threshold of each object, not of the image), and which were NaN for 54 % of simulated cells and
+    took more time than all others. Correlation and slope are NaN where a channel has one value.
+    Quartiles are CellProfiler's (`legacy=True`).
     """
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # A feature that is undefined for an object is NaN or infinite, and is left out by callers.
@@ -66,13 +68,24 @@ def _measure(
                 if not key.startswith(_PLACES):
                     yield _name_intensity(group, key, channel), values
     pairwise = bulk.get_correlation_measurements(sanitize=False)
-    # Not in cp_measure's table of correlations, but documented, and in CellProfiler.
-    overlap = import_module("cp_measure.core.measurecolocalization").get_correlation_overlap
-    functions = [*(pairwise[group] for group in _CORRELATIONS), overlap]
-    for (first, one), (second, other) in combinations(zip(channels, images, strict=True), 2):
-        for function in functions:
-            for key, values in function(one, other, labels).items():
-                yield _name_correlation(key, first, second), np.asarray(values)
+    flat = [_find_flat(labels, image) for image in images]
+    for one, other in combinations(range(len(images)), 2):
+        for group in _CORRELATIONS:
+            for key, values in pairwise[group](images[one], images[other], labels).items():
+                # cp_measure returns rounding errors here, slopes of up to 19 among them
+                # (findings/cp_measure_flat_channel.sh).
+                undefined = (flat[one] | flat[other]) & (key in _LINEAR)
+                name = _name_correlation(key, channels[one], channels[other])
+                yield name, np.where(undefined, np.nan, values)
+
+
+def _find_flat(
+    labels: Int32[np.ndarray, "h w"], image: Float64[np.ndarray, "h w"]
+) -> Bool[np.ndarray, " m"]:
+    """Return in which objects a channel has one value."""
+    index = np.arange(1, labels.max() + 1)
+    lowest, highest = (find(image, labels, index) for find in (ndimage.minimum, ndimage.maximum))
+    return np.asarray(lowest) == np.asarray(highest)
 
 
 def _name_intensity(group: str, key: str, channel: str) -> str:
@@ -87,7 +100,7 @@ def _name_intensity(group: str, key: str, channel: str) -> str:
 
 
 def _name_correlation(key: str, first: str, second: str) -> str:
-    if key in _ONE_WAY:
+    if key in _LINEAR:
         return f"{_NAMES.get(key, key)}_{first}_{second}"
     name, _, way = key.rpartition("_")  # Correlation_Manders_1: of the first in the second
     return f"{name}_{first}_{second}" if way == "1" else f"{name}_{second}_{first}"

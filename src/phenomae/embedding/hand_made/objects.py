@@ -10,11 +10,16 @@ says how far its neighbours are, not how far its cytoplasm reaches.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int32
+from jaxtyping import Bool, Float, Float32, Int, Int32
 from scipy import ndimage
 
-from phenomae.embedding.hand_made.foreground import MIN_AREA, SMOOTHING, find_foreground
+from phenomae.embedding.hand_made.foreground import MIN_AREA, SMOOTHING, otsu, smooth
 from phenomae.embedding.hand_made.watershed import watershed
+
+# Otsu's threshold divides noise too. The means of its two classes are then 2.6 standard deviations
+# of the darker class apart, and were at most 2.9 in the 53 empty crops of BBBC021; in its 1,943
+# crops with cells and in 442 other real images they were 3 or more, but for 7 crops.
+_MIN_CONTRAST = 3.0
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,13 @@ def find_nuclei(channel: Float[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
 
     The watershed floods the distance to the background, smoothed, from its peaks. Two peaks are at
     least as far apart as the radius of the field's median nucleus. Objects have 30 pixels or more.
+    An image of noise has none.
     """
-    mask = np.asarray(ndimage.binary_fill_holes(find_foreground(channel)))
+    image = smooth(channel)
+    foreground = image > otsu(image)
+    if not _stands_out(image, foreground):
+        return np.zeros(image.shape, dtype=np.int32)
+    mask = np.asarray(ndimage.binary_fill_holes(foreground))
     blobs = _remove_small(_label(mask, ndimage.generate_binary_structure(2, 1)))
     mask = blobs > 0
     if not mask.any():
@@ -65,6 +75,13 @@ def grow(nuclei: Int32[np.ndarray, "h w"], distance: int) -> Int32[np.ndarray, "
     nearest = np.empty((2, *nuclei.shape), dtype=np.int32)
     away = ndimage.distance_transform_edt(nuclei == 0, return_indices=True, indices=nearest)
     return np.where(np.asarray(away) <= distance, nuclei[tuple(nearest)], 0).astype(np.int32)
+
+
+def _stands_out(image: Float32[np.ndarray, "h w"], foreground: Bool[np.ndarray, "h w"]) -> bool:
+    if not foreground.any():
+        return False
+    bright, dark = image[foreground], image[~foreground]
+    return bool(bright.mean() - dark.mean() >= _MIN_CONTRAST * dark.std())
 
 
 def _find_peaks(depth: Float[np.ndarray, "h w"], radius: int) -> Bool[np.ndarray, "h w"]:
