@@ -72,7 +72,7 @@ def _measure(
     for one, other in combinations(range(len(images)), 2):
         for group in _CORRELATIONS:
             for key, values in pairwise[group](images[one], images[other], labels).items():
-                # cp_measure returns rounding errors here, slopes of up to 19 among them
+                # cp_measure returns rounding errors here, slopes of -35 to 10 among them
                 # (findings/cp_measure_flat_channel.sh).
                 undefined = (flat[one] | flat[other]) & (key in _LINEAR)
                 name = _name_correlation(key, channels[one], channels[other])
