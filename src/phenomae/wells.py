@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import anndata
 
 KIND = "wells"
+FEATURE_NAMES = "features.csv"
 
 
 class Wells(TableOutput):
@@ -126,6 +127,12 @@ def write_plate(folder: Path, table: pl.DataFrame, features: Float32[np.ndarray,
     buffer = io.BytesIO()
     pl.concat([columns, vectors], how="horizontal").write_parquet(buffer)
     write_bytes(plate_path(folder, table["plate"][0]), buffer.getvalue())
+
+
+def write_feature_names(folder: Path, names: Sequence[str]) -> None:
+    """Write what the columns `feature_0000` ... hold to `features.csv`: columns feature, name."""
+    table = pl.DataFrame({"feature": feature_names(len(names)), "name": list(names)})
+    write_bytes(folder / FEATURE_NAMES, table.write_csv().encode())
 
 
 def write_wells(
