@@ -44,7 +44,7 @@ def test_ridge_of_spectra_predicts_a_texture_but_no_relation():
     """2,000 fields; the states of ER, Golgi and mitochondria are related."""
     settings = replace(CLEAR, genes=2, complexes=2, guides=1, controls=0)
     rng = make_generator(0)
-    number, design, spectra = 2000, plan(settings), Spectra(14)
+    number, design, spectra = 2000, plan(settings), Spectra(16)
     relation, grain = rng.uniform(-1, 1, number), rng.uniform(-2, 2, number)
     rows = []
     for index in range(number):
@@ -63,7 +63,7 @@ def test_ridge_of_spectra_predicts_a_texture_but_no_relation():
 
 def map_genes(settings: SimulateSettings) -> tuple[dict[str, np.ndarray], Design]:
     """Draw a plate; return each gene's sum of spectra, whitened along 32 axes of the controls."""
-    design, spectra = plan(settings), Spectra(12)
+    design, spectra = plan(settings), Spectra(16)
     wells = design.plate_map
     assert wells["plate"].n_unique() == 1
     rows = [
