@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 from jaxtyping import Int
 
 from phenomae.evaluation.recall.one_pass import PairValues
