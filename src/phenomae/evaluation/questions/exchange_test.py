@@ -56,14 +56,29 @@ def p_of_groups(
         places = tracked(places, "average precision, p-values", len(groups), "groups")
     for place in places:
         own = order[ends[0, place] : ends[1, place]]
-        ranking = rank(pairing, own, np.random.default_rng([seed, int(groups[place])]))
-        if not ranking.queries:
-            continue
-        cosines = np.round(unit[ranking.rows] @ unit[ranking.rows].T, _DIGITS)
-        observed = mean_precision(cosines, ranking, np.arange(len(cosines))[:, None])
-        null = mean_precision(cosines, ranking, exchanges(ranking.strata, draws, seed))
-        p[place] = p_values(observed, null)[0]
+        rng = np.random.default_rng([seed, int(groups[place])])
+        ranking = rank(pairing, own, rng)
+        if ranking.queries:
+            values = exchanged_precisions(unit, ranking, draws, seed, rng)
+            p[place] = p_values(values[:1], values[1:])[0]
     return p
+
+
+def exchanged_precisions(
+    unit: Float32[np.ndarray, "n d"],
+    ranking: Ranking,
+    draws: int,
+    seed: int,
+    rng: np.random.Generator,
+) -> Float64[np.ndarray, " draws_and_one"]:
+    """Return the mean average precision of a group, then that of each exchange."""
+    cosines = np.round(unit[ranking.rows] @ unit[ranking.rows].T, _DIGITS)
+    orders = exchanges(ranking.strata, draws, seed)
+    # Groups share the exchanges. Seen from a random one of them, which becomes the order as it is,
+    # they are a valid null distribution all the same (Ramdas et al. 2023, Sankhya A 85).
+    chosen = rng.integers(orders.shape[1])
+    values = mean_precision(cosines, ranking, orders[np.argsort(orders[:, chosen])])
+    return np.concatenate([values[[chosen]], np.delete(values, chosen)])
 
 
 def rank(pairing: Pairing, own: Codes, rng: np.random.Generator) -> Ranking:
@@ -93,12 +108,12 @@ def _queries(
 
 
 @lru_cache(maxsize=8)  # groups of the same size share their exchanges, which take long to draw
-def exchanges(strata: tuple[int, ...], draws: int, seed: int) -> Int[np.ndarray, "e draws"]:
-    """Return random orders of the profiles, each within its stratum."""
+def exchanges(strata: tuple[int, ...], draws: int, seed: int) -> Int[np.ndarray, "e draws_and_one"]:
+    """Return the order of the profiles as it is, then random ones, each within its stratum."""
     keys = np.random.default_rng([seed, *strata]).random((draws, sum(strata)))
     # Strata are adjacent, so that sorting by stratum + key moves no profile out of its own.
     orders = np.argsort(keys + np.repeat(np.arange(len(strata)), strata), axis=1)
-    return np.ascontiguousarray(orders.T)
+    return np.vstack([np.arange(orders.shape[1]), orders]).T.copy()
 
 
 def mean_precision(
