@@ -10,12 +10,29 @@ from sklearn.metrics import average_precision_score
 from sklearn.metrics.pairwise import cosine_similarity
 
 from phenomae.evaluation.questions.average_precision import chance_precision
-from phenomae.evaluation.questions.mechanisms import MechanismSettings, match_mechanisms
-from phenomae.evaluation.questions.nearest_replicates import NeighbourSettings, match_neighbours
+from phenomae.evaluation.questions.compound_profiles import CompoundProfiles
+from phenomae.evaluation.questions.mechanisms import (
+    MechanismSettings,
+    excluded_codes,
+    match_mechanisms,
+    shuffled_shares,
+)
+from phenomae.evaluation.questions.nearest_replicates import (
+    NeighbourSettings,
+    match_neighbours,
+    shuffled_rates,
+)
+from phenomae.evaluation.questions.neighbours import (
+    compare_with_chance,
+    count_matches,
+    matched_share,
+    nearest_others,
+)
 from phenomae.evaluation.questions.perturbation_agreement import measure_agreement
 from phenomae.evaluation.questions.precision_settings import PrecisionSettings
 from phenomae.evaluation.questions.replicate_retrieval import measure_activity
 from phenomae.explore.ask import ask_neighbours, ask_replicates
+from phenomae.maps.unit_vectors import unit_rows
 from phenomae.records import WELL_COLUMNS
 from phenomae.wells import Profiles, write_wells
 
@@ -311,6 +328,41 @@ def test_mechanisms_by_position_alone_are_at_chance_at_other_positions(tmp_path)
             above[name].append(accuracy - chance)
     assert abs(in_errors(above["other-position"])) < 2
     assert np.mean(above["any"]) > 0.4
+
+
+@pytest.mark.slow
+def test_p_of_neighbours_holds_under_the_null_hypothesis_in_2000_draws():
+    p = []
+    for draw in range(2000):
+        rng = np.random.default_rng([6, draw])
+        labels, apart = rng.integers(5, size=24), np.arange(24) % 3
+        nearest = nearest_others(unit_rows(rng.normal(size=(24, 4))), apart)
+        rate = matched_share(labels, nearest, count_matches(labels, apart) > 0)
+        null = shuffled_rates(labels, apart, nearest, NeighbourSettings(shuffle=99, seed=draw))
+        p.append(compare_with_chance(rate, null)[2])
+    for alpha in (0.01, 0.05, 0.1, 0.5):
+        error = np.sqrt(alpha * (1 - alpha) / 2000)
+        assert (np.array(p) <= alpha).mean() <= alpha + 2 * error
+
+
+@pytest.mark.slow
+def test_p_of_mechanisms_holds_under_the_null_hypothesis_in_2000_draws():
+    p = []
+    for draw in range(2000):
+        rng = np.random.default_rng([7, draw])
+        compounds, plates = np.repeat(np.arange(12), 2), rng.integers(3, size=24)
+        labels = rng.permutation(np.arange(12) // 3)
+        unit = unit_rows(rng.normal(size=(24, 4)))
+        profiles = CompoundProfiles(unit, compounds, plates, plates, labels, [*"abcd"])
+        excluded = excluded_codes(profiles, "nsc")
+        nearest, of_rows = nearest_others(unit, *excluded), labels[compounds]
+        rate = matched_share(of_rows, nearest, count_matches(of_rows, *excluded) > 0)
+        settings = MechanismSettings("x", shuffle=99, seed=draw)
+        null = shuffled_shares(profiles, nearest, excluded, settings)
+        p.append(compare_with_chance(rate, null)[2])
+    for alpha in (0.01, 0.05, 0.1, 0.5):
+        error = np.sqrt(alpha * (1 - alpha) / 2000)
+        assert (np.array(p) <= alpha).mean() <= alpha + 2 * error
 
 
 def test_turning_and_scaling_changes_nothing(screen):

@@ -16,8 +16,15 @@ from phenomae import checks
 from phenomae.evaluation.benchmark import check_count
 from phenomae.evaluation.questions.enriched_genes import rank_genes
 from phenomae.evaluation.questions.enriched_pairs import find_similar, upper_tail
-from phenomae.evaluation.questions.enrichment_tables import find_sets, genes_table, pairs_table
+from phenomae.evaluation.questions.enrichment_tables import (
+    COUNTS,
+    find_sets,
+    genes_table,
+    pairs_table,
+    random_tables,
+)
 from phenomae.evaluation.questions.known_pairs import read_sources
+from phenomae.evaluation.questions.odds import Tables as OddsTables
 from phenomae.evaluation.questions.question import Figure, Question, Tables, takes_map
 from phenomae.evaluation.settings import Several, check_level
 from phenomae.maps.read import ConsensusProfiles
@@ -111,13 +118,18 @@ def summarize_enrichment(
 
     Columns: source, top, odds_ratio, ci_low, ci_high, p, fdr (those of all pairs of the source),
     genes (with known pairs), gene_odds_ratio (geometric mean over the genes), gene_chance (its
-    expected value), enriched (fraction of genes with p <= level), enriched_fdr (with fdr <= level).
+    expected value), enriched (fraction of genes with p <= level), enriched_chance (its expected
+    value), enriched_fdr (fraction with fdr <= level).
     """
+    tables = OddsTables(*(genes[name].to_numpy() for name in COUNTS))
+    significant = random_tables(tables).significant(level)
+    genes = genes.with_columns(significant=pl.Series(significant))
     of_genes = genes.group_by("source", "top", maintain_order=True).agg(
         genes=pl.len().cast(pl.Int64),
         gene_odds_ratio=pl.col("odds_ratio").log().mean().exp(),
         gene_chance=pl.col("chance").log().mean().exp(),
         enriched=(pl.col("p") <= level).mean(),
+        enriched_chance=pl.col("significant").mean(),
         enriched_fdr=(pl.col("fdr") <= level).mean(),
     )
     names = ["source", "top", "odds_ratio", "ci_low", "ci_high", "p", "fdr"]

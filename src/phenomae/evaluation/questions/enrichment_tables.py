@@ -15,9 +15,11 @@ from phenomae.evaluation.questions.enriched_pairs import (
     shuffled_counts,
 )
 from phenomae.evaluation.questions.known_pairs import Source, pairs_within
-from phenomae.evaluation.questions.odds import Tables, expected_log_odds
+from phenomae.evaluation.questions.odds import RandomTables, Tables
 from phenomae.evaluation.recall.bootstrap import resampled_recalls
 from phenomae.evaluation.recall.cosines import Pairs
+
+COUNTS = ("known_top", "known_rest", "other_top", "other_rest")
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,6 @@ def genes_table(source: str, top: float, tables: Tables, names: Sequence[str]) -
     tables = Tables(*(cell[kept] for cell in tables.cells))
     low, high = tables.intervals()
     p = tables.fisher_p()
-    known, in_top = tables.known_top + tables.known_rest, tables.known_top + tables.other_top
-    chance = np.exp(expected_log_odds(known, in_top, np.full(len(kept), len(names) - 1.0)))
     columns = {
         "source": [source] * len(kept),
         "gene": [names[row] for row in kept.tolist()],
@@ -111,15 +111,21 @@ def genes_table(source: str, top: float, tables: Tables, names: Sequence[str]) -
         "ci_high": high,
         "p": p,
         "fdr": _adjust(p),
-        "chance": chance,
+        "chance": np.exp(random_tables(tables).log_odds()),
     }
     return pl.DataFrame(columns, nan_to_null=True)
 
 
+def random_tables(tables: Tables) -> RandomTables:
+    """Return the random tables with the margins of some tables."""
+    known_top, known_rest, other_top, other_rest = tables.cells
+    known = known_top + known_rest
+    return RandomTables(known, known_top + other_top, known + other_top + other_rest)
+
+
 def _counts(tables: Tables) -> dict[str, np.ndarray]:
-    names = ("known_top", "known_rest", "other_top", "other_rest")
     counts = [cell.astype(np.int64) for cell in tables.cells]
-    return dict(zip(names, counts, strict=True))
+    return dict(zip(COUNTS, counts, strict=True))
 
 
 def _fdr_by_family(

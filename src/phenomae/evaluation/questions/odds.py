@@ -4,7 +4,9 @@ Every array is one cell of many tables. Fisher's exact test is one-sided: more k
 the similar ones than the margins of the table let expect.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -65,20 +67,40 @@ class Tables:
         return hypergeom.sf(distinct[:, 0] - 1, *distinct[:, 1:].T)[index]
 
 
-def expected_log_odds(known: Cell, top: Cell, others: Cell) -> Cell:
-    """Return the mean of `corrected_log_odds` if the `known` are a random part of the `others`.
+@dataclass(frozen=True)
+class RandomTables:
+    """The tables of rankings in which the known ones are a random part of all others."""
 
-    `top` of the `others` are the most similar. The mean is far above 0 for few known pairs, because
-    .5 is added to most tables then.
-    """
-    keys = np.stack([known, top, others], axis=1).astype(np.int64)
-    distinct, index = np.unique(keys, axis=0, return_inverse=True)
-    return np.array([_expected(*key) for key in distinct.tolist()])[index]
+    known: Cell
+    top: Cell
+    """Number of the others that are the most similar."""
+    others: Cell
 
+    def log_odds(self) -> Cell:
+        """Return the mean of `Tables.corrected_log_odds`.
 
-def _expected(known: int, top: int, others: int) -> float:
-    from scipy.stats import hypergeom
+        It is far above 0 for few known ones, because .5 is added to most tables then.
+        """
+        return self._mean(lambda tables, _: tables.corrected_log_odds())
 
-    hits = np.arange(max(0, known + top - others), min(known, top) + 1)
-    tables = Tables(hits, known - hits, top - hits, others - known - top + hits)
-    return float(hypergeom.pmf(hits, others, known, top) @ tables.corrected_log_odds())
+    def significant(self, level: float) -> Cell:
+        """Return the probability of a `Tables.fisher_p` of at most `level`.
+
+        It is below `level`, because a p-value of counts has few values.
+        """
+        return self._mean(lambda _, p: p <= level)
+
+    def _mean(self, measure: Callable[[Tables, Cell], np.ndarray]) -> Cell:
+        """Return the mean of a measure of tables and their p-values over all random tables."""
+        from scipy.stats import hypergeom
+
+        keys = np.stack([self.known, self.top, self.others], axis=1).astype(np.int64)
+        # Most rankings have the numbers of another one.
+        distinct, index = np.unique(keys, axis=0, return_inverse=True)
+        means = np.empty(len(distinct))
+        for place, (known, top, others) in enumerate(distinct.tolist()):
+            hits = np.arange(max(0, known + top - others), min(known, top) + 1)
+            tables = Tables(hits, known - hits, top - hits, others - known - top + hits)
+            law: Any = hypergeom(others, known, top)
+            means[place] = law.pmf(hits) @ measure(tables, law.sf(hits - 1))
+        return means[index]
