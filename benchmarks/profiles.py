@@ -25,7 +25,7 @@ from phenomae.correction.correct import CorrectSettings, correct
 from phenomae.evaluation.benchmark import benchmark
 from phenomae.evaluation.questions.complexes import ComplexSettings
 from phenomae.evaluation.questions.linear_probe import LinearProbeSettings
-from phenomae.evaluation.questions.replicate_retrieval import PrecisionSettings
+from phenomae.evaluation.questions.precision_settings import PrecisionSettings
 from phenomae.evaluation.questions.signal import SignalSettings
 from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.explore.ask import ask_complexes, ask_probe, ask_replicates, ask_signal
