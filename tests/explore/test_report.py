@@ -213,7 +213,11 @@ def test_runs_without_anything_to_show(new_run, tmp_path):
         ("recall.csv", "", "recall.csv is missing or damaged"),
         ("recall.csv", "source,low\nx,0.05\n", "recall.csv is missing or damaged"),
         ("shuffled.csv", "source,low,high,mean,sd,n\n", "shuffled.csv is missing or damaged"),
-        ("shuffled.csv", "source,low,high,mean,sd,n\nx,y,z,1,1,1\n", "benchmark --overwrite"),
+        (
+            "shuffled.csv",
+            "source,low,high,mean,sd,n\nx,y,z,1,1,1\n",
+            "results again with overwrite",
+        ),
     ],
 )
 def test_results_that_will_not_do(screen, tmp_path, file, content, sentence):

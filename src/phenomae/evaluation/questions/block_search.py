@@ -3,6 +3,7 @@
 The best block is often not the last (Kenyon-Dean et al. 2024, arXiv 2411.02572).
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,19 @@ import numpy as np
 import polars as pl
 
 from phenomae.artefacts import read_identity
-from phenomae.evaluation.questions.linear_probe import LinearProbeSettings, probe_wells
-from phenomae.evaluation.questions.question import Figure, Input, Question, Tables
+from phenomae.evaluation.questions.linear_probe import LinearProbeSettings, probe_folds
+from phenomae.evaluation.questions.question import (
+    Figure,
+    Input,
+    Question,
+    Score,
+    Tables,
+    baseline_wells,
+)
+from phenomae.evaluation.questions.unit_scores import UnitScores, unit_scores
 from phenomae.progress import tracked
 from phenomae.wells import KIND as WELLS
-from phenomae.wells import read_wells
+from phenomae.wells import Profiles, open_wells, read_wells
 
 BLOCKS: dict[str, pl.DataType] = {
     "block": pl.Int64(),
@@ -35,6 +44,26 @@ class Blocks:
     folders: dict[int | None, Path]
     identity: dict[str, str]
     """Identity of each wells folder, by the source name that the output records."""
+
+    def read(self) -> Iterator[tuple[int | None, Path, Profiles]]:
+        """Yield number, folder and profiles of each block, one at a time.
+
+        All blocks together may not fit in memory. Raises ValueError if a block has other wells.
+        """
+        first: pl.DataFrame | None = None
+        for block, path in tracked(
+            self.folders.items(), "linear probe", len(self.folders), "blocks"
+        ):
+            profiles = read_wells(path)
+            wells = profiles.table.select("plate", "well")
+            first = wells if first is None else first
+            # Accuracies on different wells would not be comparable.
+            if not wells.equals(first):
+                raise ValueError(
+                    f"{path} has other wells than {next(iter(self.folders.values()))}: embed all "
+                    "blocks again"
+                )
+            yield block, path, profiles
 
 
 def find_blocks(folder: Path) -> dict[int | None, Path]:
@@ -78,19 +107,18 @@ def probe_blocks(
 
     Raises ValueError if the blocks have different wells, and as `read_wells` and `probe_wells` do.
     """
-    blocks = find_blocks(folder)
-    first: pl.DataFrame | None = None
+    return _probe(Blocks(find_blocks(folder), {}).read(), settings)["blocks.csv"]
+
+
+def _probe(
+    blocks: Iterable[tuple[int | None, Path, Profiles]], settings: LinearProbeSettings
+) -> Tables:
+    """Return blocks.csv, and names.csv with the right predictions of each name, fold and block."""
     rows: list[tuple[int | float | None, ...]] = []
-    for block, path in tracked(blocks.items(), "linear probe", len(blocks), "blocks"):
-        profiles = read_wells(path)  # one at a time, because all blocks may not fit in memory
-        wells = profiles.table.select("plate", "well")
-        first = wells if first is None else first
-        # Accuracies on different wells would not be comparable.
-        if not wells.equals(first):
-            raise ValueError(
-                f"{path} has other wells than {next(iter(blocks.values()))}: embed all blocks again"
-            )
-        folds = probe_wells(profiles, path, settings)
+    of_names: list[pl.DataFrame] = []
+    for block, path, profiles in blocks:
+        folds, names = probe_folds(profiles, path, settings)
+        of_names.append(names.select(pl.lit(block, pl.Int64).alias("block"), pl.all()))
         spread = float(np.std(folds["accuracy"].to_numpy(), ddof=1)) if len(folds) > 1 else None
         means = [
             float(folds[name].to_numpy().mean()) for name in ("accuracy", "balanced", "chance")
@@ -99,11 +127,31 @@ def probe_blocks(
     table = pl.DataFrame(rows, schema=BLOCKS, orient="row")
     # argmax takes the first of several blocks with the same accuracy.
     best = int(table["accuracy"].to_numpy().argmax())
-    return table.with_columns(best=pl.Series(np.arange(len(table)) == best))
+    table = table.with_columns(best=pl.Series(np.arange(len(table)) == best))
+    return {"blocks.csv": table, "names.csv": pl.concat(of_names)}
 
 
-def _tables(blocks: Blocks, folder: Path, settings: LinearProbeSettings) -> Tables:
-    return {"blocks.csv": probe_blocks(folder, settings)}
+def _tables(wells: Blocks | Profiles, path: Path, settings: LinearProbeSettings) -> Tables:
+    # A baseline is one folder of wells, whose profiles are in the order of the first input.
+    return _probe([(None, path, wells)] if isinstance(wells, Profiles) else wells.read(), settings)
+
+
+def _units(tables: Tables, settings: LinearProbeSettings) -> dict[tuple[str, ...], UnitScores]:
+    """Return the wells that are classified correctly per name, each fold with the same weight."""
+    names = tables["names.csv"]
+    of_fold = pl.col("wells").sum().over("fold")
+    shares = names.with_columns(right=pl.col("right") / of_fold, wells=pl.col("wells") / of_fold)
+    return {(): unit_scores(shares, "name", total=pl.col("right"), weight=pl.col("wells"))}
+
+
+def _table_of(blocks: Blocks, folder: Path) -> pl.DataFrame:
+    """Return the table of the wells that baselines must have; raises ValueError for many blocks."""
+    if len(blocks.folders) > 1:
+        raise ValueError(
+            f"{folder} has {len(blocks.folders)} blocks, but baselines are compared with one: give "
+            f"a block, like {list(blocks.folders.values())[-1]}"
+        )
+    return open_wells(next(iter(blocks.folders.values()))).table
 
 
 def _conclude(blocks: pl.DataFrame) -> str | None:
@@ -117,14 +165,23 @@ QUESTION = Question(
     name="probe",
     help="""Does a linear probe classify perturbations on unseen batches, and from which block best?
 
-    Writes blocks.csv, which is printed, and a figure in the folder figures. For the output of
+    Writes blocks.csv, which is printed, names.csv, the wells of each name that are classified
+    correctly, and a figure in the folder figures. For the output of
     `embed --block all`, every block is probed and the best block is printed. Raises ValueError if
     all wells are of one batch, or fewer than two names can be classified.
     """,
-    takes=(Input("wells", "Folder of wells, or output of `embed --block all`.", read_blocks),),
+    takes=(
+        Input(
+            "wells",
+            "Folder of wells, or output of `embed --block all`.",
+            read_blocks,
+            baseline_wells(_table_of),
+        ),
+    ),
     settings=LinearProbeSettings,
     tables=_tables,
     printed="blocks.csv",
     figure=Figure("blocks", "phenomae.explore.figures.blocks:draw_answer"),
     conclude=_conclude,
+    score=Score("accuracy", _units),
 )

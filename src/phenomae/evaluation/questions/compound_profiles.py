@@ -28,6 +28,7 @@ class CompoundProfiles:
     """Index in `names` of the mechanism of each compound."""
     names: list[str]
     """Names of the mechanisms."""
+    compound_names: list[str]
 
 
 def make_profiles(wells: Profiles, path: Path, mechanisms: Path, batch: str) -> CompoundProfiles:
@@ -53,9 +54,9 @@ def make_profiles(wells: Profiles, path: Path, mechanisms: Path, batch: str) -> 
     # Sorted like the codes of `_encode`, so that codes of compounds index the mechanisms.
     compounds = groups.unique("compound").sort("compound")
     names, labels = _encode(compounds["mechanism"])
-    return CompoundProfiles(
-        unit_rows(means), _encode(groups["compound"])[1], _encode(groups["batch"])[1], labels, names
-    )
+    compound_names, codes = _encode(groups["compound"])
+    batches = _encode(groups["batch"])[1]
+    return CompoundProfiles(unit_rows(means), codes, batches, labels, names, compound_names)
 
 
 def read_mechanisms(path: Path) -> pl.DataFrame:

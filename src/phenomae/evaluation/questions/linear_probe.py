@@ -37,6 +37,13 @@ FOLDS: dict[str, pl.DataType] = {
     "batches": pl.Int64(),
 }
 
+NAMES: dict[str, pl.DataType] = {
+    "fold": pl.Int64(),
+    "name": pl.String(),
+    "wells": pl.Int64(),
+    "right": pl.Int64(),
+}
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -87,6 +94,16 @@ def probe_wells(
     Raises ValueError if all wells are of one batch, or fewer than two names have wells in two
     batches.
     """
+    return probe_folds(profiles, path, settings)[0]
+
+
+def probe_folds(
+    profiles: Profiles, path: Path, settings: LinearProbeSettings
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the table of `probe_wells`, and the validation wells of each name in each fold.
+
+    Columns of the second table: fold, name, wells, right (wells that are classified correctly).
+    """
     require_finite(profiles, path)
     labels, batches = choose_wells(profiles.table, path, settings)
     used = np.flatnonzero(labels >= 0)
@@ -95,17 +112,33 @@ def probe_wells(
     # Folds of the wells that are used, so that no fold is empty because of unused batches.
     folds = assign_folds(batches, settings.folds, settings.seed)
     rows: list[tuple[float, ...]] = []
+    of_names: list[pl.DataFrame] = []
     for fold, (train, validation) in enumerate(each_fold(labels, folds)):
         predicted = _predict(features, labels, train, validation, path, settings)
         numbers = _score(labels[train], labels[validation], predicted)
         count = len(np.unique(batches[validation]))
         rows.append((fold, *numbers, int(validation.sum()), count))
+        of_names.append(_count_right(fold, labels[validation], predicted))
     if not rows:
         raise ValueError(
             f"{path}: no {settings.by} has wells in two of the {settings.folds} folds of the "
             f"column {settings.batch}: use more batches, or raise folds"
         )
-    return pl.DataFrame(rows, schema=FOLDS, orient="row")
+    names = find_replicates(profiles.table, settings.by, path).names
+    codes = pl.DataFrame({"code": range(len(names)), "name": names})
+    named = pl.concat(of_names).join(codes, on="code", how="left", maintain_order="left")
+    return pl.DataFrame(rows, schema=FOLDS, orient="row"), named.select(list(NAMES))
+
+
+def _count_right(
+    fold: int,
+    expected: Int[np.ndarray, " validation"],
+    predicted: Int[np.ndarray, " validation"],
+) -> pl.DataFrame:
+    """Return the numbers of validation wells, and of those classified correctly, by name code."""
+    wells = pl.DataFrame({"code": expected, "right": (predicted == expected).astype(np.int64)})
+    counts = wells.group_by("code").agg(wells=pl.len().cast(pl.Int64), right=pl.col("right").sum())
+    return counts.sort("code").select(pl.lit(fold).cast(pl.Int64).alias("fold"), pl.all())
 
 
 def choose_wells(

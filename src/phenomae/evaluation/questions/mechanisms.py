@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import numpy as np
 import polars as pl
 from cyclopts import Parameter
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from phenomae import checks
 from phenomae.evaluation.questions.compound_profiles import CompoundProfiles, make_profiles
@@ -23,7 +23,9 @@ from phenomae.evaluation.questions.neighbours import (
     matched_share,
     nearest_others,
 )
-from phenomae.evaluation.questions.question import Question, Tables, takes_wells
+from phenomae.evaluation.questions.question import Question, Score, Tables, takes_wells
+from phenomae.evaluation.questions.unit_scores import UnitScores, unit_scores
+from phenomae.evaluation.recall.baselines import split_by
 from phenomae.maps.p_values import p_values
 from phenomae.paths import PathLike
 from phenomae.wells import Profiles
@@ -46,6 +48,14 @@ CONFUSION: dict[str, pl.DataType] = {
     "mechanism": pl.String(),
     "nearest": pl.String(),
     "profiles": pl.Int64(),
+}
+
+COMPOUNDS: dict[str, pl.DataType] = {
+    "match": pl.String(),
+    "compound": pl.String(),
+    "mechanism": pl.String(),
+    "profiles": pl.Int64(),
+    "right": pl.Int64(),
 }
 
 
@@ -89,6 +99,14 @@ def match_mechanisms(
     Raises ValueError if the file of mechanisms cannot be used, the wells have fewer than two
     mechanisms, no neighbour can match, or, for nscb, all wells are of one batch.
     """
+    table, confusion, _ = _match_all(wells, path, settings)
+    return table, confusion
+
+
+def _match_all(
+    wells: Profiles, path: Path, settings: MechanismSettings
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return the rows of mechanisms.csv, confusion.csv and compounds.csv."""
     profiles = make_profiles(wells, path, Path(settings.mechanisms), settings.batch)
     if "nscb" in settings.match and len(np.unique(profiles.batches)) < 2:
         raise ValueError(
@@ -97,18 +115,21 @@ def match_mechanisms(
         )
     rows: list[Row] = []
     confusions: list[pl.DataFrame] = []
+    matched: list[pl.DataFrame] = []
     # Without duplicates: a kind that the user gives twice would have two equal rows.
     for match in dict.fromkeys(settings.match):
-        row, confusion = _match(profiles, match, path, settings)
+        row, confusion, of_compounds = _match(profiles, match, path, settings)
         rows.append(row)
         confusions.append(confusion)
-    return pl.DataFrame(rows, schema=MECHANISMS, orient="row"), pl.concat(confusions)
+        matched.append(of_compounds)
+    table = pl.DataFrame(rows, schema=MECHANISMS, orient="row")
+    return table, pl.concat(confusions), pl.concat(matched)
 
 
 def _match(
     profiles: CompoundProfiles, match: Match, path: Path, settings: MechanismSettings
-) -> tuple[Row, pl.DataFrame]:
-    """Return the row of mechanisms.csv and the rows of confusion.csv for one kind of match."""
+) -> tuple[Row, pl.DataFrame, pl.DataFrame]:
+    """Return the row of mechanisms.csv, and the rows of the other tables, for one kind of match."""
     batches = profiles.batches if match == "nscb" else None
     excluded = [profiles.compounds] if batches is None else [profiles.compounds, batches]
     # Computed once, because permuting mechanisms does not change the neighbours.
@@ -130,7 +151,25 @@ def _match(
     found, sizes = np.unique(pairs, axis=0, return_counts=True)
     names = [(profiles.names[one], profiles.names[other]) for one, other in found]
     rows = [(match, *pair, int(size)) for pair, size in zip(names, sizes, strict=True)]
-    return row, pl.DataFrame(rows, schema=CONFUSION, orient="row")
+    confusion = pl.DataFrame(rows, schema=CONFUSION, orient="row")
+    return row, confusion, _count_matched(match, profiles, used, labels[nearest] == labels)
+
+
+def _count_matched(
+    match: Match,
+    profiles: CompoundProfiles,
+    used: Bool[np.ndarray, " k"],
+    right: Bool[np.ndarray, " k"],
+) -> pl.DataFrame:
+    """Return how many of the `used` profiles of each compound have a `right` neighbour."""
+    count = len(profiles.compound_names)
+    sizes, rights = (
+        np.bincount(profiles.compounds[chosen], minlength=count) for chosen in (used, used & right)
+    )
+    mechanisms = [profiles.names[code] for code in profiles.mechanisms]
+    rows = zip([match] * count, profiles.compound_names, mechanisms, sizes, rights, strict=True)
+    table = pl.DataFrame(list(rows), schema=COMPOUNDS, orient="row")
+    return table.filter(pl.col("profiles") > 0)
 
 
 def shuffled_shares(
@@ -162,15 +201,26 @@ def compare_with_chance(
 
 
 def _tables(wells: Profiles, path: Path, settings: MechanismSettings) -> Tables:
-    table, confusion = match_mechanisms(wells, path, settings)
-    return {"mechanisms.csv": table, "confusion.csv": confusion}
+    table, confusion, compounds = _match_all(wells, path, settings)
+    return {"mechanisms.csv": table, "confusion.csv": confusion, "compounds.csv": compounds}
+
+
+def _units(tables: Tables, settings: MechanismSettings) -> dict[tuple[str, ...], UnitScores]:
+    """Return the matched profiles of each compound, because profiles of one are not independent."""
+    return {
+        (str(key["match"]),): unit_scores(
+            rows, "compound", total=pl.col("right"), weight=pl.col("profiles")
+        )
+        for key, rows in split_by(tables["compounds.csv"], ["match"])
+    }
 
 
 QUESTION = Question(
     name="mechanisms",
     help="""Do nearest neighbours share a mechanism of action? NSC and NSCB accuracy.
 
-    Writes mechanisms.csv, which is printed, and confusion.csv. Raises ValueError if the file of
+    Writes mechanisms.csv, which is printed, confusion.csv, and compounds.csv, the number of matched
+    profiles per compound. Raises ValueError if the file of
     mechanisms cannot be used, or no neighbour can be right.
     """,
     takes=(takes_wells("Folder of wells of compounds, usually corrected."),),
@@ -178,4 +228,5 @@ QUESTION = Question(
     tables=_tables,
     printed="mechanisms.csv",
     files=("mechanisms",),
+    score=Score("accuracy", _units, keys=("match",)),
 )

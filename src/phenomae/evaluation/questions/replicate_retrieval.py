@@ -18,12 +18,13 @@ from jaxtyping import Float64
 from phenomae import checks
 from phenomae.evaluation.questions.compound_profiles import read_mechanisms
 from phenomae.evaluation.questions.copairs_map import Pairing, mean_precisions
-from phenomae.evaluation.questions.question import Question, Tables, takes_wells
+from phenomae.evaluation.questions.question import Question, Score, Tables, takes_wells
 from phenomae.evaluation.questions.replicates import (
     find_replicates,
     require_controls,
     require_replicates,
 )
+from phenomae.evaluation.questions.unit_scores import UnitScores, unit_scores
 from phenomae.evaluation.settings import check_level
 from phenomae.maps.aggregate import group_means
 from phenomae.maps.unit_vectors import unit_wells
@@ -220,6 +221,17 @@ def _tables(profiles: Profiles, path: Path, settings: PrecisionSettings) -> Tabl
     return {**tables, "retrieved.csv": pl.concat(rows)}
 
 
+def _units(tables: Tables, settings: PrecisionSettings) -> dict[tuple[str, ...], UnitScores]:
+    """Return the average precision of each name, with its column first in the tables."""
+    return {
+        (name.removesuffix(".csv"),): unit_scores(
+            table, table.columns[0], total=pl.col("average_precision")
+        )
+        for name, table in tables.items()
+        if name in ("activity.csv", "agreement.csv")
+    }
+
+
 QUESTION = Question(
     name="replicates",
     help="""Do replicates retrieve each other? Mean average precision, computed by copairs.
@@ -233,4 +245,5 @@ QUESTION = Question(
     tables=_tables,
     printed="retrieved.csv",
     files=("mechanisms",),
+    score=Score("average_precision", _units, keys=("asked",)),
 )
