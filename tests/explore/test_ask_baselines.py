@@ -22,7 +22,8 @@ COMMANDS = {
     "signal": "signal {0}/{2} {1} --by guide --min-wells 4 --draws 50 --seed 5",
     "probe": "probe {0}/{2} {1} --by gene --seed 5",
     "complexes": (
-        "complexes {0}/{2}.h5ad {1} --complexes {0}/complexes.tsv --min-genes 3 --shuffle 2 --seed 5"
+        "complexes {0}/{2}.h5ad {1} --complexes {0}/complexes.tsv --min-genes 3 --shuffle 2 "
+        "--seed 5"
     ),
 }
 # The column of the score, and the table of units of each row.

@@ -49,6 +49,18 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: ORDER.index(kind_of(name)))
 
 
+def kinds_side_by_side(names: Sequence[str]) -> dict[str, str]:
+    """Return the kind of each of several maps of which none is the map that baselines are of.
+
+    If no name begins with `trained`, names that are not in `KINDS` have no kind (""), because they
+    may be of one network with several corrections.
+    """
+    kinds = {name: kind_of(name) for name in names}
+    if TRAINED in kinds.values():
+        return kinds
+    return {name: kind if name in KINDS else "" for name, kind in kinds.items()}
+
+
 def name_baselines(
     words: Sequence[str],
     form: str = "NAME=MAP, like spectra=spectra.h5ad",

@@ -23,11 +23,13 @@ from phenomae.evaluation.annotations import (
 )
 from phenomae.evaluation.baseline_maps import name_baselines, read_baseline
 from phenomae.evaluation.learned import (
-    learned_of_recall,
+    headline,
     print_learned,
     read_baselines,
+    without_learning,
     write_learned,
 )
+from phenomae.evaluation.recall.baselines import find_learned
 from phenomae.evaluation.recall.recall import Percentiles, empty_tail
 from phenomae.evaluation.recall.recall_tables import measure
 from phenomae.evaluation.recall.tables import print_table
@@ -83,7 +85,8 @@ def benchmark(
                 write_bytes(partial / name, table.write_csv().encode())
             if inputs.baselines:
                 names = list(inputs.baselines)
-                learned, line = learned_of_recall(tables["baselines.csv"], names)
+                learned = find_learned(tables["baselines.csv"], without_learning(names))
+                line = headline(learned, "source")
                 write_learned(partial, learned, line, names, shuffled=settings.shuffle > 0)
     # Read back from disk, so that results of an earlier identical call print the same tables.
     print_table(folder)

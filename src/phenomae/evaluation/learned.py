@@ -13,7 +13,7 @@ import polars as pl
 
 from phenomae.artefacts import write_json
 from phenomae.evaluation.baseline_maps import TRAINED, kind_of, missing_kinds
-from phenomae.evaluation.recall.baselines import BASELINES, find_learned
+from phenomae.evaluation.recall.baselines import BASELINES
 from phenomae.evaluation.recall.tables import read_results_table
 from phenomae.print_table import show
 
@@ -94,12 +94,6 @@ def print_learned(folder: Path, table: pl.DataFrame) -> None:
     for line in (read.missing, read.line):
         if line is not None:
             print(line)
-
-
-def learned_of_recall(table: pl.DataFrame, names: Sequence[str]) -> tuple[list[dict], str]:
-    """Return what was learned by the rows of baselines.csv of `benchmark`, and the line on it."""
-    learned = find_learned(table, without_learning(names))
-    return learned, headline(learned, "source")
 
 
 def read_baselines(folder: Path) -> pl.DataFrame:
