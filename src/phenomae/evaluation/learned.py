@@ -17,7 +17,8 @@ from phenomae.evaluation.recall.baselines import BASELINES
 from phenomae.evaluation.recall.tables import read_results_table
 from phenomae.print_table import show
 
-FILE = "learned.json"
+LEARNED_FILE = "learned.json"
+BASELINES_FILE = "baselines.csv"
 _UNKNOWN = "what was learned is unknown: no baseline without learning was given"
 
 
@@ -57,23 +58,25 @@ def write_learned(
 
     `line` is what is said of all rows together, `names` are the baselines that were given.
     """
-    missing = missing_kinds(names, shuffled)
-    kinds = {name: kind_of(name) for name in names}
-    write_json(
-        folder / FILE, {"line": line, "learned": learned, "missing": missing, "kinds": kinds}
-    )
+    found = {
+        "line": line,
+        "learned": learned,
+        "missing": missing_kinds(names, shuffled),
+        "kinds": {name: kind_of(name) for name in names},
+    }
+    write_json(folder / LEARNED_FILE, found)
 
 
 def read_learned(folder: Path) -> Learned:
     """Read learned.json; raises ValueError if it is missing or damaged."""
     try:
-        found = json.loads((folder / FILE).read_text())
+        found = json.loads((folder / LEARNED_FILE).read_text())
         line, kinds = found["line"], list_kinds(found["missing"])
         if not isinstance(line, str | None):
             raise ValueError
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
-            f"{folder / FILE} is missing or damaged: make {folder} again with overwrite"
+            f"{folder / LEARNED_FILE} is missing or damaged: make {folder} again with overwrite"
         ) from None
     return Learned(line, f"missing baselines: {kinds}" if kinds else None)
 
@@ -98,4 +101,4 @@ def print_learned(folder: Path, table: pl.DataFrame) -> None:
 
 def read_baselines(folder: Path) -> pl.DataFrame:
     """Read baselines.csv of `benchmark`; raises ValueError if it is missing or damaged."""
-    return read_results_table(folder / "baselines.csv", BASELINES)
+    return read_results_table(folder / BASELINES_FILE, BASELINES)

@@ -12,7 +12,13 @@ import polars as pl
 
 from phenomae.evaluation.baseline_inputs import Baseline
 from phenomae.evaluation.baseline_maps import in_order, name_baselines
-from phenomae.evaluation.learned import headline, print_learned, without_learning, write_learned
+from phenomae.evaluation.learned import (
+    BASELINES_FILE,
+    headline,
+    print_learned,
+    without_learning,
+    write_learned,
+)
 from phenomae.evaluation.questions.question import Question, Score, Tables
 from phenomae.evaluation.questions.unit_scores import UnitScores, resample_scores
 from phenomae.evaluation.recall.baselines import find_learned
@@ -20,7 +26,6 @@ from phenomae.evaluation.recall.bootstrap import interval
 from phenomae.evaluation.recall.tables import read_results_table
 from phenomae.progress import info
 
-FILE = "baselines.csv"
 OWN = "these"
 """Name of the features that baselines are compared with, in the column features."""
 RESAMPLES = 1000
@@ -77,7 +82,7 @@ def answer_baselines(
         its[question.printed].with_columns(features=pl.lit(name)) for name, its in answers.items()
     )
     rest = printed.select(*keys, pl.exclude([*keys, *compared.columns]))
-    return {FILE: compared.join(rest, on=keys, how="left", maintain_order="left")}
+    return {BASELINES_FILE: compared.join(rest, on=keys, how="left", maintain_order="left")}
 
 
 def _compare(
@@ -107,4 +112,4 @@ def print_baselines(folder: Path, question: Question) -> None:
     Raises ValueError if a file is missing or damaged.
     """
     assert question.score is not None
-    print_learned(folder, read_results_table(folder / FILE, _columns(question.score)))
+    print_learned(folder, read_results_table(folder / BASELINES_FILE, _columns(question.score)))
