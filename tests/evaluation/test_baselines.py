@@ -10,7 +10,7 @@ import pytest
 
 from phenomae.evaluation.baseline_maps import kind_of, missing_kinds
 from phenomae.evaluation.benchmark import benchmark
-from phenomae.evaluation.learned import print_baselines
+from phenomae.evaluation.learned import read_learned
 from phenomae.evaluation.recall.baselines import find_learned
 from phenomae.evaluation.recall.recall_tables import measure
 from phenomae.evaluation.settings import BenchmarkSettings
@@ -254,10 +254,15 @@ def test_differences_need_resamples(screen):
         settings_of(screen, "spectra", resamples=0)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"missing": {}}', '{"missing": 1, "learned": []}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", '{"missing": {}}', '{"missing": 1, "line": "a"}', '{"missing": {}, "line": 1}'],
+)
 def test_a_damaged_verdict_is_to_be_made_again(screen, text):
     settings = settings_of(screen, "spectra", resamples=5)
     benchmark(screen / "clear.h5ad", screen / "results", settings=settings)
     (screen / "results/learned.json").write_text(text)
-    with pytest.raises(ValueError, match=r"learned.json is missing or damaged: make the results"):
-        print_baselines(screen / "results")
+    with pytest.raises(
+        ValueError, match=r"learned.json is missing or damaged: make .*results again"
+    ):
+        read_learned(screen / "results")

@@ -7,6 +7,7 @@ import pytest
 from phenomae.evaluation.recall.bootstrap import interval, resampled_recalls
 from phenomae.evaluation.recall.compare_maps import (
     compare_recalls,
+    find_learned_of_maps,
     measure_map,
     p_of_difference,
     share_genes,
@@ -58,6 +59,63 @@ def test_tables_are_those_of_the_formula(planted):
     assert row["ci_high"] < 0
     assert row["p"] < 0.05
     assert len(tables["curve.csv"]) == 100
+
+
+def test_differences_from_the_best_features_without_learning(planted):
+    maps, pairs = planted
+    rng = np.random.default_rng(3)
+    maps = {
+        "count": a_map(rng.normal(size=(40, 2))),
+        "trained": maps["clear"],
+        "spectra": maps["dim"],
+    }
+    # Two sources that share pairs: in all sources each pair counts once.
+    pairs = {"groups": pairs["groups"], "half": pairs["groups"][::2]}
+    kinds = {"count": "count", "trained": "trained", "spectra": "hand-made"}
+    measured = {name: measure_map(genes, pairs, PERCENTILES) for name, genes in maps.items()}
+    table = compare_recalls(measured, pairs, PERCENTILES, 200, 5, kinds)["learned.csv"]
+    assert table["source"].unique(maintain_order=True).to_list() == [
+        "groups",
+        "half",
+        "all sources",
+    ]
+    found = {name: its["groups"].found for name, its in measured.items()}
+    known = pairs["groups"]
+    drawn = {name: np.empty(200) for name in maps}
+    for k in range(200):
+        times = np.bincount(np.random.default_rng([5, k]).integers(40, size=40), minlength=40)
+        weights = times[known[:, 0]] * times[known[:, 1]]
+        for name in maps:
+            drawn[name][k] = (weights * found[name]).sum() / weights.sum()
+    for source in ("groups", "all sources"):
+        rows = table.filter(pl.col("source") == source).rows(named=True)
+        assert [(row["map"], row["kind"]) for row in rows] == list(kinds.items())
+        assert {row["best"] for row in rows} == {"spectra"}
+        for row in rows:
+            name = row["map"]
+            assert row["recall"] == pytest.approx(found[name].mean())
+            ends = np.quantile(drawn[name], [0.025, 0.975])
+            np.testing.assert_allclose([row["ci_low"], row["ci_high"]], ends)
+            numbers = [row[f"difference{end}"] for end in ("", "_ci_low", "_ci_high")]
+            if name == "spectra":
+                assert numbers == [None] * 3
+                continue
+            ends = np.quantile(drawn[name] - drawn["spectra"], [0.025, 0.975])
+            wanted = [found[name].mean() - found["spectra"].mean(), *ends]
+            np.testing.assert_allclose(numbers, wanted)
+    (*_, one) = find_learned_of_maps(table)
+    assert (one["source"], one["map"], one["learned"]) == ("all sources", "trained", True)
+    assert one["line"].endswith("over the best feature without learning (spectra)")
+
+
+def test_maps_without_a_kind_are_no_bar(planted):
+    maps, pairs = planted
+    measured = {name: measure_map(genes, pairs, PERCENTILES) for name, genes in maps.items()}
+    for kinds in ({"clear": "", "dim": ""}, {"clear": "trained", "dim": "trained"}, {}):
+        assert "learned.csv" not in compare_recalls(measured, pairs, PERCENTILES, 10, 0, kinds)
+    table = compare_recalls(measured, pairs, PERCENTILES, 10, 0, {"clear": "", "dim": "count"})
+    assert table["learned.csv"]["kind"].to_list() == [None, "count"]
+    assert table["learned.csv"]["best"].to_list() == ["dim", "dim"]
 
 
 def test_pairing_makes_differences_surer(planted):

@@ -17,6 +17,7 @@ from phenomae.evaluation.questions.mechanisms import (
     match_mechanisms,
     shuffled_shares,
 )
+from phenomae.evaluation.questions.nearest_replicates import QUESTION as NEIGHBOURS
 from phenomae.evaluation.questions.nearest_replicates import (
     NeighbourSettings,
     match_neighbours,
@@ -167,7 +168,7 @@ def test_neighbours_are_those_of_the_tier(screen, tier):
     table = match_neighbours(screen, HERE, NeighbourSettings(tiers=(tier,), shuffle=400))
     cosines = cosine_similarity(screen.features[:50].astype(np.float64))
     names, groups = screen.table["perturbation"].to_numpy()[:50], groups_of(screen, tier)[:50]
-    right, chances, found = [], [], set()
+    right, chances, found = [], [], {}
     for row in range(50):
         candidates = np.flatnonzero(groups != groups[row])
         same = names[candidates] == names[row]
@@ -175,12 +176,17 @@ def test_neighbours_are_those_of_the_tier(screen, tier):
             nearest = candidates[cosines[row, candidates].argmax()]
             right.append(names[nearest] == names[row])
             chances.append(same.mean())
-            found.add(names[row])
+            found.setdefault(names[row], []).append(right[-1])
     row = table.row(0, named=True)
     assert row["tier"] == tier
     assert row["rate"] == pytest.approx(np.mean(right))
     assert (row["wells"], row["left_out"]) == (len(right), 50 - len(right))
     assert row["names"] == len(found)
+    settings = NeighbourSettings(tiers=(tier,), shuffle=2)
+    of_names = NEIGHBOURS.tables(screen, HERE, settings)["names.csv"]
+    assert of_names.rows() == [
+        (tier, name, len(rights), sum(rights)) for name, rights in sorted(found.items())
+    ]
     # Permuted names change which wells have a replicate in the tier, and so chance, by little.
     assert row["chance"] == pytest.approx(np.mean(chances), abs=0.02)
     assert row["p"] < 0.05

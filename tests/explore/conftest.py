@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,55 @@ from phenomae.runs import append_log, begin_run, finish_run  # noqa: E402
 from phenomae.wells import write_wells  # noqa: E402
 
 GENES, FEATURES = 40, 16
+
+
+VOID = {"meta", "link", "img", "br", "wbr"}
+
+
+class Page(HTMLParser):
+    """What a browser would find in a page; fails where a tag is not closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.source = text
+        self.open: list[str] = []
+        self.headings: list[str] = []
+        self.images: list[dict] = []
+        self.addresses: list[str] = []
+        self.ids: set[str] = set()
+        self.tables: list[list[list[str]]] = []
+        self.text = ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        self.addresses += [values[name] for name in ("src", "href", "srcset") if name in values]
+        self.ids |= {values["id"]} if "id" in values else set()
+        if tag == "img":
+            self.images.append(values)
+        elif tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("th", "td"):
+            self.tables[-1][-1].append("")
+        elif tag in ("h1", "h2"):
+            self.headings.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" in self.open:
+            return
+        self.text += data
+        if self.open and self.open[-1] in ("th", "td"):
+            self.tables[-1][-1][-1] += data
+        elif self.open and self.open[-1] in ("h1", "h2"):
+            self.headings[-1] += data
 
 
 @dataclass(frozen=True)
@@ -125,3 +175,20 @@ def whole(everything: ReportSettings, tmp_path_factory: pytest.TempPathFactory) 
 def new_run(tmp_path: Path) -> Callable[..., Path]:
     """A function that makes a finished run folder of one's own, with or without log and picture."""
     return lambda **parts: make_run(tmp_path / "own_run", **parts)
+
+
+@pytest.fixture(scope="session")
+def read_page() -> Callable[[Path], Page]:
+    """A function that reads the page of a report."""
+    return lambda folder: Page((folder / "report.html").read_text())
+
+
+@pytest.fixture(scope="session")
+def make_page(read_page: Callable[[Path], Page]) -> Callable[..., Page]:
+    """A function that makes a report with some settings, and reads its page."""
+
+    def make(out: Path, **given) -> Page:
+        report(out, settings=ReportSettings(**given))
+        return read_page(out)
+
+    return make

@@ -73,6 +73,10 @@ ASKED = {
         "replicates {0}/wells {1} --by gene --plates any",
         ["activity.csv", "retrieved.csv"],
     ),
+    "neighbours": (
+        "neighbours {0}/wells {1} --by gene --shuffle 20",
+        ["neighbours.csv", "names.csv"],
+    ),
     "complexes": (
         "complexes {0}/gene.h5ad {1} --complexes {0}/complexes.tsv --min-genes 3 --shuffle 5",
         ["complexes.csv", "apart.csv"],
@@ -83,7 +87,7 @@ ASKED = {
     ),
     "mechanisms": (
         "mechanisms {0}/wells {1} --mechanisms {0}/mechanisms.csv --shuffle 50",
-        ["mechanisms.csv", "confusion.csv"],
+        ["mechanisms.csv", "confusion.csv", "compounds.csv"],
     ),
     "probe": ("probe {0}/blocks {1} --by gene", ["blocks.csv", "predictions.csv"]),
 }

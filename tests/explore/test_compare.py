@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 
 from phenomae.artefacts import Origin
+from phenomae.evaluation.benchmark import benchmark
+from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.explore.compare import CompareSettings, compare
 from phenomae.explore.evidence.training_flops import read_compute
 from phenomae.runs import append_log, begin_run, finish_run
@@ -66,6 +68,46 @@ def test_maps_side_by_side(screen, maps, tmp_path, capsys):
     assert again.out == printed
     compare(*maps, str(tmp_path / "out"), settings=settings, overwrite=True)
     assert all(path.read_bytes() == content for path, content in first.items())
+
+
+def test_one_trained_map_beside_features_without_learning(screen, tmp_path, capsys):
+    noisy = screen.map.with_name("noisy.h5ad")
+    given = [f"spectra={noisy}", f"trained={screen.map}"]
+    settings = CompareSettings(screen.annotations, resamples=100)
+    compare(*given, str(tmp_path / "out"), settings=settings)
+    printed = capsys.readouterr().out.splitlines()
+    missing = "untrained (random-network or random-network-spread or random-layer), count (count)"
+    assert printed[-2] == f"missing baselines: {missing}, position (position)"
+    # The same resamples of the same pairs as those of benchmark.
+    beside = BenchmarkSettings(screen.annotations, baseline=(f"spectra={noisy}",), resamples=100)
+    benchmark(screen.map, tmp_path / "results", settings=beside)
+    assert printed[-1] == capsys.readouterr().out.splitlines()[-1]
+    assert printed[-1].startswith("learned: +.")
+    found = json.loads((tmp_path / "out/learned.json").read_text())
+    assert found["kinds"] == {"spectra": "hand-made", "trained": "trained"}
+    assert [one["map"] for one in found["learned"]] == ["trained"] * 3
+    compare(*given, str(tmp_path / "out"), settings=settings)
+    assert capsys.readouterr().out.splitlines() == printed
+    (tmp_path / "out/learned.csv").write_text("source\n")
+    with pytest.raises(ValueError, match=r"learned.csv is missing or damaged: .* make .*out again"):
+        compare(*given, str(tmp_path / "out"), settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("names", "last"),
+    [
+        (("mine", "count"), "what was learned is unknown: name the map of a trained network train"),
+        (("trained-a", "trained-b", "count"), "missing baselines: untrained"),
+        (("tvn", "harmony"), "complexes"),
+    ],
+)
+def test_what_is_said_where_there_is_not_one_trained_map(screen, tmp_path, capsys, names, last):
+    given = [f"{name}={screen.map}" for name in names]
+    compare(
+        *given, str(tmp_path / "out"), settings=CompareSettings(screen.annotations, resamples=9)
+    )
+    assert capsys.readouterr().out.splitlines()[-1 if last != "complexes" else -2].startswith(last)
+    assert (tmp_path / "out/learned.csv").exists() == ("count" in names)
 
 
 def test_runs_side_by_side(tmp_path, capsys):

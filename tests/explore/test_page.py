@@ -1,80 +1,25 @@
 """The page: what it shows of what was given, and that it is one whole, safe file."""
 
 import base64
-from html.parser import HTMLParser
-from pathlib import Path
 
 import polars as pl
 import pytest
 
 from phenomae.evaluation.benchmark import benchmark
 from phenomae.evaluation.settings import BenchmarkSettings
-from phenomae.explore.report import ReportSettings, report
-
-VOID = {"meta", "link", "img", "br", "wbr"}
-
-
-class Page(HTMLParser):
-    """What a browser would find in a page; fails where a tag is not closed."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.headings: list[str] = []
-        self.images: list[dict] = []
-        self.addresses: list[str] = []
-        self.ids: set[str] = set()
-        self.tables: list[list[list[str]]] = []
-        self.text = ""
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        values = dict(attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-        self.addresses += [values[name] for name in ("src", "href", "srcset") if name in values]
-        self.ids |= {values["id"]} if "id" in values else set()
-        if tag == "img":
-            self.images.append(values)
-        elif tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("th", "td"):
-            self.tables[-1][-1].append("")
-        elif tag in ("h1", "h2"):
-            self.headings.append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" in self.open:
-            return
-        self.text += data
-        if self.open and self.open[-1] in ("th", "td"):
-            self.tables[-1][-1][-1] += data
-        elif self.open and self.open[-1] in ("h1", "h2"):
-            self.headings[-1] += data
-
-
-def make(out: Path, **given) -> Page:
-    report(out, settings=ReportSettings(**given))
-    return Page((out / "report.html").read_text())
 
 
 @pytest.fixture(scope="module")
-def page(whole) -> Page:
-    return Page((whole / "report.html").read_text())
+def page(whole, read_page):
+    return read_page(whole)
 
 
 def test_every_part_has_its_heading(page):
     assert page.headings == [
         "A <b>screen</b> & its map",
+        "Comparison with baselines",
         "Recall of known pairs",
         "Recall across percentiles",
-        "Comparison with baselines",
         "Similarity of the map",
         "Reconstructions",
         "Loss",
@@ -90,30 +35,30 @@ PARTS = {
 
 
 @pytest.mark.parametrize("given", sorted(PARTS))
-def test_what_is_not_given_is_not_on_the_page(screen, tmp_path, given):
-    page = make(tmp_path / "out", **{given: getattr(screen, given)})
+def test_what_is_not_given_is_not_on_the_page(screen, tmp_path, given, make_page):
+    page = make_page(tmp_path / "out", **{given: getattr(screen, given)})
     assert set(page.headings) == PARTS[given] | {"phenomae report", "Provenance"}
     links = {address[1:] for address in page.addresses if address.startswith("#")}
     assert links == page.ids
     assert len(page.images) == len(list((tmp_path / "out" / "figures").glob("*.png")))
 
 
-def test_a_run_without_log_or_picture_shows_the_other(new_run, tmp_path):
-    page = make(tmp_path / "out", run=new_run(log=False))
+def test_a_run_without_log_or_picture_shows_the_other(new_run, tmp_path, make_page):
+    page = make_page(tmp_path / "out", run=new_run(log=False))
     assert page.headings[1:] == ["Reconstructions", "Provenance"]
     (tmp_path / "own_run" / "log.jsonl").write_text('{"step": 0, "validation_loss": 1.5}\n')
     (tmp_path / "own_run" / "reconstructions.png").unlink()
-    page = make(tmp_path / "out2", run=tmp_path / "own_run")
+    page = make_page(tmp_path / "out2", run=tmp_path / "own_run")
     assert page.headings[1:] == ["Loss", "Provenance"]
     assert "validation 1.5 at step 0" in page.text
 
 
-def test_results_without_shuffles_or_baselines_have_no_table_of_baselines(screen, tmp_path):
+def test_results_without_shuffles_or_baselines_have_no_table_of_them(screen, tmp_path, make_page):
     results = tmp_path / "results"
     results.mkdir()
     for name in ("artefact.json", "recall.csv", "curve.csv"):
         (results / name).write_bytes((screen.results / name).read_bytes())
-    page = make(tmp_path / "out", results=results)
+    page = make_page(tmp_path / "out", results=results)
     assert "Comparison with baselines" not in page.headings
     assert "shuffled" not in page.text
 
@@ -121,7 +66,7 @@ def test_results_without_shuffles_or_baselines_have_no_table_of_baselines(screen
 def test_the_table_of_recall_says_what_recall_csv_says(page, screen):
     recall = pl.read_csv(screen.results / "recall.csv")
     shuffled = pl.read_csv(screen.results / "shuffled.csv")
-    rows = [row for row in page.tables[0][1:] if len(row) > 1]
+    rows = [row for row in page.tables[1][1:] if len(row) > 1]
     wanted = []
     for low in (0.05, 0.1):
         for row, luck in zip(recall.rows(named=True), shuffled.rows(named=True), strict=True):
@@ -140,36 +85,40 @@ def test_the_table_of_recall_says_what_recall_csv_says(page, screen):
                     ]
                 )
     assert rows == wanted
-    groups = [row[0] for row in page.tables[0] if len(row) == 1]
+    groups = [row[0] for row in page.tables[1] if len(row) == 1]
     assert groups == ["Lowest 5\xa0% and highest 5\xa0%", "Lowest 10\xa0% and highest 10\xa0%"]
 
 
-def test_the_table_of_baselines_says_what_their_files_say(page, screen):
+def test_the_table_of_other_results_says_what_their_files_say(page, screen):
     own = pl.read_csv(screen.results / "recall.csv")
     other = pl.read_csv(screen.baseline / "recall.csv")
     luck = pl.read_csv(screen.results / "shuffled.csv")
-    rows = [row for row in page.tables[1][1:] if len(row) > 1]
-    assert [row[0] for row in rows] == 2 * ["this map", "noisy map", "shuffled names"]
-    for place, source in enumerate(own["source"].unique(maintain_order=True)):
+    rows = [row for row in page.tables[0][1:] if len(row) > 1]
+    groups = [row[0] for row in page.tables[0] if len(row) == 1]
+    # The last source comes first, as that of all sources together does.
+    assert groups == ["signal_ing <&> more", "complexes"]
+    assert [row[0].strip() for row in rows] == [
+        *("this map", "untrained", "noisy map", "count", "position", "shuffled"),
+        *("this map", "noisy map", "shuffled"),
+    ]
+    named = [row for row in rows if row[1] != "missing"]
+    for place, source in enumerate(groups):
         mine, theirs, lucky = (
             table.filter(pl.col("source") == source, pl.col("low") == 0.05).row(0, named=True)
             for table in (own, other, luck)
         )
-        ratios = [theirs["recall"] / mine["recall"], lucky["mean"] / mine["recall"]]
-        assert [row[1] for row in rows[3 * place : 3 * place + 3]] == [
-            f"{mine['recall']:.3f}",
-            f"{theirs['recall']:.3f}",
-            f"{lucky['mean']:.3f} ± {lucky['sd']:.3f}",
+        shown = [[cell.replace("\xa0", " ") for cell in row[1:]] for row in named[3 * place :][:3]]
+        assert shown == [
+            [f"{mine['recall']:.3f} ({mine['ci_low']:.3f} to {mine['ci_high']:.3f})", ""],
+            [
+                f"{theirs['recall']:.3f} ({theirs['ci_low']:.3f} to {theirs['ci_high']:.3f})",
+                f"{mine['recall'] - theirs['recall']:+.3f}",
+            ],
+            [f"{lucky['mean']:.3f}", f"{mine['recall'] - lucky['mean']:+.3f}"],
         ]
-        assert [row[2] for row in rows[3 * place : 3 * place + 3]] == [
-            "1.0 ×",
-            *(f"{ratio:.2f} ×" for ratio in ratios),
-        ]
-        assert {row[3] for row in rows[3 * place : 3 * place + 3]} == {"0.100"}
-        assert {row[4] for row in rows[3 * place : 3 * place + 3]} == {str(mine["n_pairs"])}
 
 
-def test_what_cannot_be_compared_is_said(screen, new_run, tmp_path):
+def test_what_cannot_be_compared_is_said(screen, new_run, tmp_path, make_page):
     fewer = (screen.annotations / "complexes.csv").read_text().splitlines()[:-3]
     (tmp_path / "complexes.csv").write_text("\n".join(fewer) + "\n")
     settings = BenchmarkSettings(tmp_path / "complexes.csv")
@@ -178,7 +127,7 @@ def test_what_cannot_be_compared_is_said(screen, new_run, tmp_path):
     with open(run / "log.jsonl", "a") as file:
         file.write('{"step": 80, "loss": NaN}\n')
     baseline = (f"fewer={tmp_path / 'fewer'}",)
-    page = make(tmp_path / "out", run=run, results=screen.results, baseline=baseline)
+    page = make_page(tmp_path / "out", run=run, results=screen.results, baseline=baseline)
     text = " ".join(page.text.split())
     assert "fewer: benchmarked on another number of known pairs than this map" in text
     assert "fewer was not benchmarked with signal_ing <&> more." in text
@@ -193,7 +142,14 @@ def test_the_page_is_one_file_and_its_pictures_are_those_beside_it(whole, page):
     assert "url(" not in text
     assert "default-src 'none'" in text
     pictures = {base64.b64decode(image["src"].split(",", 1)[1]) for image in page.images}
-    shown = ("recall.svg", "curve.svg", "similarity.svg", "loss.svg", "reconstructions.png")
+    shown = (
+        "baselines.svg",
+        "recall.svg",
+        "curve.svg",
+        "similarity.svg",
+        "loss.svg",
+        "reconstructions.png",
+    )
     assert pictures == {(whole / "figures" / name).read_bytes() for name in shown}
     for path in (whole / "figures").glob("*.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
@@ -201,13 +157,14 @@ def test_the_page_is_one_file_and_its_pictures_are_those_beside_it(whole, page):
 
 def test_pictures_say_in_words_what_they_show(page, screen):
     alts = [image["alt"] for image in page.images]
-    assert len(alts) == 5
+    assert len(alts) == 6
     assert all(len(alt) > 40 for alt in alts)
     recall = pl.read_csv(screen.results / "recall.csv")["recall"][0]
-    assert f"complexes {recall:.3f}" in alts[0]
-    assert "training 0.0167 at step 60, validation 0.5 at step 60" in alts[4]
+    assert f"complexes: this map {recall:.3f}, noisy map " in alts[0]
+    assert f"complexes {recall:.3f}" in alts[1]
+    assert "training 0.0167 at step 60, validation 0.5 at step 60" in alts[5]
     sizes = [(int(image["width"]), int(image["height"])) for image in page.images]
-    assert sizes[3] == (150, 100)
+    assert sizes[4] == (150, 100)
     assert min(min(size) for size in sizes) > 50
 
 

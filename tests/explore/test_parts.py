@@ -18,7 +18,7 @@ from phenomae.explore.evidence.training import read_training
 from phenomae.explore.figures.curves import draw_curve, draw_loss
 from phenomae.explore.figures.heatmap import symmetric_limit
 from phenomae.explore.figures.recall_dots import draw_recall
-from phenomae.explore.words import shorten, tails, times
+from phenomae.explore.words import shorten, signed, tails, times, with_interval
 from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.runs import append_log
 
@@ -106,10 +106,11 @@ def test_a_baseline_asked_other_percentiles_answers_from_its_curve(screen, tmp_p
     own = read_results(screen.results)
     other = read_results(tmp_path / "results")
     entries = compare(own, {"again": other})[0].entries
-    assert [entry.name for entry in entries] == ["this map", "again", "shuffled names"]
+    assert [entry.name for entry in entries] == ["this map", "again", "shuffled"]
     assert entries[1].recall == entries[0].recall  # the same map, at 5 % and 5 %
-    assert entries[1].ratio == 1
-    assert entries[2].ratio == pytest.approx(entries[2].recall / entries[0].recall)
+    assert entries[1].difference == 0
+    assert (entries[1].interval, entries[1].difference_interval) == (None, None)
+    assert entries[2].difference == pytest.approx(entries[0].recall - entries[2].recall)
 
 
 def test_a_baseline_that_cannot_be_compared_is_refused(screen, tmp_path):
@@ -121,19 +122,14 @@ def test_a_baseline_that_cannot_be_compared_is_refused(screen, tmp_path):
     one, two = read_results(tmp_path / "one"), read_results(tmp_path / "two")
     with pytest.raises(ValueError, match=r"baseline x has no recall .* low 0.0 and high 0.93"):
         compare(one, {"x": two})
-    sources = [
-        [entry.name for entry in part.entries]
+    sources = {
+        part.source: [entry.name for entry in part.entries]
         for part in compare(read_results(screen.results), {"x": two})
-    ]
-    assert sources == [["this map", "x", "shuffled names"], ["this map", "shuffled names"]]
-
-
-def test_a_map_that_finds_nothing_has_no_ratio(screen):
-    results = read_results(screen.results)
-    nothing = type(results)(
-        results.recall.with_columns(recall=pl.lit(0.0)), results.curve, results.signature
-    )
-    assert {entry.ratio for part in compare(nothing, {}) for entry in part.entries} == {None}
+    }
+    assert sources == {
+        "signal_ing <&> more": ["this map", "shuffled"],
+        "complexes": ["this map", "x", "shuffled"],
+    }
 
 
 def test_names_and_folders_of_baselines():
@@ -144,7 +140,7 @@ def test_names_and_folders_of_baselines():
 
 def test_recall_and_curve_are_drawn_at_their_numbers(screen):
     results = read_results(screen.results)
-    axes = draw_recall(results, compare(results, {})).figure.axes
+    axes = draw_recall(results).figure.axes
     assert len(axes) == 2
     for ax, low in zip(axes, (0.05, 0.1), strict=True):
         rows = results.recall.filter(pl.col("low") == low)
@@ -221,4 +217,7 @@ def test_percentiles_in_words(percentiles, words):
 def test_names_and_ratios_in_words():
     assert shorten("a" * 28) == "a" * 28
     assert shorten("a" * 29) == "a" * 27 + "…"
+    assert [signed(value) for value in (-0.0001, 0.12345)] == ["+0.000", "+0.123"]
+    assert with_interval("+0.100", (-0.02, 0.3)).replace("\xa0", " ") == "+0.100 (-0.020 to 0.300)"
+    assert with_interval("0.100", None) == "0.100"
     assert [times(ratio) for ratio in (None, 0.384, 4.26)] == ["–", "0.38 ×", "4.3 ×"]

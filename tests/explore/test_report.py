@@ -111,7 +111,7 @@ def test_a_section_is_one_module_and_one_line(screen, tmp_path, monkeypatch):
     assert '<section id="toy">' in page
     assert "It counts the sources &amp; says so." in page
     assert '<th scope="row">sources</th>\n        <td>2</td>' in page
-    assert page.index("A toy section") < page.index("Recall of known pairs</h2>")
+    assert page.index("A toy section") < page.index("Comparison with baselines</h2>")
     assert run(["report", str(tmp_path / "without"), "--run", str(screen.run)]) == 0
     assert "toy" not in (tmp_path / "without" / "report.html").read_text()
 
@@ -131,7 +131,7 @@ def test_it_returns_what_it_made_also_when_it_was_there(everything, whole):
         (["intensity="], "baseline must be NAME=RESULTS, like .*, not intensity=$"),
         (["a=one", "a=two"], "baseline a is repeated"),
         (["this map=one"], "is the name of another row of the table"),
-        (["shuffled names=one"], "is the name of another row of the table"),
+        (["shuffled=one"], "is the name of another row of the table"),
         (["a=absent"], "absent holds no results: there is nothing of that name"),
     ],
 )
@@ -213,7 +213,11 @@ def test_runs_without_anything_to_show(new_run, tmp_path):
         ("recall.csv", "", "recall.csv is missing or damaged"),
         ("recall.csv", "source,low\nx,0.05\n", "recall.csv is missing or damaged"),
         ("shuffled.csv", "source,low,high,mean,sd,n\n", "shuffled.csv is missing or damaged"),
-        ("shuffled.csv", "source,low,high,mean,sd,n\nx,y,z,1,1,1\n", "benchmark --overwrite"),
+        (
+            "shuffled.csv",
+            "source,low,high,mean,sd,n\nx,y,z,1,1,1\n",
+            "results again with overwrite",
+        ),
     ],
 )
 def test_results_that_will_not_do(screen, tmp_path, file, content, sentence):

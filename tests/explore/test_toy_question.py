@@ -130,7 +130,9 @@ def test_every_entry_of_the_table_is_a_question_with_a_function(name: str):
     assert ask_commands()[name][0] == f"phenomae.explore.ask:ask_{name}"
     assert function.__name__ == f"ask_{name}"
     parameters = inspect.signature(function).parameters
-    assert [*parameters][-3:] == ["out", "settings", "overwrite"]
+    takes_baselines = ["baseline"] * (question.score is not None)
+    last = ["out", "settings", *takes_baselines, "overwrite"]
+    assert [*parameters][-len(last) :] == last
     assert parameters["settings"].annotation is question.settings
     assert all(
         f"\n{parameter}\n" in function.__doc__

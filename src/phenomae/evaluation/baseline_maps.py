@@ -1,10 +1,10 @@
-"""Baselines of `benchmark`: their names, and maps of the same genes that are read by name.
+"""Baselines: their names and kinds, and maps of the same genes that are read by name.
 
 A baseline says what a map is worth: features of an untrained network, hand-made features, the cell
 count or the well position find known pairs too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,8 +28,11 @@ KINDS = {
     "intensity": HAND_MADE,
     "count": COUNT,
     "position": POSITION,
+    SHUFFLED: SHUFFLED,
 }
 """The kind of each name of the vocabulary."""
+ORDER = (UNTRAINED, HAND_MADE, COUNT, POSITION, SHUFFLED, TRAINED)
+"""The order of kinds in tables and figures."""
 
 
 def kind_of(name: str) -> str:
@@ -39,6 +42,23 @@ def kind_of(name: str) -> str:
     is no feature without learning.
     """
     return KINDS.get(name, TRAINED if name.startswith(TRAINED) else HAND_MADE)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return names of baselines in the `ORDER` of their kinds; those of one kind as they are."""
+    return sorted(names, key=lambda name: ORDER.index(kind_of(name)))
+
+
+def kinds_side_by_side(names: Sequence[str]) -> dict[str, str]:
+    """Return the kind of each of several maps of which none is the map that baselines are of.
+
+    If no name begins with `trained`, names that are not in `KINDS` have no kind (""), because they
+    may be of one network with several corrections.
+    """
+    kinds = {name: kind_of(name) for name in names}
+    if TRAINED in kinds.values():
+        return kinds
+    return {name: kind if name in KINDS else "" for name, kind in kinds.items()}
 
 
 def name_baselines(
@@ -78,20 +98,32 @@ def read_baseline(
     profiles = read_map(path)
     require_directions(profiles, path)
     names = resolve_names(profiles.names, aliases)
-    row_of = {gene: row for row, gene in enumerate(names)}
-    missing = [gene for gene in genes if gene not in row_of]
-    more = sorted(set(names) - set(genes))
-    if missing or more:
-        lacks = f"it lacks {len(missing)}, like {missing[0]}" if missing else ""
-        has = f"it has {len(more)} more, like {more[0]}" if more else ""
-        raise ValueError(
-            f"baseline {name} ({path}) has other genes than {source}: "
-            f"{' and '.join(filter(None, [lacks, has]))}; make both maps from the same wells"
-        )
-    rows = [row_of[gene] for gene in genes]
+    rows = rows_in_order(
+        names,
+        genes,
+        f"baseline {name} ({path}) has other genes than {source}",
+        "make both maps from the same wells",
+    )
     return replace(
         profiles, names=list(genes), features=profiles.features[rows], obs=profiles.obs[rows]
     )
+
+
+def rows_in_order(
+    found: Sequence[str], expected: Sequence[str], problem: str, advice: str
+) -> list[int]:
+    """Return the index in `found` of each expected name.
+
+    Raises ValueError, which begins with `problem` and ends with `advice`, if the names differ.
+    """
+    row_of = {name: row for row, name in enumerate(found)}
+    missing = [name for name in expected if name not in row_of]
+    more = sorted(set(found) - set(expected))
+    if missing or more:
+        lacks = f"it lacks {len(missing)}, like {missing[0]}" if missing else ""
+        has = f"it has {len(more)} more, like {more[0]}" if more else ""
+        raise ValueError(f"{problem}: {' and '.join(filter(None, [lacks, has]))}; {advice}")
+    return [row_of[name] for name in expected]
 
 
 def missing_kinds(names: Sequence[str], shuffled: bool) -> dict[str, list[str]]:

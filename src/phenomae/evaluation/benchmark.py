@@ -22,7 +22,14 @@ from phenomae.evaluation.annotations import (
     unknown_genes,
 )
 from phenomae.evaluation.baseline_maps import name_baselines, read_baseline
-from phenomae.evaluation.learned import print_baselines, write_learned
+from phenomae.evaluation.learned import (
+    headline,
+    print_learned,
+    read_baselines,
+    without_learning,
+    write_learned,
+)
+from phenomae.evaluation.recall.baselines import find_learned
 from phenomae.evaluation.recall.recall import Percentiles, empty_tail
 from phenomae.evaluation.recall.recall_tables import measure
 from phenomae.evaluation.recall.tables import print_table
@@ -77,14 +84,16 @@ def benchmark(
             for name, table in tables.items():
                 write_bytes(partial / name, table.write_csv().encode())
             if inputs.baselines:
-                shuffled, names = settings.shuffle > 0, list(inputs.baselines)
-                write_learned(partial, tables["baselines.csv"], names, shuffled)
+                names = list(inputs.baselines)
+                learned = find_learned(tables["baselines.csv"], without_learning(names))
+                line = headline(learned, ["source"])
+                write_learned(partial, learned, line, names, shuffled=settings.shuffle > 0)
     # Read back from disk, so that results of an earlier identical call print the same tables.
     print_table(folder)
     if inputs.wells is not None:
         print_tiers(folder)
     if inputs.baselines:
-        print_baselines(folder)
+        print_learned(folder, read_baselines(folder))
     return Results(folder)
 
 

@@ -1,51 +1,104 @@
-"""learned.json of `benchmark`: whether a map has more than features without learning have."""
+"""learned.json: whether features have more than features without learning have, in one line.
+
+`benchmark`, `compare` and the questions of `ask` write it beside their tables; the report shows it.
+"""
 
 import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from phenomae.artefacts import write_json
 from phenomae.evaluation.baseline_maps import TRAINED, kind_of, missing_kinds
-from phenomae.evaluation.recall.baselines import BASELINES, find_learned
+from phenomae.evaluation.recall.baselines import BASELINES
 from phenomae.evaluation.recall.tables import read_results_table
 from phenomae.print_table import show
 
-_FILE = "learned.json"
+LEARNED_FILE = "learned.json"
+BASELINES_FILE = "baselines.csv"
+_UNKNOWN = "what was learned is unknown: no baseline without learning was given"
 
 
-def write_learned(folder: Path, table: pl.DataFrame, names: list[str], shuffled: bool) -> None:
-    """Write learned.json: what was learned, by source and percentiles, and missing baselines.
+@dataclass(frozen=True)
+class Learned:
+    """What learned.json says of all rows of a table together."""
 
-    `table` is baselines.csv, `names` are the baselines that were given.
+    line: str | None
+    """What was learned; None if there is not one network that it could be said of."""
+    missing: str | None
+    """The kinds of baselines that were not given and their names; None if no kind is missing."""
+
+
+def without_learning(names: Iterable[str]) -> list[str]:
+    """Return the names of baselines that are not trained networks."""
+    return [name for name in names if kind_of(name) != TRAINED]
+
+
+def headline(learned: Sequence[dict[str, Any]], keys: Sequence[str]) -> str:
+    """Return the line of the first of `learned` that has the values of the last one in `keys`.
+
+    For benchmark this is the line of all sources together, at the first percentile pair.
     """
-    without_learning = [name for name in names if kind_of(name) != TRAINED]
-    learned = find_learned(table, without_learning)
-    missing = missing_kinds(names, shuffled)
-    kinds = {name: kind_of(name) for name in names}
-    write_json(folder / _FILE, {"learned": learned, "missing": missing, "kinds": kinds})
+    last = [one for one in learned if all(one[key] == learned[-1][key] for key in keys)]
+    return last[0]["line"] if last else _UNKNOWN
 
 
-def print_baselines(folder: Path) -> None:
-    """Print baselines.csv, the baselines that are missing, and one line on what was learned.
+def write_learned(
+    folder: Path,
+    learned: list[dict[str, Any]],
+    line: str | None,
+    names: Sequence[str],
+    *,
+    shuffled: bool,
+) -> None:
+    """Write learned.json: what was learned, by rows of a table, and missing baselines.
 
-    The line is of all sources together, at the first percentile pair. Raises ValueError if a file
-    is missing or damaged.
+    `line` is what is said of all rows together, `names` are the baselines that were given.
     """
-    table = read_results_table(folder / "baselines.csv", BASELINES)
+    found = {
+        "line": line,
+        "learned": learned,
+        "missing": missing_kinds(names, shuffled),
+        "kinds": {name: kind_of(name) for name in names},
+    }
+    write_json(folder / LEARNED_FILE, found)
+
+
+def read_learned(folder: Path) -> Learned:
+    """Read learned.json; raises ValueError if it is missing or damaged."""
     try:
-        found = json.loads((folder / _FILE).read_text())
-        missing, learned = found["missing"], found["learned"]
-        last = [one for one in learned if one["source"] == table["source"][-1]]
-        lines = [one["line"] for one in last[:1]]
-        words = [f"{kind} ({' or '.join(names)})" for kind, names in missing.items()]
+        found = json.loads((folder / LEARNED_FILE).read_text())
+        line, kinds = found["line"], list_kinds(found["missing"])
+        if not isinstance(line, str | None):
+            raise ValueError
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
-            f"{folder / _FILE} is missing or damaged: make the results again with benchmark "
-            "--overwrite"
+            f"{folder / LEARNED_FILE} is missing or damaged: make {folder} again with overwrite"
         ) from None
+    return Learned(line, f"missing baselines: {kinds}" if kinds else None)
+
+
+def list_kinds(missing: dict[str, list[str]]) -> str:
+    """Return kinds of baselines with their names in one line: `count (count), ...`."""
+    return ", ".join(f"{kind} ({' or '.join(names)})" for kind, names in missing.items())
+
+
+def print_learned(folder: Path, table: pl.DataFrame) -> None:
+    """Print a table of baselines, the kinds that are missing, and the line on what was learned.
+
+    Raises ValueError if learned.json is missing or damaged.
+    """
+    read = read_learned(folder)
     print()
     show(table)
-    if words:
-        print(f"missing baselines: {', '.join(words)}")
-    print(*(lines or ["what was learned is unknown: no baseline without learning was given"]))
+    for line in (read.missing, read.line):
+        if line is not None:
+            print(line)
+
+
+def read_baselines(folder: Path) -> pl.DataFrame:
+    """Read baselines.csv of `benchmark`; raises ValueError if it is missing or damaged."""
+    return read_results_table(folder / BASELINES_FILE, BASELINES)

@@ -16,9 +16,18 @@ from cyclopts import Parameter
 from phenomae import checks
 from phenomae.artefacts import Origin, artefact_folder, hash_json, settings_dict, write_bytes
 from phenomae.evaluation.annotations import read_annotations
+from phenomae.evaluation.baseline_maps import TRAINED, kinds_side_by_side
 from phenomae.evaluation.benchmark import check_count, check_map, find_pairs
-from phenomae.evaluation.recall.compare_maps import compare_recalls, measure_map, share_genes
+from phenomae.evaluation.learned import headline, print_learned, write_learned
+from phenomae.evaluation.recall.compare_maps import (
+    LEARNED,
+    compare_recalls,
+    find_learned_of_maps,
+    measure_map,
+    share_genes,
+)
 from phenomae.evaluation.recall.recall import Percentiles
+from phenomae.evaluation.recall.tables import read_results_table
 from phenomae.evaluation.settings import Several, check_shares
 from phenomae.explore.evidence.training_flops import Compute, read_compute, tabulate
 from phenomae.explore.figures.flops_curves import draw_recall_over_flops, draw_runs
@@ -31,6 +40,7 @@ from phenomae.print_table import read_written, show
 from phenomae.progress import info
 
 KIND = "comparison"
+_NOT_NAMED = "what was learned is unknown: name the map of a trained network trained=MAP"
 Maps = dict[str, ConsensusProfiles]
 
 
@@ -82,7 +92,9 @@ def compare(
     """Compare two or more maps, or training runs: compare A.h5ad B.h5ad OUT.
 
     The last argument is the folder to write. Maps are compared on the genes that all of them have:
-    recall.csv and curve.csv per map, differences.csv with paired CI and p-values. For runs,
+    recall.csv and curve.csv per map, differences.csv with paired CI and p-values, and learned.csv
+    with differences from the best features without learning, if some map has their name (spectra,
+    random-network, count, position and others). For runs,
     runs.csv has the logged losses and recalls over training FLOPs. The folder figures has figures.
     Raises ValueError if a name is repeated, maps and runs are mixed, an input cannot be used, or
     the maps have too few genes in common.
@@ -170,8 +182,13 @@ def _compare_maps(
         measured = {
             name: measure_map(profiles, pairs, percentiles) for name, profiles in maps.items()
         }
-        tables = compare_recalls(measured, pairs, percentiles, settings.resamples, settings.seed)
+        kinds = kinds_side_by_side(list(maps))
+        tables = compare_recalls(
+            measured, pairs, percentiles, settings.resamples, settings.seed, kinds
+        )
         _write(folder, tables)
+        if "learned.csv" in tables:
+            _write_learned(folder, tables["learned.csv"], kinds)
         drawings = {
             "recall": draw_recalls(tables["recall.csv"], percentiles),
             "curve": draw_curves(tables["curve.csv"]),
@@ -185,6 +202,16 @@ def _compare_maps(
     show(read_written(out / "recall.csv"))
     print()
     show(read_written(out / "differences.csv"))
+    if (out / "learned.csv").exists():
+        print_learned(out, read_results_table(out / "learned.csv", LEARNED))
+
+
+def _write_learned(folder: Path, table: pl.DataFrame, kinds: dict[str, str]) -> None:
+    learned, trained = find_learned_of_maps(table), list(kinds.values()).count(TRAINED)
+    line = None if trained > 1 else headline(learned, ["source"]) if trained else _NOT_NAMED
+    # Names are not permuted here, as chance is known: no kind is missing for that.
+    names = [name for name, kind in kinds.items() if kind]
+    write_learned(folder, learned, line, names, shuffled=True)
 
 
 def _origin(

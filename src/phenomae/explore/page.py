@@ -1,5 +1,6 @@
 """Renders report.html from its template; figures are embedded, so that the page is one file."""
 
+import re
 from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
@@ -8,8 +9,10 @@ from markupsafe import Markup, escape
 from phenomae.artefacts import Origin
 from phenomae.explore.evidence.evidence import Evidence
 from phenomae.explore.evidence.provenance import trace
+from phenomae.explore.sections.baselines import learned_line
 from phenomae.explore.sections.section import Part
-from phenomae.explore.words import fraction, times
+
+_FLAG = re.compile(r"--[a-z][a-z-]*")
 
 
 def render(title: str, origin: Origin, evidence: Evidence, parts: list[Part]) -> str:
@@ -19,13 +22,21 @@ def render(title: str, origin: Origin, evidence: Evidence, parts: list[Part]) ->
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
-    environment.filters |= {"fraction": fraction, "name": _name, "times": times}
+    environment.filters |= {"name": _name, "prose": _prose}
     template = environment.from_string(
         (files("phenomae.explore") / "report.html").read_text(encoding="utf-8")
     )
     return template.render(
-        title=title, parts=parts, results=evidence.results, making=trace(evidence, origin)
+        title=title,
+        learned=learned_line(evidence),
+        parts=parts,
+        making=trace(evidence, origin),
     )
+
+
+def _prose(text: str) -> Markup:
+    """Return the HTML of a text in which flags (--baseline) are code and are not broken."""
+    return Markup(_FLAG.sub(r'<code class="thin">\g<0></code>', str(escape(text))))
 
 
 def _name(name: str) -> Markup:

@@ -22,6 +22,23 @@ def fraction(value: float | None) -> str:
     return _DASH if value is None else f"{value:.3f}"
 
 
+def signed(value: float) -> str:
+    """Return a difference with its sign and three decimals."""
+    # Adding 0 makes 0 of -0.
+    return f"{round(value, 3) + 0.0:+.3f}"
+
+
+def with_interval(value: str, interval: tuple[float, float] | None) -> str:
+    """Return a formatted number and its interval: `+0.094 (0.008 to 0.192)`.
+
+    A line may be broken in front of the interval, but not in it.
+    """
+    if interval is None:
+        return value
+    low, high = interval
+    return f"{value} ({low:.3f}{_NO_BREAK}to{_NO_BREAK}{high:.3f})"
+
+
 def count(value: int) -> str:
     """Return a whole number with thousands separators."""
     return f"{value:,}"

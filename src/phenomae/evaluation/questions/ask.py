@@ -4,11 +4,11 @@ cyclopts reads the flags and the help of the command from the signature and docs
 function, so a new question needs no code here and none in the command line.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
 from inspect import Parameter, Signature, cleandoc
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from phenomae.artefacts import (
     Origin,
@@ -18,26 +18,48 @@ from phenomae.artefacts import (
     settings_dict,
     write_bytes,
 )
+from phenomae.evaluation.baseline_inputs import Baseline
+from phenomae.evaluation.questions.baselines import (
+    answer_baselines,
+    open_baselines,
+    print_baselines,
+)
 from phenomae.evaluation.questions.question import Figure, Question, Tables
 from phenomae.evaluation.results import Results
+from phenomae.evaluation.settings import Several
 from phenomae.paths import PathLike
 from phenomae.print_table import read_written, show
 from phenomae.progress import info
 
 KIND = "answer"
+_BASELINE_HELP = (
+    "{}, whose score is shown beside these: random-network, random-layer, spectra, intensity, "
+    "count or position, for example. Several may be given."
+)
 Draw = Callable[[Figure, Path, Tables, list[Any], Any], None]
 """draw(figure, folder, tables, values of the inputs, settings) saves the figure in the folder."""
 
 
 def build_command(question: Question, draw: Draw) -> Callable[..., Results]:
-    """Build the function of a question: ask_NAME(*inputs, out, *, settings, overwrite)."""
+    """Build the function of a question: ask_NAME(*inputs, out, *, settings, overwrite).
 
-    def command(*paths: PathLike, settings: Any = None, overwrite: bool = False) -> Results:
+    It has the keyword baseline too if the question has a score.
+    """
+
+    def command(
+        *paths: PathLike,
+        settings: Any = None,
+        baseline: Sequence[str] = (),
+        overwrite: bool = False,
+    ) -> Results:
         # Python does not enforce `__signature__`, which only tools like cyclopts and help() read.
         if len(paths) != len(question.takes) + 1:
             raise TypeError(f"{command.__name__} takes {', '.join(names)}, not {len(paths)} paths")
+        if baseline and question.score is None:
+            raise TypeError(f"{command.__name__} takes no baseline")
         settings = question.settings() if settings is None else settings
-        return answer(question, [Path(path) for path in paths], settings, overwrite, draw)
+        located = [Path(path) for path in paths]
+        return answer(question, located, settings, overwrite, draw, baseline)
 
     names = [*(taken.name for taken in question.takes), "out"]
     signature = _signature(question, names)
@@ -53,20 +75,28 @@ def build_command(question: Question, draw: Draw) -> Callable[..., Results]:
 
 
 def answer(
-    question: Question, paths: list[Path], settings: Any, overwrite: bool, draw: Draw
+    question: Question,
+    paths: list[Path],
+    settings: Any,
+    overwrite: bool,
+    draw: Draw,
+    baseline: Sequence[str] = (),
 ) -> Results:
     """Write the tables and the figure of a question into the last of `paths`; print one table.
 
-    Raises ValueError if the inputs cannot be used, or the printed table of an earlier call
-    is damaged.
+    With baselines (NAME=PATH), also write and print what they score, and what was learned. Raises
+    ValueError if the inputs cannot be used, or the printed table of an earlier call is damaged.
     """
     *sources, out = paths
     # Inputs are read even if `out` is finished: their identities decide whether it is up to date.
     values = [taken.read(path) for taken, path in zip(question.takes, sources, strict=True)]
-    origin = _origin(question, values, settings)
+    baselines = open_baselines(question, baseline, values, sources)
+    origin = _origin(question, values, settings, baselines)
     with artefact_folder(out, origin, overwrite) as folder:
         if folder is not None:
             tables = question.tables(*values, *sources, settings)
+            if baselines:
+                tables |= answer_baselines(folder, question, tables, baselines, settings)
             for name, table in tables.items():
                 write_bytes(folder / name, table.write_csv().encode())
             if question.figure is not None:
@@ -74,6 +104,8 @@ def answer(
     # Read back from disk, so that the output of an earlier identical call prints the same table.
     printed = read_written(out / question.printed)
     show(printed)
+    if baselines:
+        print_baselines(out, question)
     if question.figure and (drawn := out / "figures" / f"{question.figure.name}.png").exists():
         info(f"figure: {drawn}")
     if sentence := question.conclude(printed):
@@ -81,7 +113,9 @@ def answer(
     return Results(out)
 
 
-def _origin(question: Question, values: list[Any], settings: Any) -> Origin:
+def _origin(
+    question: Question, values: list[Any], settings: Any, baselines: dict[str, Baseline]
+) -> Origin:
     """Return the origin of the output: question, settings, and the identities of the inputs.
 
     A file (or folder of lists) that a setting names is identified by content, not by path. Raises
@@ -96,6 +130,7 @@ def _origin(question: Question, values: list[Any], settings: Any) -> Origin:
         if plain.pop(name) is None:
             continue
         sources[name] = _hash_files(Path(getattr(settings, name)), name)
+    sources |= {f"baseline {name}": baseline.identity for name, baseline in baselines.items()}
     return Origin(KIND, {"question": question.name, **plain}, sources)
 
 
@@ -117,21 +152,22 @@ def _signature(question: Question, names: list[str]) -> Signature:
     )
     default = Parameter.empty if required else question.settings()
     keyword = Parameter.KEYWORD_ONLY
-    return Signature(
-        [
-            *(Parameter(name, Parameter.POSITIONAL_ONLY, annotation=PathLike) for name in names),
-            Parameter("settings", keyword, annotation=question.settings, default=default),
-            Parameter("overwrite", keyword, annotation=bool, default=False),
-        ],
-        return_annotation=Results,
-    )
+    parameters = [
+        *(Parameter(name, Parameter.POSITIONAL_ONLY, annotation=PathLike) for name in names),
+        Parameter("settings", keyword, annotation=question.settings, default=default),
+    ]
+    if question.score is not None:
+        several = Annotated[tuple[str, ...], Several]
+        parameters.append(Parameter("baseline", keyword, annotation=several, default=()))
+    parameters.append(Parameter("overwrite", keyword, annotation=bool, default=False))
+    return Signature(parameters, return_annotation=Results)
 
 
 def _docstring(question: Question) -> str:
     described = [(taken.name, taken.help) for taken in question.takes]
-    described += [
-        ("out", "Folder to write."),
-        ("overwrite", "Replace `out` if it was made with other settings."),
-    ]
+    described.append(("out", "Folder to write."))
+    if (baseline := question.takes[0].baseline) and question.score is not None:
+        described.append(("baseline", _BASELINE_HELP.format(baseline.help)))
+    described.append(("overwrite", "Replace `out` if it was made with other settings."))
     parameters = "\n".join(f"{name}\n    {help}" for name, help in described)
     return f"{cleandoc(question.help)}\n\nParameters\n----------\n{parameters}\n"

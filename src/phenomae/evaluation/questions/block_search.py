@@ -3,6 +3,7 @@
 The best block is often not the last (Kenyon-Dean et al. 2024, arXiv 2411.02572).
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,18 @@ import polars as pl
 
 from phenomae.artefacts import read_identity
 from phenomae.evaluation.questions.linear_probe import LinearProbeSettings, fit_probe
-from phenomae.evaluation.questions.question import Figure, Input, Question, Tables
+from phenomae.evaluation.questions.question import (
+    Figure,
+    Input,
+    Question,
+    Score,
+    Tables,
+    baseline_wells,
+)
+from phenomae.evaluation.questions.unit_scores import UnitScores, unit_scores
 from phenomae.progress import tracked
 from phenomae.wells import KIND as WELLS
-from phenomae.wells import read_wells
+from phenomae.wells import Profiles, open_wells, read_wells
 
 BLOCKS: dict[str, pl.DataType] = {
     "block": pl.Int64(),
@@ -35,6 +44,26 @@ class Blocks:
     folders: dict[int | None, Path]
     identity: dict[str, str]
     """Identity of each wells folder, by the source name that the output records."""
+
+    def read(self) -> Iterator[tuple[int | None, Path, Profiles]]:
+        """Yield number, folder and profiles of each block, one at a time.
+
+        All blocks together may not fit in memory. Raises ValueError if a block has other wells.
+        """
+        first: pl.DataFrame | None = None
+        for block, path in tracked(
+            self.folders.items(), "linear probe", len(self.folders), "blocks"
+        ):
+            profiles = read_wells(path)
+            wells = profiles.table.select("plate", "well")
+            first = wells if first is None else first
+            # Accuracies on different wells would not be comparable.
+            if not wells.equals(first):
+                raise ValueError(
+                    f"{path} has other wells than {next(iter(self.folders.values()))}: embed all "
+                    "blocks again"
+                )
+            yield block, path, profiles
 
 
 def find_blocks(folder: Path) -> dict[int | None, Path]:
@@ -89,19 +118,16 @@ def predict_blocks(
     predictions.csv has one row per block and validation well: block, fold, plate, well, name,
     predicted. Raises ValueError as `probe_blocks` does.
     """
-    blocks = find_blocks(folder)
-    first: pl.DataFrame | None = None
+    return _probe(Blocks(find_blocks(folder), {}).read(), settings)
+
+
+def _probe(
+    blocks: Iterable[tuple[int | None, Path, Profiles]], settings: LinearProbeSettings
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the rows of blocks.csv and of predictions.csv."""
     rows: list[tuple[int | float | None, ...]] = []
     predictions: list[pl.DataFrame] = []
-    for block, path in tracked(blocks.items(), "linear probe", len(blocks), "blocks"):
-        profiles = read_wells(path)  # one at a time, because all blocks may not fit in memory
-        wells = profiles.table.select("plate", "well")
-        first = wells if first is None else first
-        # Accuracies on different wells would not be comparable.
-        if not wells.equals(first):
-            raise ValueError(
-                f"{path} has other wells than {next(iter(blocks.values()))}: embed all blocks again"
-            )
+    for block, path, profiles in blocks:
         probe = fit_probe(profiles, path, settings)
         accuracies = probe.folds["accuracy"].to_numpy()
         spread = float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None
@@ -117,9 +143,29 @@ def predict_blocks(
     return marked, pl.concat(predictions)
 
 
-def _tables(blocks: Blocks, folder: Path, settings: LinearProbeSettings) -> Tables:
-    table, predictions = predict_blocks(folder, settings)
+def _tables(wells: Blocks | Profiles, path: Path, settings: LinearProbeSettings) -> Tables:
+    # A baseline is one folder of wells, whose profiles are in the order of the first input.
+    blocks = [(None, path, wells)] if isinstance(wells, Profiles) else wells.read()
+    table, predictions = _probe(blocks, settings)
     return {"blocks.csv": table, "predictions.csv": predictions}
+
+
+def _units(tables: Tables, settings: LinearProbeSettings) -> dict[tuple[str, ...], UnitScores]:
+    """Return the wells that are classified correctly per name, each fold with the same weight."""
+    share = 1 / pl.len().over("fold")
+    right = pl.col("name") == pl.col("predicted")
+    shares = tables["predictions.csv"].with_columns(share=share, right=right * share)
+    return {(): unit_scores(shares, "name", total=pl.col("right"), weight=pl.col("share"))}
+
+
+def _table_of(blocks: Blocks, folder: Path) -> pl.DataFrame:
+    """Return the table of the wells that baselines must have; raises ValueError for many blocks."""
+    if len(blocks.folders) > 1:
+        raise ValueError(
+            f"{folder} has {len(blocks.folders)} blocks, but baselines are compared with one: give "
+            f"a block, like {list(blocks.folders.values())[-1]}"
+        )
+    return open_wells(next(iter(blocks.folders.values()))).table
 
 
 def _conclude(blocks: pl.DataFrame) -> str | None:
@@ -138,11 +184,19 @@ QUESTION = Question(
     ValueError if all wells are of one batch (or plate, or compound, as --leave-out says), or fewer
     than two names can be classified.
     """,
-    takes=(Input("wells", "Folder of wells, or output of `embed --block all`.", read_blocks),),
+    takes=(
+        Input(
+            "wells",
+            "Folder of wells, or output of `embed --block all`.",
+            read_blocks,
+            baseline_wells(_table_of),
+        ),
+    ),
     settings=LinearProbeSettings,
     tables=_tables,
     printed="blocks.csv",
     files=("mechanisms",),
     figure=Figure("blocks", "phenomae.explore.figures.blocks:draw_answer"),
     conclude=_conclude,
+    score=Score("accuracy", _units),
 )

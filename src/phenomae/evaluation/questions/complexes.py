@@ -12,10 +12,11 @@ from typing import Annotated, Any
 import numpy as np
 import polars as pl
 from cyclopts import Parameter
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int
 
 from phenomae import checks
-from phenomae.evaluation.questions.question import Figure, Question, Tables, takes_map
+from phenomae.evaluation.questions.question import Figure, Question, Score, Tables, takes_map
+from phenomae.evaluation.questions.unit_scores import UnitScores, unit_scores
 from phenomae.evaluation.settings import Several, check_level
 from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import unit_map
@@ -183,12 +184,11 @@ def share_apart(
         # Complexes get random rows, in which overlapping complexes still share genes.
         order = np.random.default_rng([seed, k]).permutation(len(unit))
         found = np.array([compare_complex(unit, order[members[name]]) for name in table["complex"]])
-        shares[k] = _share_apart(found[:, 0], found[:, 1], found[:, 3], settings.level)
-    within, between, p = (table[name].to_numpy() for name in ("within", "between", "ks_p"))
+        shares[k] = _find_apart(found[:, 0], found[:, 1], found[:, 3], settings.level).mean()
     return pl.DataFrame(
         {
             "complexes": [len(table)],
-            "apart": [_share_apart(within, between, p, settings.level)],
+            "apart": [_apart_in(table, settings.level).mean()],
             "shuffled": [float(shares.mean()) if shuffles else None],
             "sd": [float(shares.std(ddof=1)) if shuffles > 1 else None],
             "n": [shuffles],
@@ -197,20 +197,34 @@ def share_apart(
     )
 
 
-def _share_apart(
+def _find_apart(
     within: Float64[np.ndarray, " k"],
     between: Float64[np.ndarray, " k"],
     p: Float64[np.ndarray, " k"],
     level: float,
-) -> float:
+) -> Bool[np.ndarray, " k"]:
+    """Return which complexes are significant; those without a p-value are not."""
     from scipy.stats import false_discovery_control
 
     known = ~np.isnan(p)
-    if not known.any():
-        return 0.0
-    adjusted = false_discovery_control(p[known])
-    # Complexes without a p-value count as not significant.
-    return float(((within > between)[known] & (adjusted <= level)).sum() / len(p))
+    apart = np.zeros(len(p), dtype=bool)
+    if known.any():
+        adjusted = false_discovery_control(p[known])
+        apart[known] = (within > between)[known] & (adjusted <= level)
+    return apart
+
+
+def _apart_in(table: pl.DataFrame, level: float) -> Bool[np.ndarray, " k"]:
+    """Return which complexes in the table of `compare_complexes` are significant."""
+    within, between, p = (table[name].to_numpy() for name in ("within", "between", "ks_p"))
+    return _find_apart(within, between, p, level)
+
+
+def _units(tables: Tables, settings: ComplexSettings) -> dict[tuple[str, ...], UnitScores]:
+    """Return whether each complex is significant."""
+    table = tables["complexes.csv"]
+    apart = pl.Series(_apart_in(table, settings.level))
+    return {(): unit_scores(table.with_columns(apart=apart), "complex", total=pl.col("apart"))}
 
 
 def _tables(profiles: ConsensusProfiles, path: Path, settings: ComplexSettings) -> Tables:
@@ -235,4 +249,5 @@ QUESTION = Question(
     printed="apart.csv",
     figure=Figure("complexes", "phenomae.explore.figures.complexes:draw_answer"),
     files=("complexes",),
+    score=Score("apart", _units),
 )

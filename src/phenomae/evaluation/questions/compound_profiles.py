@@ -33,6 +33,7 @@ class CompoundProfiles:
     """Index in `names` of the mechanism of each compound."""
     names: list[str]
     """Names of the mechanisms."""
+    compound_names: list[str]
 
 
 def make_profiles(
@@ -74,13 +75,15 @@ def _average(
     # Sorted like the codes of `_encode`, so that codes of compounds index the mechanisms.
     compounds = groups.unique("compound").sort("compound")
     names, labels = _encode(compounds["mechanism"])
+    compound_names, codes = _encode(groups["compound"])
     return CompoundProfiles(
         unit_rows(means),
-        _encode(groups["compound"])[1],
+        codes,
         _encode(groups["batch"])[1],
         None if of_tier is None else groups["group"].to_numpy(),
         labels,
         names,
+        compound_names,
     )
 
 

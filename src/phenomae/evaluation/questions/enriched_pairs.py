@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int, UInt8
 
 from phenomae.evaluation.questions.odds import Tables
-from phenomae.evaluation.recall.bootstrap import draw_genes, interval
+from phenomae.evaluation.recall.bootstrap import draw_counts, interval
 from phenomae.evaluation.recall.cosines import (
     Pairs,
     Unit,
@@ -146,4 +146,4 @@ def class_shares(
 
 @lru_cache(maxsize=64)  # most complexes have few genes, and those of a size share their resamples
 def _drawn(size: int, resamples: int, seed: int) -> Float64[np.ndarray, "resamples genes"]:
-    return np.array([draw_genes(size, [seed, k]) for k in range(resamples)]).reshape(-1, size)
+    return np.array([draw_counts(size, [seed, k]) for k in range(resamples)]).reshape(-1, size)

@@ -25,11 +25,15 @@ from phenomae.evaluation.questions.enrichment_tables import (
 )
 from phenomae.evaluation.questions.known_pairs import read_sources
 from phenomae.evaluation.questions.odds import Tables as OddsTables
-from phenomae.evaluation.questions.question import Figure, Question, Tables, takes_map
+from phenomae.evaluation.questions.question import Figure, Question, Score, Tables, takes_map
+from phenomae.evaluation.questions.unit_scores import UnitScores, unit_scores
+from phenomae.evaluation.recall.baselines import split_by
 from phenomae.evaluation.settings import Several, check_level
 from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import unit_map
 from phenomae.paths import PathLike
+
+KEYS = ("source", "top")
 
 
 @Parameter(name="*")
@@ -143,6 +147,15 @@ def _tables(profiles: ConsensusProfiles, path: Path, settings: EnrichmentSetting
     return {"enriched.csv": summary, "pairs.csv": pairs, "genes.csv": genes}
 
 
+def _units(tables: Tables, settings: EnrichmentSettings) -> dict[tuple[str, ...], UnitScores]:
+    """Return whether each gene is enriched, by source and fraction."""
+    genes = tables["genes.csv"].with_columns(pl.col("top").cast(pl.String))
+    return {
+        tuple(key.values()): unit_scores(rows, "gene", total=pl.col("p") <= settings.level)
+        for key, rows in split_by(genes, KEYS)
+    }
+
+
 def _conclude(printed: pl.DataFrame) -> str:
     low, high = printed["gene_chance"].min(), printed["gene_chance"].max()
     return (
@@ -166,4 +179,5 @@ QUESTION = Question(
     figure=Figure("enrichment", "phenomae.explore.figures.enrichment:draw_answer"),
     files=("annotations", "complexes", "mechanisms"),
     conclude=_conclude,
+    score=Score("enriched", _units, KEYS),
 )

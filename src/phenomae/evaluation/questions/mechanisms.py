@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import numpy as np
 import polars as pl
 from cyclopts import Parameter
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 
 from phenomae import checks
 from phenomae.evaluation.questions.compound_profiles import CompoundProfiles, make_profiles
@@ -22,10 +22,13 @@ from phenomae.evaluation.questions.neighbours import (
     Codes,
     compare_with_chance,
     count_matches,
+    count_right,
     matched_share,
     nearest_others,
 )
-from phenomae.evaluation.questions.question import Question, Tables, takes_wells
+from phenomae.evaluation.questions.question import Question, Score, Tables, takes_wells
+from phenomae.evaluation.questions.unit_scores import UnitScores, unit_scores
+from phenomae.evaluation.recall.baselines import split_by
 from phenomae.evaluation.recall.tiers import TierName
 from phenomae.evaluation.settings import Several, check_tiers
 from phenomae.paths import PathLike
@@ -33,6 +36,7 @@ from phenomae.wells import Profiles
 
 Match = Literal["nsc", "nscb"]
 Row = tuple[str | float | None, ...]
+KEYS = ("tier", "match")
 MECHANISMS: dict[str, pl.DataType] = {
     "tier": pl.String(),
     "match": pl.String(),
@@ -51,6 +55,14 @@ CONFUSION: dict[str, pl.DataType] = {
     "mechanism": pl.String(),
     "nearest": pl.String(),
     "profiles": pl.Int64(),
+}
+COMPOUNDS: dict[str, pl.DataType] = {
+    "tier": pl.String(),
+    "match": pl.String(),
+    "compound": pl.String(),
+    "mechanism": pl.String(),
+    "profiles": pl.Int64(),
+    "right": pl.Int64(),
 }
 
 
@@ -97,9 +109,18 @@ def match_mechanisms(
     mechanisms, no neighbour can match, all wells are of one batch (for nscb), or a tier leaves no
     pair of wells.
     """
+    table, confusion, _ = _match_all(wells, path, settings)
+    return table, confusion
+
+
+def _match_all(
+    wells: Profiles, path: Path, settings: MechanismSettings
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return the rows of mechanisms.csv, confusion.csv and compounds.csv."""
     made = make_profiles(wells, path, Path(settings.mechanisms), settings.batch, settings.tiers)
     rows: list[Row] = []
     confusions: list[pl.DataFrame] = []
+    matched: list[pl.DataFrame] = []
     for tier, profiles in made.items():
         if "nscb" in settings.match and len(np.unique(profiles.batches)) < 2:
             raise ValueError(
@@ -108,10 +129,12 @@ def match_mechanisms(
             )
         # Without duplicates: a kind that the user gives twice would have two equal rows.
         for match in dict.fromkeys(settings.match):
-            row, confusion = _match(profiles, tier, match, path, settings)
+            row, confusion, of_compounds = _match(profiles, tier, match, path, settings)
             rows.append(row)
             confusions.append(confusion)
-    return pl.DataFrame(rows, schema=MECHANISMS, orient="row"), pl.concat(confusions)
+            matched.append(of_compounds)
+    table = pl.DataFrame(rows, schema=MECHANISMS, orient="row")
+    return table, pl.concat(confusions), pl.concat(matched)
 
 
 def _match(
@@ -120,8 +143,8 @@ def _match(
     match: Match,
     path: Path,
     settings: MechanismSettings,
-) -> tuple[Row, pl.DataFrame]:
-    """Return the row of mechanisms.csv and the rows of confusion.csv for one kind of match."""
+) -> tuple[Row, pl.DataFrame, pl.DataFrame]:
+    """Return the row of mechanisms.csv, and the rows of the other tables, for one kind of match."""
     excluded = excluded_codes(profiles, match)
     # Computed once, because permuting mechanisms does not change the neighbours.
     nearest = nearest_others(profiles.unit, *excluded)
@@ -143,7 +166,22 @@ def _match(
     found, sizes = np.unique(pairs, axis=0, return_counts=True)
     names = [(profiles.names[one], profiles.names[other]) for one, other in found]
     rows = [(tier, match, *pair, int(size)) for pair, size in zip(names, sizes, strict=True)]
-    return row, pl.DataFrame(rows, schema=CONFUSION, orient="row")
+    confusion = pl.DataFrame(rows, schema=CONFUSION, orient="row")
+    counts = count_right(labels, nearest, used, profiles.compounds)
+    return row, confusion, _compounds_table(profiles, tier, match, counts)
+
+
+def _compounds_table(
+    profiles: CompoundProfiles,
+    tier: TierName,
+    match: Match,
+    counts: tuple[Int[np.ndarray, " compounds"], Int[np.ndarray, " compounds"]],
+) -> pl.DataFrame:
+    """Return the rows of compounds.csv: compounds with profiles that can match, and `counts`."""
+    mechanisms = [profiles.names[code] for code in profiles.mechanisms]
+    rows = zip(profiles.compound_names, mechanisms, *counts, strict=True)
+    table = pl.DataFrame([(tier, match, *row) for row in rows], schema=COMPOUNDS, orient="row")
+    return table.filter(pl.col("profiles") > 0)
 
 
 def excluded_codes(profiles: CompoundProfiles, match: Match) -> list[Codes]:
@@ -178,20 +216,32 @@ def shuffled_shares(
 
 
 def _tables(wells: Profiles, path: Path, settings: MechanismSettings) -> Tables:
-    table, confusion = match_mechanisms(wells, path, settings)
-    return {"mechanisms.csv": table, "confusion.csv": confusion}
+    table, confusion, compounds = _match_all(wells, path, settings)
+    return {"mechanisms.csv": table, "confusion.csv": confusion, "compounds.csv": compounds}
+
+
+def _units(tables: Tables, settings: MechanismSettings) -> dict[tuple[str, ...], UnitScores]:
+    """Return the matched profiles of each compound, because profiles of one are not independent."""
+    return {
+        tuple(key.values()): unit_scores(
+            rows, "compound", total=pl.col("right"), weight=pl.col("profiles")
+        )
+        for key, rows in split_by(tables["compounds.csv"], KEYS)
+    }
 
 
 QUESTION = Question(
     name="mechanisms",
     help="""Do nearest neighbours share a mechanism of action? NSC and NSCB accuracy.
 
-    Writes mechanisms.csv, which is printed, and confusion.csv. Raises ValueError if the file of
-    mechanisms cannot be used, or no neighbour can be right.
+    Writes mechanisms.csv, which is printed, confusion.csv, and compounds.csv, the number of matched
+    profiles per compound. Raises ValueError if the file of mechanisms cannot be used, or no
+    neighbour can be right.
     """,
     takes=(takes_wells("Folder of wells of compounds, usually corrected."),),
     settings=MechanismSettings,
     tables=_tables,
     printed="mechanisms.csv",
     files=("mechanisms",),
+    score=Score("accuracy", _units, keys=KEYS),
 )

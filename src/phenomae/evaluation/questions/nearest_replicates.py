@@ -19,11 +19,14 @@ from phenomae.evaluation.questions.neighbours import (
     Codes,
     compare_with_chance,
     count_matches,
+    count_right,
     matched_share,
     nearest_others,
 )
-from phenomae.evaluation.questions.question import Question, Tables, takes_wells
+from phenomae.evaluation.questions.question import Question, Score, Tables, takes_wells
 from phenomae.evaluation.questions.replicates import find_replicates, require_replicates
+from phenomae.evaluation.questions.unit_scores import UnitScores, unit_scores
+from phenomae.evaluation.recall.baselines import split_by
 from phenomae.evaluation.recall.tiers import TierName
 from phenomae.evaluation.settings import Several, check_tiers
 from phenomae.evaluation.tier_groups import tier_groups
@@ -40,6 +43,12 @@ NEIGHBOURS: dict[str, pl.DataType] = {
     "chance": pl.Float64(),
     "sd": pl.Float64(),
     "p": pl.Float64(),
+}
+NAMES: dict[str, pl.DataType] = {
+    "tier": pl.String(),
+    "name": pl.String(),
+    "wells": pl.Int64(),
+    "right": pl.Int64(),
 }
 
 
@@ -77,19 +86,33 @@ def match_neighbours(
     Raises ValueError if no name has two wells, a well has no cosine, or a tier leaves no pair of
     replicates.
     """
+    return _match_all(profiles, path, settings)[0]
+
+
+def _match_all(
+    profiles: Profiles, path: Path, settings: NeighbourSettings
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the rows of neighbours.csv and of names.csv."""
     replicates = find_replicates(profiles.table, settings.by, path)
     require_replicates(replicates, 2, settings.by, path)
     treated = replicates.groups >= 0
     table = profiles.table.filter(treated)
     unit = unit_wells(profiles.features[treated], table, path)
     labels = replicates.groups[treated]
-    rows = []
+    rows: list[Row] = []
+    of_names: list[Row] = []
     for tier in settings.tiers:
         groups = tier_groups(table, tier, path)
         # In tier any a well is apart from itself alone.
         apart = np.arange(len(labels)) if groups is None else groups
-        rows.append((tier, *_match(unit, labels, apart, tier, path, settings)))
-    return pl.DataFrame(rows, schema=NEIGHBOURS, orient="row")
+        row, counts = _match(unit, labels, apart, tier, path, settings)
+        rows.append((tier, *row))
+        named = zip(replicates.names, *counts, strict=True)
+        of_names += [(tier, *its) for its in named if its[1]]
+    return (
+        pl.DataFrame(rows, schema=NEIGHBOURS, orient="row"),
+        pl.DataFrame(of_names, schema=NAMES, orient="row"),
+    )
 
 
 def _match(
@@ -99,7 +122,8 @@ def _match(
     tier: TierName,
     path: Path,
     settings: NeighbourSettings,
-) -> Row:
+) -> tuple[Row, tuple[Codes, Codes]]:
+    """Return a row of neighbours.csv, and the numbers of wells and of right ones of each name."""
     used = count_matches(labels, apart) > 0
     if not used.any():
         raise ValueError(
@@ -110,7 +134,7 @@ def _match(
     rate = matched_share(labels, nearest, used)
     chance = compare_with_chance(rate, shuffled_rates(labels, apart, nearest, settings))
     counts = int(used.sum()), int((~used).sum()), len(np.unique(labels[used]))
-    return (rate, *counts, *chance)
+    return (rate, *counts, *chance), count_right(labels, nearest, used, labels)
 
 
 def shuffled_rates(
@@ -129,18 +153,31 @@ def shuffled_rates(
 
 
 def _tables(profiles: Profiles, path: Path, settings: NeighbourSettings) -> Tables:
-    return {"neighbours.csv": match_neighbours(profiles, path, settings)}
+    table, names = _match_all(profiles, path, settings)
+    return {"neighbours.csv": table, "names.csv": names}
+
+
+def _units(tables: Tables, settings: NeighbourSettings) -> dict[tuple[str, ...], UnitScores]:
+    """Return the wells of each name whose nearest neighbour has it, by tier."""
+    return {
+        (str(key["tier"]),): unit_scores(
+            rows, "name", total=pl.col("right"), weight=pl.col("wells")
+        )
+        for key, rows in split_by(tables["names.csv"], ["tier"])
+    }
 
 
 QUESTION = Question(
     name="neighbours",
     help="""How often is the nearest neighbour of a well a replicate?
 
-    Writes neighbours.csv, which is printed: the rate in each tier, beside that of permuted names.
-    Raises ValueError if there are no replicates, or a tier leaves no pair of them.
+    Writes neighbours.csv, which is printed: the rate in each tier, beside that of permuted names;
+    and names.csv, the number of wells of each name that have such a neighbour. Raises ValueError if
+    there are no replicates, or a tier leaves no pair of them.
     """,
     takes=(takes_wells(),),
     settings=NeighbourSettings,
     tables=_tables,
     printed="neighbours.csv",
+    score=Score("rate", _units, keys=("tier",)),
 )

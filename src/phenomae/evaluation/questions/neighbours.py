@@ -52,6 +52,19 @@ def matched_share(labels: Codes, nearest: Codes, used: Bool[np.ndarray, " k"]) -
     return float((labels[nearest[used]] == labels[used]).mean())
 
 
+def count_right(
+    labels: Codes, nearest: Codes, used: Bool[np.ndarray, " k"], units: Codes
+) -> tuple[Int[np.ndarray, " units"], Int[np.ndarray, " units"]]:
+    """Return how many `used` rows each unit has, and how many with a nearest row of their label.
+
+    `units` are codes, such as those of the compounds of the rows; unused ones have 0 rows.
+    """
+    right = used & (labels[nearest] == labels)
+    count = int(units.max()) + 1
+    every, matched = (np.bincount(units[rows], minlength=count) for rows in (used, right))
+    return every, matched
+
+
 def compare_with_chance(
     observed: float, null: Float64[np.ndarray, " shuffles"]
 ) -> tuple[float | None, float | None, float]:

@@ -12,12 +12,27 @@ from typing import Any
 
 import polars as pl
 
+from phenomae.evaluation.baseline_inputs import Baseline, open_baseline_map, open_baseline_wells
 from phenomae.evaluation.questions.table import QUESTIONS
+from phenomae.evaluation.questions.unit_scores import UnitScores
 from phenomae.maps.read import read_map
 from phenomae.wells import read_wells
 
 Tables = dict[str, pl.DataFrame]
 """Tables by file name."""
+
+
+@dataclass(frozen=True)
+class BaselineInput:
+    """How baselines of an input are read."""
+
+    form: str
+    """NAME=PATH with an example, for messages."""
+    help: str
+    """What is given, for the help of the setting baseline."""
+    open: Callable[[str, Path, Any, Path], Baseline]
+    """open(name, path, value of the input, path of the input) checks that a baseline has the same
+    wells or genes as the input."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,22 @@ class Input:
     read: Callable[[Path], Any]
     """Reads the input from a path. The result has an attribute `identity`: a string, or a dict of
     identities by source name."""
+    baseline: BaselineInput | None = None
+    """Reads baselines; None for inputs that questions with baselines do not have."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """The score of a question, by which these features are compared with those of baselines."""
+
+    column: str
+    """Column of the printed table that has the score."""
+    units: Callable[[Tables, Any], dict[tuple[str, ...], UnitScores]]
+    """units(tables, settings) returns the values of each row of the printed table per unit
+    (compound, gene, complex), by the row's values in the columns `keys`. The last one is that of
+    the line on what was learned."""
+    keys: tuple[str, ...] = ()
+    """Columns of the printed table that tell its rows apart; none if it has one row."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +100,35 @@ class Question:
     recorded by content."""
     conclude: Callable[[pl.DataFrame], str | None] = lambda printed: None
     """conclude(printed table) returns a sentence to log, or None."""
+    score: Score | None = None
+    """What baselines are compared by; None for questions that take no baselines. They are compared
+    with the first input, and the settings have a `seed`."""
 
 
 def takes_wells(help: str = "Folder of wells, usually corrected.") -> Input:
     """Return an `Input` that reads a folder of wells."""
-    return Input("wells", help, read_wells)
+    return Input("wells", help, read_wells, baseline_wells(lambda wells, path: wells.table))
+
+
+def baseline_wells(table: Callable[[Any, Path], pl.DataFrame]) -> BaselineInput:
+    """Return how baselines of an input of wells are read.
+
+    table(value of the input, its path) returns the table of the wells.
+    """
+    return BaselineInput(
+        "NAME=WELLS, like spectra=spectra-wells",
+        "NAME=WELLS: other features of the same wells",
+        lambda name, path, value, source: open_baseline_wells(
+            name, path, table(value, source), source
+        ),
+    )
 
 
 def takes_map(name: str, help: str) -> Input:
     """Return an `Input` that reads a map."""
-    return Input(name, help, read_map)
+    form = "NAME=MAP, like spectra=spectra.h5ad"
+    of_genes = BaselineInput(form, "NAME=MAP: another map of the same genes", open_baseline_map)
+    return Input(name, help, read_map, of_genes)
 
 
 def load_object(path: str) -> Any:

@@ -17,13 +17,15 @@ from phenomae.evaluation.questions.copairs_map import mean_precisions
 from phenomae.evaluation.questions.pairing import Codes, Pairing
 from phenomae.evaluation.questions.perturbation_agreement import can_agree, measure_agreement
 from phenomae.evaluation.questions.precision_settings import PrecisionSettings, name_rows
-from phenomae.evaluation.questions.question import Question, Tables, takes_wells
+from phenomae.evaluation.questions.question import Question, Score, Tables, takes_wells
 from phenomae.evaluation.questions.replicates import (
     Replicates,
     find_replicates,
     require_controls,
     require_replicates,
 )
+from phenomae.evaluation.questions.unit_scores import UnitScores, unit_scores
+from phenomae.evaluation.recall.baselines import split_by
 from phenomae.evaluation.recall.tiers import TierName
 from phenomae.evaluation.tier_groups import tier_groups
 from phenomae.maps.unit_vectors import unit_wells
@@ -114,6 +116,16 @@ def _tables(profiles: Profiles, path: Path, settings: PrecisionSettings) -> Tabl
     return {**tables, "retrieved.csv": pl.concat(rows)}
 
 
+def _units(tables: Tables, settings: PrecisionSettings) -> dict[tuple[str, ...], UnitScores]:
+    """Return the average precision of each perturbation, then of each gene, in each tier."""
+    return {
+        (asked, str(key["tier"])): unit_scores(rows, column, total=pl.col("average_precision"))
+        for asked, column in (("activity", settings.by), ("agreement", settings.agree))
+        if (table := tables.get(f"{asked}.csv")) is not None
+        for key, rows in split_by(table, ["tier"])
+    }
+
+
 QUESTION = Question(
     name="replicates",
     help="""Do replicates retrieve each other? Mean average precision, computed by copairs.
@@ -127,4 +139,5 @@ QUESTION = Question(
     tables=_tables,
     printed="retrieved.csv",
     files=("mechanisms",),
+    score=Score("average_precision", _units, keys=("asked", "tier")),
 )

@@ -16,7 +16,7 @@ from jaxtyping import Float64
 
 from phenomae import checks
 from phenomae.evaluation.questions.magnitude import compare_magnitude
-from phenomae.evaluation.questions.question import Question, Tables, takes_wells
+from phenomae.evaluation.questions.question import Question, Score, Tables, takes_wells
 from phenomae.evaluation.questions.replicates import (
     Replicates,
     find_replicates,
@@ -28,6 +28,7 @@ from phenomae.evaluation.questions.unexpressed import (
     compare_with_unexpressed,
     find_unexpressed,
 )
+from phenomae.evaluation.questions.unit_scores import UnitScores, unit_scores
 from phenomae.evaluation.settings import check_level
 from phenomae.maps.consistency import compare_with_controls
 from phenomae.maps.null_checks import warn_centred
@@ -171,6 +172,18 @@ def _tables(profiles: Profiles, path: Path, settings: SignalSettings) -> Tables:
     return {"signal.csv": table, "active.csv": share_active(table, settings.level)}
 
 
+def _units(tables: Tables, settings: SignalSettings) -> dict[tuple[str, ...], UnitScores]:
+    """Return whether each perturbation is active; consistency is last, as the line is of it."""
+    table = tables["signal.csv"]
+    units = {}
+    for measure in ("magnitude", "consistency"):
+        tested = table.drop_nulls(f"{measure}_p")
+        if len(tested):
+            active = pl.col(f"{measure}_p") <= settings.level
+            units[(measure,)] = unit_scores(tested, settings.by, total=active)
+    return units
+
+
 QUESTION = Question(
     name="signal",
     help="""Does a perturbation have an effect? Consistency and magnitude, with p-values.
@@ -183,4 +196,5 @@ QUESTION = Question(
     tables=_tables,
     printed="active.csv",
     files=("unexpressed",),
+    score=Score("active", _units, keys=("measure",)),
 )

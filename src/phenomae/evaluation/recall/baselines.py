@@ -4,7 +4,7 @@ All maps share the known pairs and the bootstrap resamples, so that the effect o
 easy for all of them cancels in a difference.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,36 +85,58 @@ def baseline_table(
     )
 
 
-def find_learned(table: pl.DataFrame, without_learning: Iterable[str]) -> list[dict[str, Any]]:
+def find_learned(
+    table: pl.DataFrame,
+    without_learning: Iterable[str],
+    keys: Sequence[str] = ("source", "low", "high"),
+    columns: tuple[str, str] = ("map", "recall"),
+) -> list[dict[str, Any]]:
     """Return, for each source and percentile pair of baselines.csv, what was learned.
 
     Each has source, low, high, `best` (the best of the baselines `without_learning`), `difference`
-    with its CI, `learned` (whether the CI is above 0) and the `line` that says so.
+    with its CI, `learned` (whether the CI is above 0) and the `line` that says so. Other tables
+    have other `keys`, and other `columns` for the name and the score of a row.
     """
-    keys = ["source", "low", "high"]
+    name, score = columns
     learned = []
-    for key, rows in table.group_by(keys, maintain_order=True):
-        others = rows.filter(pl.col("map").is_in(list(without_learning)))
+    for key, rows in split_by(table, keys):
+        others = rows.filter(pl.col(name).is_in(list(without_learning)))
         if others.is_empty():
             continue
         # The first of equally good ones.
-        best = others.row(int(others["recall"].arg_max() or 0), named=True)
+        best = others.row(int(others[score].arg_max() or 0), named=True)
         numbers = [best[f"difference{end}"] for end in ("", "_ci_low", "_ci_high")]
-        names = ("difference", "ci_low", "ci_high")
-        is_learned = numbers[1] is not None and numbers[1] > 0
-        learned.append(
-            {
-                **dict(zip(keys, key, strict=True)),
-                "best": best["map"],
-                **dict(zip(names, numbers, strict=True)),
-                "learned": is_learned,
-                "line": _line(best["map"], numbers, is_learned),
-            }
-        )
+        learned.append({**key, **describe_difference(best[name], numbers)})
     return learned
 
 
-def _line(best: str, numbers: list[float | None], is_learned: bool) -> str:
+def split_by(
+    table: pl.DataFrame, keys: Sequence[str]
+) -> Iterator[tuple[dict[str, Any], pl.DataFrame]]:
+    """Yield the rows with the same `keys`, and these keys; without keys, the whole table."""
+    if not keys:
+        yield {}, table
+        return
+    for key, rows in table.group_by(keys, maintain_order=True):
+        yield dict(zip(keys, key, strict=True)), rows
+
+
+def describe_difference(best: str, numbers: Sequence[float | None]) -> dict[str, Any]:
+    """Return what a difference and the ends of its CI say of learning beyond the baseline `best`.
+
+    The keys are `best`, `difference`, `ci_low`, `ci_high`, `learned` (whether the CI is above 0)
+    and `line`.
+    """
+    is_learned = numbers[1] is not None and numbers[1] > 0
+    return {
+        "best": best,
+        **dict(zip(("difference", "ci_low", "ci_high"), numbers, strict=True)),
+        "learned": is_learned,
+        "line": _line(best, numbers, is_learned),
+    }
+
+
+def _line(best: str, numbers: Sequence[float | None], is_learned: bool) -> str:
     if any(number is None for number in numbers):
         return f"nothing was learned beyond {best}: the difference has no interval"
     # More digits where two would show a small difference, or the end of its interval, as 0.

@@ -1,13 +1,17 @@
 """Compares the recall of maps on the same genes, known pairs and bootstrap resamples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float64
 
+from phenomae.evaluation.baseline_maps import TRAINED
+from phenomae.evaluation.recall.baselines import ALL_SOURCES, describe_difference
 from phenomae.evaluation.recall.bootstrap import interval, resampled_recalls
 from phenomae.evaluation.recall.cosines import Pairs
 from phenomae.evaluation.recall.recall import Percentiles, find_tails
@@ -15,6 +19,19 @@ from phenomae.evaluation.recall.recall_tables import STEPS
 from phenomae.evaluation.recall.tables import curve_table, recall_table
 from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import unit_rows
+
+LEARNED: dict[str, pl.DataType] = {
+    "source": pl.String(),
+    "map": pl.String(),
+    "kind": pl.String(),
+    "recall": pl.Float64(),
+    "ci_low": pl.Float64(),
+    "ci_high": pl.Float64(),
+    "best": pl.String(),
+    "difference": pl.Float64(),
+    "difference_ci_low": pl.Float64(),
+    "difference_ci_high": pl.Float64(),
+}
 
 
 @dataclass(frozen=True)
@@ -68,15 +85,22 @@ def compare_recalls(
     percentiles: Percentiles,
     resamples: int,
     seed: int,
+    kinds: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, pl.DataFrame]:
-    """Return recall.csv, curve.csv and differences.csv of maps with the same rows."""
+    """Return recall.csv, curve.csv and differences.csv of maps with the same rows.
+
+    If one of the `kinds` of the maps is one without learning, also return learned.csv.
+    """
     # Resample k draws the same genes for every map. The effect of a gene that is easy for all maps
     # cancels in a difference of recalls, so its interval is narrower than from two bootstraps.
     tables: dict[str, list[pl.DataFrame]] = {}
+    marks: dict[str, Bool[np.ndarray, "pairs maps"]] = {}
+    drawn_of: dict[str, Float64[np.ndarray, "resamples maps"]] = {}
     for source, known in pairs.items():
         of_maps = {name: recalls[source] for name, recalls in measured.items()}
         found = np.column_stack([of_map.found for of_map in of_maps.values()])
         resampled = resampled_recalls(found, known, resamples, seed)
+        marks[source], drawn_of[source] = found, resampled
         for (name, of_map), column in zip(of_maps.items(), resampled.T, strict=True):
             recalls = np.array([of_map.recall])
             row = recall_table(source, [percentiles], recalls, known, [interval(column)], [])
@@ -88,6 +112,17 @@ def compare_recalls(
             drawn = resampled[:, second] - resampled[:, first]
             row = _difference_row(source, (one, other), difference, drawn)
             tables.setdefault("differences.csv", []).append(row)
+    if any(map(is_without_learning, kinds.values())):
+        if len(pairs) > 1:
+            pooled, first = np.unique(
+                np.concatenate(list(pairs.values())), axis=0, return_index=True
+            )
+            marks[ALL_SOURCES] = np.concatenate(list(marks.values()))[first]
+            drawn_of[ALL_SOURCES] = resampled_recalls(marks[ALL_SOURCES], pooled, resamples, seed)
+        tables["learned.csv"] = [
+            _differences_from_best(source, kinds, found.mean(axis=0), drawn_of[source])
+            for source, found in marks.items()
+        ]
     return {name: pl.concat(parts) for name, parts in tables.items()}
 
 
@@ -97,6 +132,42 @@ def p_of_difference(drawn: Float64[np.ndarray, " resamples"]) -> float:
     drawn = drawn[np.isfinite(drawn)]
     sides: Sequence[int] = (int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     return min(1.0, 2 * (1 + min(sides)) / (1 + len(drawn)))
+
+
+def is_without_learning(kind: str) -> bool:
+    """Return whether a kind of baseline is one of features without learning."""
+    return kind not in ("", TRAINED)
+
+
+def find_learned_of_maps(table: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return what each trained map of learned.csv has learned, for each source."""
+    numbers = ["difference", "difference_ci_low", "difference_ci_high"]
+    return [
+        {
+            "source": row["source"],
+            "map": row["map"],
+            **describe_difference(row["best"], [row[name] for name in numbers]),
+        }
+        for row in table.filter(pl.col("kind") == TRAINED).iter_rows(named=True)
+    ]
+
+
+def _differences_from_best(
+    source: str,
+    kinds: Mapping[str, str],
+    recalls: Float64[np.ndarray, " maps"],
+    drawn: Float64[np.ndarray, "resamples maps"],
+) -> pl.DataFrame:
+    """Return the rows of learned.csv: each map minus the best of those without learning."""
+    can_be_best = [is_without_learning(kind) for kind in kinds.values()]
+    best = int(np.where(can_be_best, recalls, -1).argmax())
+    rows = []
+    for number, (name, kind) in enumerate(kinds.items()):
+        row = (source, name, kind or None, recalls[number], *interval(drawn[:, number]))
+        difference = recalls[number] - recalls[best]
+        paired = (difference, *interval(drawn[:, number] - drawn[:, best]))
+        rows.append((*row, list(kinds)[best], *(paired if number != best else (None,) * 3)))
+    return pl.DataFrame(rows, LEARNED, orient="row").with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
 def _difference_row(

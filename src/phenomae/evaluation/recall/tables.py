@@ -107,7 +107,7 @@ def read_results_table(path: Path, columns: dict[str, pl.DataType]) -> pl.DataFr
     if table.is_empty():
         raise ValueError(
             f"{path} is missing or damaged: expected rows with the columns {' '.join(columns)}; "
-            "make the results again with benchmark --overwrite"
+            f"make {path.parent} again with overwrite"
         )
     return table
 

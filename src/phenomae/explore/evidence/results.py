@@ -8,6 +8,12 @@ import polars as pl
 
 from phenomae.artefacts import read_signature
 from phenomae.evaluation.benchmark import KIND
+from phenomae.evaluation.learned import (
+    BASELINES_FILE,
+    LEARNED_FILE,
+    read_baselines,
+    read_learned,
+)
 from phenomae.evaluation.recall.recall import Percentiles
 from phenomae.evaluation.recall.tables import CURVE, RECALL, SHUFFLED, read_results_table
 
@@ -23,6 +29,10 @@ class BenchmarkTables:
     curve: pl.DataFrame
     """curve.csv."""
     signature: dict[str, Any]
+    baselines: pl.DataFrame | None = None
+    """baselines.csv; None if the map was benchmarked without baselines."""
+    learned: str | None = None
+    """The line of learned.json on what was learned; None without baselines."""
 
     @property
     def percentiles(self) -> list[Percentiles]:
@@ -65,4 +75,9 @@ def read_results(folder: Path) -> BenchmarkTables:
         shuffled = pl.DataFrame(schema=SHUFFLED)
     # A left join keeps the rows of recall.csv for which there is no null distribution.
     joined = recall.join(shuffled, on=_KEY, how="left", maintain_order="left")
-    return BenchmarkTables(joined, read_results_table(folder / "curve.csv", CURVE), signature)
+    curve = read_results_table(folder / "curve.csv", CURVE)
+    # With one of the two files the other is damaged or missing, which is an error.
+    if not any((folder / name).exists() for name in (BASELINES_FILE, LEARNED_FILE)):
+        return BenchmarkTables(joined, curve, signature)
+    baselines, learned = read_baselines(folder), read_learned(folder)
+    return BenchmarkTables(joined, curve, signature, baselines, learned.line)

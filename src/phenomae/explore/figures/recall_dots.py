@@ -1,20 +1,19 @@
-"""Dot plot of the recall of every source, with chance, null distribution and baselines."""
+"""Dot plot of the recall of every source, with chance and null distribution."""
 
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from phenomae.explore.evidence.baselines import SHUFFLED, THIS_MAP, Comparison
+from phenomae.evaluation.recall.baselines import SHUFFLED, THIS_MAP
 from phenomae.explore.evidence.results import BenchmarkTables, at
 from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing
 from phenomae.explore.words import shorten, tails
 
 _ROW_INCHES = 0.4
-_MARKS = "Ds^vPX<>"
 
 
-def draw_recall(results: BenchmarkTables, comparison: list[Comparison]) -> Drawing:
-    """Draw one panel per percentile pair, one row per source; the first panel has baselines."""
+def draw_recall(results: BenchmarkTables) -> Drawing:
+    """Draw one panel per percentile pair, one row per source."""
     panels, sources = results.percentiles, results.main["source"].to_list()
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)
@@ -25,8 +24,6 @@ def draw_recall(results: BenchmarkTables, comparison: list[Comparison]) -> Drawi
     for ax, percentiles in zip(axes.flat, panels, strict=False):
         _draw_panel(ax, at(results.recall, percentiles), results.shuffles, results.has_intervals)
         ax.set_title(tails(*percentiles).capitalize())
-    # Baselines are compared at the first percentile pair only.
-    _draw_baselines(axes[0, 0], comparison)
     for ax in axes.flat[: len(panels)]:
         ax.set_xlim(0, 1.1 * ax.dataLim.x1)
     for ax in axes.flat[len(panels) :]:
@@ -61,21 +58,6 @@ def _draw_panel(ax: Axes, table: pl.DataFrame, shuffles: int, intervals: bool) -
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.grid(axis="x")
-
-
-def _draw_baselines(ax: Axes, comparison: list[Comparison]) -> None:
-    """Draw baselines as hollow marks, with one shape per baseline."""
-    points: dict[str, list[tuple[float, int]]] = {}
-    for place, part in enumerate(comparison):
-        for entry in part.entries:
-            if entry.name not in (THIS_MAP, SHUFFLED):
-                points.setdefault(entry.name, []).append((entry.recall, place))
-    for index, (name, pairs) in enumerate(points.items()):
-        recalls, places = zip(*pairs, strict=True)
-        marks = {"marker": _MARKS[index % len(_MARKS)], "s": 38, "linewidths": 1.5, "zorder": 5}
-        # The first colour is that of this map.
-        colour = COLOURS[1 + index % (len(COLOURS) - 1)]
-        ax.scatter(recalls, places, label=shorten(name), fc="none", ec=colour, **marks)
 
 
 def _in_words(results: BenchmarkTables) -> str:

@@ -1,66 +1,129 @@
-"""Section: recall of other maps and of permuted gene names, compared with this map."""
+"""Section: recall of maps that needed no training and of others, compared with this map."""
 
+from pathlib import Path
+
+from phenomae.evaluation.learned import list_kinds
+from phenomae.evaluation.recall.baselines import SHUFFLED
+from phenomae.explore.evidence.baselines import Comparison, Entry, find_missing, with_missing
 from phenomae.explore.evidence.evidence import Evidence
+from phenomae.explore.figures.baseline_dots import draw_baselines
+from phenomae.explore.figures.style import Picture, save
 from phenomae.explore.sections.section import Row, Section, Table
-from phenomae.explore.words import count, fraction, tails, times
+from phenomae.explore.words import fraction, signed, tails, with_interval
+
+_GIVE = "give maps of the same genes to benchmark as --baseline NAME=MAP"
+
+
+def learned_line(evidence: Evidence) -> str | None:
+    """Return the line on what was learned, the first of the page; None without results.
+
+    If the results have no baselines, it says how they are given.
+    """
+    if evidence.results is None:
+        return None
+    if evidence.results.learned is not None:
+        return evidence.results.learned
+    if evidence.baselines:
+        return (
+            "What was learned is unknown: results of other maps share no bootstrap with this map, "
+            f"so their differences have no interval; {_GIVE}."
+        )
+    return (
+        f"Nothing was compared: {_GIVE}, such as random-network, spectra, count and position, to "
+        "see what was learned beyond features without learning."
+    )
 
 
 def _text(evidence: Evidence) -> str:
     return (
-        "Recall of the same sources on other maps. A method is worth its cost if its recall is "
-        "clearly above the recall of simpler methods. Shuffled names are the null distribution: "
-        "the recall of this map with permuted gene names. The tails of all recalls in this table "
-        f"are the {tails(*evidence.measured.percentiles[0])} of all cosines."
+        "Recall of the same known pairs on maps that needed no training, and on other maps. "
+        "Difference is the recall of this map minus that of the row; its 95 % CI is from a "
+        "bootstrap of the genes that all maps share. A network is worth its training if the "
+        "interval is above 0 for every map without learning. Shuffled is the null distribution: "
+        "the recall of this map with permuted gene names."
     )
 
 
+def _draw(evidence: Evidence, folder: Path) -> Picture:
+    main = evidence.measured.percentiles[0]
+    shown = [part for part in evidence.comparison if part.percentiles == main]
+    chance = evidence.measured.main["chance"][0]
+    return save(draw_baselines(shown, find_missing(shown), chance), folder, "baselines")
+
+
+def _caption(evidence: Evidence) -> str:
+    parts = [
+        f"Left: recall, {tails(*evidence.measured.percentiles[0])}; dashed line: chance. Right: "
+        "recall of this map minus that of the row. Bars: 95 % CI; marks without a bar have none."
+    ]
+    if len(evidence.measured.percentiles) > 1:
+        parts.append("The table has the other percentile pairs.")
+    return " ".join(parts)
+
+
 def _table(evidence: Evidence) -> Table:
-    groups = []
-    for part in evidence.comparison:
-        rows = [
-            Row(
-                [
-                    entry.name,
-                    fraction(entry.recall) + _spread(entry.sd),
-                    times(entry.ratio),
-                    fraction(entry.chance),
-                    count(entry.n_pairs),
-                ],
-                emphasised=place == 0,
-            )
-            for place, entry in enumerate(part.entries)
-        ]
+    parts = evidence.comparison
+    sources, pairs = {part.source for part in parts}, {part.percentiles for part in parts}
+    missing = find_missing(parts)
+    groups = [
+        (
+            _heading(part, len(sources) > 1, len(pairs) > 1),
+            # Missing kinds are rows of the first group only, because all groups miss the same.
+            _rows(part, missing if number == 0 else {}),
+        )
+        for number, part in enumerate(parts)
         # A source with this map alone is no comparison.
-        if len(rows) > 1:
-            groups.append((part.source, rows))
-    columns = ["map", "recall", "relative to this map", "chance", "pairs"]
-    return Table("Baselines by source", columns, groups)
+        if len(part.entries) > 1
+    ]
+    interval = "(95 % CI)".replace(" ", "\N{NO-BREAK SPACE}")
+    columns = ["map", f"recall {interval}", f"difference {interval}"]
+    return Table("Baselines by source", columns, groups, wraps=True)
 
 
-def _spread(sd: float | None) -> str:
-    return "" if sd is None else f" ± {fraction(sd)}"
+def _heading(part: Comparison, several_sources: bool, several_pairs: bool) -> str:
+    words = [part.source] if several_sources else []
+    if several_pairs:
+        words.append(tails(*part.percentiles))
+    return ", ".join(words)
+
+
+def _rows(part: Comparison, missing: dict[str, list[str]]) -> list[Row]:
+    return [
+        Row([row, "missing", ""], faint=True) if isinstance(row, str) else _row(row)
+        for row in with_missing(part, missing)
+    ]
+
+
+def _row(entry: Entry) -> Row:
+    difference = ""
+    if entry.difference is not None:
+        difference = with_interval(signed(entry.difference), entry.difference_interval)
+    recall = with_interval(fraction(entry.recall), entry.interval)
+    note = entry.kind if entry.kind != entry.name else ""
+    return Row([entry.name, recall, difference], emphasised=not entry.kind, note=note)
 
 
 def _notes(evidence: Evidence) -> list[str]:
-    # A map without some of the genes has fewer known pairs, so its recall is that of other pairs.
-    uneven = [
-        entry.name
-        for part in evidence.comparison
-        for entry in part.entries
-        if entry.n_pairs != part.entries[0].n_pairs
-    ]
     notes = []
-    if uneven:
-        names = ", ".join(dict.fromkeys(uneven))
+    if missing := find_missing(evidence.comparison):
+        how = ["takes maps as --baseline NAME=MAP"] if set(missing) - {SHUFFLED} else []
+        how += ["permutes gene names with --shuffle"] if SHUFFLED in missing else []
+        notes.append(f"Missing: {list_kinds(missing)}. The command benchmark {' and '.join(how)}.")
+    # A map without some of the genes has fewer known pairs, so its recall is that of other pairs.
+    entries = [entry for part in evidence.comparison for entry in part.entries]
+    if uneven := dict.fromkeys(entry.name for entry in entries if entry.uneven):
         notes.append(
-            f"{names}: benchmarked on another number of known pairs than this map, so compare "
-            "recall with care."
+            f"{', '.join(uneven)}: benchmarked on another number of known pairs than this map, so "
+            "compare recall with care."
         )
+    sources = set(evidence.measured.main["source"])
     return notes + [
         f"{name} was not benchmarked with {part.source}."
         for part in evidence.comparison
         for name in evidence.baselines
-        if name not in {entry.name for entry in part.entries}
+        if part.source in sources
+        and part.percentiles == evidence.measured.percentiles[0]
+        and name not in {entry.name for entry in part.entries}
     ]
 
 
@@ -70,6 +133,8 @@ SECTION = Section(
     heading="Comparison with baselines",
     needs=lambda evidence: any(len(part.entries) > 1 for part in evidence.comparison),
     text=_text,
+    draw=_draw,
+    caption=_caption,
     table=_table,
     notes=_notes,
 )

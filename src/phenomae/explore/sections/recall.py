@@ -6,7 +6,7 @@ from phenomae.explore.evidence.evidence import Evidence
 from phenomae.explore.evidence.results import BenchmarkTables, at
 from phenomae.explore.figures.recall_dots import draw_recall
 from phenomae.explore.figures.style import Picture, save
-from phenomae.explore.sections.section import Row, Section, Table
+from phenomae.explore.sections.section import Row, Section, Table, Tile
 from phenomae.explore.words import count, fraction, tails, times
 
 
@@ -20,11 +20,11 @@ def _text(evidence: Evidence) -> str:
 
 
 def _draw(evidence: Evidence, folder: Path) -> Picture:
-    return save(draw_recall(evidence.measured, evidence.comparison), folder, "recall")
+    return save(draw_recall(evidence.measured), folder, "recall")
 
 
 def _caption(evidence: Evidence) -> str:
-    results, comparison = evidence.measured, evidence.comparison
+    results = evidence.measured
     parts = ["Dots: recall of this map, one row per source"]
     parts.append(
         ", with a 95 % CI from a bootstrap of the genes." if results.has_intervals else "."
@@ -39,11 +39,18 @@ def _caption(evidence: Evidence) -> str:
         parts.append(
             " Vertical bars: recall of one permutation of the names, which should be near chance."
         )
-    # The entries of this map and of its null distribution are not baselines.
-    entries = len(comparison[0].entries) if comparison else 0
-    if entries > (2 if results.shuffles else 1):
-        parts.append(" Hollow marks: recall of the baselines.")
     return "".join(parts)
+
+
+def _tiles(evidence: Evidence) -> list[Tile]:
+    return [
+        Tile(
+            row["source"],
+            fraction(row["recall"]),
+            f"{times(row['recall'] / row['chance'] if row['chance'] else None)} chance",
+        )
+        for row in evidence.measured.main.iter_rows(named=True)
+    ]
 
 
 def _table(evidence: Evidence) -> Table:
@@ -94,6 +101,7 @@ SECTION = Section(
     heading="Recall of known pairs",
     needs=lambda evidence: evidence.results is not None,
     text=_text,
+    tiles=_tiles,
     draw=_draw,
     caption=_caption,
     table=_table,

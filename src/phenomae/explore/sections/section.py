@@ -17,6 +17,19 @@ class Row:
 
     cells: Sequence[str]
     emphasised: bool = False
+    faint: bool = False
+    note: str = ""
+    """What is written in small letters beside the heading."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number of the page, in large digits."""
+
+    heading: str
+    value: str
+    below: str
+    """What is written below the number."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +41,11 @@ class Table:
     columns: Sequence[str]
     groups: Sequence[tuple[str, Sequence[Row]]]
     """Heading and rows of each group of rows; an empty heading is not shown."""
+    wraps: bool = False
+    """Whether cells have several lines on a narrow screen."""
 
 
-def _nothing(evidence: Evidence) -> list[str]:
+def _nothing(evidence: Evidence) -> list:
     return []
 
 
@@ -47,6 +62,8 @@ class Section:
     """Returns whether the report has the inputs of the section; if not, it is left out."""
     text: Callable[[Evidence], str]
     """Returns the paragraph below the heading."""
+    tiles: Callable[[Evidence], list[Tile]] = _nothing
+    """Returns numbers below the paragraph."""
     draw: Callable[[Evidence, Path], Picture] | None = None
     """Writes the figure into a folder and returns it as a picture."""
     caption: Callable[[Evidence], str] = field(default=lambda evidence: "")
@@ -64,6 +81,7 @@ class Part:
 
     section: Section
     text: str
+    tiles: list[Tile]
     picture: Picture | None
     caption: str
     table: Table | None
@@ -75,4 +93,6 @@ def make_part(section: Section, evidence: Evidence, folder: Path) -> Part:
     picture = section.draw(evidence, folder) if section.draw else None
     table = section.table(evidence) if section.table else None
     text, caption = section.text(evidence), section.caption(evidence)
-    return Part(section, text, picture, caption, table, section.notes(evidence))
+    return Part(
+        section, text, section.tiles(evidence), picture, caption, table, section.notes(evidence)
+    )

@@ -5,9 +5,9 @@ from importlib import import_module
 from phenomae.explore.sections.section import Section
 
 SECTIONS = [
+    "phenomae.explore.sections.baselines:SECTION",
     "phenomae.explore.sections.recall:SECTION",
     "phenomae.explore.sections.percentiles:SECTION",
-    "phenomae.explore.sections.baselines:SECTION",
     "phenomae.explore.sections.similarity:SECTION",
     "phenomae.explore.sections.reconstructions:SECTION",
     "phenomae.explore.sections.loss:SECTION",
