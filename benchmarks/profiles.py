@@ -25,7 +25,7 @@ from phenomae.correction.correct import CorrectSettings, correct
 from phenomae.evaluation.benchmark import benchmark
 from phenomae.evaluation.questions.complexes import ComplexSettings
 from phenomae.evaluation.questions.linear_probe import LinearProbeSettings
-from phenomae.evaluation.questions.replicate_retrieval import PrecisionSettings
+from phenomae.evaluation.questions.precision_settings import PrecisionSettings
 from phenomae.evaluation.questions.signal import SignalSettings
 from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.explore.ask import ask_complexes, ask_probe, ask_replicates, ask_signal
@@ -111,7 +111,9 @@ def ask_all(wells: Path, folder: Path, annotations: Path, settings: CorrectSetti
     ask_replicates(corrected, folder / "replicates", settings=precision)
     retrieved = pl.read_csv(folder / "replicates" / "retrieved.csv").row(0, named=True)
     cells.append(f"{retrieved['average_precision']:.3f} ({retrieved['chance']:.3f})")
-    ask_probe(corrected, folder / "probe", settings=LinearProbeSettings(by="gene", batch="plate"))
+    ask_probe(
+        corrected, folder / "probe", settings=LinearProbeSettings(by="gene", leave_out=("plate",))
+    )
     probe = pl.read_csv(folder / "probe" / "blocks.csv").row(0, named=True)
     cells.append(f"{probe['accuracy']:.3f} ± {probe['sd']:.3f} ({probe['chance']:.3f})")
     return " | ".join([*cells, count_complexes(folder, annotations / "CORUM_clusters.tsv")])

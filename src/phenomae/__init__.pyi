@@ -51,9 +51,13 @@ from phenomae.evaluation.results import Results as Results
 from phenomae.explore.ask import ask_signal as ask_signal
 from phenomae.evaluation.questions.signal import SignalSettings as SignalSettings
 from phenomae.explore.ask import ask_replicates as ask_replicates
-from phenomae.evaluation.questions.replicate_retrieval import PrecisionSettings as PrecisionSettings
+from phenomae.evaluation.questions.precision_settings import PrecisionSettings as PrecisionSettings
+from phenomae.explore.ask import ask_neighbours as ask_neighbours
+from phenomae.evaluation.questions.nearest_replicates import NeighbourSettings as NeighbourSettings
 from phenomae.explore.ask import ask_complexes as ask_complexes
 from phenomae.evaluation.questions.complexes import ComplexSettings as ComplexSettings
+from phenomae.explore.ask import ask_enrichment as ask_enrichment
+from phenomae.evaluation.questions.enrichment import EnrichmentSettings as EnrichmentSettings
 from phenomae.explore.ask import ask_compounds as ask_compounds
 from phenomae.evaluation.questions.compounds import CompoundSettings as CompoundSettings
 from phenomae.explore.ask import ask_mechanisms as ask_mechanisms

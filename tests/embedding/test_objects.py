@@ -5,7 +5,6 @@ import pytest
 from scipy import ndimage
 
 from phenomae.embedding.hand_made.objects import find_nuclei, find_objects, grow
-from phenomae.embedding.hand_made.watershed import watershed
 
 
 def draw_discs(
@@ -30,50 +29,6 @@ TOUCHING = [
     (180, 143, 13),
 ]
 CUT = [(2, 200, 10), (128, 253, 10)]
-
-
-def lowest_passes(relief: np.ndarray, mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
-    """Return for every pixel the level at which a flood from `seed` reaches it, by trying all."""
-    passes = np.full(relief.shape, np.inf)
-    for level in np.sort(relief[mask]):
-        basins, _ = ndimage.label(mask & (relief <= level))
-        # Seeds are under water from the start, as they are where the flood begins.
-        reached = np.isin(basins, basins[seed & (basins > 0)])
-        passes[reached & np.isinf(passes)] = level
-    return passes
-
-
-def test_a_watershed_floods_each_pixel_from_the_seed_with_the_lowest_pass():
-    rng = np.random.default_rng(0)
-    for _ in range(5):
-        relief = ndimage.gaussian_filter(rng.standard_normal((12, 14)), 1)
-        mask = rng.random((12, 14)) < 0.8
-        seeds = np.zeros(relief.shape, dtype=int)
-        for label, (row, column) in enumerate(rng.integers(0, 12, (4, 2)), start=1):
-            seeds[row, column] = label
-        found = watershed(relief, seeds, mask)
-        labels = [label for label in range(1, 5) if (mask & (seeds == label)).any()]
-        passes = {label: lowest_passes(relief, mask, seeds == label) for label in labels}
-        best = np.min([*passes.values(), np.full(relief.shape, np.inf)], axis=0)
-        np.testing.assert_array_equal(found == 0, ~mask | np.isinf(best))
-        for label in labels:
-            assert (passes[label] == best)[found == label].all()
-            _, parts = ndimage.label(found == label)
-            assert parts == 1, "every flood is connected"
-            assert (found[mask & (seeds == label)] == label).all()
-
-
-def test_a_watershed_is_that_of_scikit_image():
-    segmentation = pytest.importorskip("skimage.segmentation", reason="cp_measure brings it")
-    rng = np.random.default_rng(1)
-    relief = ndimage.gaussian_filter(rng.standard_normal((120, 150)), 4)
-    lowest = relief == ndimage.minimum_filter(relief, size=25)
-    seeds, count = ndimage.label(lowest)
-    mask = relief < 1.5 * relief.std()
-    expected = segmentation.watershed(relief, seeds, mask=mask)
-    assert count > 10
-    # Pixels on a ridge may drain to either side.
-    assert (watershed(relief, seeds, mask) != expected)[mask].mean() < 0.002
 
 
 def test_known_nuclei_are_found_and_those_that_touch_are_divided():

@@ -13,11 +13,15 @@ from sklearn.metrics.pairwise import cosine_similarity
 from phenomae.evaluation.questions.compound_profiles import make_profiles, read_mechanisms
 from phenomae.evaluation.questions.mechanisms import (
     MechanismSettings,
-    compare_with_chance,
     match_mechanisms,
     shuffled_shares,
 )
-from phenomae.evaluation.questions.neighbours import count_matches, matched_share, nearest_others
+from phenomae.evaluation.questions.neighbours import (
+    compare_with_chance,
+    count_matches,
+    matched_share,
+    nearest_others,
+)
 from phenomae.records import WELL_COLUMNS
 from phenomae.wells import Profiles
 
@@ -63,7 +67,7 @@ def test_planted_mechanisms_are_told_and_shuffled_ones_are_not(planted, capsys):
     wells, path = planted
     table, confusion = match_mechanisms(wells, HERE, MechanismSettings(path, shuffle=200))
     assert "without a mechanism in" in capsys.readouterr().err
-    columns = "match accuracy profiles left_out compounds mechanisms chance sd p"
+    columns = "tier match accuracy profiles left_out compounds mechanisms chance sd p"
     assert table.columns == columns.split()
     assert table.select("match", "accuracy", "profiles", "left_out", "mechanisms").rows() == [
         ("nsc", 1, 36, 0, 3),
@@ -73,7 +77,7 @@ def test_planted_mechanisms_are_told_and_shuffled_ones_are_not(planted, capsys):
     # Shuffled, two of the eight other compounds have a compound's mechanism.
     np.testing.assert_allclose(table["chance"], [0.25, 0.25], atol=0.05)
     assert (table["p"] < 0.02).all()
-    rows = [(match, f"m{k}", f"m{k}", 12) for match in ("nsc", "nscb") for k in range(3)]
+    rows = [("any", match, f"m{k}", f"m{k}", 12) for match in ("nsc", "nscb") for k in range(3)]
     assert confusion.rows() == rows
 
 
@@ -104,7 +108,7 @@ def test_neighbours_and_shares_against_brute_force(planted, tmp_path):
         right = sum(count for (one, other), count in counts.items() if one == other)
         assert table["accuracy"][number] == pytest.approx(right / 36)
         found = confusion.filter(pl.col("match") == ("nsc", "nscb")[number])
-        assert {row[1:3]: row[3] for row in found.rows()} == counts
+        assert {row[2:4]: row[4] for row in found.rows()} == counts
 
 
 def test_turning_and_scaling_every_profile_changes_nothing(planted):
@@ -156,23 +160,29 @@ def test_right_candidates_are_counted(seed, count):
     assert count_matches(labels, compounds).tolist() == right.sum(axis=1).tolist()
     right &= batches[:, None] != batches
     assert count_matches(labels, compounds, batches).tolist() == right.sum(axis=1).tolist()
+    places = rng.integers(4, size=count)
+    right &= places[:, None] != places
+    assert count_matches(labels, compounds, batches, places).tolist() == right.sum(axis=1).tolist()
 
 
 def test_shuffled_shares_average_to_all_orders_of_the_mechanisms(planted):
     wells, path = planted
     path.write_text("compound,mechanism\nc0,a\nc1,a\nc3,b\nc4,b\nc6,b\n")
     chosen = MechanismSettings(path, shuffle=2000)
-    profiles = make_profiles(wells, HERE, path, "batch")
+    profiles = make_profiles(wells, HERE, path, "batch")["any"]
     nearest = nearest_others(profiles.unit, profiles.compounds)
     shares = []
     for labels in permutations(profiles.mechanisms.tolist()):
         of_rows = np.array(labels)[profiles.compounds]
         shares.append((of_rows[nearest] == of_rows).mean())
-    found = shuffled_shares(profiles, nearest, None, chosen)
+    excluded = [profiles.compounds]
+    found = shuffled_shares(profiles, nearest, excluded, chosen)
     error = np.std(shares) / np.sqrt(2000)
     assert found.mean() == pytest.approx(np.mean(shares), abs=4 * error)
     first = MechanismSettings(path, shuffle=3)
-    np.testing.assert_array_equal(shuffled_shares(profiles, nearest, None, first), found[:3])
+    np.testing.assert_array_equal(
+        shuffled_shares(profiles, nearest, [profiles.compounds], first), found[:3]
+    )
 
 
 def test_p_values_by_hand():

@@ -17,13 +17,10 @@ from sklearn.metrics.pairwise import cosine_similarity
 from phenomae.evaluation.questions import copairs_map as retrieval
 from phenomae.evaluation.questions.average_precision import chance_precision
 from phenomae.evaluation.questions.copairs_map import load_copairs
-from phenomae.evaluation.questions.replicate_retrieval import (
-    PrecisionSettings,
-    can_agree,
-    measure_activity,
-    measure_agreement,
-    share_retrieved,
-)
+from phenomae.evaluation.questions.pairing import Pairing
+from phenomae.evaluation.questions.perturbation_agreement import can_agree, measure_agreement
+from phenomae.evaluation.questions.precision_settings import PrecisionSettings
+from phenomae.evaluation.questions.replicate_retrieval import measure_activity, share_retrieved
 from phenomae.explore.ask import ask_replicates
 from phenomae.records import WELL_COLUMNS
 from phenomae.wells import Profiles, write_wells
@@ -86,14 +83,14 @@ def ask_copairs(wells: Profiles, neg_sameby: list[str], draws: int, folder: Path
 @pytest.mark.parametrize(("plates", "sameby"), [("same", ["plate"]), ("any", [])])
 def test_activity_is_what_copairs_example_gives(planted, tmp_path, plates, sameby):
     table = measure_activity(planted, HERE, PrecisionSettings(plates=plates, draws=300))
-    columns = "perturbation rows average_precision chance p p_adjusted retrieved"
+    columns = "tier perturbation rows average_precision chance p p_adjusted copairs_p retrieved"
     assert table.columns == columns.split()
     wanted = ask_copairs(planted, sameby, 300, tmp_path)
     assert table["perturbation"].to_list() == wanted["perturbation"].to_list()
     found = table["average_precision"].to_numpy()
     np.testing.assert_allclose(found, wanted["mean_average_precision"], atol=1e-7)
-    np.testing.assert_allclose(table["p"], wanted["p_value"])
-    np.testing.assert_allclose(table["p_adjusted"], wanted["corrected_p_value"])
+    np.testing.assert_allclose(table["copairs_p"], wanted["p_value"])
+    np.testing.assert_allclose(table["p_adjusted"], false_discovery_control(table["p"].to_numpy()))
     assert table["retrieved"].to_list() == [True] * 4 + [False] * 4
     negatives = 12 if sameby else 36
     assert table["chance"].to_list() == pytest.approx([expected_ap(5, negatives)] * 8)
@@ -138,11 +135,16 @@ def test_agreement_of_guides_against_scikit_learn(planted):
             scores.append(average_precision_score([1] + [0] * 6, cosines[row, [mate, *others]]))
         assert table["average_precision"][gene] == pytest.approx(np.mean(scores), abs=1e-7)
     assert table["chance"][0] == pytest.approx(chance_precision(1, 6))
-    # Perfect, which a random order is in 1 of 7 cases. copairs alone says 1 of 501.
+    # Perfect: the guides are each other's nearest. copairs says 1 of 501, although a random pair of
+    # these guides is as often as some pairs of them are.
     assert table["average_precision"][:2].to_list() == [1, 1]
-    assert table["p"][:2].to_list() == pytest.approx([1 / 7] * 2)
-    adjusted = false_discovery_control(table["p"].to_numpy())
-    np.testing.assert_allclose(table["p_adjusted"], adjusted)
+    np.fill_diagonal(cosines, -1)
+    nearest = cosines.argmax(axis=1)
+    mutual = sum(nearest[nearest[row]] == row for row in range(8)) / 2
+    share = mutual / 28  # of all pairs of guides
+    error = np.sqrt(share * (1 - share) / 500)
+    assert table["p"][:2].to_list() == pytest.approx([share] * 2, abs=4 * error)
+    assert table["copairs_p"][:2].to_list() == pytest.approx([1 / 501] * 2)
 
 
 def test_agreement_of_compounds_by_mechanism_counts_no_dose_of_the_same(tmp_path):
@@ -306,6 +308,6 @@ def test_settings_that_will_not_do(wrong, sentence):
 def test_pairs_within_large_groups_count_for_the_parts(monkeypatch):
     # Ten groups of 30 rows make 30 x 30 pairs each, and with five controls 150 more.
     monkeypatch.setattr(retrieval, "_PAIRS", 3 * 30 * 35)
-    parts = list(retrieval._parts(retrieval.Pairing(np.repeat(np.arange(-1, 10), [5, *[30] * 10]))))
+    parts = list(retrieval._parts(Pairing(np.repeat(np.arange(-1, 10), [5, *[30] * 10]))))
     assert np.concatenate(parts).tolist() == list(range(10))
     assert max(map(len, parts)) == 3

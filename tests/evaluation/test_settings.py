@@ -8,7 +8,7 @@ import pytest
 from phenomae.evaluation.questions.compounds import CompoundSettings
 from phenomae.evaluation.questions.linear_probe import LinearProbeSettings
 from phenomae.evaluation.questions.mechanisms import MechanismSettings
-from phenomae.evaluation.questions.replicate_retrieval import PrecisionSettings
+from phenomae.evaluation.questions.precision_settings import PrecisionSettings
 from phenomae.evaluation.questions.signal import SignalSettings
 from phenomae.evaluation.settings import BenchmarkSettings
 

@@ -1,5 +1,6 @@
 """The settings of `benchmark`, and checks of settings shared with other commands."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -62,12 +63,7 @@ class BenchmarkSettings:
             )
         if self.within == "degree" and not self.shuffle:
             raise ValueError("within degree needs shuffle: set shuffle, for example to 200")
-        for tier in self.tiers:
-            checks.one_of("tiers", tier, TIERS)
-            if self.tiers.count(tier) > 1:
-                raise ValueError(f"tiers has {tier} twice: give it once")
-        if self.wells is not None and not self.tiers:
-            raise ValueError("tiers must have at least one tier, like other-plate")
+        check_tiers(self.tiers)
         if self.wells is None and self.tiers != tuple(TIERS):
             raise ValueError("tiers are of pairs of wells: give wells, or leave out tiers")
         if self.baseline and not self.resamples:
@@ -81,6 +77,16 @@ class BenchmarkSettings:
     def percentiles(self) -> list[Percentiles]:
         """The percentile pairs (low, high)."""
         return list(zip(self.low, self.high, strict=True))
+
+
+def check_tiers(tiers: Sequence[TierName]) -> None:
+    """Raise ValueError if `tiers` is empty, repeats a tier or has an unknown one."""
+    if not tiers:
+        raise ValueError("tiers must have at least one tier, like other-plate")
+    for tier in tiers:
+        checks.one_of("tiers", tier, TIERS)
+        if tiers.count(tier) > 1:
+            raise ValueError(f"tiers has {tier} twice: give it once")
 
 
 def check_level(level: float) -> None:

@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 from jaxtyping import Int
 
 from phenomae.evaluation.recall.one_pass import PairValues
-from phenomae.evaluation.recall.tiers import TIERS, Part, TierName, any_wells, other_groups
+from phenomae.evaluation.recall.tiers import Part, TierName, any_wells, other_groups
+from phenomae.evaluation.tier_groups import group_codes, require_groups
 from phenomae.maps.read import read_signature_of_map
 from phenomae.maps.row_names import name_rows
 from phenomae.maps.settings import MapSettings
@@ -48,11 +48,7 @@ class WellsOfMap:
 
     def groups(self, tier: TierName) -> Int[np.ndarray, " n"] | None:
         """Return the group of each well, which a pair of wells may not share; None for tier any."""
-        column = TIERS[tier]
-        if column is None:
-            return None
-        codes = self.files.table[column].rank("dense") - 1
-        return codes.fill_null(-1).cast(pl.Int64).to_numpy()
+        return group_codes(self.files.table, tier)
 
     def _each_plate(self) -> Iterable[Part]:
         """Return the wells of each plate, kept for the next tier if they take little memory."""
@@ -102,7 +98,8 @@ def read_wells_of_map(
     found = WellsOfMap(path, files, np.where(kept, genes, -1), len(names))
     _require_wells(found, names, map_path)
     for tier in tiers:
-        _require_groups(found, tier)
+        if (groups := found.groups(tier)) is not None:
+            require_groups(groups[found.genes >= 0], tier, path)
     return found
 
 
@@ -113,22 +110,4 @@ def _require_wells(wells: WellsOfMap, names: Sequence[str], map_path: Path) -> N
         raise ValueError(
             f"{wells.path} has no well of {len(without)} rows of {map_path}, like "
             f"{names[without[0]]}: give the wells that the map was made from"
-        )
-
-
-def _require_groups(wells: WellsOfMap, tier: TierName) -> None:
-    """Raise ValueError if wells have no group, or all the same, so that no pair is left."""
-    groups, column = wells.groups(tier), TIERS[tier]
-    if groups is None:
-        return
-    used = groups[wells.genes >= 0]
-    if (used < 0).any():
-        raise ValueError(
-            f"{wells.path} has {(used < 0).sum()} wells without a {column}, which tier {tier} "
-            f"needs: fill the column, or leave {tier} out of tiers"
-        )
-    if len(np.unique(used)) < 2:
-        raise ValueError(
-            f"{wells.path}: tier {tier} leaves no pair, because all wells have the same {column}: "
-            f"leave {tier} out of tiers"
         )

@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float, Float32, Int, Int32, Shaped
 from scipy import ndimage
 
 from phenomae.embedding.hand_made.foreground import MIN_AREA, SMOOTHING, otsu, smooth
-from phenomae.embedding.hand_made.watershed import watershed
 
 # Otsu's threshold divides noise too. The means of its two classes are then 2.6 standard deviations
 # of the darker class apart, and were at most 2.9 in the 53 empty crops of BBBC021; in its 1,943
@@ -51,6 +50,9 @@ def find_nuclei(channel: Shaped[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
     least as far apart as the radius of the field's median nucleus. Objects have 30 pixels or more.
     An image of noise has none.
     """
+    # Comes with cp_measure, and is slow to import.
+    from skimage.segmentation import watershed
+
     image = smooth(channel)
     foreground = image > otsu(image)
     if not _stands_out(image, foreground):
@@ -65,7 +67,7 @@ def find_nuclei(channel: Shaped[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
     peaks = _find_peaks(depth, max(2, int(radius))) & mask
     # Pixels of a peak as wide as two pixels, such as that of a square, are one seed.
     seeds = _label(peaks, ndimage.generate_binary_structure(2, 2))
-    return _remove_small(watershed(-depth, seeds, mask))
+    return _remove_small(watershed(-depth, seeds, mask=mask))
 
 
 def grow(nuclei: Int32[np.ndarray, "h w"], distance: int) -> Int32[np.ndarray, "h w"]:

@@ -10,7 +10,14 @@ from inspect import Parameter, Signature, cleandoc
 from pathlib import Path
 from typing import Any
 
-from phenomae.artefacts import Origin, artefact_folder, hash_file, settings_dict, write_bytes
+from phenomae.artefacts import (
+    Origin,
+    artefact_folder,
+    hash_file,
+    hash_json,
+    settings_dict,
+    write_bytes,
+)
 from phenomae.evaluation.questions.question import Figure, Question, Tables
 from phenomae.evaluation.results import Results
 from phenomae.paths import PathLike
@@ -77,8 +84,8 @@ def answer(
 def _origin(question: Question, values: list[Any], settings: Any) -> Origin:
     """Return the origin of the output: question, settings, and the identities of the inputs.
 
-    A file that a setting names is identified by content, not by path. Raises ValueError if such a
-    file is missing.
+    A file (or folder of lists) that a setting names is identified by content, not by path. Raises
+    ValueError if it is missing.
     """
     plain = settings_dict(settings)
     sources: dict[str, str] = {}
@@ -88,11 +95,18 @@ def _origin(question: Question, values: list[Any], settings: Any) -> Origin:
     for name in question.files:
         if plain.pop(name) is None:
             continue
-        path = Path(getattr(settings, name))
-        if not path.is_file():
-            raise ValueError(f"{path}: there is no such file ({name})")
-        sources[name] = hash_file(path)
+        sources[name] = _hash_files(Path(getattr(settings, name)), name)
     return Origin(KIND, {"question": question.name, **plain}, sources)
+
+
+def _hash_files(path: Path, name: str) -> str:
+    """Return the hash of a file, or of the .txt and .csv files of a folder with their names."""
+    if path.is_file():
+        return hash_file(path)
+    if not path.is_dir():
+        raise ValueError(f"{path}: there is no such file ({name})")
+    files = sorted(file for file in path.iterdir() if file.suffix in (".txt", ".csv"))
+    return hash_json({file.name: hash_file(file) for file in files if file.is_file()})
 
 
 def _signature(question: Question, names: list[str]) -> Signature:

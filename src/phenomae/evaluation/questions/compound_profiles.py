@@ -1,5 +1,6 @@
 """Mean profiles per compound, concentration and batch, of compounds with a known mechanism."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,43 +10,63 @@ from jaxtyping import Float64, Int
 
 from phenomae.evaluation.csv_lists import read_csv_list
 from phenomae.evaluation.questions.neighbours import Codes
+from phenomae.evaluation.recall.tiers import TierName
+from phenomae.evaluation.tier_groups import tier_groups
 from phenomae.maps.unit_vectors import unit_rows
 from phenomae.progress import info
 from phenomae.wells import Profiles, require_finite
 
 COLUMNS = ("compound", "mechanism")
-_KEYS = ("compound", "concentration_um", "batch")
+_KEYS = ("compound", "concentration_um", "batch", "group")
 
 
 @dataclass(frozen=True)
 class CompoundProfiles:
-    """The mean profile of each compound, concentration and batch, scaled to length 1."""
+    """The mean profile of each compound, concentration, batch and group, scaled to length 1."""
 
     unit: Float64[np.ndarray, "k d"]
     compounds: Codes
     batches: Codes
+    groups: Codes | None
+    """Group of each profile in a tier of pairs of wells: its plate, for example."""
     mechanisms: Int[np.ndarray, " compounds"]
     """Index in `names` of the mechanism of each compound."""
     names: list[str]
     """Names of the mechanisms."""
 
 
-def make_profiles(wells: Profiles, path: Path, mechanisms: Path, batch: str) -> CompoundProfiles:
-    """Average the treated wells of each compound, concentration and batch.
+def make_profiles(
+    wells: Profiles,
+    path: Path,
+    mechanisms: Path,
+    batch: str,
+    tiers: Sequence[TierName] = ("any",),
+) -> dict[TierName, CompoundProfiles]:
+    """Average the treated wells of each compound, concentration and batch, for each tier.
 
+    In a tier other than any, the wells of a profile are also of one group: one plate, for example.
     Compounds that the file `mechanisms` does not list are left out, and their number is logged.
     `path` is named in errors. Raises ValueError if the file cannot be used, the wells have no
-    column named by `batch`, a well has NaN, the wells have fewer than two mechanisms, or a mean
-    profile is zero.
+    column named by `batch`, a well has NaN, the wells have fewer than two mechanisms, a mean
+    profile is zero, or a tier leaves no pair of wells.
     """
     require_finite(wells, path)
     kept = _choose_wells(wells.table, batch, read_mechanisms(mechanisms), mechanisms, path)
+    return {tier: _average(wells, kept, path, batch, tier) for tier in tiers}
+
+
+def _average(
+    wells: Profiles, kept: pl.DataFrame, path: Path, batch: str, tier: TierName
+) -> CompoundProfiles:
+    of_tier = tier_groups(wells.table[kept["row"]], tier, path)
+    # One group for all wells in tier any, so that the key changes no profile there.
+    kept = kept.with_columns(group=pl.lit(0) if of_tier is None else pl.Series(of_tier))
     groups = kept.group_by(_KEYS).agg("row", pl.col("mechanism").first()).sort(_KEYS)
     rows = [group.to_numpy() for group in groups["row"]]
     # Means in float64, because sums over many wells in float32 lose digits.
     means = np.stack([wells.features[group].mean(axis=0, dtype=np.float64) for group in rows])
     if len(zero := np.flatnonzero(~means.any(axis=1))):
-        compound, dose, of_batch = groups.select(_KEYS).row(int(zero[0]))
+        compound, dose, of_batch, _ = groups.select(_KEYS).row(int(zero[0]))
         raise ValueError(
             f"{path}: the mean of the wells of {compound}, {dose} uM, {batch} {of_batch} is zero, "
             "so it has no cosine: remove them"
@@ -54,7 +75,12 @@ def make_profiles(wells: Profiles, path: Path, mechanisms: Path, batch: str) -> 
     compounds = groups.unique("compound").sort("compound")
     names, labels = _encode(compounds["mechanism"])
     return CompoundProfiles(
-        unit_rows(means), _encode(groups["compound"])[1], _encode(groups["batch"])[1], labels, names
+        unit_rows(means),
+        _encode(groups["compound"])[1],
+        _encode(groups["batch"])[1],
+        None if of_tier is None else groups["group"].to_numpy(),
+        labels,
+        names,
     )
 
 

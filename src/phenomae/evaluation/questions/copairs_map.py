@@ -2,24 +2,22 @@
 
 Each profile of a group ranks its positives (other members of the group) and its negatives by cosine
 (Kalinin et al. 2025, Nature Communications 16, 5181). This module calls copairs in parts that fit
-in memory, and adds the expected value of a random ranking and a correction of the p-values of
-perfect retrieval.
+in memory, and adds the expected value of a random ranking and p-values of a permutation test.
 """
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from phenomae.evaluation.questions.average_precision import chance_precision
+from phenomae.evaluation.questions.exchange_test import p_of_groups
+from phenomae.evaluation.questions.pairing import Codes, Pairing
 
-Codes = Int[np.ndarray, " n"]
 _PAIRS = 4_000_000  # pairs that copairs has in memory at once
-_PERFECT = 1 - 1e-6  # smallest average precision that counts as 1; copairs rounds to float32
 _SCORES = {"code": pl.Int64, "positives": pl.Int64, "pairs": pl.Int64, "precision": pl.Float64}
 _MEANS = {
     "code": pl.Int64,
@@ -28,21 +26,8 @@ _MEANS = {
     "chance": pl.Float64,
     "p": pl.Float64,
     "p_adjusted": pl.Float64,
+    "copairs_p": pl.Float64,
 }
-
-
-@dataclass(frozen=True)
-class Pairing:
-    """Which profiles are positives of each other, and which are negatives."""
-
-    groups: Codes
-    """Profiles with the same code are positives of each other; -1 marks controls."""
-    sources: Codes | None = None
-    """If given, profiles with the same code in `sources` are not positives of each other."""
-    plates: Codes | None = None
-    """If given, the negatives of a profile have the same code in `plates` as the profile."""
-    against: str = "controls"
-    """Which profiles are negatives: "controls", or "groups" for those of all other groups."""
 
 
 def load_copairs() -> Any:
@@ -62,8 +47,8 @@ def mean_precisions(
     """Return one row per group that has positives and negatives, in the order of the codes.
 
     Columns: code, rows (number of profiles with positives and negatives), average_precision (mean
-    over these profiles), chance (expected value of a random ranking), p, p_adjusted (FDR over the
-    groups, Benjamini & Hochberg 1995).
+    over these profiles), chance (expected value of a random ranking), p (see `exchange_test`),
+    p_adjusted (FDR over the groups, Benjamini & Hochberg 1995), copairs_p (p-value of copairs).
     """
     from scipy.stats import false_discovery_control  # .6 s to import
 
@@ -79,20 +64,15 @@ def mean_precisions(
             rows=pl.len().cast(pl.Int64),
             average_precision=pl.col("precision").mean(),
             chance=pl.col("chance").mean(),
-            perfect_by_luck=pl.col("log_luck").min().exp(),
         )
+        .join(_p_of_copairs(found, draws, seed), on="code")
+        .sort("code")
     )
-    table = table.join(_p_values(found, draws, seed), on="code").sort("code")
-    # copairs counts null values above the observed value, and no null value is above 1. With few
-    # controls a random ranking is often perfect, yet perfect retrieval would get the smallest
-    # possible p-value. The probability that all rankings of a group are perfect by chance is at
-    # most that of the least probable of them, which therefore is the lower limit here.
-    perfect = pl.col("average_precision") >= _PERFECT
-    table = table.with_columns(
-        p=pl.when(perfect).then(pl.max_horizontal("p", "perfect_by_luck")).otherwise("p")
+    p = p_of_groups(features, pairing, table["code"].to_numpy(), draws, seed)
+    p_values = {"p": p, "p_adjusted": false_discovery_control(p)}
+    return table.with_columns(**{name: pl.Series(one) for name, one in p_values.items()}).select(
+        list(_MEANS)
     )
-    adjusted = pl.Series("p_adjusted", false_discovery_control(table["p"].to_numpy()))
-    return table.with_columns(adjusted).select(list(_MEANS))
 
 
 def _parts(pairing: Pairing) -> Iterator[Codes]:
@@ -121,15 +101,17 @@ def _precisions(features: Float[np.ndarray, "n d"], pairing: Pairing, part: Code
         "side": np.where(distinct[rows], np.arange(len(rows)), -1),
         "source": None if pairing.sources is None else pairing.sources[rows],
         "plate": None if pairing.plates is None else pairing.plates[rows],
+        "apart": None if pairing.apart is None else pairing.apart[rows],
     }
+    apart = [] if pairing.apart is None else ["apart"]
     try:
         found = load_copairs().average_precision(
             pl.DataFrame(columns).to_pandas(),
             features[rows].astype(np.float64),
             pos_sameby=["code"] if all_groups else ["code", "side"],
-            pos_diffby=[] if pairing.sources is None else ["source"],
+            pos_diffby=[*([] if pairing.sources is None else ["source"]), *apart],
             neg_sameby=[] if pairing.plates is None else ["plate"],
-            neg_diffby=["code", "side"],
+            neg_diffby=["code", "side", *apart],
             progress_bar=False,
         )
     except UnpairedException:  # copairs raises if a part has no positives or no negatives at all
@@ -144,19 +126,14 @@ def _precisions(features: Float[np.ndarray, "n d"], pairing: Pairing, part: Code
 
 
 def _with_chance(found: pl.DataFrame) -> pl.DataFrame:
-    """Add the expected value of a random ranking, and the log probability that it is perfect."""
-    from scipy.special import gammaln
-
+    """Add the expected value of a random ranking."""
     kinds = found.select("positives", "pairs").unique()
     right, pairs = kinds["positives"].to_numpy(), kinds["pairs"].to_numpy()
     chance = [chance_precision(a, b) for a, b in zip(right, pairs - right, strict=True)]
-    # 1 / binomial(pairs, positives), in logarithms because the binomial overflows.
-    log_luck = gammaln(right + 1) + gammaln(pairs - right + 1) - gammaln(pairs + 1)
-    kinds = kinds.with_columns(chance=pl.Series(chance), log_luck=pl.Series(log_luck))
-    return found.join(kinds, on=["positives", "pairs"])
+    return found.join(kinds.with_columns(chance=pl.Series(chance)), on=["positives", "pairs"])
 
 
-def _p_values(found: pl.DataFrame, draws: int, seed: int) -> pl.DataFrame:
+def _p_of_copairs(found: pl.DataFrame, draws: int, seed: int) -> pl.DataFrame:
     """Return the p-value of every code, computed by copairs."""
     scores = found.rename(
         {"positives": "n_pos_pairs", "pairs": "n_total_pairs", "precision": "average_precision"}
@@ -173,4 +150,5 @@ def _p_values(found: pl.DataFrame, draws: int, seed: int) -> pl.DataFrame:
             progress_bar=False,
             cache_dir=folder,
         )
-    return pl.DataFrame({"code": means["code"].to_numpy(), "p": means["p_value"].to_numpy()})
+    columns = {"code": means["code"].to_numpy(), "copairs_p": means["p_value"].to_numpy()}
+    return pl.DataFrame(columns)

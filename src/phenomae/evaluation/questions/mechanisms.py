@@ -3,9 +3,10 @@
 NSC (not same compound) matches each compound profile with the nearest profile of another compound
 (Ljosa et al. 2013), NSCB (not same compound or batch) with the nearest profile of another compound
 in another batch (Ando et al. 2017). Similarity within a batch can raise NSC accuracy, but not NSCB
-accuracy.
+accuracy. Tiers do the same for plates and well positions.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,18 +20,21 @@ from phenomae import checks
 from phenomae.evaluation.questions.compound_profiles import CompoundProfiles, make_profiles
 from phenomae.evaluation.questions.neighbours import (
     Codes,
+    compare_with_chance,
     count_matches,
     matched_share,
     nearest_others,
 )
 from phenomae.evaluation.questions.question import Question, Tables, takes_wells
-from phenomae.maps.p_values import p_values
+from phenomae.evaluation.recall.tiers import TierName
+from phenomae.evaluation.settings import Several, check_tiers
 from phenomae.paths import PathLike
 from phenomae.wells import Profiles
 
 Match = Literal["nsc", "nscb"]
 Row = tuple[str | float | None, ...]
 MECHANISMS: dict[str, pl.DataType] = {
+    "tier": pl.String(),
     "match": pl.String(),
     "accuracy": pl.Float64(),
     "profiles": pl.Int64(),
@@ -42,6 +46,7 @@ MECHANISMS: dict[str, pl.DataType] = {
     "p": pl.Float64(),
 }
 CONFUSION: dict[str, pl.DataType] = {
+    "tier": pl.String(),
     "match": pl.String(),
     "mechanism": pl.String(),
     "nearest": pl.String(),
@@ -56,14 +61,15 @@ class MechanismSettings:
 
     mechanisms: PathLike
     """CSV file with the columns compound, mechanism."""
-    match: Annotated[tuple[Match, ...], Parameter(consume_multiple=True, negative=())] = (
-        "nsc",
-        "nscb",
-    )
+    match: Annotated[tuple[Match, ...], Several] = ("nsc", "nscb")
     """nsc: candidates are profiles of other compounds; nscb: profiles of other compounds in other
     batches."""
     batch: str = "batch"
     """Column of the wells with the experimental batch."""
+    tiers: Annotated[tuple[TierName, ...], Several] = ("any",)
+    """Which profiles are candidates: any, or those of wells on another plate, of another batch, at
+    another well position. Several may be given. Profiles are means within a plate, batch or
+    position then."""
     shuffle: int = 1000
     """Number of permutations of the mechanisms among compounds, for the null distribution."""
     seed: int = 0
@@ -73,6 +79,7 @@ class MechanismSettings:
         checks.at_least("seed", self.seed, 0)
         checks.at_least("shuffle", self.shuffle, 2)
         checks.require(bool(self.match), "match", "nsc, nscb or both", "empty")
+        check_tiers(self.tiers)
 
 
 def match_mechanisms(
@@ -80,61 +87,80 @@ def match_mechanisms(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Compute the rows of mechanisms.csv and of confusion.csv.
 
-    mechanisms.csv has one row per kind of match (NSC, NSCB): the fraction of profiles whose nearest
-    neighbour has their mechanism, the number of these profiles, the number of profiles left out
-    because no candidate has their mechanism, and the null distribution's mean and standard
-    deviation with the p-value. confusion.csv has the number of profiles for each pair of a
-    mechanism and the mechanism of the nearest neighbour.
+    mechanisms.csv has one row per tier and kind of match (NSC, NSCB): the fraction of profiles
+    whose nearest neighbour has their mechanism, the number of these profiles, the number of
+    profiles left out because no candidate has their mechanism, and the null distribution's mean
+    and standard deviation with the p-value. confusion.csv has the number of profiles for each pair
+    of a mechanism and the mechanism of the nearest neighbour.
 
     Raises ValueError if the file of mechanisms cannot be used, the wells have fewer than two
-    mechanisms, no neighbour can match, or, for nscb, all wells are of one batch.
+    mechanisms, no neighbour can match, all wells are of one batch (for nscb), or a tier leaves no
+    pair of wells.
     """
-    profiles = make_profiles(wells, path, Path(settings.mechanisms), settings.batch)
-    if "nscb" in settings.match and len(np.unique(profiles.batches)) < 2:
-        raise ValueError(
-            f"{path} has wells of a single {settings.batch}, but nscb needs at least two: set "
-            "match to nsc, or batch to another column"
-        )
+    made = make_profiles(wells, path, Path(settings.mechanisms), settings.batch, settings.tiers)
     rows: list[Row] = []
     confusions: list[pl.DataFrame] = []
-    # Without duplicates: a kind that the user gives twice would have two equal rows.
-    for match in dict.fromkeys(settings.match):
-        row, confusion = _match(profiles, match, path, settings)
-        rows.append(row)
-        confusions.append(confusion)
+    for tier, profiles in made.items():
+        if "nscb" in settings.match and len(np.unique(profiles.batches)) < 2:
+            raise ValueError(
+                f"{path} has wells of a single {settings.batch}, but nscb needs at least two: set "
+                "match to nsc, or batch to another column"
+            )
+        # Without duplicates: a kind that the user gives twice would have two equal rows.
+        for match in dict.fromkeys(settings.match):
+            row, confusion = _match(profiles, tier, match, path, settings)
+            rows.append(row)
+            confusions.append(confusion)
     return pl.DataFrame(rows, schema=MECHANISMS, orient="row"), pl.concat(confusions)
 
 
 def _match(
-    profiles: CompoundProfiles, match: Match, path: Path, settings: MechanismSettings
+    profiles: CompoundProfiles,
+    tier: TierName,
+    match: Match,
+    path: Path,
+    settings: MechanismSettings,
 ) -> tuple[Row, pl.DataFrame]:
     """Return the row of mechanisms.csv and the rows of confusion.csv for one kind of match."""
-    batches = profiles.batches if match == "nscb" else None
-    excluded = [profiles.compounds] if batches is None else [profiles.compounds, batches]
+    excluded = excluded_codes(profiles, match)
     # Computed once, because permuting mechanisms does not change the neighbours.
     nearest = nearest_others(profiles.unit, *excluded)
     labels = profiles.mechanisms[profiles.compounds]
     # A profile without any candidate of its mechanism cannot match, whatever the features are.
-    used = count_matches(labels, profiles.compounds, batches) > 0
+    used = count_matches(labels, *excluded) > 0
     if not used.any():
-        where = "" if batches is None else f" in more than one {settings.batch}"
+        where = f" in more than one {settings.batch}" if match == "nscb" else ""
+        where += "" if tier == "any" else f" in tier {tier}"
         raise ValueError(
             f"{settings.mechanisms}: no mechanism has two compounds in {path}{where}, so no "
             f"neighbour can be right ({match}): list more compounds per mechanism"
         )
     accuracy = matched_share(labels, nearest, used)
     counts = [len(np.unique(codes[used])) for codes in (profiles.compounds, labels)]
-    chance = compare_with_chance(accuracy, shuffled_shares(profiles, nearest, batches, settings))
-    row = (match, accuracy, int(used.sum()), int((~used).sum()), *counts, *chance)
+    chance = compare_with_chance(accuracy, shuffled_shares(profiles, nearest, excluded, settings))
+    row = (tier, match, accuracy, int(used.sum()), int((~used).sum()), *counts, *chance)
     pairs = np.column_stack([labels[used], labels[nearest[used]]])
     found, sizes = np.unique(pairs, axis=0, return_counts=True)
     names = [(profiles.names[one], profiles.names[other]) for one, other in found]
-    rows = [(match, *pair, int(size)) for pair, size in zip(names, sizes, strict=True)]
+    rows = [(tier, match, *pair, int(size)) for pair, size in zip(names, sizes, strict=True)]
     return row, pl.DataFrame(rows, schema=CONFUSION, orient="row")
 
 
+def excluded_codes(profiles: CompoundProfiles, match: Match) -> list[Codes]:
+    """Return the codes that two profiles may not share, if one is a candidate of the other."""
+    found = [profiles.compounds]
+    if match == "nscb":
+        found.append(profiles.batches)
+    if profiles.groups is not None:
+        found.append(profiles.groups)
+    return found
+
+
 def shuffled_shares(
-    profiles: CompoundProfiles, nearest: Codes, batches: Codes | None, settings: MechanismSettings
+    profiles: CompoundProfiles,
+    nearest: Codes,
+    excluded: Sequence[Codes],
+    settings: MechanismSettings,
 ) -> Float64[np.ndarray, " shuffles"]:
     """Return the accuracy under each permutation of the mechanisms among compounds.
 
@@ -147,18 +173,8 @@ def shuffled_shares(
     for k in range(settings.shuffle):
         order = np.random.default_rng([settings.seed, k]).permutation(len(profiles.mechanisms))
         labels = profiles.mechanisms[order][profiles.compounds]
-        used = count_matches(labels, profiles.compounds, batches) > 0
-        shares[k] = matched_share(labels, nearest, used)
+        shares[k] = matched_share(labels, nearest, count_matches(labels, *excluded) > 0)
     return shares[~np.isnan(shares)]
-
-
-def compare_with_chance(
-    observed: float, null: Float64[np.ndarray, " shuffles"]
-) -> tuple[float | None, float | None, float]:
-    """Return mean and standard deviation of the null distribution, and the p-value."""
-    mean = float(null.mean()) if len(null) else None
-    spread = float(null.std(ddof=1)) if len(null) > 1 else None
-    return mean, spread, float(p_values(np.array([observed]), null)[0])
 
 
 def _tables(wells: Profiles, path: Path, settings: MechanismSettings) -> Tables:

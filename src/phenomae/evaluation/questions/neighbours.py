@@ -1,7 +1,11 @@
 """Nearest neighbours of profiles by cosine, with some candidates excluded (NSC, NSCB)."""
 
+from itertools import combinations
+
 import numpy as np
 from jaxtyping import Bool, Float64, Int
+
+from phenomae.maps.p_values import p_values
 
 Codes = Int[np.ndarray, " k"]
 _CELLS = 1 << 22  # cosines that are in memory at once: 32 MB
@@ -27,17 +31,18 @@ def nearest_others(unit: Float64[np.ndarray, "k d"], *excluded: Codes) -> Codes:
     return nearest
 
 
-def count_matches(labels: Codes, compounds: Codes, batches: Codes | None = None) -> Codes:
+def count_matches(labels: Codes, *excluded: Codes) -> Codes:
     """Return the number of candidates with the same label for each row.
 
-    Candidates are rows of other compounds and, if `batches` is given, of other batches.
+    Candidates of a row are the rows that share none of the codes in `excluded` with it.
     """
-    # Inclusion-exclusion: all rows of a compound have the same label, so the rows of a compound are
-    # a subset of the rows of its label.
-    found = _sizes(labels) - _sizes(compounds)
-    if batches is None:
-        return found
-    return found - _sizes(labels, batches) + _sizes(compounds, batches)
+    # Inclusion-exclusion over the subsets of `excluded`, which visits no pair of rows. The empty
+    # subset counts all rows with the label, the row itself too, which every other one takes away.
+    found = np.zeros(len(labels), dtype=np.int64)
+    for size in range(len(excluded) + 1):
+        for subset in combinations(excluded, size):
+            found += (-1) ** size * _sizes(labels, *subset)
+    return found
 
 
 def matched_share(labels: Codes, nearest: Codes, used: Bool[np.ndarray, " k"]) -> float:
@@ -47,8 +52,20 @@ def matched_share(labels: Codes, nearest: Codes, used: Bool[np.ndarray, " k"]) -
     return float((labels[nearest[used]] == labels[used]).mean())
 
 
-def _sizes(first: Codes, second: Codes | None = None) -> Codes:
-    """Return for every row the number of rows with the same code or pair of codes (codes >= 0)."""
-    codes = first if second is None else first * (second.max() + 1) + second
-    _, index, counts = np.unique(codes, return_inverse=True, return_counts=True)
+def compare_with_chance(
+    observed: float, null: Float64[np.ndarray, " shuffles"]
+) -> tuple[float | None, float | None, float]:
+    """Return mean and standard deviation of the null distribution, and the p-value."""
+    mean = float(null.mean()) if len(null) else None
+    spread = float(null.std(ddof=1)) if len(null) > 1 else None
+    return mean, spread, float(p_values(np.array([observed]), null)[0])
+
+
+def _sizes(*codes: Codes) -> Codes:
+    """Return for every row the number of rows with the same codes."""
+    joint = codes[0]
+    for other in codes[1:]:
+        # Renumbered after each array, so that products of codes stay small.
+        joint = np.unique(joint, return_inverse=True)[1] * (other.max() + 1) + other
+    _, index, counts = np.unique(joint, return_inverse=True, return_counts=True)
     return counts[index]

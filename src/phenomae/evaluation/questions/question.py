@@ -65,7 +65,8 @@ class Question:
     """File name of the table that the command prints."""
     figure: Figure | None = None
     files: tuple[str, ...] = ()
-    """Names of the settings that are paths of files, which are recorded by content."""
+    """Names of the settings that are paths of files, or folders of .txt and .csv files: they are
+    recorded by content."""
     conclude: Callable[[pl.DataFrame], str | None] = lambda printed: None
     """conclude(printed table) returns a sentence to log, or None."""
 

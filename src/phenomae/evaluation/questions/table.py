@@ -15,9 +15,17 @@ QUESTIONS: dict[str, tuple[str, str]] = {
         f"{_ROOM}.replicate_retrieval:QUESTION",
         "Do replicates retrieve each other? Mean average precision.",
     ),
+    "neighbours": (
+        f"{_ROOM}.nearest_replicates:QUESTION",
+        "Is the nearest neighbour of a well a replicate? Rate by tier.",
+    ),
     "complexes": (
         f"{_ROOM}.complexes:QUESTION",
         "Are the genes of a complex similar? Cosines within and between.",
+    ),
+    "enrichment": (
+        f"{_ROOM}.enrichment:QUESTION",
+        "Are known pairs enriched among similar pairs? Odds ratios.",
     ),
     "compounds": (
         f"{_ROOM}.compounds:QUESTION",

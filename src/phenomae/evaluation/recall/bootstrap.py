@@ -37,7 +37,7 @@ def resampled_recalls(
     for start in range(0, resamples, _AT_ONCE):
         numbers = range(start, min(start + _AT_ONCE, resamples))
         # One random generator per resample, so that a resample does not depend on `_AT_ONCE`.
-        drawn = np.stack([_draw(len(genes), [seed, number]) for number in numbers], axis=1)
+        drawn = np.stack([draw_genes(len(genes), [seed, number]) for number in numbers], axis=1)
         with np.errstate(invalid="ignore"):  # 0 / 0 in a resample without any known pair
             parts.append(_weigh(found, known, drawn) / _weigh(every, known, drawn))
     return np.concatenate(parts)
@@ -74,7 +74,10 @@ def _weigh(
     return np.column_stack(totals)
 
 
-def _draw(count: int, key: list[int]) -> Float64[np.ndarray, " genes"]:
-    """Return how often each of `count` genes is drawn in one resample."""
+def draw_genes(count: int, key: list[int]) -> Float64[np.ndarray, " genes"]:
+    """Return how often each of `count` genes is drawn in one resample.
+
+    Resample k of a bootstrap has the key [seed, k].
+    """
     drawn: Int[np.ndarray, " draws"] = np.random.default_rng(key).integers(count, size=count)
     return np.bincount(drawn, minlength=count).astype(np.float64)

@@ -125,6 +125,18 @@ def is_marked(
     return (marks[rows, columns >> 3] >> (7 - (columns & 7)).astype(np.uint8) & 1).astype(bool)
 
 
+def count_marked(marks: UInt8[np.ndarray, "g eighth_of_g"]) -> int:
+    """Return how many pairs of rows have the bit 1 in the result of `mark_tails`."""
+    total = 0
+    for row, bits in enumerate(marks):
+        # A tile on the diagonal has its pairs twice, so only bits after the row's own count.
+        first, skipped = divmod(row + 1, 8)
+        ahead = bits[first:].copy()
+        ahead[:1] &= 0xFF >> skipped
+        total += int(np.bitwise_count(ahead).sum())
+    return total
+
+
 def _count(strip: Strip) -> Int[np.ndarray, " bins"]:
     counts = np.zeros(_BINS, dtype=np.int64)
     for first, second, tile in strip:

@@ -1,0 +1,67 @@
+"""Which profiles are positives of each other in a ranking by cosine, and which are negatives."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+Codes = Int[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Which profiles are positives of each other, and which are negatives."""
+
+    groups: Codes
+    """Profiles with the same code are positives of each other; -1 marks controls."""
+    sources: Codes | None = None
+    """If given, profiles with the same code in `sources` are not positives of each other."""
+    plates: Codes | None = None
+    """If given, the negatives of a profile have the same code in `plates` as the profile."""
+    apart: Codes | None = None
+    """If given, profiles with the same code in `apart` are neither positives nor negatives of each
+    other: those that a tier keeps apart."""
+    against: str = "controls"
+    """Which profiles are negatives: "controls", or "groups" for those of all other groups."""
+
+    def negatives_of(self, own: Codes, at_most: int, rng: np.random.Generator) -> Codes:
+        """Return at most so many random negatives of the profiles `own` of a group.
+
+        With `plates`, these are all negatives on the plates of the group.
+        """
+        pool, plates = self._negatives
+        if plates is not None and self.plates is not None:
+            wanted = np.unique(self.plates[own])
+            ends = np.searchsorted(plates, np.stack([wanted, wanted + 1], axis=1))
+            return np.concatenate([pool[low:high] for low, high in ends])
+        # More than are needed, because those of the group itself are left out.
+        size = min(len(pool), at_most + len(own))
+        drawn = rng.choice(pool, size, replace=False)
+        return np.sort(drawn[self.groups[drawn] != self.groups[own[0]]][:at_most])
+
+    @cached_property
+    def _negatives(self) -> tuple[Codes, Codes | None]:
+        """All profiles that are negatives of a group; with `plates` by plate, with their plates."""
+        pool = np.flatnonzero(self.groups < 0 if self.against == "controls" else self.groups >= 0)
+        if self.plates is None:
+            return pool, None
+        pool = pool[np.argsort(self.plates[pool], kind="stable")]
+        return pool, self.plates[pool]
+
+    def may_be_positives(self, row: int, others: Codes) -> Bool[np.ndarray, " k"]:
+        """Return which of other profiles of its group are positives of a profile."""
+        allowed = others != row
+        for codes in (self.sources, self.apart):
+            if codes is not None:
+                allowed &= codes[others] != codes[row]
+        return allowed
+
+    def may_be_negatives(self, row: int, others: Codes) -> Bool[np.ndarray, " k"]:
+        """Return which of `negatives_of` its group are negatives of a profile."""
+        allowed = np.ones(len(others), dtype=bool)
+        if self.plates is not None:
+            allowed &= self.plates[others] == self.plates[row]
+        if self.apart is not None:
+            allowed &= self.apart[others] != self.apart[row]
+        return allowed
