@@ -58,7 +58,7 @@ def balanced_score(units: np.ndarray, names: np.ndarray, hits: np.ndarray) -> Sc
 def nearest_score(out: Path, name: str, match: str) -> Score:
     """Return the fraction of treatments whose nearest neighbour shares the mechanism (BBBC021)."""
     folder = out / "corrected" / name
-    profiles = make_profiles(read_wells(folder), folder, out / "raw/mechanisms.csv", "batch")
+    profiles = make_profiles(read_wells(folder), folder, out / "raw/mechanisms.csv", "batch")["any"]
     labels = profiles.mechanisms[profiles.compounds]
     batches = profiles.batches if match == "nscb" else None
     excluded = [profiles.compounds] if batches is None else [profiles.compounds, batches]
