@@ -14,6 +14,9 @@ import tifffile
 from scipy.stats import spearmanr
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
+from phenomae.evaluation.questions.linear_probe import LinearProbeSettings
+from phenomae.evaluation.questions.mechanisms import MechanismSettings
+from phenomae.explore.ask import ask_mechanisms, ask_probe
 from phenomae.wells import read_wells, write_wells
 
 ROOT = Path(__file__).parents[1]
@@ -142,6 +145,76 @@ def test_differences_are_paired_and_strata_are_kept():
     # The standard deviation of a share of 30 independent units.
     expected = np.sqrt(hits.mean() * (1 - hits.mean()) / 30)
     assert one[1:].std() == pytest.approx(expected, rel=0.15)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wells of 8 compounds of 3 mechanisms at 2 doses, and what `ask` finds on them."""
+    out, rng = tmp_path_factory.mktemp("real-cells"), np.random.default_rng(3)
+    compound = np.repeat(np.arange(8), 10)
+    features = rng.normal(size=(80, 4)) + 2 * rng.normal(size=(3, 4))[compound % 3]
+    wells = pl.DataFrame(features, schema=[*"abcd"]).with_columns(
+        plate=pl.Series([f"P{number}" for number in np.arange(80) % 5]),
+        well=pl.Series([f"A{number + 1:02d}" for number in range(80)]),
+        batch=pl.Series([f"B{number}" for number in compound // 2 % 2]),
+        compound=pl.Series([f"c{code}" for code in compound]),
+        concentration_um=pl.Series(np.tile([1.0, 2.0], 40)),
+        control=pl.lit(False),
+    )
+    write_wells(out / "wells/name", wells, [*"abcd"])
+    write_wells(out / "corrected/name", wells, [*"abcd"])
+    (out / "raw").mkdir()
+    known, answers = out / "raw/mechanisms.csv", out / "answers/name"
+    lines = ["compound,mechanism", *(f"c{code},m{code % 3}" for code in range(8))]
+    known.write_text("\n".join(lines) + "\n")
+    ask_mechanisms(
+        out / "corrected/name", answers / "mechanisms", settings=MechanismSettings(known)
+    )
+    for columns in (("plate",), ("compound", "batch")):
+        probe = LinearProbeSettings("mechanism", known, columns, 3)
+        ask_probe(out / "wells/name", answers / "-".join(columns), settings=probe)
+    return out
+
+
+@pytest.mark.parametrize("match", ["nsc", "nscb"])
+def test_the_nearest_treatment_of_another_compound_is_scored_by_compound(out: Path, match: str):
+    rows = read_wells(out / "corrected/name")
+    keys = rows.table.select("compound", "concentration_um", "batch")
+    treatments = keys.unique().sort(keys.columns).rows()
+    means = [rows.features[[row == key for row in keys.rows()]].mean(axis=0) for key in treatments]
+    unit = np.array([mean / np.linalg.norm(mean) for mean in means])
+    mechanism = [int(key[0][1:]) % 3 for key in treatments]
+    found = []
+    for one, (name, _, batch) in enumerate(treatments):
+        others = [
+            (unit[one] @ unit[other], mechanism[other])
+            for other, (its, _, week) in enumerate(treatments)
+            if its != name and (match == "nsc" or week != batch)
+        ]
+        if mechanism[one] in [label for _, label in others]:
+            found.append((int(name[1:]), max(others)[1] == mechanism[one]))
+    score = table.nearest_score(out, "name", match)
+    assert score.of(np.ones(len(score.strata))) == pytest.approx(np.mean([hit for _, hit in found]))
+    weights = np.arange(len(score.strata), dtype=float)
+    compounds = sorted({code for code, _ in found})
+    repeated = [hit for code, hit in found for _ in range(compounds.index(code))]
+    assert score.of(weights) == pytest.approx(np.mean(repeated))
+
+
+@pytest.mark.parametrize("answer", ["plate", "compound-batch"])
+def test_a_probe_is_scored_by_the_first_column_that_was_left_out(out: Path, answer: str):
+    found = pl.read_csv(out / "answers/name" / answer / "predictions.csv")
+    score = table.probe_score(out, "name", answer)
+    expected = balanced_accuracy_score(found["name"], found["predicted"])
+    assert score.of(np.ones(len(score.strata))) == pytest.approx(expected)
+    assert score.chance == 1 / 3
+    number = found["well"].str.slice(1).cast(int).to_numpy() - 1
+    units = number % 5 if answer == "plate" else number // 10
+    assert len(score.strata) == len(np.unique(units))
+    weights = np.arange(1, 1 + len(score.strata))
+    times = weights[np.unique(units, return_inverse=True)[1]]
+    repeated = (np.repeat(found[name].to_numpy(), times) for name in ("name", "predicted"))
+    assert score.of(weights.astype(float)) == pytest.approx(balanced_accuracy_score(*repeated))
 
 
 def test_controls_and_dose_series_are_scored_without_the_well_itself(tmp_path: Path):

@@ -58,11 +58,11 @@ def balanced_score(units: np.ndarray, names: np.ndarray, hits: np.ndarray) -> Sc
 def nearest_score(out: Path, name: str, match: str) -> Score:
     """Return the fraction of treatments whose nearest neighbour shares the mechanism (BBBC021)."""
     folder = out / "corrected" / name
-    profiles = make_profiles(read_wells(folder), folder, out / "raw/mechanisms.csv", "batch")
+    profiles = make_profiles(read_wells(folder), folder, out / "raw/mechanisms.csv", "batch")["any"]
     labels = profiles.mechanisms[profiles.compounds]
     batches = profiles.batches if match == "nscb" else None
     excluded = [profiles.compounds] if batches is None else [profiles.compounds, batches]
-    used = count_matches(labels, profiles.compounds, batches) > 0
+    used = count_matches(labels, *excluded) > 0
     hits = labels[nearest_others(profiles.unit, *excluded)] == labels
     found = balanced_score(profiles.compounds[used], np.zeros(int(used.sum())), hits[used])
     answer = pl.read_csv(out / "answers" / name / "mechanisms/mechanisms.csv")

@@ -19,6 +19,7 @@ from phenomae.cores import available_cores
 from phenomae.embedding.features import FeaturesSettings, features
 from phenomae.embedding.hand_made.kind import View
 from phenomae.embedding.hand_made.kinds import find_kind
+from phenomae.embedding.hand_made.measurements import measure_objects
 from phenomae.embedding.object_profiles import median_profile
 from phenomae.wells import read_wells
 
@@ -94,8 +95,6 @@ def masks() -> np.ndarray:
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_features_are_those_of_cp_measure(bulk):
-    from phenomae.embedding.hand_made.measurements import measure_objects
-
     labels, images = masks(), draw_field(0) / 4095
     found = measure_objects(labels, images, CHANNELS)
     core, pairs = bulk.get_core_measurements(legacy=True), bulk.get_correlation_measurements()
@@ -139,8 +138,6 @@ def test_features_are_those_of_cp_measure(bulk):
 
 def test_features_have_known_values(bulk):
     """Against formulas: cp_measure gets the objects and channels that the names say."""
-    from phenomae.embedding.hand_made.measurements import measure_objects
-
     labels, images = masks(), draw_field(0) / 4095
     found = measure_objects(labels, images, CHANNELS)
     for label in (1, 2, 3):
@@ -280,7 +277,7 @@ def test_a_store_without_nuclei_leaves_nothing(bulk, fields, make_store, tmp_pat
     path = make_store(tmp_path / "store", pixels, CHANNELS)
     assert cli.run(["features", str(path), str(tmp_path / "wells"), "--kind", "cellprofiler"]) == 1
     *_, line = capsys.readouterr().err.strip().splitlines()
-    assert "has no field with a nucleus: name the channel with nuclei with nuclear_channel" in line
+    assert "has no nucleus that is not cut by the edge of an image: name the channel" in line
     assert not list(tmp_path.glob("wells*"))
 
 

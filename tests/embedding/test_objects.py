@@ -85,6 +85,13 @@ def test_specks_are_no_nuclei():
     assert find_nuclei(image).max() == len(ALONE)
 
 
+@pytest.mark.parametrize("side", [64, 256])
+def test_noise_has_no_nuclei(side: int):
+    """Otsu's threshold divides it in the middle, as it would an image of two levels."""
+    rng = np.random.default_rng(0)
+    assert not any(find_nuclei(rng.poisson(150, (side, side))).any() for _ in range(20))
+
+
 def test_a_constant_image_has_no_objects():
     objects = find_objects(np.full((64, 64), 7.0), 10)
     assert not objects.nuclei.any()

@@ -41,9 +41,6 @@ class CorrectSettings:
     then: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = ()
     """Further methods, each applied to the output of the previous method. METHOD uses the column of
     --batch, METHOD:COLUMN uses COLUMN, and METHOD: (ending with a colon) uses no batches."""
-    features: str | None = None
-    """START:STOP: only these features are used, counted from 0 without STOP. 0:128 are the means in
-    256 features of embed --pool mean-std. Default: all features."""
     few_controls: FewControls = "error"
     """What to do with a batch of fewer than 2 controls: error stops the command; pool corrects its
     wells by the controls of all batches; drop leaves its wells out."""
@@ -60,6 +57,9 @@ class CorrectSettings:
     """Measure batch mixing, replicate agreement, and what position (and count, with --counts)
     explain of the controls on unseen plates, before and after the correction; write the results to
     diagnosis.csv and print them."""
+    features: str | None = None
+    """START:STOP: only these features are used, counted from 0 without STOP. 0:128 are the means in
+    256 features of embed --pool mean-std. Default: all features."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown method or a setting outside its range."""

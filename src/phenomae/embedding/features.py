@@ -134,7 +134,8 @@ def features(
         field is smaller than a crop, the kind of features cannot be computed from the images, or
         the package that computes it is not installed.
     """
-    find_kind(settings.kind).require()
+    if require := find_kind(settings.kind).require:
+        require()
     folder, full = Path(wells), open_store(locate(store))
     kept = keep_fields(full, settings.where)
     plates = read_plates(kept)
@@ -150,8 +151,8 @@ def features(
         if not list(partial.glob("*.parquet")):
             remove_artefact(partial)
             raise ValueError(
-                f"{kept.path} has no field with a nucleus: name the channel with nuclei with "
-                "nuclear_channel"
+                f"{kept.path} has no nucleus that is not cut by the edge of an image: name the "
+                "channel with nuclei with nuclear_channel, or choose larger crops"
             )
         if profiler.describe_objects is not None:
             write_feature_names(partial, profiler.describe_objects.names)

@@ -62,5 +62,5 @@ class Kind:
     """Constants that the numbers depend on, recorded with the wells."""
     settings: Sequence[str] = ()
     """Names of the settings that this kind uses and not every kind does."""
-    require: Callable[[], object] = bool
+    require: Callable[[], object] | None = None
     """Called before anything is read; raises ValueError if a package is not installed."""

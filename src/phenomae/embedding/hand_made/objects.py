@@ -10,7 +10,7 @@ says how far its neighbours are, not how far its cytoplasm reaches.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Int32
+from jaxtyping import Bool, Float, Float32, Int, Int32, Shaped
 from scipy import ndimage
 
 from phenomae.embedding.hand_made.foreground import MIN_AREA, SMOOTHING, otsu, smooth
@@ -30,7 +30,7 @@ class Objects:
     """A cell has the label of its nucleus and contains it."""
 
 
-def find_objects(channel: Float[np.ndarray, "h w"], distance: int) -> Objects:
+def find_objects(channel: Shaped[np.ndarray, "h w"], distance: int) -> Objects:
     """Return the nuclei of the nuclear channel and their cells, `distance` pixels around them.
 
     Nuclei that touch the edge of the image are left out with their cells, as CellProfiler does by
@@ -43,7 +43,7 @@ def find_objects(channel: Float[np.ndarray, "h w"], distance: int) -> Objects:
     return Objects(_relabel(nuclei, whole), _relabel(cells, whole))
 
 
-def find_nuclei(channel: Float[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
+def find_nuclei(channel: Shaped[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
     """Return all nuclei: Otsu's threshold, then a watershed that divides those that touch.
 
     The watershed floods the distance to the background, smoothed, from its peaks. Two peaks are at
