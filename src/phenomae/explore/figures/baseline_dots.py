@@ -11,7 +11,6 @@ from phenomae.explore.words import shorten
 
 _ROW_INCHES = 0.24
 _PAPER = {"fc": "white", "ec": "none", "pad": 1.5}  # covers the line of chance behind words
-_GAP = 1.6  # rows between two sources, in which the name of the source stands
 
 
 def draw_baselines(
@@ -28,7 +27,8 @@ def draw_baselines(
         rows = with_missing(part, missing if number == 0 else {})
         headings.append((top - 0.9, part.source))
         places += [(top + row, entry) for row, entry in enumerate(rows)]
-        top += len(rows) + _GAP - 1 + 0.4
+        # One row is left free for the name of the next source.
+        top += len(rows) + 1
     bottom = places[-1][0]
     height = 0.55 + _ROW_INCHES * (bottom + 2)
     figure = Figure(figsize=(PAGE_INCHES, height), layout="constrained")
@@ -39,7 +39,9 @@ def draw_baselines(
         _draw_row(left, right, place, entry)
     for place, source in headings if len(comparisons) > 1 else []:
         left.text(0, place, shorten(source, 60), fontweight="bold", va="center", bbox=_PAPER)
-    _finish(left, right, places, bottom)
+    above = 1.3 if len(comparisons) > 1 else 0.7
+    left.set_ylim(bottom + 0.7, -above)
+    _label(left, right, [entry for _, entry in places], [place for place, _ in places])
     return Drawing(figure, _in_words(comparisons))
 
 
@@ -63,13 +65,10 @@ def _draw_mark(
         ax.plot(interval, (place, place), "|-", color=colour, lw=1.4, ms=5)
 
 
-def _finish(
-    left: Axes, right: Axes, places: Sequence[tuple[float, Entry | str]], bottom: float
-) -> None:
+def _label(left: Axes, right: Axes, rows: Sequence[Entry | str], places: Sequence[float]) -> None:
     """Label the rows and the axes."""
-    names = [entry if isinstance(entry, str) else shorten(entry.name) for _, entry in places]
-    left.set_yticks([place for place, _ in places], names)
-    left.set_ylim(bottom + 0.7, places[0][0] - 1.3)
+    names = [row if isinstance(row, str) else shorten(row.name) for row in rows]
+    left.set_yticks(places, names)
     left.set_xlim(0, None)
     left.set_xlabel("recall")
     right.set_xlabel("this map minus the row")

@@ -9,6 +9,9 @@ from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing
 from phenomae.explore.words import shorten, tails
 
 _ROW_INCHES = 0.24
+# With more maps than colours, marks and lines distinguish those of one colour.
+_MARKS = "osD^"
+_DASHES = ("-", "--", ":", "-.")
 _SPREAD = 0.7  # height of a source's dots, as a fraction of the distance between two sources
 
 
@@ -31,7 +34,7 @@ def draw_recalls(recall: pl.DataFrame, percentiles: Percentiles) -> Drawing:
             places,
             # Clipped, because matplotlib refuses negative error bars (see flops_curves.py).
             xerr=[low.clip(0), high.clip(0)],
-            fmt="o",
+            fmt=_MARKS[index // len(COLOURS) % len(_MARKS)],
             ms=6,
             lw=1.6,
             capsize=2,
@@ -70,6 +73,7 @@ def draw_curves(curve: pl.DataFrame) -> Drawing:
                 [0, *line["recall"]],
                 color=COLOURS[index % len(COLOURS)],
                 lw=1.6,
+                ls=_DASHES[index // len(COLOURS) % len(_DASHES)],
                 label=shorten(name),
             )
         ax.plot([0, 1], [0, 1], color=GREY, lw=1.2, ls=(0, (4, 3)), label="chance")
