@@ -69,7 +69,10 @@ def call_all():
     for name in ("vit_mae", "channel_mae", "unet_mae", "classifier", "vit_classifier"):
         pretrain = getattr(phenomae, f"pretrain_{name}")
         refused(pretrain, "absent", "run")
-    for name in ("signal", "replicates", "complexes", "compounds", "mechanisms", "probe"):
+    for name in (
+        "signal", "replicates", "neighbours", "complexes", "enrichment", "compounds", "mechanisms",
+        "probe",
+    ):
         ask = getattr(phenomae, f"ask_{name}")
         names = [p for p in __import__("inspect").signature(ask).parameters if p != "overwrite"]
         assert "settings" in names, name
