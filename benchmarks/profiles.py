@@ -111,7 +111,9 @@ def ask_all(wells: Path, folder: Path, annotations: Path, settings: CorrectSetti
     ask_replicates(corrected, folder / "replicates", settings=precision)
     retrieved = pl.read_csv(folder / "replicates" / "retrieved.csv").row(0, named=True)
     cells.append(f"{retrieved['average_precision']:.3f} ({retrieved['chance']:.3f})")
-    ask_probe(corrected, folder / "probe", settings=LinearProbeSettings(by="gene", batch="plate"))
+    ask_probe(
+        corrected, folder / "probe", settings=LinearProbeSettings(by="gene", leave_out=("plate",))
+    )
     probe = pl.read_csv(folder / "probe" / "blocks.csv").row(0, named=True)
     cells.append(f"{probe['accuracy']:.3f} ± {probe['sd']:.3f} ({probe['chance']:.3f})")
     return " | ".join([*cells, count_complexes(folder, annotations / "CORUM_clusters.tsv")])

@@ -70,6 +70,41 @@ def _read_wells(folder: Path) -> list[_Field]:
     ]
 
 
+def _read_nf1(folder: Path) -> list[_Field]:
+    """NF1: the number of the channel is in the file name too, as in B7_01_2_3_GFP_001.tif."""
+    fields: dict[str, _Field] = {}
+    for path in sorted(folder.glob("*.tif")):
+        well, _, _, _, stain, _ = path.stem.split("_")
+        fields.setdefault(well, {})["DNA" if stain == "DAPI" else stain] = _read(path)
+    return list(fields.values())
+
+
+def _read_cells(folder: Path, side: int = 64) -> list[_Field]:
+    """BBBC021: crops of single cells; nine of a plate stand in a square, which has no lamp."""
+    table = pl.read_csv(folder / "labels.csv").filter(~pl.col("blank"))
+    fields = []
+    for (mosaic,), rows in table.group_by("mosaic", maintain_order=True):
+        places = list(rows.select("y", "x").iter_rows())[:9]
+        if len(places) < 9 or len(fields) == 8:
+            continue
+        images = {
+            stain: _read(folder / f"images/{mosaic}_{stain}.tif")
+            for stain in ("DNA", "actin", "tubulin")
+        }
+        fields.append(
+            {
+                stain: np.block(
+                    [
+                        [image[y : y + side, x : x + side] for y, x in places[start : start + 3]]
+                        for start in (0, 3, 6)
+                    ]
+                )
+                for stain, image in images.items()
+            }
+        )
+    return fields
+
+
 def _read_screen(folder: Path) -> list[_Field]:
     table = pl.read_csv(folder / "load_data.csv").filter(pl.col("Metadata_Site") == 1)
     names = [name[13:] for name in table.columns if name.startswith("FileName_Orig")]
@@ -83,6 +118,7 @@ def _read_screen(folder: Path) -> list[_Field]:
 
 
 _PHENIX = {"ch5": "DNA", "ch3": "RNA", "ch4": "ER", "ch2": "AGP", "ch1": "Mito"}
+_IMAGEXPRESS = {"w1": "DNA", "w2": "second"}
 _RXRX1 = {"w1": "DNA", "w2": "ER", "w3": "Actin", "w4": "RNA", "w5": "Mito", "w6": "AGP"}
 
 
@@ -97,13 +133,13 @@ def _read_sets(folder: Path) -> Iterator[tuple[str, list[_Field]]]:
             _read_fields(folder / "rxrx1_b02_sample/images", f"{cells}*/*/*_s1_{{}}.png", _RXRX1),
         )
     yield (
-        "NF1",
+        "ImageXpress",
         _read_fields(
-            folder / "nf1_schwann_3ch/images",
-            "*_{}_001.tif",
-            {"DAPI": "DNA", "GFP": "GFP", "RFP": "RFP"},
+            folder / "imagexpress_faim", "9987_Plate_3435/TimePoint_1/*_{}.TIF", _IMAGEXPRESS
         ),
     )
+    yield "NF1", _read_nf1(folder / "nf1_schwann_3ch/images")
+    yield "BBBC021", _read_cells(folder / "bbbc021_cells_moa")
     yield "BBBC013", _read_wells(folder / "bbbc013_cellprofiler_sbs96/images")
 
 

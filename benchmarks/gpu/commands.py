@@ -145,9 +145,10 @@ def embed_from_store(site: Site) -> Iterator[str]:
 
 def measure_recall(site: Site, name: str, config: str = "") -> str:
     """Embed, correct, map and benchmark with a training; return the recall of planted pairs."""
-    embed = f"embed {{at}}/store {{at}}/{name} {{at}}/wells-{name} --device {{device}} {config}"
-    if name == "intensity":
-        embed = "features {at}/store {at}/wells-intensity --kind intensity"
+    run_of = {"random": "random:{at}/demo"}.get(name, f"{{at}}/{name}")
+    embed = f"embed {{at}}/store {run_of} {{at}}/wells-{name} --device {{device}} {config}"
+    if name == "spectra":
+        embed = "features {at}/store {at}/wells-spectra --kind spectra"
     for words in (
         embed,
         f"correct {{at}}/wells-{name} {{at}}/corrected-{name} {CORRECTION}",
@@ -162,7 +163,7 @@ def measure_recall(site: Site, name: str, config: str = "") -> str:
 
 
 def run_the_demo(site: Site) -> Iterator[str]:
-    """Train the demo's recipe; compare its recall with an untrained network and with intensity."""
+    """Train the demo's recipe; compare its recall with a random network and with spectra."""
     recipe = "--config {recipes}/demo-vit-mae.toml"
     network = f"{TINY_NETWORK} --crops-per-step 8 --log-every 2" if site.tiny else recipe
     flags = f"{network} --device {{device}} --compile off --quiet --overwrite"
@@ -170,9 +171,8 @@ def run_the_demo(site: Site) -> Iterator[str]:
     began = time.monotonic()
     run(site, f"pretrain vit-mae {{at}}/store {{at}}/demo {flags} {steps}")
     yield f"pretrain: {time.monotonic() - began:.1f} s, {describe_run(site.folder / 'demo')}"
-    run(site, f"pretrain vit-mae {{at}}/store {{at}}/demo-untrained {flags} --steps 0")
     embedding = "" if site.tiny else recipe
-    for name in ("demo", "demo-untrained", "intensity"):
+    for name in ("demo", "random", "spectra"):
         yield f"{name}: {measure_recall(site, name, embedding)}"
 
 

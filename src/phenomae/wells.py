@@ -7,9 +7,9 @@ and a stopped command continues at the first plate that is missing.
 import io
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import polars as pl
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import anndata
 
 KIND = "wells"
+FEATURE_NAMES = "features.csv"
 
 
 class Wells(TableOutput):
@@ -90,12 +91,20 @@ class PlateFiles:
     """Hash of the settings and sources that determine the wells."""
     files: dict[str, tuple[Path, ...]]
     """The files of each plate."""
+    start: int = 0
+    """First feature that is read; those before it are left out."""
 
     def read(self, plate: str) -> Float32[np.ndarray, "m d"]:
         """Return the features of a plate's wells, in the order of the table."""
         # A file may hold several plates, and a plate may be in several files.
         tables = (read_plate(path).filter(pl.col("plate") == plate) for path in self.files[plate])
-        return pl.concat([_features_of(table) for table in tables]).to_numpy()
+        features = pl.concat([_features_of(table) for table in tables]).to_numpy()
+        return features[:, self.start : self.start + self.width]
+
+    def only(self, start: int, stop: int) -> Self:
+        """Return the same wells with the features from `start` to `stop` (excluded) only."""
+        assert 0 <= start < stop <= self.width
+        return replace(self, width=stop - start, start=self.start + start)
 
 
 def plate_path(folder: Path, plate: str) -> Path:
@@ -118,6 +127,12 @@ def write_plate(folder: Path, table: pl.DataFrame, features: Float32[np.ndarray,
     buffer = io.BytesIO()
     pl.concat([columns, vectors], how="horizontal").write_parquet(buffer)
     write_bytes(plate_path(folder, table["plate"][0]), buffer.getvalue())
+
+
+def write_feature_names(folder: Path, names: Sequence[str]) -> None:
+    """Write what the columns `feature_0000` ... hold to `features.csv`: columns feature, name."""
+    table = pl.DataFrame({"feature": feature_names(len(names)), "name": list(names)})
+    write_bytes(folder / FEATURE_NAMES, table.write_csv().encode())
 
 
 def write_wells(

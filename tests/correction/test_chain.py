@@ -120,6 +120,11 @@ def test_a_stopped_chain_goes_on_to_the_same_bytes(make_screen, tmp_path):
         ({"then": ("tvn:day",)}, "then tvn:day: there is no such column; use one of"),
         ({"then": ("harmony:",), "batch": "plate"}, "then harmony:: harmony moves batches onto"),
         ({"method": "harmony"}, "method harmony: harmony moves batches onto each other, so it"),
+        *(
+            ({"features": text}, f"features must be START:STOP, such as 0:128, not {text}")
+            for text in ("3", "3:3", "4:2", "-2:4", "a:b")
+        ),
+        ({"features": "2:7"}, "features 2:7: .* has 6 features, so the end must be at most 6"),
         ({"few_controls": "stop"}, "few_controls must be one of error, pool, drop, not stop"),
         ({"arm_genes": 3}, "arm_genes is only used with arms: leave arm_genes out, or"),
     ],

@@ -54,6 +54,24 @@ def test_controls_come_out_standardised_and_wells_keep_their_rows(tmp_path, meth
             np.testing.assert_allclose(after.features[rows].std(axis=0), 1, rtol=1e-5)
 
 
+def test_chosen_features_are_corrected_as_if_there_were_no_others(tmp_path):
+    wells = make_wells(tmp_path / "wells")
+    found = read_wells(wells)
+    narrow = pl.concat(
+        [found.table, pl.from_numpy(found.features[:, 1:], schema=["y", "z"])], how="horizontal"
+    )
+    write_wells(tmp_path / "narrow", narrow, ["y", "z"])
+    chosen = CorrectSettings("pca-center-scale", "plate", features="1:3")
+    correct(wells, tmp_path / "out", settings=chosen, save=tmp_path / "saved.npz")
+    whole = CorrectSettings("pca-center-scale", "plate")
+    correct(tmp_path / "narrow", tmp_path / "expected", settings=whole)
+    expected = read_wells(tmp_path / "expected").features
+    np.testing.assert_array_equal(read_wells(tmp_path / "out").features, expected)
+    again = CorrectSettings(features="1:3")
+    correct(wells, tmp_path / "applied", settings=again, apply=tmp_path / "saved.npz")
+    np.testing.assert_array_equal(read_wells(tmp_path / "applied").features, expected)
+
+
 def test_center_scale_per_plate_by_hand(tmp_path):
     wells = make_wells(tmp_path / "wells")
     correct(wells, tmp_path / "out", settings=CorrectSettings("center-scale", "plate"))

@@ -9,13 +9,17 @@ from scipy import ndimage
 from torch.nn import functional
 
 from phenomae import cli
-from phenomae.embedding.features import FeaturesSettings, features, resize
-from phenomae.embedding.hand_made.count import Count, otsu
+from phenomae.embedding.features import FeaturesSettings, features
+from phenomae.embedding.hand_made.count import Count
+from phenomae.embedding.hand_made.foreground import otsu
 from phenomae.embedding.hand_made.kind import View
 from phenomae.embedding.hand_made.kinds import KINDS, find_kind
 from phenomae.embedding.hand_made.position import describe_wells
 from phenomae.embedding.hand_made.spectra import Spectra
+from phenomae.embedding.profiler import resize
 from phenomae.wells import read_wells
+
+MEANS = [kind for kind in KINDS if find_kind(kind).from_objects is None]
 
 
 def textured(seed: int, channels: int = 3, height: int = 48, width: int = 64) -> np.ndarray:
@@ -30,21 +34,15 @@ def textured(seed: int, channels: int = 3, height: int = 48, width: int = 64) ->
 def spectra_by_hand(image: np.ndarray, bands: int) -> np.ndarray:
     """All coefficients of numpy's transform, each band a mask of the full plane."""
     height, width = image.shape[1:]
-    rows, columns = (
-        0.5 * (1 - np.cos(2 * np.pi * (np.arange(side) + 0.5) / side)) for side in (height, width)
-    )
-    window = rows[:, None] * columns
     planes = []
     for channel in image.astype(np.float64):
         standardised = (channel - channel.mean()) / channel.std()
-        planes.append(np.fft.fft2(standardised * window) / np.sqrt((window**2).sum()))
+        planes.append(np.fft.fft2(standardised) / np.sqrt(height * width))
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None])
-    with np.errstate(divide="ignore"):
-        wavelength = 1 / frequency
     power, coherence = [], []
     for band in range(bands):
-        shortest, longest = 2 * 2 ** (band / 2), 2 * 2 ** ((band + 1) / 2)
-        ring = (wavelength >= shortest - 1e-6) & (wavelength < longest - 1e-6)
+        low, high = 0.5 * band / bands, 0.5 * (band + 1) / bands
+        ring = (frequency > low + 1e-9) & (frequency <= high + 1e-9)
         assert ring.any()
         cross = [[(a * b.conj())[ring].mean().real for b in planes] for a in planes]
         power.append([cross[at][at] for at in range(len(planes))])
@@ -57,7 +55,9 @@ def spectra_by_hand(image: np.ndarray, bands: int) -> np.ndarray:
     return np.concatenate([np.log(power).T.ravel(), np.array(coherence).T.ravel()])
 
 
-@pytest.mark.parametrize(("height", "width", "bands"), [(48, 64, 9), (41, 68, 8), (256, 256, 14)])
+@pytest.mark.parametrize(
+    ("height", "width", "bands"), [(48, 64, 16), (41, 68, 16), (24, 30, 12), (256, 256, 16)]
+)
 def test_spectra_are_those_of_numpy(height: int, width: int, bands: int):
     image = textured(0, height=height, width=width)
     expected = spectra_by_hand(image, bands)
@@ -189,9 +189,10 @@ def test_images_are_resampled_as_by_embed():
     assert resize(image, 1.0) is image
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MEANS)
 def test_a_well_is_the_mean_of_what_its_images_show(kind: str, screen_path, pixels: dict, tmp_path):
-    settings = FeaturesSettings(kind=kind, tiling="grid", crop_size=16, filters=9, filter_size=4)
+    small = {"filters": 9, "filter_size": 4} if kind == "random-layer" else {}
+    settings = FeaturesSettings(kind=kind, tiling="grid", crop_size=16, **small)
     made = features(screen_path, tmp_path / "wells", settings=settings)
     wells = read_wells(made.path)
     described = find_kind(kind)
@@ -219,6 +220,24 @@ def test_a_well_is_the_mean_of_what_its_images_show(kind: str, screen_path, pixe
         ("--kind count --nuclear-channel AGP", "nuclear_channel must be one of DNA, ER, not 'AGP'"),
         ("--kind spectra --tiling grid --crop-size 4", "at least 8 pixels per side, not 4"),
         ("--kind random-layer --filter-size 41", "filter_size must be at most 40"),
+        (
+            "--kind random-layer --tiling grid --crop-size 16 --filter-size 17",
+            "filter_size must be at most 16, the smallest side of an image, not 17",
+        ),
+        ("--kind random-layer --filter-size 0", "filter_size must be at least 1, not 0"),
+        ("--kind random-layer --filters 0", "filters must be at least 1, not 0"),
+        ("--kind random-layer --seed -1", "seed must be at least 0, not -1"),
+        ("--kind cellprofiler --cell-distance 0", "cell_distance must be at least 1, not 0"),
+        (
+            "--kind spectra --filters 64",
+            "filters is a setting of kind random-layer, not of spectra",
+        ),
+        ("--kind intensity --seed 1", "seed is a setting of kind random-layer, not of intensity"),
+        (
+            "--kind position --nuclear-channel DNA",
+            "nuclear_channel is a setting of kind count and cellprofiler, not of position",
+        ),
+        ("--kind count --cell-distance 5", "cell_distance is a setting of kind cellprofiler, not"),
     ],
 )
 def test_what_cannot_be_computed_is_one_sentence(
@@ -229,3 +248,41 @@ def test_what_cannot_be_computed_is_one_sentence(
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert sentence in line
     assert not list(tmp_path.iterdir())
+
+
+FROM_PIXELS = [kind for kind in MEANS if find_kind(kind).from_pixels is not None]
+
+
+@pytest.mark.parametrize("kind", FROM_PIXELS)
+@pytest.mark.parametrize("channels", [("DNA",), ("DNA", "ER", "AGP")])
+def test_constant_fields_give_numbers(kind: str, channels: tuple, make_store, tmp_path):
+    image = np.full((len(channels), 32, 40), 700, dtype=np.uint16)
+    pixels = {("P1", well, 1): image for well in ("A01", "A02")}
+    store = make_store(tmp_path / "store", pixels, channels)
+    found = read_wells(features(store, tmp_path / "wells", settings=FeaturesSettings(kind=kind)))
+    assert np.isfinite(found.features).all()
+    np.testing.assert_array_equal(found.features[0], found.features[1])
+
+
+def test_a_single_channel_has_spectra_without_pairs(make_store, tmp_path):
+    image = textured(5, channels=2)[:1]
+    store = make_store(tmp_path / "store", {("P1", "A01", 1): image}, ("DNA",))
+    found = read_wells(features(store, tmp_path / "wells")).features
+    np.testing.assert_allclose(found[0], spectra_by_hand(image, 16), atol=2e-4)
+
+
+@pytest.mark.parametrize("kind", FROM_PIXELS)
+def test_fields_of_different_sizes_have_the_same_features(kind: str, make_store, tmp_path):
+    sizes = {"A01": (48, 64), "A02": (40, 53), "B01": (72, 50)}
+    pixels = {
+        ("P1", well, 1): textured(at, channels=2, height=height, width=width)
+        for at, (well, (height, width)) in enumerate(sizes.items())
+    }
+    settings = FeaturesSettings(kind=kind)
+    store = make_store(tmp_path / "store", pixels, ("DNA", "ER"))
+    found = read_wells(features(store, tmp_path / "wells", settings=settings))
+    # The smallest side, 40, decides what all images can have.
+    describe = find_kind(kind).from_pixels(View("", ("DNA", "ER"), 40, settings))
+    for row, well in enumerate(found.table["well"]):
+        expected = describe(pixels["P1", well, 1])
+        np.testing.assert_allclose(found.features[row], expected, rtol=1e-5, atol=1e-5)

@@ -93,8 +93,12 @@ def test_a_network_by_name_has_the_channels_of_the_store(name: str, pools: int):
     ("name", "sentence"),
     [
         ("random:vit-mae/S17", "random:vit-mae/S17: name must be vit-mae/SIZE with a size of"),
-        ("random:absent", "absent has no weights"),
-        ("random:", "has no weights"),
+        ("random:vit-mae/", "random:vit-mae: name must be vit-mae/SIZE with a size of"),
+        ("random:unet-mae", "random:unet-mae: name must be unet-mae/SIZE with a size of"),
+        ("random:absent", "random:absent names no network: after random: give a finished run"),
+        ("random:absent/S16", "random:absent/S16 names no network"),
+        ("random:", "random: names no network"),
+        ("random:.", "has no weights: config.json is missing"),
     ],
 )
 def test_an_unknown_random_network_is_one_sentence(
@@ -104,6 +108,49 @@ def test_an_unknown_random_network_is_one_sentence(
     assert cli.run(["embed", str(screen_path), name, "wells"]) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert sentence in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("--seed -1", "seed must be at least 0, not -1"),
+        ("--channels DNA,AGP", "has no channel 'AGP'"),
+        ("--channels ER", "has the channels DNA, ER, but the network was trained on DNA, ER"),
+        ("--block 3", "block"),
+        ("--pool channel", "pool"),
+    ],
+)
+def test_what_a_random_network_cannot_do_is_one_sentence(
+    flags: str, sentence: str, screen_path: Path, run: Path, tmp_path: Path, capsys
+):
+    words = ["embed", str(screen_path), f"random:{run}", str(tmp_path / "wells"), *flags.split()]
+    assert cli.run([*words, "--device", "cpu"]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert sentence in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unfinished_run_has_no_random_twin(
+    screen_path: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    for name in ("config.toml", "artefact.json"):
+        (begun / name).write_bytes((run / name).read_bytes())
+    assert cli.run(["embed", str(screen_path), f"random:{begun}", str(tmp_path / "wells")]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"{begun} has no weights" in line
+    assert not list(tmp_path.glob("wells*"))
+
+
+def test_fields_smaller_than_the_crops_of_a_random_network_are_one_sentence(
+    screen_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = ["embed", str(screen_path), "random:vit-mae/S16", str(tmp_path / "wells")]
+    assert cli.run([*words, "--device", "cpu"]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "has 40 x 53 pixels, which is smaller than the crops of 256 x 256" in line
     assert not list(tmp_path.iterdir())
 
 

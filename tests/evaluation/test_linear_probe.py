@@ -1,5 +1,6 @@
-"""The linear probe: which wells are held out and asked, what is told, block by block."""
+"""The linear probe: which wells are left out, what is predicted on them, block by block."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from phenomae.artefacts import Origin, artefact_folder
 from phenomae.evaluation.questions.batch_folds import (
@@ -17,8 +21,12 @@ from phenomae.evaluation.questions.batch_folds import (
     each_fold,
     repeated_labels,
 )
-from phenomae.evaluation.questions.block_search import find_blocks, probe_blocks
-from phenomae.evaluation.questions.linear_probe import LinearProbeSettings, probe_wells
+from phenomae.evaluation.questions.block_search import find_blocks, predict_blocks, probe_blocks
+from phenomae.evaluation.questions.linear_probe import (
+    LinearProbeSettings,
+    fit_probe,
+    probe_wells,
+)
 from phenomae.records import WELL_COLUMNS
 from phenomae.wells import Profiles, write_plate
 
@@ -27,7 +35,7 @@ NORMAL = np.random.default_rng(3).normal(size=(8, 3))
 
 
 def make_wells(
-    features: np.ndarray, names: list[str | None], batches: list[str | None]
+    features: np.ndarray, names: Sequence[str | None], batches: Sequence[str | None]
 ) -> Profiles:
     """Wells of one plate a batch; those named NTC are controls."""
     count = len(features)
@@ -60,7 +68,7 @@ def planted() -> Profiles:
 def test_every_part_against_scikit_learn(planted):
     chosen = LinearProbeSettings(folds=3, penalty=0.5)
     table = probe_wells(planted, HERE, chosen)
-    columns = "fold accuracy balanced chance names wells batches"
+    columns = "fold accuracy balanced chance names wells groups"
     assert table.columns == columns.split()
     keep = ~planted.table["control"].to_numpy()
     features = planted.features[keep].astype(np.float64)
@@ -76,9 +84,114 @@ def test_every_part_against_scikit_learn(planted):
         row = table.row(fold, named=True)
         assert row["accuracy"] == pytest.approx(accuracy_score(labels[~train], told))
         assert row["balanced"] == pytest.approx(balanced_accuracy_score(labels[~train], told))
-        assert (row["names"], row["wells"], row["batches"]) == (6, 24, 2)
+        assert (row["names"], row["wells"], row["groups"]) == (6, 24, 2)
         assert row["chance"] == pytest.approx(1 / 6)
     assert table["accuracy"].mean() > 0.6
+
+
+@pytest.fixture(scope="module")
+def compounds() -> tuple[Profiles, str]:
+    """Cells of 6 compounds of 3 mechanisms on 4 plates; most cells of a compound are on one."""
+    rng = np.random.default_rng(5)
+    compound, plate = rng.integers(6, size=90), rng.integers(4, size=90)
+    plate = np.where(rng.random(90) < 0.7, compound % 4, plate)
+    features = rng.normal(size=(90, 6)) + rng.normal(size=(6, 6))[compound]
+    features += 3 * rng.normal(size=(3, 6))[compound % 3]
+    names, plates = [f"c{code}" for code in compound], [f"P{code}" for code in plate]
+    wells = make_wells(features, names, plates)
+    table = wells.table.with_columns(compound=pl.Series(names))
+    lines = [f"c{code},m{code % 3}" for code in range(6)]
+    return Profiles(table, wells.features, ""), "\n".join(["compound,mechanism", *lines])
+
+
+def pipeline_of_sklearn():
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+
+
+@pytest.mark.parametrize("column", ["plate", "compound"])
+def test_one_plate_or_compound_left_out_is_leave_one_group_out_of_scikit_learn(
+    compounds, column, tmp_path
+):
+    wells, lines = compounds
+    (tmp_path / "known.csv").write_text(lines)
+    chosen = LinearProbeSettings(
+        by="mechanism", mechanisms=tmp_path / "known.csv", leave_out=(column,), folds=100
+    )
+    found = fit_probe(wells, HERE, chosen)
+    names = np.array([f"m{int(name[1:]) % 3}" for name in wells.table["compound"]])
+    groups = wells.table[column].to_numpy()
+    expected = cross_val_predict(
+        pipeline_of_sklearn(),
+        wells.features.astype(np.float64),
+        names,
+        groups=groups,
+        cv=LeaveOneGroupOut(),
+    )
+    wells_of = dict(found.predictions.select("well", pl.struct("name", "predicted")).rows())
+    for well, name, predicted in zip(wells.table["well"], names, expected, strict=True):
+        assert wells_of[well] == {"name": name, "predicted": predicted}
+    assert found.balanced == pytest.approx(balanced_accuracy_score(names, expected))
+    assert found.balanced > 0.5  # so that the probe has found something
+    assert len(found.folds) == len(np.unique(groups))
+    assert found.folds["groups"].to_list() == [1] * len(found.folds)
+
+
+def test_plates_and_compounds_left_out_together(compounds, tmp_path):
+    wells, lines = compounds
+    (tmp_path / "known.csv").write_text(lines)
+    both = LinearProbeSettings(
+        by="mechanism",
+        mechanisms=tmp_path / "known.csv",
+        leave_out=("compound", "plate"),
+        folds=100,
+    )
+    found = fit_probe(wells, HERE, both)
+    names = np.array([f"m{int(name[1:]) % 3}" for name in wells.table["compound"]])
+    compound, plate = wells.table["compound"].to_numpy(), wells.table["plate"].to_numpy()
+    expected: dict[str, str] = {}
+    for one, other in sorted({*zip(compound, plate, strict=True)}):
+        train, asked = (compound != one) & (plate != other), (compound == one) & (plate == other)
+        if names[asked][0] not in names[train]:
+            continue
+        model = pipeline_of_sklearn().fit(wells.features[train].astype(np.float64), names[train])
+        predicted = model.predict(wells.features[asked].astype(np.float64))
+        expected |= zip(wells.table["well"].filter(pl.Series(asked)), predicted, strict=True)
+    assert dict(found.predictions.select("well", "predicted").rows()) == expected
+    true = dict(zip(wells.table["well"], names, strict=True))
+    balanced = balanced_accuracy_score([true[well] for well in expected], [*expected.values()])
+    assert found.balanced == pytest.approx(balanced)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.integers(2, 4), st.integers(2, 9))
+def test_no_training_well_shares_a_value_with_a_validation_well(seed, first, second):
+    rng = np.random.default_rng(seed)
+    columns = [rng.integers(6, size=50), rng.integers(5, size=50)]
+    parts = [
+        assign_folds(codes, folds, seed)
+        for codes, folds in zip(columns, (first, second), strict=True)
+    ]
+    labels, times = rng.integers(3, size=50), np.zeros(50, int)
+    for train, asked in each_fold(labels, parts):
+        assert all(not {*codes[train]} & {*codes[asked]} for codes in columns)
+        assert {*labels[asked]} <= {*labels[train]}
+        times += asked
+    assert times.max() <= 1
+
+
+def test_wells_whose_name_no_training_well_has_are_counted(capsys):
+    # a, b and c are on both plates of both batches; d is on all but plate Q of batch C.
+    cells = [(name, batch, plate) for name in "abcd" for batch in "BC" for plate in "PQ"]
+    names, batches, plates = zip(*(cell for cell in cells if cell != ("d", "C", "Q")), strict=True)
+    wells = make_wells(np.random.default_rng(1).normal(size=(15, 3)), [*names], [*batches])
+    table = wells.table.with_columns(plate=pl.Series(plates))
+    both = LinearProbeSettings(leave_out=("batch", "plate"))
+    found = fit_probe(Profiles(table, wells.features, ""), HERE, both).predictions
+    # The wells with d of another batch and another plate than B, P would be those of C, Q.
+    missing = table.join(found, on="well", how="anti").select("perturbation", "batch", "plate")
+    assert missing.rows() == [("d", "B", "P")]
+    sentence = "WELLS: wells not classified, as no training well has their perturbation: 1\n"
+    assert capsys.readouterr().err == sentence
 
 
 def test_names_that_were_shuffled_are_told_as_often_as_chance_says(planted):
@@ -125,16 +238,16 @@ def test_batches_are_dealt_whole_and_evenly(seed, batches, folds):
     assert len(pairs) == distinct
     sizes = np.bincount([part for _, part in pairs], minlength=folds)
     assert sizes.max() - sizes.min() <= 1
-    for train, asked in each_fold(rng.integers(4, size=40), parts):
+    for train, asked in each_fold(rng.integers(4, size=40), [parts]):
         assert not (train & asked).any()
         assert not set(of_wells[train]) & set(of_wells[asked])
 
 
 def test_wells_whose_name_is_nowhere_else_are_not_asked():
     labels, parts = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 0, 1, 1, 1])
-    found = [(train.tolist(), asked.tolist()) for train, asked in each_fold(labels, parts)]
+    found = [(train.tolist(), asked.tolist()) for train, asked in each_fold(labels, [parts])]
     assert [np.flatnonzero(asked).tolist() for _, asked in found] == [[0, 2], [1, 3]]
-    assert list(each_fold(np.zeros(6, int), parts)) == []
+    assert list(each_fold(np.zeros(6, int), [parts])) == []
 
 
 @settings(max_examples=40, deadline=None)
@@ -193,6 +306,13 @@ def test_the_best_block_is_named(planted, tmp_path):
     assert table.select("block", "best").rows() == [(1, False), (2, True), (10, False)]
     folds = probe_wells(planted, HERE)
     assert table["accuracy"][1] == pytest.approx(folds["accuracy"].to_numpy().mean())
+    marked, predictions = predict_blocks(folder)
+    assert marked.equals(table)
+    assert predictions.columns == ["block", "fold", "plate", "well", "name", "predicted"]
+    for block, balanced in table.select("block", "balanced").rows():
+        rows = predictions.filter(pl.col("block") == block)
+        assert len(rows) == 72
+        assert balanced == pytest.approx(balanced_accuracy_score(rows["name"], rows["predicted"]))
     assert table["sd"][1] == pytest.approx(np.std(folds["accuracy"].to_numpy(), ddof=1))
     assert table["folds"].to_list() == [5] * 3
 
@@ -230,12 +350,12 @@ def test_blocks_that_will_not_do(planted, tmp_path):
         (
             [*"abcdefgh"],
             [*"BBBBCCCC"],
-            "WELLS has 0 names in the column perturbation with wells in two",
+            "WELLS has 0 names in the column perturbation with wells of two values of batch",
         ),
         (
             [*"aabcdefg"],
             [*"BCBBCCCC"],
-            "WELLS has 1 names in the column perturbation with wells in two",
+            "WELLS has 1 names in the column perturbation with wells of two values of batch",
         ),
         (["NTC"] * 8, [*"BBBBCCCC"], "has no treated well with a perturbation: fill the column"),
     ],
@@ -246,8 +366,8 @@ def test_wells_that_will_not_do(names, batches, sentence):
 
 
 def test_columns_features_and_parts_that_will_not_do(planted):
-    with pytest.raises(ValueError, match=r"batch day: WELLS has no such column; it has .'plate'"):
-        probe_wells(planted, HERE, LinearProbeSettings(batch="day"))
+    with pytest.raises(ValueError, match=r"leave_out day: WELLS has no such column; it has .'pl"):
+        probe_wells(planted, HERE, LinearProbeSettings(leave_out=("day",)))
     broken = Profiles(planted.table, planted.features * np.float32(np.nan), "")
     with pytest.raises(ValueError, match="WELLS has features that are NaN, empty or infinite"):
         probe_wells(broken, HERE)
@@ -268,8 +388,24 @@ def test_columns_features_and_parts_that_will_not_do(planted):
         ({"max_wells": 150}, "max_wells must be at least 200, not 150"),
         ({"iterations": 0}, "iterations must be at least 1, not 0"),
         ({"penalty": 0}, "penalty must be above 0, not 0"),
+        ({"leave_out": ()}, "leave_out must be one or more columns, not empty"),
+        ({"by": "mechanism"}, "by mechanism needs mechanisms: name a file, or set another by"),
+        ({"mechanisms": "known.csv"}, "mechanisms needs by mechanism: set by to mechanism, or"),
     ],
 )
 def test_settings_that_will_not_do(wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
         LinearProbeSettings(**wrong)
+
+
+def test_files_of_mechanisms_that_will_not_do(compounds, tmp_path):
+    known = tmp_path / "known.csv"
+    chosen = LinearProbeSettings(by="mechanism", mechanisms=known, leave_out=("compound",))
+    for text, sentence in (
+        ("compound,mechanism\nz1,m1\n", "known.csv: none of its compounds is in WELLS"),
+        ("compound,mechanism\nc1,m1\nc1,m2\n", "known.csv lists two mechanisms for c1, m1 and m2"),
+        ("compound,mechanism\nc1,m1\nc2,m2\n", "0 names in the column mechanism with wells of two"),
+    ):
+        known.write_text(text)
+        with pytest.raises(ValueError, match=sentence):
+            probe_wells(compounds[0], HERE, chosen)

@@ -85,7 +85,7 @@ ASKED = {
         "mechanisms {0}/wells {1} --mechanisms {0}/mechanisms.csv --shuffle 50",
         ["mechanisms.csv", "confusion.csv"],
     ),
-    "probe": ("probe {0}/blocks {1} --by gene", ["blocks.csv"]),
+    "probe": ("probe {0}/blocks {1} --by gene", ["blocks.csv", "predictions.csv"]),
 }
 
 
@@ -181,7 +181,10 @@ def test_the_block_that_tells_genes_apart_is_named(asked, tmp_path, capsys):
         ("signal {0}/gene.h5ad {1}", "holds no wells"),
         ("compounds {0}/gene.h5ad {0}/dose.h5ad {1} --potencies {0}/mechanisms.csv", "lacks the"),
         ("mechanisms {0}/wells {1} --mechanisms {0}/potencies.csv", "mechanism"),
-        ("probe {0}/wells {1} --batch sites", "sites"),
+        ("probe {0}/wells {1} --leave-out sites", "sites"),
+        ("probe {0}/wells {1} --leave-out plate week", "leave_out week: "),
+        ("probe {0}/wells {1} --by mechanism", "by mechanism needs mechanisms: name a file"),
+        ("probe {0}/wells {1} --by mechanism --mechanisms {0}/none.csv", "there is no such file"),
     ],
 )
 def test_what_cannot_be_asked(asked, tmp_path, capsys, words, sentence):

@@ -10,7 +10,7 @@ import pytest
 
 from phenomae.simulation.camera import _OFFSET, _STAINS, add_photon_noise
 from phenomae.simulation.cell_population import draw_population
-from phenomae.simulation.design import Design, design_plates
+from phenomae.simulation.design import Design, FieldPlace, design_plates
 from phenomae.simulation.effects import Effect
 from phenomae.simulation.exposure import FULL_SCALE, Exposure
 from phenomae.simulation.levels import EASY, HARD, LEVELS, REAL, Level, LevelSettings
@@ -85,7 +85,9 @@ def test_every_setting_changes_the_screen(small, name):
     def drawn(settings: SimulateSettings) -> list[np.ndarray]:
         design = plan(settings)
         guide = "G001_guide_1"
-        fields_ = [draw_field(design, settings, 0, 0, "B03", guide, site) for site in (1, 2, 3)]
+        fields_ = [
+            draw_field(design, settings, FieldPlace(0, 0, "B03", guide, site)) for site in (1, 2, 3)
+        ]
         relations = [effect.relation for effect in design.effects.values()]
         numbers = [effect.number for effect in design.effects.values()]
         return [*fields_, np.array(relations), np.array(numbers)]
@@ -232,7 +234,10 @@ def test_some_complexes_change_number_and_brightness_and_intensity_sees_them(sma
     assert np.hypot(effect.number, np.linalg.norm(effect.brightness)) == pytest.approx(0.4)
 
     def means(guide: str, settings: SimulateSettings) -> np.ndarray:
-        drawn = [draw_field(design, settings, 0, 0, "B03", guide, site) for site in range(1, 41)]
+        drawn = [
+            draw_field(design, settings, FieldPlace(0, 0, "B03", guide, site))
+            for site in range(1, 41)
+        ]
         return np.log(np.array(drawn).mean(axis=(2, 3)) - _OFFSET)
 
     ratio = means("G001_guide_1", settings).mean(0) - means("non-targeting_guide_1", settings).mean(
@@ -262,7 +267,7 @@ def test_the_files_name_the_pairs_of_each_kind(small, tmp_path):
 def test_all_levels_draw_a_field(small):
     for level in LEVELS:
         settings = replace(small, level=level)
-        image = draw_field(plan(settings), settings, 0, 0, "H12", "G001_guide_1", 1)
+        image = draw_field(plan(settings), settings, FieldPlace(0, 0, "H12", "G001_guide_1", 1))
         assert (image.shape, image.dtype) == ((6, 64, 64), np.uint16)
         assert image.std() > 0
 

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from phenomae.cli import run
-from phenomae.simulation.design import design_plates
+from phenomae.simulation.design import FieldPlace, design_plates
 from phenomae.simulation.simulate import (
     SimulatedPlates,
     SimulateSettings,
@@ -93,7 +93,9 @@ def test_a_field_does_not_depend_on_those_drawn_before_it(screen, small):
     plates = design.plate_map["plate"].unique().sort().to_list()
     for row in (design.plate_map.row(13, named=True), design.plate_map.row(2, named=True)):
         plate, batch = plates.index(row["plate"]), int(row["batch"][1:]) - 1
-        field = draw_field(design, small, plate, batch, row["well"], row["guide"], site=2)
+        field = draw_field(
+            design, small, FieldPlace(plate, batch, row["well"], row["guide"], site=2)
+        )
         folder = screen / "images" / row["plate"]
         written = [tifffile.imread(folder / f"{row['well']}_s2_{name}.tiff") for name in CHANNELS]
         np.testing.assert_array_equal(field, np.stack(written))

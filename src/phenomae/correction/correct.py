@@ -27,6 +27,7 @@ from phenomae.correction.settings import (
     AFTERWARDS,
     ARM_GENES,
     CorrectSettings,
+    read_range,
     read_steps,
     record,
     refuse_beside_saved,
@@ -166,7 +167,7 @@ def _read_request(
     wells: Path, settings: CorrectSettings, save: Path | None, apply: Path | None
 ) -> Request:
     """Read everything but the features; raises ValueError if settings contradict each other."""
-    files = open_wells(wells)
+    files = _select_features(open_wells(wells), wells, settings)
     sources, saved = {"wells": files.identity}, None
     if apply is None:
         steps = read_steps(settings)
@@ -198,6 +199,19 @@ def _read_request(
     fitted_origin = Origin(SAVED_KIND, fitted, fitted_sources)
     origin = Origin(KIND, decisive, sources)
     return Request(files, settings, steps, saved, arms, counts, origin, fitted_origin.identity)
+
+
+def _select_features(files: PlateFiles, wells: Path, settings: CorrectSettings) -> PlateFiles:
+    """Return the wells with the features of the setting `features` only."""
+    used = read_range(settings.features)
+    if used is None:
+        return files
+    if used[1] > files.width:
+        raise ValueError(
+            f"features {settings.features}: {wells} has {files.width} features, so the end must be "
+            f"at most {files.width}"
+        )
+    return files.only(*used)
 
 
 def _read_counts(settings: CorrectSettings, steps: list[Step]) -> Profiles | None:

@@ -1,5 +1,6 @@
 """The settings of `correct`, and the part of them that an artefact records."""
 
+import re
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ ARM_GENES = 20
 AFTERWARDS = ("arm_genes", "diagnose")
 """Keys of `record` that do not influence the fitted corrections."""
 _OWN_KEYS = ("ridge", "components", "epsilon")
-_BESIDE_SAVED = ("few_controls", "counts", "arms", "arm_genes", "diagnose")
+_BESIDE_SAVED = ("features", "few_controls", "counts", "arms", "arm_genes", "diagnose")
 
 FewControls = Literal["error", "pool", "drop"]
 
@@ -56,6 +57,9 @@ class CorrectSettings:
     """Measure batch mixing, replicate agreement, and what position (and count, with --counts)
     explain of the controls on unseen plates, before and after the correction; write the results to
     diagnosis.csv and print them."""
+    features: str | None = None
+    """START:STOP: only these features are used, counted from 0 without STOP. 0:128 are the means in
+    256 features of embed --pool mean-std. Default: all features."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown method or a setting outside its range."""
@@ -63,7 +67,21 @@ class CorrectSettings:
         checks.at_least("arm_genes", self.arm_genes, 1)
         if self.arm_genes is not None and self.arms is None:
             raise ValueError("arm_genes is only used with arms: leave arm_genes out, or give both")
+        read_range(self.features)
         require_counts(self, read_steps(self))
+
+
+def read_range(features: str | None) -> tuple[int, int] | None:
+    """Return the first and the last feature (excluded) of START:STOP; None stays None.
+
+    Raises ValueError for any other text.
+    """
+    if features is None:
+        return None
+    found = re.fullmatch(r"(\d+):(\d+)", features)
+    start, stop = (int(found[1]), int(found[2])) if found else (0, 0)
+    checks.require(start < stop, "features", "START:STOP, such as 0:128", features)
+    return start, stop
 
 
 def read_steps(settings: CorrectSettings) -> list[Step]:
@@ -102,6 +120,8 @@ def record(settings: CorrectSettings, steps: list[Step]) -> dict[str, Any]:
         "arm_genes": (settings.arm_genes or ARM_GENES) if settings.arms else None,
         "diagnose": settings.diagnose,
     }
+    if settings.features is not None:  # earlier versions had no such key
+        recorded["features"] = settings.features
     # Earlier versions had one ridge, components and epsilon for all steps. These three keys stay,
     # so that artefacts of earlier versions are still recognised as the same work; `parameters` is
     # added only if the three keys cannot describe the steps.

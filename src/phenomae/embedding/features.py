@@ -5,38 +5,28 @@ should see the same fields, channels and pixels as the network: `where`, `channe
 `pixel_size_um` have the same meaning as in `embed`. The module does not use torch.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
 from cyclopts import Parameter
-from jaxtyping import Float32, Float64, UInt
-from PIL import Image
 
-from phenomae.artefacts import Origin, artefact_folder
+from phenomae.artefacts import Origin, artefact_folder, remove_artefact
 from phenomae.checks import above, at_least, one_of
-from phenomae.cores import available_cores
 from phenomae.crops.fields import keep_fields
-from phenomae.crops.prefetch import prefetch
-from phenomae.crops.tiles import Tiles, Tiling
-from phenomae.embedding.covering import (
-    cover_fields,
-    report_left_out_fields,
-    report_left_out_pixels,
-)
-from phenomae.embedding.hand_made.kind import Describe, View
-from phenomae.embedding.hand_made.kinds import find_kind
-from phenomae.embedding.plates import Plate, mean_per_well, read_plates, write_missing_plates
+from phenomae.crops.tiles import Tiling
+from phenomae.embedding.covering import report_left_out_fields, report_left_out_pixels
+from phenomae.embedding.hand_made.kinds import KINDS, find_kind
+from phenomae.embedding.plates import Plate, read_plates
+from phenomae.embedding.profiler import Profiler, make_profiler
 from phenomae.paths import PathLike
-from phenomae.progress import Advance, track
-from phenomae.records import choose_channels
-from phenomae.store.read import Store, open_store, read_field
+from phenomae.progress import track
+from phenomae.store.read import open_store
 from phenomae.urls import Location, locate
-from phenomae.wells import KIND, Wells, plate_path
+from phenomae.wells import KIND, Wells, plate_path, write_feature_names, write_plate
 
-FeatureKind = Literal["spectra", "random-layer", "intensity", "count", "position"]
+FeatureKind = Literal["spectra", "random-layer", "intensity", "count", "cellprofiler", "position"]
+_EVERY_KIND = ("kind", "where", "channels", "tiling", "crop_size", "pixel_size_um")
 
 
 @Parameter(name="*")
@@ -47,7 +37,8 @@ class FeaturesSettings:
     kind: FeatureKind = "spectra"
     """spectra: radial power of each channel and coherence of each pair; random-layer: random
     filters and a GELU, averaged; intensity: 11 statistics of each channel; count: blobs and
-    foreground of the nuclear channel; position: row, column and distance to the edge."""
+    foreground of the nuclear channel; cellprofiler: CellProfiler's features of nuclei and cells, by
+    the package cp_measure (slow); position: row, column and distance to the edge."""
     where: str | None = None
     """SQL condition on the rows of fields.parquet, as in embed: "focus > 0.1 AND plate != 'P3'".
     Only fields that meet it are used; a well without such a field is left out. Default: all
@@ -70,17 +61,33 @@ class FeaturesSettings:
     seed: int = 0
     """random-layer: seed of the filters."""
     nuclear_channel: str = ""
-    """count: name of the channel with nuclei. Empty: the channel named DNA, DAPI, Hoechst, ..."""
+    """count, cellprofiler: name of the channel with nuclei. Empty: the channel named DNA, DAPI,
+    Hoechst, ..."""
+    cell_distance: int = 10
+    """cellprofiler: pixels by which a nucleus is grown to a cell."""
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, get_args(FeatureKind))
         one_of("tiling", self.tiling, get_args(Tiling))
         at_least("crop_size", self.crop_size, 1)
         above("pixel_size_um", self.pixel_size_um, 0)
-        for name, minimum in (("filters", 1), ("filter_size", 1), ("seed", 0)):
-            at_least(name, getattr(self, name), minimum)
+        for name in ("filters", "filter_size", "cell_distance"):
+            at_least(name, getattr(self, name), 1)
+        at_least("seed", self.seed, 0)
+        self._refuse_settings_of_other_kinds()
         if (self.tiling is None) != (self.crop_size is None):
             raise ValueError("tiling and crop_size need each other: give both or neither")
+
+    def _refuse_settings_of_other_kinds(self) -> None:
+        for item in fields(self):
+            if item.name in _EVERY_KIND or getattr(self, item.name) == item.default:
+                continue
+            kinds = [name for name in KINDS if item.name in find_kind(name).settings]
+            if self.kind not in kinds:
+                raise ValueError(
+                    f"{item.name} is a setting of kind {' and '.join(kinds)}, not of {self.kind}: "
+                    "leave it out"
+                )
 
     def recorded(self) -> dict[str, Any]:
         """Return what identifies the features: constants, and settings that are not the defaults.
@@ -88,8 +95,8 @@ class FeaturesSettings:
         So that wells of `phenomae intensity`, which had fewer settings, count as the same work.
         """
         kind, defaults = find_kind(self.kind), asdict(FeaturesSettings())
-        shared = ("where", "channels", "tiling", "crop_size", "pixel_size_um")
-        names = (*(shared if kind.from_pixels else ("where",)), *kind.settings)
+        shared = _EVERY_KIND[1:]
+        names = (*(("where",) if kind.from_wells else shared), *kind.settings)
         changed = {name: getattr(self, name) for name in names}
         changed = {name: value for name, value in changed.items() if value != defaults[name]}
         return {"method": self.kind, **kind.recorded, **changed}
@@ -105,8 +112,9 @@ def features(
 ) -> Wells:
     """Compute one profile per well without learning, as a baseline for networks.
 
-    The profile of a well is the mean over its fields, or with tiling over its crops. An interrupted
-    call resumes with the missing plates.
+    The profile of a well is the mean over its fields, or with tiling over its crops; for kind
+    cellprofiler it is the median over its cells, and wells without a cell are left out. An
+    interrupted call resumes with the missing plates.
 
     Parameters
     ----------
@@ -123,99 +131,43 @@ def features(
     ------
     ValueError
         If the store has no field or lacks a channel, `where` is not valid or matches no field, a
-        field is smaller than a crop, or the kind of features cannot be computed from the images.
+        field is smaller than a crop, the kind of features cannot be computed from the images, or
+        the package that computes it is not installed.
     """
+    if require := find_kind(settings.kind).require:
+        require()
     folder, full = Path(wells), open_store(locate(store))
     kept = keep_fields(full, settings.where)
     plates = read_plates(kept)
     # Like everything else that can fail, before the folder is made.
-    profiler = _make_profiler(kept, settings)
+    profiler = make_profiler(kept, settings)
     origin = Origin(KIND, settings.recorded(), {"store": kept.identity})
     with artefact_folder(folder, origin, overwrite) as partial:
         if partial is None:
             return Wells(folder)
         report_left_out_fields(full, kept)
         report_left_out_pixels(kept, profiler.tiles or [])
-        done = sum(len(item.fields) for item in plates if plate_path(partial, item.name).exists())
-        with track("features", len(kept.fields), "fields", done) as advance:
-            write_missing_plates(partial, plates, lambda plate: profiler.profile(plate, advance))
+        _write_profiles(profiler, plates, partial)
+        if not list(partial.glob("*.parquet")):
+            remove_artefact(partial)
+            raise ValueError(
+                f"{kept.path} has no nucleus that is not cut by the edge of an image: name the "
+                "channel with nuclei with nuclear_channel, or choose larger crops"
+            )
+        if profiler.describe_objects is not None:
+            write_feature_names(partial, profiler.describe_objects.names)
     return Wells(folder)
 
 
-@dataclass(frozen=True)
-class _Profiler:
-    """Computes the profiles of the wells of a store."""
-
-    store: Store
-    settings: FeaturesSettings
-    channels: Sequence[int]
-    """Indices of the channels, in the order of their features."""
-    tiles: Sequence[Tiles] | None
-    """Crops of every field; None: whole fields."""
-    side: int | None
-    """Side of the crops in pixels of the store."""
-    scale: float
-    """Pixels of the store per pixel of the features."""
-    describe: Describe | None
-    """Computes the features of an image; None: features of the names of wells."""
-
-    def profile(self, plate: Plate, advance: Advance) -> Float32[np.ndarray, "n d"]:
-        """Return the profiles of a plate's wells, one row per well."""
-        if self.describe is None:
-            from_wells = find_kind(self.settings.kind).from_wells
-            assert from_wells is not None
-            advance(len(plate.fields))
-            return from_wells(plate.table["well"].to_list()).astype(np.float32)
-        # Threads, because decompression and numpy release the GIL for most of the time.
-        parts, threads = [], min(available_cores(), 8)
-        fields = plate.fields.tolist()
-        for part in prefetch(self._describe_field, fields, ahead=2 * threads, threads=threads):
-            parts.append(part)
-            advance()
-        wells = np.repeat(plate.well_of, [len(part) for part in parts])
-        return mean_per_well(np.concatenate(parts), wells, len(plate.table))
-
-    def _describe_field(self, field: int) -> Float64[np.ndarray, "m d"]:
-        """Return one row of features per crop, or one row for the whole field."""
-        assert self.describe is not None
-        pixels = read_field(self.store, field)[list(self.channels)]
-        if self.tiles is None:
-            return self.describe(resize(pixels, self.scale))[None]
-        corners = zip(self.tiles[field].tops, self.tiles[field].lefts, strict=True)
-        side = self.side
-        assert side is not None
-        crops = [pixels[:, top : top + side, left : left + side] for top, left in corners]
-        size = self.settings.crop_size
-        return np.stack([self.describe(resize(crop, self.scale, size)) for crop in crops])
-
-
-def _make_profiler(store: Store, settings: FeaturesSettings) -> _Profiler:
-    names = choose_channels(settings.channels, list(store.channels), str(store.path))
-    kind, scale = find_kind(settings.kind), store.scale_to(settings.pixel_size_um)
-    if kind.from_pixels is None:
-        return _Profiler(store, settings, [], None, None, scale, None)
-    side = settings.crop_size and max(1, round(settings.crop_size * scale))
-    tiles = None
-    if settings.tiling and settings.crop_size and side:
-        remedy = "choose a smaller crop_size"
-        tiles = cover_fields(store, settings.crop_size, side, settings.tiling, remedy)
-    smallest = int(store.fields.select("height", "width").min().to_numpy().min())
-    seen = settings.crop_size or round(smallest / scale)
-    view = View(str(store.path), tuple(names.values()), seen, settings)
-    channels = [store.channels.index(name) for name in names]
-    return _Profiler(store, settings, channels, tiles, side, scale, kind.from_pixels(view))
-
-
-def resize(
-    pixels: UInt[np.ndarray, "c h w"], scale: float, size: int | None = None
-) -> UInt[np.ndarray, "c s t"]:
-    """Resample an image to pixels `scale` times as large; crops have `size` pixels per side then.
-
-    The triangle filter of Pillow, which `embed` uses as torch implements it; rounded to the dtype.
-    """
-    height, width = (size or round(side / scale) for side in pixels.shape[1:])
-    if (height, width) == pixels.shape[1:]:
-        return pixels
-    images = [Image.fromarray(channel.astype(np.float32)) for channel in pixels]
-    smooth = [image.resize((width, height), Image.Resampling.BILINEAR) for image in images]
-    return np.stack([np.asarray(image).round() for image in smooth]).astype(pixels.dtype)
+def _write_profiles(profiler: Profiler, plates: list[Plate], folder: Path) -> None:
+    """Write every plate whose file does not exist yet, and that has a well with a profile."""
+    missing = [plate for plate in plates if not plate_path(folder, plate.name).exists()]
+    total, left = (sum(len(plate.fields) for plate in some) for some in (plates, missing))
+    with (
+        track("features", total, "fields", total - left) as advance,
+        profiler.start(left) as profile,
+    ):
+        for plate in missing:
+            table, values = profile(plate, advance)
+            if len(table):
+                write_plate(folder, table, values)

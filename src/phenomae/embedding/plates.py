@@ -1,8 +1,6 @@
 """Lists the plates of a store as tables of wells, and averages vectors per well."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,7 +8,6 @@ from jaxtyping import Float, Float32, Int64
 
 from phenomae.records import PLATE_MAP_COLUMNS, WELL_COLUMNS
 from phenomae.store.read import Store
-from phenomae.wells import plate_path, write_plate
 
 
 @dataclass(frozen=True)
@@ -36,15 +33,6 @@ def read_plates(store: Store) -> list[Plate]:
 def list_plates(fields: pl.DataFrame) -> list[Plate]:
     """Return the plates of fields of one store; the column `field` has the fields' indices."""
     return [_plate(part) for part in fields.partition_by("plate", maintain_order=True)]
-
-
-def write_missing_plates(
-    folder: Path, plates: list[Plate], embed: Callable[[Plate], Float32[np.ndarray, "n d"]]
-) -> None:
-    """Write every plate whose file does not exist yet; `embed` returns a plate's features."""
-    for plate in plates:
-        if not plate_path(folder, plate.name).exists():
-            write_plate(folder, plate.table, embed(plate))
 
 
 def mean_per_well(

@@ -22,6 +22,22 @@ ROWS, COLUMNS = 16, 24  # a 384-well plate
 
 
 @dataclass(frozen=True)
+class FieldPlace:
+    """Where a field of the screen is."""
+
+    plate: int
+    """Number of the plate, counted from 0."""
+    batch: int
+    """Number of the batch, counted from 0."""
+    well: str
+    """Name of the well, like B07."""
+    guide: str
+    """The guide in the well."""
+    site: int
+    """Number of the field in the well, counted from 1."""
+
+
+@dataclass(frozen=True)
 class Design:
     """The plate map, related pairs and phenotypes of a simulated screen."""
 

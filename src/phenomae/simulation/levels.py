@@ -69,8 +69,8 @@ EASY = Level(
 # whose nuclei are as large in pixels as the simulated ones; its HEPG2 cells grow in clumps.
 REAL = Level(
     fixed_histogram=False,
-    # Hundreds. RxRx1 has 210 to 480 (Mito) and 530 to 2,000 (DNA) per camera pixel, if a stored
-    # pixel is 2 x 2 of them; its other stains have more.
+    # Hundreds, as raw images of an ImageXpress: 567 for DNA, 125 for a dim stain. RxRx1 has 826 to
+    # 14,895 in stored pixels, which are averages of several camera pixels (docs/simulate.md).
     photons=800.0,
     # Data sheets of sCMOS cameras give 1 to 2 (ORCA-Flash4.0 V3: 1.6; Zyla 4.2: 1.1).
     read_noise=1.6,

@@ -26,7 +26,7 @@ from phenomae.progress import info, track
 from phenomae.records import split_well
 from phenomae.simulation.cell_population import Population, draw_population
 from phenomae.simulation.cells import CHANNELS, Looks, draw_cells
-from phenomae.simulation.design import COLUMNS, ROWS, Design, design_plates
+from phenomae.simulation.design import COLUMNS, ROWS, Design, FieldPlace, design_plates
 from phenomae.simulation.effects import KINDS
 from phenomae.simulation.levels import LevelSettings
 from phenomae.simulation.microscope import photograph
@@ -154,22 +154,11 @@ def simulate(
 
 
 def draw_field(
-    design: Design,
-    settings: SimulateSettings,
-    plate: int,
-    batch: int,
-    well: str,
-    guide: str,
-    site: int,
+    design: Design, settings: SimulateSettings, place: FieldPlace
 ) -> UInt16[np.ndarray, "c h w"]:
-    """Return the camera image of one field, channels in the order of `CHANNELS`.
-
-    `plate` and `batch` count from 0; `well` is a name like B07, and `site` counts from 1.
-    """
+    """Return the camera image of one field, channels in the order of `CHANNELS`."""
     level = settings.values
-    nuisance, centres, cells, rng = populate_field(
-        design, settings, plate, batch, well, guide, site
-    )
+    nuisance, centres, cells, rng = populate_field(design, settings, place)
     values = cell_values(cells.units, settings.spread, len(centres), rng)
     values["nucleus_radius"] *= cells.dna ** (1 / 3)
     light = draw_cells(values, centres, settings.field_size, rng, Looks(cells.size, cells.light))
@@ -177,29 +166,25 @@ def draw_field(
 
 
 def populate_field(
-    design: Design,
-    settings: SimulateSettings,
-    plate: int,
-    batch: int,
-    well: str,
-    guide: str,
-    site: int,
+    design: Design, settings: SimulateSettings, place: FieldPlace
 ) -> tuple[Well, Float[np.ndarray, "cells 2"], Population, np.random.Generator]:
     """Return what `draw_field` draws: the well's nuisance, and centres and properties of the cells.
 
     The generator is the field's, as it is after the centres were drawn.
     """
-    letter, digits = split_well(well)
+    letter, digits = split_well(place.well)
     row, column = ord(letter) - ord("A"), int(digits) - 1
-    seed, level, effect = settings.seed, settings.values, design.effects[guide]
-    nuisance = well_nuisance(seed, settings.nuisance, batch, plate, row, column, level)
-    rng = make_generator(seed, Use.FIELD, plate, row, column, site)
+    plate, level, effect = place.plate, settings.values, design.effects[place.guide]
+    nuisance = well_nuisance(
+        settings.seed, settings.nuisance, place.batch, plate, row, column, level
+    )
+    rng = make_generator(settings.seed, Use.FIELD, plate, row, column, place.site)
     size = settings.field_size
     number = settings.cells * nuisance.crowding * (size / 256) ** 2 * math.exp(effect.number)
     centres = cell_centres(max(1, round(number + rng.uniform(-2, 2))), size, rng)
     # Cells have a generator of their own, so that level easy keeps its bytes.
-    cells_rng = make_generator(seed, Use.CELLS, plate, row, column, site)
-    phenotype = design.phenotypes[guide]
+    cells_rng = make_generator(settings.seed, Use.CELLS, plate, row, column, place.site)
+    phenotype = design.phenotypes[place.guide]
     cells = draw_population(phenotype, effect, nuisance.shift, centres, level, cells_rng)
     return nuisance, centres, cells, rng
 
@@ -262,7 +247,7 @@ def _draw_well(
         # it is enough that they exist.
         if all(path.exists() for path in paths):
             continue
-        field = draw_field(design, settings, plate, batch, well, guide, site)
+        field = draw_field(design, settings, FieldPlace(plate, batch, well, guide, site))
         for path, image in zip(paths, field, strict=True):
             buffer = io.BytesIO()
             # By default tifffile writes its version into the file, so that the bytes would change

@@ -52,10 +52,16 @@ def open_network(run: PathLike, channels: Sequence[str], seed: int = 0) -> Opene
 
 def _open_random(name: str, channels: Sequence[str], seed: int) -> OpenedNetwork:
     family, slash, _ = name.partition("/")
-    if family in FAMILIES and slash:
+    there = bool(name) and Path(name).exists()
+    if family in FAMILIES and (slash or not there):
         config, known = {}, _build_by_name(name, channels)
-    else:
+    elif there:
         config, known = io.read_config(Path(name)), io.load(Path(name))
+    else:
+        raise ValueError(
+            f"{PREFIX}{name} names no network: after {PREFIX} give a finished run, a folder of "
+            f"weights, or FAMILY/SIZE with a family of {', '.join(FAMILIES)}"
+        )
     classes = getattr(known, "classes", None)
     made_of = known.family, _in_full(known.settings), known.channels, classes
     torch.manual_seed(seed)

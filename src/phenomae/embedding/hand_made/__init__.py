@@ -1,1 +1,1 @@
-"""Features without learning, computed from pixels or well names by numpy alone."""
+"""Features without learning, computed without torch from pixels, objects or well names."""

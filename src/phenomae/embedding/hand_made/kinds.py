@@ -10,6 +10,7 @@ KINDS: Mapping[str, str] = {
     "random-layer": "phenomae.embedding.hand_made.random_layer:KIND",
     "intensity": "phenomae.embedding.hand_made.intensity:KIND",
     "count": "phenomae.embedding.hand_made.count:KIND",
+    "cellprofiler": "phenomae.embedding.hand_made.cellprofiler:KIND",
     "position": "phenomae.embedding.hand_made.position:KIND",
 }
 """Kind: where it is defined, as "module:name"."""

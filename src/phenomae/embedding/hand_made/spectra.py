@@ -5,7 +5,6 @@ structures of each size are, and how two stains lie relative to each other. No n
 see such structures, so a trained network is worth something only beyond these features.
 """
 
-import math
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -16,31 +15,34 @@ from scipy import fft
 
 from phenomae.embedding.hand_made.kind import Describe, Kind, View
 
+_BANDS = 16
 _MIN_SIDE = 8
 _NO_POWER = 1e-12  # relative to white noise; keeps the logarithm of a constant channel finite
 
 
 @dataclass(frozen=True)
 class Spectra:
-    """Computes spectra in bands of half an octave, the same bands for images of all sizes."""
+    """Computes spectra in bands of equal width, the same bands for images of all sizes."""
 
     bands: int
-    """Band 1 holds wavelengths from 2 to 2.83 pixels, band 2 from 2.83 to 4, and so on."""
+    """Bands between frequency 0 and one wave per 2 pixels. Of 16, band 1 holds wavelengths of more
+    than 32 pixels (but not the mean), band 2 those from 16 to 32, band 16 those from 2 to 2.13."""
 
     def __call__(self, pixels: UInt[np.ndarray, "c h w"]) -> Float64[np.ndarray, " d"]:
         """Return the log power of each channel in each band, then the coherence of each pair.
 
-        Channels are standardised, and a Hann window hides what the edges of the image cut. Power is
-        the mean squared magnitude of the Fourier coefficients of a band, 1 for white noise;
-        coherence the mean real cross-power of two channels relative to both powers, from -1 to 1.
-        Both are invariant to turns by 90 degrees, flips, and the gain and offset of a channel. A
-        constant channel has power 1e-12 and coherence 0.
+        Channels are standardised. Power is the mean squared magnitude of the Fourier coefficients
+        of a band, 1 for white noise; coherence the mean real cross-power of two channels relative
+        to both powers, from -1 to 1. Both are invariant to turns by 90 degrees, flips, and the gain
+        and offset of a channel. A constant channel has power 1e-12 and coherence 0.
         """
+        # No window function: it hides what the edges cut, and half of the cells with it. On the
+        # screen of level easy a Hann window took .05 of the recall (docs/log.md, 2026-11-28).
         channels, height, width = pixels.shape
         images = pixels.astype(np.float32)
         images -= images.mean(axis=(1, 2), keepdims=True)
         deviations = images.std(axis=(1, 2), keepdims=True)
-        images *= _hann(height, width) / np.where(deviations > 0, deviations, 1)
+        images /= np.where(deviations > 0, deviations, 1)
         layout = _lay_out(height, width, self.bands)
         plane = np.asarray(fft.rfft2(images)).reshape(channels, -1)
         values = plane.take(layout.order, axis=1) * layout.weights
@@ -73,10 +75,9 @@ class _Layout:
 def _lay_out(height: int, width: int, bands: int) -> _Layout:
     rows, columns = fft.fftfreq(height)[:, None], fft.rfftfreq(width)[None]
     frequency = np.hypot(rows, columns).ravel()
-    # The small number keeps exact wavelengths, as 4 pixels, from falling out of their band.
-    with np.errstate(divide="ignore"):
-        band = np.floor(2 * np.log2(1 / (2 * frequency)) + 1e-9)
-    # Left out: corners beyond the Nyquist frequency, and waves as long as the smallest image.
+    # The small number keeps frequencies at the end of a band, such as 1/4, from the next one.
+    band = np.ceil(2 * bands * frequency - 1e-9) - 1
+    # Left out: the mean, and corners beyond the Nyquist frequency.
     used = np.flatnonzero((band >= 0) & (band < bands))
     order = used[np.argsort(band[used], kind="stable")]
     sizes = np.bincount(band[order].astype(int), minlength=bands)
@@ -87,17 +88,9 @@ def _lay_out(height: int, width: int, bands: int) -> _Layout:
         twice[-1] = 1
     multiplicity = np.tile(twice, height)[order]
     totals = np.add.reduceat(multiplicity, np.cumsum(sizes) - sizes)
-    noise = (_hann(height, width).astype(np.float64) ** 2).sum()  # the power of white noise
+    noise = height * width  # the power of white noise
     weights = np.sqrt(multiplicity / (np.repeat(totals, sizes) * noise)).astype(np.float32)
     return _Layout(order, np.cumsum(sizes), weights)
-
-
-@cache
-def _hann(height: int, width: int) -> Float32[np.ndarray, "h w"]:
-    rows, columns = (
-        0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(side) + 0.5) / side) for side in (height, width)
-    )
-    return np.outer(rows, columns).astype(np.float32)
 
 
 def _make(view: View) -> Describe:
@@ -106,7 +99,8 @@ def _make(view: View) -> Describe:
             f"{view.source}: spectra need images of at least {_MIN_SIDE} pixels per side, not "
             f"{view.side}"
         )
-    return Spectra(bands=math.floor(2 * math.log2(view.side / 2)))
+    # In a smaller image, narrower bands would hold no frequency.
+    return Spectra(bands=min(_BANDS, view.side // 2))
 
 
-KIND = Kind(from_pixels=_make, recorded={"bands": "half octaves from 2 pixels, Hann window"})
+KIND = Kind(from_pixels=_make, recorded={"bands": "16 of equal width, no window"})

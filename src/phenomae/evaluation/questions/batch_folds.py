@@ -1,6 +1,6 @@
-"""Cross-validation folds of the linear probe: whole batches are held out together."""
+"""Cross-validation folds of the linear probe: whole batches, plates or compounds are left out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -49,16 +49,21 @@ def assign_folds(batches: Codes, folds: int, seed: int) -> Codes:
 
 
 def each_fold(
-    labels: Codes, folds: Codes
+    labels: Codes, folds: Sequence[Codes]
 ) -> Iterator[tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]]:
     """Yield masks of the training wells and of the validation wells, fold by fold.
+
+    `folds` has the folds of one or several columns, such as compounds and plates. Validation wells
+    agree in all of them; training wells differ from the validation wells in every one, so that they
+    share neither a compound nor a plate with them. Every well is validated at most once.
 
     Wells whose label no training well has are not validated. Folds with fewer
     than two training labels, or without validation wells, are skipped.
     """
-    for fold in np.unique(folds):
-        train = folds != fold
+    codes = np.column_stack(folds)
+    for fold in np.unique(codes, axis=0):
+        train = (codes != fold).all(axis=1)
         known = np.unique(labels[train])
-        validation = ~train & np.isin(labels, known)
+        validation = (codes == fold).all(axis=1) & np.isin(labels, known)
         if len(known) > 1 and validation.any():
             yield train, validation

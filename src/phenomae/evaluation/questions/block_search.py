@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from phenomae.artefacts import read_identity
-from phenomae.evaluation.questions.linear_probe import LinearProbeSettings, probe_wells
+from phenomae.evaluation.questions.linear_probe import LinearProbeSettings, fit_probe
 from phenomae.evaluation.questions.question import Figure, Input, Question, Tables
 from phenomae.progress import tracked
 from phenomae.wells import KIND as WELLS
@@ -72,15 +72,27 @@ def probe_blocks(
 ) -> pl.DataFrame:
     """Compute the accuracy of the linear probe for each block on the same wells, one row per block.
 
-    Columns: block (null if `folder` is itself a folder of wells), accuracy, sd, balanced, chance
-    (means and standard deviation over folds), folds, best (true for the block with the highest
-    accuracy).
+    Columns: block (null if `folder` is itself a folder of wells), accuracy, sd, chance (means and
+    standard deviation over folds), balanced (balanced accuracy over the wells of all folds), folds,
+    best (true for the block with the highest accuracy).
 
     Raises ValueError if the blocks have different wells, and as `read_wells` and `probe_wells` do.
+    """
+    return predict_blocks(folder, settings)[0]
+
+
+def predict_blocks(
+    folder: Path, settings: LinearProbeSettings = LinearProbeSettings()
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Compute the rows of blocks.csv and of predictions.csv.
+
+    predictions.csv has one row per block and validation well: block, fold, plate, well, name,
+    predicted. Raises ValueError as `probe_blocks` does.
     """
     blocks = find_blocks(folder)
     first: pl.DataFrame | None = None
     rows: list[tuple[int | float | None, ...]] = []
+    predictions: list[pl.DataFrame] = []
     for block, path in tracked(blocks.items(), "linear probe", len(blocks), "blocks"):
         profiles = read_wells(path)  # one at a time, because all blocks may not fit in memory
         wells = profiles.table.select("plate", "well")
@@ -90,20 +102,24 @@ def probe_blocks(
             raise ValueError(
                 f"{path} has other wells than {next(iter(blocks.values()))}: embed all blocks again"
             )
-        folds = probe_wells(profiles, path, settings)
-        spread = float(np.std(folds["accuracy"].to_numpy(), ddof=1)) if len(folds) > 1 else None
-        means = [
-            float(folds[name].to_numpy().mean()) for name in ("accuracy", "balanced", "chance")
-        ]
-        rows.append((block, means[0], spread, *means[1:], len(folds), False))
+        probe = fit_probe(profiles, path, settings)
+        accuracies = probe.folds["accuracy"].to_numpy()
+        spread = float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None
+        chance = float(probe.folds["chance"].to_numpy().mean())
+        scores = (float(accuracies.mean()), spread, probe.balanced, chance)
+        rows.append((block, *scores, len(accuracies), False))
+        number = pl.lit(block, pl.Int64()).alias("block")
+        predictions.append(probe.predictions.select(number, pl.all()))
     table = pl.DataFrame(rows, schema=BLOCKS, orient="row")
     # argmax takes the first of several blocks with the same accuracy.
     best = int(table["accuracy"].to_numpy().argmax())
-    return table.with_columns(best=pl.Series(np.arange(len(table)) == best))
+    marked = table.with_columns(best=pl.Series(np.arange(len(table)) == best))
+    return marked, pl.concat(predictions)
 
 
 def _tables(blocks: Blocks, folder: Path, settings: LinearProbeSettings) -> Tables:
-    return {"blocks.csv": probe_blocks(folder, settings)}
+    table, predictions = predict_blocks(folder, settings)
+    return {"blocks.csv": table, "predictions.csv": predictions}
 
 
 def _conclude(blocks: pl.DataFrame) -> str | None:
@@ -117,14 +133,16 @@ QUESTION = Question(
     name="probe",
     help="""Does a linear probe classify perturbations on unseen batches, and from which block best?
 
-    Writes blocks.csv, which is printed, and a figure in the folder figures. For the output of
-    `embed --block all`, every block is probed and the best block is printed. Raises ValueError if
-    all wells are of one batch, or fewer than two names can be classified.
+    Writes blocks.csv, which is printed, predictions.csv, and a figure in the folder figures. For
+    the output of `embed --block all`, every block is probed and the best block is printed. Raises
+    ValueError if all wells are of one batch (or plate, or compound, as --leave-out says), or fewer
+    than two names can be classified.
     """,
     takes=(Input("wells", "Folder of wells, or output of `embed --block all`.", read_blocks),),
     settings=LinearProbeSettings,
     tables=_tables,
     printed="blocks.csv",
+    files=("mechanisms",),
     figure=Figure("blocks", "phenomae.explore.figures.blocks:draw_answer"),
     conclude=_conclude,
 )

@@ -1,14 +1,15 @@
-"""Linear probe: a logistic regression that classifies perturbations on held-out batches.
+"""Linear probe: a logistic regression that classifies perturbations of wells that are left out.
 
 Features are standardised; the regression is fitted on some batches and validated on the others
 (Kenyon-Dean et al. 2024, arXiv 2411.02572, who choose an encoder's block with a linear probe).
-Whole batches are held out because wells of one batch are similar for technical reasons.
+Whole batches are left out because wells of one batch are similar for technical reasons; of
+mechanisms, whole compounds, because a compound that was seen is recognised without its mechanism.
 """
 
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import polars as pl
@@ -23,7 +24,9 @@ from phenomae.evaluation.questions.batch_folds import (
     each_fold,
     repeated_labels,
 )
+from phenomae.evaluation.questions.compound_profiles import read_mechanisms
 from phenomae.evaluation.questions.replicates import find_replicates
+from phenomae.paths import PathLike
 from phenomae.progress import info
 from phenomae.wells import Profiles, require_finite
 
@@ -34,7 +37,7 @@ FOLDS: dict[str, pl.DataType] = {
     "chance": pl.Float64(),
     "names": pl.Int64(),
     "wells": pl.Int64(),
-    "batches": pl.Int64(),
+    "groups": pl.Int64(),
 }
 
 
@@ -43,15 +46,22 @@ FOLDS: dict[str, pl.DataType] = {
 class LinearProbeSettings:
     """Which names are classified, on which wells, and how the regression is fitted."""
 
-    by: Literal["perturbation", "gene", "guide", "compound"] = "perturbation"
-    """Column of the names to classify; controls are left out."""
-    batch: str = "batch"
-    """Column with the batch of each well; the wells of a batch are held out together."""
+    by: Literal["perturbation", "gene", "guide", "compound", "mechanism"] = "perturbation"
+    """Column of the names to classify; controls are left out. mechanism: the mechanism of each
+    well's compound."""
+    mechanisms: PathLike | None = None
+    """CSV file with the columns compound, mechanism; required if by is mechanism."""
+    leave_out: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (
+        "batch",
+    )
+    """Columns, like batch, plate or compound, whose values are left out: no training well has the
+    same value as a validation well, in any of these columns."""
     folds: int = 5
-    """Number of cross-validation folds into which the batches are divided; at most one fold per
-    batch is used."""
+    """Number of cross-validation folds into which the values of a column are divided; a number at
+    least as high as that of the values leaves out one value at a time."""
     max_names: int = 100
-    """Maximum number of names, drawn at random from those with wells in at least two batches."""
+    """Maximum number of names, drawn at random from those with wells of at least two values in
+    each of the columns leave_out."""
     max_wells: int = 4000
     """Maximum number of wells, divided equally among the names."""
     penalty: float = 1.0
@@ -62,6 +72,7 @@ class LinearProbeSettings:
     """Seed of the random draws."""
 
     def __post_init__(self) -> None:
+        checks.require(bool(self.leave_out), "leave_out", "one or more columns", "empty")
         checks.at_least("folds", self.folds, 2)
         checks.at_least("max_names", self.max_names, 2)
         # Every name needs at least one training well and one validation well.
@@ -69,73 +80,141 @@ class LinearProbeSettings:
         checks.at_least("iterations", self.iterations, 1)
         checks.above("penalty", self.penalty, 0)
         checks.at_least("seed", self.seed, 0)
+        if self.by == "mechanism" and self.mechanisms is None:
+            raise ValueError("by mechanism needs mechanisms: name a file, or set another by")
+        if self.by != "mechanism" and self.mechanisms is not None:
+            raise ValueError(
+                "mechanisms needs by mechanism: set by to mechanism, or leave mechanisms out"
+            )
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """What the linear probe predicts on wells that were left out of its training."""
+
+    folds: pl.DataFrame
+    """One row per fold; `probe_wells` describes the columns."""
+    predictions: pl.DataFrame
+    """One row per validation well: fold, plate, well, name, predicted."""
+
+    @property
+    def balanced(self) -> float:
+        """Balanced accuracy over the wells of all folds together, as a fold may lack names."""
+        hits = self.predictions.select("name", hit=pl.col("name") == pl.col("predicted"))
+        # Sorted, so that the sum has the same bits each time.
+        means = hits.group_by("name").agg(pl.col("hit").mean()).sort("name")
+        return float(means["hit"].to_numpy().mean())
 
 
 def probe_wells(
     profiles: Profiles, path: Path, settings: LinearProbeSettings = LinearProbeSettings()
 ) -> pl.DataFrame:
-    """Compute the accuracy of the linear probe on each fold of the batches, one row per fold.
+    """Compute the accuracy of the linear probe on each fold, one row per fold.
 
     Columns: fold, accuracy (fraction of validation wells that are classified correctly), balanced
     (mean accuracy over names), chance (accuracy of always predicting the most frequent training
     name, or of guessing in proportion to the names' training frequencies, whichever is higher),
-    names (of training wells), wells and batches (of validation).
+    names (of training wells), wells and groups (values, or combinations of values, of the columns
+    `leave_out`) of validation.
 
     Validation wells whose name no training well has are left out. Which wells are used depends on
     the seed and the table of wells, but not on the features. `path` is named in errors.
 
-    Raises ValueError if all wells are of one batch, or fewer than two names have wells in two
-    batches.
+    Raises ValueError if all wells have one value of a column that is left out, fewer than two names
+    have wells of two values, or the file of mechanisms cannot be used.
+    """
+    return fit_probe(profiles, path, settings).folds
+
+
+def fit_probe(
+    profiles: Profiles, path: Path, settings: LinearProbeSettings = LinearProbeSettings()
+) -> LinearProbe:
+    """Fit the linear probe on all folds; return accuracies and predictions.
+
+    Raises ValueError as `probe_wells` does.
     """
     require_finite(profiles, path)
-    labels, batches = choose_wells(profiles.table, path, settings)
+    names, labels, columns = choose_wells(profiles.table, path, settings)
     used = np.flatnonzero(labels >= 0)
-    labels, batches = labels[used], batches[used]
-    features = profiles.features[used].astype(np.float64)
+    labels, columns = labels[used], [codes[used] for codes in columns]
+    features, groups = profiles.features[used].astype(np.float64), _combine(columns)
     # Folds of the wells that are used, so that no fold is empty because of unused batches.
-    folds = assign_folds(batches, settings.folds, settings.seed)
+    folds = [assign_folds(codes, settings.folds, settings.seed) for codes in columns]
     rows: list[tuple[float, ...]] = []
+    parts: list[pl.DataFrame] = []
     for fold, (train, validation) in enumerate(each_fold(labels, folds)):
         predicted = _predict(features, labels, train, validation, path, settings)
         numbers = _score(labels[train], labels[validation], predicted)
-        count = len(np.unique(batches[validation]))
+        count = len(np.unique(groups[validation]))
         rows.append((fold, *numbers, int(validation.sum()), count))
+        found = {"name": names[labels[validation]], "predicted": names[predicted]}
+        wells = profiles.table[used[validation]].select(pl.lit(fold).alias("fold"), "plate", "well")
+        parts.append(wells.with_columns(pl.Series(key, value) for key, value in found.items()))
     if not rows:
         raise ValueError(
             f"{path}: no {settings.by} has wells in two of the {settings.folds} folds of the "
-            f"column {settings.batch}: use more batches, or raise folds"
+            f"column {' and '.join(settings.leave_out)}: raise folds, or set leave_out to another "
+            "column"
         )
-    return pl.DataFrame(rows, schema=FOLDS, orient="row")
+    if missing := len(used) - sum(map(len, parts)):
+        info(
+            f"{path}: wells not classified, as no training well has their {settings.by}: {missing}"
+        )
+    return LinearProbe(pl.DataFrame(rows, schema=FOLDS, orient="row"), pl.concat(parts))
 
 
 def choose_wells(
     table: pl.DataFrame, path: Path, settings: LinearProbeSettings
-) -> tuple[Codes, Codes]:
-    """Return the name and the batch of each well as codes; name -1 marks wells that are not used.
+) -> tuple[np.ndarray, Codes, list[Codes]]:
+    """Return the names, the name of each well as a code, and codes of each column of `leave_out`.
 
-    Raises ValueError if the wells have no batch column or a single batch, or fewer than two names
-    have wells in two batches.
+    Code -1 marks wells that are not used. Raises ValueError if the wells lack a column or have a
+    single value of it, or fewer than two names have wells of two values.
     """
-    if settings.batch not in table.columns:
+    table = _add_mechanisms(table, path, settings)
+    replicates = find_replicates(table, settings.by, path)
+    labels = replicates.groups
+    columns = [_encode(table, column, labels, path) for column in settings.leave_out]
+    for column, codes in zip(settings.leave_out, columns, strict=True):
+        if (count := len(repeated := repeated_labels(labels, codes))) < 2:
+            raise ValueError(
+                f"{path} has {count} names in the column {settings.by} with wells of two values "
+                f"of {column}, but at least 2 are needed: set by or leave_out to another column"
+            )
+        labels = np.where(np.isin(labels, repeated), labels, -1)
+    groups = _combine(columns)
+    drawn = draw_wells(labels, groups, settings.max_names, settings.max_wells, settings.seed)
+    return np.array(replicates.names), drawn, columns
+
+
+def _add_mechanisms(table: pl.DataFrame, path: Path, settings: LinearProbeSettings) -> pl.DataFrame:
+    """Return the table with the mechanism of each well's compound, if mechanisms are classified."""
+    if settings.mechanisms is None:
+        return table
+    known = read_mechanisms(Path(settings.mechanisms))
+    joined = table.join(known, on="compound", how="left", maintain_order="left")
+    if joined["mechanism"].is_null().all():
+        raise ValueError(f"{settings.mechanisms}: none of its compounds is in {path}")
+    return joined
+
+
+def _encode(table: pl.DataFrame, column: str, labels: Codes, path: Path) -> Codes:
+    """Return the values of a column as codes; wells without a value have a code of their own."""
+    if column not in table.columns:
+        raise ValueError(f"leave_out {column}: {path} has no such column; it has {table.columns}")
+    named = table[column].cast(pl.String).fill_null("").to_numpy()
+    codes = np.unique(named, return_inverse=True)[1]
+    if len(np.unique(codes[labels >= 0])) < 2:
         raise ValueError(
-            f"batch {settings.batch}: {path} has no such column; it has {table.columns}"
+            f"{path} has wells of a single {column}, but the linear probe is validated on wells of "
+            f"another {column}: set leave_out to another column, like plate"
         )
-    labels = find_replicates(table, settings.by, path).groups
-    named = table[settings.batch].cast(pl.String).fill_null("").to_numpy()
-    batches = np.unique(named, return_inverse=True)[1]
-    if len(np.unique(batches[labels >= 0])) < 2:
-        raise ValueError(
-            f"{path} has wells of a single {settings.batch}, but the linear probe is validated on "
-            "wells of another batch: set batch to another column, like plate"
-        )
-    if (count := len(repeated_labels(labels, batches))) < 2:
-        raise ValueError(
-            f"{path} has {count} names in the column {settings.by} with wells in two batches "
-            f"(column {settings.batch}), but at least 2 are needed: set by or batch to "
-            "another column"
-        )
-    drawn = draw_wells(labels, batches, settings.max_names, settings.max_wells, settings.seed)
-    return drawn, batches
+    return codes
+
+
+def _combine(columns: list[Codes]) -> Codes:
+    """Return one code for each combination of the codes of several columns."""
+    return np.unique(np.column_stack(columns), axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _predict(

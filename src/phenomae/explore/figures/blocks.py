@@ -30,7 +30,7 @@ def draw_blocks(blocks: pl.DataFrame) -> Drawing:
         lw=1.8,
         elinewidth=1,
         capsize=2,
-        label="accuracy on held-out batches, mean ± sd",
+        label="accuracy on wells left out, mean ± sd",
     )
     chance = {"color": GREY, "lw": 1.2, "ls": (0, (4, 3)), "label": "chance"}
     ax.plot(blocks["block"], blocks["chance"], **chance)

@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# Features without learning and untrained networks on real cells: one table with intervals.
+#
+#     benchmarks/real_cells.sh bbbc021 FOLDER OUT             cells of 103 treatments, 12 mechanisms
+#     benchmarks/real_cells.sh mitocheck FOLDER OUT           nuclei of 16 classes on 67 plates
+#     benchmarks/real_cells.sh bbbc013 FOLDER OUT             a plate of 96 wells, two dose series
+#     benchmarks/real_cells.sh mitocheck FOLDER OUT spectra intensity      only these rows
+#
+# FOLDER is described in real_cells/lay_out.py; of BBBC013, it is the raw folder of recipes/bbbc013.toml.
+# Nothing is trained. Everything in OUT is kept: a second call continues where the first stopped.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(dirname "$here")
+python=${PYTHON:-python3}
+all="spectra random-layer intensity count position random-network random-network-spread linear-network"
+if [ $# -lt 3 ]; then
+    echo "real_cells.sh needs a set, its folder and a folder to write: bbbc021 FOLDER OUT" >&2
+    exit 1
+fi
+set_name=$1 folder=$2 out=$3
+shift 3
+rows=${*:-$all}
+recipe=$root/recipes/$set_name.toml
+case $set_name in
+bbbc021 | mitocheck) labels=$folder/labels.csv ;;
+bbbc013) labels=$folder/1049_Metadata.csv ;;
+*)
+    echo "there is no set '$set_name': sets are bbbc021, mitocheck, bbbc013" >&2
+    exit 1
+    ;;
+esac
+if [ ! -f "$labels" ]; then
+    echo "$labels: there is no such file, so $folder is not the folder of $set_name" >&2
+    exit 1
+fi
+for row in $rows; do
+    case " $all " in
+    *" $row "*) ;;
+    *)
+        echo "there is no row '$row': rows are ${all// /, }" >&2
+        exit 1
+        ;;
+    esac
+done
+export PYTHONPATH="$root/src${PYTHONPATH:+:$PYTHONPATH}"
+mkdir -p "$out"
+
+phenomae() { "$python" -m phenomae --quiet "$@"; }
+
+# Commands whose table is not needed here, as it is in the table at the end.
+silently() { "$@" > /dev/null; }
+
+make_wells() { # ROW SEED WELLS
+    local wells=$3
+    case $1 in
+    position)
+        if [ "$set_name" = bbbc013 ]; then
+            phenomae features "$out/store" "$wells" --kind position
+        else
+            "$python" "$here/real_cells/real_position.py" "$out/raw/plate_map.csv" "$wells"
+        fi
+        ;;
+    random-layer) phenomae features "$out/store" "$wells" --kind random-layer --seed "$2" ;;
+    random-network)
+        phenomae embed "$out/store" "random:$out/run" "$wells" --seed "$2" --config "$recipe"
+        ;;
+    random-network-spread)
+        phenomae embed "$out/store" "random:$out/run" "$wells" --seed "$2" --pool mean-std \
+            --config "$recipe"
+        ;;
+    linear-network) phenomae embed "$out/store" "$out/run" "$wells" --config "$recipe" ;;
+    *) phenomae features "$out/store" "$wells" --kind "$1" ;;
+    esac
+}
+
+probe() { # WELLS ANSWER COLUMN ... and flags
+    local wells=$1 answer=$2
+    shift 2
+    [ "$set_name" != bbbc021 ] || set -- "$@" --mechanisms "$out/raw/mechanisms.csv"
+    # One thread, as threads wait for each other longer than such small matrices take.
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+        silently phenomae ask probe "$wells" "$answer" --config "$recipe" --leave-out "$@"
+}
+
+answer() { # NAME
+    local wells=$out/wells/$1 corrected=$out/corrected/$1 answers=$out/answers/$1
+    mkdir -p "$out/corrected" "$answers"
+    case $set_name in
+    bbbc021)
+        phenomae correct "$wells" "$corrected" --config "$recipe"
+        silently phenomae ask mechanisms "$corrected" "$answers/mechanisms" \
+            --mechanisms "$out/raw/mechanisms.csv"
+        probe "$wells" "$answers/plate" plate --folds 10
+        probe "$wells" "$answers/compound" compound
+        probe "$wells" "$answers/compound-batch" compound batch
+        ;;
+    mitocheck) probe "$wells" "$answers/plate" plate ;;
+    bbbc013) phenomae correct "$wells" "$corrected" --config "$recipe" ;;
+    esac
+}
+
+raw=$folder
+if [ "$set_name" != bbbc013 ]; then
+    raw=$out/raw
+    "$python" "$here/real_cells/lay_out.py" "$set_name" "$folder" "$raw"
+fi
+phenomae ingest "$raw" "$out/store" --config "$recipe"
+# LayerScale is 1e-4 in it, which makes it nearly linear; `random:` draws weights at LayerScale 1.
+phenomae pretrain vit-mae "$out/store" "$out/run" --config "$recipe" --steps 0
+mkdir -p "$out/wells"
+names=()
+for row in $rows; do
+    seeds=-
+    case $row in random-*) seeds="0 1 2" ;; esac
+    for seed in $seeds; do
+        name=$row
+        [ "$seed" = - ] || name=$row-$seed
+        make_wells "$row" "$seed" "$out/wells/$name"
+        answer "$name"
+        names+=("$name")
+    done
+done
+"$python" "$here/real_cells/table.py" "$set_name" "$out" "${names[@]}" | tee "$out/table.md"

@@ -1,0 +1,295 @@
+"""`benchmarks/real_cells.sh`: how cells are laid out, what is scored, and what it prints."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import polars as pl
+import pytest
+import tifffile
+from scipy.stats import spearmanr
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from phenomae.evaluation.questions.linear_probe import LinearProbeSettings
+from phenomae.evaluation.questions.mechanisms import MechanismSettings
+from phenomae.explore.ask import ask_mechanisms, ask_probe
+from phenomae.wells import read_wells, write_wells
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "benchmarks/real_cells.sh"
+
+
+def load(name: str) -> ModuleType:
+    path = ROOT / f"benchmarks/real_cells/{name}.py"
+    spec = importlib.util.spec_from_file_location(f"real_cells_{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+lay_out, table, real_position = load("lay_out"), load("table"), load("real_position")
+
+
+def test_cells_of_a_mosaic_are_laid_out_in_wells_of_their_own(tmp_path: Path):
+    folder, raw = tmp_path / "cells", tmp_path / "raw"
+    (folder / "images").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    mosaics = {
+        channel: rng.integers(60000, size=(136, 204)).astype(np.uint16)
+        for channel in ("DNA", "actin", "tubulin")
+    }
+    for channel, mosaic in mosaics.items():
+        tifffile.imwrite(folder / f"images/M1_{channel}.tif", mosaic)
+    rows = [
+        ("M1", 0, 0, "W1", "P1", "B02", "taxol", "0.3", "stabilizers", "false", "false"),
+        ("M1", 0, 68, "W1", "P1", "B02", "taxol", "0.3", "stabilizers", "false", "false"),
+        ("M1", 0, 136, "W1", "P1", "C03", "DMSO", "0.0", "DMSO", "true", "false"),
+        ("M1", 68, 0, "W1", "P1", "C04", "AZ-C", "1.0", "Eg5", "false", "true"),
+        ("M1", 68, 68, "W1", "P1", "C05", "AZ-C", "1.0", "Eg5", "false", "false"),
+    ]
+    head = "mosaic,y,x,batch,plate,well,compound,concentration_um,moa,control,blank"
+    lines = [head, *(",".join(map(str, row)) for row in rows)]
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    lay_out.main("bbbc021", folder, raw)
+    cells = pl.read_csv(raw / "plate_map.csv").sort("well")
+    assert cells["well"].to_list() == ["A01", "A02", "A03", "A04"]
+    expected = ["AZ-C@1.0", "DMSO@0.0", "taxol@0.3", "taxol@0.3"]
+    assert sorted(cells["perturbation"]) == expected
+    known = pl.read_csv(raw / "mechanisms.csv").rows()
+    assert known == [("AZ-C", "Eg5"), ("taxol", "stabilizers")]
+    places = {(y, x) for _, y, x, *rest in rows if rest[-1] == "false"}
+    for cell in cells.iter_rows(named=True):
+        images = [
+            tifffile.imread(raw / f"P1/{cell['well']}_s1_{channel}.tif") for channel in mosaics
+        ]
+        (place,) = [
+            (y, x)
+            for y, x in places
+            if all(
+                np.array_equal(image, mosaic[y : y + 68, x : x + 68])
+                for image, mosaic in zip(images, mosaics.values(), strict=True)
+            )
+        ]
+        places.remove(place)
+        (row,) = [row for row in rows if row[1:3] == place]
+        assert (cell["real_well"], cell["compound"]) == (row[5], row[6])
+    assert not places
+
+
+def test_cells_are_in_random_order_and_each_in_a_well_of_its_own():
+    labels = pl.DataFrame({"plate": ["P"] * 1536 + ["Q"] * 2, "well": "A01", "row": range(1538)})
+    placed = lay_out.place_cells(labels)
+    assert len(placed.unique(["plate", "well"])) == 1538
+    assert {"A01", "AF48"} <= {*placed["well"]}
+    first = placed.filter(pl.col("plate") == "P")
+    number = pl.int_range(1536, eager=True)
+    assert abs(spearmanr(first.sort("well")["row"], number).statistic) < 0.1
+    assert placed.equals(lay_out.place_cells(labels))
+
+
+def test_real_positions_are_those_of_the_plate_that_all_wells_are_on(tmp_path: Path):
+    cells = pl.DataFrame(
+        {
+            "plate": ["P", "P", "Q"],
+            "well": ["A01", "A02", "A01"],
+            "real_well": ["A01", "A24", "P12"],
+            "control": [False] * 3,
+        }
+    )
+    cells.write_csv(tmp_path / "plate_map.csv")
+    real_position.main(tmp_path / "plate_map.csv", tmp_path / "wells")
+    found = read_wells(tmp_path / "wells")
+    # 16 rows and 24 columns, from -1 to 1.
+    rows, columns = np.array([0, 0, 15]), np.array([0, 23, 11])
+    down, across = rows / 7.5 - 1, columns / 11.5 - 1
+    expected = np.stack([down, across, down**2, across**2, [0, 0, 0]], axis=1)
+    np.testing.assert_allclose(found.features, expected, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+def test_a_resample_of_the_balanced_accuracy_is_that_of_repeated_units():
+    rng = np.random.default_rng(1)
+    units, names = rng.integers(8, size=200), rng.integers(5, size=200)
+    names = np.where(units == 3, 4, np.where(names == 4, 0, names))  # name 4 is of one unit
+    predicted = np.where(rng.random(200) < 0.5, names, rng.integers(5, size=200))
+    score = table.balanced_score(units, names, predicted == names)
+    weights = table.draw_weights(score.strata, 20)
+    assert (weights[0] == 1).all()
+    assert (weights.sum(axis=1) == 8).all()
+    assert any(row[3] == 0 for row in weights)
+    for row in weights:
+        times = row[units].astype(int)
+        expected = balanced_accuracy_score(np.repeat(names, times), np.repeat(predicted, times))
+        assert score.of(row) == pytest.approx(expected)
+    assert score.chance == 1 / 5
+
+
+def test_differences_are_paired_and_strata_are_kept():
+    strata = np.array([0] * 4 + [10] * 6)
+    weights = table.draw_weights(strata, 50)
+    assert (weights[:, :4].sum(axis=1) == 4).all()
+    assert (weights[:, 4:].sum(axis=1) == 6).all()
+    units = np.arange(30)
+    hits = np.random.default_rng(0).random(30) < 0.5
+    scores = [table.balanced_score(units, np.zeros(30), some) for some in (hits, hits, ~hits)]
+    one, same, other = table.resample(scores, 200)
+    np.testing.assert_array_equal(one, same)
+    np.testing.assert_allclose(one + other, 1)
+    # The standard deviation of a share of 30 independent units.
+    expected = np.sqrt(hits.mean() * (1 - hits.mean()) / 30)
+    assert one[1:].std() == pytest.approx(expected, rel=0.15)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wells of 8 compounds of 3 mechanisms at 2 doses, and what `ask` finds on them."""
+    out, rng = tmp_path_factory.mktemp("real-cells"), np.random.default_rng(3)
+    compound = np.repeat(np.arange(8), 10)
+    features = rng.normal(size=(80, 4)) + 2 * rng.normal(size=(3, 4))[compound % 3]
+    wells = pl.DataFrame(features, schema=[*"abcd"]).with_columns(
+        plate=pl.Series([f"P{number}" for number in np.arange(80) % 5]),
+        well=pl.Series([f"A{number + 1:02d}" for number in range(80)]),
+        batch=pl.Series([f"B{number}" for number in compound // 2 % 2]),
+        compound=pl.Series([f"c{code}" for code in compound]),
+        concentration_um=pl.Series(np.tile([1.0, 2.0], 40)),
+        control=pl.lit(False),
+    )
+    write_wells(out / "wells/name", wells, [*"abcd"])
+    write_wells(out / "corrected/name", wells, [*"abcd"])
+    (out / "raw").mkdir()
+    known, answers = out / "raw/mechanisms.csv", out / "answers/name"
+    lines = ["compound,mechanism", *(f"c{code},m{code % 3}" for code in range(8))]
+    known.write_text("\n".join(lines) + "\n")
+    ask_mechanisms(
+        out / "corrected/name", answers / "mechanisms", settings=MechanismSettings(known)
+    )
+    for columns in (("plate",), ("compound", "batch")):
+        probe = LinearProbeSettings("mechanism", known, columns, 3)
+        ask_probe(out / "wells/name", answers / "-".join(columns), settings=probe)
+    return out
+
+
+@pytest.mark.parametrize("match", ["nsc", "nscb"])
+def test_the_nearest_treatment_of_another_compound_is_scored_by_compound(out: Path, match: str):
+    rows = read_wells(out / "corrected/name")
+    keys = rows.table.select("compound", "concentration_um", "batch")
+    treatments = keys.unique().sort(keys.columns).rows()
+    means = [rows.features[[row == key for row in keys.rows()]].mean(axis=0) for key in treatments]
+    unit = np.array([mean / np.linalg.norm(mean) for mean in means])
+    mechanism = [int(key[0][1:]) % 3 for key in treatments]
+    found = []
+    for one, (name, _, batch) in enumerate(treatments):
+        others = [
+            (unit[one] @ unit[other], mechanism[other])
+            for other, (its, _, week) in enumerate(treatments)
+            if its != name and (match == "nsc" or week != batch)
+        ]
+        if mechanism[one] in [label for _, label in others]:
+            found.append((int(name[1:]), max(others)[1] == mechanism[one]))
+    score = table.nearest_score(out, "name", match)
+    assert score.of(np.ones(len(score.strata))) == pytest.approx(np.mean([hit for _, hit in found]))
+    weights = np.arange(len(score.strata), dtype=float)
+    compounds = sorted({code for code, _ in found})
+    repeated = [hit for code, hit in found for _ in range(compounds.index(code))]
+    assert score.of(weights) == pytest.approx(np.mean(repeated))
+
+
+@pytest.mark.parametrize("answer", ["plate", "compound-batch"])
+def test_a_probe_is_scored_by_the_first_column_that_was_left_out(out: Path, answer: str):
+    found = pl.read_csv(out / "answers/name" / answer / "predictions.csv")
+    score = table.probe_score(out, "name", answer)
+    expected = balanced_accuracy_score(found["name"], found["predicted"])
+    assert score.of(np.ones(len(score.strata))) == pytest.approx(expected)
+    assert score.chance == 1 / 3
+    number = found["well"].str.slice(1).cast(int).to_numpy() - 1
+    units = number % 5 if answer == "plate" else number // 10
+    assert len(score.strata) == len(np.unique(units))
+    weights = np.arange(1, 1 + len(score.strata))
+    times = weights[np.unique(units, return_inverse=True)[1]]
+    repeated = (np.repeat(found[name].to_numpy(), times) for name in ("name", "predicted"))
+    assert score.of(weights.astype(float)) == pytest.approx(balanced_accuracy_score(*repeated))
+
+
+def test_controls_and_dose_series_are_scored_without_the_well_itself(tmp_path: Path):
+    rng = np.random.default_rng(2)
+    dose = np.repeat(np.arange(11), 4)
+    features = rng.normal(size=(44, 3)).astype(np.float32)
+    features[:, 0] += 0.2 * dose
+    wells = pl.DataFrame(features, schema=["a", "b", "c"]).with_columns(
+        plate=pl.lit("P"),
+        well=pl.Series([f"A{k + 1:02d}" for k in range(44)]),
+        perturbation=pl.Series(dose.astype(str)),
+        control=pl.Series(dose == 0),
+    )
+    write_wells(tmp_path / "corrected/name", wells, ["a", "b", "c"])
+    along = np.empty(44)
+    for k, vector in enumerate(features.astype(np.float64)):
+        kept = np.arange(44) != k
+        means = [
+            features.astype(np.float64)[kept & (dose == level)].mean(axis=0) for level in (0, 10)
+        ]
+        along[k] = vector @ (means[1] - means[0])
+    controls, series = np.isin(dose, (0, 10)), (dose > 0) & (dose < 10)
+    auc, rank = table.control_score(tmp_path, "name", ""), table.dose_score(tmp_path, "name", "")
+    expected = roc_auc_score(dose[controls] == 10, along[controls])
+    assert auc.of(np.ones(len(auc.strata))) == pytest.approx(expected)
+    twice = np.r_[2.0, np.ones(len(rank.strata) - 1)]
+    first = np.flatnonzero(series)[0]
+    pairs = np.r_[first, np.flatnonzero(series)]
+    expected = spearmanr(dose[pairs], along[pairs]).statistic
+    assert rank.of(twice) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("bbbc021", "real_cells.sh needs a set, its folder and a folder to write"),
+        ("bbbc022 {0} {0}/out", "there is no set 'bbbc022': sets are bbbc021, mitocheck, bbbc013"),
+        ("bbbc021 {0} {0}/out", "labels.csv: there is no such file, so {0} is not the folder of"),
+        ("bbbc013 {0}/full {0}/out zzz", "there is no row 'zzz': rows are spectra, random-layer"),
+    ],
+)
+def test_words_that_will_not_do(words: str, sentence: str, tmp_path: Path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/1049_Metadata.csv").touch()
+    command = ["bash", str(SCRIPT), *words.format(tmp_path).split()]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert sentence.format(tmp_path) in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def run_script(set_name: str, folder: Path, out: Path, *rows: str) -> dict[str, list[str]]:
+    """Run the script; return the first table, as cells by row."""
+    environment = {**os.environ, "PYTHON": sys.executable}
+    command = ["bash", str(SCRIPT), set_name, str(folder), str(out), *rows]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    lines = done.stdout.partition("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {name: rest for name, *rest in cells}
+
+
+@pytest.mark.slow
+def test_intensity_of_mitocheck_is_what_others_report(shared: Path, tmp_path: Path):
+    folder = shared / "data/images/mitocheck_nuclei_16classes"
+    rows = run_script("mitocheck", folder, tmp_path / "out", "intensity", "position")
+    assert rows["features"] == ["logistic, plates out"]
+    assert float(rows["intensity"][0].split()[0]) == pytest.approx(0.26, abs=0.01)
+    assert rows["chance"] == [f"{1 / 16:.3f}"]
+    assert (tmp_path / "out/table.md").read_text().count("\n| intensity |") == 2
+
+
+@pytest.mark.slow
+def test_intensity_of_bbbc013_separates_its_controls(shared: Path, tmp_path: Path):
+    folder = shared / "data/images/bbbc013_cellprofiler_sbs96"
+    rows = run_script("bbbc013", folder, tmp_path / "out", "intensity")
+    auc, rank = (float(cell.split()[0]) for cell in rows["intensity"])
+    assert (auc, rank) == pytest.approx((1.0, 0.858), abs=0.01)  # docs/log.md, 2026-11-24
