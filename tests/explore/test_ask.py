@@ -175,7 +175,7 @@ def test_neighbours_of_acting_compounds_have_their_mechanism(asked, tmp_path):
 def test_replicates_and_complexes_are_found(asked, tmp_path):
     rates = table(asked, "neighbours", tmp_path, "neighbours.csv")
     assert rates["tier"].to_list() == ["any", "other-plate", "other-position"]
-    # The three genes of a complex are alike, so that a third of the nearest wells at most are right.
+    # The three genes of a complex are alike: at most a third of the nearest wells are right.
     assert (rates["rate"] > 3 * rates["chance"]).all()
     assert (rates["p"] < 0.01).all()
     found = table(asked, "enrichment", tmp_path, "enriched.csv", "--overwrite").row(0, named=True)
