@@ -97,6 +97,14 @@ def test_large_groups_and_many_negatives_are_sampled(monkeypatch):
     negatives = ranking.rows[ranking.queries[0][2]]
     assert len(set(negatives.tolist())) == 7
     assert (negatives >= 20).all()
+    # On each of two plates half of the seven, rounded down.
+    groups, plates = np.where(np.arange(40) % 20 < 2, 0, -1), np.arange(40) // 20
+    ranking = rank(Pairing(groups, plates=plates), np.flatnonzero(groups == 0), rng)
+    assert sorted(ranking.strata) == [4, 5]
+    for query, positives, negatives in ranking.queries:
+        assert (plates[ranking.rows[negatives]] == plates[ranking.rows[query]]).all()
+        assert len(negatives) == 3
+        assert len(positives) == 2
 
 
 def test_a_group_that_nothing_can_be_exchanged_with_has_p_one():

@@ -74,8 +74,12 @@ ASKED = {
         ["activity.csv", "retrieved.csv"],
     ),
     "neighbours": (
-        "neighbours {0}/wells {1} --by gene --shuffle 20",
+        "neighbours {0}/wells {1} --by gene --tiers any other-plate other-position",
         ["neighbours.csv", "names.csv"],
+    ),
+    "enrichment": (
+        "enrichment {0}/gene.h5ad {1} --complexes {0}/complexes.tsv --top 0.05 --shuffle 20",
+        ["enriched.csv", "pairs.csv", "genes.csv"],
     ),
     "complexes": (
         "complexes {0}/gene.h5ad {1} --complexes {0}/complexes.tsv --min-genes 3 --shuffle 5",
@@ -168,6 +172,19 @@ def test_neighbours_of_acting_compounds_have_their_mechanism(asked, tmp_path):
     assert (found["p"] < 0.05).all()
 
 
+def test_replicates_and_complexes_are_found(asked, tmp_path):
+    rates = table(asked, "neighbours", tmp_path, "neighbours.csv")
+    assert rates["tier"].to_list() == ["any", "other-plate", "other-position"]
+    # The three genes of a complex are alike: at most a third of the nearest wells are right.
+    assert (rates["rate"] > 3 * rates["chance"]).all()
+    assert (rates["p"] < 0.01).all()
+    found = table(asked, "enrichment", tmp_path, "enriched.csv", "--overwrite").row(0, named=True)
+    assert (found["source"], found["genes"]) == ("complexes", 24)
+    # 24 known pairs are all but those of the 13 most similar of 276 pairs.
+    assert found["odds_ratio"] > 100
+    assert found["gene_odds_ratio"] > 2 * found["gene_chance"]
+
+
 def test_the_block_that_tells_genes_apart_is_named(asked, tmp_path, capsys):
     blocks = table(asked, "probe", tmp_path, "blocks.csv")
     assert blocks["block"].to_list() == [1, 2]
@@ -183,6 +200,9 @@ def test_the_block_that_tells_genes_apart_is_named(asked, tmp_path, capsys):
         ("complexes {0}/gene.h5ad {1} --complexes {0}/none.tsv", "none.tsv: there is no such file"),
         ("complexes {0}/wells {1} --complexes {0}/complexes.tsv", "is not a map"),
         ("signal {0}/gene.h5ad {1}", "holds no wells"),
+        ("enrichment {0}/gene.h5ad {1}", "needs known pairs: give annotations, complexes or"),
+        ("neighbours {0}/wells {1} --by guide", "has no treated well with a guide"),
+        ("replicates {0}/wells {1} --by gene --tiers other-plate", "need plates any"),
         ("compounds {0}/gene.h5ad {0}/dose.h5ad {1} --potencies {0}/mechanisms.csv", "lacks the"),
         ("mechanisms {0}/wells {1} --mechanisms {0}/potencies.csv", "mechanism"),
         ("probe {0}/wells {1} --leave-out sites", "sites"),

@@ -108,9 +108,9 @@ def measure_enrichment(
     )
     ranked = rank_genes(unit, settings.top, [source.pairs for source in sources])
     genes = [
-        genes_table(source.name, top, of_source[which], profiles.names)
+        genes_table(source.name, top, tables[which], [profiles.names[row] for row in rows.tolist()])
         for which, top in enumerate(settings.top)
-        for source, of_source in zip(sources, ranked, strict=True)
+        for source, (rows, tables) in zip(sources, ranked, strict=True)
     ]
     return pairs, pl.concat(genes)
 

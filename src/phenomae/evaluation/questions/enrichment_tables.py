@@ -93,18 +93,13 @@ def pairs_table(
 
 
 def genes_table(source: str, top: float, tables: Tables, names: Sequence[str]) -> pl.DataFrame:
-    """Return the rows of genes.csv for a source and a fraction: those genes with known pairs.
-
-    `tables` has a table for each row of the map, which have these `names`.
-    """
-    kept = np.flatnonzero(tables.known_top + tables.known_rest)
-    tables = Tables(*(cell[kept] for cell in tables.cells))
+    """Return the rows of genes.csv for a source and a fraction; `names` are those of its genes."""
     low, high = tables.intervals()
     p = tables.fisher_p()
     columns = {
-        "source": [source] * len(kept),
-        "gene": [names[row] for row in kept.tolist()],
-        "top": np.full(len(kept), top),
+        "source": [source] * len(names),
+        "gene": names,
+        "top": np.full(len(names), top),
         **_counts(tables),
         "odds_ratio": np.exp(tables.corrected_log_odds()),
         "ci_low": low,

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float64, Int
 from phenomae.maps.p_values import p_values
 
 Codes = Int[np.ndarray, " k"]
+_BINS = 1 << 22  # codes that are counted in an array of all codes
 _CELLS = 1 << 22  # cosines that are in memory at once: 32 MB
 
 
@@ -78,7 +79,12 @@ def _sizes(*codes: Codes) -> Codes:
     """Return for every row the number of rows with the same codes."""
     joint = codes[0]
     for other in codes[1:]:
-        # Renumbered after each array, so that products of codes stay small.
-        joint = np.unique(joint, return_inverse=True)[1] * (other.max() + 1) + other
+        kinds = int(other.max()) + 1
+        if joint.max() * kinds > _BINS:
+            joint = np.unique(joint, return_inverse=True)[1]
+        joint = joint * kinds + other
+    if joint.max() <= _BINS:
+        # A tenth of the time of sorting, which permutation tests spend on this.
+        return np.bincount(joint)[joint]
     _, index, counts = np.unique(joint, return_inverse=True, return_counts=True)
     return counts[index]

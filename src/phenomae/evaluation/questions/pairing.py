@@ -28,13 +28,15 @@ class Pairing:
     def negatives_of(self, own: Codes, at_most: int, rng: np.random.Generator) -> Codes:
         """Return at most so many random negatives of the profiles `own` of a group.
 
-        With `plates`, these are all negatives on the plates of the group.
+        With `plates`, these are on the plates of the group, as many on each if possible.
         """
         pool, plates = self._negatives
         if plates is not None and self.plates is not None:
             wanted = np.unique(self.plates[own])
-            ends = np.searchsorted(plates, np.stack([wanted, wanted + 1], axis=1))
-            return np.concatenate([pool[low:high] for low, high in ends])
+            each = at_most // len(wanted)
+            ends = np.searchsorted(plates, np.stack([wanted, wanted + 1], axis=1)).tolist()
+            drawn = [rng.permutation(pool[low:high])[:each] for low, high in ends]
+            return np.concatenate(drawn)
         # More than are needed, because those of the group itself are left out.
         size = min(len(pool), at_most + len(own))
         drawn = rng.choice(pool, size, replace=False)
