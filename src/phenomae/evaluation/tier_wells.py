@@ -1,19 +1,22 @@
 """The wells of a map's genes, for recall by pairs of wells: read, checked and grouped.
 
-Features are read plate by plate, and again for each tier if those of the whole screen are large.
+Features are read plate by plate, once for all tiers.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from jaxtyping import Int
 
-from phenomae.evaluation.recall.one_pass import PairValues
-from phenomae.evaluation.recall.tiers import TIERS, Part, TierName, any_wells, other_groups
+from phenomae.evaluation.recall.mean_cosines import MeanCosines, TierPairs
+from phenomae.evaluation.recall.recall import Percentiles
+from phenomae.evaluation.recall.strata import find_strata
+from phenomae.evaluation.recall.tiers import TIERS, TierName
+from phenomae.evaluation.recall.well_groups import count_wells
+from phenomae.evaluation.recall.well_sums import OfWells, Part, sum_wells
 from phenomae.maps.read import read_signature_of_map
 from phenomae.maps.row_names import name_rows
 from phenomae.maps.settings import MapSettings
@@ -21,8 +24,6 @@ from phenomae.maps.unit_vectors import unit_wells
 from phenomae.paths import PathLike
 from phenomae.row_filter import match_rows
 from phenomae.wells import PlateFiles, open_wells
-
-_KEPT = 1 << 29  # bytes of profiles that are kept in memory from tier to tier
 
 
 @dataclass(frozen=True)
@@ -33,18 +34,32 @@ class WellsOfMap:
     files: PlateFiles
     genes: Int[np.ndarray, " n"]
     """Row of the map that each well is of; -1 for wells that are not on the map."""
-    count: int
+    rows: int
     """Number of rows of the map."""
 
-    def values(self, tier: TierName) -> PairValues:
-        """Return the mean cosine of every two rows of the map over the pairs of wells of a tier.
+    def count(
+        self, tiers: Sequence[TierName], percentiles: Sequence[Percentiles]
+    ) -> dict[TierName, TierPairs]:
+        """Return what each tier leaves out, without the sums of profiles."""
+        counted: dict[TierName, TierPairs] = {}
+        for tier in tiers:
+            groups = count_wells(self.genes, self.groups(tier), self.rows)
+            counted[tier] = TierPairs(groups, find_strata(groups, percentiles), None)
+        return counted
+
+    def read(self, tiers: Mapping[TierName, TierPairs]) -> MeanCosines:
+        """Return the mean cosines of every two rows of the map in the tiers that were counted.
 
         Raises ValueError if a well on the map has a feature that is NaN, or features of 0 only.
         """
-        groups, width = self.groups(tier), self.files.width
-        if groups is None:
-            return any_wells(self._each_plate(), self.genes, self.count, width)
-        return other_groups(self._each_plate(), self.genes, groups, self.count, width)
+        groups: dict[TierName, OfWells] = {
+            tier: (pairs.groups, self.groups(tier)) for tier, pairs in tiers.items()
+        }
+        totals, sums = sum_wells(self._read_plates(), self.genes, groups, self.files.width)
+        made: dict[TierName, TierPairs] = {
+            tier: replace(pairs, sums=sums[tier]) for tier, pairs in tiers.items()
+        }
+        return MeanCosines(totals, np.bincount(self.genes[self.genes >= 0]), made)
 
     def groups(self, tier: TierName) -> Int[np.ndarray, " n"] | None:
         """Return the group of each well, which a pair of wells may not share; None for tier any."""
@@ -53,16 +68,6 @@ class WellsOfMap:
             return None
         codes = self.files.table[column].rank("dense") - 1
         return codes.fill_null(-1).cast(pl.Int64).to_numpy()
-
-    def _each_plate(self) -> Iterable[Part]:
-        """Return the wells of each plate, kept for the next tier if they take little memory."""
-        # Reading takes as long as computing a tier.
-        fits = (self.genes >= 0).sum() * self.files.width * 4 <= _KEPT
-        return self._kept if fits else self._read_plates()
-
-    @cached_property
-    def _kept(self) -> list[Part]:
-        return list(self._read_plates())
 
     def _read_plates(self) -> Iterator[Part]:
         plates = self.files.table["plate"]
@@ -108,7 +113,7 @@ def read_wells_of_map(
 
 def _require_wells(wells: WellsOfMap, names: Sequence[str], map_path: Path) -> None:
     """Raise ValueError if a row of the map has no well."""
-    numbers = np.bincount(wells.genes[wells.genes >= 0], minlength=wells.count)
+    numbers = np.bincount(wells.genes[wells.genes >= 0], minlength=wells.rows)
     if without := np.flatnonzero(numbers == 0).tolist():
         raise ValueError(
             f"{wells.path} has no well of {len(without)} rows of {map_path}, like "
