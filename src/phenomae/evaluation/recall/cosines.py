@@ -3,7 +3,6 @@
 The cosines are computed twice, tile by tile, so that memory does not grow with the number of pairs.
 """
 
-from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -93,25 +92,17 @@ def mark_tails(unit: Unit, below: float, above: float) -> UInt8[np.ndarray, "g e
 
     The bit of a pair (i, j), i < j, is number j of row i, in the order of `numpy.packbits`.
     """
-    return mark_strips(len(unit), partial(cut_cosines, unit), [(below, above)])[0]
-
-
-def mark_strips(
-    count: int, cut: Cut, limits: Sequence[tuple[float, float]]
-) -> list[UInt8[np.ndarray, "g eighth_of_g"]]:
-    """Do as `mark_tails` for each of several limits (below, above), in one pass over all tiles."""
     # Packed bits of all pairs (36 MB for 17,000 rows, 1.6 GB for 113,000 rows), so that every
     # permutation looks its pairs up instead of computing cosines again.
-    marks = [np.zeros((count, -(-count // 8)), dtype=np.uint8) for _ in limits]
+    marks = np.zeros((len(unit), -(-len(unit) // 8)), dtype=np.uint8)
 
     def mark(strip: Strip) -> None:
         for first, second, tile in strip:
-            for bits, (below, above) in zip(marks, limits, strict=True):
-                packed = np.packbits((tile < below) | (tile > above), axis=1)
-                rows, columns = packed.shape
-                bits[first : first + rows, second // 8 : second // 8 + columns] = packed
+            packed = np.packbits((tile < below) | (tile > above), axis=1)
+            rows, columns = packed.shape
+            marks[first : first + rows, second // 8 : second // 8 + columns] = packed
 
-    for _ in run_strips(count, cut, mark, "tails"):
+    for _ in each_strip(unit, mark, "tails"):
         pass
     return marks
 
