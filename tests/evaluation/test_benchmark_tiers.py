@@ -157,9 +157,7 @@ def test_a_map_of_some_wells_is_measured_on_them(screen):
 
 
 def test_a_map_of_other_software_is_measured_by_gene(screen):
-    values = np.random.default_rng(0).normal(size=(COUNT, 3)).astype(np.float32)
-    named = anndata.AnnData(values, obs={"obs_names": GENES})
-    named.write_h5ad(screen / "map.h5ad")
+    write_bare_map(screen)
     table = run(screen, tiers=("any",))
     wanted = by_hand(*brute_force(draw_screen(), None))
     assert table["recall"][0] == pytest.approx(wanted.recall)
@@ -236,3 +234,113 @@ def test_wells_that_will_not_do(screen):
 def test_settings_that_will_not_do(wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
         BenchmarkSettings("known.csv", **wrong)
+
+
+def write_bare_map(screen: Path) -> None:
+    """Write a map of other software, whose genes are all those of the screen."""
+    values = np.random.default_rng(0).normal(size=(COUNT, 3)).astype(np.float32)
+    anndata.AnnData(values, obs={"obs_names": GENES}).write_h5ad(screen / "map.h5ad")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+@pytest.mark.parametrize("again", [False, True], ids=["new", "overwrite"])
+def test_wells_without_a_direction_are_found_before_anything_is_written(screen, value, again):
+    write_bare_map(screen)
+    if again:
+        run(screen)
+    before = sorted(path.name for path in screen.rglob("*"))
+    wells = draw_screen()
+    fourth = (pl.int_range(pl.len()) == 3).and_(~pl.col("control"))
+    wells = wells.with_columns(
+        pl.when(fourth).then(value).otherwise(name).cast(pl.Float32).alias(name)
+        for name in FEATURES
+    )
+    write_wells(screen / "wells", wells, FEATURES, overwrite=True)
+    place = wells.row(3, named=True)
+    sentence = (
+        rf"wells has 1 wells that are NaN, infinite or all 0 and have no cosine, first plate "
+        rf"{place['plate']}, well {place['well']}: leave these wells out"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        run(screen)
+    after = sorted(path.name for path in screen.rglob("*"))
+    assert [name for name in after if "artefact" not in name] == [
+        name for name in before if "artefact" not in name
+    ]
+    assert not (screen / "results.partial").exists()
+    assert (screen / "results").exists() == again
+
+
+def test_wells_that_are_not_on_the_map_may_have_no_direction(screen):
+    write_bare_map(screen)
+    wanted = run(screen)
+    wells = draw_screen().with_columns(
+        pl.when("control").then(np.nan).otherwise(name).cast(pl.Float32).alias(name)
+        for name in FEATURES
+    )
+    write_wells(screen / "wells", wells, FEATURES, overwrite=True)
+    assert run(screen).equals(wanted)
+
+
+def test_results_that_are_there_are_found_without_the_profiles_of_wells(screen, capsys):
+    first = run(screen)
+    printed = capsys.readouterr().out
+    settings = BenchmarkSettings(screen / "known.csv", wells=screen / "wells", resamples=100)
+    for path in (screen / "wells").glob("*.parquet"):
+        records = pl.read_parquet(path)
+        records.with_columns(pl.lit(np.nan, pl.Float32).alias("feature_0000")).write_parquet(path)
+    benchmark(screen / "map.h5ad", screen / "results", settings=settings)
+    assert capsys.readouterr().out == printed
+    assert pl.read_csv(screen / "results/tiers.csv").equals(first)
+
+
+def test_a_plate_of_one_gene_leaves_out_nothing(screen):
+    wells = draw_screen().with_columns(pl.col("gene").fill_null("none").alias("plate"))
+    wells = wells.with_columns(
+        well=pl.format("A{}", pl.int_range(pl.len()).over("plate").add(1).cast(str).str.zfill(2))
+    )
+    write_map_of(screen, wells)
+    table = run(screen, tiers=("any", "other-plate"))
+    assert table["all_left_out"].to_list() == [0, 0]
+    assert table["recall"][0] == table["recall"][1]
+
+
+def test_a_screen_of_one_plate(screen):
+    wells = draw_screen().head(90).with_columns(plate=pl.lit("P0"))
+    wells = wells.with_columns(well=pl.format("A{}", pl.int_range(pl.len()) + 1))
+    write_map_of(screen, wells)
+    with pytest.raises(
+        ValueError, match="tier other-plate leaves no pair, because all wells have the same plate"
+    ):
+        run(screen, tiers=("other-plate",))
+    wells = wells.with_columns(
+        plate=pl.format("P{}", pl.int_range(pl.len()) + 1), well=pl.lit("A01")
+    )
+    write_map_of(screen, wells)
+    with pytest.raises(
+        ValueError, match="tier other-position leaves no pair, because all wells have the same pos"
+    ):
+        run(screen, tiers=("other-position",))
+
+
+def test_a_tier_that_can_recall_few_pairs_says_so(screen, capsys):
+    # The wells of a complex share all positions, so that they alone leave out so many pairs.
+    genes = np.repeat(np.arange(COUNT), 4)
+    rows = np.tile(list("ABCD"), COUNT)
+    wells = pl.DataFrame({"plate": [f"P{gene:02d}" for gene in genes], "control": False})
+    wells = wells.with_columns(
+        pl.Series(
+            "well", [f"{row}{gene // 4 + 1:02d}" for row, gene in zip(rows, genes, strict=True)]
+        ),
+        pl.Series("gene", [GENES[gene] for gene in genes]),
+        pl.Series("guide", [f"{gene}_{row}" for row, gene in zip(rows, genes, strict=True)]),
+    )
+    features = np.random.default_rng(5).normal(size=(len(genes), 6)).astype(np.float32)
+    write_map_of(screen, wells.hstack(pl.from_numpy(features, FEATURES)))
+    table = run(screen, tiers=("other-position",))
+    # Tails of 5 % + 5 % of the 60 known pairs, which are a stratum, have 3 pairs each.
+    assert table.select("recall", "chance", "max_recall").row(0) == pytest.approx((0.1, 0.1, 0.1))
+    assert (
+        "tier other-position can recall at most 0.1 of the known pairs of known: most pairs of "
+        "genes with as many pairs of wells left out are known pairs"
+    ) in capsys.readouterr().err

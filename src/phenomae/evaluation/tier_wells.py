@@ -4,6 +4,7 @@ Features are read plate by plate, once for all tiers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int
 
+from phenomae.cores import available_cores
 from phenomae.evaluation.recall.mean_cosines import MeanCosines, TierPairs
 from phenomae.evaluation.recall.recall import Percentiles
 from phenomae.evaluation.recall.strata import find_strata
@@ -70,17 +72,25 @@ class WellsOfMap:
         return codes.fill_null(-1).cast(pl.Int64).to_numpy()
 
     def _read_plates(self) -> Iterator[Part]:
+        """Yield the wells of each plate that are on the map."""
         plates = self.files.table["plate"]
         order = np.argsort(plates.rank("dense").to_numpy(), kind="stable")
         sizes = plates.value_counts().sort("plate")
         starts = np.cumsum(sizes["count"].to_numpy())[:-1]
-        for plate, numbers in zip(sizes["plate"], np.split(order, starts), strict=True):
-            used = self.genes[numbers] >= 0
-            if not used.any():
-                continue
-            features, table = self.files.read(plate), self.files.table[numbers]
-            unit = unit_wells(features, table, self.path, used)
-            yield numbers[used], unit[used].astype(np.float32)
+        parts = zip(sizes["plate"], np.split(order, starts), strict=True)
+        used = [(plate, wells) for plate, wells in parts if (self.genes[wells] >= 0).any()]
+        cores = available_cores()
+        with ThreadPoolExecutor(cores) as pool:
+            # As many at once as there are cores, because all plates may not fit into memory.
+            for first in range(0, len(used), cores):
+                yield from pool.map(self._read_plate, used[first : first + cores])
+
+    def _read_plate(self, plate: tuple[str, Int[np.ndarray, " m"]]) -> Part:
+        """Return the wells of one plate that are on the map, with profiles of length 1."""
+        name, wells = plate
+        used = self.genes[wells] >= 0
+        unit = unit_wells(self.files.read(name), self.files.table[wells], self.path, used)
+        return wells[used], np.ascontiguousarray(unit[used], dtype=np.float32)
 
 
 def read_wells_of_map(
@@ -123,7 +133,7 @@ def _require_wells(wells: WellsOfMap, names: Sequence[str], map_path: Path) -> N
 
 def _require_groups(wells: WellsOfMap, tier: TierName) -> None:
     """Raise ValueError if wells have no group, or all the same, so that no pair is left."""
-    groups, column = wells.groups(tier), TIERS[tier]
+    groups, column = wells.groups(tier), "position" if TIERS[tier] == "well" else TIERS[tier]
     if groups is None:
         return
     used = groups[wells.genes >= 0]

@@ -121,7 +121,8 @@ class MeanCosines:
         found = None
         if left_out is not None:
             pairs, found = pairs - left_out, strata.look_up(left_out)
-            if strata.without:
+            # A gene with itself, on the diagonal, may have none either.
+            if strata.without or first == second:
                 none = pairs == 0
                 found[none], pairs[none] = len(strata), 1
         if first == second:
