@@ -97,8 +97,8 @@ class PlateFiles:
     def read(self, plate: str) -> Float32[np.ndarray, "m d"]:
         """Return the features of a plate's wells, in the order of the table."""
         # A file may hold several plates, and a plate may be in several files.
-        tables = (read_plate(path).filter(pl.col("plate") == plate) for path in self.files[plate])
-        features = pl.concat([_features_of(table) for table in tables]).to_numpy()
+        parts = [_read_features(path, plate) for path in self.files[plate]]
+        features = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return features[:, self.start : self.start + self.width]
 
     def only(self, start: int, stop: int) -> Self:
@@ -232,6 +232,12 @@ def read_plate(path: Path, with_features: bool = True) -> pl.DataFrame:
         raise ValueError(f"{path} is not a Parquet file that can be read: {error}") from None
     kinds = {name: WELL_COLUMNS.get(name, pl.Float32()) for name in columns}
     return cast_columns(table, kinds, str(path))
+
+
+def _read_features(path: Path, plate: str) -> Float32[np.ndarray, "m d"]:
+    table = read_plate(path)
+    of_plate, features = table["plate"] == plate, _features_of(table).to_numpy()
+    return features if of_plate.all() else features[of_plate.to_numpy()]
 
 
 def _features_of(table: pl.DataFrame) -> pl.DataFrame:

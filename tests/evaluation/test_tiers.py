@@ -1,121 +1,235 @@
-"""Mean cosines over the pairs of wells that a tier allows, against a loop over all pairs."""
+"""Tails of mean cosines over the pairs of wells that a tier allows, against a loop over all pairs.
+
+The oracle computes all cosines of wells as one matrix, sorts the pairs of genes into strata by
+hand, and sorts each stratum.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from phenomae.evaluation.recall import one_pass, tiles
-from phenomae.evaluation.recall.one_pass import find_in_tails
-from phenomae.evaluation.recall.tiers import any_wells, count_wells, other_groups
-from phenomae.evaluation.recall.tiles import NO_VALUE
+from phenomae.evaluation.recall import strata as strata_module
+from phenomae.evaluation.recall import strata_sample, strata_tails, tiles, well_sums
+from phenomae.evaluation.recall.cosines import is_marked
+from phenomae.evaluation.recall.mean_cosines import MeanCosines, TierPairs
+from phenomae.evaluation.recall.strata import Strata, count_strata, find_strata
+from phenomae.evaluation.recall.strata_tails import find_in_strata, mark_strata
+from phenomae.evaluation.recall.tiers import TierName
+from phenomae.evaluation.recall.well_groups import count_wells
+from phenomae.evaluation.recall.well_sums import FewGroups, ManyGroups, sum_wells
 from phenomae.maps.unit_vectors import unit_rows
 
-GENES = 30
+GENES = 60
+PAIRS = np.argwhere(np.triu(np.ones((GENES, GENES)), k=1))
+PERCENTILES = [(0.1, 0.9), (0.03, 1.0), (0.5, 0.5)]
 
 
-def draw_wells(seed: int, groups: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return profiles of length 1, genes (-1 for some wells) and groups of 200 wells."""
-    rng = np.random.default_rng(seed)
-    genes = rng.permutation(np.append(np.arange(GENES), rng.integers(-1, GENES, size=170)))
-    return unit_rows(rng.normal(size=(200, 6))), genes, rng.integers(groups, size=200)
+@dataclass
+class Wells:
+    unit: np.ndarray
+    genes: np.ndarray
+    groups: np.ndarray
 
 
-def each_part(unit: np.ndarray):
-    """Yield the wells in three parts, in another order, as plates are read one by one."""
-    for numbers in np.array_split(np.random.default_rng(1).permutation(len(unit)), 3):
-        yield numbers, unit[numbers]
+def draw_wells(seed: int, groups: int) -> Wells:
+    """Return 300 wells of 60 genes and of none (-1); genes 0 to 4 are in group 0 only."""
+    rng = np.random.default_rng([seed, groups])
+    genes = rng.permutation(np.append(np.arange(GENES), rng.integers(-1, GENES, size=240)))
+    group = np.where((genes >= 0) & (genes < 5), 0, rng.integers(groups, size=300))
+    return Wells(unit_rows(rng.normal(size=(300, 6))), genes, group)
 
 
-def matrix_of(values) -> np.ndarray:
-    matrix = np.full((len(values), len(values)), np.nan)
-    for first in range(0, len(values), tiles.SIDE):
-        for row, column, tile in values.cut(first):
-            matrix[row : row + tile.shape[0], column : column + tile.shape[1]] = tile
-    return matrix
+def values_of(wells: Wells, tier: TierName = "other-plate") -> MeanCosines:
+    """Return the mean cosines in one tier, from wells in three parts and another order."""
+    groups = None if tier == "any" else wells.groups
+    counts = count_wells(wells.genes, groups, GENES)
+    order = np.random.default_rng(1).permutation(len(wells.unit))
+    parts = [(numbers, wells.unit[numbers]) for numbers in np.array_split(order, 3)]
+    width = wells.unit.shape[1]
+    totals, sums = sum_wells(parts, wells.genes, {tier: (counts, groups)}, width)
+    strata = find_strata(counts, PERCENTILES)
+    return MeanCosines(totals, counts.wells, {tier: TierPairs(counts, strata, sums[tier])})
 
 
-def brute_force(unit: np.ndarray, genes: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    """Return the mean cosine of every two genes, from all pairs of their wells; NaN without any."""
-    means = np.full((GENES, GENES), np.nan)
-    for a in range(GENES):
-        for b in range(GENES):
-            cosines = [
-                float(unit[i] @ unit[j])
-                for i in np.flatnonzero(genes == a)
-                for j in np.flatnonzero(genes == b)
-                if groups is None or groups[i] != groups[j]
-            ]
-            if cosines:
-                means[a, b] = np.mean(cosines)
-    return means
+def brute_force(wells: Wells, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return means, numbers of pairs of wells left and left out for all pairs of genes."""
+    is_of = (wells.genes == np.arange(GENES)[:, None]).astype(float)
+    left = is_of @ allowed @ is_of.T
+    sums = is_of @ (wells.unit @ wells.unit.T * allowed) @ is_of.T
+    out = is_of @ (1.0 - allowed) @ is_of.T
+    rows, columns = PAIRS.T
+    means = sums[rows, columns] / np.maximum(left[rows, columns], 1)
+    return means, left[rows, columns], out[rows, columns]
+
+
+def tails_by_hand(
+    means: np.ndarray, left: np.ndarray, out: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which pairs are in the tails of their stratum, and which are not left out."""
+    found, counted = np.zeros((len(means), len(PERCENTILES)), bool), np.zeros(len(means), bool)
+    for number in np.unique(out[left > 0]):
+        here = np.flatnonzero((left > 0) & (out == number))
+        if np.floor(0.03 * len(here) + 1e-9) < 1:  # the smallest tail has no pair
+            continue
+        counted[here] = True
+        order = here[np.argsort(means[here])]
+        for which, (low, high) in enumerate(PERCENTILES):
+            lower = int(np.floor(low * len(here) + 1e-9))
+            upper = int(np.floor((1 - high) * len(here) + 1e-9))
+            found[order[:lower], which] = True
+            found[order[len(here) - upper :], which] = True
+    return found, counted
+
+
+def allow(wells: Wells, tier: TierName) -> np.ndarray:
+    count = len(wells.unit)
+    if tier == "any":
+        return np.ones((count, count))
+    return (wells.groups[:, None] != wells.groups).astype(float)
 
 
 @pytest.mark.parametrize("side", [8, 512])
+@pytest.mark.parametrize("small", [0.0, 1e9], ids=["many", "few"])
 @pytest.mark.parametrize("groups", [2, 5, 40])
-def test_means_are_those_of_all_pairs_of_wells_in_other_groups(monkeypatch, side, groups):
+def test_the_tails_are_those_of_each_stratum(monkeypatch, side, small, groups):
     monkeypatch.setattr(tiles, "SIDE", side)
-    unit, genes, group = draw_wells(groups, groups)
-    # Genes 0 and 1 have wells in group 0 only, so that they have no pair of wells in two groups.
-    group[genes <= 1] = 0
-    values = other_groups(each_part(unit), genes, group, GENES, 6)
-    wanted = brute_force(unit, genes, group)
-    upper = np.triu_indices(GENES, k=1)
-    found = matrix_of(values)[upper]
-    has = ~np.isnan(wanted[upper])
-    np.testing.assert_allclose(found[has], wanted[upper][has], atol=2e-6)
-    assert not has.all()
-    assert (found[~has] == NO_VALUE).all()
-    pairs = np.column_stack(upper)
-    numbers = count_wells(genes, group, GENES).count_pairs(pairs)
-    assert numbers.tolist() == [
-        (group[genes == a][:, None] != group[genes == b]).sum() for a, b in pairs
-    ]
+    monkeypatch.setattr(well_sums, "_SMALL", small)
+    wells = draw_wells(0, groups)
+    values = values_of(wells)
+    sums = values.tiers["other-plate"].sums
+    assert isinstance(sums, FewGroups if small else ManyGroups)
+    means, left, out = brute_force(wells, allow(wells, "other-plate"))
+    wanted, counted = tails_by_hand(means, left, out)
+    assert not (left > 0).all()
+    assert counted.sum() < (left > 0).sum()  # some strata are too small
+    found = find_in_strata(values, PAIRS)["other-plate"].found
+    np.testing.assert_array_equal(found, wanted)
+    strata = values.tiers["other-plate"].strata
+    np.testing.assert_array_equal(values.tiers["other-plate"].find(PAIRS) < len(strata), counted)
+    assert (strata.pairs, strata.without) == (counted.sum(), (left == 0).sum())
 
 
-def test_means_of_all_pairs_of_wells():
-    unit, genes, _ = draw_wells(0, 2)
-    found = matrix_of(any_wells(each_part(unit), genes, GENES, 6))
-    np.testing.assert_allclose(found, brute_force(unit, genes, None), atol=1e-12)
+def test_any_pair_of_wells_is_one_stratum():
+    wells = draw_wells(1, 3)
+    values = values_of(wells, "any")
+    wanted, counted = tails_by_hand(*brute_force(wells, allow(wells, "any")))
+    assert counted.all()
+    np.testing.assert_array_equal(find_in_strata(values, PAIRS)["any"].found, wanted)
 
 
-def test_one_group_for_each_well_leaves_nothing_out():
-    unit, genes, _ = draw_wells(3, 2)
-    values = other_groups(each_part(unit), genes, np.arange(200), GENES, 6)
-    upper = np.triu_indices(GENES, k=1)
-    np.testing.assert_allclose(
-        matrix_of(values)[upper], brute_force(unit, genes, None)[upper], atol=1e-6
-    )
+def test_tiers_are_the_same_alone_and_beside_others():
+    wells = draw_wells(2, 4)
+    tiers: dict[TierName, TierPairs] = {}
+    for tier in ("any", "other-plate"):
+        tiers |= values_of(wells, tier).tiers
+    alone = values_of(wells)
+    both = MeanCosines(alone.totals, alone.wells, tiers)
+    found = find_in_strata(both, PAIRS)
+    assert list(found) == ["any", "other-plate"]
+    wanted = find_in_strata(alone, PAIRS)["other-plate"]
+    np.testing.assert_array_equal(found["other-plate"].below, wanted.below)
+    np.testing.assert_array_equal(found["other-plate"].found, wanted.found)
 
 
-@pytest.mark.parametrize("sample", [16, 2048])
-def test_tails_are_those_of_the_pairs_with_a_value(monkeypatch, sample):
-    monkeypatch.setattr(one_pass, "_SAMPLE", sample)
+@pytest.mark.parametrize("few", [5, 400])
+@pytest.mark.parametrize("share", [20, 45])
+def test_a_sample_changes_time_and_no_result(monkeypatch, few, share):
     monkeypatch.setattr(tiles, "SIDE", 8)
-    unit, genes, group = draw_wells(4, 3)
-    group[genes < 8] = 0
-    wanted = brute_force(unit, genes, group)
-    pairs = np.argwhere(np.triu(np.ones((GENES, GENES)), k=1))
-    means = wanted[pairs[:, 0], pairs[:, 1]]
-    found = find_in_tails(
-        other_groups(each_part(unit), genes, group, GENES, 6), [(0.1, 0.8)], pairs
-    )
-    ordered = np.sort(means[~np.isnan(means)])
-    count = len(ordered)
-    assert count == found.count == 399  # 8 genes and more have no pair of wells with one another
-    np.testing.assert_array_equal(found.counted, ~np.isnan(means))
-    # 10 % of 399 are 39.9: 39 are in the lower tail. 20 % are 79.8: 79 are in the upper one.
-    assert found.tails.below == pytest.approx(ordered[39], abs=1e-6)
-    assert found.tails.above == pytest.approx(ordered[count - 80], abs=1e-6)
-    assert found.found.sum() == 39 + 79
-    chosen = means[found.found[:, 0]]
-    assert ((chosen < ordered[39] - 1e-6) | (chosen > ordered[count - 80] + 1e-6)).all()
+    monkeypatch.setattr(strata_sample, "_SAMPLE", share)
+    monkeypatch.setattr(strata_sample, "_FEWEST", few)
+    wells = draw_wells(3, 3)
+    wanted, _ = tails_by_hand(*brute_force(wells, allow(wells, "other-plate")))
+    found = find_in_strata(values_of(wells), PAIRS)["other-plate"].found
+    np.testing.assert_array_equal(found, wanted)
 
 
-def test_equal_profiles_have_mean_cosine_one_and_are_counted():
-    unit, genes, group = draw_wells(5, 4)
-    unit[:] = unit_rows(np.full((1, 6), 0.3))
-    values = other_groups(each_part(unit), genes, group, GENES, 6)
-    pairs = np.argwhere(np.triu(np.ones((GENES, GENES)), k=1))
-    found = find_in_tails(values, [(0.05, 0.95)], pairs)
-    numbers = count_wells(genes, group, GENES).count_pairs(pairs)
-    np.testing.assert_array_equal(found.counted, numbers > 0)
-    np.testing.assert_allclose([found.tails.below, found.tails.above], 1, atol=1e-5)
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_a_bracket_that_misses_costs_time_and_changes_nothing(monkeypatch, shift):
+    monkeypatch.setattr(tiles, "SIDE", 8)
+    wells = draw_wells(4, 3)
+    values = values_of(wells)
+    brackets = {
+        tier: np.full((len(some.strata), 6, 2), 2.0 * shift) for tier, some in values.tiers.items()
+    }
+    monkeypatch.setattr(strata_tails, "bracket_strata", lambda _: brackets)
+    wanted, _ = tails_by_hand(*brute_force(wells, allow(wells, "other-plate")))
+    found = find_in_strata(values, PAIRS)["other-plate"].found
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_large_brackets_are_not_collected(monkeypatch):
+    monkeypatch.setattr(strata_sample, "_COLLECTED", 50)
+    wells = draw_wells(5, 3)
+    values = values_of(wells)
+    emptied = strata_sample.bracket_strata(values)["other-plate"]
+    assert (emptied[values.tiers["other-plate"].strata.sizes.argmax()] == [np.inf, -np.inf]).any()
+    wanted, _ = tails_by_hand(*brute_force(wells, allow(wells, "other-plate")))
+    found = find_in_strata(values, PAIRS)["other-plate"].found
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("side", [8, 512])
+def test_marks_are_the_pairs_in_the_tails_and_those_not_left_out(monkeypatch, side):
+    monkeypatch.setattr(tiles, "SIDE", side)
+    wells = draw_wells(6, 4)
+    values = values_of(wells)
+    marks = mark_strata(values, find_in_strata(values, PAIRS))["other-plate"]
+    wanted, counted = tails_by_hand(*brute_force(wells, allow(wells, "other-plate")))
+    for which, bits in enumerate(marks[:-1]):
+        np.testing.assert_array_equal(is_marked(bits, PAIRS), wanted[:, which])
+    np.testing.assert_array_equal(is_marked(marks[-1], PAIRS), counted)
+
+
+@pytest.mark.parametrize("groups", [2, 5, 40])
+@pytest.mark.parametrize("path", ["patterns", "dense", "sparse"])
+def test_strata_have_the_pairs_of_genes_counted_one_by_one(monkeypatch, path, groups):
+    monkeypatch.setattr(tiles, "SIDE", 8)
+    if path != "patterns":
+        monkeypatch.setattr(strata_module, "_PATTERNS", 0)
+    if path == "sparse":
+        monkeypatch.setattr(strata_module, "FEW", 0)
+    wells = draw_wells(7, groups)
+    _, left, out = brute_force(wells, allow(wells, "other-plate"))
+    counts = count_wells(wells.genes, wells.groups, GENES)
+    np.testing.assert_array_equal(counts.count_left(PAIRS), left)
+    np.testing.assert_array_equal(counts.count_left_out(PAIRS), out)
+    sizes = count_strata(counts)
+    np.testing.assert_array_equal(sizes, np.bincount(out[left > 0].astype(int)))
+
+
+def test_genes_with_very_many_wells_are_counted_exactly():
+    # 5,000 wells of two genes: 25 million pairs, more than float32 has whole numbers for.
+    genes = np.append(np.repeat([0, 1], 5000), [2, 3])
+    groups = np.append(np.arange(10_000) % 5001 == 0, [True, False]).astype(np.int64)
+    counts = count_wells(genes, groups, 4)
+    assert counts.number_type is np.float64
+    strata = find_strata(counts, [(1.0, 1.0)])
+    pairs = np.argwhere(np.triu(np.ones((4, 4)), k=1))
+    of_gene = [np.bincount(groups[genes == gene], minlength=2) for gene in range(4)]
+    wanted = [int(of_gene[a] @ of_gene[b]) for a, b in pairs]
+    assert counts.count_left_out(pairs).tolist() == wanted
+    assert max(wanted) > 24_900_000
+    found = strata.find(counts.count_left_out(pairs), counts.count_left(pairs))
+    assert strata.left_out[found].tolist() == wanted
+
+
+def test_equal_profiles_have_thresholds_of_one():
+    wells = draw_wells(8, 4)
+    wells.unit[:] = unit_rows(np.full((1, 6), 0.3))
+    values = values_of(wells)
+    found = find_in_strata(values, PAIRS)["other-plate"]
+    enough = values.tiers["other-plate"].strata.enough
+    np.testing.assert_allclose(found.below[:-1][enough][:, 0], 1, atol=1e-5)
+    np.testing.assert_allclose(found.above[:-1][enough][:, 0], 1, atol=1e-5)
+
+
+def test_chance_and_largest_recall_of_strata():
+    # 40 pairs leave out no pair of wells and 20 leave out one: tails of 5 % + 10 % have room for
+    # 2 + 4 and 1 + 2 pairs.
+    sizes = np.array([40, 20])
+    strata = Strata(np.arange(2), sizes, 0, sizes > 0, np.array([[2, 35], [1, 17]]))
+    known = np.array([0, 0, 1, 1, 1, 1, 1])
+    chance, most = strata.expect(known)
+    np.testing.assert_allclose(chance, (2 * 6 / 40 + 5 * 3 / 20) / 7)
+    np.testing.assert_allclose(most, (2 + 3) / 7)

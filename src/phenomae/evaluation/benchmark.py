@@ -30,10 +30,11 @@ from phenomae.evaluation.learned import (
     write_learned,
 )
 from phenomae.evaluation.recall.baselines import find_learned
+from phenomae.evaluation.recall.mean_cosines import MeanCosines
 from phenomae.evaluation.recall.recall import Percentiles, empty_tail
 from phenomae.evaluation.recall.recall_tables import measure
 from phenomae.evaluation.recall.tables import print_table
-from phenomae.evaluation.recall.tier_tables import measure_tiers, print_tiers
+from phenomae.evaluation.recall.tier_tables import check_tiers, measure_tiers, print_tiers
 from phenomae.evaluation.results import Results
 from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.evaluation.tier_wells import WellsOfMap, read_wells_of_map
@@ -78,9 +79,12 @@ def benchmark(
     inputs = _read_inputs(Path(map_path), settings)
     if inputs.unknown:
         _report_unknown(inputs.unknown, len(inputs.profiles.names))
+    # Profiles of wells are not read for results that are there already.
+    is_new = overwrite or not folder.exists()
+    tiers = _read_tiers(inputs.wells, inputs.pairs, settings) if inputs.wells and is_new else None
     with artefact_folder(folder, _origin(settings, inputs), overwrite) as partial:
         if partial is not None:
-            tables = _measure(inputs, settings)
+            tables = _measure(inputs, tiers, settings)
             for name, table in tables.items():
                 write_bytes(partial / name, table.write_csv().encode())
             if inputs.baselines:
@@ -130,13 +134,24 @@ def _read_inputs(path: Path, settings: BenchmarkSettings) -> _Inputs:
     return _Inputs(profiles, annotations, aliases, pairs, unknown, baselines, wells)
 
 
-def _measure(inputs: _Inputs, settings: BenchmarkSettings) -> dict[str, pl.DataFrame]:
+def _read_tiers(
+    wells: WellsOfMap, pairs: dict[str, Int[np.ndarray, "pairs 2"]], settings: BenchmarkSettings
+) -> MeanCosines:
+    """Return the mean cosines of genes in each tier; raises ValueError if wells have none."""
+    counted = wells.count(settings.tiers, settings.percentiles)
+    check_tiers(counted, pairs, settings.percentiles)
+    return wells.read(counted)
+
+
+def _measure(
+    inputs: _Inputs, tiers: MeanCosines | None, settings: BenchmarkSettings
+) -> dict[str, pl.DataFrame]:
     """Return the tables by file name."""
     percentiles, pairs = settings.percentiles, inputs.pairs
     tables = measure(inputs.profiles, pairs, percentiles, settings, inputs.baselines)
     tables["unknown_genes.csv"] = pl.DataFrame({"gene": inputs.unknown}, {"gene": pl.String})
-    if inputs.wells is not None:
-        tables["tiers.csv"] = measure_tiers(inputs.wells.values, pairs, percentiles, settings)
+    if tiers is not None:
+        tables["tiers.csv"] = measure_tiers(tiers, pairs, percentiles, settings)
     return tables
 
 

@@ -38,7 +38,7 @@ def require_groups(groups: Groups, tier: TierName, path: Path) -> None:
 
     `groups` are those of the wells that are used.
     """
-    column = TIERS[tier]
+    column = "position" if TIERS[tier] == "well" else TIERS[tier]
     if (without := int((groups < 0).sum())) > 0:
         raise ValueError(
             f"{path} has {without} wells without a {column}, which tier {tier} needs: fill the "

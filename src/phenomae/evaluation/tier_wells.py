@@ -1,18 +1,23 @@
 """The wells of a map's genes, for recall by pairs of wells: read, checked and grouped.
 
-Features are read plate by plate, and again for each tier if those of the whole screen are large.
+Features are read plate by plate, once for all tiers.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
-from phenomae.evaluation.recall.one_pass import PairValues
-from phenomae.evaluation.recall.tiers import Part, TierName, any_wells, other_groups
+from phenomae.cores import available_cores
+from phenomae.evaluation.recall.mean_cosines import MeanCosines, TierPairs
+from phenomae.evaluation.recall.recall import Percentiles
+from phenomae.evaluation.recall.strata import find_strata
+from phenomae.evaluation.recall.tiers import TierName
+from phenomae.evaluation.recall.well_groups import count_wells
+from phenomae.evaluation.recall.well_sums import OfWells, Part, sum_wells
 from phenomae.evaluation.tier_groups import group_codes, require_groups
 from phenomae.maps.read import read_signature_of_map
 from phenomae.maps.row_names import name_rows
@@ -21,8 +26,6 @@ from phenomae.maps.unit_vectors import unit_wells
 from phenomae.paths import PathLike
 from phenomae.row_filter import match_rows
 from phenomae.wells import PlateFiles, open_wells
-
-_KEPT = 1 << 29  # bytes of profiles that are kept in memory from tier to tier
 
 
 @dataclass(frozen=True)
@@ -33,45 +36,57 @@ class WellsOfMap:
     files: PlateFiles
     genes: Int[np.ndarray, " n"]
     """Row of the map that each well is of; -1 for wells that are not on the map."""
-    count: int
+    rows: int
     """Number of rows of the map."""
 
-    def values(self, tier: TierName) -> PairValues:
-        """Return the mean cosine of every two rows of the map over the pairs of wells of a tier.
+    def count(
+        self, tiers: Sequence[TierName], percentiles: Sequence[Percentiles]
+    ) -> dict[TierName, TierPairs]:
+        """Return what each tier leaves out, without the sums of profiles."""
+        counted: dict[TierName, TierPairs] = {}
+        for tier in tiers:
+            groups = count_wells(self.genes, self.groups(tier), self.rows)
+            counted[tier] = TierPairs(groups, find_strata(groups, percentiles), None)
+        return counted
+
+    def read(self, tiers: Mapping[TierName, TierPairs]) -> MeanCosines:
+        """Return the mean cosines of every two rows of the map in the tiers that were counted.
 
         Raises ValueError if a well on the map has a feature that is NaN, or features of 0 only.
         """
-        groups, width = self.groups(tier), self.files.width
-        if groups is None:
-            return any_wells(self._each_plate(), self.genes, self.count, width)
-        return other_groups(self._each_plate(), self.genes, groups, self.count, width)
+        groups: dict[TierName, OfWells] = {
+            tier: (pairs.groups, self.groups(tier)) for tier, pairs in tiers.items()
+        }
+        totals, sums = sum_wells(self._read_plates(), self.genes, groups, self.files.width)
+        made: dict[TierName, TierPairs] = {
+            tier: replace(pairs, sums=sums[tier]) for tier, pairs in tiers.items()
+        }
+        return MeanCosines(totals, np.bincount(self.genes[self.genes >= 0]), made)
 
     def groups(self, tier: TierName) -> Int[np.ndarray, " n"] | None:
         """Return the group of each well, which a pair of wells may not share; None for tier any."""
         return group_codes(self.files.table, tier)
 
-    def _each_plate(self) -> Iterable[Part]:
-        """Return the wells of each plate, kept for the next tier if they take little memory."""
-        # Reading takes as long as computing a tier.
-        fits = (self.genes >= 0).sum() * self.files.width * 4 <= _KEPT
-        return self._kept if fits else self._read_plates()
-
-    @cached_property
-    def _kept(self) -> list[Part]:
-        return list(self._read_plates())
-
     def _read_plates(self) -> Iterator[Part]:
+        """Yield the wells of each plate that are on the map."""
         plates = self.files.table["plate"]
         order = np.argsort(plates.rank("dense").to_numpy(), kind="stable")
         sizes = plates.value_counts().sort("plate")
         starts = np.cumsum(sizes["count"].to_numpy())[:-1]
-        for plate, numbers in zip(sizes["plate"], np.split(order, starts), strict=True):
-            used = self.genes[numbers] >= 0
-            if not used.any():
-                continue
-            features, table = self.files.read(plate), self.files.table[numbers]
-            unit = unit_wells(features, table, self.path, used)
-            yield numbers[used], unit[used].astype(np.float32)
+        parts = zip(sizes["plate"], np.split(order, starts), strict=True)
+        used = [(plate, wells) for plate, wells in parts if (self.genes[wells] >= 0).any()]
+        cores = available_cores()
+        with ThreadPoolExecutor(cores) as pool:
+            # As many at once as there are cores, because all plates may not fit into memory.
+            for first in range(0, len(used), cores):
+                yield from pool.map(self._read_plate, used[first : first + cores])
+
+    def _read_plate(self, plate: tuple[str, Int[np.ndarray, " m"]]) -> Part:
+        """Return the wells of one plate that are on the map, with profiles of length 1."""
+        name, wells = plate
+        used = self.genes[wells] >= 0
+        unit = unit_wells(self.files.read(name), self.files.table[wells], self.path, used)
+        return wells[used], np.ascontiguousarray(unit[used], dtype=np.float32)
 
 
 def read_wells_of_map(
@@ -105,7 +120,7 @@ def read_wells_of_map(
 
 def _require_wells(wells: WellsOfMap, names: Sequence[str], map_path: Path) -> None:
     """Raise ValueError if a row of the map has no well."""
-    numbers = np.bincount(wells.genes[wells.genes >= 0], minlength=wells.count)
+    numbers = np.bincount(wells.genes[wells.genes >= 0], minlength=wells.rows)
     if without := np.flatnonzero(numbers == 0).tolist():
         raise ValueError(
             f"{wells.path} has no well of {len(without)} rows of {map_path}, like "

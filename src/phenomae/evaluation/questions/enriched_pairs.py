@@ -6,7 +6,7 @@ that memory does not grow with the cosines and every permutation of the names is
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int, UInt8
@@ -18,12 +18,11 @@ from phenomae.evaluation.recall.cosines import (
     Unit,
     count_marked,
     is_marked,
-    mark_strips,
+    mark_several_tails,
 )
-from phenomae.evaluation.recall.one_pass import Cosines, find_in_tails
+from phenomae.evaluation.recall.one_pass import find_in_tails
 from phenomae.evaluation.recall.permutation import shuffle_rows
 from phenomae.evaluation.recall.recall import Percentiles
-from phenomae.evaluation.recall.tiles import cut_cosines
 from phenomae.maps.p_values import p_values
 
 Marks = list[UInt8[np.ndarray, "g eighth_of_g"]]
@@ -63,10 +62,11 @@ def find_similar(unit: Unit, tops: Sequence[float]) -> Similar:
     Pairs with the cosine of the threshold are not among them, so that ties make them fewer.
     """
     none = np.empty((0, 2), dtype=np.int64)
-    found = find_in_tails(Cosines(unit), [upper_tail(top) for top in tops], none)
+    found = find_in_tails(unit, [upper_tail(top) for top in tops], none)
     limits = [(-np.inf, above) for above in found.tails.above.tolist()]
-    marks = mark_strips(len(unit), partial(cut_cosines, unit), limits)
-    return Similar(marks, [count_marked(bits) for bits in marks], found.count)
+    marks = mark_several_tails(unit, limits)
+    pairs = len(unit) * (len(unit) - 1) // 2
+    return Similar(marks, [count_marked(bits) for bits in marks], pairs)
 
 
 def shuffled_counts(

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float64
 
 from phenomae.evaluation.recall.bootstrap import interval
 from phenomae.evaluation.recall.cosines import Pairs
-from phenomae.evaluation.recall.one_pass import Cosines, find_in_tails
+from phenomae.evaluation.recall.one_pass import find_in_tails
 from phenomae.evaluation.recall.recall import Percentiles
 from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import unit_rows
@@ -48,7 +48,7 @@ def find_of_baselines(
 ) -> dict[str, Bool[np.ndarray, "pairs t"]]:
     """Return which known pairs are in the tails of each baseline."""
     return {
-        name: find_in_tails(Cosines(unit_rows(profiles.features)), percentiles, known).found
+        name: find_in_tails(unit_rows(profiles.features), percentiles, known).found
         for name, profiles in baselines.items()
     }
 

@@ -93,16 +93,16 @@ def mark_tails(unit: Unit, below: float, above: float) -> UInt8[np.ndarray, "g e
 
     The bit of a pair (i, j), i < j, is number j of row i, in the order of `numpy.packbits`.
     """
-    return mark_strips(len(unit), partial(cut_cosines, unit), [(below, above)])[0]
+    return mark_several_tails(unit, [(below, above)])[0]
 
 
-def mark_strips(
-    count: int, cut: Cut, limits: Sequence[tuple[float, float]]
+def mark_several_tails(
+    unit: Unit, limits: Sequence[tuple[float, float]]
 ) -> list[UInt8[np.ndarray, "g eighth_of_g"]]:
-    """Do as `mark_tails` for each of several limits (below, above), in one pass over all tiles."""
+    """Do as `mark_tails` for each of several limits (below, above), in one pass over all pairs."""
     # Packed bits of all pairs (36 MB for 17,000 rows, 1.6 GB for 113,000 rows), so that every
     # permutation looks its pairs up instead of computing cosines again.
-    marks = [np.zeros((count, -(-count // 8)), dtype=np.uint8) for _ in limits]
+    marks = [np.zeros((len(unit), -(-len(unit) // 8)), dtype=np.uint8) for _ in limits]
 
     def mark(strip: Strip) -> None:
         for first, second, tile in strip:
@@ -111,7 +111,7 @@ def mark_strips(
                 rows, columns = packed.shape
                 bits[first : first + rows, second // 8 : second // 8 + columns] = packed
 
-    for _ in run_strips(count, cut, mark, "tails"):
+    for _ in each_strip(unit, mark, "tails"):
         pass
     return marks
 

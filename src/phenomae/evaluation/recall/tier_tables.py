@@ -1,21 +1,22 @@
 """Recall by the mean cosine over pairs of wells, for each tier: tiers.csv of `benchmark`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int
 
 from phenomae.evaluation.recall.bootstrap import interval, resampled_recalls
-from phenomae.evaluation.recall.cosines import Pairs, mark_strips
-from phenomae.evaluation.recall.one_pass import PairValues, TailPairs, find_in_tails
+from phenomae.evaluation.recall.cosines import Pairs
+from phenomae.evaluation.recall.mean_cosines import MeanCosines, TierPairs
 from phenomae.evaluation.recall.permutation import degree_strata, shuffled_recalls
 from phenomae.evaluation.recall.recall import Percentiles, empty_tail
+from phenomae.evaluation.recall.strata_tails import Marks, find_in_strata, mark_strata
 from phenomae.evaluation.recall.tables import RECALL, read_results_table, recall_table
 from phenomae.evaluation.recall.tiers import TierName
-from phenomae.evaluation.recall.tiles import NO_VALUE
 from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.maps.p_values import p_values
 from phenomae.print_table import show
@@ -27,42 +28,77 @@ TIER_COLUMNS: dict[str, pl.DataType] = {
     "left_out": pl.Int64(),
     "all_pairs": pl.Int64(),
     "all_left_out": pl.Int64(),
+    "max_recall": pl.Float64(),
 }
-Nulls = dict[str, Float64[np.ndarray, "shuffles t"]]
+_FEW = 0.5  # largest recall that a tier has room for, from which on a warning is logged
+Nulls: TypeAlias = dict[str, Float64[np.ndarray, "shuffles t"]]
 
 
 @dataclass(frozen=True)
 class _Tier:
+    pairs: TierPairs
     found: dict[str, Bool[np.ndarray, "pairs t"]]
-    counted: dict[str, Bool[np.ndarray, " pairs"]]
+    strata: dict[str, Int[np.ndarray, " pairs"]]
+    """Stratum of the known pairs of each source; the number of strata for those left out."""
     null: Nulls
-    all_pairs: int
-    all_left_out: int
+
+    def counted(self, source: str) -> Bool[np.ndarray, " pairs"]:
+        """Return which known pairs of a source are not left out."""
+        return self.strata[source] < len(self.pairs.strata)
+
+
+def check_tiers(
+    tiers: Mapping[TierName, TierPairs], pairs: dict[str, Pairs], percentiles: list[Percentiles]
+) -> None:
+    """Raise ValueError if a tier leaves no known pair, by the numbers of wells alone."""
+    known = np.concatenate(list(pairs.values()))
+    for tier, of_tier in tiers.items():
+        left = of_tier.groups.count_left(known) > 0
+        if not left.any():
+            raise ValueError(
+                f"tier {tier} leaves no known pair: no two genes of a known pair have wells in it; "
+                f"leave {tier} out of tiers"
+            )
+        strata = of_tier.strata
+        if (of_tier.find(known) < len(strata)).any():
+            continue
+        left_out = of_tier.groups.count_left_out(known[left])
+        most = int(strata.sizes[strata.look_up(left_out)].max())
+        raise ValueError(
+            f"tier {tier} has at most {most} pairs of genes with as many pairs of wells left out "
+            f"as a known pair, too few: {100 * (empty_tail(most, percentiles) or 0):.3g} % is less "
+            f"than one pair; leave {tier} out of tiers"
+        )
 
 
 def measure_tiers(
-    values_of: Callable[[TierName], PairValues],
+    values: MeanCosines,
     pairs: dict[str, Pairs],
     percentiles: list[Percentiles],
     settings: BenchmarkSettings,
 ) -> pl.DataFrame:
     """Return tiers.csv: recall per tier, source and percentile pair.
 
-    `values_of` returns the mean cosine of every two genes in a tier; `pairs` are the known pairs of
-    each source. Pairs of genes without a pair of wells in the tier are left out and counted. Raises
-    ValueError if a tier leaves no known pair, or a tail without a pair.
+    `pairs` are the known pairs of each source. Pairs of genes without a pair of wells in the tier,
+    or in a stratum that is too small for its tails, are left out and counted. `check_tiers` says
+    whether any are left.
     """
+    found = find_in_strata(values, np.concatenate(list(pairs.values())))
+    marks = mark_strata(values, found) if settings.shuffle else {}
     tiers = {}
-    for tier in settings.tiers:
-        # One after the other, because the sums of a tier's groups take the most memory.
-        tiers[tier] = _measure_tier(values_of(tier), tier, pairs, percentiles, settings)
+    for tier, of_tier in values.tiers.items():
+        null = _shuffle(marks[tier], pairs, settings) if settings.shuffle else {}
+        ends = np.cumsum([len(known) for known in pairs.values()])[:-1]
+        of_sources = dict(zip(pairs, np.split(found[tier].found, ends), strict=True))
+        strata = {source: of_tier.find(known) for source, known in pairs.items()}
+        tiers[tier] = _Tier(of_tier, of_sources, strata, null)
+        _report(tier, tiers[tier])
     tables = []
     for source, known in pairs.items():
         resampled = _resample(list(tiers.values()), source, known, settings)
         for (tier, of_tier), drawn in zip(tiers.items(), resampled, strict=True):
-            if of_tier.counted[source].any():
-                table = _table(tier, of_tier, source, known, percentiles, drawn)
-                tables.append(table)
+            if of_tier.counted(source).any():
+                tables.append(_table(tier, of_tier, source, known, percentiles, drawn))
             else:
                 info(f"{source} is skipped in tier {tier}, which leaves none of its known pairs")
     order = pl.col("tier").replace_strict({tier: place for place, tier in enumerate(tiers)})
@@ -77,49 +113,29 @@ def print_tiers(results: Path) -> None:
     show(table.select(column for column in table if column.null_count() < len(column)))
 
 
-def _measure_tier(
-    values: PairValues,
-    tier: TierName,
-    pairs: dict[str, Pairs],
-    percentiles: list[Percentiles],
-    settings: BenchmarkSettings,
-) -> _Tier:
-    tails = find_in_tails(values, percentiles, np.concatenate(list(pairs.values())))
-    every = len(values) * (len(values) - 1) // 2
-    if not tails.counted.any():
-        raise ValueError(
-            f"tier {tier} leaves no known pair: no two genes of a known pair have wells in it; "
-            f"leave {tier} out of tiers"
-        )
-    if (share := empty_tail(tails.count, percentiles)) is not None:
-        raise ValueError(
-            f"tier {tier} leaves {tails.count} of {every} pairs of genes, too few: "
-            f"{100 * share:.3g} % is less than one pair; leave {tier} out of tiers"
-        )
-    if tails.count < every:
-        info(f"tier {tier} leaves out {every - tails.count} of {every} pairs of genes")
-    ends = np.cumsum([len(known) for known in pairs.values()])[:-1]
-    found = dict(zip(pairs, np.split(tails.found, ends), strict=True))
-    counted = dict(zip(pairs, np.split(tails.counted, ends), strict=True))
-    null = _shuffle(values, tails, pairs, settings)
-    return _Tier(found, counted, null, every, every - tails.count)
+def _report(tier: TierName, of_tier: _Tier) -> None:
+    """Log how many pairs a tier leaves out, and where it cannot recall most known pairs."""
+    strata = of_tier.pairs.strata
+    if left_out := strata.all_pairs - strata.pairs:
+        info(f"tier {tier} leaves out {left_out} of {strata.all_pairs} pairs of genes")
+    for source, codes in of_tier.strata.items():
+        most = strata.expect(codes[of_tier.counted(source)])[1]
+        if (most < _FEW).any():
+            info(
+                f"tier {tier} can recall at most {most.min():.2g} of the known pairs of {source}: "
+                "most pairs of genes with as many pairs of wells left out are known pairs"
+            )
 
 
-def _shuffle(
-    values: PairValues, tails: TailPairs, pairs: dict[str, Pairs], settings: BenchmarkSettings
-) -> Nulls:
+def _shuffle(marks: list[Marks], pairs: dict[str, Pairs], settings: BenchmarkSettings) -> Nulls:
     """Return the null distribution of each source: its pairs under permuted names of genes."""
-    if not settings.shuffle:
-        return {}
-    limits = list(zip(tails.tails.below.tolist(), tails.tails.above.tolist(), strict=True))
-    # The last limits mark the pairs that have a value.
-    *marks, valued = mark_strips(len(values), values.cut, [*limits, (NO_VALUE, np.inf)])
+    *tails, counted = marks
     nulls: Nulls = {}
     for source, known in pairs.items():
-        strata = degree_strata(known, len(values)) if settings.within == "degree" else None
+        strata = degree_strata(known, len(counted)) if settings.within == "degree" else None
         drawn = [
-            shuffled_recalls(of_tails, known, settings.shuffle, settings.seed, strata, valued)
-            for of_tails in marks
+            shuffled_recalls(bits, known, settings.shuffle, settings.seed, strata, counted)
+            for bits in tails
         ]
         nulls[source] = np.column_stack(drawn)
     return nulls
@@ -131,7 +147,7 @@ def _resample(
     """Return the recalls of a source in each resample, which all tiers share."""
     found = [tier.found[source] for tier in tiers]
     counted = [
-        np.repeat(tier.counted[source][:, None], marks.shape[1], axis=1)
+        np.repeat(tier.counted(source)[:, None], marks.shape[1], axis=1)
         for tier, marks in zip(tiers, found, strict=True)
     ]
     resampled = resampled_recalls(
@@ -149,7 +165,7 @@ def _table(
     resampled: Float64[np.ndarray, "resamples t"],
 ) -> pl.DataFrame:
     """Return the rows of one tier and source."""
-    counted = of_tier.counted[source]
+    counted, strata = of_tier.counted(source), of_tier.pairs.strata
     recalls = of_tier.found[source][counted].mean(axis=0)
     limits = [interval(column) for column in resampled.T] if len(resampled) else []
     null = of_tier.null.get(source)
@@ -157,10 +173,15 @@ def _table(
     if null is not None:
         p = [p_values(*one)[0] for one in zip(recalls[:, None], null.T, strict=True)]
     table = recall_table(source, percentiles, recalls, known[counted], limits, p)
-    return table.select(
+    chance, most = strata.expect(of_tier.strata[source][counted])
+    numbers = {
+        "left_out": int((~counted).sum()),
+        "all_pairs": strata.all_pairs,
+        "all_left_out": strata.all_pairs - strata.pairs,
+    }
+    return table.with_columns(
         pl.lit(tier).alias("tier"),
-        pl.all(),
-        pl.lit(int((~counted).sum())).cast(pl.Int64).alias("left_out"),
-        pl.lit(of_tier.all_pairs).cast(pl.Int64).alias("all_pairs"),
-        pl.lit(of_tier.all_left_out).cast(pl.Int64).alias("all_left_out"),
-    )
+        pl.Series("chance", chance.round(12)),
+        *(pl.lit(number).cast(pl.Int64).alias(name) for name, number in numbers.items()),
+        pl.Series("max_recall", most),
+    ).select(list(TIER_COLUMNS))

@@ -1,6 +1,6 @@
 """All pairwise cosines of a map, computed tile by tile on all cores, never all in memory."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -16,7 +16,7 @@ from phenomae.progress import track
 # twice as long (docs/log.md, 2026-11-25). Divisible by 8, so that tiles start at whole bytes of the
 # packed bits of `cosines.mark_tails`.
 SIDE = 512
-_LONG_WORK = 100  # strips from which progress is shown, because they take over ten seconds
+_LONG_WORK = 5000  # tiles from which progress is shown, because they take over ten seconds
 
 Tile = Float64[np.ndarray, "rows columns"]
 Strip = Iterator[tuple[int, int, Tile]]
@@ -24,6 +24,7 @@ Strip = Iterator[tuple[int, int, Tile]]
 the cosine matrix and has each of its pairs twice; every other pair is in exactly one tile."""
 Cut = Callable[[int], Strip]
 """Returns the strip of tiles that starts at a row."""
+Piece = TypeVar("Piece")
 Found = TypeVar("Found")
 NO_VALUE = 1 + 5e-10
 """Stands in a tile for a pair of rows without a value. It is larger than any cosine, which rounding
@@ -37,25 +38,34 @@ def each_strip(
     return run_strips(len(unit), partial(cut_cosines, unit), work, label)
 
 
-def run_strips(count: int, cut: Cut, work: Callable[[Strip], Found], label: str) -> Iterator[Found]:
+def run_strips(
+    count: int, cut: Callable[[int], Piece], work: Callable[[Piece], Found], label: str
+) -> Iterator[Found]:
     """Do as `each_strip` for other values than cosines: `cut` returns the strip of a first row."""
-    # One BLAS thread per matrix product, so that the cosine of a pair has the same bits in every
-    # call and on any number of cores; the cores are already busy with other strips.
     firsts = range(0, count, SIDE)
+    # Progress counts tiles: strips become shorter towards the last row.
+    sizes = range(len(firsts), 0, -1)
+    yield from run_pieces(firsts, lambda first: work(cut(first)), label, sizes)
+
+
+def run_pieces(
+    pieces: Sequence[Piece], work: Callable[[Piece], Found], label: str, sizes: Sequence[int]
+) -> Iterator[Found]:
+    """Run `work` on every piece, on all cores, and yield its results in order.
+
+    `sizes` are the numbers of tiles of the pieces, which progress counts.
+    """
+    # One BLAS thread per matrix product, so that the cosine of a pair has the same bits in every
+    # call and on any number of cores; the cores are already busy with other pieces.
     with one_blas_thread(), ThreadPoolExecutor(available_cores()) as pool:
-        found = pool.map(lambda first: work(cut(first)), firsts)
-        if len(firsts) < _LONG_WORK:
+        found = pool.map(work, pieces)
+        if sum(sizes) < _LONG_WORK:
             yield from found
             return
-        # Progress counts tiles: strips become shorter towards the last row.
-        with track(label, _area(firsts), "tiles") as advance:
-            for done, item in enumerate(found):
+        with track(label, sum(sizes), "tiles") as advance:
+            for item, size in zip(found, sizes, strict=True):
                 yield item
-                advance(len(firsts) - done)
-
-
-def _area(firsts: range) -> int:
-    return len(firsts) * (len(firsts) + 1) // 2
+                advance(size)
 
 
 def cut_cosines(unit: Float64[np.ndarray, "g d"], first: int) -> Strip:
@@ -80,6 +90,13 @@ class PairsInTiles:
 
     def take(self, first: int, second: int, tile: Tile) -> Float64[np.ndarray, " some"]:
         """Return the cosines of the pairs that are in a tile, in the order of `self.order`."""
-        number = first // SIDE * self._across + second // SIDE
-        here = slice(self._starts[number], self._starts[number + 1])
+        here = self._here(first, second)
         return tile[self._rows[here], self._columns[here]]
+
+    def put(self, first: int, second: int, tile: Tile, into: Float64[np.ndarray, " pairs"]) -> None:
+        """Write the values of the pairs that are in a tile, each at the index of its pair."""
+        into[self.order[self._here(first, second)]] = self.take(first, second, tile)
+
+    def _here(self, first: int, second: int) -> slice:
+        number = first // SIDE * self._across + second // SIDE
+        return slice(self._starts[number], self._starts[number + 1])
