@@ -131,6 +131,16 @@ def test_what_a_random_network_cannot_do_is_one_sentence(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_trained_network_has_no_seed(
+    screen_path: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = ["embed", str(screen_path), str(run), str(tmp_path / "wells"), "--seed", "3"]
+    assert cli.run(words) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"seed is of networks with random weights (random:{run})" in line
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unfinished_run_has_no_random_twin(
     screen_path: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -217,6 +217,8 @@ def test_the_line_says_by_how_much():
     assert found["line"].endswith("m0: +.01 (.00 to .02)")
     (found,) = learned_from((-0.001, -0.002, 0.0))
     assert found["line"].endswith("m0: -.0010 (-.0020 to .0000)")
+    (found,) = learned_from((10.5, 0.25, 20.05))  # of odds ratios
+    assert "+10.50 (.25 to 20.05)" in found["line"]
     (found,) = learned_from((0.01, None, None))
     assert found["line"] == "nothing was learned beyond m0: the difference has no interval"
 

@@ -33,7 +33,7 @@ from phenomae.progress import info, track
 from phenomae.records import choose_channels
 from phenomae.store.read import Store, open_store
 from phenomae.urls import Location, locate
-from phenomae.weights.random_twin import OpenedNetwork, open_network
+from phenomae.weights.random_twin import PREFIX, OpenedNetwork, open_network
 from phenomae.wells import KIND, Wells, plate_path, write_plate
 
 AdaBn = Literal["auto", "on", "off"]
@@ -129,11 +129,13 @@ def embed(
     Raises
     ------
     ValueError
-        If channels do not match, a field is smaller than a crop, or a block or pool does not exist.
+        If channels do not match, a field is smaller than a crop, a block or pool does not exist, or
+        a seed is given for a network whose weights are not random.
     """
     target, full = Path(wells), open_store(locate(store))
     kept = keep_fields(full, settings.where)
     plates = read_plates(kept)
+    _refuse_seed(run, settings)
     network = open_network(run, _name_channels(kept, settings), settings.seed)
     blocks = _choose_blocks(network.model, target, settings)
     embedder = _build_embedder(kept, run, network, settings)
@@ -152,6 +154,14 @@ def embed(
             report_left_out_pixels(kept, embedder.tiles)
             _embed_plates(embedder, plates, folders)
     return BlockWells(target) if settings.block == "all" else Wells(target)
+
+
+def _refuse_seed(run: PathLike, settings: EmbedSettings) -> None:
+    """Raise ValueError if a seed is given for a network that is not drawn at random."""
+    if settings.seed and not str(run).startswith(PREFIX):
+        raise ValueError(
+            f"seed is of networks with random weights (random:{run}): leave it out for {run}"
+        )
 
 
 def _name_channels(store: Store, settings: EmbedSettings) -> tuple[str, ...]:

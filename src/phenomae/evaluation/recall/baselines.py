@@ -4,6 +4,7 @@ All maps share the known pairs and the bootstrap resamples, so that the effect o
 easy for all of them cancels in a difference.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -154,4 +155,4 @@ def _short(number: float, digits: int) -> str:
     """Return a number without the zero in front of its point: .07, -.02."""
     text = f"{number:.{digits}f}"
     # "-0.00" is a negative number that is shown as 0.
-    return (text if float(text) else text.removeprefix("-")).replace("0.", ".", 1)
+    return re.sub(r"^(-?)0\.", r"\1.", text if float(text) else text.removeprefix("-"))
