@@ -76,19 +76,28 @@ def draw_screen(
 
 
 def measure(signal: str, screen: tuple[np.ndarray, np.ndarray, np.ndarray]) -> dict:
-    """Return recall, chance and largest recall in tier any and in that without the layout."""
+    """Return the rows of tier any and of that without the layout."""
     unit, genes, group = screen
+    return measure_tiers_of(unit, genes, {"any": None, TIER[signal]: group}, KNOWN)
+
+
+def measure_tiers_of(
+    unit: np.ndarray,
+    genes: np.ndarray,
+    groups: dict[TierName, np.ndarray | None],
+    known: np.ndarray,
+) -> dict:
+    """Return the row of each tier, from wells and what the tiers leave out."""
     tiers: dict[TierName, TierPairs] = {}
-    groups = {"any": None, TIER[signal]: group}
     counts = {tier: count_wells(genes, some, GENES) for tier, some in groups.items()}
     parts = [(np.arange(len(unit)), unit)]
     of_wells = {tier: (counts[tier], some) for tier, some in groups.items()}
     totals, sums = sum_wells(parts, genes, of_wells, WIDTH)
     for tier in groups:
         tiers[tier] = TierPairs(counts[tier], find_strata(counts[tier], TAILS), sums[tier])
-    values = MeanCosines(totals, counts["any"].wells, tiers)
+    values = MeanCosines(totals, np.bincount(genes), tiers)
     settings = BenchmarkSettings("x", wells="w", resamples=0)
-    table = measure_tiers(values, {"known": KNOWN}, TAILS, settings)
+    table = measure_tiers(values, {"known": known}, TAILS, settings)
     return {row["tier"]: row for row in table.iter_rows(named=True)}
 
 
@@ -133,3 +142,18 @@ def test_biology_is_found_in_the_tier_without_the_layout(layout):
     _, recalls, chances, largest = measure_screens(*layout, count=3, effect=0.3)
     assert (recalls > chances + 0.1).all()
     assert (recalls <= largest).all()
+
+
+@pytest.mark.parametrize("tier", ["any", "other-position"])
+@pytest.mark.parametrize("few", [2, 4, 6])
+def test_genes_with_fewer_wells_have_recall_by_chance(few, tier):
+    # Their mean cosines vary more, and only their pairs are known.
+    excess = []
+    for seed in range(12):
+        rng = np.random.default_rng([79, seed])
+        genes = np.repeat(np.arange(GENES), np.where(np.arange(GENES) < 80, few, 8))
+        unit = unit_rows(rng.normal(size=(len(genes), WIDTH)))
+        groups = None if tier == "any" else rng.integers(POSITIONS, size=len(genes))
+        row = measure_tiers_of(unit, genes, {tier: groups}, KNOWN[KNOWN[:, 1] < 80])[tier]
+        excess.append(row["recall"] - row["chance"])
+    assert abs(np.mean(excess)) <= 3 * standard_error(np.array(excess))

@@ -13,7 +13,13 @@ from phenomae.evaluation.recall import strata as strata_module
 from phenomae.evaluation.recall import strata_sample, strata_tails, tiles, well_sums
 from phenomae.evaluation.recall.cosines import is_marked
 from phenomae.evaluation.recall.mean_cosines import MeanCosines, TierPairs
-from phenomae.evaluation.recall.strata import Strata, count_strata, find_strata
+from phenomae.evaluation.recall.strata import (
+    Strata,
+    count_strata,
+    find_strata,
+    list_pairs_of_wells,
+)
+from phenomae.evaluation.recall.strata_pass import join, values_in
 from phenomae.evaluation.recall.strata_tails import find_in_strata, mark_strata
 from phenomae.evaluation.recall.tiers import TierName
 from phenomae.evaluation.recall.well_groups import count_wells
@@ -68,8 +74,8 @@ def tails_by_hand(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return which pairs are in the tails of their stratum, and which are not left out."""
     found, counted = np.zeros((len(means), len(PERCENTILES)), bool), np.zeros(len(means), bool)
-    for number in np.unique(out[left > 0]):
-        here = np.flatnonzero((left > 0) & (out == number))
+    for pair in np.unique(np.column_stack([left, out])[left > 0], axis=0):
+        here = np.flatnonzero((left == pair[0]) & (out == pair[1]))
         if np.floor(0.03 * len(here) + 1e-9) < 1:  # the smallest tail has no pair
             continue
         counted[here] = True
@@ -110,12 +116,35 @@ def test_the_tails_are_those_of_each_stratum(monkeypatch, side, small, groups):
     assert (strata.pairs, strata.without) == (counted.sum(), (left == 0).sum())
 
 
-def test_any_pair_of_wells_is_one_stratum():
+def test_strata_of_any_pair_of_wells_are_those_of_as_many():
     wells = draw_wells(1, 3)
+    values = values_of(wells, "any")
+    means, left, out = brute_force(wells, allow(wells, "any"))
+    wanted, counted = tails_by_hand(means, left, out)
+    assert len(np.unique(left)) == len(values.tiers["any"].strata) > 1
+    np.testing.assert_array_equal(find_in_strata(values, PAIRS)["any"].found, wanted)
+    assert values.tiers["any"].strata.pairs == counted.sum()
+
+
+def test_genes_with_equal_numbers_of_wells_are_one_stratum_of_any():
+    wells = draw_wells(1, 3)
+    wells.genes[:] = np.arange(300) % GENES
     values = values_of(wells, "any")
     wanted, counted = tails_by_hand(*brute_force(wells, allow(wells, "any")))
     assert counted.all()
+    assert len(values.tiers["any"].strata) == 1
     np.testing.assert_array_equal(find_in_strata(values, PAIRS)["any"].found, wanted)
+
+
+def test_strata_and_values_are_joined_exactly():
+    rng = np.random.default_rng(0)
+    values = (rng.normal(size=4000) * 10.0 ** -rng.integers(0, 9, 4000)).astype(np.float32)
+    values[:3] = 0.0, -0.0, 1e-30
+    codes = rng.integers(0, 1 << 20, size=4000)
+    joined = np.sort(join(codes, values))
+    order = np.lexsort((values, codes))
+    np.testing.assert_array_equal(joined >> 32, codes[order])
+    np.testing.assert_array_equal(values_in(joined), values[order])
 
 
 def test_tiers_are_the_same_alone_and_beside_others():
@@ -194,8 +223,12 @@ def test_strata_have_the_pairs_of_genes_counted_one_by_one(monkeypatch, path, gr
     counts = count_wells(wells.genes, wells.groups, GENES)
     np.testing.assert_array_equal(counts.count_left(PAIRS), left)
     np.testing.assert_array_equal(counts.count_left_out(PAIRS), out)
-    sizes = count_strata(counts)
-    np.testing.assert_array_equal(sizes, np.bincount(out[left > 0].astype(int)))
+    of_wells = list_pairs_of_wells(counts.wells)
+    keys, sizes, most = count_strata(counts, of_wells)
+    every = (of_wells.numbers[keys // most], keys % most)
+    wanted = np.unique(np.column_stack([left + out, out])[left > 0], axis=0, return_counts=True)
+    np.testing.assert_array_equal(np.column_stack(every), wanted[0])
+    np.testing.assert_array_equal(sizes, wanted[1])
 
 
 def test_genes_with_very_many_wells_are_counted_exactly():
@@ -210,7 +243,7 @@ def test_genes_with_very_many_wells_are_counted_exactly():
     wanted = [int(of_gene[a] @ of_gene[b]) for a, b in pairs]
     assert counts.count_left_out(pairs).tolist() == wanted
     assert max(wanted) > 24_900_000
-    found = strata.find(counts.count_left_out(pairs), counts.count_left(pairs))
+    found = strata.find(counts, pairs)
     assert strata.left_out[found].tolist() == wanted
 
 
@@ -228,7 +261,9 @@ def test_chance_and_largest_recall_of_strata():
     # 40 pairs leave out no pair of wells and 20 leave out one: tails of 5 % + 10 % have room for
     # 2 + 4 and 1 + 2 pairs.
     sizes = np.array([40, 20])
-    strata = Strata(np.arange(2), sizes, 0, sizes > 0, np.array([[2, 35], [1, 17]]))
+    of_wells = list_pairs_of_wells(np.array([3]))
+    ranks = np.array([[2, 35], [1, 17]])
+    strata = Strata(of_wells, np.arange(2), 2, sizes, 0, sizes > 0, ranks)
     known = np.array([0, 0, 1, 1, 1, 1, 1])
     chance, most = strata.expect(known)
     np.testing.assert_allclose(chance, (2 * 6 / 40 + 5 * 3 / 20) / 7)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from phenomae.evaluation.recall import tiles
-from phenomae.evaluation.recall.strata import Strata
+from phenomae.evaluation.recall.strata import PairsOfWells, Strata
 from phenomae.evaluation.recall.tiers import TierName
 from phenomae.evaluation.recall.well_groups import WellGroups
 from phenomae.evaluation.recall.well_sums import GroupSums, Panel, multiply
@@ -50,8 +50,7 @@ class TierPairs:
 
     def find(self, pairs: Int[np.ndarray, "pairs 2"]) -> Int[np.ndarray, " pairs"]:
         """Return the stratum of pairs of genes; the number of strata for those left out."""
-        left_out = self.groups.count_left_out(pairs)
-        return self.strata.find(left_out, self.groups.count_left(pairs))
+        return self.strata.find(self.groups, pairs)
 
 
 @dataclass(frozen=True)
@@ -117,14 +116,20 @@ class MeanCosines:
     ) -> PairTile:
         """Return a tile, given sums of cosines and the numbers of pairs of wells left out."""
         strata = self.tiers[tier].strata
-        pairs = self._pairs(slice(first, first + len(sums)), slice(second, second + sums.shape[1]))
-        found = None
+        rows, columns = (
+            slice(start, start + size)
+            for start, size in zip((first, second), sums.shape, strict=True)
+        )
+        pairs, kinds, found = self._pairs(rows, columns), self._kinds(rows, columns), None
         if left_out is not None:
-            pairs, found = pairs - left_out, strata.look_up(left_out)
+            found = strata.look_up(kinds, left_out)
+            pairs = pairs - left_out
             # A gene with itself, on the diagonal, may have none either.
             if strata.without or first == second:
                 none = pairs == 0
                 found[none], pairs[none] = len(strata), 1
+        elif len(strata) > 1:
+            found = strata.look_up(kinds, np.zeros(sums.shape, dtype=np.intp))
         if first == second:
             found = np.zeros(sums.shape, dtype=np.intp) if found is None else found
             found[np.tril_indices(len(sums))] = len(strata)
@@ -134,6 +139,22 @@ class MeanCosines:
     def _pairs(self, rows: slice, columns: slice) -> Float[np.ndarray, "rows columns"]:
         """Return the numbers of pairs of wells of two ranges of genes."""
         return np.multiply.outer(self._numbers[rows], self._numbers[columns])
+
+    def _kinds(self, rows: slice, columns: slice) -> Int[np.ndarray, "rows columns"] | int:
+        """Return the kind of number of pairs of wells, as `Strata.look_up` needs it."""
+        if len(self._pairs_of_wells.numbers) == 1:
+            return 0
+        classes = self._classes
+        return self._pairs_of_wells.find(classes[rows, None], classes[columns])
+
+    @property
+    def _pairs_of_wells(self) -> PairsOfWells:
+        return next(iter(self.tiers.values())).strata.pairs_of_wells
+
+    @cached_property
+    def _classes(self) -> Int[np.ndarray, " g"]:
+        """The class of each gene by its number of wells."""
+        return self._pairs_of_wells.classify(self.wells)
 
     @cached_property
     def _numbers(self) -> Float[np.ndarray, " g"]:

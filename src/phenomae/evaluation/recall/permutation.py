@@ -1,5 +1,7 @@
 """Null distribution of recall: the same known pairs on a map with permuted gene names."""
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float64, Int, UInt8
 
@@ -16,23 +18,25 @@ def shuffled_recalls(
     seed: int,
     strata: Strata = None,
     valued: UInt8[np.ndarray, "g eighth_of_g"] | None = None,
+    chance: Callable[[Pairs], float] | None = None,
 ) -> Float64[np.ndarray, " shuffles"]:
     """Return the recall of the pairs under each permutation of the names of the rows.
 
     `marks` are the bits of the pairs of rows in the tails (`cosines.mark_tails`), `valued` those of
-    the pairs that have a value, where not all have one. Permutation k depends on `seed`, k and
-    `strata` alone; its recall is NaN if none of the pairs has a value.
+    the pairs that have a value, where not all have one. With `chance`, which returns the recall
+    that such pairs have by chance, recalls are minus that of the permuted pairs. Permutation k
+    depends on `seed`, k and `strata` alone; its recall is NaN if none of the pairs has a value.
     """
     # A permutation of names does not change the cosines, so their tails are computed once.
     recalls = np.empty(shuffles)
     for k in range(shuffles):
         names = shuffle_rows(len(marks), np.random.default_rng([seed, k]), strata)
-        found = is_marked(marks, names[pairs])
-        if valued is None:
-            recalls[k] = found.mean()
-            continue
-        has_value = is_marked(valued, names[pairs])
-        recalls[k] = (found & has_value).sum() / has_value.sum() if has_value.any() else np.nan
+        permuted = names[pairs]
+        if valued is not None:
+            permuted = permuted[is_marked(valued, permuted)]
+        recalls[k] = is_marked(marks, permuted).mean() if len(permuted) else np.nan
+        if chance is not None and len(permuted):
+            recalls[k] -= chance(permuted)
     return recalls
 
 

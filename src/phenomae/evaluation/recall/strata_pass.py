@@ -15,6 +15,21 @@ Some = tuple[Int[np.ndarray, " some"], Float32[np.ndarray, " some"]]
 """Strata and values of some pairs of genes."""
 
 
+def join(codes: Int[np.ndarray, " n"], values: Float32[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """Return one number for each pair that sorts by stratum, then by value, exactly."""
+    # The bits of a float sort as whole numbers if those below the sign are inverted in negative
+    # ones. Adding 0 makes -0 to 0.
+    bits = (values + np.float32(0)).view(np.int32)
+    ascending = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    return (codes.astype(np.int64) << 32) + ascending + (1 << 31)
+
+
+def values_in(joined: Int[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
+    """Return the values that `join` joined."""
+    ascending = ((joined & 0xFFFFFFFF) - (1 << 31)).astype(np.int32)
+    return (ascending ^ ((ascending >> 31) & 0x7FFFFFFF)).view(np.float32)
+
+
 class Collected:
     """What some tiles of a tier have for each threshold: all lower, then all upper ones."""
 
@@ -35,15 +50,13 @@ class Collected:
         limits = np.full(strata.ranks.shape, np.nan)
         for number, ranks in enumerate(strata.ranks.T):
             codes, values = map(np.concatenate, zip(*self.inside[number], strict=True))
-            # One number sorts by stratum, then by value; exact, because values are float32.
-            ordered = np.sort(4.0 * codes + values)
-            starts = np.searchsorted(ordered, 4.0 * np.arange(len(strata) + 1) - 2)
+            ordered = np.sort(join(codes, values))
+            starts = np.searchsorted(ordered, np.arange(len(strata) + 1) << 32)
             sizes, beyond = np.diff(starts), self.beyond[:, number]
             is_lower = number < strata.ranks.shape[1] // 2
             places = ranks - beyond if is_lower else sizes - (strata.sizes - ranks) + beyond
             inside = (places >= 0) & (places < sizes)
-            found = ordered[(starts[:-1] + places)[inside]]
-            limits[inside, number] = found - 4.0 * np.flatnonzero(inside)
+            limits[inside, number] = values_in(ordered[(starts[:-1] + places)[inside]])
         return limits
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -30,7 +31,7 @@ TIER_COLUMNS: dict[str, pl.DataType] = {
     "all_left_out": pl.Int64(),
     "max_recall": pl.Float64(),
 }
-_FEW = 0.5  # largest recall that a tier has room for, from which on a warning is logged
+_FEW = 0.5  # a warning is logged if max_recall is lower
 Nulls: TypeAlias = dict[str, Float64[np.ndarray, "shuffles t"]]
 
 
@@ -62,8 +63,7 @@ def check_tiers(
         strata = of_tier.strata
         if (of_tier.find(known) < len(strata)).any():
             continue
-        left_out = of_tier.groups.count_left_out(known[left])
-        most = int(strata.sizes[strata.look_up(left_out)].max())
+        most = int(strata.sizes[strata.locate(of_tier.groups, known[left])].max())
         raise ValueError(
             f"tier {tier} has at most {most} pairs of genes with as many pairs of wells left out "
             f"as a known pair, too few: {100 * (empty_tail(most, percentiles) or 0):.3g} % is less "
@@ -87,7 +87,7 @@ def measure_tiers(
     marks = mark_strata(values, found) if settings.shuffle else {}
     tiers = {}
     for tier, of_tier in values.tiers.items():
-        null = _shuffle(marks[tier], pairs, settings) if settings.shuffle else {}
+        null = _shuffle(of_tier, marks[tier], pairs, settings) if settings.shuffle else {}
         ends = np.cumsum([len(known) for known in pairs.values()])[:-1]
         of_sources = dict(zip(pairs, np.split(found[tier].found, ends), strict=True))
         strata = {source: of_tier.find(known) for source, known in pairs.items()}
@@ -119,26 +119,45 @@ def _report(tier: TierName, of_tier: _Tier) -> None:
     if left_out := strata.all_pairs - strata.pairs:
         info(f"tier {tier} leaves out {left_out} of {strata.all_pairs} pairs of genes")
     for source, codes in of_tier.strata.items():
-        most = strata.expect(codes[of_tier.counted(source)])[1]
-        if (most < _FEW).any():
+        counted = of_tier.counted(source)
+        most = strata.expect(codes[counted])[1]
+        if counted.any() and (most < _FEW).any():
             info(
                 f"tier {tier} can recall at most {most.min():.2g} of the known pairs of {source}: "
-                "most pairs of genes with as many pairs of wells left out are known pairs"
+                "the tails have room for fewer of the pairs with as many pairs of wells"
             )
 
 
-def _shuffle(marks: list[Marks], pairs: dict[str, Pairs], settings: BenchmarkSettings) -> Nulls:
-    """Return the null distribution of each source: its pairs under permuted names of genes."""
+def _shuffle(
+    of_tier: TierPairs, marks: list[Marks], pairs: dict[str, Pairs], settings: BenchmarkSettings
+) -> Nulls:
+    """Return the null distribution of each source: its pairs under permuted names of genes.
+
+    It is of recall minus chance, because permuted pairs are in other strata, with another chance.
+    """
     *tails, counted = marks
     nulls: Nulls = {}
     for source, known in pairs.items():
-        strata = degree_strata(known, len(counted)) if settings.within == "degree" else None
+        degrees = degree_strata(known, len(counted)) if settings.within == "degree" else None
         drawn = [
-            shuffled_recalls(bits, known, settings.shuffle, settings.seed, strata, counted)
-            for bits in tails
+            shuffled_recalls(
+                bits,
+                known,
+                settings.shuffle,
+                settings.seed,
+                degrees,
+                counted,
+                partial(_chance, of_tier, which),
+            )
+            for which, bits in enumerate(tails)
         ]
         nulls[source] = np.column_stack(drawn)
     return nulls
+
+
+def _chance(of_tier: TierPairs, which: int, pairs: Pairs) -> float:
+    """Return the expected recall of pairs, none of which is left out, at one percentile pair."""
+    return float(of_tier.strata.expect(of_tier.find(pairs))[0][which])
 
 
 def _resample(
@@ -168,12 +187,13 @@ def _table(
     counted, strata = of_tier.counted(source), of_tier.pairs.strata
     recalls = of_tier.found[source][counted].mean(axis=0)
     limits = [interval(column) for column in resampled.T] if len(resampled) else []
+    chance, most = strata.expect(of_tier.strata[source][counted])
     null = of_tier.null.get(source)
     p = []
     if null is not None:
-        p = [p_values(*one)[0] for one in zip(recalls[:, None], null.T, strict=True)]
+        excess = (recalls - chance)[:, None]
+        p = [p_values(*one)[0] for one in zip(excess, null.T, strict=True)]
     table = recall_table(source, percentiles, recalls, known[counted], limits, p)
-    chance, most = strata.expect(of_tier.strata[source][counted])
     numbers = {
         "left_out": int((~counted).sum()),
         "all_pairs": strata.all_pairs,

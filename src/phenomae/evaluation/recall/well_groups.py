@@ -60,12 +60,39 @@ class WellGroups:
 
     def count_left_out(self, pairs: Int[np.ndarray, "pairs 2"]) -> Int[np.ndarray, " pairs"]:
         """Return the number of pairs of wells in the same group, for pairs of genes."""
-        shared = self.matrix[pairs[:, 0]].multiply(self.matrix[pairs[:, 1]]).sum(axis=1)
-        return np.asarray(shared).astype(np.int64)
+        if self._lists is None:
+            shared = self.matrix[pairs[:, 0]].multiply(self.matrix[pairs[:, 1]]).sum(axis=1)
+            return np.asarray(shared).astype(np.int64)
+        groups, counts = self._lists
+        first, second = pairs.T
+        of_second, counts_of_second = groups[second], counts[second]
+        shared = np.zeros(len(pairs), dtype=np.int64)
+        for some, numbers in zip(groups[first].T, counts[first].T, strict=True):
+            same = some[:, None] == of_second
+            shared += numbers * (same * counts_of_second).sum(axis=1)
+        return shared
 
     def count_left(self, pairs: Int[np.ndarray, "pairs 2"]) -> Int[np.ndarray, " pairs"]:
         """Return the number of pairs of wells in different groups, for pairs of genes."""
         return self.wells[pairs].prod(axis=1) - self.count_left_out(pairs)
+
+    @cached_property
+    def _lists(self) -> tuple[Int[np.ndarray, "g k"], Int[np.ndarray, "g k"]] | None:
+        """The groups of each gene and its wells in each, padded with no wells in group -1.
+
+        Permutation tests look pairs up in them in a tenth of the time of sparse products. None if a
+        gene has many groups.
+        """
+        order = np.argsort(self.genes, kind="stable")
+        genes, count = self.genes[order], len(self.wells)
+        places = np.arange(len(genes)) - np.searchsorted(genes, np.arange(count))[genes]
+        most = int(places.max(initial=-1)) + 1
+        if most > FEW:
+            return None
+        groups = np.full((count, most), -1)
+        counts = np.zeros((count, most), dtype=np.int64)
+        groups[genes, places], counts[genes, places] = self.groups[order], self.counts[order]
+        return groups, counts
 
     def places(
         self, genes: Int[np.ndarray, " n"], of_wells: Int[np.ndarray, " n"]
