@@ -14,7 +14,7 @@ from phenomae.evaluation.recall.strata import find_strata
 from phenomae.evaluation.recall.tier_tables import measure_tiers
 from phenomae.evaluation.recall.tiers import TierName
 from phenomae.evaluation.recall.well_groups import count_wells
-from phenomae.evaluation.recall.well_sums import sum_wells
+from phenomae.evaluation.recall.well_sums import OfWells, sum_wells
 from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.maps.unit_vectors import unit_rows
 
@@ -91,7 +91,9 @@ def measure_tiers_of(
     tiers: dict[TierName, TierPairs] = {}
     counts = {tier: count_wells(genes, some, GENES) for tier, some in groups.items()}
     parts = [(np.arange(len(unit)), unit)]
-    of_wells = {tier: (counts[tier], some) for tier, some in groups.items()}
+    of_wells: dict[TierName, OfWells] = {
+        tier: (counts[tier], some) for tier, some in groups.items()
+    }
     totals, sums = sum_wells(parts, genes, of_wells, WIDTH)
     for tier in groups:
         tiers[tier] = TierPairs(counts[tier], find_strata(counts[tier], TAILS), sums[tier])
