@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from phenomae.evaluation.baseline_maps import kind_of, missing_kinds
+from phenomae.evaluation.baseline_maps import kind_of, missing_kinds, without_learning
 from phenomae.evaluation.benchmark import benchmark
 from phenomae.evaluation.learned import read_learned
 from phenomae.evaluation.recall.baselines import find_learned
@@ -168,6 +168,8 @@ def test_kinds_of_names():
     assert kind_of("random-layer") == "untrained"
     assert kind_of("cellprofiler") == "hand-made"
     assert kind_of("trained-dino") == "trained"
+    kinds = {"some.h5ad": "", "trained-dino": "trained", "count": "count", "shuffled": "shuffled"}
+    assert without_learning(kinds) == ["count", "shuffled"]
     names = ["random-network", "intensity", "count", "position"]
     assert missing_kinds(names, shuffled=True) == {}
     assert missing_kinds(names[1:], shuffled=False) == {

@@ -4,7 +4,7 @@ A baseline says what a map is worth: features of an untrained network, hand-made
 count or the well position find known pairs too.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +44,19 @@ def kind_of(name: str) -> str:
     return KINDS.get(name, TRAINED if name.startswith(TRAINED) else HAND_MADE)
 
 
+def kinds_of(names: Iterable[str]) -> dict[str, str]:
+    """Return the kinds of baselines by name."""
+    return {name: kind_of(name) for name in names}
+
+
+def without_learning(kinds: Mapping[str, str]) -> list[str]:
+    """Return the names, of maps or features with these kinds, of those without learning.
+
+    A kind of "" is that of a map of which this is not known.
+    """
+    return [name for name, kind in kinds.items() if kind not in ("", TRAINED)]
+
+
 def in_order(names: Iterable[str]) -> list[str]:
     """Return names of baselines in the `ORDER` of their kinds; those of one kind as they are."""
     return sorted(names, key=lambda name: ORDER.index(kind_of(name)))
@@ -55,7 +68,7 @@ def kinds_side_by_side(names: Sequence[str]) -> dict[str, str]:
     If no name begins with `trained`, names that are not in `KINDS` have no kind (""), because they
     may be of one network with several corrections.
     """
-    kinds = {name: kind_of(name) for name in names}
+    kinds = kinds_of(names)
     if TRAINED in kinds.values():
         return kinds
     return {name: kind if name in KINDS else "" for name, kind in kinds.items()}

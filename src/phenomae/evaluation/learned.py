@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from phenomae.artefacts import write_json
-from phenomae.evaluation.baseline_maps import TRAINED, kind_of, missing_kinds
+from phenomae.evaluation.baseline_maps import kinds_of, missing_kinds
 from phenomae.evaluation.recall.baselines import BASELINES
 from phenomae.evaluation.recall.tables import read_results_table
 from phenomae.print_table import show
@@ -30,11 +30,6 @@ class Learned:
     """What was learned; None if there is not one network that it could be said of."""
     missing: str | None
     """The kinds of baselines that were not given and their names; None if no kind is missing."""
-
-
-def without_learning(names: Iterable[str]) -> list[str]:
-    """Return the names of baselines that are not trained networks."""
-    return [name for name in names if kind_of(name) != TRAINED]
 
 
 def headline(learned: Sequence[dict[str, Any]], keys: Sequence[str]) -> str:
@@ -62,7 +57,7 @@ def write_learned(
         "line": line,
         "learned": learned,
         "missing": missing_kinds(names, shuffled),
-        "kinds": {name: kind_of(name) for name in names},
+        "kinds": kinds_of(names),
     }
     write_json(folder / LEARNED_FILE, found)
 

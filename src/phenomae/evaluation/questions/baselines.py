@@ -11,12 +11,11 @@ from typing import Any
 import polars as pl
 
 from phenomae.evaluation.baseline_inputs import Baseline
-from phenomae.evaluation.baseline_maps import in_order, name_baselines
+from phenomae.evaluation.baseline_maps import in_order, kinds_of, name_baselines, without_learning
 from phenomae.evaluation.learned import (
     BASELINES_FILE,
     headline,
     print_learned,
-    without_learning,
     write_learned,
 )
 from phenomae.evaluation.questions.question import Question, Score, Tables
@@ -71,9 +70,8 @@ def answer_baselines(
         _compare(score, key, {name: its[key] for name, its in units.items()}, settings.seed)
         for key in units[OWN]
     )
-    learned = find_learned(
-        compared, without_learning(baselines), score.keys, ("features", score.column)
-    )
+    without = without_learning(kinds_of(baselines))
+    learned = find_learned(compared, without, score.keys, ("features", score.column))
     line = headline(learned, score.keys)
     # Questions have a null distribution or the value of chance of their own.
     write_learned(folder, learned, line, list(baselines), shuffled=True)
