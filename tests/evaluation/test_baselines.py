@@ -178,6 +178,19 @@ def test_kinds_of_names():
     }
 
 
+def test_other_names_are_said_to_count_as_hand_made(screen, capsys):
+    names = ("openphenom", "cellprofiler", "trained-other", "count")
+    for name in names[:3]:
+        write_map(screen / f"{name}.h5ad", draw(1.0, 7))
+    settings = settings_of(screen, *names, resamples=5)
+    benchmark(screen / "clear.h5ad", screen / "results", settings=settings)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "hand-made" in line]
+    assert lines == [
+        "baseline openphenom counts as hand-made features: name it trained-openphenom if it was "
+        "trained"
+    ]
+
+
 def test_a_map_as_good_as_its_baselines_has_learned_seldom():
     # The interval is above 0 by chance in 2.5 % of screens, and less as the best of two is the bar.
     settings, learned = BenchmarkSettings("x", resamples=199), 0

@@ -12,6 +12,7 @@ from phenomae.evaluation.annotations import resolve_names
 from phenomae.evaluation.recall.baselines import SHUFFLED, THIS_MAP
 from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.maps.unit_vectors import require_directions
+from phenomae.progress import info
 
 UNTRAINED, HAND_MADE, COUNT, POSITION, TRAINED = (
     "untrained",
@@ -26,6 +27,7 @@ KINDS = {
     "random-layer": UNTRAINED,
     "spectra": HAND_MADE,
     "intensity": HAND_MADE,
+    "cellprofiler": HAND_MADE,
     "count": COUNT,
     "position": POSITION,
     SHUFFLED: SHUFFLED,
@@ -47,6 +49,16 @@ def kind_of(name: str) -> str:
 def kinds_of(names: Iterable[str]) -> dict[str, str]:
     """Return the kinds of baselines by name."""
     return {name: kind_of(name) for name in names}
+
+
+def report_assumed_kinds(kinds: Mapping[str, str]) -> None:
+    """Log which names are taken for hand-made features, because they are not in `KINDS`."""
+    for name, kind in kinds.items():
+        if kind == HAND_MADE and name not in KINDS:
+            info(
+                f"baseline {name} counts as hand-made features: name it {TRAINED}-{name} if it was "
+                "trained"
+            )
 
 
 def without_learning(kinds: Mapping[str, str]) -> list[str]:

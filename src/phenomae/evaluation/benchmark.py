@@ -25,6 +25,7 @@ from phenomae.evaluation.baseline_maps import (
     kinds_of,
     name_baselines,
     read_baseline,
+    report_assumed_kinds,
     without_learning,
 )
 from phenomae.evaluation.learned import (
@@ -135,6 +136,7 @@ def _read_inputs(path: Path, settings: BenchmarkSettings) -> _Inputs:
         name: read_baseline(name, baseline, profiles.names, path, aliases)
         for name, baseline in name_baselines(settings.baseline).items()
     }
+    report_assumed_kinds(kinds_of(baselines))
     unknown = unknown_genes(annotations, profiles.names)
     return _Inputs(profiles, annotations, aliases, pairs, unknown, baselines, wells)
 

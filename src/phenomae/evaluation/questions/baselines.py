@@ -11,7 +11,13 @@ from typing import Any
 import polars as pl
 
 from phenomae.evaluation.baseline_inputs import Baseline
-from phenomae.evaluation.baseline_maps import in_order, kinds_of, name_baselines, without_learning
+from phenomae.evaluation.baseline_maps import (
+    in_order,
+    kinds_of,
+    name_baselines,
+    report_assumed_kinds,
+    without_learning,
+)
 from phenomae.evaluation.learned import (
     BASELINES_FILE,
     headline,
@@ -43,7 +49,9 @@ def open_baselines(
     taken = question.takes[0].baseline
     assert taken is not None
     named = name_baselines(words, taken.form, reserved=(OWN,))
-    return {name: taken.open(name, named[name], values[0], paths[0]) for name in in_order(named)}
+    found = {name: taken.open(name, named[name], values[0], paths[0]) for name in in_order(named)}
+    report_assumed_kinds(kinds_of(found))
+    return found
 
 
 def answer_baselines(
