@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float64
 
+from phenomae.evaluation.annotations import ALL_SOURCES
 from phenomae.evaluation.recall.bootstrap import interval
 from phenomae.evaluation.recall.cosines import Pairs
 from phenomae.evaluation.recall.one_pass import find_in_tails
@@ -21,8 +22,6 @@ from phenomae.maps.unit_vectors import unit_rows
 
 THIS_MAP = "this map"
 SHUFFLED = "shuffled"
-ALL_SOURCES = "all sources"
-"""The known pairs of all sources, each pair once."""
 BASELINES: dict[str, pl.DataType] = {
     "source": pl.String(),
     "low": pl.Float64(),

@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float64
 
+from phenomae.evaluation.annotations import ALL_SOURCES
 from phenomae.evaluation.baseline_maps import TRAINED, without_learning
-from phenomae.evaluation.recall.baselines import ALL_SOURCES, describe_difference
+from phenomae.evaluation.recall.baselines import describe_difference
 from phenomae.evaluation.recall.bootstrap import interval, resampled_recalls
 from phenomae.evaluation.recall.cosines import Pairs
 from phenomae.evaluation.recall.recall import Percentiles, find_tails
