@@ -12,6 +12,7 @@ import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
 from phenomae.cli import run
+from phenomae.evaluation.questions.linear_probe import LinearProbeSettings
 from phenomae.evaluation.questions.unit_scores import UnitScores, resample_scores, unit_scores
 from phenomae.wells import read_wells, write_wells
 
@@ -370,6 +371,20 @@ def test_baselines_that_will_not_do(screen, tmp_path, capsys, question, baseline
     assert sentence.format(screen) in err
     assert len(err.strip().splitlines()) == 1
     assert not list(tmp_path.glob("out*"))
+
+
+def test_one_baseline_may_be_a_string(screen, tmp_path):
+    from phenomae.explore.ask import ask_probe
+
+    settings = LinearProbeSettings(by="gene")
+    ask_probe(
+        screen / "trained",
+        tmp_path / "out",
+        settings=settings,
+        baseline=f"spectra={screen}/spectra",
+    )
+    features = pl.read_csv(tmp_path / "out/baselines.csv")["features"]
+    assert features.to_list()[1:] == ["spectra"]
 
 
 def test_blocks_are_compared_one_at_a_time(screen, tmp_path, capsys):

@@ -87,16 +87,17 @@ def kinds_side_by_side(names: Sequence[str]) -> dict[str, str]:
 
 
 def name_baselines(
-    words: Sequence[str],
+    words: Sequence[str] | str,
     form: str = "NAME=MAP, like spectra=spectra.h5ad",
     reserved: Sequence[str] = (THIS_MAP, SHUFFLED),
 ) -> dict[str, Path]:
     """Return the paths of NAME=PATH by name; `form` describes such a word in messages.
 
-    Raises ValueError if a name or a path is missing, or a name is repeated or `reserved`.
+    A string is one word. Raises ValueError if a name or a path is missing, or a name is repeated or
+    `reserved`.
     """
     paths: dict[str, Path] = {}
-    for word in words:
+    for word in [words] if isinstance(words, str) else words:
         # Split at the first =, because a path may contain = too.
         name, equals, path = (part.strip() for part in word.partition("="))
         if not (name and equals and path):
