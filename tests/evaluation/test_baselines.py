@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from phenomae.evaluation.baseline_inputs import open_baseline_map
 from phenomae.evaluation.baseline_maps import kind_of, missing_kinds, without_learning
 from phenomae.evaluation.benchmark import benchmark
 from phenomae.evaluation.learned import read_learned
 from phenomae.evaluation.recall.baselines import find_learned
 from phenomae.evaluation.recall.recall_tables import measure
 from phenomae.evaluation.settings import BenchmarkSettings
-from phenomae.maps.read import ConsensusProfiles
+from phenomae.maps.read import ConsensusProfiles, read_map
 
 GENES = [f"G{row:02d}" for row in range(60)]
 COMPLEX = np.arange(60) // 4
@@ -162,6 +163,16 @@ def test_one_source_stands_for_itself_and_a_trained_baseline_is_no_bar(screen, c
     assert capsys.readouterr().out.splitlines()[-1] == (
         "what was learned is unknown: no baseline without learning was given"
     )
+
+
+def test_maps_of_baselines_of_questions_are_read_when_their_turn_comes(screen):
+    genes = read_map(screen / "clear.h5ad")
+    path = screen / "spectra.h5ad"
+    baseline = open_baseline_map("spectra", path, genes, screen / "clear.h5ad")
+    assert np.array_equal(baseline.read().features, draw(1.0, 7).astype(np.float32))
+    path.unlink()
+    with pytest.raises(ValueError, match=r"spectra\.h5ad is not a map"):
+        baseline.read()
 
 
 def test_kinds_of_names():

@@ -47,8 +47,9 @@ def open_baseline_map(name: str, path: Path, profiles: ConsensusProfiles, source
 
     Raises ValueError if `path` is no map, or has other genes or a row without a cosine.
     """
-    found = read_baseline(name, path, profiles.names, source, aliases={})
-    return Baseline(path, found.identity, lambda: found)
+    # Read again when its turn comes, so that the maps of all baselines are not in memory.
+    read = partial(read_baseline, name, path, profiles.names, source, aliases={})
+    return Baseline(path, read().identity, read)
 
 
 def _read(path: Path, rows: list[int], table: pl.DataFrame) -> Profiles:

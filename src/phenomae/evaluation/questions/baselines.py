@@ -4,7 +4,7 @@
 answer with a paired difference, so that no question has code of its own for baselines.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,12 @@ def answer_baselines(
     """
     score = question.score
     assert score is not None
-    answers = {OWN: tables}
-    for name, baseline in baselines.items():
-        info(f"baseline {name}")
-        answers[name] = question.tables(baseline.read(), baseline.path, settings)
-    units = {name: score.units(its, settings) for name, its in answers.items()}
+    units: dict[str, dict[tuple[str, ...], UnitScores]] = {}
+    printed: list[pl.DataFrame] = []
+    # Only these are kept of each answer, because its other tables may be large.
+    for name, answer in _answers(question, tables, baselines, settings):
+        units[name] = score.units(answer, settings)
+        printed.append(answer[question.printed].with_columns(features=pl.lit(name)))
     compared = pl.concat(
         _compare(score, key, {name: its[key] for name, its in units.items()}, settings.seed)
         for key in units[OWN]
@@ -84,13 +85,20 @@ def answer_baselines(
     # Questions have a null distribution or the value of chance of their own.
     write_learned(folder, learned, line, list(baselines), shuffled=True)
     keys = [*score.keys, "features"]
-    printed = pl.concat(
-        its[question.printed].with_columns(features=pl.lit(name)) for name, its in answers.items()
-    )
     # Keys may be numbers, such as the fractions of `ask enrichment`.
     names = pl.col(*keys).cast(pl.String)
-    rest = printed.select(names, pl.exclude([*keys, *compared.columns]))
+    rest = pl.concat(printed).select(names, pl.exclude([*keys, *compared.columns]))
     return {BASELINES_FILE: compared.join(rest, on=keys, how="left", maintain_order="left")}
+
+
+def _answers(
+    question: Question, tables: Tables, baselines: dict[str, Baseline], settings: Any
+) -> Iterator[tuple[str, Tables]]:
+    """Yield the tables of these features, and then those of each baseline."""
+    yield OWN, tables
+    for name, baseline in baselines.items():
+        info(f"baseline {name}")
+        yield name, question.tables(baseline.read(), baseline.path, settings)
 
 
 def _compare(
