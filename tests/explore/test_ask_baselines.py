@@ -11,10 +11,13 @@ import polars as pl
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
+from phenomae.artefacts import Origin, artefact_folder
 from phenomae.cli import run
+from phenomae.evaluation.baseline_inputs import open_baseline_wells
 from phenomae.evaluation.questions.linear_probe import LinearProbeSettings
 from phenomae.evaluation.questions.unit_scores import UnitScores, resample_scores, unit_scores
-from phenomae.wells import read_wells, write_wells
+from phenomae.records import WELL_COLUMNS
+from phenomae.wells import open_wells, read_wells, write_plate, write_wells
 
 FEATURES = [f"f{number}" for number in range(12)]
 COMMANDS = {
@@ -371,6 +374,28 @@ def test_baselines_that_will_not_do(screen, tmp_path, capsys, question, baseline
     assert sentence.format(screen) in err
     assert len(err.strip().splitlines()) == 1
     assert not list(tmp_path.glob("out*"))
+
+
+def test_wells_are_matched_by_plate_and_well(tmp_path):
+    for name, rows in {
+        "own": [("P", "1 A01"), ("P 1", "A01")],
+        "other": [("P 1", "A01"), ("P", "1 A01")],
+        "fewer": [("P 1", "A01"), ("P 1", "A02")],
+    }.items():
+        with artefact_folder(tmp_path / name, Origin("wells", {}, {}), overwrite=False) as folder:
+            assert folder is not None
+            table = pl.DataFrame(rows, ["plate", "well"], orient="row")
+            empty = [pl.lit(None).alias(column) for column in WELL_COLUMNS if column not in table]
+            table = table.with_columns(empty)
+            for plate in table["plate"].unique():
+                of_plate = table.filter(pl.col("plate") == plate)
+                features = of_plate["well"].str.len_chars().to_numpy()[:, None]
+                write_plate(folder, of_plate, features.astype(np.float32))
+    table = open_wells(tmp_path / "own").table
+    baseline = open_baseline_wells("x", tmp_path / "other", table, tmp_path / "own")
+    assert baseline.read().features[:, 0].tolist() == table["well"].str.len_chars().to_list()
+    with pytest.raises(ValueError, match="it lacks 1, like P 1 A01 and it has 1 more, like P 1 A0"):
+        open_baseline_wells("x", tmp_path / "fewer", table, tmp_path / "own")
 
 
 def test_one_baseline_may_be_a_string(screen, tmp_path):

@@ -34,8 +34,8 @@ def open_baseline_wells(name: str, path: Path, table: pl.DataFrame, source: Path
     """
     files = open_wells(path)
     rows = rows_in_order(
-        _name_wells(files.table),
-        _name_wells(table),
+        files.table.select("plate", "well").rows(),
+        table.select("plate", "well").rows(),
         f"baseline {name} ({path}) has other wells than {source}",
         "make both from the same fields",
     )
@@ -57,7 +57,3 @@ def _read(path: Path, rows: list[int], table: pl.DataFrame) -> Profiles:
     wells = read_wells(path)
     # The table of the first input, so that names, batches and controls are the same for all.
     return replace(wells, table=table, features=wells.features[rows])
-
-
-def _name_wells(table: pl.DataFrame) -> list[str]:
-    return table.select(pl.concat_str("plate", "well", separator=" ")).to_series().to_list()

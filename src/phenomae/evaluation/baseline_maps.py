@@ -7,6 +7,7 @@ count or the well position find known pairs too.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from phenomae.evaluation.annotations import resolve_names
 from phenomae.evaluation.recall.baselines import SHUFFLED, THIS_MAP
@@ -14,6 +15,7 @@ from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.maps.unit_vectors import require_directions
 from phenomae.progress import info
 
+Name = TypeVar("Name", str, tuple[str, ...])
 UNTRAINED, HAND_MADE, COUNT, POSITION, TRAINED = (
     "untrained",
     "hand-made",
@@ -136,9 +138,9 @@ def read_baseline(
 
 
 def rows_in_order(
-    found: Sequence[str], expected: Sequence[str], problem: str, advice: str
+    found: Sequence[Name], expected: Sequence[Name], problem: str, advice: str
 ) -> list[int]:
-    """Return the index in `found` of each expected name.
+    """Return the index in `found` of each expected name: of a gene, or plate and well.
 
     Raises ValueError, which begins with `problem` and ends with `advice`, if the names differ.
     """
@@ -146,10 +148,14 @@ def rows_in_order(
     missing = [name for name in expected if name not in row_of]
     more = sorted(set(found) - set(expected))
     if missing or more:
-        lacks = f"it lacks {len(missing)}, like {missing[0]}" if missing else ""
-        has = f"it has {len(more)} more, like {more[0]}" if more else ""
+        lacks = f"it lacks {len(missing)}, like {_show(missing[0])}" if missing else ""
+        has = f"it has {len(more)} more, like {_show(more[0])}" if more else ""
         raise ValueError(f"{problem}: {' and '.join(filter(None, [lacks, has]))}; {advice}")
     return [row_of[name] for name in expected]
+
+
+def _show(name: Name) -> str:
+    return name if isinstance(name, str) else " ".join(name)
 
 
 def missing_kinds(names: Sequence[str], shuffled: bool) -> dict[str, list[str]]:
