@@ -376,6 +376,67 @@ def test_baselines_that_will_not_do(screen, tmp_path, capsys, question, baseline
     assert not list(tmp_path.glob("out*"))
 
 
+@pytest.fixture(scope="module")
+def counts(screen) -> Path:
+    """The number of nuclei alone: none in the wells of a compound, a guide and a control."""
+    table = make_table()
+    gone = ["c0", "G00-1"]
+    is_gone = table.select(pl.col("compound", "guide").is_in(gone)).fill_null(False)
+    first_control = (pl.col("well") == table.filter("control")["well"][0]) & (
+        pl.col("plate") == "P1"
+    )
+    empty = is_gone.select(pl.any_horizontal("compound", "guide")).to_series()
+    empty |= table.select(first_control).to_series()
+    numbers = np.random.default_rng(4).integers(50, 100, len(table))
+    count = pl.Series("nuclei", np.where(empty.to_numpy(), 0, numbers).astype(np.float32))
+    write_wells(screen / "raw-count", table.with_columns(count), ["nuclei"])
+    words = f"correct {screen}/raw-count {screen}/corrected-count --method center-scale"
+    assert run([*words.split(), "--batch", "plate"]) == 0
+    return screen
+
+
+@pytest.mark.parametrize(
+    ("question", "wells"),
+    [
+        ("signal", "13 wells that are all 0 and have no cosine, first plate P1, well A01"),
+        ("replicates", "5 wells that are all 0 and have no cosine, first plate P1, well A01"),
+        ("neighbours", "12 wells that are all 0 and have no cosine, first plate P1, well A01"),
+        ("mechanisms", "8 wells that are all 0 and have no cosine, first plate P1, well C01"),
+    ],
+)
+def test_a_count_of_0_is_to_be_corrected_first(counts, tmp_path, capsys, question, wells):
+    if question == "replicates":
+        pytest.importorskip("copairs")
+    words = COMMANDS[question].format(counts, tmp_path / "out", "trained").split()
+    assert run(["ask", *words, "--baseline", f"count={counts}/raw-count"]) == 1
+    assert capsys.readouterr().err == (
+        f"phenomae: baseline count ({counts}/raw-count) has {wells}: correct these features "
+        "first (phenomae correct), or leave these wells out of all features\n"
+    )
+    assert not list(tmp_path.glob("out*"))
+    assert run(["ask", *words, "--baseline", f"count={counts}/corrected-count"]) == 0
+
+
+def test_a_well_of_zeros_that_is_not_compared_will_do(counts, tmp_path):
+    # The linear probe computes no cosines.
+    ask(counts, "probe", tmp_path / "probe", more=f"--baseline count={counts}/raw-count")
+
+
+def test_wells_of_baselines_are_finite(screen, tmp_path, capsys):
+    table = make_table()
+    features = draw(table, 1.0, 1)
+    features[3, 2] = np.nan
+    columns = pl.DataFrame(features.astype(np.float32), FEATURES)
+    joined = pl.concat([table, columns], how="horizontal")
+    write_wells(tmp_path / "nan", joined, FEATURES)
+    words = COMMANDS["probe"].format(screen, tmp_path / "out", "trained").split()
+    assert run(["ask", *words, "--baseline", f"spectra={tmp_path}/nan"]) == 1
+    assert "nan has features that are NaN, empty or infinite: wells P1 A04" in (
+        capsys.readouterr().err
+    )
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_wells_are_matched_by_plate_and_well(tmp_path):
     for name, rows in {
         "own": [("P", "1 A01"), ("P 1", "A01")],

@@ -54,6 +54,17 @@ def open_baselines(
     return found
 
 
+def check_baselines(
+    question: Question, baselines: dict[str, Baseline], settings: Any, source: Path
+) -> None:
+    """Raise ValueError if the question cannot be asked of the features of a baseline.
+
+    `source` is the input that has the wells; messages on its table name it.
+    """
+    for baseline in baselines.values():
+        baseline.check(lambda table: question.averaged(table, settings, source))
+
+
 def answer_baselines(
     folder: Path,
     question: Question,
