@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from phenomae.evaluation.annotations import ALL_SOURCES
 from phenomae.evaluation.baseline_maps import (
     ORDER,
     SHUFFLED,
@@ -66,7 +67,7 @@ def compare(results: BenchmarkTables, baselines: dict[str, BenchmarkTables]) -> 
     """Compare results with their own baselines and with other results, per source.
 
     Other results are compared at the first percentile pair only; those without a source are not
-    among its entries. The first comparison is the one that the line on what was learned is of.
+    among its entries. All sources together come first, as the line on what was learned is of them.
     Raises ValueError if other results have no recall of any source at this percentile pair, or the
     name of a baseline in baselines.csv.
     """
@@ -81,9 +82,9 @@ def compare(results: BenchmarkTables, baselines: dict[str, BenchmarkTables]) -> 
             for part in comparisons
         ]
     ordered = [replace(part, entries=sorted(part.entries, key=_place)) for part in comparisons]
-    # The last source is all sources together, if there are several.
-    last = [part for part in ordered if part.source == ordered[-1].source]
-    return last + [part for part in ordered if part not in last]
+    # Only results with baselines have all sources together, if there are several.
+    pooled = [part for part in ordered if part.source == ALL_SOURCES]
+    return pooled + [part for part in ordered if part.source != ALL_SOURCES]
 
 
 def find_missing(comparisons: list[Comparison]) -> dict[str, list[str]]:
