@@ -118,6 +118,23 @@ def test_the_table_of_other_results_says_what_their_files_say(page, screen):
         ]
 
 
+def test_missing_kinds_are_shown_where_the_first_source_has_no_comparison(
+    screen, tmp_path, make_page
+):
+    results = tmp_path / "results"
+    results.mkdir()
+    for name in ("artefact.json", "recall.csv", "curve.csv"):
+        (results / name).write_bytes((screen.results / name).read_bytes())
+    settings = BenchmarkSettings(screen.annotations / "signal_ing <&> more.csv")
+    benchmark(screen.map, tmp_path / "other", settings=settings)
+    baseline = (f"noisy map={tmp_path / 'other'}",)
+    page = make_page(tmp_path / "out", results=results, baseline=baseline)
+    rows = page.tables[0][1:]
+    assert [row[0] for row in rows if len(row) == 1] == ["signal_ing <&> more"]
+    missing = [row[0] for row in rows if row[1:2] == ["missing"]]
+    assert missing == ["untrained", "count", "position", "shuffled"]
+
+
 def test_what_cannot_be_compared_is_said(screen, new_run, tmp_path, make_page):
     fewer = (screen.annotations / "complexes.csv").read_text().splitlines()[:-3]
     (tmp_path / "complexes.csv").write_text("\n".join(fewer) + "\n")

@@ -62,9 +62,11 @@ def _caption(evidence: Evidence) -> str:
 
 
 def _table(evidence: Evidence) -> Table:
-    parts = evidence.comparison
-    sources, pairs = {part.source for part in parts}, {part.percentiles for part in parts}
-    missing = find_missing(parts)
+    every = evidence.comparison
+    sources, pairs = {part.source for part in every}, {part.percentiles for part in every}
+    missing = find_missing(every)
+    # A source with this map alone is no comparison.
+    parts = [part for part in every if len(part.entries) > 1]
     groups = [
         (
             _heading(part, len(sources) > 1, len(pairs) > 1),
@@ -72,8 +74,6 @@ def _table(evidence: Evidence) -> Table:
             _rows(part, missing if number == 0 else {}),
         )
         for number, part in enumerate(parts)
-        # A source with this map alone is no comparison.
-        if len(part.entries) > 1
     ]
     interval = "(95 % CI)".replace(" ", "\N{NO-BREAK SPACE}")
     columns = ["map", f"recall {interval}", f"difference {interval}"]
