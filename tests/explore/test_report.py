@@ -211,7 +211,7 @@ def test_runs_without_anything_to_show(new_run, tmp_path):
         ("recall.csv", None, "recall.csv is missing or damaged"),
         ("curve.csv", None, "curve.csv is missing or damaged"),
         ("recall.csv", "", "recall.csv is missing or damaged"),
-        ("recall.csv", "source,low\nx,0.05\n", "recall.csv is missing or damaged"),
+        ("recall.csv", "source,low\nx,0.05\n", "recall.csv lacks .* an earlier version"),
         ("shuffled.csv", "source,low,high,mean,sd,n\n", "shuffled.csv is missing or damaged"),
         (
             "shuffled.csv",

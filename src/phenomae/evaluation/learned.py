@@ -63,15 +63,20 @@ def write_learned(
 
 
 def read_learned(folder: Path) -> Learned:
-    """Read learned.json; raises ValueError if it is missing or damaged."""
+    """Read learned.json; raises ValueError if it is missing, damaged or of an earlier version."""
+    path = folder / LEARNED_FILE
     try:
-        found = json.loads((folder / LEARNED_FILE).read_text())
+        found = json.loads(path.read_text())
         line, kinds = found["line"], list_kinds(found["missing"])
         if not isinstance(line, str | None):
             raise ValueError
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except KeyError:
         raise ValueError(
-            f"{folder / LEARNED_FILE} is missing or damaged: make {folder} again with overwrite"
+            f"{path} was made by an earlier version of phenomae: make {folder} again with overwrite"
+        ) from None
+    except (OSError, ValueError, TypeError, AttributeError):
+        raise ValueError(
+            f"{path} is missing or damaged: make {folder} again with overwrite"
         ) from None
     return Learned(line, f"missing baselines: {kinds}" if kinds else None)
 
