@@ -76,7 +76,8 @@ def answer_baselines(
 
     `tables` are the tables of these features. Columns of baselines.csv: the keys of the score,
     features, the score, ci_low, ci_high, difference (of these features minus the baseline),
-    difference_ci_low, difference_ci_high, then the other columns of the printed table.
+    difference_ci_low, difference_ci_high, then the other columns of the printed table (but for
+    `score.drop`).
     """
     score = question.score
     assert score is not None
@@ -98,7 +99,7 @@ def answer_baselines(
     keys = [*score.keys, "features"]
     # Keys may be numbers, such as the fractions of `ask enrichment`.
     names = pl.col(*keys).cast(pl.String)
-    rest = pl.concat(printed).select(names, pl.exclude([*keys, *compared.columns]))
+    rest = pl.concat(printed).select(names, pl.exclude([*keys, *compared.columns, *score.drop]))
     return {BASELINES_FILE: compared.join(rest, on=keys, how="left", maintain_order="left")}
 
 

@@ -67,6 +67,8 @@ class Score:
     the line on what was learned."""
     keys: tuple[str, ...] = ()
     """Columns of the printed table that tell its rows apart; none if it has one row."""
+    drop: tuple[str, ...] = ()
+    """Columns of the printed table that baselines.csv leaves out."""
 
 
 @dataclass(frozen=True)
