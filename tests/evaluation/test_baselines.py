@@ -11,7 +11,7 @@ import pytest
 from phenomae.evaluation.baseline_inputs import open_baseline_map
 from phenomae.evaluation.baseline_maps import kind_of, missing_kinds, without_learning
 from phenomae.evaluation.benchmark import benchmark
-from phenomae.evaluation.learned import read_learned
+from phenomae.evaluation.learned import read_baselines, read_learned
 from phenomae.evaluation.recall.baselines import find_learned
 from phenomae.evaluation.recall.recall_tables import measure
 from phenomae.evaluation.settings import BenchmarkSettings
@@ -70,8 +70,8 @@ def test_scores_stand_beside_those_of_baselines_on_the_same_resamples(screen, ca
         row["map"]: row
         for row in table.filter(pl.col("source") == "all sources").iter_rows(named=True)
     }
-    assert list(rows) == ["this map", "spectra", "count", "shuffled"]
-    maps = {"this map": draw(0.3, 5), "spectra": draw(1.0, 7), "count": draw(30.0, 5)}
+    assert list(rows) == ["these features", "spectra", "count", "shuffled"]
+    maps = {"these features": draw(0.3, 5), "spectra": draw(1.0, 7), "count": draw(30.0, 5)}
     found = {name: found_of(features, PAIRS) for name, features in maps.items()}
     # The pigeonhole bootstrap, typed out: a pair counts as often as both its genes are drawn.
     drawn = np.empty((3, 200))
@@ -85,13 +85,15 @@ def test_scores_stand_beside_those_of_baselines_on_the_same_resamples(screen, ca
         wanted = np.quantile(drawn[number], [0.025, 0.975])
         np.testing.assert_allclose((row["ci_low"], row["ci_high"]), wanted)
         if number:
-            assert row["difference"] == pytest.approx(found["this map"].mean() - marks.mean())
+            assert row["difference"] == pytest.approx(found["these features"].mean() - marks.mean())
             wanted = np.quantile(drawn[0] - drawn[number], [0.025, 0.975])
             got = (row["difference_ci_low"], row["difference_ci_high"])
             np.testing.assert_allclose(got, wanted)
-    assert rows["this map"]["difference"] is None
+    assert rows["these features"]["difference"] is None
     assert rows["shuffled"]["recall"] == pytest.approx(0.1, abs=0.02)
-    assert rows["count"]["recall"] < 0.4 < rows["spectra"]["recall"] < rows["this map"]["recall"]
+    assert (
+        rows["count"]["recall"] < 0.4 < rows["spectra"]["recall"] < rows["these features"]["recall"]
+    )
     low = rows["spectra"]["difference_ci_low"]
     assert low > 0.01
     printed = capsys.readouterr().out.splitlines()
@@ -294,6 +296,16 @@ def test_a_damaged_verdict_is_to_be_made_again(screen, text):
         ValueError, match=r"learned.json is missing or damaged: make .*results again"
     ):
         read_learned(screen / "results")
+
+
+def test_a_table_of_an_earlier_version_is_to_be_made_again(screen):
+    benchmark(screen / "clear.h5ad", screen / "results", settings=settings_of(screen, "spectra"))
+    table = screen / "results/baselines.csv"
+    table.write_text(table.read_text().replace("these features", "this map"))
+    with pytest.raises(
+        ValueError, match=r"baselines\.csv has no row called these features, so it "
+    ):
+        read_baselines(screen / "results")
 
 
 @pytest.mark.parametrize("text", ["{}", '{"missing": {}, "learned": []}'])

@@ -213,7 +213,7 @@ def test_differences_are_paired_over_the_units_of_a_question(answer):
     lines = []
     for row in answered:
         rows = rows_of(table, question, row)
-        assert rows["features"].to_list() == ["these", "spectra", "count"]
+        assert rows["features"].to_list() == ["these features", "spectra", "count"]
         parts = [parts_of(folder / name, question, row) for name in ("trained", "spectra", "count")]
         scores = np.array([right.sum() / every.sum() for right, every in parts])
         drawn = [draws_of(*of_features) for of_features in parts]
@@ -251,7 +251,7 @@ def limits(name: str, drawn: Sequence[np.ndarray | None]) -> dict[str, list[floa
 
 def test_the_other_columns_and_tables_are_those_of_each_alone(answer):
     question, folder, _ = answer
-    for name, label in (("trained", "these"), ("spectra", "spectra")):
+    for name, label in (("trained", "these features"), ("spectra", "spectra")):
         alone = pl.read_csv(folder / name / f"{PRINTED[question]}.csv")
         table = pl.read_csv(folder / "all/baselines.csv").filter(pl.col("features") == label)
         if keys := ROWS[question][1]:
@@ -341,7 +341,6 @@ def test_a_recipe_names_baselines(screen, tmp_path, capsys):
         ),
         ("complexes", "spectra", "baseline must be NAME=MAP, like spectra=spectra.h5ad, not spect"),
         ("mechanisms", "a={0}/count a={0}/spectra", "baseline a is repeated: give every baseline"),
-        ("mechanisms", "these={0}/count", "baseline these is the name of another row of the table"),
         ("signal", "a={0}/none", "none holds no wells: there is nothing of that name"),
         ("complexes", "a={0}/none.h5ad", "none.h5ad is not a map: there is no file of that name"),
         (
@@ -476,7 +475,9 @@ def test_one_baseline_may_be_a_string(screen, tmp_path):
         baseline=f"spectra={screen}/spectra",
     )
     features = pl.read_csv(tmp_path / "out/baselines.csv")["features"]
-    assert features.to_list()[1:] == ["spectra"]
+    assert features.to_list() == ["these features", "spectra"]
+    with pytest.raises(ValueError, match="baseline these features is the name of another row of"):
+        ask_probe(screen / "trained", tmp_path / "no", baseline=f"these features={screen}/spectra")
 
 
 def test_blocks_are_compared_one_at_a_time(screen, tmp_path, capsys):

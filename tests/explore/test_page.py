@@ -98,8 +98,8 @@ def test_the_table_of_other_results_says_what_their_files_say(page, screen):
     # The order of recall.csv, as these results have no row of all sources together.
     assert groups == ["complexes", "signal_ing <&> more"]
     assert [row[0].strip() for row in rows] == [
-        *("this map", "untrained", "noisy map", "count", "position", "shuffled"),
-        *("this map", "noisy map", "shuffled"),
+        *("these features", "untrained", "noisy map", "count", "position", "shuffled"),
+        *("these features", "noisy map", "shuffled"),
     ]
     named = [row for row in rows if row[1] != "missing"]
     for place, source in enumerate(groups):
@@ -177,7 +177,7 @@ def test_pictures_say_in_words_what_they_show(page, screen):
     assert len(alts) == 6
     assert all(len(alt) > 40 for alt in alts)
     recall = pl.read_csv(screen.results / "recall.csv")["recall"][0]
-    assert f"complexes: this map {recall:.3f}, noisy map " in alts[0]
+    assert f"complexes: these features {recall:.3f}, noisy map " in alts[0]
     assert f"complexes {recall:.3f}" in alts[1]
     assert "training 0.0167 at step 60, validation 0.5 at step 60" in alts[5]
     sizes = [(int(image["width"]), int(image["height"])) for image in page.images]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from phenomae.evaluation.annotations import resolve_names
-from phenomae.evaluation.recall.baselines import SHUFFLED, THIS_MAP
+from phenomae.evaluation.recall.baselines import SHUFFLED, THESE
 from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.maps.unit_vectors import require_directions
 from phenomae.progress import info
@@ -91,7 +91,7 @@ def kinds_side_by_side(names: Sequence[str]) -> dict[str, str]:
 def name_baselines(
     words: Sequence[str] | str,
     form: str = "NAME=MAP, like spectra=spectra.h5ad",
-    reserved: Sequence[str] = (THIS_MAP, SHUFFLED),
+    reserved: Sequence[str] = (THESE, SHUFFLED),
 ) -> dict[str, Path]:
     """Return the paths of NAME=PATH by name; `form` describes such a word in messages.
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from phenomae.artefacts import write_json
 from phenomae.evaluation.baseline_maps import kinds_of, missing_kinds
-from phenomae.evaluation.recall.baselines import BASELINES
+from phenomae.evaluation.recall.baselines import BASELINES, THESE
 from phenomae.evaluation.recall.tables import read_results_table
 from phenomae.print_table import show
 
@@ -100,5 +100,16 @@ def print_learned(folder: Path, table: pl.DataFrame) -> None:
 
 
 def read_baselines(folder: Path) -> pl.DataFrame:
-    """Read baselines.csv of `benchmark`; raises ValueError if it is missing or damaged."""
-    return read_results_table(folder / BASELINES_FILE, BASELINES)
+    """Read baselines.csv of `benchmark`.
+
+    Raises ValueError if it is missing, damaged or of an earlier version.
+    """
+    path = folder / BASELINES_FILE
+    table = read_results_table(path, BASELINES)
+    # Earlier versions had another name for the row of the map.
+    if THESE not in table["map"]:
+        raise ValueError(
+            f"{path} has no row called {THESE}, so it was made by an earlier version of phenomae: "
+            f"make {folder} again with overwrite"
+        )
+    return table

@@ -26,13 +26,11 @@ from phenomae.evaluation.learned import (
 )
 from phenomae.evaluation.questions.question import Question, Score, Tables
 from phenomae.evaluation.questions.unit_scores import UnitScores, resample_scores
-from phenomae.evaluation.recall.baselines import find_learned
+from phenomae.evaluation.recall.baselines import THESE, find_learned
 from phenomae.evaluation.recall.bootstrap import interval
 from phenomae.evaluation.recall.tables import read_results_table
 from phenomae.progress import info
 
-OWN = "these"
-"""Name of the features that baselines are compared with, in the column features."""
 RESAMPLES = 1000
 
 
@@ -48,7 +46,7 @@ def open_baselines(
         return {}
     taken = question.takes[0].baseline
     assert taken is not None
-    named = name_baselines(words, taken.form, reserved=(OWN,))
+    named = name_baselines(words, taken.form, reserved=(THESE,))
     found = {name: taken.open(name, named[name], values[0], paths[0]) for name in in_order(named)}
     report_assumed_kinds(kinds_of(found))
     return found
@@ -89,7 +87,7 @@ def answer_baselines(
         printed.append(answer[question.printed].with_columns(features=pl.lit(name)))
     compared = pl.concat(
         _compare(score, key, {name: its[key] for name, its in units.items()}, settings.seed)
-        for key in units[OWN]
+        for key in units[THESE]
     )
     without = without_learning(kinds_of(baselines))
     learned = find_learned(compared, without, score.keys, ("features", score.column))
@@ -107,7 +105,7 @@ def _answers(
     question: Question, tables: Tables, baselines: dict[str, Baseline], settings: Any
 ) -> Iterator[tuple[str, Tables]]:
     """Yield the tables of these features, and then those of each baseline."""
-    yield OWN, tables
+    yield THESE, tables
     for name, baseline in baselines.items():
         info(f"baseline {name}")
         yield name, question.tables(baseline.read(), baseline.path, settings)
@@ -118,10 +116,10 @@ def _compare(
 ) -> pl.DataFrame:
     """Return the rows of one key: scores and differences with CI from a paired bootstrap."""
     drawn = resample_scores(list(of_features.values()), RESAMPLES, seed)
-    own, own_drawn = of_features[OWN].score, drawn[:, 0]
+    own, own_drawn = of_features[THESE].score, drawn[:, 0]
     rows = []
     for (name, its), column in zip(of_features.items(), drawn.T, strict=True):
-        paired = (own - its.score, *interval(own_drawn - column)) if name != OWN else (None,) * 3
+        paired = (own - its.score, *interval(own_drawn - column)) if name != THESE else (None,) * 3
         rows.append((*key, name, its.score, *interval(column), *paired))
     return pl.DataFrame(rows, _columns(score), orient="row")
 

@@ -18,7 +18,7 @@ from phenomae.evaluation.baseline_maps import (
     missing_kinds,
     name_baselines,
 )
-from phenomae.evaluation.recall.baselines import THIS_MAP, split_by
+from phenomae.evaluation.recall.baselines import THESE, split_by
 from phenomae.evaluation.recall.recall import Percentiles
 from phenomae.explore.evidence.results import BenchmarkTables, at
 
@@ -42,7 +42,7 @@ class Entry:
     @property
     def kind(self) -> str:
         """The kind of a baseline; this map has none."""
-        return "" if self.name == THIS_MAP else kind_of(self.name)
+        return "" if self.name == THESE else kind_of(self.name)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def compare(results: BenchmarkTables, baselines: dict[str, BenchmarkTables]) -> 
 
 def find_missing(comparisons: list[Comparison]) -> dict[str, list[str]]:
     """Return the kinds of baselines that no comparison has, each with its names."""
-    names = {entry.name for part in comparisons for entry in part.entries} - {THIS_MAP}
+    names = {entry.name for part in comparisons for entry in part.entries} - {THESE}
     return missing_kinds(sorted(names), shuffled=SHUFFLED in names)
 
 
@@ -126,7 +126,7 @@ def _alone(results: BenchmarkTables) -> list[Comparison]:
     """Return this map and the mean of its null distribution, at the first percentile pair."""
     comparisons = []
     for row in results.main.iter_rows(named=True):
-        entries = [Entry(THIS_MAP, row["recall"], _interval(row, ""))]
+        entries = [Entry(THESE, row["recall"], _interval(row, ""))]
         if row["mean"] is not None:
             difference = row["recall"] - row["mean"]
             entries.append(Entry(SHUFFLED, row["mean"], difference=difference))

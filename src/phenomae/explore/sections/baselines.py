@@ -37,10 +37,10 @@ def learned_line(evidence: Evidence) -> str | None:
 def _text(evidence: Evidence) -> str:
     return (
         "Recall of the same known pairs on maps that needed no training, and on other maps. "
-        "Difference is the recall of this map minus that of the row; its 95 % CI is from a "
+        "Difference is the recall of these features minus that of the row; its 95 % CI is from a "
         "bootstrap of the genes that all maps share. A network is worth its training if the "
         "interval is above 0 for every map without learning. Shuffled is the null distribution: "
-        "the recall of this map with permuted gene names."
+        "the recall of these features with permuted gene names."
     )
 
 
@@ -54,7 +54,8 @@ def _draw(evidence: Evidence, folder: Path) -> Picture:
 def _caption(evidence: Evidence) -> str:
     parts = [
         f"Left: recall, {tails(*evidence.measured.percentiles[0])}; dashed line: chance. Right: "
-        "recall of this map minus that of the row. Bars: 95 % CI; marks without a bar have none."
+        "recall of these features minus that of the row. Bars: 95 % CI; marks without a bar have "
+        "none."
     ]
     if len(evidence.measured.percentiles) > 1:
         parts.append("The table has the other percentile pairs.")
