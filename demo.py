@@ -97,7 +97,7 @@ def summarise(results: Path) -> dict[str, Any]:
     recall = {}
     for name, row in rows.items():
         numbers = ("low", "high", "recall", "ci_low", "ci_high")
-        key = "trained" if name == "this map" else name.replace("-", "_")
+        key = "trained" if name == "these features" else name.replace("-", "_")
         recall[key] = {number: float(row[number]) for number in numbers} | pairs
     with open(results / "shuffled.csv", newline="") as file:
         null = next(csv.DictReader(file))

@@ -43,6 +43,9 @@ def test_annotations_that_will_not_do(tmp_path):
     twins.mkdir()
     for name in ("A.txt", "A.csv"):
         (twins / name).write_text("entity1,entity2\nA,B\n")
+    pooled = tmp_path / "pooled"
+    pooled.mkdir()
+    (pooled / "all sources.txt").write_text("entity1,entity2\nA,B\n")
     for path, sentence in (
         (tmp_path / "absent", "there is no such file or folder of annotations"),
         (wrong, "wrong.csv is not an annotation file: its first line must be entity1,entity2"),
@@ -52,6 +55,7 @@ def test_annotations_that_will_not_do(tmp_path):
         ),
         (tmp_path / "empty", "has no .txt or .csv file whose first line names"),
         (twins, "has two files for the source A"),
+        (pooled, "all sources.txt: results call the known pairs of all .* no file may have this"),
     ):
         with pytest.raises(ValueError, match=sentence):
             read_annotations(path)

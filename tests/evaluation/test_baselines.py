@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from phenomae.evaluation.baseline_maps import kind_of, missing_kinds
+from phenomae.evaluation.baseline_inputs import open_baseline_map
+from phenomae.evaluation.baseline_maps import kind_of, missing_kinds, without_learning
 from phenomae.evaluation.benchmark import benchmark
-from phenomae.evaluation.learned import read_learned
+from phenomae.evaluation.learned import read_baselines, read_learned
 from phenomae.evaluation.recall.baselines import find_learned
 from phenomae.evaluation.recall.recall_tables import measure
 from phenomae.evaluation.settings import BenchmarkSettings
-from phenomae.maps.read import ConsensusProfiles
+from phenomae.maps.read import ConsensusProfiles, read_map
 
 GENES = [f"G{row:02d}" for row in range(60)]
 COMPLEX = np.arange(60) // 4
@@ -69,8 +70,8 @@ def test_scores_stand_beside_those_of_baselines_on_the_same_resamples(screen, ca
         row["map"]: row
         for row in table.filter(pl.col("source") == "all sources").iter_rows(named=True)
     }
-    assert list(rows) == ["this map", "spectra", "count", "shuffled"]
-    maps = {"this map": draw(0.3, 5), "spectra": draw(1.0, 7), "count": draw(30.0, 5)}
+    assert list(rows) == ["these features", "spectra", "count", "shuffled"]
+    maps = {"these features": draw(0.3, 5), "spectra": draw(1.0, 7), "count": draw(30.0, 5)}
     found = {name: found_of(features, PAIRS) for name, features in maps.items()}
     # The pigeonhole bootstrap, typed out: a pair counts as often as both its genes are drawn.
     drawn = np.empty((3, 200))
@@ -84,13 +85,15 @@ def test_scores_stand_beside_those_of_baselines_on_the_same_resamples(screen, ca
         wanted = np.quantile(drawn[number], [0.025, 0.975])
         np.testing.assert_allclose((row["ci_low"], row["ci_high"]), wanted)
         if number:
-            assert row["difference"] == pytest.approx(found["this map"].mean() - marks.mean())
+            assert row["difference"] == pytest.approx(found["these features"].mean() - marks.mean())
             wanted = np.quantile(drawn[0] - drawn[number], [0.025, 0.975])
             got = (row["difference_ci_low"], row["difference_ci_high"])
             np.testing.assert_allclose(got, wanted)
-    assert rows["this map"]["difference"] is None
+    assert rows["these features"]["difference"] is None
     assert rows["shuffled"]["recall"] == pytest.approx(0.1, abs=0.02)
-    assert rows["count"]["recall"] < 0.4 < rows["spectra"]["recall"] < rows["this map"]["recall"]
+    assert (
+        rows["count"]["recall"] < 0.4 < rows["spectra"]["recall"] < rows["these features"]["recall"]
+    )
     low = rows["spectra"]["difference_ci_low"]
     assert low > 0.01
     printed = capsys.readouterr().out.splitlines()
@@ -164,16 +167,41 @@ def test_one_source_stands_for_itself_and_a_trained_baseline_is_no_bar(screen, c
     )
 
 
+def test_maps_of_baselines_of_questions_are_read_when_their_turn_comes(screen):
+    genes = read_map(screen / "clear.h5ad")
+    path = screen / "spectra.h5ad"
+    baseline = open_baseline_map("spectra", path, genes, screen / "clear.h5ad")
+    assert np.array_equal(baseline.read().features, draw(1.0, 7).astype(np.float32))
+    path.unlink()
+    with pytest.raises(ValueError, match=r"spectra\.h5ad is not a map"):
+        baseline.read()
+
+
 def test_kinds_of_names():
     assert kind_of("random-layer") == "untrained"
     assert kind_of("cellprofiler") == "hand-made"
     assert kind_of("trained-dino") == "trained"
+    kinds = {"some.h5ad": "", "trained-dino": "trained", "count": "count", "shuffled": "shuffled"}
+    assert without_learning(kinds) == ["count", "shuffled"]
     names = ["random-network", "intensity", "count", "position"]
     assert missing_kinds(names, shuffled=True) == {}
     assert missing_kinds(names[1:], shuffled=False) == {
         "untrained": ["random-network", "random-network-spread", "random-layer"],
         "shuffled": ["shuffle"],
     }
+
+
+def test_other_names_are_said_to_count_as_hand_made(screen, capsys):
+    names = ("openphenom", "cellprofiler", "trained-other", "count")
+    for name in names[:3]:
+        write_map(screen / f"{name}.h5ad", draw(1.0, 7))
+    settings = settings_of(screen, *names, resamples=5)
+    benchmark(screen / "clear.h5ad", screen / "results", settings=settings)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "hand-made" in line]
+    assert lines == [
+        "baseline openphenom counts as hand-made features: name it trained-openphenom if it was "
+        "trained"
+    ]
 
 
 def test_a_map_as_good_as_its_baselines_has_learned_seldom():
@@ -258,7 +286,7 @@ def test_differences_need_resamples(screen):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", '{"missing": {}}', '{"missing": 1, "line": "a"}', '{"missing": {}, "line": 1}'],
+    ["", "[]", '{"missing": 1, "line": "a"}', '{"missing": {}, "line": 1}'],
 )
 def test_a_damaged_verdict_is_to_be_made_again(screen, text):
     settings = settings_of(screen, "spectra", resamples=5)
@@ -268,3 +296,20 @@ def test_a_damaged_verdict_is_to_be_made_again(screen, text):
         ValueError, match=r"learned.json is missing or damaged: make .*results again"
     ):
         read_learned(screen / "results")
+
+
+def test_a_table_of_an_earlier_version_is_to_be_made_again(screen):
+    benchmark(screen / "clear.h5ad", screen / "results", settings=settings_of(screen, "spectra"))
+    table = screen / "results/baselines.csv"
+    table.write_text(table.read_text().replace("these features", "this map"))
+    with pytest.raises(
+        ValueError, match=r"baselines\.csv has no row called these features, so it "
+    ):
+        read_baselines(screen / "results")
+
+
+@pytest.mark.parametrize("text", ["{}", '{"missing": {}, "learned": []}'])
+def test_a_verdict_of_an_earlier_version_is_to_be_made_again(tmp_path, text):
+    (tmp_path / "learned.json").write_text(text)
+    with pytest.raises(ValueError, match=r"learned\.json was made by an earlier version"):
+        read_learned(tmp_path)

@@ -99,7 +99,7 @@ def test_the_same_results_are_the_same_bytes_and_made_once(planted, tmp_path, ca
         benchmark(planted[0], one, settings=settings)
 
 
-@pytest.mark.parametrize("text", ["", "source\n", "\xff\n", "source,low\nx,0.05\n", "a,b\n1,2,3\n"])
+@pytest.mark.parametrize("text", ["", "source\n", "\xff\n", "a,b\n1,2\n", "a,b\n1,2,3\n"])
 @pytest.mark.parametrize("name", ["recall.csv", "shuffled.csv"])
 def test_results_that_were_damaged_are_to_be_made_anew(planted, tmp_path, name, text, capsys):
     settings = BenchmarkSettings(planted[1], shuffle=2)
@@ -109,6 +109,19 @@ def test_results_that_were_damaged_are_to_be_made_anew(planted, tmp_path, name, 
         benchmark(planted[0], tmp_path / "results", settings=settings)
     assert capsys.readouterr().out.count("planted") == 1
     benchmark(planted[0], tmp_path / "results", settings=settings, overwrite=True)
+
+
+def test_results_of_an_earlier_version_are_to_be_made_anew(planted, tmp_path):
+    settings = BenchmarkSettings(planted[1])
+    benchmark(planted[0], tmp_path / "results", settings=settings)
+    table = tmp_path / "results/recall.csv"
+    pl.read_csv(table).drop("ci_high", "p").write_csv(table)
+    with pytest.raises(
+        ValueError,
+        match=r"recall\.csv lacks the columns ci_high p, so it was made by an earlier version of "
+        "phenomae: make .*results again with overwrite",
+    ):
+        benchmark(planted[0], tmp_path / "results", settings=settings)
 
 
 def test_a_source_without_a_pair_is_passed_over(planted, tmp_path, capsys):

@@ -284,6 +284,13 @@ def test_ties_are_not_among_the_top():
     assert tables[1].cells[2].tolist() == [2, 2, 3]
 
 
+def test_progress_of_the_neighbours_of_genes_counts_strips_of_equal_size(monkeypatch, capsys):
+    monkeypatch.setattr("phenomae.evaluation.recall.tiles._LONG_WORK", 0)
+    unit = unit_rows(np.random.default_rng(0).normal(size=(1100, 3)))
+    rank_genes(unit, [0.1], [np.column_stack([np.arange(1099), np.arange(1, 1100)])])
+    assert "neighbours: 9/9 tiles" in capsys.readouterr().err
+
+
 def test_sizes_of_the_top_are_exact():
     assert [top_size(7973, 0.01), top_size(50, 0.01), top_size(2900, 0.01)] == [79, 1, 29]
     assert top_size(100, 0.29) == 29  # 0.29 * 100 is 28.999999999999996

@@ -95,11 +95,11 @@ def test_the_table_of_other_results_says_what_their_files_say(page, screen):
     luck = pl.read_csv(screen.results / "shuffled.csv")
     rows = [row for row in page.tables[0][1:] if len(row) > 1]
     groups = [row[0] for row in page.tables[0] if len(row) == 1]
-    # The last source comes first, as that of all sources together does.
-    assert groups == ["signal_ing <&> more", "complexes"]
+    # The order of recall.csv, as these results have no row of all sources together.
+    assert groups == ["complexes", "signal_ing <&> more"]
     assert [row[0].strip() for row in rows] == [
-        *("this map", "untrained", "noisy map", "count", "position", "shuffled"),
-        *("this map", "noisy map", "shuffled"),
+        *("these features", "untrained", "noisy map", "count", "position", "shuffled"),
+        *("these features", "noisy map", "shuffled"),
     ]
     named = [row for row in rows if row[1] != "missing"]
     for place, source in enumerate(groups):
@@ -116,6 +116,23 @@ def test_the_table_of_other_results_says_what_their_files_say(page, screen):
             ],
             [f"{lucky['mean']:.3f}", f"{mine['recall'] - lucky['mean']:+.3f}"],
         ]
+
+
+def test_missing_kinds_are_shown_where_the_first_source_has_no_comparison(
+    screen, tmp_path, make_page
+):
+    results = tmp_path / "results"
+    results.mkdir()
+    for name in ("artefact.json", "recall.csv", "curve.csv"):
+        (results / name).write_bytes((screen.results / name).read_bytes())
+    settings = BenchmarkSettings(screen.annotations / "signal_ing <&> more.csv")
+    benchmark(screen.map, tmp_path / "other", settings=settings)
+    baseline = (f"noisy map={tmp_path / 'other'}",)
+    page = make_page(tmp_path / "out", results=results, baseline=baseline)
+    rows = page.tables[0][1:]
+    assert [row[0] for row in rows if len(row) == 1] == ["signal_ing <&> more"]
+    missing = [row[0] for row in rows if row[1:2] == ["missing"]]
+    assert missing == ["untrained", "count", "position", "shuffled"]
 
 
 def test_what_cannot_be_compared_is_said(screen, new_run, tmp_path, make_page):
@@ -160,7 +177,7 @@ def test_pictures_say_in_words_what_they_show(page, screen):
     assert len(alts) == 6
     assert all(len(alt) > 40 for alt in alts)
     recall = pl.read_csv(screen.results / "recall.csv")["recall"][0]
-    assert f"complexes: this map {recall:.3f}, noisy map " in alts[0]
+    assert f"complexes: these features {recall:.3f}, noisy map " in alts[0]
     assert f"complexes {recall:.3f}" in alts[1]
     assert "training 0.0167 at step 60, validation 0.5 at step 60" in alts[5]
     sizes = [(int(image["width"]), int(image["height"])) for image in page.images]

@@ -106,7 +106,7 @@ def test_a_baseline_asked_other_percentiles_answers_from_its_curve(screen, tmp_p
     own = read_results(screen.results)
     other = read_results(tmp_path / "results")
     entries = compare(own, {"again": other})[0].entries
-    assert [entry.name for entry in entries] == ["this map", "again", "shuffled"]
+    assert [entry.name for entry in entries] == ["these features", "again", "shuffled"]
     assert entries[1].recall == entries[0].recall  # the same map, at 5 % and 5 %
     assert entries[1].difference == 0
     assert (entries[1].interval, entries[1].difference_interval) == (None, None)
@@ -127,8 +127,8 @@ def test_a_baseline_that_cannot_be_compared_is_refused(screen, tmp_path):
         for part in compare(read_results(screen.results), {"x": two})
     }
     assert sources == {
-        "signal_ing <&> more": ["this map", "shuffled"],
-        "complexes": ["this map", "x", "shuffled"],
+        "signal_ing <&> more": ["these features", "shuffled"],
+        "complexes": ["these features", "x", "shuffled"],
     }
 
 
@@ -144,7 +144,7 @@ def test_recall_and_curve_are_drawn_at_their_numbers(screen):
     assert len(axes) == 2
     for ax, low in zip(axes, (0.05, 0.1), strict=True):
         rows = results.recall.filter(pl.col("low") == low)
-        dots = next(line for line in ax.lines if line.get_label() == "this map")
+        dots = next(line for line in ax.lines if line.get_label() == "these features")
         np.testing.assert_array_equal(dots.get_xdata(), rows["recall"])
         chance = next(line for line in ax.lines if line.get_label() == "chance")
         assert set(chance.get_xdata()) == {2 * low}

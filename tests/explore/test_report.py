@@ -130,7 +130,7 @@ def test_it_returns_what_it_made_also_when_it_was_there(everything, whole):
         (["=folder"], "baseline must be NAME=RESULTS, like .*, not =folder$"),
         (["intensity="], "baseline must be NAME=RESULTS, like .*, not intensity=$"),
         (["a=one", "a=two"], "baseline a is repeated"),
-        (["this map=one"], "is the name of another row of the table"),
+        (["these features=one"], "is the name of another row of the table"),
         (["shuffled=one"], "is the name of another row of the table"),
         (["a=absent"], "absent holds no results: there is nothing of that name"),
     ],
@@ -211,7 +211,7 @@ def test_runs_without_anything_to_show(new_run, tmp_path):
         ("recall.csv", None, "recall.csv is missing or damaged"),
         ("curve.csv", None, "curve.csv is missing or damaged"),
         ("recall.csv", "", "recall.csv is missing or damaged"),
-        ("recall.csv", "source,low\nx,0.05\n", "recall.csv is missing or damaged"),
+        ("recall.csv", "source,low\nx,0.05\n", "recall.csv lacks .* an earlier version"),
         ("shuffled.csv", "source,low,high,mean,sd,n\n", "shuffled.csv is missing or damaged"),
         (
             "shuffled.csv",

@@ -60,7 +60,7 @@ def test_the_table_has_all_rows_of_baselines_csv(results, tmp_path, make_page):
             heading = cells[0].replace("\xa0", " ")
             continue
         found[(heading, cells[0].strip())] = [cell.replace("\xa0", " ") for cell in cells[1:]]
-    order = ["this map", "random-layer", "spectra", "count", "shuffled", "trained-too"]
+    order = ["these features", "random-layer", "spectra", "count", "shuffled", "trained-too"]
     first = [
         name for heading, name in found if heading == "all sources, lowest 5 % and highest 5 %"
     ]

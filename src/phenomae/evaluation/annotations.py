@@ -13,6 +13,8 @@ from phenomae.paths import PathLike
 from phenomae.progress import info
 
 COLUMNS = ("entity1", "entity2")
+ALL_SOURCES = "all sources"
+"""Name of the known pairs of all sources, each pair once, in the tables of results."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def read_annotations(path: PathLike) -> list[Annotation]:
 
     Files of a folder without the columns entity1 and entity2 are skipped and logged. Raises
     ValueError if `path` does not exist, is a file without these columns, or is a folder without
-    such a file or with two of the same stem.
+    such a file or with two of the same stem, or if a file is called `ALL_SOURCES`.
     """
     path = Path(path)
     if path.is_file():
@@ -133,6 +135,11 @@ def _has_columns(path: Path) -> bool:
 
 
 def _read_annotation(path: Path) -> Annotation:
+    if path.stem == ALL_SOURCES:
+        raise ValueError(
+            f"{path}: results call the known pairs of all annotation files together {ALL_SOURCES}, "
+            "so no file may have this name: rename it"
+        )
     try:
         # Read as text, because gene ids read as numbers would not match the names of the map.
         pairs = pl.read_csv(path, columns=list(COLUMNS), infer_schema=False)

@@ -4,15 +4,18 @@ A baseline says what a map is worth: features of an untrained network, hand-made
 count or the well position find known pairs too.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from phenomae.evaluation.annotations import resolve_names
-from phenomae.evaluation.recall.baselines import SHUFFLED, THIS_MAP
+from phenomae.evaluation.recall.baselines import SHUFFLED, THESE
 from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.maps.unit_vectors import require_directions
+from phenomae.progress import info
 
+Name = TypeVar("Name", str, tuple[str, ...])
 UNTRAINED, HAND_MADE, COUNT, POSITION, TRAINED = (
     "untrained",
     "hand-made",
@@ -26,6 +29,7 @@ KINDS = {
     "random-layer": UNTRAINED,
     "spectra": HAND_MADE,
     "intensity": HAND_MADE,
+    "cellprofiler": HAND_MADE,
     "count": COUNT,
     "position": POSITION,
     SHUFFLED: SHUFFLED,
@@ -44,6 +48,29 @@ def kind_of(name: str) -> str:
     return KINDS.get(name, TRAINED if name.startswith(TRAINED) else HAND_MADE)
 
 
+def kinds_of(names: Iterable[str]) -> dict[str, str]:
+    """Return the kinds of baselines by name."""
+    return {name: kind_of(name) for name in names}
+
+
+def report_assumed_kinds(kinds: Mapping[str, str]) -> None:
+    """Log which names are taken for hand-made features, because they are not in `KINDS`."""
+    for name, kind in kinds.items():
+        if kind == HAND_MADE and name not in KINDS:
+            info(
+                f"baseline {name} counts as hand-made features: name it {TRAINED}-{name} if it was "
+                "trained"
+            )
+
+
+def without_learning(kinds: Mapping[str, str]) -> list[str]:
+    """Return the names, of maps or features with these kinds, of those without learning.
+
+    A kind of "" is that of a map of which this is not known.
+    """
+    return [name for name, kind in kinds.items() if kind not in ("", TRAINED)]
+
+
 def in_order(names: Iterable[str]) -> list[str]:
     """Return names of baselines in the `ORDER` of their kinds; those of one kind as they are."""
     return sorted(names, key=lambda name: ORDER.index(kind_of(name)))
@@ -55,23 +82,24 @@ def kinds_side_by_side(names: Sequence[str]) -> dict[str, str]:
     If no name begins with `trained`, names that are not in `KINDS` have no kind (""), because they
     may be of one network with several corrections.
     """
-    kinds = {name: kind_of(name) for name in names}
+    kinds = kinds_of(names)
     if TRAINED in kinds.values():
         return kinds
     return {name: kind if name in KINDS else "" for name, kind in kinds.items()}
 
 
 def name_baselines(
-    words: Sequence[str],
+    words: Sequence[str] | str,
     form: str = "NAME=MAP, like spectra=spectra.h5ad",
-    reserved: Sequence[str] = (THIS_MAP, SHUFFLED),
+    reserved: Sequence[str] = (THESE, SHUFFLED),
 ) -> dict[str, Path]:
     """Return the paths of NAME=PATH by name; `form` describes such a word in messages.
 
-    Raises ValueError if a name or a path is missing, or a name is repeated or `reserved`.
+    A string is one word. Raises ValueError if a name or a path is missing, or a name is repeated or
+    `reserved`.
     """
     paths: dict[str, Path] = {}
-    for word in words:
+    for word in [words] if isinstance(words, str) else words:
         # Split at the first =, because a path may contain = too.
         name, equals, path = (part.strip() for part in word.partition("="))
         if not (name and equals and path):
@@ -110,9 +138,9 @@ def read_baseline(
 
 
 def rows_in_order(
-    found: Sequence[str], expected: Sequence[str], problem: str, advice: str
+    found: Sequence[Name], expected: Sequence[Name], problem: str, advice: str
 ) -> list[int]:
-    """Return the index in `found` of each expected name.
+    """Return the index in `found` of each expected name: of a gene, or plate and well.
 
     Raises ValueError, which begins with `problem` and ends with `advice`, if the names differ.
     """
@@ -120,10 +148,14 @@ def rows_in_order(
     missing = [name for name in expected if name not in row_of]
     more = sorted(set(found) - set(expected))
     if missing or more:
-        lacks = f"it lacks {len(missing)}, like {missing[0]}" if missing else ""
-        has = f"it has {len(more)} more, like {more[0]}" if more else ""
+        lacks = f"it lacks {len(missing)}, like {_show(missing[0])}" if missing else ""
+        has = f"it has {len(more)} more, like {_show(more[0])}" if more else ""
         raise ValueError(f"{problem}: {' and '.join(filter(None, [lacks, has]))}; {advice}")
     return [row_of[name] for name in expected]
+
+
+def _show(name: Name) -> str:
+    return name if isinstance(name, str) else " ".join(name)
 
 
 def missing_kinds(names: Sequence[str], shuffled: bool) -> dict[str, list[str]]:

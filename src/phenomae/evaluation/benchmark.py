@@ -21,12 +21,17 @@ from phenomae.evaluation.annotations import (
     resolve_names,
     unknown_genes,
 )
-from phenomae.evaluation.baseline_maps import name_baselines, read_baseline
+from phenomae.evaluation.baseline_maps import (
+    kinds_of,
+    name_baselines,
+    read_baseline,
+    report_assumed_kinds,
+    without_learning,
+)
 from phenomae.evaluation.learned import (
     headline,
     print_learned,
     read_baselines,
-    without_learning,
     write_learned,
 )
 from phenomae.evaluation.recall.baselines import find_learned
@@ -89,7 +94,8 @@ def benchmark(
                 write_bytes(partial / name, table.write_csv().encode())
             if inputs.baselines:
                 names = list(inputs.baselines)
-                learned = find_learned(tables["baselines.csv"], without_learning(names))
+                without = without_learning(kinds_of(names))
+                learned = find_learned(tables["baselines.csv"], without)
                 line = headline(learned, ["source"])
                 write_learned(partial, learned, line, names, shuffled=settings.shuffle > 0)
     # Read back from disk, so that results of an earlier identical call print the same tables.
@@ -130,6 +136,7 @@ def _read_inputs(path: Path, settings: BenchmarkSettings) -> _Inputs:
         name: read_baseline(name, baseline, profiles.names, path, aliases)
         for name, baseline in name_baselines(settings.baseline).items()
     }
+    report_assumed_kinds(kinds_of(baselines))
     unknown = unknown_genes(annotations, profiles.names)
     return _Inputs(profiles, annotations, aliases, pairs, unknown, baselines, wells)
 

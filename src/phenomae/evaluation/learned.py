@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from typing import Any
 import polars as pl
 
 from phenomae.artefacts import write_json
-from phenomae.evaluation.baseline_maps import TRAINED, kind_of, missing_kinds
-from phenomae.evaluation.recall.baselines import BASELINES
+from phenomae.evaluation.baseline_maps import kinds_of, missing_kinds
+from phenomae.evaluation.recall.baselines import BASELINES, THESE
 from phenomae.evaluation.recall.tables import read_results_table
 from phenomae.print_table import show
 
@@ -30,11 +30,6 @@ class Learned:
     """What was learned; None if there is not one network that it could be said of."""
     missing: str | None
     """The kinds of baselines that were not given and their names; None if no kind is missing."""
-
-
-def without_learning(names: Iterable[str]) -> list[str]:
-    """Return the names of baselines that are not trained networks."""
-    return [name for name in names if kind_of(name) != TRAINED]
 
 
 def headline(learned: Sequence[dict[str, Any]], keys: Sequence[str]) -> str:
@@ -62,21 +57,26 @@ def write_learned(
         "line": line,
         "learned": learned,
         "missing": missing_kinds(names, shuffled),
-        "kinds": {name: kind_of(name) for name in names},
+        "kinds": kinds_of(names),
     }
     write_json(folder / LEARNED_FILE, found)
 
 
 def read_learned(folder: Path) -> Learned:
-    """Read learned.json; raises ValueError if it is missing or damaged."""
+    """Read learned.json; raises ValueError if it is missing, damaged or of an earlier version."""
+    path = folder / LEARNED_FILE
     try:
-        found = json.loads((folder / LEARNED_FILE).read_text())
+        found = json.loads(path.read_text())
         line, kinds = found["line"], list_kinds(found["missing"])
         if not isinstance(line, str | None):
             raise ValueError
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except KeyError:
         raise ValueError(
-            f"{folder / LEARNED_FILE} is missing or damaged: make {folder} again with overwrite"
+            f"{path} was made by an earlier version of phenomae: make {folder} again with overwrite"
+        ) from None
+    except (OSError, ValueError, TypeError, AttributeError):
+        raise ValueError(
+            f"{path} is missing or damaged: make {folder} again with overwrite"
         ) from None
     return Learned(line, f"missing baselines: {kinds}" if kinds else None)
 
@@ -100,5 +100,16 @@ def print_learned(folder: Path, table: pl.DataFrame) -> None:
 
 
 def read_baselines(folder: Path) -> pl.DataFrame:
-    """Read baselines.csv of `benchmark`; raises ValueError if it is missing or damaged."""
-    return read_results_table(folder / BASELINES_FILE, BASELINES)
+    """Read baselines.csv of `benchmark`.
+
+    Raises ValueError if it is missing, damaged or of an earlier version.
+    """
+    path = folder / BASELINES_FILE
+    table = read_results_table(path, BASELINES)
+    # Earlier versions had another name for the row of the map.
+    if THESE not in table["map"]:
+        raise ValueError(
+            f"{path} has no row called {THESE}, so it was made by an earlier version of phenomae: "
+            f"make {folder} again with overwrite"
+        )
+    return table

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from phenomae import checks
 from phenomae.artefacts import Origin, artefact_folder, hash_json, settings_dict, write_bytes
 from phenomae.evaluation.annotations import read_annotations
-from phenomae.evaluation.baseline_maps import TRAINED, kinds_side_by_side
+from phenomae.evaluation.baseline_maps import TRAINED, kinds_side_by_side, report_assumed_kinds
 from phenomae.evaluation.benchmark import check_count, check_map, find_pairs
 from phenomae.evaluation.learned import headline, print_learned, write_learned
 from phenomae.evaluation.recall.compare_maps import (
@@ -177,12 +177,13 @@ def _compare_maps(
     pairs = find_pairs(annotations, next(iter(maps.values())).names, known)
     checksums = hash_json({annotation.name: annotation.checksum for annotation in annotations})
     origin = _origin(settings, maps, computes, checksums)
+    kinds = kinds_side_by_side(list(maps))
+    report_assumed_kinds(kinds)
 
     def make(folder: Path) -> None:
         measured = {
             name: measure_map(profiles, pairs, percentiles) for name, profiles in maps.items()
         }
-        kinds = kinds_side_by_side(list(maps))
         tables = compare_recalls(
             measured, pairs, percentiles, settings.resamples, settings.seed, kinds
         )

@@ -21,6 +21,7 @@ from phenomae.artefacts import (
 from phenomae.evaluation.baseline_inputs import Baseline
 from phenomae.evaluation.questions.baselines import (
     answer_baselines,
+    check_baselines,
     open_baselines,
     print_baselines,
 )
@@ -92,6 +93,9 @@ def answer(
     values = [taken.read(path) for taken, path in zip(question.takes, sources, strict=True)]
     baselines = open_baselines(question, baseline, values, sources)
     origin = _origin(question, values, settings, baselines)
+    # Features are not read for an answer that is there already.
+    if overwrite or not out.exists():
+        check_baselines(question, baselines, settings, sources[0])
     with artefact_folder(out, origin, overwrite) as folder:
         if folder is not None:
             tables = question.tables(*values, *sources, settings)

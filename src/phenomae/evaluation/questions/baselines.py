@@ -4,30 +4,33 @@
 answer with a paired difference, so that no question has code of its own for baselines.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from phenomae.evaluation.baseline_inputs import Baseline
-from phenomae.evaluation.baseline_maps import in_order, name_baselines
+from phenomae.evaluation.baseline_maps import (
+    in_order,
+    kinds_of,
+    name_baselines,
+    report_assumed_kinds,
+    without_learning,
+)
 from phenomae.evaluation.learned import (
     BASELINES_FILE,
     headline,
     print_learned,
-    without_learning,
     write_learned,
 )
 from phenomae.evaluation.questions.question import Question, Score, Tables
 from phenomae.evaluation.questions.unit_scores import UnitScores, resample_scores
-from phenomae.evaluation.recall.baselines import find_learned
+from phenomae.evaluation.recall.baselines import THESE, find_learned
 from phenomae.evaluation.recall.bootstrap import interval
 from phenomae.evaluation.recall.tables import read_results_table
 from phenomae.progress import info
 
-OWN = "these"
-"""Name of the features that baselines are compared with, in the column features."""
 RESAMPLES = 1000
 
 
@@ -43,8 +46,21 @@ def open_baselines(
         return {}
     taken = question.takes[0].baseline
     assert taken is not None
-    named = name_baselines(words, taken.form, reserved=(OWN,))
-    return {name: taken.open(name, named[name], values[0], paths[0]) for name in in_order(named)}
+    named = name_baselines(words, taken.form, reserved=(THESE,))
+    found = {name: taken.open(name, named[name], values[0], paths[0]) for name in in_order(named)}
+    report_assumed_kinds(kinds_of(found))
+    return found
+
+
+def check_baselines(
+    question: Question, baselines: dict[str, Baseline], settings: Any, source: Path
+) -> None:
+    """Raise ValueError if the question cannot be asked of the features of a baseline.
+
+    `source` is the input that has the wells; messages on its table name it.
+    """
+    for baseline in baselines.values():
+        baseline.check(lambda table: question.averaged(table, settings, source))
 
 
 def answer_baselines(
@@ -58,33 +74,41 @@ def answer_baselines(
 
     `tables` are the tables of these features. Columns of baselines.csv: the keys of the score,
     features, the score, ci_low, ci_high, difference (of these features minus the baseline),
-    difference_ci_low, difference_ci_high, then the other columns of the printed table.
+    difference_ci_low, difference_ci_high, then the other columns of the printed table (but for
+    `score.drop`).
     """
     score = question.score
     assert score is not None
-    answers = {OWN: tables}
-    for name, baseline in baselines.items():
-        info(f"baseline {name}")
-        answers[name] = question.tables(baseline.read(), baseline.path, settings)
-    units = {name: score.units(its, settings) for name, its in answers.items()}
+    units: dict[str, dict[tuple[str, ...], UnitScores]] = {}
+    printed: list[pl.DataFrame] = []
+    # Only these are kept of each answer, because its other tables may be large.
+    for name, answer in _answers(question, tables, baselines, settings):
+        units[name] = score.units(answer, settings)
+        printed.append(answer[question.printed].with_columns(features=pl.lit(name)))
     compared = pl.concat(
         _compare(score, key, {name: its[key] for name, its in units.items()}, settings.seed)
-        for key in units[OWN]
+        for key in units[THESE]
     )
-    learned = find_learned(
-        compared, without_learning(baselines), score.keys, ("features", score.column)
-    )
+    without = without_learning(kinds_of(baselines))
+    learned = find_learned(compared, without, score.keys, ("features", score.column))
     line = headline(learned, score.keys)
     # Questions have a null distribution or the value of chance of their own.
     write_learned(folder, learned, line, list(baselines), shuffled=True)
     keys = [*score.keys, "features"]
-    printed = pl.concat(
-        its[question.printed].with_columns(features=pl.lit(name)) for name, its in answers.items()
-    )
     # Keys may be numbers, such as the fractions of `ask enrichment`.
     names = pl.col(*keys).cast(pl.String)
-    rest = printed.select(names, pl.exclude([*keys, *compared.columns]))
+    rest = pl.concat(printed).select(names, pl.exclude([*keys, *compared.columns, *score.drop]))
     return {BASELINES_FILE: compared.join(rest, on=keys, how="left", maintain_order="left")}
+
+
+def _answers(
+    question: Question, tables: Tables, baselines: dict[str, Baseline], settings: Any
+) -> Iterator[tuple[str, Tables]]:
+    """Yield the tables of these features, and then those of each baseline."""
+    yield THESE, tables
+    for name, baseline in baselines.items():
+        info(f"baseline {name}")
+        yield name, question.tables(baseline.read(), baseline.path, settings)
 
 
 def _compare(
@@ -92,10 +116,10 @@ def _compare(
 ) -> pl.DataFrame:
     """Return the rows of one key: scores and differences with CI from a paired bootstrap."""
     drawn = resample_scores(list(of_features.values()), RESAMPLES, seed)
-    own, own_drawn = of_features[OWN].score, drawn[:, 0]
+    own, own_drawn = of_features[THESE].score, drawn[:, 0]
     rows = []
     for (name, its), column in zip(of_features.items(), drawn.T, strict=True):
-        paired = (own - its.score, *interval(own_drawn - column)) if name != OWN else (None,) * 3
+        paired = (own - its.score, *interval(own_drawn - column)) if name != THESE else (None,) * 3
         rows.append((*key, name, its.score, *interval(column), *paired))
     return pl.DataFrame(rows, _columns(score), orient="row")
 

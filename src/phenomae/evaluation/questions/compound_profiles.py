@@ -52,17 +52,41 @@ def make_profiles(
     profile is zero, or a tier leaves no pair of wells.
     """
     require_finite(wells, path)
-    kept = _choose_wells(wells.table, batch, read_mechanisms(mechanisms), mechanisms, path)
+    kept, left_out = _choose_wells(wells.table, batch, mechanisms, path)
+    if left_out:
+        info(f"compounds left out, without a mechanism in {mechanisms}: {left_out}")
     return {tier: _average(wells, kept, path, batch, tier) for tier in tiers}
+
+
+def code_profiles(
+    table: pl.DataFrame, path: Path, mechanisms: Path, batch: str, tiers: Sequence[TierName]
+) -> list[Codes]:
+    """Return for each tier a code of the profile of each well; -1 for wells that are left out.
+
+    Raises ValueError as `make_profiles` does.
+    """
+    kept, _ = _choose_wells(table, batch, mechanisms, path)
+    found = []
+    for tier in tiers:
+        codes = np.full(len(table), -1)
+        for code, rows in enumerate(_group(table, kept, path, tier)["row"]):
+            codes[rows.to_numpy()] = code
+        found.append(codes)
+    return found
+
+
+def _group(table: pl.DataFrame, kept: pl.DataFrame, path: Path, tier: TierName) -> pl.DataFrame:
+    """Return the rows of the wells of each profile, its mechanism and its `_KEYS`."""
+    of_tier = tier_groups(table[kept["row"]], tier, path)
+    # One group for all wells in tier any, so that the key changes no profile there.
+    kept = kept.with_columns(group=pl.lit(0) if of_tier is None else pl.Series(of_tier))
+    return kept.group_by(_KEYS).agg("row", pl.col("mechanism").first()).sort(_KEYS)
 
 
 def _average(
     wells: Profiles, kept: pl.DataFrame, path: Path, batch: str, tier: TierName
 ) -> CompoundProfiles:
-    of_tier = tier_groups(wells.table[kept["row"]], tier, path)
-    # One group for all wells in tier any, so that the key changes no profile there.
-    kept = kept.with_columns(group=pl.lit(0) if of_tier is None else pl.Series(of_tier))
-    groups = kept.group_by(_KEYS).agg("row", pl.col("mechanism").first()).sort(_KEYS)
+    groups = _group(wells.table, kept, path, tier)
     rows = [group.to_numpy() for group in groups["row"]]
     # Means in float64, because sums over many wells in float32 lose digits.
     means = np.stack([wells.features[group].mean(axis=0, dtype=np.float64) for group in rows])
@@ -70,7 +94,7 @@ def _average(
         compound, dose, of_batch, _ = groups.select(_KEYS).row(int(zero[0]))
         raise ValueError(
             f"{path}: the mean of the wells of {compound}, {dose} uM, {batch} {of_batch} is zero, "
-            "so it has no cosine: remove them"
+            "so it has no cosine: correct the features first (phenomae correct), or remove them"
         )
     # Sorted like the codes of `_encode`, so that codes of compounds index the mechanisms.
     compounds = groups.unique("compound").sort("compound")
@@ -80,7 +104,7 @@ def _average(
         unit_rows(means),
         codes,
         _encode(groups["batch"])[1],
-        None if of_tier is None else groups["group"].to_numpy(),
+        None if tier == "any" else groups["group"].to_numpy(),
         labels,
         names,
         compound_names,
@@ -104,9 +128,13 @@ def read_mechanisms(path: Path) -> pl.DataFrame:
 
 
 def _choose_wells(
-    table: pl.DataFrame, batch: str, known: pl.DataFrame, mechanisms: Path, path: Path
-) -> pl.DataFrame:
-    """Return row, compound, concentration_um, batch, mechanism of wells with a known mechanism."""
+    table: pl.DataFrame, batch: str, mechanisms: Path, path: Path
+) -> tuple[pl.DataFrame, int]:
+    """Return row, compound, concentration_um, batch, mechanism of wells with a known mechanism.
+
+    Also return the number of compounds that are left out, because their mechanism is not known.
+    """
+    known = read_mechanisms(mechanisms)
     if batch not in table.columns:
         raise ValueError(f"batch {batch}: {path} has no such column; it has {table.columns}")
     wells = table.with_row_index("row").filter(~pl.col("control").fill_null(False))
@@ -122,9 +150,7 @@ def _choose_wells(
             f"wells of {path}, but at least 2 are needed; compounds there are like "
             f"{compounds or '(none)'}"
         )
-    if left_out := treated["compound"].n_unique() - kept["compound"].n_unique():
-        info(f"compounds left out, without a mechanism in {mechanisms}: {left_out}")
-    return kept
+    return kept, treated["compound"].n_unique() - kept["compound"].n_unique()
 
 
 def _encode(values: pl.Series) -> tuple[list[str], Codes]:

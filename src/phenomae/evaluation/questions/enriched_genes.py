@@ -6,14 +6,13 @@ cosine with a query gene, and compares the top of the ranking with the rest in a
 
 from collections.abc import Sequence
 from fractions import Fraction
-from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from phenomae.evaluation.questions.odds import Tables
 from phenomae.evaluation.recall.cosines import Pairs, Unit
-from phenomae.evaluation.recall.tiles import SIDE, Strip, run_strips
+from phenomae.evaluation.recall.tiles import SIDE, Strip, run_pieces
 
 _ROWS = 64  # rows of a tile: 9 MB for 17,000 genes, of which each core has two at a time
 Rows = Int[np.ndarray, " k"]
@@ -44,8 +43,14 @@ def rank_genes(
     order = np.argsort(both[:, 0], kind="stable")
     genes = np.unique(both[:, 0])
     sizes = [top_size(len(unit) - 1, top) for top in tops]
-    work = partial(_look, both[order], genes, sizes)
-    strips = list(run_strips(len(genes), partial(_rows, unit, genes), work, "neighbours"))
+    firsts, sorted_queries = range(0, len(genes), SIDE), both[order]
+    # Every strip is as wide as the map.
+    tiles = [-(-len(unit) // SIDE)] * len(firsts)
+
+    def look(first: int) -> Found:
+        return _look(sorted_queries, genes, sizes, _rows(unit, genes, first))
+
+    strips = list(run_pieces(firsts, look, "neighbours", tiles))
     counts = np.concatenate([counts for counts, _ in strips], axis=1)
     found = np.empty((len(tops), len(both)), dtype=bool)
     found[:, order] = np.concatenate([marks for _, marks in strips], axis=1)

@@ -17,7 +17,11 @@ from cyclopts import Parameter
 from jaxtyping import Float64, Int
 
 from phenomae import checks
-from phenomae.evaluation.questions.compound_profiles import CompoundProfiles, make_profiles
+from phenomae.evaluation.questions.compound_profiles import (
+    CompoundProfiles,
+    code_profiles,
+    make_profiles,
+)
 from phenomae.evaluation.questions.neighbours import (
     Codes,
     compare_with_chance,
@@ -230,6 +234,12 @@ def _units(tables: Tables, settings: MechanismSettings) -> dict[tuple[str, ...],
     }
 
 
+def _averaged(table: pl.DataFrame, settings: MechanismSettings, path: Path) -> list[Codes]:
+    """Return for each tier a code of the compound, dose and batch of each well."""
+    mechanisms = Path(settings.mechanisms)
+    return code_profiles(table, path, mechanisms, settings.batch, settings.tiers)
+
+
 QUESTION = Question(
     name="mechanisms",
     help="""Do nearest neighbours share a mechanism of action? NSC and NSCB accuracy.
@@ -243,5 +253,6 @@ QUESTION = Question(
     tables=_tables,
     printed="mechanisms.csv",
     files=("mechanisms",),
+    averaged=_averaged,
     score=Score("accuracy", _units, keys=KEYS),
 )

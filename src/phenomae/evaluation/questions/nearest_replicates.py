@@ -167,6 +167,12 @@ def _units(tables: Tables, settings: NeighbourSettings) -> dict[tuple[str, ...],
     }
 
 
+def _averaged(table: pl.DataFrame, settings: NeighbourSettings, path: Path) -> list[Codes]:
+    """Return a code of its own for each well that is compared, and -1 for all others."""
+    replicates = find_replicates(table, settings.by, path)
+    return [np.where(replicates.groups >= 0, np.arange(len(table)), -1)]
+
+
 QUESTION = Question(
     name="neighbours",
     help="""How often is the nearest neighbour of a well a replicate?
@@ -179,5 +185,6 @@ QUESTION = Question(
     settings=NeighbourSettings,
     tables=_tables,
     printed="neighbours.csv",
+    averaged=_averaged,
     score=Score("rate", _units, keys=("tier",)),
 )

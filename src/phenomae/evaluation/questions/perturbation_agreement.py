@@ -132,5 +132,6 @@ def _require_nonzero(means: Float64[np.ndarray, "g d"], names: pl.Series, path: 
     """Raise ValueError if a mean profile is zero, whose NaN cosines copairs would rank first."""
     if zero := [name for name, mean in zip(names, means, strict=True) if not mean.any()]:
         raise ValueError(
-            f"{path}: the mean of the wells of {zero[0]} is zero, so it has no cosine: remove them"
+            f"{path}: the mean of the wells of {zero[0]} is zero, so it has no cosine: correct the "
+            "features first (phenomae correct), or remove them"
         )

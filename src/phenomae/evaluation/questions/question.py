@@ -4,7 +4,7 @@ Each question is one module with its settings, its computation and, at its end, 
 which `ask.py` builds the command and the Python function.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +12,12 @@ from typing import Any
 
 import polars as pl
 
-from phenomae.evaluation.baseline_inputs import Baseline, open_baseline_map, open_baseline_wells
+from phenomae.evaluation.baseline_inputs import (
+    Baseline,
+    Codes,
+    open_baseline_map,
+    open_baseline_wells,
+)
 from phenomae.evaluation.questions.table import QUESTIONS
 from phenomae.evaluation.questions.unit_scores import UnitScores
 from phenomae.maps.read import read_map
@@ -62,6 +67,8 @@ class Score:
     the line on what was learned."""
     keys: tuple[str, ...] = ()
     """Columns of the printed table that tell its rows apart; none if it has one row."""
+    drop: tuple[str, ...] = ()
+    """Columns of the printed table that baselines.csv leaves out."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,10 @@ class Question:
     recorded by content."""
     conclude: Callable[[pl.DataFrame], str | None] = lambda printed: None
     """conclude(printed table) returns a sentence to log, or None."""
+    averaged: Callable[[pl.DataFrame, Any, Path], Iterable[Codes]] = lambda *inputs: ()
+    """averaged(table of the wells, settings, path for messages) returns codes of the wells whose
+    mean must not be 0, because its cosines are computed (`baseline_inputs.Averaged`); nothing if
+    there are none, or the inputs are maps."""
     score: Score | None = None
     """What baselines are compared by; None for questions that take no baselines. They are compared
     with the first input, and the settings have a `seed`."""

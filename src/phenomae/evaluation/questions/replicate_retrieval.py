@@ -126,6 +126,12 @@ def _units(tables: Tables, settings: PrecisionSettings) -> dict[tuple[str, ...],
     }
 
 
+def _averaged(table: pl.DataFrame, settings: PrecisionSettings, path: Path) -> list[Codes]:
+    """Return a code of its own for each well that is compared, and -1 for all others."""
+    replicates = find_replicates(table, settings.by, path)
+    return [np.where((replicates.groups >= 0) | replicates.control, np.arange(len(table)), -1)]
+
+
 QUESTION = Question(
     name="replicates",
     help="""Do replicates retrieve each other? Mean average precision, computed by copairs.
@@ -139,5 +145,6 @@ QUESTION = Question(
     tables=_tables,
     printed="retrieved.csv",
     files=("mechanisms",),
+    averaged=_averaged,
     score=Score("average_precision", _units, keys=("asked", "tier")),
 )

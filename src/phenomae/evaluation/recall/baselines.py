@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float64
 
+from phenomae.evaluation.annotations import ALL_SOURCES
 from phenomae.evaluation.recall.bootstrap import interval
 from phenomae.evaluation.recall.cosines import Pairs
 from phenomae.evaluation.recall.one_pass import find_in_tails
@@ -19,10 +20,9 @@ from phenomae.evaluation.recall.recall import Percentiles
 from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import unit_rows
 
-THIS_MAP = "this map"
+THESE = "these features"
+"""Name of the features, or of the map, that baselines are compared with."""
 SHUFFLED = "shuffled"
-ALL_SOURCES = "all sources"
-"""The known pairs of all sources, each pair once."""
 BASELINES: dict[str, pl.DataType] = {
     "source": pl.String(),
     "low": pl.Float64(),
@@ -63,19 +63,19 @@ def baseline_table(
 ) -> pl.DataFrame:
     """Return the rows of baselines.csv for one source: this map, its baselines, shuffled names.
 
-    `found` has the known pairs in the tails of this map, named `THIS_MAP` and first, and of its
+    `found` has the known pairs in the tails of this map, named `THESE` and first, and of its
     baselines; `resampled` has the recalls of their columns, in that order. A difference is the
     recall of this map minus that of the row.
     """
     rows = []
     of_maps = np.split(resampled, len(found), axis=1)
     for which, shares in enumerate(percentiles):
-        own, own_drawn = found[THIS_MAP][:, which].mean(), of_maps[0][:, which]
+        own, own_drawn = found[THESE][:, which].mean(), of_maps[0][:, which]
         for (name, marks), drawn in zip(found.items(), of_maps, strict=True):
             recall = marks[:, which].mean()
             row = (source, *shares, name, recall, *interval(drawn[:, which]))
             paired = (own - recall, *interval(own_drawn - drawn[:, which]))
-            rows.append((*row, *(paired if name != THIS_MAP else (None,) * 3)))
+            rows.append((*row, *(paired if name != THESE else (None,) * 3)))
         if null is not None:
             # The mean over permutations is one number, so that only this map's recall varies.
             mean = null[:, which].mean()

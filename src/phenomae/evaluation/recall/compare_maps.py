@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float64
 
-from phenomae.evaluation.baseline_maps import TRAINED
-from phenomae.evaluation.recall.baselines import ALL_SOURCES, describe_difference
+from phenomae.evaluation.annotations import ALL_SOURCES
+from phenomae.evaluation.baseline_maps import TRAINED, without_learning
+from phenomae.evaluation.recall.baselines import describe_difference
 from phenomae.evaluation.recall.bootstrap import interval, resampled_recalls
 from phenomae.evaluation.recall.cosines import Pairs
 from phenomae.evaluation.recall.recall import Percentiles, find_tails
@@ -112,7 +113,7 @@ def compare_recalls(
             drawn = resampled[:, second] - resampled[:, first]
             row = _difference_row(source, (one, other), difference, drawn)
             tables.setdefault("differences.csv", []).append(row)
-    if any(map(is_without_learning, kinds.values())):
+    if without_learning(kinds):
         if len(pairs) > 1:
             pooled, first = np.unique(
                 np.concatenate(list(pairs.values())), axis=0, return_index=True
@@ -132,11 +133,6 @@ def p_of_difference(drawn: Float64[np.ndarray, " resamples"]) -> float:
     drawn = drawn[np.isfinite(drawn)]
     sides: Sequence[int] = (int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     return min(1.0, 2 * (1 + min(sides)) / (1 + len(drawn)))
-
-
-def is_without_learning(kind: str) -> bool:
-    """Return whether a kind of baseline is one of features without learning."""
-    return kind not in ("", TRAINED)
 
 
 def find_learned_of_maps(table: pl.DataFrame) -> list[dict[str, Any]]:
@@ -159,7 +155,8 @@ def _differences_from_best(
     drawn: Float64[np.ndarray, "resamples maps"],
 ) -> pl.DataFrame:
     """Return the rows of learned.csv: each map minus the best of those without learning."""
-    can_be_best = [is_without_learning(kind) for kind in kinds.values()]
+    without = without_learning(kinds)
+    can_be_best = [name in without for name in kinds]
     best = int(np.where(can_be_best, recalls, -1).argmax())
     rows = []
     for number, (name, kind) in enumerate(kinds.items()):

@@ -11,7 +11,7 @@ import polars as pl
 from jaxtyping import Bool, Float64, UInt8
 
 from phenomae.evaluation.recall.baselines import (
-    THIS_MAP,
+    THESE,
     baseline_table,
     find_of_baselines,
     pool_pairs,
@@ -57,7 +57,7 @@ def measure(
     for number, (source, known) in enumerate(pairs.items()):
         marks = [tails.contain(of_sources[source], which) for which in range(count)]
         found = {name: parts[number] for name, parts in beside_sources.items()}
-        found = {THIS_MAP: np.column_stack(marks), **found}
+        found = {THESE: np.column_stack(marks), **found}
         null = shuffled.get(source)
         # One bootstrap for all percentile pairs and maps, so that their resamples are the same.
         resampled = _resample(found, known, settings)

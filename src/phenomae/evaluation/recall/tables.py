@@ -98,18 +98,29 @@ def shuffled_table(
 
 
 def read_results_table(path: Path, columns: dict[str, pl.DataType]) -> pl.DataFrame:
-    """Read one result table; raises ValueError if the file is missing, damaged or has no rows."""
+    """Read one result table.
+
+    Raises ValueError if the file is missing, damaged, without rows or of an earlier version.
+    """
     try:
         # Given the types, because polars reads a column of empty cells as text.
-        table = pl.read_csv(path, schema_overrides=columns).select(list(columns))
+        table = pl.read_csv(path, schema_overrides=columns)
     except (pl.exceptions.PolarsError, FileNotFoundError):
         table = pl.DataFrame(schema=columns)
-    if table.is_empty():
+    first, *_ = columns
+    lacking = [name for name in columns if name not in table.columns]
+    # A table of any version begins with the same column; others are no table of ours.
+    if lacking and first not in lacking and len(table):
+        raise ValueError(
+            f"{path} lacks the columns {' '.join(lacking)}, so it was made by an earlier version "
+            f"of phenomae: make {path.parent} again with overwrite"
+        )
+    if lacking or table.is_empty():
         raise ValueError(
             f"{path} is missing or damaged: expected rows with the columns {' '.join(columns)}; "
             f"make {path.parent} again with overwrite"
         )
-    return table
+    return table.select(list(columns))
 
 
 def print_table(results: Path) -> None:

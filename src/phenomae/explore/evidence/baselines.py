@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from phenomae.evaluation.annotations import ALL_SOURCES
 from phenomae.evaluation.baseline_maps import (
     ORDER,
     SHUFFLED,
@@ -17,7 +18,7 @@ from phenomae.evaluation.baseline_maps import (
     missing_kinds,
     name_baselines,
 )
-from phenomae.evaluation.recall.baselines import THIS_MAP, split_by
+from phenomae.evaluation.recall.baselines import THESE, split_by
 from phenomae.evaluation.recall.recall import Percentiles
 from phenomae.explore.evidence.results import BenchmarkTables, at
 
@@ -41,7 +42,7 @@ class Entry:
     @property
     def kind(self) -> str:
         """The kind of a baseline; this map has none."""
-        return "" if self.name == THIS_MAP else kind_of(self.name)
+        return "" if self.name == THESE else kind_of(self.name)
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def compare(results: BenchmarkTables, baselines: dict[str, BenchmarkTables]) -> 
     """Compare results with their own baselines and with other results, per source.
 
     Other results are compared at the first percentile pair only; those without a source are not
-    among its entries. The first comparison is the one that the line on what was learned is of.
+    among its entries. All sources together come first, as the line on what was learned is of them.
     Raises ValueError if other results have no recall of any source at this percentile pair, or the
     name of a baseline in baselines.csv.
     """
@@ -81,14 +82,14 @@ def compare(results: BenchmarkTables, baselines: dict[str, BenchmarkTables]) -> 
             for part in comparisons
         ]
     ordered = [replace(part, entries=sorted(part.entries, key=_place)) for part in comparisons]
-    # The last source is all sources together, if there are several.
-    last = [part for part in ordered if part.source == ordered[-1].source]
-    return last + [part for part in ordered if part not in last]
+    # Only results with baselines have all sources together, if there are several.
+    pooled = [part for part in ordered if part.source == ALL_SOURCES]
+    return pooled + [part for part in ordered if part.source != ALL_SOURCES]
 
 
 def find_missing(comparisons: list[Comparison]) -> dict[str, list[str]]:
     """Return the kinds of baselines that no comparison has, each with its names."""
-    names = {entry.name for part in comparisons for entry in part.entries} - {THIS_MAP}
+    names = {entry.name for part in comparisons for entry in part.entries} - {THESE}
     return missing_kinds(sorted(names), shuffled=SHUFFLED in names)
 
 
@@ -125,7 +126,7 @@ def _alone(results: BenchmarkTables) -> list[Comparison]:
     """Return this map and the mean of its null distribution, at the first percentile pair."""
     comparisons = []
     for row in results.main.iter_rows(named=True):
-        entries = [Entry(THIS_MAP, row["recall"], _interval(row, ""))]
+        entries = [Entry(THESE, row["recall"], _interval(row, ""))]
         if row["mean"] is not None:
             difference = row["recall"] - row["mean"]
             entries.append(Entry(SHUFFLED, row["mean"], difference=difference))

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from phenomae.evaluation.baseline_maps import kinds_of, report_assumed_kinds
 from phenomae.explore.evidence.baselines import Comparison, compare
 from phenomae.explore.evidence.clusters import Clusters, cluster_map, require_cosines
 from phenomae.explore.evidence.results import BenchmarkTables, read_results
@@ -79,5 +80,6 @@ def read_evidence(
             )
     # Baselines are compared here, so that an unusable baseline raises before files are written.
     others = {name: read_results(path) for name, path in baselines.items()}
+    report_assumed_kinds(kinds_of(others))
     comparison = [] if measured is None else compare(measured, others)
     return Evidence(training, measured, genes, signature, others, comparison)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from phenomae.evaluation.recall.baselines import THESE
 from phenomae.explore.evidence.baselines import Comparison, Entry, with_missing
 from phenomae.explore.figures.style import COLOURS, GREY, INK, PAGE_INCHES, Drawing
 from phenomae.explore.words import shorten
@@ -71,7 +72,7 @@ def _label(left: Axes, right: Axes, rows: Sequence[Entry | str], places: Sequenc
     left.set_yticks(places, names)
     left.set_xlim(0, None)
     left.set_xlabel("recall")
-    right.set_xlabel("this map minus the row")
+    right.set_xlabel(f"{THESE} minus the row")
     for ax in (left, right):
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
@@ -83,4 +84,4 @@ def _in_words(comparisons: Sequence[Comparison]) -> str:
         f"{part.source}: " + ", ".join(f"{entry.name} {entry.recall:.3f}" for entry in part.entries)
         for part in comparisons
     ]
-    return f"Recall of this map and of baselines, with differences. {'; '.join(parts)}."
+    return f"Recall of {THESE} and of baselines, with differences. {'; '.join(parts)}."

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from phenomae.evaluation.questions.question import Tables
+from phenomae.evaluation.recall.baselines import THESE
 from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing
 from phenomae.explore.words import shorten
 
@@ -60,7 +61,7 @@ def _draw_pairs(ax: Axes, table: pl.DataFrame) -> None:
     ends = [odds - table["ci_low"], table["ci_high"] - odds]
     reach = [end.fill_null(0.0).clip(0) for end in ends]
     bars = {"fmt": "o", "ms": 7, "capsize": 3, "lw": 1.4, "color": COLOURS[0]}
-    ax.errorbar(odds, range(len(table)), xerr=reach, label="this map", **bars)
+    ax.errorbar(odds, range(len(table)), xerr=reach, label=THESE, **bars)
 
 
 def _in_words(table: pl.DataFrame) -> str:

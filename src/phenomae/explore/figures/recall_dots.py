@@ -4,7 +4,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from phenomae.evaluation.recall.baselines import SHUFFLED, THIS_MAP
+from phenomae.evaluation.recall.baselines import SHUFFLED, THESE
 from phenomae.explore.evidence.results import BenchmarkTables, at
 from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing
 from phenomae.explore.words import shorten, tails
@@ -40,7 +40,7 @@ def _draw_panel(ax: Axes, table: pl.DataFrame, shuffles: int, intervals: bool) -
     places, recalls, chance = range(len(table)), table["recall"], table["chance"][0]
     ax.axvline(chance, color=GREY, lw=1.2, ls=(0, (4, 3)), label="chance")
     ax.hlines(places, chance, recalls, color=COLOURS[0], lw=2, alpha=0.3)
-    ax.plot(recalls, places, "o", color=COLOURS[0], ms=8, zorder=4, label=THIS_MAP)
+    ax.plot(recalls, places, "o", color=COLOURS[0], ms=8, zorder=4, label=THESE)
     if intervals:
         reach = [recalls - table["ci_low"], table["ci_high"] - recalls]
         whiskers = {"fmt": "none", "ecolor": COLOURS[0], "capsize": 3, "lw": 1.2, "zorder": 4}

@@ -37,10 +37,10 @@ def learned_line(evidence: Evidence) -> str | None:
 def _text(evidence: Evidence) -> str:
     return (
         "Recall of the same known pairs on maps that needed no training, and on other maps. "
-        "Difference is the recall of this map minus that of the row; its 95 % CI is from a "
+        "Difference is the recall of these features minus that of the row; its 95 % CI is from a "
         "bootstrap of the genes that all maps share. A network is worth its training if the "
         "interval is above 0 for every map without learning. Shuffled is the null distribution: "
-        "the recall of this map with permuted gene names."
+        "the recall of these features with permuted gene names."
     )
 
 
@@ -54,7 +54,8 @@ def _draw(evidence: Evidence, folder: Path) -> Picture:
 def _caption(evidence: Evidence) -> str:
     parts = [
         f"Left: recall, {tails(*evidence.measured.percentiles[0])}; dashed line: chance. Right: "
-        "recall of this map minus that of the row. Bars: 95 % CI; marks without a bar have none."
+        "recall of these features minus that of the row. Bars: 95 % CI; marks without a bar have "
+        "none."
     ]
     if len(evidence.measured.percentiles) > 1:
         parts.append("The table has the other percentile pairs.")
@@ -62,9 +63,11 @@ def _caption(evidence: Evidence) -> str:
 
 
 def _table(evidence: Evidence) -> Table:
-    parts = evidence.comparison
-    sources, pairs = {part.source for part in parts}, {part.percentiles for part in parts}
-    missing = find_missing(parts)
+    every = evidence.comparison
+    sources, pairs = {part.source for part in every}, {part.percentiles for part in every}
+    missing = find_missing(every)
+    # A source with this map alone is no comparison.
+    parts = [part for part in every if len(part.entries) > 1]
     groups = [
         (
             _heading(part, len(sources) > 1, len(pairs) > 1),
@@ -72,8 +75,6 @@ def _table(evidence: Evidence) -> Table:
             _rows(part, missing if number == 0 else {}),
         )
         for number, part in enumerate(parts)
-        # A source with this map alone is no comparison.
-        if len(part.entries) > 1
     ]
     interval = "(95 % CI)".replace(" ", "\N{NO-BREAK SPACE}")
     columns = ["map", f"recall {interval}", f"difference {interval}"]

@@ -25,7 +25,7 @@ def _draw(evidence: Evidence, folder: Path) -> Picture:
 
 def _caption(evidence: Evidence) -> str:
     results = evidence.measured
-    parts = ["Dots: recall of this map, one row per source"]
+    parts = ["Dots: recall of these features, one row per source"]
     parts.append(
         ", with a 95 % CI from a bootstrap of the genes." if results.has_intervals else "."
     )
