@@ -11,9 +11,6 @@ from phenomae.evaluation.recall.strata_sample import Brackets
 from phenomae.evaluation.recall.tiers import TierName
 from phenomae.evaluation.recall.tiles import PairsInTiles
 
-Some = tuple[Int[np.ndarray, " some"], Float32[np.ndarray, " some"]]
-"""Strata and values of some pairs of genes."""
-
 
 def join(codes: Int[np.ndarray, " n"], values: Float32[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     """Return one number for each pair that sorts by stratum, then by value, exactly."""
@@ -36,8 +33,8 @@ class Collected:
     def __init__(self, strata: int, thresholds: int) -> None:
         self.beyond: Int[np.ndarray, "s 2t"] = np.zeros((strata, thresholds), dtype=np.int64)
         """Number of values below each lower, and above each upper bracket."""
-        self.inside: list[list[Some]] = [[] for _ in range(thresholds)]
-        """The pairs in the brackets."""
+        self.inside: list[list[Int[np.ndarray, " some"]]] = [[] for _ in range(thresholds)]
+        """Strata and values of the pairs in the brackets, as `join` joins them."""
 
     def add(self, other: "Collected") -> None:
         """Add what was found in other tiles."""
@@ -46,11 +43,12 @@ class Collected:
             mine.extend(more)
 
     def pick(self, strata: Strata) -> Float64[np.ndarray, "s 2t"]:
-        """Return the value at each rank; NaN where it is not in its bracket."""
+        """Return the value at each rank, once; NaN where it is not in its bracket."""
         limits = np.full(strata.ranks.shape, np.nan)
         for number, ranks in enumerate(strata.ranks.T):
-            codes, values = map(np.concatenate, zip(*self.inside[number], strict=True))
-            ordered = np.sort(join(codes, values))
+            ordered = np.concatenate(self.inside[number])
+            self.inside[number].clear()  # they may be the largest arrays of all
+            ordered.sort()
             starts = np.searchsorted(ordered, np.arange(len(strata) + 1) << 32)
             sizes, beyond = np.diff(starts), self.beyond[:, number]
             is_lower = number < strata.ranks.shape[1] // 2
@@ -116,7 +114,7 @@ class Search:
             of_rest, some = codes[rest], np.clip(values[rest], -1, 1)
             found.beyond[:, number] += every - np.bincount(of_rest, minlength=len(every))
             inside = (some >= low.take(of_rest)) & (some <= high.take(of_rest))
-            found.inside[number].append((of_rest[inside], some[inside]))
+            found.inside[number].append(join(of_rest[inside], some[inside]))
 
 
 def look_at(
