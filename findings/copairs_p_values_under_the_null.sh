@@ -4,14 +4,14 @@
 # Version: copairs 0.5.5, NumPy 2.4.6, pandas 2.3.3, Python 3.11.
 # Input: profiles of independent normal noise, so that no perturbation has an effect. Replicates of a
 # perturbation are on one plate with its controls, and controls of this plate are the negatives.
-# Expected: a p-value of at most a for a fraction a of the perturbations, or fewer.
+# Expected: p-values of at most a for a fraction a of the perturbations, or fewer.
 # Seen, of 2,000 perturbations:
-# - Two replicates beside 8 controls: p <= .01 for 5 to 7 %. A perfect ranking has a chance of 1 in 9
-#   for each replicate, but its p-value is the smallest there is, because null values that equal the
-#   observed one are not counted.
-# - Twelve replicates beside 32 controls: p <= .05 for none, and p <= .5 for fewer than a third. The
-#   null distribution draws the rankings of the replicates independently of each other, and so do not
-#   vary as their mean does.
+# - Two replicates beside 8 controls: p <= .01 for 4 to 6 %. A perfect ranking of both replicates is
+#   that frequent by chance, but has the smallest p-value there is, because null values that equal
+#   the observed one are not counted.
+# - Twelve replicates beside 32 controls: p <= .05 for none, and p <= .5 for about 70 %. The null
+#   distribution draws the rankings of the replicates independently of each other, and the mean of
+#   such rankings varies in another way than that of replicates that rank each other.
 # In phenomae: `ask replicates` tests by exchanging profiles, and has the p-value of copairs beside it.
 set -eu
 folder=$(mktemp -d)
@@ -42,7 +42,7 @@ def p_values(replicates: int, controls: int, plates: int = 2000) -> np.ndarray:
     meta["control"] = meta["perturbation"] == "control"
     features = np.random.default_rng(0).normal(size=(len(meta), 16))
     precisions = average_precision(
-        meta, features, ["perturbation"], [], ["plate"], ["control"], progress_bar=False
+        meta, features, ["plate", "perturbation"], [], ["plate"], ["control"], progress_bar=False
     )
     precisions = precisions[~precisions["control"]]
     means = mean_average_precision(
@@ -57,6 +57,6 @@ print(f"copairs {version('copairs')}:")
 for name, values in (("2 replicates, 8 controls", few), ("12 replicates, 32 controls", many)):
     shares = {level: float((values <= level).mean()) for level in (0.01, 0.05, 0.5)}
     print(f"  {name}: fraction of p-values at most {shares}")
-as_described = 0.04 < (few <= 0.01).mean() < 0.08 and (many <= 0.05).mean() < 0.005
-sys.exit(not (as_described and (many <= 0.5).mean() < 0.35))
+as_described = 0.03 < (few <= 0.01).mean() < 0.07 and (many <= 0.05).mean() < 0.005
+sys.exit(not (as_described and 0.6 < (many <= 0.5).mean() < 0.8))
 PROGRAM
