@@ -27,7 +27,7 @@ def values_in(joined: Int[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
     return (ascending ^ ((ascending >> 31) & 0x7FFFFFFF)).view(np.float32)
 
 
-class Collected:
+class BracketCounts:
     """What some tiles of a tier have for each threshold: all lower, then all upper ones."""
 
     def __init__(self, strata: int, thresholds: int) -> None:
@@ -36,7 +36,7 @@ class Collected:
         self.inside: list[list[Int[np.ndarray, " some"]]] = [[] for _ in range(thresholds)]
         """Strata and values of the pairs in the brackets, as `join` joins them."""
 
-    def add(self, other: "Collected") -> None:
+    def add(self, other: "BracketCounts") -> None:
         """Add what was found in other tiles."""
         self.beyond += other.beyond
         for mine, more in zip(self.inside, other.inside, strict=True):
@@ -58,7 +58,7 @@ class Collected:
         return limits
 
 
-class Search:
+class BracketSearch:
     """Looks for the values in and beyond the brackets of a tier, and for known pairs."""
 
     def __init__(self, brackets: Brackets, known: PairsInTiles, count: int) -> None:
@@ -69,12 +69,12 @@ class Search:
         low, high = np.ascontiguousarray(brackets.astype(np.float32).transpose(2, 1, 0))
         lower, upper = np.split(np.arange(len(low)), 2)
         self._low, self._high, self._thresholds = low, high, (lower, upper)
-        # A value between these two is in no bracket and beyond none. The last are for pairs that
-        # are left out.
+        # Values between these two are in no tail and in no bracket. The last are for pairs that are
+        # left out.
         self._upto = np.append(high[lower].max(axis=0), np.float32(-np.inf))
         self._from = np.append(low[upper].min(axis=0), np.float32(np.inf))
 
-    def look(self, tile: PairTile, found: Collected) -> None:
+    def search(self, tile: PairTile, found: BracketCounts) -> None:
         """Add what is in a tile to `found`, and the known pairs to `cosines`."""
         self._known.put(tile.first, tile.second, tile.means, self.cosines)
         values, strata = tile.means.ravel(), tile.strata
@@ -89,16 +89,16 @@ class Search:
             codes = strata[places]
         values = values[places]
         lower, upper = self._thresholds
-        self._sort_out(lower, values <= self._upto.take(codes), codes, values, found)
-        self._sort_out(upper, values >= self._from.take(codes), codes, values, found)
+        self._count_and_collect(lower, values <= self._upto.take(codes), codes, values, found)
+        self._count_and_collect(upper, values >= self._from.take(codes), codes, values, found)
 
-    def _sort_out(
+    def _count_and_collect(
         self,
         numbers: Int[np.ndarray, " t"],
         side: Bool[np.ndarray, " n"],
         codes: Int[np.ndarray, " n"],
         values: Float32[np.ndarray, " n"],
-        found: Collected,
+        found: BracketCounts,
     ) -> None:
         """Sort the values of the lower or the upper tails into beyond and inside each bracket."""
         # Places instead of masks, because almost all values are beyond: few are looked at twice.
@@ -117,15 +117,15 @@ class Search:
             found.inside[number].append(join(of_rest[inside], some[inside]))
 
 
-def look_at(
-    searches: Mapping[TierName, Search],
+def search_panel(
+    searches: Mapping[TierName, BracketSearch],
     strata: Mapping[TierName, Strata],
     panel: Iterator[PairTile],
-) -> dict[TierName, Collected]:
+) -> dict[TierName, BracketCounts]:
     """Return what is found in the tiles of a panel."""
-    found: dict[TierName, Collected] = {
-        tier: Collected(*some.ranks.shape) for tier, some in strata.items()
+    found: dict[TierName, BracketCounts] = {
+        tier: BracketCounts(*some.ranks.shape) for tier, some in strata.items()
     }
     for tile in panel:
-        searches[tile.tier].look(tile, found[tile.tier])
+        searches[tile.tier].search(tile, found[tile.tier])
     return found

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float64, UInt8
 from phenomae.evaluation.recall.cosines import Pairs, scan_strips
 from phenomae.evaluation.recall.mean_cosines import MeanCosines, PairTile
 from phenomae.evaluation.recall.strata import Strata
-from phenomae.evaluation.recall.strata_pass import Collected, Search, look_at
+from phenomae.evaluation.recall.strata_pass import BracketCounts, BracketSearch, search_panel
 from phenomae.evaluation.recall.strata_sample import bracket_strata
 from phenomae.evaluation.recall.tiers import TierName
 from phenomae.evaluation.recall.tiles import NO_VALUE, PairsInTiles, Strip
@@ -39,13 +39,13 @@ def find_in_strata(values: MeanCosines, pairs: Pairs) -> dict[TierName, TierTail
     """Return for each tier the tails of its strata, and which of `pairs` are in them."""
     known, brackets = PairsInTiles(pairs, len(values)), bracket_strata(values)
     strata: dict[TierName, Strata] = {}
-    searches: dict[TierName, Search] = {}
-    found: dict[TierName, Collected] = {}
+    searches: dict[TierName, BracketSearch] = {}
+    found: dict[TierName, BracketCounts] = {}
     for tier, of_tier in values.tiers.items():
         strata[tier] = of_tier.strata
-        searches[tier] = Search(brackets[tier], known, len(pairs))
-        found[tier] = Collected(*of_tier.strata.ranks.shape)
-    for panel in values.run(partial(look_at, searches, strata), "recall by tier"):
+        searches[tier] = BracketSearch(brackets[tier], known, len(pairs))
+        found[tier] = BracketCounts(*of_tier.strata.ranks.shape)
+    for panel in values.run(partial(search_panel, searches, strata), "recall by tier"):
         for tier, part in panel.items():
             found[tier].add(part)
     tails: dict[TierName, TierTails] = {}
@@ -61,7 +61,7 @@ def find_in_strata(values: MeanCosines, pairs: Pairs) -> dict[TierName, TierTail
 def mark_strata(
     values: MeanCosines, tails: Mapping[TierName, TierTails]
 ) -> dict[TierName, list[Marks]]:
-    """Return for each tier the pairs of rows in the tails, then those that are not left out."""
+    """Return for each tier one array of bits per percentile pair, then one of the counted pairs."""
     count = len(values)
     marks: dict[TierName, list[Marks]] = {
         tier: [np.zeros((count, -(-count // 8)), dtype=np.uint8) for _ in (*some.below.T, None)]
