@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from phenomae.explore.evidence.training_flops import MEASURES, Compute
-from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing
+from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing, legend_above
 from phenomae.explore.words import shorten
 
 _PANEL_INCHES = 2.4
@@ -47,7 +47,7 @@ def draw_recall_over_flops(recall: pl.DataFrame, computes: dict[str, Compute]) -
         ax.annotate(names, (value, 0), **place, **at_foot)
     ax.set(ylabel="recall", ylim=(0, None))
     _scale(ax, list(flops.values()))
-    figure.legend(loc="outside upper left", ncols=4)
+    legend_above(figure, ax)
     return Drawing(figure, f"Recall over the FLOPs of training, of the maps {', '.join(flops)}.")
 
 
@@ -79,8 +79,7 @@ def draw_runs(runs: dict[str, Compute]) -> Drawing:
         ax.grid(axis="y")
     _scale(axes[-1], [run.flops for run in runs.values()])
     # All panels have the same runs, so one legend suffices.
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=4)
+    legend_above(figure, axes[0])
     return Drawing(
         figure,
         f"{', '.join(_LABELS[measure] for measure in measured).capitalize()} over the FLOPs of "

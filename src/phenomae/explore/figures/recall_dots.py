@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from phenomae.evaluation.recall.baselines import SHUFFLED, THESE
 from phenomae.explore.evidence.results import BenchmarkTables, at
-from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing
+from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing, legend_above
 from phenomae.explore.words import shorten, tails
 
 _ROW_INCHES = 0.4
@@ -31,8 +31,7 @@ def draw_recall(results: BenchmarkTables) -> Drawing:
     axes[0, 0].set_yticks(range(len(sources)), [shorten(source) for source in sources])
     # Reversed, so that the first source is at the top; -0.7 leaves room for its number.
     axes[0, 0].set_ylim(len(sources) - 0.5, -0.7)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=4, handletextpad=0.4)
+    legend_above(figure, axes[0, 0], handletextpad=0.4)
     return Drawing(figure, _in_words(results))
 
 

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from phenomae.evaluation.recall.recall import Percentiles
-from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing
+from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing, legend_above
 from phenomae.explore.words import shorten, tails
 
 _ROW_INCHES = 0.24
@@ -48,7 +48,7 @@ def draw_recalls(recall: pl.DataFrame, percentiles: Percentiles) -> Drawing:
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.grid(axis="x")
-    figure.legend(loc="outside upper left", ncols=4)
+    legend_above(figure, ax)
     values = "; ".join(
         f"{row['map']}, {row['source']}: {row['recall']:.3f}" for row in recall.rows(named=True)
     )
@@ -84,6 +84,5 @@ def draw_curves(curve: pl.DataFrame) -> Drawing:
         ax.set_axis_off()
     figure.supxlabel("fraction of all pairs in the tails", fontsize=9)
     figure.supylabel("recall", fontsize=9)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=4)
+    legend_above(figure, axes[0, 0])
     return Drawing(figure, f"Recall across percentiles of {', '.join(sources)}, one line per map.")

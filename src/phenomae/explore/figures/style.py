@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib import style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from phenomae.artefacts import whole_file
@@ -51,6 +52,15 @@ _HOUSE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "phenomae",  # otherwise the ids in an SVG are random
 }
+
+
+def legend_above(figure: Figure, ax: Axes, columns: int = 4, **look: float) -> None:
+    """Draw the legend of the entries of `ax` above the panels, to be read row by row."""
+    handles, labels = ax.get_legend_handles_labels()
+    # matplotlib fills a legend column by column.
+    by_row = [number for first in range(columns) for number in range(len(labels))[first::columns]]
+    handles, labels = [handles[k] for k in by_row], [labels[k] for k in by_row]
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns, **look)
 
 
 @dataclass(frozen=True)
