@@ -131,7 +131,8 @@ def artefact_folder(path: Path, origin: Origin, overwrite: bool = False) -> Iter
 
     The folder is `path` + `.partial`; whatever an earlier, stopped call left in it is still there.
     If the block succeeds, the folder is signed and renamed to `path`. The block may write the
-    signature itself (`sign`) if the identity depends on content.
+    signature itself (`sign`) if the identity depends on content. If it raises ValueError before it
+    writes anything, the folder is removed.
 
     Raises ValueError if `path` or its partial folder was made with other settings and `overwrite`
     is false, if `path` was not made by phenomae, or if it has no name (`.`).
@@ -150,10 +151,20 @@ def artefact_folder(path: Path, origin: Origin, overwrite: bool = False) -> Iter
     if path.exists():
         read_signature(path, origin.kind)  # refuses to replace an artefact of another kind
     _begin(partial, origin, overwrite)
-    yield partial
+    try:
+        yield partial
+    except ValueError:
+        _remove_empty(partial)
+        raise
     if read_signature(partial).get("identity") is None:
         sign(partial, origin, origin.identity)
     _replace_folder(partial, path)
+
+
+def _remove_empty(partial: Path) -> None:
+    """Remove a folder that holds its signature alone, as after an error in the input."""
+    if [path.name for path in partial.glob("*")] == [SIGNATURE]:
+        shutil.rmtree(partial)
 
 
 def sign(folder: Path, origin: Origin, identity: str | None) -> None:

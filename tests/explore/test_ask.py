@@ -114,6 +114,19 @@ def test_a_question_is_answered_once_and_the_same_way(asked, question, tmp_path,
     assert 2 * again.out == printed
 
 
+def test_bad_input_leaves_no_folder(tmp_path, capsys):
+    # A plate of one gene each, which is known only when the wells are read.
+    wells = [(f"P{gene}", f"A0{well + 1}", f"g{gene}") for gene in range(3) for well in range(3)]
+    table = pl.DataFrame(wells, ["plate", "well", "gene"], orient="row").with_columns(
+        control=pl.lit(False), one=pl.int_range(9).cast(float), two=1.0
+    )
+    write_wells(tmp_path / "wells", table, ["one", "two"])
+    words = "neighbours {0}/wells {0}/out --by gene --tiers other-plate"
+    assert run(["ask", *words.format(tmp_path).split()]) == 1
+    assert "tier other-plate leaves no pair" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["wells"]
+
+
 def table(asked: Path, question: str, tmp_path: Path, name: str, more: str = "") -> pl.DataFrame:
     words = f"{ASKED[question][0]} {more}".format(asked, tmp_path / "out")
     assert run(["ask", *words.split()]) == 0
