@@ -6,7 +6,8 @@ and a stopped command continues at the first plate that is missing.
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -192,7 +193,8 @@ def read_wells(folder: PathLike) -> Profiles:
     folder = Path(folder)
     identity = read_identity(folder, KIND)
     plates = {path: read_plate(path) for path in _list_files(folder)}
-    _require_one_width({path.name: plate.width for path, plate in plates.items()}, folder)
+    widths = {path.name: plate.width - len(WELL_COLUMNS) for path, plate in plates.items()}
+    _require_one_width(widths, folder)
     table = pl.concat(plates.values())
     _require_once(table, folder)
     # polars returns a column-major array, but most computations here are by row.
@@ -207,31 +209,54 @@ def open_wells(folder: Path) -> PlateFiles:
     only when their plate is read.
     """
     identity = read_identity(folder, KIND)
-    records = {path: read_plate(path, with_features=False) for path in _list_files(folder)}
-    widths = {path.name: len(pl.read_parquet_schema(path)) for path in records}
+    read = {path: _read_records(path) for path in _list_files(folder)}
+    widths = {path.name: width for path, (_, width) in read.items()}
     _require_one_width(widths, folder)
+    records = {path: table for path, (table, _) in read.items()}
     table = pl.concat(records.values())
     _require_once(table, folder)
     files: dict[str, tuple[Path, ...]] = {}
     for path, rows in records.items():
         for plate in rows["plate"].unique(maintain_order=True):
             files[plate] = (*files.get(plate, ()), path)
-    return PlateFiles(table, next(iter(widths.values())) - len(WELL_COLUMNS), identity, files)
+    return PlateFiles(table, next(iter(widths.values())), identity, files)
 
 
-def read_plate(path: Path, with_features: bool = True) -> pl.DataFrame:
+def read_plate(path: Path) -> pl.DataFrame:
     """Return the wells in one file of a wells folder; raises ValueError if it is no such file."""
+    with _parquet_errors(path):
+        # A plate may be called P[1]. Naming hundreds of columns takes as long as reading them.
+        table = pl.read_parquet(path, glob=False)
+    kinds = {
+        name: WELL_COLUMNS.get(name, pl.Float32()) for name in _list_columns(path, table.columns)
+    }
+    return cast_columns(table, kinds, str(path))
+
+
+def _read_records(path: Path) -> tuple[pl.DataFrame, int]:
+    """Do as `read_plate` for the columns of `WELL_COLUMNS`; also return the number of features."""
+    with _parquet_errors(path):
+        found = _list_columns(path, pl.read_parquet_schema(path))
+        table = pl.read_parquet(path, columns=list(WELL_COLUMNS), glob=False)
+    return cast_columns(table, WELL_COLUMNS, str(path)), len(found) - len(WELL_COLUMNS)
+
+
+def _list_columns(path: Path, found: Iterable[str]) -> list[str]:
+    """Return the columns of a file of wells, in order; `found` are those it has, by name."""
+    names = set(found)
+    expected = [*WELL_COLUMNS, *feature_names(len(names - set(WELL_COLUMNS)))]
+    if wrong := sorted(set(expected) ^ names):
+        raise ValueError(f"{path} is not a wells file: columns missing or unknown: {wrong}")
+    return expected
+
+
+@contextmanager
+def _parquet_errors(path: Path) -> Iterator[None]:
+    """Raise ValueError for what polars raises if a file cannot be read."""
     try:
-        found = pl.read_parquet_schema(path)
-        expected = [*WELL_COLUMNS, *feature_names(len(set(found) - set(WELL_COLUMNS)))]
-        if wrong := sorted(set(expected) ^ set(found)):
-            raise ValueError(f"{path} is not a wells file: columns missing or unknown: {wrong}")
-        columns = expected if with_features else list(WELL_COLUMNS)
-        table = pl.read_parquet(path, columns=columns, glob=False)  # a plate may be called P[1]
+        yield
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ValueError(f"{path} is not a Parquet file that can be read: {error}") from None
-    kinds = {name: WELL_COLUMNS.get(name, pl.Float32()) for name in columns}
-    return cast_columns(table, kinds, str(path))
 
 
 def _read_features(path: Path, plate: str) -> Float32[np.ndarray, "m d"]:
