@@ -30,9 +30,11 @@ def share(name: str, value: float | None) -> None:
     between(name, value, 0, 1, ends=True)
 
 
-def one_of(name: str, value: str | None, allowed: Collection[str]) -> None:
+def one_of(name: str, value: str | int | None, allowed: Collection[Any]) -> None:
     """Raise ValueError unless `value` is one of `allowed`."""
-    require(value is None or value in allowed, name, f"one of {', '.join(allowed)}", value)
+    require(
+        value is None or value in allowed, name, f"one of {', '.join(map(str, allowed))}", value
+    )
 
 
 def require(holds: bool, name: str, rule: str, value: Any) -> None:

@@ -9,7 +9,7 @@ import torch
 from phenomae.crops.prefetch import prefetch
 from phenomae.crops.reader import CropReader, choose_reading
 from phenomae.crops.stream import CropStream, centre_crops
-from phenomae.crops.tensors import Crops, network_input, turn
+from phenomae.crops.tensors import Crops, network_input, turn_each
 from phenomae.store.read import Store, open_store, read_field
 
 CHANNELS = ("DNA", "ER")
@@ -73,7 +73,7 @@ def test_only_the_fields_given_are_drawn_from(store: Store) -> None:
 
 def test_turns_are_the_eight_flips_and_quarter_turns() -> None:
     image = torch.arange(9).to(torch.uint16).reshape(1, 1, 3, 3)
-    turned = turn(image.expand(8, 1, 3, 3).contiguous(), torch.arange(8, dtype=torch.uint8))
+    turned = turn_each(image.expand(8, 1, 3, 3).contiguous(), torch.arange(8, dtype=torch.uint8))
     ours = {tuple(item.int().flatten().tolist()) for item in turned}
     square = np.arange(9).reshape(3, 3)
     theirs = {

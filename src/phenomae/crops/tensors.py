@@ -23,8 +23,7 @@ class Crops:
     """Intensity window of the crop's plate and channel: pixel values that become 0 and 1. Used for
     uint16 only."""
     turns: UInt8[Tensor, " b"]
-    """The augmentation of each crop in three bits: 1 swaps rows and columns, 2 flips rows, 4 flips
-    columns. The combinations are the eight flips and rotations of a square."""
+    """The augmentation of each crop, one of eight turns: its bits, see `crops.turns`."""
     keys: Int64[Tensor, "b 3"]
     """Position of each crop: number of the field in the `CropReader`, top and left."""
     channels: tuple[str, ...]
@@ -116,7 +115,7 @@ def _convert(
 ) -> UInt8[Tensor, "b c h w"] | Float32[Tensor, "b c h w"]:
     # Compiled, this is one kernel instead of a dozen that each pass over all pixels.
     if turns is not None:
-        pixels = turn(pixels, turns)
+        pixels = turn_each(pixels, turns)
     if pixels.dtype == torch.uint8:
         return pixels
     low, high = windows[..., None, None].unbind(2)
@@ -124,18 +123,25 @@ def _convert(
     return ((pixels.to(torch.float32) - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
 
 
-def turn(
+def turn(pixels: Shaped[Tensor, "b c h w"], bits: int) -> Shaped[Tensor, "b c h w"]:
+    """Return all crops transposed and flipped as the bits say; see `crops.turns`."""
+    if bits & 1:
+        pixels = pixels.transpose(-1, -2)
+    flipped = [axis for bit, axis in ((2, -2), (4, -1)) if bits & bit]
+    return pixels.flip(flipped) if flipped else pixels
+
+
+def turn_each(
     pixels: Shaped[Tensor, "b c h w"], turns: UInt8[Tensor, " b"]
 ) -> Shaped[Tensor, "b c h w"]:
-    """Return each crop transposed and flipped as its bits say; see `Crops.turns`."""
+    """Return each crop transposed and flipped as its own bits say; see `crops.turns`."""
     if pixels.dtype == torch.uint16:
-        return turn(_as_bits(pixels), turns).view(torch.uint16)
+        return turn_each(_as_bits(pixels), turns).view(torch.uint16)
     # torch.where computes both results for every crop and selects one: a few operations on the
     # whole tensor are faster than a loop over the crops.
-    bits = turns[:, None, None, None]
-    pixels = torch.where((bits & 1).bool(), pixels.transpose(-1, -2), pixels)
-    pixels = torch.where((bits & 2).bool(), pixels.flip(-2), pixels)
-    return torch.where((bits & 4).bool(), pixels.flip(-1), pixels)
+    for bit in (1, 2, 4):
+        pixels = torch.where((turns & bit).bool()[:, None, None, None], turn(pixels, bit), pixels)
+    return pixels
 
 
 def _as_bits(pixels: Shaped[Tensor, "b c h w"]) -> Shaped[Tensor, "b c h w"]:

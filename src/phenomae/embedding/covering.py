@@ -12,12 +12,18 @@ TRAIN_SMALLER = "use a network trained on smaller crops"
 
 
 def cover_fields(
-    store: Store, crop_size: int, side: int, tiling: Tiling, remedy: str = TRAIN_SMALLER
+    store: Store,
+    crop_size: int,
+    side: int,
+    tiling: Tiling,
+    crops_per_field: int | None = None,
+    remedy: str = TRAIN_SMALLER,
 ) -> list[Tiles]:
     """Return the positions of the crops of every field, in the order of `store.fields`.
 
     `side` is the side of a crop in pixels of the store, which differs from `crop_size` if crops are
-    resampled. Raises ValueError, ending in `remedy`, if a field is smaller than a crop.
+    resampled. Of more than `crops_per_field` crops of a field, that many are used. Raises
+    ValueError, ending in `remedy`, if a field is smaller than a crop.
     """
     # Computed once per size of field, because most stores have fields of a single size.
     by_size: dict[tuple[int, int], Tiles] = {}
@@ -30,7 +36,7 @@ def cover_fields(
                 f"than the crops of {crop_size} x {crop_size}{scaled}: {remedy}"
             )
         if sides not in by_size:
-            by_size[sides] = tile_field(*sides, side, tiling)
+            by_size[sides] = tile_field(*sides, side, tiling, crops_per_field)
     return [by_size[sides] for sides in store.fields.select("height", "width").iter_rows()]
 
 
@@ -40,11 +46,14 @@ def report_left_out_fields(store: Store, kept: Store) -> None:
         info(f"where leaves out {left_out} of {len(store.fields)} fields")
 
 
-def report_left_out_pixels(store: Store, tiles: Sequence[Tiles]) -> None:
+def report_left_out_pixels(
+    store: Store, tiles: Sequence[Tiles], crops_per_field: int | None
+) -> None:
     """Print the number of pixels that are in no crop, if any."""
     if left_out := sum(tile.left_out for tile in tiles):
         pixels = int(store.fields.select(pl.col("height") * pl.col("width")).sum().item())
-        info(
-            f"{left_out} of {pixels} pixels ({100 * left_out / pixels:.1f} %) are in no crop, at "
-            "the edges of fields (tiling overlap includes them)"
-        )
+        why = "at the edges of fields (tiling overlap includes them)"
+        if crops_per_field is not None:
+            why = f"because crops_per_field is {crops_per_field}"
+        share = f"{left_out} of {pixels} pixels ({100 * left_out / pixels:.1f} %)"
+        info(f"{share} are in no crop, {why}")

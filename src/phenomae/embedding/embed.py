@@ -16,6 +16,7 @@ from phenomae.checks import above, at_least, one_of
 from phenomae.crops.fields import keep_fields
 from phenomae.crops.reader import CropReader
 from phenomae.crops.tiles import Tiling
+from phenomae.crops.turns import TURNS, Turns
 from phenomae.devices import Device, Precision, all_cores, open_machine
 from phenomae.embedding.channels import match_channels
 from phenomae.embedding.covering import (
@@ -49,6 +50,11 @@ class EmbedSettings:
     tiling: Tiling = "grid"
     """How crops cover a field: grid lays crops side by side, centred, and leaves out the edges;
     overlap adds crops at the edges so that every pixel is in a crop."""
+    crops_per_field: int | None = None
+    """Maximum number of crops of a field, spread over it. Default: all."""
+    turns: Turns = 1
+    """Turns of each crop whose embeddings are averaged: 4 quarter turns, or 8 with their mirror
+    images. Cells lie in any direction, and averaging over it leaves less noise in a well's mean."""
     pool: Pool = "mean"
     """Pooling of a crop's tokens into an embedding: their mean; their mean and standard deviation;
     the class token; or, for a channel-agnostic network, the mean over each channel's tokens."""
@@ -80,11 +86,13 @@ class EmbedSettings:
 
     def __post_init__(self) -> None:
         one_of("tiling", self.tiling, get_args(Tiling))
+        one_of("turns", self.turns, TURNS)
         one_of("pool", self.pool, get_args(Pool))
         one_of("adabn", self.adabn, get_args(AdaBn))
         one_of("device", self.device, get_args(Device))
         one_of("precision", self.precision, get_args(Precision))
         at_least("crops_at_once", self.crops_at_once, 1)
+        at_least("crops_per_field", self.crops_per_field, 1)
         at_least("seed", self.seed, 0)
         at_least("adabn_crops", self.adabn_crops, 2)  # batch norm needs two crops for a variance
         above("pixel_size_um", self.pixel_size_um, 0)
@@ -151,7 +159,7 @@ def embed(
         if folders:
             report_left_out_fields(full, kept)
             _report_pixel_size(kept, network.config, settings)
-            report_left_out_pixels(kept, embedder.tiles)
+            report_left_out_pixels(kept, embedder.tiles, settings.crops_per_field)
             _embed_plates(embedder, plates, folders)
     return BlockWells(target) if settings.block == "all" else Wells(target)
 
@@ -174,6 +182,9 @@ def _record(settings: EmbedSettings) -> dict[str, Any]:
     recorded = settings_dict(settings)
     # The identity of the network holds the seed, and older versions did not record one.
     del recorded["seed"]
+    for name in ("turns", "crops_per_field"):  # nor these
+        if recorded[name] == getattr(EmbedSettings, name):
+            del recorded[name]
     return recorded
 
 
@@ -190,11 +201,12 @@ def _build_embedder(
     side = int(reader.sides(crop_size)[0])
     return Embedder(
         reader=reader,
-        tiles=cover_fields(store, crop_size, side, settings.tiling),
+        tiles=cover_fields(store, crop_size, side, settings.tiling, settings.crops_per_field),
         model=model,
         machine=open_machine(settings.device, settings.precision),
         crops_at_once=settings.crops_at_once,
         pool=settings.pool,
+        turns=settings.turns,
         adabn_crops=settings.adabn_crops if adapts else 0,
     )
 

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from phenomae.crops.prefetch import prefetch
 from phenomae.crops.reader import CropReader
-from phenomae.crops.tensors import Crops, network_input
+from phenomae.crops.tensors import Crops, network_input, turn
 from phenomae.crops.tiles import Tiles
+from phenomae.crops.turns import TURNS, Turns
 from phenomae.devices import Machine
 from phenomae.embedding.plates import Plate, mean_per_well
 from phenomae.models.conv.adabn import kept_statistics, reestimate
@@ -39,6 +40,8 @@ class Embedder:
     machine: Machine
     crops_at_once: int
     pool: Pool = "mean"
+    turns: Turns = 1
+    """Number of turns of each crop whose embeddings are averaged."""
     adabn_crops: int = 0
     """Maximum number of crops from which AdaBN estimates a plate's batch norm statistics; 0 uses
     the statistics of the training."""
@@ -65,7 +68,7 @@ class Embedder:
             for pixels in self._read(self._split(places), self.reader):
                 for part, vectors in zip(parts, self._vectors(pixels, blocks), strict=True):
                     # Left on a GPU: the CPU would wait for this batch before it sends the next.
-                    part.append(vectors.float())
+                    part.append(vectors)
                 advance(len(pixels))
         counts = [len(self.tiles[field].tops) for field in plate.fields]
         wells = np.repeat(plate.well_of, counts)
@@ -73,6 +76,18 @@ class Embedder:
         return [mean_per_well(rows, wells, len(plate.table)) for rows in vectors]
 
     def _vectors(
+        self, pixels: Pixels, blocks: Sequence[int | None]
+    ) -> Sequence[Float32[Tensor, "b _d"]]:
+        """Return the embeddings of crops at each block, averaged over the turns of the crops."""
+        turned = (turn(pixels, bits) for bits in TURNS[self.turns])
+        found = (self._vectors_once(crops, blocks) for crops in turned)
+        sums = [vectors.float() for vectors in next(found)]
+        for more in found:
+            for total, vectors in zip(sums, more, strict=True):
+                total += vectors
+        return [total / self.turns for total in sums]
+
+    def _vectors_once(
         self, pixels: Pixels, blocks: Sequence[int | None]
     ) -> Sequence[Float[Tensor, "b _d"]]:
         numbers = [block for block in blocks if block is not None]

@@ -15,6 +15,7 @@ from phenomae.artefacts import Origin, artefact_folder, remove_artefact
 from phenomae.checks import above, at_least, one_of
 from phenomae.crops.fields import keep_fields
 from phenomae.crops.tiles import Tiling
+from phenomae.crops.turns import TURNS, Turns
 from phenomae.embedding.covering import report_left_out_fields, report_left_out_pixels
 from phenomae.embedding.hand_made.kinds import KINDS, find_kind
 from phenomae.embedding.plates import Plate, read_plates
@@ -26,7 +27,15 @@ from phenomae.urls import Location, locate
 from phenomae.wells import KIND, Wells, plate_path, write_feature_names, write_plate
 
 FeatureKind = Literal["spectra", "random-layer", "intensity", "count", "cellprofiler", "position"]
-_EVERY_KIND = ("kind", "where", "channels", "tiling", "crop_size", "pixel_size_um")
+_EVERY_KIND = (
+    "kind",
+    "where",
+    "channels",
+    "tiling",
+    "crop_size",
+    "crops_per_field",
+    "pixel_size_um",
+)
 
 
 @Parameter(name="*")
@@ -51,6 +60,8 @@ class FeaturesSettings:
     crops; needs crop_size. Default: features of whole fields."""
     crop_size: int | None = None
     """Side of the crops in pixels, usually that of the network to compare with."""
+    crops_per_field: int | None = None
+    """Maximum number of crops of a field, as in embed; needs tiling. Default: all."""
     pixel_size_um: float | None = None
     """Pixel size in micrometres to which fields or crops are resampled, as in embed. Default: no
     resampling."""
@@ -60,6 +71,9 @@ class FeaturesSettings:
     """random-layer: side of the filters, and of the patches, in pixels."""
     seed: int = 0
     """random-layer: seed of the filters."""
+    turns: Turns = 1
+    """random-layer: turns over which the features are averaged, as in embed: 4 or 8. Spectra,
+    intensity and count do not depend on how an image is turned."""
     nuclear_channel: str = ""
     """count, cellprofiler: name of the channel with nuclei. Empty: the channel named DNA, DAPI,
     Hoechst, ..."""
@@ -69,7 +83,9 @@ class FeaturesSettings:
     def __post_init__(self) -> None:
         one_of("kind", self.kind, get_args(FeatureKind))
         one_of("tiling", self.tiling, get_args(Tiling))
+        one_of("turns", self.turns, TURNS)
         at_least("crop_size", self.crop_size, 1)
+        at_least("crops_per_field", self.crops_per_field, 1)
         above("pixel_size_um", self.pixel_size_um, 0)
         for name in ("filters", "filter_size", "cell_distance"):
             at_least(name, getattr(self, name), 1)
@@ -77,6 +93,8 @@ class FeaturesSettings:
         self._refuse_settings_of_other_kinds()
         if (self.tiling is None) != (self.crop_size is None):
             raise ValueError("tiling and crop_size need each other: give both or neither")
+        if self.crops_per_field is not None and self.tiling is None:
+            raise ValueError("crops_per_field needs tiling and crop_size, which cut the crops")
 
     def _refuse_settings_of_other_kinds(self) -> None:
         for item in fields(self):
@@ -146,7 +164,7 @@ def features(
         if partial is None:
             return Wells(folder)
         report_left_out_fields(full, kept)
-        report_left_out_pixels(kept, profiler.tiles or [])
+        report_left_out_pixels(kept, profiler.tiles or [], settings.crops_per_field)
         _write_profiles(profiler, plates, partial)
         if not list(partial.glob("*.parquet")):
             remove_artefact(partial)

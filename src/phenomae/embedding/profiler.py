@@ -107,7 +107,9 @@ def make_profiler(store: Store, settings: "FeaturesSettings") -> Profiler:
     tiles = None
     if settings.tiling and settings.crop_size and side:
         remedy = "choose a smaller crop_size"
-        tiles = cover_fields(store, settings.crop_size, side, settings.tiling, remedy)
+        tiles = cover_fields(
+            store, settings.crop_size, side, settings.tiling, settings.crops_per_field, remedy
+        )
     smallest = int(store.fields.select("height", "width").min().to_numpy().min())
     seen = settings.crop_size or round(smallest / scale)
     view = View(str(store.path), tuple(names.values()), seen, settings)

@@ -12,6 +12,7 @@ from jaxtyping import Float32, Float64, UInt
 from scipy.special import ndtr, ndtri
 
 from phenomae.crops.random_numbers import Purpose, draw
+from phenomae.crops.turns import TURNS, Turns, turn_image
 from phenomae.embedding.hand_made.kind import Describe, Kind, View
 
 _EPS = 1e-5  # for intensities from 0 to 1, as in the standardisation of the networks
@@ -21,8 +22,9 @@ _EPS = 1e-5  # for intensities from 0 to 1, as in the standardisation of the net
 class RandomLayer:
     """Averages a GELU of random projections over the patches of an image."""
 
-    filters: Float32[np.ndarray, "k d"]
-    """Normal random numbers of variance 1 / k; pixels are ordered row, column, channel."""
+    filters: Float32[np.ndarray, "turns k d"]
+    """Normal random numbers of variance 1 / k, in some turns; pixels are ordered row, column,
+    channel. To turn the filters is to turn the image."""
     side: int
     """Side of a patch in pixels."""
 
@@ -31,8 +33,17 @@ class RandomLayer:
 
         GELU(x) is x times the normal distribution function of x (Hendrycks & Gimpel 2016).
         """
-        projected = _cut(_standardise(pixels), self.side) @ self.filters
-        return (projected * ndtr(projected)).mean(axis=0, dtype=np.float64)
+        patches = _cut(_standardise(pixels), self.side)
+        projected = (patches @ filters for filters in self.filters)
+        means = [(values * ndtr(values)).mean(axis=0, dtype=np.float64) for values in projected]
+        return np.mean(means, axis=0)
+
+
+def turn_filters(filters: Float32[np.ndarray, "k d"], side: int, turns: Turns) -> np.ndarray:
+    """Return the filters in each turn, (turns, k, d)."""
+    images = filters.reshape(side, side, -1).transpose(2, 0, 1)
+    turned = [turn_image(images, bits).transpose(1, 2, 0) for bits in TURNS[turns]]
+    return np.stack([image.reshape(filters.shape) for image in turned])
 
 
 def _standardise(pixels: UInt[np.ndarray, "c h w"]) -> Float32[np.ndarray, "c h w"]:
@@ -64,7 +75,8 @@ def _make(view: View) -> Describe:
     # The inverse of the distribution function, because numpy's own normal numbers may change.
     uniform = draw(view.settings.seed, 0, Purpose.FILTER, range(inputs), count)
     normal = ndtri(np.maximum(uniform, 2.0**-54)) / np.sqrt(inputs)
-    return RandomLayer(normal.astype(np.float32), side)
+    filters = turn_filters(normal.astype(np.float32), side, view.settings.turns)
+    return RandomLayer(filters, side)
 
 
-KIND = Kind(from_pixels=_make, settings=("filters", "filter_size", "seed"))
+KIND = Kind(from_pixels=_make, settings=("filters", "filter_size", "seed", "turns"))
