@@ -31,7 +31,7 @@ from phenomae.models.settings import ChannelMaeModel, VitMaeModel
 from phenomae.models.sizes import VIT_SIZES
 from phenomae.models.vit.channel_mae import ChannelMae
 from phenomae.models.vit.vit_mae import VitMae
-from phenomae.pretraining.optimiser import build_lion
+from phenomae.pretraining.optimiser import build_optimiser
 
 FAMILIES = {"vit-mae": (VitMae, VitMaeModel), "channel-mae": (ChannelMae, ChannelMaeModel)}
 TARGETS = {("vit-mae", "train"): 1.5, ("vit-mae", "embed"): 1.2}
@@ -54,7 +54,7 @@ class Contender:
 
     def __post_init__(self) -> None:
         self.network.to(self.device)
-        self.optimiser = build_lion(self.network, 1e-4, (0.9, 0.95), 0.05)
+        self.optimiser = build_optimiser("lion", self.network, 1e-4, (0.9, 0.95), 0.05)
 
     def step(self, job: str, pixels: Tensor, noise: Tensor) -> None:
         """Run one step of a job."""

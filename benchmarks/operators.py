@@ -19,7 +19,7 @@ from phenomae.devices import Device, Precision, open_machine
 from phenomae.models.create import create_model
 from phenomae.pretraining.loop import Learner
 from phenomae.pretraining.objectives.masked import ChannelObjective, MaskedObjective
-from phenomae.pretraining.optimiser import build_lion
+from phenomae.pretraining.optimiser import build_optimiser
 
 CHANNELS = [f"channel {number}" for number in range(1, 7)]
 
@@ -36,7 +36,7 @@ def make_learner(
         objective = MaskedObjective(network, seed=0)
     fabric = open_machine(device, precision).fabric
     wrapped = fabric.setup_module(objective)
-    optimiser = fabric.setup_optimizers(build_lion(objective, 1e-4, (0.9, 0.95), 0.05))
+    optimiser = fabric.setup_optimizers(build_optimiser("lion", objective, 1e-4, (0.9, 0.95), 0.05))
     return Learner(fabric, wrapped, optimiser, lambda step: 1e-4)
 
 

@@ -54,7 +54,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from phenomae.cores import available_cores
 from phenomae.devices import bf16_is_fast
-from phenomae.pretraining.optimiser import build_lion
+from phenomae.pretraining.optimiser import build_optimiser
 from phenomae.probes.commands import VitMaeSettings, pretrain_vit_mae
 from phenomae.progress import set_quiet
 from phenomae.runs import read_log
@@ -122,7 +122,7 @@ def train_plain(folder: Path, settings: VitMaeSettings, steps: int, workers: int
     batches = load(list_fields(folder / "raw"), settings, FIRST_STEPS + steps, workers)
     channels = len(open_store(folder / "store").channels)
     network = PlainMae(settings.model, channels, apart=False).to(device).train()
-    optimiser = build_lion(network, settings.lr, settings.betas, settings.weight_decay)
+    optimiser = build_optimiser("lion", network, settings.lr, settings.betas, settings.weight_decay)
     cycle = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings.lr, total_steps=FIRST_STEPS + steps, cycle_momentum=False
     )

@@ -129,20 +129,24 @@ def test_views_are_of_pixels_as_they_lie_in_the_stores(screen_path, make_store, 
     assert made.time.measured_steps == 3
 
 
-def test_memory_is_weights_gradients_and_momentum(planned, tiny):
+@pytest.mark.parametrize(
+    ("name", "make"), [("lion", Lion), ("adamw", torch.optim.AdamW)], ids=["lion", "adamw"]
+)
+def test_memory_is_weights_gradients_and_moments(screen_path, tmp_path, tiny, name, make):
+    planned = plan([screen_path, tmp_path / "run"], replace(tiny, optimiser=name), BURST_S)
     model = VitMae(tiny.model, ("DNA", "ER"))
-    optimiser = Lion(model.parameters(), lr=1e-4)
+    optimiser = make(model.parameters(), lr=1e-4)
     model(torch.rand(8, 2, 16, 16), torch.rand(8, 16)).losses["loss"].backward()
     optimiser.step()
     weights = sum(part.nbytes for part in model.parameters())
     gradients = sum(part.grad.nbytes for part in model.parameters() if part.grad is not None)
-    momentum = sum(
+    moments = sum(
         value.nbytes
         for state in optimiser.state_dict()["state"].values()
         for value in state.values()
     )
     memory = planned.memory
-    assert memory.state == weights + gradients + momentum
+    assert memory.state == weights + gradients + moments
     assert memory.fields == 20 * 2 * 40 * 40 * 2
     assert 0 <= memory.peak < 2e9
 

@@ -21,7 +21,7 @@ from phenomae.pretraining.callbacks.validation import Validation
 from phenomae.pretraining.data import Data
 from phenomae.pretraining.loop import Callback, Learner, Losses, train
 from phenomae.pretraining.objectives.objective import Objective
-from phenomae.pretraining.optimiser import build_lion, one_cycle
+from phenomae.pretraining.optimiser import build_optimiser, one_cycle
 from phenomae.pretraining.settings import TrainingSettings
 from phenomae.pretraining.team import Team
 from phenomae.progress import Advance, info, track
@@ -192,7 +192,9 @@ def open_session(
     if settings.activation_checkpointing == "on":
         checkpoint_activations(objective.model)
     wrapped = fabric.setup_module(objective)
-    optimiser = build_lion(objective, settings.lr, settings.betas, settings.weight_decay)
+    optimiser = build_optimiser(
+        settings.optimiser, objective, settings.lr, settings.betas, settings.weight_decay
+    )
     learner = Learner(
         fabric,
         wrapped,

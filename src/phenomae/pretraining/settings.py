@@ -6,11 +6,11 @@ the help text. `combine_settings` adds the settings of a network and of its obje
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from cyclopts import Group, Parameter
 
-from phenomae.checks import at_least, require, share
+from phenomae.checks import at_least, one_of, require, share
 from phenomae.crops.reader import check_pixel_size
 from phenomae.devices import Device, Precision, Strategy
 from phenomae.paths import PathLike
@@ -23,6 +23,8 @@ OPTIMISATION = Parameter(group=Group.create_ordered("Optimisation"))
 HARDWARE = Parameter(group=Group.create_ordered("Hardware"))
 CHECKPOINTS = Parameter(group=Group.create_ordered("Checkpoints"))
 RECALL = Parameter(group=Group.create_ordered("Recall"))
+
+OptimiserName = Literal["lion", "adamw", "muon"]
 
 
 @Parameter(name="*")
@@ -37,15 +39,17 @@ class TrainingSettings:
     """Training steps; 0 writes a run with the initial weights."""
     crops_per_step: Annotated[int, OPTIMISATION] = 256
     """Global batch: crops in one training step, over all processes."""
+    optimiser: Annotated[OptimiserName, OPTIMISATION] = "lion"
+    """Lion; AdamW; or Muon for the matrices of hidden layers, with AdamW for other weights."""
     # Lion changes every weight by lr in each step; its authors advise 1/3 to 1/10 of AdamW's lr.
     lr: Annotated[float, OPTIMISATION] = 1e-4
-    """Peak learning rate of the one-cycle schedule."""
+    """Peak learning rate of the one-cycle schedule; AdamW and Muon need 3 to 10 times Lion's."""
     warmup: Annotated[float, OPTIMISATION] = 0.1
     """Fraction of the steps during which the learning rate rises."""
     weight_decay: Annotated[float, OPTIMISATION] = 0.05
-    """Weight decay of Lion; it applies to weight matrices only."""
+    """Weight decay; it applies to weight matrices only."""
     betas: Annotated[tuple[float, float], OPTIMISATION] = (0.9, 0.95)
-    """Betas of Lion."""
+    """Betas of Lion and AdamW."""
     seed: Annotated[int, OPTIMISATION] = 0
     """Seed of the initial weights, the crops, the masks, and the choice of validation wells."""
     device: Annotated[Device, HARDWARE] = "auto"
@@ -122,6 +126,9 @@ class TrainingSettings:
             share("milestones", fraction)
         # The random number generator takes the seed as a signed 64-bit integer.
         require(self.seed < 2**63, "seed", "below 2^63", self.seed)
+        one_of("optimiser", self.optimiser, get_args(OptimiserName))
+        if self.optimiser == "muon" and self.strategy == "fsdp":
+            raise ValueError("optimiser must be lion or adamw if strategy is fsdp, not muon")
         divides = self.crops_per_step % self.crops_per_field == 0
         rule = f"a divisor of crops_per_step {self.crops_per_step}"
         require(divides, "crops_per_field", rule, self.crops_per_field)
@@ -156,6 +163,7 @@ CHANGEABLE = (
 """Settings that may change when a run continues: they change the results only by rounding."""
 
 ADDED_LATER = {
+    "optimiser": "lion",
     "crops_at_once": None,
     "activation_checkpointing": "off",
     "crops_per_field": 1,

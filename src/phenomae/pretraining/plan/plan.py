@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from phenomae.checks import above, at_least
 from phenomae.devices import Processes, all_cores, count_processes, open_machine
@@ -89,7 +88,7 @@ def plan(
         share = range(settings.crops_per_step // processes)
         timed = time_steps(session, share, burst_s, resident)
         machine = _describe_machine(team, settings, processes, session.peak_flops_per_s)
-    disk = _estimate_disk(objective, settings, run)
+    disk = _estimate_disk(objective, session, run)
     return Estimate(
         network,
         _estimate_work(session, processes),
@@ -189,8 +188,7 @@ def _estimate_memory(
     objective: Objective, session: Session, machine: MachineEstimate, timed: TimedSteps
 ) -> MemoryEstimate:
     weights = sum(item.nbytes for item in objective.parameters())
-    # Gradients and momentum have the size of the trained weights; Lion has no second moment.
-    state = weights + 2 * _trained_bytes(objective)
+    state = weights + _count_gradient_bytes(objective) + _count_optimiser_bytes(session)
     reader = session.data.reader
     pixel = [len(store.channels) * np.dtype(store.dtype).itemsize for store in reader.stores]
     fields = int(reader.sizes.prod(axis=1) @ np.array(pixel)[reader.store_of])
@@ -201,14 +199,21 @@ def _estimate_memory(
     )
 
 
-def _trained_bytes(objective: nn.Module) -> int:
+def _count_gradient_bytes(objective: Objective) -> int:
     return sum(item.nbytes for item in objective.parameters() if item.requires_grad)
 
 
-def _estimate_disk(objective: Objective, settings: TrainingSettings, run: Path) -> DiskEstimate:
+def _count_optimiser_bytes(session: Session) -> int:
+    """Return the size of the moments that the optimiser keeps; it has taken the timed steps."""
+    states = session.checkpoints.optimiser.state.values()
+    return sum(value.nbytes for state in states for value in state.values())
+
+
+def _estimate_disk(objective: Objective, session: Session, run: Path) -> DiskEstimate:
+    settings = session.settings
     weights = sum(item.nbytes for item in objective.model.state_dict().values())
     checkpoint = sum(item.nbytes for item in objective.state_dict().values())
-    checkpoint += _trained_bytes(objective)  # Lion's momentum
+    checkpoint += _count_optimiser_bytes(session)
     lasting, others = _count_checkpoints(settings)
     count = lasting + min(settings.keep, others)
     # The run folder need not exist yet: its nearest existing parent is on the same file system.
@@ -275,7 +280,7 @@ def _notes(
     if measures_recall:
         notes.append("Time and memory for measuring recall are not included.")
     if machine.processes > 1:
-        gradients = format_bytes(_trained_bytes(objective))
+        gradients = format_bytes(_count_gradient_bytes(objective))
         more = {
             "ddp": f", for which each process needs {gradients} more memory",
             "fsdp": f", and of weights; memory was measured with all weights, not with 1 / "

@@ -71,7 +71,7 @@ class MemoryEstimate:
     """Bytes of memory per process."""
 
     state: int
-    """Weights, gradients, and the momentum of Lion."""
+    """Weights, gradients, and the moments of the optimiser."""
     peak: int
     """Measured with the whole network: peak GPU memory, or on a CPU the growth of the process."""
     fields: int
@@ -189,7 +189,7 @@ def _rows_of_machine(machine: MachineEstimate) -> _Rows:
 
 def _rows_of_memory(memory: MemoryEstimate, machine: MachineEstimate) -> _Rows:
     kind = "of GPU memory" if machine.kind == "cuda" else "growth of the process"
-    yield "weights", f"{format_bytes(memory.state)}, with gradients and momentum"
+    yield "weights", f"{format_bytes(memory.state)}, with gradients and moments"
     yield "measured peak", f"{format_bytes(memory.peak)}, {kind}"
     kept = (
         f"{format_bytes(memory.fields)}, kept in memory" if memory.fields else "read crop by crop"
