@@ -7,7 +7,7 @@
 # Seen: the step raises NotImplementedError, "Operator aten._foreach_lerp.Scalar does not have a
 # sharding strategy registered", by default and with foreach=True; with foreach=False it succeeds.
 # The in-place _foreach_lerp_ is registered, the out-of-place one and _foreach_sign_ are not.
-# In phenomae: build_lion uses no foreach on shards before torch 2.13.
+# In phenomae: build_optimiser uses Lion without foreach on shards before torch 2.13.
 #
 # One process, on a CPU. Downloads torch with its CUDA libraries, several GB.
 set -eu

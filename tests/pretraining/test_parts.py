@@ -114,6 +114,12 @@ def test_optimisers_take_the_steps_of_their_papers_and_let_matrices_alone_decay(
         np.testing.assert_allclose(parameter.detach(), weight, rtol=1e-5, atol=tolerance * 0.01)
 
 
+def test_muon_needs_a_hidden_linear_layer() -> None:
+    convolution = nn.Conv2d(2, 3, 3)
+    with pytest.raises(ValueError, match="lion or adamw for a network without hidden linear"):
+        build_optimiser("muon", convolution, lr=0.01, betas=(0.9, 0.95), weight_decay=0.5)
+
+
 @pytest.mark.parametrize("name", ["lion", "adamw", "muon"])
 def test_a_loaded_optimiser_takes_the_same_steps(name: OptimiserName) -> None:
     def train(parts: nn.Module, optimiser: torch.optim.Optimizer, steps: Iterable[int]) -> None:

@@ -54,6 +54,6 @@ def report_left_out_pixels(
         pixels = int(store.fields.select(pl.col("height") * pl.col("width")).sum().item())
         why = "at the edges of fields (tiling overlap includes them)"
         if crops_per_field is not None:
-            why = f"because crops_per_field is {crops_per_field}"
+            why = f"at the edges of fields or left out by crops_per_field {crops_per_field}"
         share = f"{left_out} of {pixels} pixels ({100 * left_out / pixels:.1f} %)"
         info(f"{share} are in no crop, {why}")

@@ -69,6 +69,11 @@ class Muon(torch.optim.Optimizer):
         """`decaying` are the weights with weight decay, by name; `rest` is a group of others."""
         hidden = [item for name, item in decaying.items() if _is_hidden(name, item)]
         outer = [item for name, item in decaying.items() if not _is_hidden(name, item)]
+        if not hidden:
+            raise ValueError(
+                "optimiser must be lion or adamw for a network without hidden linear layers, not "
+                "muon"
+            )
         groups = [{"params": outer, "weight_decay": weight_decay}, rest]
         muon = torch.optim.Muon(
             hidden, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
