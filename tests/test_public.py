@@ -66,7 +66,8 @@ def call_all():
     refused(phenomae.report, "out", settings=phenomae.ReportSettings(run="absent"))
     refused(phenomae.compare, "a.h5ad", "b.h5ad", "out")
     refused(phenomae.fetch_annotations, "lists", place="http://127.0.0.1:9")
-    for name in ("vit_mae", "channel_mae", "unet_mae", "classifier", "vit_classifier"):
+    for name in ("vit_mae", "channel_mae", "energy_mae", "unet_mae", "classifier",
+                 "vit_classifier"):
         pretrain = getattr(phenomae, f"pretrain_{name}")
         refused(pretrain, "absent", "run")
     for name in (

@@ -17,6 +17,8 @@ from phenomae.probes.commands import pretrain_vit_mae as pretrain_vit_mae
 from phenomae.probes.commands import VitMaeSettings as VitMaeSettings
 from phenomae.probes.commands import pretrain_channel_mae as pretrain_channel_mae
 from phenomae.probes.commands import ChannelMaeSettings as ChannelMaeSettings
+from phenomae.probes.commands import pretrain_energy_mae as pretrain_energy_mae
+from phenomae.probes.commands import EnergyMaeSettings as EnergyMaeSettings
 from phenomae.probes.commands import pretrain_unet_mae as pretrain_unet_mae
 from phenomae.probes.commands import UnetMaeSettings as UnetMaeSettings
 from phenomae.probes.commands import pretrain_classifier as pretrain_classifier

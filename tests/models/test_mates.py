@@ -21,6 +21,7 @@ from phenomae.models.network import Network
 from phenomae.models.settings import (
     ChannelMaeModel,
     ClassifierModel,
+    EnergyMaeModel,
     UnetMaeModel,
     VitClassifierModel,
     VitMaeModel,
@@ -32,6 +33,7 @@ DENSE = {"growth_rate": 8, "first_width": 8, "block_depths": (2, 1, 2), "neck_di
 NETWORKS = {
     "vit-mae": VitMaeModel(**{**VIT, "embed_dim": 384, "num_heads": 6}, **MAE),
     "channel-mae": ChannelMaeModel(**VIT, **MAE, cross_num_heads=4),
+    "energy-mae": EnergyMaeModel(**VIT, **MAE),
     "unet-mae": UnetMaeModel(widths=(8, 16, 32), depths=(2, 1, 3)),
     "classifier": ClassifierModel(**DENSE),
     "classifier without standardising": ClassifierModel(**DENSE, standardise=False),

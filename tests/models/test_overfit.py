@@ -16,6 +16,7 @@ from phenomae.models.build import build
 from phenomae.models.settings import (
     ChannelMaeModel,
     ClassifierModel,
+    EnergyMaeModel,
     UnetMaeModel,
     VitClassifierModel,
     VitMaeModel,
@@ -28,6 +29,7 @@ DECODER = {"decoder_embed_dim": 96, "decoder_depth": 2, "decoder_num_heads": 4}
 SIZES = {
     "vit-mae": VitMaeModel(**VIT, **DECODER),
     "channel-mae": ChannelMaeModel(**VIT, **DECODER, cross_num_heads=4),
+    "energy-mae": EnergyMaeModel(**VIT, **DECODER),
     "unet-mae": UnetMaeModel(crop_size=64, patch_size=8, widths=(16, 32, 64), depths=(1, 2, 3)),
     "classifier": ClassifierModel(
         crop_size=64, growth_rate=8, first_width=16, block_depths=(2, 2, 2), neck_dim=32

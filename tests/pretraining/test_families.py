@@ -20,11 +20,13 @@ from phenomae.pretraining.objectives.classifying import label_fields, open_label
 from phenomae.probes.commands import (
     ChannelMaeSettings,
     ClassifierSettings,
+    EnergyMaeSettings,
     UnetMaeSettings,
     VitClassifierSettings,
     VitMaeSettings,
     pretrain_channel_mae,
     pretrain_classifier,
+    pretrain_energy_mae,
     pretrain_unet_mae,
     pretrain_vit_classifier,
     pretrain_vit_mae,
@@ -56,6 +58,7 @@ FAMILIES: dict[str, tuple[Any, Any]] = {
         pretrain_channel_mae,
         ChannelMaeSettings(**TRAINING, **VIT, **DECODER, cross_num_heads=2, drop_channel=0.5),
     ),
+    "energy-mae": (pretrain_energy_mae, EnergyMaeSettings(**TRAINING, **VIT, **DECODER)),
     "unet-mae": (
         pretrain_unet_mae,
         UnetMaeSettings(**TRAINING, patch_size=4, widths=(8, 16), depths=(2, 2)),

@@ -29,6 +29,7 @@ from phenomae.probes import commands
 from phenomae.probes.commands import (
     ChannelMaeSettings,
     ClassifierSettings,
+    EnergyMaeSettings,
     UnetMaeSettings,
     VitClassifierSettings,
     VitMaeSettings,
@@ -59,6 +60,7 @@ BLOCKS: dict[str, Any] = {"growth_rate": 4, "first_width": 8, "block_depths": (2
 TINY: dict[str, Any] = {
     "vit_mae": VitMaeSettings(**TRAINING, **VIT, **DECODER),
     "channel_mae": ChannelMaeSettings(**TRAINING, **VIT, **DECODER, cross_num_heads=2),
+    "energy_mae": EnergyMaeSettings(**TRAINING, **VIT, **DECODER),
     "unet_mae": UnetMaeSettings(**TRAINING, patch_size=4, widths=(8, 16), depths=(2, 2)),
     "classifier": ClassifierSettings(**{**TRAINING, "crop_size": 64}, **BLOCKS, neck_dim=8),
     "vit_classifier": VitClassifierSettings(**TRAINING, **VIT),

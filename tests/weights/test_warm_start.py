@@ -18,6 +18,7 @@ from phenomae.models.network import Network
 from phenomae.models.settings import (
     ChannelMaeModel,
     ClassifierModel,
+    EnergyMaeModel,
     UnetMaeModel,
     VitClassifierModel,
     VitMaeModel,
@@ -37,6 +38,7 @@ MAE = {"decoder_embed_dim": 16, "decoder_depth": 2, "decoder_num_heads": 2}
 SETTINGS = {
     "vit-mae": VitMaeModel(**VIT, **MAE),
     "channel-mae": ChannelMaeModel(**VIT, **MAE, cross_num_heads=2),
+    "energy-mae": EnergyMaeModel(**VIT, **MAE),
     "unet-mae": UnetMaeModel(crop_size=16, patch_size=4, widths=(8, 16), depths=(1, 2)),
     "classifier": ClassifierModel(
         crop_size=16, growth_rate=4, first_width=8, block_depths=(1, 2), neck_dim=6
@@ -47,7 +49,7 @@ CHANNELS = ("DNA", "ER", "AGP")
 CLASSES = ("none", "TP53", "MYC")
 EACH_FAMILY = pytest.mark.parametrize("family", FAMILIES)
 EACH_OF_ITS_CHANNELS = pytest.mark.parametrize(
-    "family", ["vit-mae", "unet-mae", "classifier", "vit-classifier"]
+    "family", ["vit-mae", "energy-mae", "unet-mae", "classifier", "vit-classifier"]
 )
 
 
@@ -107,6 +109,12 @@ def tensors_of(network: Network) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in found.items()}
 
 
+def last_layers(family: str) -> list[str]:
+    """Return the line about layers that fit only the very same channels."""
+    told = "last layers of the decoder newly initialised: they fit only all channels"
+    return [told] if family == "energy-mae" else []
+
+
 @EACH_FAMILY
 def test_the_same_network_has_the_same_bits(source: Path, family: str):
     model = make(family).train()
@@ -128,7 +136,7 @@ def test_channels_in_another_order_give_the_same_features(source: Path, family: 
     pixels = crops(3)
     vectors = model.embed(pick(pixels, CHANNELS, order))
     require_close(vectors, load(source).embed(pixels))
-    assert told[1:] == ["channels copied by name: AGP, DNA, ER"]
+    assert told[1:] == ["channels copied by name: AGP, DNA, ER", *last_layers(family)]
 
 
 @EACH_OF_ITS_CHANNELS
@@ -140,10 +148,11 @@ def test_an_added_channel_changes_nothing_at_first_and_learns_at_once(source: Pa
     pixels = crops(5)
     expected = load(source).features(pick(pixels, names, CHANNELS))
     require_close(model.features(pixels), expected)
-    decoder = "; decoder weights newly initialised" if hasattr(model, "decoder") else ""
+    decoder = "; decoder weights newly initialised" if family in ("vit-mae", "unet-mae") else ""
     assert told[1:] == [
         "channels copied by name: DNA, ER, AGP",
         f"new channels: BF, Mito: encoder weights 0{decoder}",
+        *last_layers(family),
     ]
     with torch.enable_grad():
         model.features(pixels).square().sum().backward()
@@ -161,11 +170,12 @@ def test_new_channels_share_evenly_the_weights_of_those_that_are_gone(source: Pa
     assert torch.equal(found[:, 1], trained[:, 1])
     for place in (0, 2, 3):
         torch.testing.assert_close(found[:, place], (trained[:, 0] + trained[:, 2]) / 3)
-    decoder = "; decoder weights newly initialised" if hasattr(model, "decoder") else ""
+    decoder = "; decoder weights newly initialised" if family in ("vit-mae", "unet-mae") else ""
     assert told[1:] == [
         "channels copied by name: ER",
         "channels dropped: DNA, AGP",
         f"new channels: BF, Mito, RNA: encoder weights those of DNA, AGP, shared equally{decoder}",
+        *last_layers(family),
     ]
 
 
@@ -174,7 +184,7 @@ def first_layer(model: Network, grad: bool = False) -> Tensor:
 
     A transformer's are one row of numbers, one for each pixel by row, column, channel.
     """
-    if model.family in ("vit-mae", "vit-classifier"):
+    if model.family in ("vit-mae", "energy-mae", "vit-classifier"):
         layer = model.encoder.patch_embed
     else:
         layer = next(part for part in model.modules() if isinstance(part, torch.nn.Conv2d))
@@ -312,6 +322,8 @@ def test_classes_go_by_name(source: Path, family: str):
     [
         ("vit-mae", "vit-classifier", "head and the norm before it newly initialised"),
         ("vit-classifier", "vit-mae", "decoder newly initialised"),
+        ("vit-mae", "energy-mae", "decoder newly initialised"),
+        ("energy-mae", "vit-mae", "decoder newly initialised"),
     ],
 )
 @torch.no_grad()
@@ -384,18 +396,19 @@ def test_published_weights_have_the_same_bits_with_their_own_tables(shared: Path
 
 
 FITS = {
-    "vit-mae": "vit-mae or vit-classifier",
+    "vit-mae": "vit-mae or energy-mae or vit-classifier",
+    "energy-mae": "vit-mae or energy-mae or vit-classifier",
     "channel-mae": "channel-mae",
     "unet-mae": "unet-mae",
     "classifier": "classifier",
-    "vit-classifier": "vit-mae or vit-classifier",
+    "vit-classifier": "vit-mae or energy-mae or vit-classifier",
 }
 
 
 @EACH_FAMILY
 def test_a_family_of_another_encoder_is_refused(source: Path, family: str):
     others = [name for name in FAMILIES if family not in FITS[name].split(" or ")]
-    assert len(others) == (3 if family.startswith("vit") else 4)
+    assert len(others) == (5 if FITS[family] == family else 3)
     for other in others:
         sentence = (
             f"{source} is of family {family}, whose encoder a {other} model does not have: start "

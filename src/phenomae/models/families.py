@@ -12,6 +12,10 @@ FAMILIES: dict[str, tuple[str, str]] = {
         "phenomae.models.vit.channel_mae:ChannelMae",
         "Masked autoencoder, ViT, for any channels.",
     ),
+    "energy-mae": (
+        "phenomae.models.vit.energy_mae:EnergyMae",
+        "Masked autoencoder, ViT, that predicts energies of structures.",
+    ),
     "unet-mae": ("phenomae.models.conv.unet_mae:UnetMae", "Masked autoencoder, U-Net."),
     "classifier": ("phenomae.models.classifier:Classifier", "Weakly supervised DenseNet."),
     "vit-classifier": ("phenomae.models.classifier:VitClassifier", "Weakly supervised ViT."),

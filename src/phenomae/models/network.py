@@ -145,6 +145,9 @@ class Network(nn.Module, Generic[AnyEncoder]):
     """Class of the encoder; a warm start is possible between families with the same class."""
     named_axes: ClassVar[tuple[NamedAxis, ...]] = ()
     """Tensors with one entry per channel or class; a warm start matches these entries by name."""
+    of_all_channels: ClassVar[tuple[str, ...]] = ()
+    """Tensors that fit only one list of channels (`*` matches any text); a warm start with any
+    other channels leaves them at their initial values."""
     free_settings: ClassVar[frozenset[str]] = frozenset(
         {
             "crop_size",

@@ -56,8 +56,8 @@ class VitModel:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class VitMaeModel(VitModel):
-    """A masked autoencoder with a vision transformer; the defaults are ViT-S/16."""
+class MaskedVitModel(VitModel):
+    """A vision transformer and a decoder that predicts hidden patches; the defaults are S/16."""
 
     decoder_embed_dim: int = 512
     """Width of the decoder."""
@@ -69,11 +69,6 @@ class VitMaeModel(VitModel):
     """Hidden width of the decoder's MLPs as a multiple of decoder_embed_dim."""
     mask_ratio: float = 0.75
     """Fraction of patches that is hidden from the encoder during training."""
-    fourier_weight: float = 0.0
-    """Weight, from 0 to 1, of the Fourier loss, which compares the Fourier magnitudes of whole
-    crops; 0.01 in the published networks with a +."""
-    normalise_targets: bool = False
-    """Normalise every target patch to mean 0 and variance 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,7 +79,37 @@ class VitMaeModel(VitModel):
         )
         _require_hidden("decoder_mlp_ratio", self.decoder_mlp_ratio, self.decoder_embed_dim)
         _require_masking(self.mask_ratio, self.patches)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class VitMaeModel(MaskedVitModel):
+    """A masked autoencoder with a vision transformer; the defaults are ViT-S/16."""
+
+    fourier_weight: float = 0.0
+    """Weight, from 0 to 1, of the Fourier loss, which compares the Fourier magnitudes of whole
+    crops; 0.01 in the published networks with a +."""
+    normalise_targets: bool = False
+    """Normalise every target patch to mean 0 and variance 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         share("fourier_weight", self.fourier_weight)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class EnergyMaeModel(MaskedVitModel):
+    """A vision transformer that predicts local energies; the defaults are ViT-S/16."""
+
+    visible_weight: float = 1.0
+    """Weight of the loss on visible patches, whose energies are predicted from the encoder's tokens
+    by one linear layer; that on hidden patches has weight 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("patch_size", self.patch_size, 2)  # one pixel has no frequency but 0
+        at_least("visible_weight", self.visible_weight, 0)
 
 
 @Parameter(name="*")

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from phenomae.models.settings import (
     ChannelMaeModel,
     ClassifierModel,
+    EnergyMaeModel,
     UnetMaeModel,
     VitClassifierModel,
     VitMaeModel,
@@ -25,6 +26,9 @@ VIT_SIZES: dict[str, VitModel] = {
 """Encoder settings of the vision transformers, by size."""
 
 VIT_MAE_SIZES = {name: VitMaeModel(**asdict(size)) for name, size in VIT_SIZES.items()}
+ENERGY_MAE_SIZES = {
+    name: EnergyMaeModel(**asdict(VIT_SIZES[name])) for name in ("S/16", "B/16", "L/16")
+}
 CHANNEL_MAE_SIZES = {"S/16": ChannelMaeModel()}
 # The paper gives widths and numbers of parameters, not depths. The convolutions of every scale cost
 # the same, so most are at the deepest scale, where they add the most parameters: 53.2 M and 137.9 M

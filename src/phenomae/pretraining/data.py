@@ -87,6 +87,11 @@ class Data:
         group = max(self._by_group(fields), key=len)
         return centre_crops(self.reader, _spread(group, _EXAMPLES), self.crop_size)
 
+    def training_crops(self, max_crops: int) -> Crops:
+        """Return centre crops of up to `max_crops` evenly spaced fields of the largest group."""
+        group = max(self._by_group(self.training), key=len)
+        return centre_crops(self.reader, _spread(group, max_crops), self.crop_size)
+
     def group_crops(self, field: int, max_crops: int) -> Crops:
         """Return centre crops of up to `max_crops` evenly spaced fields in the group of `field`."""
         group = np.flatnonzero(self.group_of == self.group_of[field])

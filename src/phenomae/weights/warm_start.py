@@ -44,6 +44,9 @@ def start_from(model: Network, source: PathLike) -> list[str]:
     # A decoder or head of another family has other tensors.
     same_family = trained.family == model.family
     copied = [name for name in tensors if same_family or _is_of_encoder(name)]
+    if trained.channels != model.channels:
+        bound = model.of_all_channels
+        copied = [name for name in copied if not any(fnmatchcase(name, part) for part in bound)]
     weights = trained.state_dict()
     for name in copied:
         tensors[name] = _adapt(name, weights[name], tensors[name], trained, model)
@@ -175,10 +178,12 @@ def _describe_channels(trained: Network, model: Network, same_family: bool) -> l
     if not model.encoder.any_channels:
         shared = f"those of {', '.join(gone)}, shared equally" if gone else "0"
         initial.append(f"encoder weights {shared}")
-    if same_family and hasattr(model, "decoder"):
+    if same_family and hasattr(model, "decoder") and not model.of_all_channels:
         initial.append("decoder weights newly initialised")
     if new:
         lines.append(f"new channels: {', '.join(new)}: {'; '.join(initial)}")
+    if same_family and model.of_all_channels:
+        lines.append("last layers of the decoder newly initialised: they fit only all channels")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""The decoder of a masked autoencoder, which predicts hidden patches from visible tokens.
+"""The decoder of masked networks, which predicts hidden patches from visible tokens.
 
 Tokens are not reordered to the order of the crop: attention needs positions, not an order, and with
 the hidden tokens at the end the last block can compute only the tokens that the loss uses.
@@ -10,7 +10,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from phenomae.models.settings import VitMaeModel
+from phenomae.models.cost.flops import count_attention, count_weights
+from phenomae.models.settings import MaskedVitModel
 from phenomae.models.vit.attention import attend
 from phenomae.models.vit.patches import sincos_positions
 from phenomae.models.vit.vit import initialise, positions_for
@@ -40,9 +41,9 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Predicts the pixels of patches from the tokens of the visible patches."""
+    """Predicts `outputs` numbers per patch, such as pixels, from tokens of the visible patches."""
 
-    def __init__(self, settings: VitMaeModel, channels: int) -> None:
+    def __init__(self, settings: MaskedVitModel, outputs: int) -> None:
         super().__init__()
         dim = settings.decoder_embed_dim
         self.embed = nn.Linear(settings.embed_dim, dim)
@@ -52,7 +53,7 @@ class Decoder(nn.Module):
             for _ in range(settings.decoder_depth)
         )
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.pred = nn.Linear(dim, channels * settings.patch_size**2)
+        self.pred = nn.Linear(dim, outputs)
         side = settings.crop_size // settings.patch_size
         self.grid = (side, side)
         # Not persistent: the table is computed from the grid, and the grid may change.
@@ -72,7 +73,7 @@ class Decoder(nn.Module):
         grid: tuple[int, int],
         full: bool,
     ) -> Float[Tensor, "b n k"]:
-        """Return the pixels of all patches, or only of the hidden patches if `full` is false.
+        """Return predictions of all patches, or only of the hidden patches if `full` is false.
 
         `order` are the indices of the visible patches, in the order of `latent`, and then of the
         hidden patches; the result has the same order.
@@ -87,3 +88,16 @@ class Decoder(nn.Module):
             x = block(x)
         x = self.blocks[-1](x, start=1 if full else 1 + visible)
         return self.pred(self.norm(x))
+
+    def flops(self, patches: int, kept: int, predicted: int) -> int:
+        """Return the FLOPs of a forward pass over one crop with `kept` visible patches."""
+        tokens, dim = 1 + patches, len(self.mask_token)
+        *inner, last = [block for block in self.blocks if isinstance(block, Block)]
+        forward = 2 * count_weights(self.embed) * (1 + kept)
+        for block in inner:
+            forward += 2 * count_weights(block) * tokens + count_attention(tokens, tokens, dim)
+        # The queries of the last block are only the patches that are predicted.
+        after = count_weights(last) - count_weights(last.qkv)
+        forward += 2 * count_weights(last.qkv) * tokens + 2 * after * predicted
+        forward += count_attention(predicted, tokens, dim)
+        return forward + 2 * count_weights(self.pred) * predicted

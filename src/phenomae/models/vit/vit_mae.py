@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor
 
-from phenomae.models.cost.flops import count_attention, count_weights
+from phenomae.models.cost.flops import count_weights
 from phenomae.models.masking import MaeOutput, MaskedNetwork, hide, take
 from phenomae.models.named_axes import PATCH_EMBED, NamedAxis
 from phenomae.models.network import Pixels
 from phenomae.models.settings import VitMaeModel, kept_patches
 from phenomae.models.sizes import VIT_MAE_SIZES
-from phenomae.models.vit.decoder import Block, Decoder
+from phenomae.models.vit.decoder import Decoder
 from phenomae.models.vit.patches import unpatch
 from phenomae.models.vit.vit import Vit
 
@@ -31,7 +31,7 @@ class VitMae(MaskedNetwork[Vit]):
     def __init__(self, settings: VitMaeModel, channels: Sequence[str] | int) -> None:
         super().__init__(settings, channels)
         self.encoder = Vit(settings, len(self.channels))
-        self.decoder = Decoder(settings, len(self.channels))
+        self.decoder = Decoder(settings, len(self.channels) * settings.patch_size**2)
 
     def forward(self, pixels: Pixels, noise: Float[Tensor, "b p"], full: bool = True) -> MaeOutput:
         """Hide the patches with the largest `noise`, reconstruct them and return the losses.
@@ -68,19 +68,10 @@ class VitMae(MaskedNetwork[Vit]):
 
         Hidden patches count only in layers that process their tokens.
         """
-        settings, decoder = self.settings, self.decoder
+        settings = self.settings
         patches = settings.patches
         kept = kept_patches(patches, settings.mask_ratio)
-        tokens, dim = 1 + patches, settings.decoder_embed_dim
         predicted = patches if settings.fourier_weight > 0 else patches - kept
-        *inner, last = [block for block in decoder.blocks if isinstance(block, Block)]
-        forward = self.encoder.flops(kept) + 2 * count_weights(decoder.embed) * (1 + kept)
-        for block in inner:
-            forward += 2 * count_weights(block) * tokens + count_attention(tokens, tokens, dim)
-        # The queries of the last block are only the patches that are predicted.
-        after = count_weights(last) - count_weights(last.qkv)
-        forward += 2 * count_weights(last.qkv) * tokens + 2 * after * predicted
-        forward += count_attention(predicted, tokens, dim)
-        forward += 2 * count_weights(decoder.pred) * predicted
+        forward = self.encoder.flops(kept) + self.decoder.flops(patches, kept, predicted)
         # Pixels need no gradient, so the backward pass of the first layer costs half as much.
         return 3 * forward - 2 * count_weights(self.encoder.patch_embed) * kept
