@@ -1,4 +1,5 @@
 # make demo: the whole pipeline on a simulated screen.  make test: style, types, imports, tests.
+# make demo-rivals: the demo beside turns, spread, and a classifier trained for the same seconds.
 # make demo-families: the demo with every network family, to compare their recall.
 # make torch-check: networks, trainer and a short demo under several versions of PyTorch.
 # make gpu-kit: an archive with all that a GPU node without a package index lacks (docs/gpu.md).
@@ -11,7 +12,7 @@ BIN = .venv/bin
 PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
 	$(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: install demo demo-families test test-all gpu-kit torch-check clean
+.PHONY: install demo demo-rivals demo-families test test-all gpu-kit torch-check clean
 
 install: .venv/installed
 
@@ -23,6 +24,9 @@ install: .venv/installed
 
 demo: install
 	$(BIN)/python demo.py demo --seed $(SEED)
+
+demo-rivals: install
+	$(BIN)/python demo.py demo --seed $(SEED) --rivals
 
 demo-families: install
 	$(BIN)/python demo.py demo --seed $(SEED) --families
