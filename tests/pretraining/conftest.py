@@ -53,3 +53,14 @@ def smooth_pixels(seed: int, wells: int = 10, size: int = 40) -> dict:
 def screen_path(tmp_path_factory: pytest.TempPathFactory, make_store) -> Path:
     """Twenty fields of 2 x 40 x 40."""
     return make_store(tmp_path_factory.mktemp("screen") / "store", smooth_pixels(0), CHANNELS)
+
+
+@pytest.fixture(scope="session")
+def paired_path(tmp_path_factory: pytest.TempPathFactory, make_store) -> Path:
+    """Two plates with a well of each of nine perturbations."""
+    pixels = {
+        (plate, well, site): image
+        for seed, plate in enumerate(("P1", "P2"))
+        for (_, well, site), image in smooth_pixels(seed).items()
+    }
+    return make_store(tmp_path_factory.mktemp("paired") / "store", pixels, CHANNELS)

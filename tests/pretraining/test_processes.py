@@ -7,14 +7,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from phenomae.probes.commands import VitMaeSettings, pretrain_vit_mae
+from phenomae.probes.commands import (
+    EnergyMaeSettings,
+    VitMaeSettings,
+    pretrain_energy_mae,
+    pretrain_vit_mae,
+)
 from phenomae.runs import read_log
 
 STEPS = 20
@@ -148,6 +153,23 @@ def test_two_processes_train_as_one(
     assert "processes 2" in (run / "environment.txt").read_text()
     names = sorted(path.name for path in (run / "checkpoints").iterdir())
     assert names == sorted(path.name for path in (alone / "checkpoints").iterdir())
+
+
+def test_two_processes_compare_the_pairs_of_both(
+    shared_settings: VitMaeSettings, paired_path: Path, tmp_path: Path, fork_program: Callable
+) -> None:
+    """Energies as targets, and the softmax over the pairs of both processes."""
+    pairs = {"pair_weight": 1.0, "pair_crops": 1, "validation": 0.0}
+    values = {item.name: getattr(shared_settings, item.name) for item in fields(shared_settings)}
+    own = {item.name for item in fields(EnergyMaeSettings)}
+    settings = EnergyMaeSettings(**{key: values[key] for key in values.keys() & own} | pairs)
+    alone, run = tmp_path / "alone", tmp_path / "run"
+    pretrain_energy_mae(paired_path, alone, settings=settings)
+    words = ["pretrain", "energy-mae", paired_path, run, "--config", alone / "config.toml"]
+    done = fork_program(LAUNCH.format(words=[str(word) for word in words])).wait()
+    assert done.returncode == 0, done.stderr
+    assert "processes 2" in (run / "environment.txt").read_text()
+    require_same(run, alone)
 
 
 def test_two_processes_stopped_go_on_as_one(

@@ -132,7 +132,7 @@ class Poisoned(MaskedObjective):
     def forward(self, crops, step):
         losses = super().forward(crops, step)
         poisoned = self.training and step == self.poison[0]
-        return {"loss": losses["loss"] * self.poison[1]} if poisoned else losses
+        return {**losses, "loss": losses["loss"] * self.poison[1]} if poisoned else losses
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ class Purpose(IntEnum):
     GROUP = 3
     CHANNEL = 4
     FILTER = 5
+    LABEL = 6
+    PAIR = 7
 
 
 def draw(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from phenomae.crops.pairs import PairSampler
 from phenomae.crops.prefetch import prefetch
 from phenomae.crops.random_numbers import Purpose, draw
 from phenomae.crops.reader import CropReader
@@ -39,6 +40,9 @@ class CropStream:
     """Sampling weight of each of the reader's fields; None is equal weights."""
     crops_per_field: int = 1
     """Number of consecutive crops from each field that is drawn."""
+    pairs: PairSampler | None = None
+    """Chooses the fields in pairs of wells, instead of from `groups` by `weights`; None: it does
+    not."""
     share: range | None = None
     """Indices, within the step, of the crops that this process returns; None returns all."""
     waited_s: float = field(default=0.0, init=False)
@@ -55,7 +59,10 @@ class CropStream:
         # The four random numbers of a crop choose its field, top, left and augmentation.
         numbers = draw(self.seed, step, Purpose.PLACE, range(self.crops_per_step), 4)
         firsts = numbers[:: self.crops_per_field, 0]
-        chosen = self._choose_fields(step, firsts).repeat(self.crops_per_field)
+        if self.pairs is not None:
+            chosen = self.pairs.choose(self.seed, step, firsts)
+        else:
+            chosen = self._choose_fields(step, firsts).repeat(self.crops_per_field)
         share = range(self.crops_per_step) if self.share is None else self.share
         numbers, chosen = numbers[share.start : share.stop], chosen[share.start : share.stop]
         heights, widths = self.reader.sizes[chosen].T

@@ -200,6 +200,13 @@ class Network(nn.Module, Generic[AnyEncoder]):
         """
         raise NotImplementedError
 
+    def embedding_width(self) -> int:
+        """Return the length of an embedding with the pool `mean`."""
+        size = self.settings.crop_size
+        crop = torch.zeros(1, len(self.channels), size, size)
+        with torch.no_grad():
+            return self.encoder.token_shape(crop)[1]
+
     def meta_crop(self) -> Float[Tensor, "1 c h w"]:
         """Return a crop of the settings' size on the meta device: a shape without memory."""
         size = self.settings.crop_size

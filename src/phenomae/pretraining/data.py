@@ -13,6 +13,7 @@ import polars as pl
 from jaxtyping import Int64
 
 from phenomae.crops.fields import balance, check_balance
+from phenomae.crops.pairs import PairSampler
 from phenomae.crops.reader import CropReader, choose_reading
 from phenomae.crops.stream import CropStream, centre_crops
 from phenomae.crops.tensors import Crops
@@ -52,6 +53,7 @@ class Data:
         groups_per_step: int,
         pin: bool,
         share: range | None = None,
+        pairs: PairSampler | None = None,
     ) -> CropStream:
         """Return the stream of training crops; `share` are the indices of a process in a step."""
         weights = np.ones(len(self.fields))
@@ -68,6 +70,7 @@ class Data:
             pin,
             weights,
             settings.crops_per_field,
+            pairs,
             share,
         )
 

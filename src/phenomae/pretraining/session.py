@@ -213,7 +213,7 @@ def open_session(
         settings=settings,
         data=data,
         objective=objective,
-        stream=data.stream(settings, objective.groups_per_step, pin=pin, share=share),
+        stream=data.stream(settings, objective.groups_per_step, pin, share, objective.pairs),
         learner=learner,
         meter=Meter(team, boundaries, milestones | {settings.steps}),
         checkpoints=Checkpoints(

@@ -20,6 +20,7 @@ from phenomae.pretraining.callbacks.trackers import TrackerName
 NETWORK = Parameter(group=Group.create_ordered("Network"))
 DATA = Parameter(group=Group.create_ordered("Data"))
 OPTIMISATION = Parameter(group=Group.create_ordered("Optimisation"))
+PAIRS = Parameter(group=Group.create_ordered("Pairs"))
 HARDWARE = Parameter(group=Group.create_ordered("Hardware"))
 CHECKPOINTS = Parameter(group=Group.create_ordered("Checkpoints"))
 RECALL = Parameter(group=Group.create_ordered("Recall"))
@@ -171,5 +172,9 @@ ADDED_LATER = {
     "rollbacks": 3,
     "milestones": (),
     "init": None,
+    "pair_weight": 0.0,
+    "pair_by": "perturbation",
+    "pair_crops": 4,
+    "pair_where": None,
 }
 """Settings that runs of older versions do not record, and the values that those runs used."""

@@ -93,6 +93,7 @@ class Log:
             data_wait=round(waited, 4),
             mfu=round(mfu, 4),
             seconds=round(now - self.started, 3),
+            **(self.meter.parts if len(self.meter.parts) > 1 else {}),
         )
         self.note = (
             f"loss {loss:.4f}, {crops_per_s:.0f} crops/s, data wait {waited:.0%}, MFU {mfu:.0%}"

@@ -46,8 +46,11 @@ class Meter:
         """Losses of the steps between the last two boundaries, without skipped steps."""
         self.norms: list[float] = []
         """Gradient norms of the same steps."""
+        self.parts: dict[str, float] = {}
+        """Mean of each part of the loss, and of other measures of a step, over the same steps."""
         self._steps: list[int] = []
         self._values: list[Tensor] = []
+        self._names: tuple[str, ...] = _NUMBERS
 
     def __call__(self, done: int, losses: Losses) -> None:
         """Callback: store the losses of a step, and read all stored losses at a boundary.
@@ -57,7 +60,8 @@ class Meter:
         if losses:
             self._steps.append(done - 1)
             # The values stay on the device: reading them would wait for the step to end.
-            self._values.append(torch.stack([losses[name].float() for name in _NUMBERS]))
+            self._names = (*_NUMBERS, *(name for name in losses if name not in _NUMBERS))
+            self._values.append(torch.stack([losses[name].float() for name in self._names]))
         if self.is_boundary(done):
             self.read()
 
@@ -74,12 +78,14 @@ class Meter:
         """Read the losses since the last boundary from the device; may raise Exploded."""
         steps, values = self._steps, self._values
         self._steps, self._values = [], []
-        self.losses, self.norms = [], []
+        self.losses, self.norms, self.parts = [], [], {}
         if not steps:
             return
         # Averaged over processes, so that all processes come to the same decision.
-        rows = self.team.mean(torch.stack(values)).tolist()
-        for step, (loss, norm) in zip(steps, rows, strict=True):
+        read = self.team.mean(torch.stack(values)).cpu()
+        means = dict(zip(self._names, read.mean(0).tolist(), strict=True))
+        self.parts = {name: means[name] for name in self._names if name not in _NUMBERS}
+        for step, (loss, norm, *_) in zip(steps, read.tolist(), strict=True):
             self._check(step, loss, norm)
             self.before.append(loss)
             self.losses.append(loss)

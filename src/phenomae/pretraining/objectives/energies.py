@@ -8,18 +8,16 @@ from phenomae.crops.tensors import network_input
 from phenomae.models.vit.energy_mae import EnergyMae
 from phenomae.pretraining.data import Data
 from phenomae.pretraining.objectives.masked import MaskedObjective
-from phenomae.pretraining.objectives.objective import Objective
 
 _SAMPLE = 128  # crops, one per field, whose energies are standardised
 
 
 class EnergyObjective(MaskedObjective):
-    """Predicts the energies of patches; the masks depend on (seed, step, index) only."""
+    """Predicts the energies of patches, which are standardised as in a sample of the data."""
 
     @classmethod
-    def build(cls, data: Data, settings: Any) -> Objective:
-        """Return an objective with a new network, which standardises energies as in the data."""
-        objective = super().build(data, settings)
+    def _build(cls, data: Data, settings: Any) -> MaskedObjective:
+        objective = super()._build(data, settings)
         model = objective.model
         assert isinstance(model, EnergyMae)
         crops = data.training_crops(_SAMPLE)

@@ -18,24 +18,48 @@ from phenomae.models.network import Pixels
 from phenomae.models.vit.channel_mae import ChannelMae
 from phenomae.pretraining.data import Data, open_data, share_channels
 from phenomae.pretraining.objectives.objective import Objective
+from phenomae.pretraining.objectives.pair_loss import PairLoss, PairSettings
 from phenomae.pretraining.objectives.picture import draw_reconstructions
-from phenomae.pretraining.settings import OPTIMISATION, ObjectiveSettings
+from phenomae.pretraining.pairs import list_pairs
+from phenomae.pretraining.settings import OPTIMISATION
 from phenomae.store.read import Store
 
 
 class MaskedObjective(Objective):
-    """Reconstructs masked patches; the masks depend on (seed, step, index) only."""
+    """Reconstructs masked patches; the masks depend on (seed, step, index) only.
 
+    With `pair_weight` the visible patches of crops of one perturbation are also to have similar
+    embeddings, in training; the validation loss is that of the reconstruction alone.
+    """
+
+    Settings = PairSettings
     help = "All stores must have the same channels."
     model: MaskedNetwork
 
     def __init__(self, model: MaskedNetwork, seed: int) -> None:
         super().__init__(model, seed)
+        self.pair_loss: PairLoss | None = None
+        self.pair_weight = 0.0
 
     @classmethod
     def open_data(cls, stores: Sequence[Store], settings: Any) -> Data:
         """Open stores with the same channels; crops have the channel order of the first store."""
         return open_data(stores, settings.crop_size, settings, share_channels(stores))
+
+    @classmethod
+    def build(cls, data: Data, settings: Any) -> Objective:
+        """Return an objective with a new network; weights are drawn from torch's generator."""
+        objective = cls._build(data, settings)
+        if settings.pair_weight:
+            objective.pairs = list_pairs(data, settings)
+            objective.pair_weight = settings.pair_weight
+            width = objective.model.embedding_width()
+            objective.pair_loss = PairLoss(width, settings.pair_crops)
+        return objective
+
+    @classmethod
+    def _build(cls, data: Data, settings: Any) -> "MaskedObjective":
+        return cls(settings.network(settings.model, data.channels), settings.seed)
 
     def forward(self, crops: Crops, step: int) -> dict[str, Tensor]:
         """Return the losses of a step's crops."""
@@ -44,7 +68,13 @@ class MaskedObjective(Objective):
         # `model.forward` bypasses torch.compile, which would compile again for the shapes of
         # validation batches.
         run = self.model if self.training else self.model.forward
-        return run(pixels, noise, full=False, **self._names(crops)).losses
+        output = run(pixels, noise, full=False, **self._names(crops))
+        if self.pair_loss is None or not self.training:
+            return output.losses
+        embeddings = self.model.encoder.pool(output.latent, "mean", pixels.shape[1])
+        found = self.pair_loss(embeddings)
+        loss = output.losses["loss"] + self.pair_weight * found["pair_loss"]
+        return {**output.losses, "loss": loss, **found}
 
     @torch.no_grad()
     def rebuild(self, crops: Crops, step: int = 0) -> MaeOutput:
@@ -81,13 +111,14 @@ class MaskedObjective(Objective):
 
 
 @dataclass(frozen=True)
-class ChannelSettings(ObjectiveSettings):
+class ChannelSettings(PairSettings):
     """Settings of the channel-agnostic objective."""
 
     drop_channel: Annotated[float, OPTIMISATION] = 0.0
     """Fraction of the steps in which one random channel is left out of the crops."""
 
     def __post_init__(self) -> None:
+        PairSettings.__post_init__(self)
         share("drop_channel", self.drop_channel)
 
 
@@ -116,8 +147,7 @@ class ChannelObjective(MaskedObjective):
         return open_data(stores, settings.crop_size, settings)
 
     @classmethod
-    def build(cls, data: Data, settings: Any) -> Objective:
-        """Return an objective with a new network for the channels of all stores."""
+    def _build(cls, data: Data, settings: Any) -> MaskedObjective:
         model = settings.network(settings.model, data.channels)
         return cls(model, settings.seed, settings.drop_channel)
 

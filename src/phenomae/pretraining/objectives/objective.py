@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float32, Shaped
 from torch import Tensor, nn
 
+from phenomae.crops.pairs import PairSampler
 from phenomae.crops.philox import draw_on_device
 from phenomae.crops.random_numbers import Purpose, draw
 from phenomae.crops.tensors import Crops, compile_static
@@ -28,6 +29,8 @@ class Objective(nn.Module):
     """Settings that may change when a run continues."""
     help: ClassVar[str] = ""
     """Sentences about the stores in the help text of the `pretrain` command."""
+    pairs: PairSampler | None = None
+    """Chooses the fields of a step in pairs of wells; None: fields are drawn independently."""
     groups_per_step = 1
     """Number of groups of fields from which a step's crops come; crops are ordered by group."""
 
