@@ -103,7 +103,8 @@ def list_rivals(folder: Path, seed: int) -> list[str]:
     steps = [
         f"embed {at}/store {at}/run {at}/wells-trained-turns {turned}",
         f"embed {at}/store random:{at}/run {at}/wells-random-turns {turned} --seed {seed}",
-        f"features {at}/store {at}/wells-random-layer-turns --kind random-layer {TURNS}",
+        f"features {at}/store {at}/wells-random-layer-turns --kind random-layer {TURNS} "
+        "--tiling grid --crop-size 64",
         f"pretrain classifier {at}/store {at}/run-classifier --config {its} --seed {seed} "
         f"--steps {CLASSIFIER_STEPS}",
         f"embed {at}/store {at}/run-classifier {at}/wells-classifier --config {its}",

@@ -33,7 +33,7 @@ def find_pairs(folder: Path, names: list[str], kind: str | None) -> np.ndarray:
     end = "" if kind is None else f"_{kind}"
     table = pl.read_csv(folder / "raw" / f"relationships{end}.csv")
     row_of = {name: row for row, name in enumerate(names)}
-    return np.array([[row_of[first], row_of[second]] for first, second in table.iter_rows()])
+    return np.array([[row_of[first], row_of[second]] for first, second, *_ in table.iter_rows()])
 
 
 def mark_found(features: np.ndarray, pairs: np.ndarray) -> np.ndarray:
