@@ -51,6 +51,22 @@ def test_the_page_begins_with_what_was_learned(results, screen, tmp_path, capsys
     assert line_of(page) == capsys.readouterr().out.splitlines()[-1]
 
 
+def test_the_second_line_has_the_difference_from_every_map(results, screen, tmp_path, make_page):
+    page = make_page(tmp_path / "out", results=results)
+    line = page.source.partition('<p class="differences">')[2].partition("</p>")[0]
+    table = pl.read_csv(results / "baselines.csv").filter(low=0.05, source="all sources")
+    own, *rows = table.iter_rows(named=True)
+    said = [f"Recall {own['recall']:.3f} ({own['ci_low']:.3f} to {own['ci_high']:.3f})"]
+    for row in rows:
+        ends = (row["difference_ci_low"], row["difference_ci_high"])
+        low, high = (f"{end:.3f}" for end in ends)
+        said.append(f"{row['map']} {row['difference']:+.3f} ({low} to {high})")
+    for words in said:
+        assert words in line.replace("\N{NO-BREAK SPACE}", " ")
+    page = make_page(tmp_path / "map", map=screen.map)
+    assert '<p class="differences">' not in page.source
+
+
 def test_the_table_has_all_rows_of_baselines_csv(results, tmp_path, make_page):
     page = make_page(tmp_path / "out", results=results)
     table = pl.read_csv(results / "baselines.csv")

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 from phenomae.artefacts import Origin
 from phenomae.explore.evidence.evidence import Evidence
 from phenomae.explore.evidence.provenance import trace
-from phenomae.explore.sections.baselines import learned_line
+from phenomae.explore.sections.baselines import differences_line, learned_line
 from phenomae.explore.sections.section import Part
 
 _FLAG = re.compile(r"--[a-z][a-z-]*")
@@ -29,6 +29,7 @@ def render(title: str, origin: Origin, evidence: Evidence, parts: list[Part]) ->
     return template.render(
         title=title,
         learned=learned_line(evidence),
+        differences=differences_line(evidence),
         parts=parts,
         making=trace(evidence, origin),
     )

@@ -34,6 +34,26 @@ def learned_line(evidence: Evidence) -> str | None:
     )
 
 
+def differences_line(evidence: Evidence) -> str | None:
+    """Return the recall of the map and its difference from every baseline; None without these.
+
+    They are those of the first comparison: all sources together at the first percentile pair.
+    """
+    if evidence.results is None or not evidence.comparison:
+        return None
+    entries = evidence.comparison[0].entries
+    differences = [
+        f"{entry.name} {with_interval(signed(entry.difference), entry.difference_interval)}"
+        for entry in entries
+        if entry.difference is not None
+    ]
+    if not differences:
+        return None
+    own = next(entry for entry in entries if not entry.kind)
+    recall = with_interval(fraction(own.recall), own.interval)
+    return f"Recall {recall}. Difference from {', '.join(differences)}."
+
+
 def _text(evidence: Evidence) -> str:
     return (
         "Recall of the same known pairs on maps that needed no training, and on other maps. "
