@@ -178,7 +178,14 @@ def summarise_rivals(folder: Path) -> dict[str, Any]:
     for rivals in RIVALS:
         with open(folder / f"results-{rivals.name}" / "baselines.csv", newline="") as file:
             rows = list(csv.DictReader(file))
-        numbers = ("recall", "ci_low", "ci_high", "difference", "difference_ci_low", "difference_ci_high")
+        numbers = (
+            "recall",
+            "ci_low",
+            "ci_high",
+            "difference",
+            "difference_ci_low",
+            "difference_ci_high",
+        )
         found[rivals.name] = {
             rivals.trained if row["map"] == "these features" else row["map"]: {
                 number: float(row[number]) for number in numbers if row[number]
