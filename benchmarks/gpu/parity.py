@@ -19,6 +19,7 @@ from phenomae.models.network import Network
 from phenomae.models.settings import (
     ChannelMaeModel,
     ClassifierModel,
+    EnergyMaeModel,
     UnetMaeModel,
     VitClassifierModel,
     VitMaeModel,
@@ -34,6 +35,7 @@ NETWORKS: dict[str, Any] = {
     "vit-mae": VitMaeModel(**VIT, **DECODER, drop_path=0.0),
     "vit-mae with Fourier loss": VitMaeModel(**VIT, **DECODER, drop_path=0.0, fourier_weight=0.01),
     "channel-mae": ChannelMaeModel(**VIT, **DECODER, drop_path=0.0, cross_num_heads=4),
+    "energy-mae": EnergyMaeModel(**VIT, **DECODER, drop_path=0.0),
     "unet-mae": UnetMaeModel(crop_size=64, patch_size=8, widths=(16, 32, 64), depths=(2, 2, 2)),
     "classifier": ClassifierModel(**CNN, block_depths=(2, 2, 2), neck_dim=32),
     "vit-classifier": VitClassifierModel(**VIT, drop_path=0.0),
