@@ -58,7 +58,9 @@ def measure(
 
 def resample_seeds(drawn: np.ndarray) -> np.ndarray:
     """Return means over resampled seeds (resamples, maps) of (seeds, resamples, maps)."""
-    weights = np.stack([draw_counts(len(drawn), [0, number]) for number in range(drawn.shape[1])])
+    # A key of its own, as the genes of seed 0 have the keys [0, number].
+    keys = [[len(drawn), number, 1] for number in range(drawn.shape[1])]
+    weights = np.stack([draw_counts(len(drawn), key) for key in keys])
     return np.einsum("rs,srm->rm", weights, drawn) / len(drawn)
 
 

@@ -40,23 +40,40 @@ TRAINING: dict[str, Any] = {
 SETTINGS = EnergyMaeSettings(**TRAINING, **VIT, **DECODER)
 
 
-def test_the_loss_is_the_cross_entropy_of_partners_both_ways():
+def test_the_loss_is_the_cross_entropy_of_partners_both_ways_without_the_own_group():
     vectors = torch.nn.functional.normalize(torch.randn(5, 2, 7), dim=-1)
+    groups = np.array([[0, 1], [0, 2], [1, 2], [0, 1], [2, 3]])
     logits = vectors[:, 0].numpy().astype(float) @ vectors[:, 1].numpy().T / 0.2
-    losses = [np.log(np.exp(table).sum(axis=1)) - table.diagonal() for table in (logits, logits.T)]
-    right = [table.argmax(axis=1) == np.arange(5) for table in (logits, logits.T)]
-    found = compare_pairs(vectors)
+    is_own = groups[:, None, 0] == groups[None, :, 1]
+    assert is_own.sum() == 4
+    logits[is_own] = -np.inf
+    tables = (logits, logits.T)
+    losses = [np.log(np.exp(table).sum(axis=1)) - table.diagonal() for table in tables]
+    right = [table.argmax(axis=1) == np.arange(5) for table in tables]
+    found = compare_pairs(vectors, torch.from_numpy(groups))
     assert found["pair_loss"].item() == pytest.approx(np.mean(losses), rel=1e-5)
     assert found["pair_accuracy"].item() == pytest.approx(np.mean(right))
 
 
-def test_crops_of_a_well_are_averaged_before_they_are_compared():
+def test_an_embedding_of_the_batch_alone_finds_nothing():
+    """Its loss is that of a guess among all wells of other batches, not less and not more."""
+    batches = torch.tensor([[0, 1]] * 6)
+    vectors = torch.nn.functional.one_hot(batches).float()
+    found = compare_pairs(vectors, batches)
+    assert found["pair_loss"].item() == pytest.approx(np.log(6), rel=1e-6)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_crops_of_a_well_are_averaged_before_they_are_compared_in_float32(bf16: bool):
     torch.manual_seed(0)
     loss = PairLoss(6, 2)
-    crops = torch.randn(8, 6)
-    wells = crops.reshape(2, 2, 2, 6).mean(2)
-    projected = torch.nn.functional.normalize(loss.project(wells), dim=-1)
-    assert torch.equal(loss(crops)["pair_loss"], compare_pairs(projected)["pair_loss"])
+    crops, groups = torch.randn(8, 6), torch.tensor([0, 0, 1, 1] * 2)
+    projected = torch.nn.functional.normalize(
+        loss.project(crops.reshape(2, 2, 2, 6).mean(2)), dim=-1
+    )
+    expected = compare_pairs(projected, torch.tensor([[0, 1]] * 2))
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        assert torch.equal(loss(crops, groups)["pair_loss"], expected["pair_loss"])
 
 
 def fields_of(*rows: tuple[str, str, str, str, bool]) -> list[dict[str, Any]]:
@@ -86,7 +103,7 @@ def store(make_store, tmp_path: Path):
     return write
 
 
-def pairs_of(path: Path, **changes: Any) -> list[list[list[list[str]]]]:
+def pairs_of(path: Path, **changes: Any) -> list[list[list[str]]]:
     """Return plate/well of the wells of each group of each label."""
     settings = replace(SETTINGS, crops_per_step=8, **changes)
     data = MaskedObjective.open_data([open_store(path)], settings)
@@ -112,23 +129,46 @@ ROWS = fields_of(
 )
 
 
-def test_wells_are_compared_across_batches_then_plates_then_wells(store):
+def test_wells_are_compared_across_plates_where_one_label_has_two_batches(store):
     assert pairs_of(store(ROWS)) == [
         [["P1/A01", "P1/A02"], ["P2/A01"]],
         [["P1/A03"], ["P3/A03"]],
-        [["P2/A04"], ["P2/A05"]],
     ]
 
 
-def test_pair_where_leaves_labels_out(store):
-    labels = pairs_of(store(ROWS), pair_where="perturbation != 'b' OR plate = 'P2'")
-    assert [groups[0][0] for groups in labels] == ["P1/A01", "P2/A04"]
+def test_wells_are_compared_across_batches_where_enough_labels_have_two(store):
+    rows = ROWS + fields_of(
+        ("B2", "P2", "A07", "b", False),
+        (None, "P4", "A07", "c", False),  # of an unknown batch
+        (None, "P4", "A08", "d", False),
+    )
+    assert pairs_of(store(rows)) == [
+        [["P1/A01", "P1/A02"], ["P2/A01"]],
+        [["P1/A03", "P3/A03"], ["P2/A07"]],
+    ]
+
+
+def test_wells_of_one_plate_are_compared_where_there_is_but_one(store):
+    rows = fields_of(*(("B", "P1", f"A{k:02d}", "ab"[k % 2], False) for k in range(2, 6)))
+    assert pairs_of(store(rows)) == [[["P1/A02"], ["P1/A04"]], [["P1/A03"], ["P1/A05"]]]
+
+
+def test_pair_where_leaves_fields_out(store):
+    rows = ROWS + fields_of(("B2", "P2", "A08", "b", False))
+    labels = pairs_of(store(rows), pair_where="plate != 'P3'")
+    assert labels == [[["P1/A01", "P1/A02"], ["P2/A01"]], [["P1/A03"], ["P2/A08"]]]
 
 
 @pytest.mark.parametrize(
     ("rows", "changes", "sentence"),
     [
-        (ROWS, {"pair_by": "colour"}, "pair_by must be a column of fields.parquet, not colour"),
+        (
+            ROWS,
+            {"pair_by": "colour"},
+            "pair_by must be a column of fields.parquet with .* not colour",
+        ),
+        (ROWS, {"pair_by": "focus"}, "pair_by must be a column .* not focus"),
+        (ROWS, {"pair_by": "plate"}, "pair_by must be a column .* not plate"),
         (
             [row for row in ROWS if row["perturbation"] != "d"],
             {},
@@ -136,12 +176,25 @@ def test_pair_where_leaves_labels_out(store):
             "network to know plates",
         ),
         (
+            fields_of(
+                *(("B1", "P1", f"A0{k}", "ab"[k % 2], False) for k in range(2, 6)),
+                *(("B1", "P2", f"A0{k}", "cd"[k % 2], False) for k in range(2, 6)),
+            ),
+            {},
+            "too few values of perturbation have wells on two plates",
+        ),
+        (
             fields_of(*((f"B{k}", "P1", f"A{k:02d}", f"drug {k}", False) for k in range(1, 6))),
             {},
             "pair_weight needs replicates: a step has 2 pairs of wells, each of another "
             "perturbation, but only 0 of 5 have two training wells",
         ),
-        (ROWS, {"pair_where": "plate = 'P9'"}, "matches no row of the training fields"),
+        (
+            ROWS,
+            {"pair_where": "plate = 'P9'"},
+            "^pair_where .* matches no row of the training fields",
+        ),
+        (ROWS, {"pair_where": "gen = 'a'"}, "^pair_where .* has no column 'gen'; it has plate, "),
     ],
 )
 def test_what_cannot_be_compared_is_one_sentence(store, rows, changes, sentence):

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from phenomae.devices import Processes
+from phenomae.pretraining.team import check_shares
 from phenomae.probes.commands import (
     EnergyMaeSettings,
     VitMaeSettings,
@@ -170,6 +172,12 @@ def test_two_processes_compare_the_pairs_of_both(
     assert done.returncode == 0, done.stderr
     assert "processes 2" in (run / "environment.txt").read_text()
     require_same(run, alone)
+
+
+def test_processes_that_would_halve_a_pair_say_so():
+    settings = EnergyMaeSettings(crops_per_step=24, pair_weight=1.0, pair_crops=4)
+    with pytest.raises(ValueError, match=r"crops_per_step must be a multiple of 16, .* not 24"):
+        check_shares(settings, Processes(2, 2))
 
 
 def test_two_processes_stopped_go_on_as_one(

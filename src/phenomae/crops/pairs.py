@@ -21,8 +21,10 @@ class PairSampler:
     """Pairs of wells of different groups, such as batches, as a pure function of (seed, step)."""
 
     labels: Sequence[Sequence[Wells]]
-    """For each label, its two or more groups of wells."""
+    """For each label, its two or more groups of wells, in the order of `group_of`."""
     crops_per_well: int
+    group_of: Int64[np.ndarray, " f"]
+    """Number of the group of every field; -1 for fields that are in no pair."""
 
     def choose(
         self, seed: int, step: int, numbers: Float64[np.ndarray, " b"]
@@ -51,10 +53,11 @@ def _two_wells(
     groups: Sequence[Wells], random: Float64[np.ndarray, " 4"]
 ) -> list[Int64[np.ndarray, " _n"]]:
     """Return the fields of one well of each of two different groups."""
-    first = int(random[0] * len(groups))
+    one = int(random[0] * len(groups))
     # One of the others: the numbers of the groups after the first are moved down by one.
-    second = int(random[1] * (len(groups) - 1))
-    chosen = [groups[first], groups[second + (second >= first)]]
+    other = int(random[1] * (len(groups) - 1))
+    # In the order of the groups, so that with two batches all first wells are of the same.
+    chosen = [groups[number] for number in sorted((one, other + (other >= one)))]
     return [
         wells[int(number * len(wells))] for wells, number in zip(chosen, random[2:], strict=True)
     ]

@@ -90,10 +90,10 @@ class Data:
         group = max(self._by_group(fields), key=len)
         return centre_crops(self.reader, _spread(group, _EXAMPLES), self.crop_size)
 
-    def training_crops(self, max_crops: int) -> Crops:
-        """Return centre crops of up to `max_crops` evenly spaced fields of the largest group."""
-        group = max(self._by_group(self.training), key=len)
-        return centre_crops(self.reader, _spread(group, max_crops), self.crop_size)
+    def training_crops(self, max_crops: int) -> list[Crops]:
+        """Return centre crops of up to `max_crops` evenly spaced training fields, by group."""
+        groups = self._by_group(_spread(self.training, max_crops))
+        return [centre_crops(self.reader, group, self.crop_size) for group in groups]
 
     def group_crops(self, field: int, max_crops: int) -> Crops:
         """Return centre crops of up to `max_crops` evenly spaced fields in the group of `field`."""

@@ -89,6 +89,12 @@ def check_shares(settings: TrainingSettings, processes: Processes) -> None:
             f"crops_per_step must be a multiple of {count}, the number of processes, not {crops}"
         )
     share, at_once = crops // count, settings.crops_at_once
+    of_pair = 2 * settings.pair_crops if getattr(settings, "pair_weight", 0) else 1  # pyright: ignore
+    if share % of_pair:
+        raise ValueError(
+            f"crops_per_step must be a multiple of {count * of_pair}, the crops of a pair of wells "
+            f"for each of {count} processes, not {crops}"
+        )
     if at_once is not None and at_once < share and share % at_once:
         raise ValueError(
             f"crops_at_once must be a divisor of {share}, the crops per step and process, not "

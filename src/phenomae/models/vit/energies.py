@@ -6,7 +6,6 @@ Energies are predictable. Targets of local gradients are due to Wei et al. 2022 
 arXiv 2112.09133); here they are powers and coherences of a discrete cosine transform.
 """
 
-from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 
 import numpy as np
@@ -16,10 +15,12 @@ from jaxtyping import Float
 from scipy import fft
 from torch import Tensor, nn
 
+from phenomae.models.precision import without_autocast
+
 # Added to powers, where a self-standardised channel has variance 1: far below it the logarithm
 # becomes linear, so that the noise of an empty patch is not as loud as a structure.
 _FLOOR = 0.1
-_SMALLEST_SCALE = 1e-3  # of a target that is constant in the sample, such as an empty channel's
+_CONSTANT = 1e-3  # targets that vary less in the sample, such as an empty channel's, are not scaled
 
 
 class LocalEnergies(nn.Module):
@@ -63,13 +64,14 @@ class LocalEnergies(nn.Module):
         """
         found = self.measure(patches).double().flatten(0, 1)
         self.mean.copy_(found.mean(0))
-        self.scale.copy_(found.std(0, correction=0).clamp_min(_SMALLEST_SCALE))
+        deviations = found.std(0, correction=0)
+        self.scale.copy_(torch.where(deviations > _CONSTANT, deviations, 1.0))
 
     def measure(self, patches: Float[Tensor, "b p k"]) -> Float[Tensor, "b p n"]:
         """Return the energies as they are, not standardised."""
         side, channels = self.patch_size, self.channels
         # In float32: with bf16 the small powers of fine structures would lose their digits.
-        with _without_autocast(patches.device.type):
+        with without_autocast(patches.device):
             planes = rearrange(patches.float(), "b p (k c) -> b p c k", c=channels)
             waves = planes @ self.basis.T
             found = [waves[..., 0] / side]
@@ -93,12 +95,6 @@ class LocalEnergies(nn.Module):
     def powers(self, energies: Float[Tensor, "b p n"]) -> Float[Tensor, "b p c"]:
         """Return the log power of each channel in the lowest band, from standardised energies."""
         return energies[..., self.channels : 2 * self.channels]
-
-
-def _without_autocast(device: str) -> AbstractContextManager[object]:
-    # The meta device, on which FLOPs are counted, has no autocast.
-    known = torch.amp.is_autocast_available(device)
-    return torch.autocast(device, enabled=False) if known else nullcontext()
 
 
 def _order_by_band(side: int) -> tuple[np.ndarray, list[int]]:

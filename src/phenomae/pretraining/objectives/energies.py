@@ -20,6 +20,6 @@ class EnergyObjective(MaskedObjective):
         objective = super()._build(data, settings)
         model = objective.model
         assert isinstance(model, EnergyMae)
-        crops = data.training_crops(_SAMPLE)
-        model.decoder.energies.fit(model.encoder.cut(network_input(crops, torch.device("cpu"))))
+        sample = [network_input(crops, "cpu") for crops in data.training_crops(_SAMPLE)]
+        model.decoder.energies.fit(torch.cat([model.encoder.cut(pixels) for pixels in sample]))
         return objective

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from phenomae.checks import share
 from phenomae.crops.random_numbers import Purpose, draw
-from phenomae.crops.tensors import Crops, network_input
+from phenomae.crops.tensors import Crops, network_input, send
 from phenomae.models.masking import MaeOutput, MaskedNetwork
 from phenomae.models.network import Pixels
 from phenomae.models.vit.channel_mae import ChannelMae
@@ -39,6 +39,7 @@ class MaskedObjective(Objective):
     def __init__(self, model: MaskedNetwork, seed: int) -> None:
         super().__init__(model, seed)
         self.pair_loss: PairLoss | None = None
+        self.pair_groups: Tensor
         self.pair_weight = 0.0
 
     @classmethod
@@ -52,6 +53,9 @@ class MaskedObjective(Objective):
         objective = cls._build(data, settings)
         if settings.pair_weight:
             objective.pairs = list_pairs(data, settings)
+            # Not persistent: the groups come from the stores, so checkpoints need not hold them.
+            groups = torch.from_numpy(objective.pairs.group_of)
+            objective.register_buffer("pair_groups", groups, persistent=False)
             objective.pair_weight = settings.pair_weight
             width = objective.model.embedding_width()
             objective.pair_loss = PairLoss(width, settings.pair_crops)
@@ -72,7 +76,8 @@ class MaskedObjective(Objective):
         if self.pair_loss is None or not self.training:
             return output.losses
         embeddings = self.model.encoder.pool(output.latent, "mean", pixels.shape[1])
-        found = self.pair_loss(embeddings)
+        groups = self.pair_groups[send(crops.keys, self.device)[:, 0]]
+        found = self.pair_loss(embeddings, groups)
         loss = output.losses["loss"] + self.pair_weight * found["pair_loss"]
         return {**output.losses, "loss": loss, **found}
 

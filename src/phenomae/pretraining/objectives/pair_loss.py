@@ -1,20 +1,21 @@
 """The pair loss: crops of two wells of one perturbation are told from crops of other wells.
 
 A softmax over pairs (InfoNCE, van den Oord et al. 2018, arXiv 1807.03748; with masked crops as in
-Huang et al. 2022, arXiv 2207.13532). A well is compared only with wells on the other side of their
-pairs, which are of other batches for right and wrong answers alike, so that the batch is no help.
+Huang et al. 2022, arXiv 2207.13532). A well is compared only with the other sides of the pairs, and
+not with wells of its own batch: as its partner is of another batch, so are the wrong answers.
 """
 
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_gather
 from torch.nn import functional
 
 from phenomae.checks import at_least, require
+from phenomae.models.precision import without_autocast
 from phenomae.pretraining.settings import PAIRS, ObjectiveSettings
 
 _TEMPERATURE = 0.2
@@ -62,25 +63,38 @@ class PairLoss(nn.Module):
             nn.LayerNorm(width), nn.Linear(width, _HIDDEN), nn.GELU(), nn.Linear(_HIDDEN, _WIDTH)
         )
 
-    def forward(self, embeddings: Float[Tensor, "b d"]) -> dict[str, Float[Tensor, ""]]:
+    def forward(
+        self, embeddings: Float[Tensor, "b d"], groups: Int64[Tensor, " b"]
+    ) -> dict[str, Float[Tensor, ""]]:
         """Return the loss of crops that are ordered as by `PairSampler`, and its accuracy.
 
-        The loss is over the pairs of all processes, so that several processes train as one does.
+        `groups` are the numbers of their groups. The loss is over the pairs of all processes, so
+        that several processes train as one does.
         """
-        wells = embeddings.float().unflatten(0, (-1, 2, self.crops_per_well)).mean(2)
-        projected = functional.normalize(self.project(wells), dim=-1)
-        if distributed.is_available() and distributed.is_initialized():
-            projected = torch.cat(all_gather(projected))  # with gradients
-        return compare_pairs(projected)
+        shape = (-1, 2, self.crops_per_well)
+        # In float32: with bf16 most cosines of similar wells would be equal.
+        with without_autocast(embeddings.device):
+            wells = embeddings.float().unflatten(0, shape).mean(2)
+            projected = functional.normalize(self.project(wells), dim=-1)
+            sides = groups.unflatten(0, shape)[:, :, 0].contiguous()
+            if distributed.is_available() and distributed.is_initialized():
+                projected = torch.cat(all_gather(projected))  # with gradients
+                sides = torch.cat(all_gather(sides))
+            return compare_pairs(projected, sides)
 
 
-def compare_pairs(projected: Float[Tensor, "pairs 2 d"]) -> dict[str, Float[Tensor, ""]]:
+def compare_pairs(
+    projected: Float[Tensor, "pairs 2 d"], groups: Int64[Tensor, "pairs 2"]
+) -> dict[str, Float[Tensor, ""]]:
     """Return the mean cross entropy of finding a well's partner among the other sides of all pairs.
 
-    The logits are cosines divided by a temperature of 0.2; `pair_accuracy` is the share found.
+    Wrong answers of the well's own group do not count. The logits are cosines divided by a
+    temperature of 0.2; `pair_accuracy` is the share found.
     """
     first, second = projected.unbind(1)
     logits = first @ second.T / _TEMPERATURE
+    is_own_group = groups[:, :1] == groups[:, 1]
+    logits = logits.masked_fill(is_own_group, -torch.inf)
     partners = torch.arange(len(logits), device=logits.device)
     both = torch.stack([logits, logits.T])
     loss = functional.cross_entropy(both.flatten(0, 1), partners.repeat(2))
