@@ -37,7 +37,7 @@ OTHER_FAMILIES = ("vit-mae", "channel-mae", "unet-mae", "classifier", "vit-class
 # As many crops as one turn of all 16 crops of a field.
 TURNS = "--turns 8 --crops-per-field 2"
 # The classifier then trains for as many seconds as the network of the demo (docs/log.md).
-CLASSIFIER_STEPS = 1200
+CLASSIFIER, CLASSIFIER_STEPS = "trained-classifier-as-long", 1200
 
 
 class Rivals(NamedTuple):
@@ -52,7 +52,7 @@ RIVALS = (
     Rivals("spread", "trained-spread", ("random-network-spread", "spectra")),
     Rivals("turns", "trained-turns", ("random-network-turns", "random-layer-turns", "spectra")),
     Rivals("turns-spread", "trained-turns-spread", ("random-network-turns-spread", "spectra")),
-    Rivals("classifier", "trained", ("classifier",)),
+    Rivals("classifier", "trained", (CLASSIFIER,)),
 )
 
 
@@ -105,9 +105,9 @@ def list_rivals(folder: Path, seed: int) -> list[str]:
         f"embed {at}/store random:{at}/run {at}/wells-random-turns {turned} --seed {seed}",
         f"features {at}/store {at}/wells-random-layer-turns --kind random-layer {TURNS} "
         "--tiling grid --crop-size 64",
-        f"pretrain classifier {at}/store {at}/run-classifier --config {its} --seed {seed} "
+        f"pretrain classifier {at}/store {at}/run-classifier-as-long --config {its} --seed {seed} "
         f"--steps {CLASSIFIER_STEPS}",
-        f"embed {at}/store {at}/run-classifier {at}/wells-classifier --config {its}",
+        f"embed {at}/store {at}/run-classifier-as-long {at}/wells-{CLASSIFIER} --config {its}",
     ]
     made = {"trained", *BASELINES}
     for name in [name for rivals in RIVALS for name in (rivals.trained, *rivals.baselines)]:

@@ -21,7 +21,10 @@ from phenomae.maps.read import read_map
 _RESAMPLES = 2000
 # What is trained, and the maps of the same pooling and turns beside which it stands.
 _COMPARED = (
-    ("trained", ("random-network", "random-layer", "spectra", "count", "classifier")),
+    (
+        "trained",
+        ("random-network", "random-layer", "spectra", "count", "trained-classifier-as-long"),
+    ),
     ("trained-spread", ("random-network-spread", "spectra")),
     ("trained-turns", ("random-network-turns", "random-layer-turns", "spectra")),
     ("trained-turns-spread", ("random-network-turns-spread", "random-layer-turns", "spectra")),
