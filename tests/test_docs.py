@@ -37,7 +37,7 @@ README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
 # The log tells what was run once; a command in it may be gone since.
 MANUALS = [page for page in PAGES if page.name != "log.md"]
-RECIPE = "recipes/demo-vit-mae.toml"
+RECIPE = "recipes/demo-energy-mae.toml"
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 EACH_MANUAL = pytest.mark.parametrize("page", MANUALS, ids=lambda page: page.name)
 
@@ -93,7 +93,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(folder / "raw/relationships.csv", folder / "annotations/planted.csv")
     recipe = tomllib.loads((ROOT / RECIPE).read_text())
     network = {"embed_dim": 24, "depth": 1, "decoder_embed_dim": 16, "decoder_depth": 1}
-    recipe["pretrain"]["vit-mae"] |= {**network, "steps": 2, "crops_per_step": 4}
+    recipe["pretrain"]["energy-mae"] |= {**network, "steps": 2, "crops_per_step": 4}
     (folder / RECIPE).parent.mkdir()
     (folder / RECIPE).write_text(tomli_w.dumps(recipe))
     return folder
