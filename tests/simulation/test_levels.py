@@ -66,8 +66,8 @@ def digest(folder: Path) -> str:
 def test_easy_has_the_bytes_of_commit_1bed898(small, tmp_path, changes, expected):
     """All files, `artefact.json` too; the digests were taken at that commit on a CPU with AVX2.
 
-    With AVX-512 numpy rounds exponentials and logarithms otherwise in the last bit, so it is told not
-    to use AVX-512, which only a new process can be.
+    With AVX-512 numpy rounds exponentials and logarithms otherwise in the last bit, so it is told
+    not to use AVX-512, which only a new process can be.
     """
     if "X86_V3" not in {name for name, has in __cpu_features__.items() if has}:
         pytest.skip("the digests are those of CPUs with AVX2")
