@@ -65,6 +65,7 @@ def call_all():
     refused(phenomae.plan, ["absent", "run"], phenomae.VitMaeSettings())
     refused(phenomae.report, "out", settings=phenomae.ReportSettings(run="absent"))
     refused(phenomae.compare, "a.h5ad", "b.h5ad", "out")
+    refused(phenomae.study, "absent.toml", "out", settings=phenomae.StudySettings())
     refused(phenomae.fetch_annotations, "lists", place="http://127.0.0.1:9")
     for name in ("vit_mae", "channel_mae", "energy_mae", "unet_mae", "classifier",
                  "vit_classifier"):

@@ -72,6 +72,9 @@ from phenomae.explore.compare import Comparison as Comparison
 from phenomae.explore.report import report as report
 from phenomae.explore.report import ReportSettings as ReportSettings
 from phenomae.explore.report import Report as Report
+from phenomae.studies.study import study as study
+from phenomae.studies.study import StudySettings as StudySettings
+from phenomae.studies.study import Study as Study
 
 # Networks, corrections and files, without a command.
 from phenomae.models.create import create_model as create_model

@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 
 from phenomae.commands import NETWORK_PACKAGES, overview
-from phenomae.progress import set_quiet
+from phenomae.progress import is_quiet, set_quiet
 
 TRY_AGAIN = 75
 """EX_TEMPFAIL: a scheduler requeues a job that ends with it. The work was saved and goes on."""
+INTERRUPTED = 130
 
 
 def main() -> None:
@@ -30,6 +31,7 @@ def run(arguments: list[str]) -> int:
     arguments
         The words after `phenomae`, like `["ingest", "RAW", "STORE"]`.
     """
+    was_quiet = is_quiet()
     try:
         if not arguments or arguments in (["--help"], ["-h"]):
             print(overview())
@@ -39,9 +41,9 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         return 1 if _is_reader_gone(error) else _fail(_explain(error))
     except KeyboardInterrupt:
-        return _fail("stopped; run the same command again to go on", code=130)
+        return _fail("stopped; run the same command again to go on", code=INTERRUPTED)
     finally:
-        set_quiet(False)  # --quiet is for one command line, not for the Python process around it
+        set_quiet(was_quiet)  # --quiet is for one command line, not for what has called it
     return 0
 
 

@@ -57,6 +57,10 @@ COMMANDS: Table = {
     "plan": ("phenomae.command_parser:plan", PLAN),
     "compare": ("phenomae.explore.compare:compare", "Compare maps, or training runs."),
     "report": ("phenomae.explore.report:report", "Write report.html: figures and tables."),
+    "study": (
+        "phenomae.studies.study:study",
+        "Train networks of several sizes, and fit recall over training FLOPs.",
+    ),
 }
 
 NETWORK_PACKAGES = (

@@ -1,0 +1,1 @@
+"""Trains many networks and fits recall over training FLOPs: the scaling study of a screen."""

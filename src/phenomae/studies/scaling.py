@@ -1,0 +1,128 @@
+"""Recall over training FLOPs: rank correlation, and a line with its interval.
+
+Intervals are of screens and genes: each resample draws screens with replacement, and for each drawn
+screen its genes, the same for all networks. They say how the result would differ on other screens
+and genes, and not how it would differ with other seeds of training.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float64
+from scipy.stats import rankdata
+
+from phenomae.evaluation.recall.bootstrap import draw_counts, interval, resampled_recalls
+from phenomae.evaluation.recall.cosines import Pairs
+
+MIN_NETWORKS = 3  # a line through two points fits whatever they are
+
+
+@dataclass(frozen=True)
+class Recalls:
+    """The recall of maps on several screens, and its resamples."""
+
+    names: list[str]
+    by_screen: Float64[np.ndarray, "screens maps"]
+    drawn: Float64[np.ndarray, "resamples maps"]
+    """Means over drawn screens of the recall of drawn genes."""
+
+    def of(self, names: list[str]) -> "Recalls":
+        """Return the recalls of some maps, in the order of `names`."""
+        columns = [self.names.index(name) for name in names]
+        return Recalls(names, self.by_screen[:, columns], self.drawn[:, columns])
+
+    @property
+    def mean(self) -> Float64[np.ndarray, " maps"]:
+        """The mean recall over the screens."""
+        return self.by_screen.mean(axis=0)
+
+    def intervals(self) -> list[tuple[float, float]]:
+        """Return the 95 % interval of each map's mean recall."""
+        return [interval(column) for column in self.drawn.T]
+
+
+def measure_recalls(
+    names: list[str],
+    found: list[Bool[np.ndarray, "pairs maps"]],
+    pairs: list[Pairs],
+    resamples: int,
+    seed: int,
+) -> Recalls:
+    """Return the recalls of maps from the known pairs of each screen that they have found."""
+    by_screen = np.stack([marks.mean(axis=0) for marks in found])
+    # Screens have other genes each, so that each has a seed of its own.
+    of_screens = np.stack(
+        [
+            resampled_recalls(marks, known, resamples, seed + number)
+            for number, (marks, known) in enumerate(zip(found, pairs, strict=True))
+        ]
+    )
+    return Recalls(names, by_screen, resample_screens(of_screens, seed))
+
+
+def resample_screens(
+    drawn: Float64[np.ndarray, "screens resamples maps"], seed: int
+) -> Float64[np.ndarray, "resamples maps"]:
+    """Return means over resampled screens; a screen drawn twice counts twice."""
+    # A key of three numbers, because those of the genes have two.
+    keys = [[seed, number, len(drawn)] for number in range(drawn.shape[1])]
+    weights = np.stack([draw_counts(len(drawn), key) for key in keys])
+    return np.einsum("rs,srm->rm", weights, drawn) / len(drawn)
+
+
+def fit_line(
+    flops: Float64[np.ndarray, " maps"], recall: Float64[np.ndarray, "*some maps"]
+) -> tuple[Float64[np.ndarray, "*some"], Float64[np.ndarray, "*some"]]:
+    """Return slope and intercept of recall over log10 FLOPs, by least squares."""
+    log = np.log10(flops)
+    centred = log - log.mean()
+    slope = recall @ centred / (centred @ centred)
+    return slope, recall.mean(axis=-1) - slope * log.mean()
+
+
+def fit_groups(groups: dict[str, list[str]], flops: dict[str, float], all: Recalls) -> pl.DataFrame:
+    """Return the rows of fit.csv: one per group of at least `MIN_NETWORKS` trained networks."""
+    rows = []
+    for group, names in groups.items():
+        its, at = all.of(names), np.array([flops[name] for name in names])
+        if len(set(at.tolist())) < MIN_NETWORKS:
+            continue
+        slope, intercept = fit_line(at, its.mean)
+        slopes, _ = fit_line(at, its.drawn)
+        ranks = np.array([_rank_correlation(at, recall) for recall in its.drawn])
+        rank = _rank_correlation(at, its.mean)
+        rows.append(
+            (
+                group,
+                len(names),
+                rank,
+                *interval(ranks),
+                float(slope),
+                *interval(slopes),
+                float(intercept),
+            )
+        )
+    return pl.DataFrame(rows, FIT, orient="row").with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+FIT: dict[str, pl.DataType] = {
+    "networks": pl.String(),
+    "n": pl.Int64(),
+    "rank_correlation": pl.Float64(),
+    "rank_ci_low": pl.Float64(),
+    "rank_ci_high": pl.Float64(),
+    "recall_per_decade": pl.Float64(),
+    "decade_ci_low": pl.Float64(),
+    "decade_ci_high": pl.Float64(),
+    "intercept": pl.Float64(),
+}
+
+
+def _rank_correlation(
+    flops: Float64[np.ndarray, " maps"], recall: Float64[np.ndarray, " maps"]
+) -> float:
+    """Return Spearman's correlation; NaN if all recalls are equal."""
+    if np.ptp(recall) == 0:
+        return np.nan
+    return float(np.corrcoef(rankdata(flops), rankdata(recall))[0, 1])
