@@ -59,8 +59,10 @@ crops_per_step = 4
 validation_crops = 4
 layer_scale = 1.0
 """
-TOY = "seed = 3" + CORRECTION + "".join(
-    SCREEN.format(name=name, seed=seed) for name, seed in (("seen", 1), ("unseen", 2))
+TOY = (
+    "seed = 3"
+    + CORRECTION
+    + "".join(SCREEN.format(name=name, seed=seed) for name, seed in (("seen", 1), ("unseen", 2)))
 )
 
 
