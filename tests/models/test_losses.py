@@ -46,15 +46,26 @@ def test_the_fourier_term_is_that_of_numpy():
     assert fourier_distance(first, second).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_an_orthonormal_fourier_term_does_not_grow_with_the_crop():
+    noise = [torch.randn(2, 1, side, side) for side in (32, 128)]
+    for norm, ratio in (("backward", 4), ("ortho", 1)):
+        small, large = (fourier_distance(image, 0 * image, norm).item() for image in noise)
+        assert large / small == pytest.approx(ratio, rel=0.05)
+    expected = np.abs(np.fft.fft2(noise[0].numpy(), norm="ortho")).mean()
+    ortho = fourier_distance(noise[0], 0 * noise[0], "ortho").item()
+    assert ortho == pytest.approx(expected, rel=1e-5)
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("family", NETWORKS)
-def test_the_plus_loss_weighs_both_terms_over_whole_pictures(family: str):
-    model, pixels, noise = build(family, fourier_weight=0.01)
+@pytest.mark.parametrize("norm", ["backward", "ortho"])
+def test_the_plus_loss_weighs_both_terms_over_whole_pictures(family: str, norm: str):
+    model, pixels, noise = build(family, fourier_weight=0.01, fourier_norm=norm)
     out = model(pixels, noise)
     error = (out.reconstruction - out.target).numpy() ** 2
     mse = error[out.mask.bool().numpy()].mean()
     pictures = [model.unpatch(patches).numpy() for patches in (out.reconstruction, out.target)]
-    spectra = [np.abs(np.fft.fft2(picture)) for picture in pictures]
+    spectra = [np.abs(np.fft.fft2(picture, norm=norm)) for picture in pictures]
     fourier = np.abs(spectra[0] - spectra[1]).mean()
     assert out.losses["masked_mse"].item() == pytest.approx(mse, rel=1e-5)
     assert out.losses["fourier"].item() == pytest.approx(fourier, rel=1e-5)

@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from torch import nn
 from torch.nn import functional
 
+from phenomae.models.losses import FourierNorm
 from phenomae.models.masking import MaeOutput, MaskedNetwork, hide, take
 from phenomae.models.named_axes import NamedAxis
 from phenomae.models.network import Encoder
@@ -36,6 +37,8 @@ class ToyModel:
     """Fraction of patches that is hidden."""
     fourier_weight: float = 0.0
     """Weight of the Fourier loss."""
+    fourier_norm: FourierNorm = "backward"
+    """Normalisation of the Fourier transform."""
     normalise_targets: bool = False
     """Whether targets are normalised."""
 

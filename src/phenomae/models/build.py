@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import fields
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
+from phenomae.checks import one_of
 from phenomae.models.families import FAMILIES
 from phenomae.models.network import Network
 
@@ -55,6 +56,9 @@ def read_settings(family: str, table: dict[str, Any]) -> Any:
 
 def _read_value(name: str, value: Any, kind: Any) -> Any:
     """Return a value as the type of its setting; raises ValueError if it has another type."""
+    if get_origin(kind) is Literal:
+        one_of(name, value, get_args(kind))
+        return value
     if kind is bool and isinstance(value, bool):
         return value
     if kind is int and _is_number(value, int):

@@ -1,10 +1,14 @@
 """Losses of masked autoencoders: mean squared error on masked patches, and Fourier loss."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+FourierNorm = Literal["backward", "ortho"]
+"""Normalisation of the Fourier transform, as numpy and torch call it."""
 _TARGET_EPS = 1e-6
 
 
@@ -31,12 +35,16 @@ def weigh_losses(
 
 
 def fourier_distance(
-    rebuilt: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]
+    rebuilt: Float[Tensor, "b c h w"],
+    target: Float[Tensor, "b c h w"],
+    norm: FourierNorm = "backward",
 ) -> Float[Tensor, ""]:
     """Return the mean absolute difference between the Fourier magnitudes of two images.
 
-    Each channel of each crop is transformed separately, without normalisation, as in numpy's fft2.
+    Each channel of each crop is transformed separately. `backward` sums over pixels, so that the
+    distance grows with the side of the image; `ortho` divides by the square root of the number of
+    pixels, so that it does not.
     """
     # In float32, because torch has no bf16 Fourier transform.
-    magnitudes = [torch.fft.fft2(image.float()).abs() for image in (rebuilt, target)]
+    magnitudes = [torch.fft.fft2(image.float(), norm=norm).abs() for image in (rebuilt, target)]
     return functional.l1_loss(*magnitudes)

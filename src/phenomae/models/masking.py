@@ -84,7 +84,8 @@ class MaskedNetwork(Network[AnyEncoder]):
         weight, fourier = self.settings.fourier_weight, None
         if weight > 0:
             assert rebuilt is not None
-            fourier = fourier_distance(self.unpatch(rebuilt, grid), self.unpatch(target, grid))
+            images = self.unpatch(rebuilt, grid), self.unpatch(target, grid)
+            fourier = fourier_distance(*images, self.settings.fourier_norm)
         return MaeOutput(
             latent=latent,
             mask=masking.mask(),

@@ -155,6 +155,7 @@ class Network(nn.Module, Generic[AnyEncoder]):
             "drop_path",
             "mask_ratio",
             "fourier_weight",
+            "fourier_norm",
             "normalise_targets",
         }
     )

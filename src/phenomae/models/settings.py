@@ -6,10 +6,12 @@ recipes, and keys of the table `model` in config.json of weights.
 
 from dataclasses import dataclass
 from math import inf
+from typing import get_args
 
 from cyclopts import Parameter
 
-from phenomae.checks import at_least, require, share
+from phenomae.checks import at_least, one_of, require, share
+from phenomae.models.losses import FourierNorm
 
 # Decimal digits to which a number of patches is rounded before `int`; see `kept_patches`.
 _DIGITS = 9
@@ -89,12 +91,17 @@ class VitMaeModel(MaskedVitModel):
     fourier_weight: float = 0.0
     """Weight, from 0 to 1, of the Fourier loss, which compares the Fourier magnitudes of whole
     crops; 0.01 in the published networks with a +."""
+    fourier_norm: FourierNorm = "backward"
+    """Normalisation of the Fourier transform: backward is that of the published networks, whose
+    loss grows with the side of the crop; with ortho, a weight means the same for crops of any
+    size."""
     normalise_targets: bool = False
     """Normalise every target patch to mean 0 and variance 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         share("fourier_weight", self.fourier_weight)
+        one_of("fourier_norm", self.fourier_norm, get_args(FourierNorm))
 
 
 @Parameter(name="*")
@@ -148,6 +155,10 @@ class UnetMaeModel:
     fourier_weight: float = 0.0
     """Weight, from 0 to 1, of the Fourier loss, which compares the Fourier magnitudes of whole
     crops; 0.01 in the published networks with a +."""
+    fourier_norm: FourierNorm = "backward"
+    """Normalisation of the Fourier transform: backward is that of the published networks, whose
+    loss grows with the side of the crop; with ortho, a weight means the same for crops of any
+    size."""
     normalise_targets: bool = False
     """Normalise every target patch to mean 0 and variance 1."""
 
@@ -167,6 +178,7 @@ class UnetMaeModel:
         _require_whole_patches(self.crop_size, self.patch_size)
         _require_masking(self.mask_ratio, self.patches)
         share("fourier_weight", self.fourier_weight)
+        one_of("fourier_norm", self.fourier_norm, get_args(FourierNorm))
 
     @property
     def patches(self) -> int:

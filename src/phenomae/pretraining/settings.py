@@ -176,5 +176,6 @@ ADDED_LATER = {
     "pair_by": "perturbation",
     "pair_crops": 4,
     "pair_where": None,
+    "fourier_norm": "backward",
 }
 """Settings that runs of older versions do not record, and the values that those runs used."""
