@@ -24,6 +24,8 @@ CHANGED: list[tuple[str, str, dict[str, Any]]] = [
     ("vit-mae", "S/16", {"fourier_weight": 0.01}),
     ("channel-mae", "S/16", {"crop_size": 96, "mask_ratio": 0.5}),
     ("energy-mae", "S/16", {"patch_size": 8, "mask_ratio": 0.5}),
+    ("energy-mae", "S/16", {"decoder_attention": "cross", "decoder_depth": 2}),
+    ("vit-mae", "S/16", {"decoder_attention": "cross", "fourier_weight": 0.01}),
     ("unet-mae", "M", {"crop_size": 128, "fourier_weight": 0.01}),
     ("classifier", "DenseNet-161", {"crop_size": 128, "standardise": False}),
 ]

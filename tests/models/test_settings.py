@@ -5,7 +5,7 @@ from math import floor
 
 import pytest
 
-from phenomae.models.settings import VitMaeModel, kept_patches
+from phenomae.models.settings import ChannelMaeModel, VitMaeModel, kept_patches
 from phenomae.models.vit.vit_mae import VitMae
 
 
@@ -29,6 +29,11 @@ from phenomae.models.vit.vit_mae import VitMae
 def test_sizes_that_do_not_fit_are_refused(change: dict, sentence: str):
     with pytest.raises(ValueError, match=sentence):
         VitMaeModel(**change)
+
+
+def test_the_channel_agnostic_decoder_has_its_own_cross_attention():
+    with pytest.raises(ValueError, match="decoder_attention must be self for channel-mae, not"):
+        ChannelMaeModel(decoder_attention="cross")
 
 
 def test_the_named_sizes_are_those_of_the_papers():

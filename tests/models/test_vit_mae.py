@@ -1,5 +1,7 @@
 """The masked autoencoder: exact masks, losses that mean what they say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -124,3 +126,41 @@ def test_it_learns_crops_by_heart(model: VitMae):
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] / 3
+
+
+@torch.no_grad()
+def test_a_cross_attention_decoder_is_that_of_torch():
+    torch.manual_seed(0)
+    settings = replace(SMALL, decoder_attention="cross", decoder_depth=1)
+    decoder = VitMae(settings, channels=3).decoder.eval()
+    torch.nn.init.xavier_uniform_(decoder.pred.weight)
+    (block,) = decoder.blocks
+    latent, order = torch.randn(2, 5, 48), torch.stack([torch.randperm(16) for _ in range(2)])
+    dim, positions = 32, decoder.positions[1:]
+    oracle = torch.nn.MultiheadAttention(dim, 4, batch_first=True)
+    oracle.in_proj_weight.copy_(torch.cat([block.q.weight, block.kv.weight]))
+    oracle.in_proj_bias.copy_(torch.cat([block.q.bias, block.kv.bias]))
+    oracle.out_proj.load_state_dict(block.proj.state_dict())
+    context = decoder.embed(latent)
+    context[:, 1:] += positions[order[:, :4]]
+    for full, patches in ((False, order[:, 4:]), (True, order)):
+        x = decoder.mask_token + positions[patches]
+        keys = block.norm_context(context)
+        x = x + oracle(block.norm1(x), keys, keys, need_weights=False)[0]
+        x = x + block.fc2(torch.nn.functional.gelu(block.fc1(block.norm2(x))))
+        expected = decoder.pred(decoder.norm(x))
+        torch.testing.assert_close(decoder(latent, order, (4, 4), full), expected)
+
+
+def test_a_network_with_a_cross_attention_decoder_trains_all_its_weights():
+    torch.manual_seed(0)
+    model = VitMae(replace(SMALL, decoder_attention="cross"), channels=3)
+    torch.nn.init.xavier_uniform_(model.decoder.pred.weight)
+    pixels, noise = random_case(model)
+    out, other = model(pixels, noise), model(pixels, 1 - noise)
+    assert out.losses["loss"].isfinite()
+    assert not torch.equal(out.reconstruction, other.reconstruction)
+    full = model(pixels, noise, full=False)
+    torch.testing.assert_close(full.losses["loss"], out.losses["loss"])
+    full.losses["loss"].backward()
+    assert all(part.grad is not None for part in model.parameters() if part.requires_grad)

@@ -233,6 +233,14 @@ def test_a_family_without_a_public_layout_is_refused(ours: Path, tmp_path: Path)
         export_weights(ours, tmp_path / "out")
 
 
+def test_a_decoder_without_a_public_layout_is_refused(tmp_path: Path):
+    settings = VitMaeModel(**SIZES, decoder_attention="cross")
+    weights.save(tmp_path / "ours", VitMae(settings, CHANNELS), {})
+    with pytest.raises(ValueError, match="cross-attention, which the public layout does not have"):
+        export_weights(tmp_path / "ours", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("published", [{"architectures": []}, {"chans": 4, "dheads": 2}])
 def test_a_kept_configuration_of_other_weights_is_refused(
     published: dict, ours: Path, tmp_path: Path

@@ -6,13 +6,14 @@ recipes, and keys of the table `model` in config.json of weights.
 
 from dataclasses import dataclass
 from math import inf
-from typing import get_args
+from typing import Literal, get_args
 
 from cyclopts import Parameter
 
 from phenomae.checks import at_least, one_of, require, share
 from phenomae.models.losses import FourierNorm
 
+DecoderAttention = Literal["self", "cross"]
 # Decimal digits to which a number of patches is rounded before `int`; see `kept_patches`.
 _DIGITS = 9
 
@@ -69,11 +70,15 @@ class MaskedVitModel(VitModel):
     """Attention heads of the decoder; must be a divisor of decoder_embed_dim."""
     decoder_mlp_ratio: float = 4.0
     """Hidden width of the decoder's MLPs as a multiple of decoder_embed_dim."""
+    decoder_attention: DecoderAttention = "self"
+    """What the decoder's tokens attend to: all tokens (self), or the tokens of the visible patches
+    alone (cross), which costs less."""
     mask_ratio: float = 0.75
     """Fraction of patches that is hidden from the encoder during training."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        one_of("decoder_attention", self.decoder_attention, get_args(DecoderAttention))
         for name in ("decoder_embed_dim", "decoder_depth", "decoder_num_heads"):
             at_least(name, getattr(self, name), 1)
         _require_width(
@@ -130,6 +135,8 @@ class ChannelMaeModel(VitMaeModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        attention = self.decoder_attention
+        require(attention == "self", "decoder_attention", "self for channel-mae", attention)
         heads = self.cross_num_heads
         at_least("cross_num_heads", heads, 1)
         _require_width("decoder_embed_dim", self.decoder_embed_dim, "cross_num_heads", heads)

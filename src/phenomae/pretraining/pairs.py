@@ -79,7 +79,8 @@ def _require_several_labels(table: pl.DataFrame, column: str) -> None:
     if len(alone):
         raise ValueError(
             f"all wells of plate {alone['plate'][0]} have the same {column}, so that pairs would "
-            "teach the network to know plates: set pair_weight to 0, or leave out the plate (where)"
+            "teach the network to know plates: leave out the plate (pair_where), or set "
+            "pair_weight to 0"
         )
 
 

@@ -177,5 +177,6 @@ ADDED_LATER = {
     "pair_crops": 4,
     "pair_where": None,
     "fourier_norm": "backward",
+    "decoder_attention": "self",
 }
 """Settings that runs of older versions do not record, and the values that those runs used."""

@@ -109,7 +109,7 @@ def export_weights(source: PathLike, out: PathLike, /, *, overwrite: bool = Fals
     Raises
     ------
     ValueError
-        If there are no weights, or if the public layout does not have their family.
+        If there are no weights, or if the public layout does not have their family or decoder.
     """
     source, out = Path(source), Path(out)
     config = weights.read_config(source)
@@ -120,6 +120,10 @@ def export_weights(source: PathLike, out: PathLike, /, *, overwrite: bool = Fals
             f"{' and '.join(FAMILIES)}"
         )
     model = weights.load(source)
+    if model.settings.decoder_attention != "self":
+        raise ValueError(
+            f"{source} has a decoder with cross-attention, which the public layout does not have"
+        )
     kept = config if is_published(config) else config.get(PUBLISHED)
     published = kept if isinstance(kept, dict) else {}
     rows = find_max_channels(published, len(model.channels))

@@ -40,16 +40,49 @@ class Block(nn.Module):
         return x + self.fc2(functional.gelu(self.fc1(self.norm2(x))))
 
 
+class CrossBlock(nn.Module):
+    """Pre-norm transformer block whose tokens attend to a context and not to each other."""
+
+    def __init__(self, dim: int, num_heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.norm_context = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.fc1 = nn.Linear(dim, int(dim * mlp_ratio))
+        self.fc2 = nn.Linear(int(dim * mlp_ratio), dim)
+
+    def forward(
+        self, x: Float[Tensor, "b n d"], context: Float[Tensor, "b t d"]
+    ) -> Float[Tensor, "b n d"]:
+        """Return the tokens `x` after they have attended to `context`."""
+        q = rearrange(self.q(self.norm1(x)), "b n (e d) -> b n e d", e=self.num_heads)
+        kv = self.kv(self.norm_context(context))
+        k, v = rearrange(kv, "b t (two e d) -> two b t e d", two=2, e=self.num_heads)
+        x = x + self.proj(attend(q, k, v))
+        return x + self.fc2(functional.gelu(self.fc1(self.norm2(x))))
+
+
 class Decoder(nn.Module):
-    """Predicts `outputs` numbers per patch, such as pixels, from tokens of the visible patches."""
+    """Predicts `outputs` numbers per patch, such as pixels, from tokens of the visible patches.
+
+    With `decoder_attention` "cross" the tokens of the predicted patches attend to the visible ones
+    alone (CrossMAE, Fu et al. 2024, arXiv 2401.14391, without its weights for the encoder's
+    blocks), so that a visible patch costs nothing beyond its key and its value.
+    """
 
     def __init__(self, settings: MaskedVitModel, outputs: int) -> None:
         super().__init__()
         dim = settings.decoder_embed_dim
         self.embed = nn.Linear(settings.embed_dim, dim)
         self.mask_token = nn.Parameter(torch.zeros(dim))
+        self.is_cross = settings.decoder_attention == "cross"
+        block = CrossBlock if self.is_cross else Block
         self.blocks = nn.ModuleList(
-            Block(dim, settings.decoder_num_heads, settings.decoder_mlp_ratio)
+            block(dim, settings.decoder_num_heads, settings.decoder_mlp_ratio)
             for _ in range(settings.decoder_depth)
         )
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
@@ -82,6 +115,11 @@ class Decoder(nn.Module):
         positions = positions_for(self.positions, self.grid, grid)[1:][order]
         seen = self.embed(latent)
         seen = torch.cat([seen[:, :1], seen[:, 1:] + positions[:, :visible]], dim=1)
+        if self.is_cross:
+            x = self.mask_token + positions[:, 0 if full else visible :]
+            for block in self.blocks:
+                x = block(x, seen)
+            return self.pred(self.norm(x))
         x = torch.cat([seen, self.mask_token + positions[:, visible:]], dim=1)
         # Only the last block may drop tokens: in the other blocks all tokens are attended to later.
         for block in self.blocks[:-1]:
@@ -91,6 +129,8 @@ class Decoder(nn.Module):
 
     def flops(self, patches: int, kept: int, predicted: int) -> int:
         """Return the FLOPs of a forward pass over one crop with `kept` visible patches."""
+        if self.is_cross:
+            return self._cross_flops(kept, predicted)
         tokens, dim = 1 + patches, len(self.mask_token)
         *inner, last = [block for block in self.blocks if isinstance(block, Block)]
         forward = 2 * count_weights(self.embed) * (1 + kept)
@@ -100,4 +140,14 @@ class Decoder(nn.Module):
         after = count_weights(last) - count_weights(last.qkv)
         forward += 2 * count_weights(last.qkv) * tokens + 2 * after * predicted
         forward += count_attention(predicted, tokens, dim)
+        return forward + 2 * count_weights(self.pred) * predicted
+
+    def _cross_flops(self, kept: int, predicted: int) -> int:
+        context, dim = 1 + kept, len(self.mask_token)
+        forward = 2 * count_weights(self.embed) * context
+        for block in self.blocks:
+            assert isinstance(block, CrossBlock)
+            of_queries = count_weights(block) - count_weights(block.kv)
+            forward += 2 * of_queries * predicted + 2 * count_weights(block.kv) * context
+            forward += count_attention(predicted, context, dim)
         return forward + 2 * count_weights(self.pred) * predicted
