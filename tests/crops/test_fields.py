@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from phenomae.crops.fields import balance, check_balance, keep_fields
+from phenomae.crops.fields import balance, check_balance, keep_fields, read_weights
 from phenomae.crops.reader import CropReader
 from phenomae.crops.stream import CropStream
 from phenomae.store.read import Store, open_store, read_field
@@ -164,3 +164,42 @@ def test_crops_that_share_a_field_read_it_once(tmp_path: Path, make_store) -> No
         taken[count] = (bytes_read() - before) / size
         assert taken[count] <= len(fields)
     assert taken[8] > 1
+
+
+def test_weights_of_a_table_are_those_of_its_rows(store: Store, tmp_path: Path, capsys) -> None:
+    table = tmp_path / "weights.csv"
+    table.write_text("weight,plate,perturbation\n2,P1,b\n.5,P2,a\n0,P2,c\n")
+    weights = read_weights(table, store.fields)
+    rows = store.fields.select("plate", "perturbation").rows()
+    known = {("P1", "b"): 2.0, ("P2", "a"): 0.5}
+    assert weights.tolist() == [known.get(row, 0.0) for row in rows]
+    assert f"{sum(weights > 0)} of 12 fields have a weight above 0" in capsys.readouterr().err
+    reader = CropReader([store], "memory")
+    drawn = count_fields(CropStream(reader, [np.arange(12)], 16, 40, 0, weights=weights), 50)
+    expected = weights / weights.sum() * drawn.sum()
+    assert (drawn[weights == 0] == 0).all()
+    assert stats.chisquare(drawn[weights > 0], expected[weights > 0]).pvalue > 0.001
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("plate,weight\nP1,much\n", "weight must be a number of at least 0, not much"),
+        ("plate,weight\nP1,-1\n", "weight must be a number of at least 0, not -1"),
+        ("plate,weight\nP1,\n", "weight must be a number of at least 0, not None"),
+        ("plate,weight\nP1,1\nP1,2\n", "has two rows for P1: keep one"),
+        ("plate,weight\nP9,1\n", "no field has a weight above 0; fields have plate like P1"),
+        ("plate,share\nP1,1\n", "has the columns plate, share: expected weight and one or more of"),
+        ("dose,weight\n1,1\n", "has the columns dose, weight: expected weight and one or more of"),
+        ("", "is not a CSV table"),
+    ],
+)
+def test_tables_of_weights_that_cannot_be_used(
+    text, sentence, store: Store, tmp_path: Path
+) -> None:
+    table = tmp_path / "weights.csv"
+    table.write_text(text)
+    with pytest.raises(ValueError, match=sentence):
+        read_weights(table, store.fields)
+    with pytest.raises(ValueError, match="there is no file"):
+        read_weights(tmp_path / "absent.csv", store.fields)

@@ -187,3 +187,22 @@ def test_the_number_of_fields_that_where_keeps_is_printed(
     settings = replace(tiny, steps=0, where="focus > 0.1")
     pretrain_vit_mae(store, tmp_path / "run", settings=settings)
     assert "where 'focus > 0.1' keeps 16 of 20 fields" in capsys.readouterr().err
+
+
+def test_fields_without_a_weight_are_not_trained_on(
+    screen_path: Path, tiny: VitMaeSettings, tmp_path: Path
+) -> None:
+    """It is the run without them, and the table's content is a source of the run."""
+    fields = open_store(screen_path).fields
+    plate = fields["plate"][0]
+    table = tmp_path / "weights.csv"
+    table.write_text(f"plate,weight\n{plate},3\n")
+    settings = replace(tiny, sample_by=table, validation=0.0)
+    pretrain_vit_mae(screen_path, tmp_path / "weighted", settings=settings)
+    only = replace(tiny, where=f"plate = '{plate}'", validation=0.0)
+    pretrain_vit_mae(screen_path, tmp_path / "only", settings=only)
+    weights = [tmp_path / name / "weights/model.safetensors" for name in ("weighted", "only")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    table.write_text(f"plate,weight\n{plate},2\n")
+    with pytest.raises(ValueError, match="was made with another source: sample_by"):
+        pretrain_vit_mae(screen_path, tmp_path / "weighted", settings=settings)

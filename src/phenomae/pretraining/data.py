@@ -2,17 +2,19 @@
 
 A group is a plate when AdaBN is on, and otherwise all fields with the same channels and pixel type.
 All crops of a training step come from one group (with AdaBN, from `plates_per_step` groups). Each
-group is sampled in proportion to its number of fields, or to the sum of their weights (`balance`).
+group is sampled in proportion to its number of fields, or to the sum of their weights (`balance`,
+`sample_by`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
-from phenomae.crops.fields import balance, check_balance
+from phenomae.crops.fields import balance, check_balance, read_weights
 from phenomae.crops.pairs import PairSampler
 from phenomae.crops.reader import CropReader, choose_reading
 from phenomae.crops.stream import CropStream, centre_crops
@@ -38,6 +40,8 @@ class Data:
     """Rows of the fields of validation wells."""
     group_of: Int64[np.ndarray, " f"]
     """Index of the group of every field."""
+    weights: Float64[np.ndarray, " f"]
+    """Sampling weight of every field."""
     crop_size: int
 
     @property
@@ -56,10 +60,6 @@ class Data:
         pairs: PairSampler | None = None,
     ) -> CropStream:
         """Return the stream of training crops; `share` are the indices of a process in a step."""
-        weights = np.ones(len(self.fields))
-        if settings.balance is not None:
-            # From training fields only: a value's validation fields must not lower its weights.
-            weights[self.training] = balance(self.fields[settings.balance][self.training])
         return CropStream(
             self.reader,
             self._by_group(self.training),
@@ -68,7 +68,7 @@ class Data:
             settings.seed,
             groups_per_step,
             pin,
-            weights,
+            self.weights,
             settings.crops_per_field,
             pairs,
             share,
@@ -117,7 +117,8 @@ def open_data(
     `channels` are read from every store, in this order. If None, each store's own channels are
     read, and fields are grouped by channels. With `by_plate` every plate is a group. Raises
     ValueError if a store has no field, lacks a channel or the column to balance by, has a field
-    smaller than a crop, or has an unknown pixel size although crops are to be resampled.
+    smaller than a crop, or has an unknown pixel size although crops are to be resampled, or if the
+    table of `sample_by` cannot be used.
     """
     # Decided for all stores together, because `cache_gb` limits the sum of their sizes.
     reading = choose_reading(stores, settings.cache_gb)
@@ -131,7 +132,21 @@ def open_data(
     # Plates of different stores may have the same name, so the store is part of the key.
     parts = [reader.kinds, *([reader.store_of, _number(fields["plate"])] if by_plate else [])]
     _, group_of = np.unique(np.stack(parts), axis=1, return_inverse=True)
-    return Data(reader, fields, training, validation, group_of.astype(np.int64), crop_size)
+    weights = _weigh_fields(fields, training, settings)
+    return Data(reader, fields, training, validation, group_of.astype(np.int64), weights, crop_size)
+
+
+def _weigh_fields(
+    fields: pl.DataFrame, training: Int64[np.ndarray, " n"], settings: TrainingSettings
+) -> Float64[np.ndarray, " f"]:
+    """Return the sampling weight of every field; those of validation do not count."""
+    weights, its = np.ones(len(fields)), fields[training]
+    # From training fields only: a value's validation fields must not lower its weights.
+    if settings.balance is not None:
+        weights[training] = balance(its[settings.balance])
+    if settings.sample_by is not None:
+        weights[training] *= read_weights(Path(settings.sample_by), its)
+    return weights
 
 
 def share_channels(stores: Sequence[Store]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import torch
 from phenomae import __version__
 from phenomae.artefacts import (
     Origin,
+    hash_file,
     read_signature,
     remove_replaced,
     require_same_work,
@@ -194,6 +195,9 @@ def _origin(stores: Sequence[Store], settings: Any, changeable: Sequence[str]) -
             del decisive[key]  # so that runs that do not record the setting count as the same work
     names = ["store", *(f"store {number}" for number in range(2, len(stores) + 1))]
     sources = {name: store.identity for name, store in zip(names, stores, strict=True)}
+    if settings.sample_by is not None:
+        decisive.pop("sample_by")  # its content, not its path
+        sources["sample_by"] = hash_file(Path(settings.sample_by))
     if settings.init is not None:
         decisive.pop("init")  # weights are identified by their content, not by their path
         sources["init"] = weights.identify(settings.init)

@@ -104,6 +104,10 @@ class TrainingSettings:
     balance: Annotated[str | None, DATA] = None
     """Column of fields.parquet (perturbation, plate, batch, ...) whose values are sampled equally
     often; fields without a value count as one more value. Default: fields are sampled uniformly."""
+    sample_by: Annotated[PathLike | None, DATA] = None
+    """CSV table with the column weight and one or more columns of fields.parquet (gene, control,
+    ...): fields are sampled in proportion to the weight of their row, fields without a row never.
+    Default: all fields have weight 1."""
     crops_per_field: Annotated[int, DATA] = 1
     """Crops cut from a field each time it is sampled, to reduce reads; must be a divisor of
     crops_per_step."""
@@ -178,5 +182,6 @@ ADDED_LATER = {
     "pair_where": None,
     "fourier_norm": "backward",
     "decoder_attention": "self",
+    "sample_by": None,
 }
 """Settings that runs of older versions do not record, and the values that those runs used."""
