@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Features without learning and untrained networks on real cells: one table with intervals.
+# Features without learning, untrained and trained networks on real cells: one table with intervals.
 #
 #     benchmarks/real_cells.sh bbbc021 FOLDER OUT             cells of 103 treatments, 12 mechanisms
 #     benchmarks/real_cells.sh mitocheck FOLDER OUT           nuclei of 16 classes on 67 plates
@@ -7,19 +7,22 @@
 #     benchmarks/real_cells.sh mitocheck FOLDER OUT spectra intensity      only these rows
 #
 # FOLDER is described in real_cells/lay_out.py; of BBBC013, it is the raw folder of recipes/bbbc013.toml.
-# Nothing is trained. Everything in OUT is kept: a second call continues where the first stopped.
+# Rows that begin with trained are trained for three seeds, minutes each. Everything in OUT is kept: a
+# second call continues where the first stopped.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
 python=${PYTHON:-python3}
-all="spectra random-layer intensity count position random-network random-network-spread linear-network"
+all="spectra random-layer random-layer-turns intensity count position random-network \
+random-network-spread random-network-turns linear-network trained-energies trained-pairs \
+trained-classes"
 if [ $# -lt 3 ]; then
     echo "real_cells.sh needs a set, its folder and a folder to write: bbbc021 FOLDER OUT" >&2
     exit 1
 fi
 set_name=$1 folder=$2 out=$3
 shift 3
-rows=${*:-$all}
+rows=$*
 recipe=$root/recipes/$set_name.toml
 case $set_name in
 bbbc021 | mitocheck) labels=$folder/labels.csv ;;
@@ -32,6 +35,13 @@ esac
 if [ ! -f "$labels" ]; then
     echo "$labels: there is no such file, so $folder is not the folder of $set_name" >&2
     exit 1
+fi
+if [ -z "$rows" ]; then
+    rows=${all/ trained-*/}
+    case $set_name in
+    bbbc021) rows="$rows trained-energies trained-pairs" ;;
+    mitocheck) rows="$rows trained-energies trained-classes" ;;
+    esac
 fi
 for row in $rows; do
     case " $all " in
@@ -50,8 +60,17 @@ phenomae() { "$python" -m phenomae --quiet "$@"; }
 # Commands whose table is not needed here, as it is in the table at the end.
 silently() { "$@" > /dev/null; }
 
+# Eight turns, and means and standard deviations: what helps features at random most.
+turned="--turns 8 --pool mean-std"
+
+train() { # NAME SEED and flags
+    local run=$out/runs/$1 seed=$2
+    shift 2
+    phenomae pretrain energy-mae "$out/store" "$run" --config "$recipe" --seed "$seed" "$@"
+}
+
 make_wells() { # ROW SEED WELLS
-    local wells=$3
+    local wells=$3 name=$1-$2
     case $1 in
     position)
         if [ "$set_name" = bbbc013 ]; then
@@ -67,6 +86,21 @@ make_wells() { # ROW SEED WELLS
     random-network-spread)
         phenomae embed "$out/store" "random:$out/run" "$wells" --seed "$2" --pool mean-std \
             --config "$recipe"
+        ;;
+    random-layer-turns)
+        phenomae features "$out/store" "$wells" --kind random-layer --turns 8 --seed "$2"
+        ;;
+    random-network-turns)
+        # The network of the rows that are trained on energies.
+        train untrained-energies 0 --pair-weight 0 --steps 0
+        # shellcheck disable=SC2086
+        phenomae embed "$out/store" "random:$out/runs/untrained-energies" "$wells" --seed "$2" \
+            $turned --config "$recipe"
+        ;;
+    trained-energies | trained-pairs)
+        if [ "$1" = trained-pairs ]; then train "$name" "$2"; else train "$name" "$2" --pair-weight 0; fi
+        # shellcheck disable=SC2086
+        phenomae embed "$out/store" "$out/runs/$name" "$wells" $turned --config "$recipe"
         ;;
     linear-network) phenomae embed "$out/store" "$out/run" "$wells" --config "$recipe" ;;
     *) phenomae features "$out/store" "$wells" --kind "$1" ;;
@@ -87,9 +121,14 @@ answer() { # NAME
     mkdir -p "$out/corrected" "$answers"
     case $set_name in
     bbbc021)
+        mkdir -p "$out/whitened"
         phenomae correct "$wells" "$corrected" --config "$recipe"
-        silently phenomae ask mechanisms "$corrected" "$answers/mechanisms" \
-            --mechanisms "$out/raw/mechanisms.csv"
+        phenomae correct "$wells" "$out/whitened/$1" --config "$recipe" \
+            --method "pca-center-scale(components=50)"
+        for kind in corrected whitened; do
+            silently phenomae ask mechanisms "$out/$kind/$1" "$answers/mechanisms-$kind" \
+                --mechanisms "$out/raw/mechanisms.csv"
+        done
         probe "$wells" "$answers/plate" plate --folds 10
         probe "$wells" "$answers/compound" compound
         probe "$wells" "$answers/compound-batch" compound batch
@@ -97,6 +136,14 @@ answer() { # NAME
     mitocheck) probe "$wells" "$answers/plate" plate ;;
     bbbc013) phenomae correct "$wells" "$corrected" --config "$recipe" ;;
     esac
+}
+
+# A network for each of five folds of plates, as its labels are the classes to be predicted.
+train_classes() { # NAME SEED
+    local folds=$out/answers/folds/plate
+    mkdir -p "$out/answers/folds"
+    probe "$out/wells/random-network-turns-0" "$folds" plate --folds 5
+    "$python" "$here/real_cells/train_by_fold.py" "$out" folds "$1" --config "$recipe" --seed "$2"
 }
 
 raw=$folder
@@ -111,12 +158,16 @@ mkdir -p "$out/wells"
 names=()
 for row in $rows; do
     seeds=-
-    case $row in random-*) seeds="0 1 2" ;; esac
+    case $row in random-* | trained-*) seeds="0 1 2" ;; esac
     for seed in $seeds; do
         name=$row
         [ "$seed" = - ] || name=$row-$seed
-        make_wells "$row" "$seed" "$out/wells/$name"
-        answer "$name"
+        if [ "$row" = trained-classes ]; then
+            train_classes "$name" "$seed"
+        else
+            make_wells "$row" "$seed" "$out/wells/$name"
+            answer "$name"
+        fi
         names+=("$name")
     done
 done

@@ -4,9 +4,9 @@
 
 Names that end in a number are seeds of one row, whose score is the mean over its seeds. Intervals
 are percentiles (2.5 and 97.5) of 1,000 resamples of the units that a question leaves out together:
-compounds, plates, or of BBBC013 wells (its controls and dose series apart). All rows share the
-resamples, so that their differences from the best row are paired. Predictions are resampled as they
-are: nothing is fitted again, so the intervals lack the variation of fits and of seeds.
+compounds, plates, or of BBBC013 wells (its controls and dose series apart), and of the seeds of a
+row that has several. All rows share the resamples, so that their differences from the best row
+without learning are paired. Predictions are resampled as they are: nothing is fitted again.
 """
 
 import re
@@ -55,9 +55,13 @@ def balanced_score(units: np.ndarray, names: np.ndarray, hits: np.ndarray) -> Sc
     return Score(score, np.zeros(shape[0]), 1 / shape[1])
 
 
-def nearest_score(out: Path, name: str, match: str) -> Score:
-    """Return the fraction of treatments whose nearest neighbour shares the mechanism (BBBC021)."""
-    folder = out / "corrected" / name
+def nearest_score(out: Path, name: str, argument: str) -> Score:
+    """Return the fraction of treatments whose nearest neighbour shares the mechanism (BBBC021).
+
+    `argument` has the folder of the corrected wells, and who may be a neighbour: `corrected nsc`.
+    """
+    correction, match = argument.split()
+    folder = out / correction / name
     profiles = make_profiles(read_wells(folder), folder, out / "raw/mechanisms.csv", "batch")["any"]
     labels = profiles.mechanisms[profiles.compounds]
     batches = profiles.batches if match == "nscb" else None
@@ -65,7 +69,7 @@ def nearest_score(out: Path, name: str, match: str) -> Score:
     used = count_matches(labels, *excluded) > 0
     hits = labels[nearest_others(profiles.unit, *excluded)] == labels
     found = balanced_score(profiles.compounds[used], np.zeros(int(used.sum())), hits[used])
-    answer = pl.read_csv(out / "answers" / name / "mechanisms/mechanisms.csv")
+    answer = pl.read_csv(out / "answers" / name / f"mechanisms-{correction}" / "mechanisms.csv")
     row = answer.row(by_predicate=pl.col("match") == match, named=True)
     assert np.isclose(row["accuracy"], found.of(np.ones(len(found.strata)))), "stale answers"
     return Score(found.of, found.strata, row["chance"])
@@ -120,8 +124,10 @@ def _project(out: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 QUESTIONS: dict[str, dict[str, tuple[Callable[[Path, str, str], Score], str]]] = {
     "bbbc021": {
-        "nearest other compound": (nearest_score, "nsc"),
-        "... of another week": (nearest_score, "nscb"),
+        "nearest other compound": (nearest_score, "corrected nsc"),
+        "... of another week": (nearest_score, "corrected nscb"),
+        "nearest, whitened": (nearest_score, "whitened nsc"),
+        "... of another week, whitened": (nearest_score, "whitened nscb"),
         "logistic, plates out": (probe_score, "plate"),
         "logistic, compounds out": (probe_score, "compound"),
         "logistic, compounds and weeks out": (probe_score, "compound-batch"),
@@ -148,6 +154,14 @@ def resample(scores: Sequence[Score], resamples: int = RESAMPLES) -> np.ndarray:
     return np.array([[score.of(row) for row in weights] for score in scores])
 
 
+def mean_of_seeds(values: np.ndarray) -> np.ndarray:
+    """Return the mean over seeds of (seeds, 1 + resamples), seeds drawn anew in each resample."""
+    seeds, columns = values.shape
+    drawn = np.random.default_rng(1).integers(seeds, size=(seeds, columns))
+    drawn[:, 0] = np.arange(seeds)
+    return np.take_along_axis(values, drawn, axis=0).mean(axis=0)
+
+
 def form(values: np.ndarray, signed: bool = False) -> str:
     """Return "value (low to high)"; the first of `values` is that of all units."""
     style = "{:+.3f}" if signed else "{:.3f}"
@@ -165,15 +179,19 @@ def main(set_name: str, out: Path, names: list[str]) -> None:
     for measure, argument in QUESTIONS[set_name].values():
         found = {row: [measure(out, name, argument) for name in rows[row]] for row in rows}
         values = {row: resample(some) for row, some in found.items()}
-        means = {row: some.mean(axis=0) for row, some in values.items()}
-        best = max(means, key=lambda row: means[row][0])
+        means = {row: mean_of_seeds(some) for row, some in values.items()}
+        untrained = [row for row in means if not row.startswith("trained")]
+        best = max(untrained, key=lambda row: means[row][0])
         for row in rows:
             seeds = "".join(f" {value:.3f}" for value in values[row][:, 0])
             scores[row].append(form(means[row]) + (f" [{seeds[1:]}]" if len(rows[row]) > 1 else ""))
             behind = form(means[row] - means[best], signed=True)
             differences[row].append("best" if row == best else behind)
         scores["chance"].append(f"{next(iter(found.values()))[0].chance:.3f}")
-    for title, cells in (("features", scores), ("minus the best row, paired", differences)):
+    for title, cells in (
+        ("features", scores),
+        ("minus the best without learning, paired", differences),
+    ):
         print(f"| {title} | " + " | ".join(QUESTIONS[set_name]) + " |")
         print("|" + "---|" * (1 + len(QUESTIONS[set_name])))
         print("\n".join(f"| {row} | " + " | ".join(line) + " |" for row, line in cells.items()))

@@ -46,7 +46,8 @@ def _draw_family(ax: Axes, rows: pl.DataFrame, colour: str, family: str) -> None
     # Clipped, because matplotlib refuses negative error bars (see flops_curves.py).
     reach = [low.clip(0).fill_null(0), high.clip(0).fill_null(0)]
     bars = {"ecolor": colour, "elinewidth": 1, "capsize": 2, "zorder": 3}
-    ax.errorbar(flops, recall, yerr=reach, fmt="o", color=colour, ms=6, label=family, **bars)
+    ax.errorbar(flops, recall, yerr=reach, fmt="none", **bars)
+    ax.plot(flops, recall, "o", color=colour, ms=6, zorder=4, label=family)
 
 
 def _draw_line(ax: Axes, rows: pl.DataFrame, line: dict[str, float], colour: str) -> None:
