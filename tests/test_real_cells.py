@@ -114,6 +114,18 @@ def test_real_positions_are_those_of_the_plate_that_all_wells_are_on(tmp_path: P
 
 
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+def test_the_mean_over_seeds_draws_seeds_with_replacement():
+    values = np.arange(12.0).reshape(3, 4)  # seeds, all units and three resamples
+    means = table.mean_of_seeds(values)
+    assert means[0] == values[:, 0].mean()
+    possible = [
+        {round(np.mean(column[list(drawn)]), 9) for drawn in np.ndindex(3, 3, 3)}
+        for column in values.T
+    ]
+    assert all(round(mean, 9) in some for mean, some in zip(means, possible, strict=True))
+    np.testing.assert_array_equal(table.mean_of_seeds(values[:1]), values[0])
+
+
 def test_a_resample_of_the_balanced_accuracy_is_that_of_repeated_units():
     rng = np.random.default_rng(1)
     units, names = rng.integers(8, size=200), rng.integers(5, size=200)
@@ -168,7 +180,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["compound,mechanism", *(f"c{code},m{code % 3}" for code in range(8))]
     known.write_text("\n".join(lines) + "\n")
     ask_mechanisms(
-        out / "corrected/name", answers / "mechanisms", settings=MechanismSettings(known)
+        out / "corrected/name", answers / "mechanisms-corrected", settings=MechanismSettings(known)
     )
     for columns in (("plate",), ("compound", "batch")):
         probe = LinearProbeSettings("mechanism", known, columns, 3)
@@ -193,7 +205,7 @@ def test_the_nearest_treatment_of_another_compound_is_scored_by_compound(out: Pa
         ]
         if mechanism[one] in [label for _, label in others]:
             found.append((int(name[1:]), max(others)[1] == mechanism[one]))
-    score = table.nearest_score(out, "name", match)
+    score = table.nearest_score(out, "name", f"corrected {match}")
     assert score.of(np.ones(len(score.strata))) == pytest.approx(np.mean([hit for _, hit in found]))
     weights = np.arange(len(score.strata), dtype=float)
     compounds = sorted({code for code, _ in found})

@@ -181,7 +181,7 @@ def main(set_name: str, out: Path, names: list[str]) -> None:
         values = {row: resample(some) for row, some in found.items()}
         means = {row: mean_of_seeds(some) for row, some in values.items()}
         untrained = [row for row in means if not row.startswith("trained")]
-        best = max(untrained, key=lambda row: means[row][0])
+        best = max(untrained or means, key=lambda row: means[row][0])
         for row in rows:
             seeds = "".join(f" {value:.3f}" for value in values[row][:, 0])
             scores[row].append(form(means[row]) + (f" [{seeds[1:]}]" if len(rows[row]) > 1 else ""))
