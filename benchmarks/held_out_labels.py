@@ -2,8 +2,8 @@
 
     python benchmarks/held_out_labels.py FOLDER --folds 5 [settings of pretrain]
 
-FOLDER is one of `python demo.py FOLDER --seed N`. Five networks learn from pairs of wells as well as
-from energies; each leaves out a fifth of the complexes, whole: every gene is left out once.
+FOLDER is one of `python demo.py FOLDER --seed N`. Five networks learn from pairs of wells besides
+energies; each leaves out a fifth of the complexes, whole, so that every gene is left out once.
 Prints the recall of pairs that were left out and of the others (their mean over four networks),
 beside the demo's trained network and the network at random, and the differences with 95 % bootstrap
 intervals over genes, the same genes for all maps. Everything in FOLDER is kept and not made again.
