@@ -1,8 +1,9 @@
 """Recall over training FLOPs: rank correlation, and a line with its interval.
 
-Intervals are of screens and genes: each resample draws screens with replacement, and for each drawn
-screen its genes, the same for all networks. They say how the result would differ on other screens
-and genes, and not how it would differ with other seeds of training.
+Intervals are of screens and genes: each resample draws screens with replacement, and genes for each
+drawn screen, the same for all networks. They say how the result would differ on other screens and
+genes, and not how it would differ with other seeds of training. With few screens, the variation
+between screens is underestimated; with one, only genes vary.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import polars as pl
 from jaxtyping import Bool, Float64
 from scipy.stats import rankdata
 
-from phenomae.evaluation.recall.bootstrap import draw_counts, interval, resampled_recalls
+from phenomae.evaluation.recall.bootstrap import interval, resampled_recalls
 from phenomae.evaluation.recall.cosines import Pairs
 
 MIN_NETWORKS = 3  # a line through two points fits whatever they are
@@ -51,24 +52,27 @@ def measure_recalls(
 ) -> Recalls:
     """Return the recalls of maps from the known pairs of each screen that they have found."""
     by_screen = np.stack([marks.mean(axis=0) for marks in found])
-    # Screens have other genes each, so that each has a seed of its own.
-    of_screens = np.stack(
-        [
-            resampled_recalls(marks, known, resamples, seed + number)
-            for number, (marks, known) in enumerate(zip(found, pairs, strict=True))
-        ]
-    )
-    return Recalls(names, by_screen, resample_screens(of_screens, seed))
+    return Recalls(names, by_screen, resample_screens(found, pairs, resamples, seed))
 
 
 def resample_screens(
-    drawn: Float64[np.ndarray, "screens resamples maps"], seed: int
+    found: list[Bool[np.ndarray, "pairs maps"]], pairs: list[Pairs], resamples: int, seed: int
 ) -> Float64[np.ndarray, "resamples maps"]:
-    """Return means over resampled screens; a screen drawn twice counts twice."""
-    # A key of three numbers, because those of the genes have two.
-    keys = [[seed, number, len(drawn)] for number in range(drawn.shape[1])]
-    weights = np.stack([draw_counts(len(drawn), key) for key in keys])
-    return np.einsum("rs,srm->rm", weights, drawn) / len(drawn)
+    """Return mean recalls over resampled screens, each with genes that are drawn for it.
+
+    As many screens are drawn with replacement as there are; a screen that is drawn twice has other
+    genes each time.
+    """
+    count = len(found)
+    # A key of three numbers, because those of genes have two.
+    drawn = np.random.default_rng([seed, count, resamples]).integers(count, size=(resamples, count))
+    total = np.zeros((resamples, found[0].shape[1]))
+    for place in range(count):
+        for screen, (marks, known) in enumerate(zip(found, pairs, strict=True)):
+            rows = np.flatnonzero(drawn[:, place] == screen)
+            own_seed = seed + 1 + place * count + screen
+            total[rows] += resampled_recalls(marks, known, resamples, own_seed)[rows]
+    return total / count
 
 
 def fit_line(
@@ -82,7 +86,7 @@ def fit_line(
 
 
 def fit_groups(groups: dict[str, list[str]], flops: dict[str, float], all: Recalls) -> pl.DataFrame:
-    """Return the rows of fit.csv: one per group of at least `MIN_NETWORKS` trained networks."""
+    """Return the rows of fit.csv: one per group of trainings of `MIN_NETWORKS` or more FLOPs."""
     rows = []
     for group, names in groups.items():
         its, at = all.of(names), np.array([flops[name] for name in names])

@@ -23,9 +23,18 @@ class StudyFolder:
     def results(self) -> Path:
         return self.path / "results"
 
-    def recipe(self, name: str) -> Path:
-        """The recipe of a training or of a simulated screen."""
-        return self.path / "recipes" / f"{name}.toml"
+    def recipe(self, training: str) -> Path:
+        """The recipe of a training and of its embeddings."""
+        return self.path / "recipes" / f"{training}.toml"
+
+    def screen_recipe(self, screen: Screen) -> Path:
+        """The recipe of a simulated screen."""
+        return self.path / screen.name / "recipe.toml"
+
+    def owner_of(self, recipe: Path | None) -> str:
+        """Return the screen or the training that a recipe is of, for messages."""
+        assert recipe is not None
+        return recipe.stem if recipe.parent == self.path / "recipes" else recipe.parent.name
 
     def run(self, training: str) -> Path:
         return self.path / "runs" / training
@@ -44,18 +53,25 @@ class StudyFolder:
         return self.path / screen.name / f"{'corrected' if corrected else 'wells'}-{network}"
 
 
-def write_recipes(study: StudyFile, folder: StudyFolder) -> None:
-    """Write the recipe of every simulated screen and of every training."""
-    folder.recipe("any").parent.mkdir(parents=True, exist_ok=True)
-    shared = {"correct": study.correct, "map": study.map}
+def list_recipes(study: StudyFile, folder: StudyFolder) -> dict[Path, dict[str, Any]]:
+    """Return the recipes of all simulated screens and trainings by their path."""
+    shared, recipes = {"correct": study.correct, "map": study.map}, {}
     for screen in study.screens:
         if screen.store is None:
-            _write(folder.recipe(screen.name), {"simulate": screen.simulate, "ingest": {}})
+            recipes[folder.screen_recipe(screen)] = {"simulate": screen.simulate, "ingest": {}}
     for network in study.networks:
         for training, steps in network.trainings.items():
-            settings = {**network.settings, "steps": steps, "seed": study.seed}
+            settings = {**network.settings, "steps": steps, "seed": network.seed}
             pretrain = {"pretrain": {network.family: settings}}
-            _write(folder.recipe(training), {**pretrain, "embed": network.embed, **shared})
+            recipes[folder.recipe(training)] = {**pretrain, "embed": network.embed, **shared}
+    return recipes
+
+
+def write_recipes(recipes: dict[Path, dict[str, Any]]) -> None:
+    """Write recipes as TOML files."""
+    for path, tables in recipes.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, tomli_w.dumps(tables).encode())
 
 
 def list_steps(study: StudyFile, folder: StudyFolder) -> list[Words]:
@@ -63,7 +79,7 @@ def list_steps(study: StudyFile, folder: StudyFolder) -> list[Words]:
     steps: list[Words] = []
     for screen in study.screens:
         if screen.store is None:
-            raw, config = str(folder.path / screen.name / "raw"), folder.recipe(screen.name)
+            raw, config = str(folder.path / screen.name / "raw"), folder.screen_recipe(screen)
             steps.append(["simulate", raw, "--config", str(config)])
             steps.append(["ingest", raw, str(folder.store(screen)), "--config", str(config)])
     store = str(folder.store(study.screens[0]))
@@ -73,16 +89,14 @@ def list_steps(study: StudyFile, folder: StudyFolder) -> list[Words]:
             steps[-1] += ["--config", str(folder.recipe(training))]
     for network in study.networks:
         for screen in study.screens:
-            steps += _map_steps(study, folder, screen, network)
+            steps += _map_steps(folder, screen, network)
     return steps
 
 
-def _map_steps(
-    study: StudyFile, folder: StudyFolder, screen: Screen, network: Network
-) -> Iterator[Words]:
+def _map_steps(folder: StudyFolder, screen: Screen, network: Network) -> Iterator[Words]:
     """Yield the commands that make the maps of a network: at random, and of each training."""
     first = next(iter(network.trainings))
-    at_random = f"random:{folder.run(first)}", first, ["--seed", str(study.seed)]
+    at_random = f"random:{folder.run(first)}", first, ["--seed", str(network.seed)]
     trained = {name: (str(folder.run(name)), name, []) for name in network.trainings}
     for name, (encoder, recipe, more) in {network.name: at_random, **trained}.items():
         config = ["--config", str(folder.recipe(recipe))]
@@ -91,7 +105,3 @@ def _map_steps(
         yield ["embed", store, encoder, str(wells), *config, *more]
         yield ["correct", str(wells), str(corrected), *config]
         yield ["map", str(corrected), of_map, *config]
-
-
-def _write(path: Path, tables: dict[str, Any]) -> None:
-    write_bytes(path, tomli_w.dumps(tables).encode())

@@ -1,18 +1,30 @@
 """The command `study`: trains networks of several sizes, and fits recall over training FLOPs."""
 
 import shlex
+import tempfile
 import time
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
+import tomli_w
 from cyclopts import Parameter
 from cyclopts.exceptions import CycloptsError
 from jaxtyping import Bool
 
 from phenomae import checks, cli, command_parser
-from phenomae.artefacts import Origin, artefact_folder, hash_json, settings_dict, write_bytes
+from phenomae.artefacts import (
+    Origin,
+    artefact_folder,
+    hash_json,
+    is_begun,
+    read_signature,
+    settings_dict,
+    write_bytes,
+)
 from phenomae.evaluation.annotations import read_annotations
 from phenomae.evaluation.benchmark import check_map, find_pairs
 from phenomae.evaluation.recall.bootstrap import interval
@@ -29,8 +41,9 @@ from phenomae.paths import PathLike
 from phenomae.print_table import read_written, show
 from phenomae.progress import info, is_quiet
 from phenomae.runs import Stopped
+from phenomae.store.read import open_store
 from phenomae.studies.scaling import Recalls, fit_groups, measure_recalls
-from phenomae.studies.steps import StudyFolder, Words, list_steps, write_recipes
+from phenomae.studies.steps import StudyFolder, Words, list_recipes, list_steps, write_recipes
 from phenomae.studies.study_file import Screen, StudyFile, read_study
 
 KIND = "study"
@@ -57,7 +70,7 @@ class StudySettings:
     seed: int = 0
     """Seed of the bootstrap; the study file has the one of the trainings."""
     dry_run: bool = False
-    """Print the commands and run none."""
+    """Check the study file, write the recipes, and print the commands without running any."""
 
     def __post_init__(self) -> None:
         checks.at_least("resamples", self.resamples, 1)
@@ -94,20 +107,25 @@ def study(
     out
         Folder of the study.
     overwrite
-        Replace OUT/results if it was made with other settings. Networks, embeddings and maps of
-        other settings are never replaced.
+        Replace OUT/results if it was made from other networks, screens or settings. Networks,
+        embeddings and maps of other settings are never replaced.
 
-    Raises ValueError if the study file cannot be used or a step fails.
+    Raises ValueError if the study file cannot be used, if OUT has a network or a screen of the same
+    name that was made with other settings, or if a step fails.
     """
     plan, folder = read_study(Path(study_file)), StudyFolder(Path(out))
-    steps = list_steps(plan, folder)
+    if folder.path.exists() and not folder.path.is_dir():
+        raise ValueError(f"{folder.path} is a file: name a folder for the study")
+    steps, recipes = list_steps(plan, folder), list_recipes(plan, folder)
+    _check_settings(plan)
+    _check_screens(plan)
+    _check_made(recipes, plan, folder)
+    if folder.results.exists() and not overwrite:
+        _require_same_study(plan, folder, settings)
+    write_recipes(recipes)
     if settings.dry_run:
         print("\n".join(f"phenomae {shlex.join(step)}" for step in steps))
         return None
-    if folder.path.exists() and not folder.path.is_dir():
-        raise ValueError(f"{folder.path} is a file: name a folder for the study")
-    write_recipes(plan, folder)
-    _check_steps(steps)
     _run_steps(steps)
     _write_results(plan, folder, settings, overwrite)
     networks = read_written(folder.results / "networks.csv")
@@ -119,24 +137,93 @@ def study(
     return Study(folder.results)
 
 
-def _check_steps(steps: list[Words]) -> None:
+def _check_settings(plan: StudyFile) -> None:
     """Raise ValueError for a setting that a later step would refuse, before hours of training."""
-    for step in steps:
-        tokens, recipe = cli.split_common_flags([*step, *(["--quiet"] if is_quiet() else [])])
-        try:
-            command_parser.parse(tokens, recipe)
-        except CycloptsError as error:
-            sentence, _ = command_parser.explain_usage(error)
-            raise ValueError(sentence) from None
+    with tempfile.TemporaryDirectory() as temporary:
+        # Files of their own, so that OUT has no recipe that cannot be used.
+        folder = StudyFolder(Path(temporary))
+        write_recipes(list_recipes(plan, folder))
+        for step in list_steps(plan, folder):
+            tokens, recipe = cli.split_common_flags([*step, *_quiet()])
+            try:
+                command_parser.parse(tokens, recipe)
+            except CycloptsError as error:
+                sentence, _ = command_parser.explain_usage(error)
+                raise ValueError(sentence.replace(f"{temporary}/", "")) from None
+            except ValueError as error:
+                raise ValueError(f"{folder.owner_of(recipe)}: {error}") from None
+
+
+def _check_screens(plan: StudyFile) -> None:
+    """Raise ValueError unless the stores and annotations of screens can be opened."""
+    for screen in plan.screens:
+        if screen.store is not None and screen.annotations is not None:
+            open_store(screen.store)
+            read_annotations(screen.annotations)
+
+
+def _check_made(recipes: dict[Path, dict[str, Any]], plan: StudyFile, folder: StudyFolder) -> None:
+    """Raise ValueError if something in the folder was made from another recipe."""
+    made_of = {
+        folder.recipe(training): [
+            folder.run(training),
+            *(folder.wells(screen, training) for screen in plan.screens),
+        ]
+        for network in plan.networks
+        for training in network.trainings
+    }
+    for path, recipe in recipes.items():
+        made = made_of.get(path, [path.with_name("raw")])
+        if not path.exists() or not any(is_begun(output) for output in made):
+            continue
+        before = tomllib.loads(path.read_text())
+        if difference := _find_difference(before, recipe):
+            raise ValueError(
+                f"{made[0]} was made from another study file ({difference}): give it another name, "
+                "or choose another folder for the study"
+            )
+
+
+def _find_difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """Return the first setting of two recipes that differs, in words."""
+    # Written and read, as the earlier recipe was: tuples become lists.
+    old, new = (_flatten(tables) for tables in (before, tomllib.loads(tomli_w.dumps(now))))
+    for key in sorted({*old, *new}):
+        if old.get(key) != new.get(key):
+            was, its = (tables.get(key, "not given") for tables in (old, new))
+            return f"{key} was {was}, now {its}"
+    return None
+
+
+def _flatten(tables: dict[str, Any], above: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        name = f"{above}{key}"
+        flat |= _flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _require_same_study(plan: StudyFile, folder: StudyFolder, settings: StudySettings) -> None:
+    """Raise ValueError if the results are of other networks, screens or settings."""
+    found = read_signature(folder.results, KIND)
+    names = set(_map_sources(plan).values())
+    its = {key for key in found["sources"] if key.startswith("map ")}
+    if found["settings"] != _recorded(plan, settings) or its != names:
+        raise ValueError(
+            f"{folder.results} has other networks, screens or settings: overwrite to replace it"
+        )
+
+
+def _quiet() -> list[str]:
+    return ["--quiet"] if is_quiet() else []
 
 
 def _run_steps(steps: list[Words]) -> None:
-    quiet = ["--quiet"] if is_quiet() else []
     for number, step in enumerate(steps, start=1):
         command = f"phenomae {shlex.join(step)}"
         info(f"\n[{number}/{len(steps)}] {command}")
         begun = time.monotonic()
-        code = cli.run([*step, *quiet])
+        code = cli.run([*step, *_quiet()])
         if code == cli.TRY_AGAIN:
             raise Stopped(f"the study stopped in step {number} of {len(steps)}")
         if code == cli.INTERRUPTED:
@@ -257,14 +344,27 @@ def _origin(
     computes: dict[str, Compute],
     maps: dict[str, dict[str, ConsensusProfiles]],
 ) -> Origin:
-    recorded = {key: value for key, value in settings_dict(settings).items() if key != "dry_run"}
     sources = {f"run {name}": compute.identity for name, compute in computes.items()}
+    for (screen, network), source in _map_sources(plan).items():
+        sources[source] = maps[screen][network].identity
     for screen in plan.screens:
-        sources |= {
-            f"map {name} of {screen.name}": profiles.identity
-            for name, profiles in maps[screen.name].items()
-        }
         annotations = read_annotations(folder.annotations(screen))
         checksums = {annotation.name: annotation.checksum for annotation in annotations}
         sources[f"annotations of {screen.name}"] = hash_json(checksums)
-    return Origin(KIND, recorded, sources)
+    return Origin(KIND, _recorded(plan, settings), sources)
+
+
+def _recorded(plan: StudyFile, settings: StudySettings) -> dict[str, Any]:
+    """Return the settings of the results; the order of screens matters to the bootstrap."""
+    recorded = {key: value for key, value in settings_dict(settings).items() if key != "dry_run"}
+    return {**recorded, "screens": [screen.name for screen in plan.screens]}
+
+
+def _map_sources(plan: StudyFile) -> dict[tuple[str, str], str]:
+    """Return the name, as a source of the results, of the map of each screen and network."""
+    names = [name for network in plan.networks for name in (network.name, *network.trainings)]
+    return {
+        (screen.name, name): f"map {name} of {screen.name}"
+        for screen in plan.screens
+        for name in names
+    }

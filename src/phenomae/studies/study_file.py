@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from phenomae.checks import at_least
 from phenomae.commands import GROUPS
 from phenomae.recipe import read_recipe
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_FIRST = {"screen": 1, "network": 1}
+RESERVED = ("recipes", "results", "runs")
+"""Folders of a study, which no screen can be called."""
+_PATHS = ("init", "sample_by")  # settings of pretrain that are paths
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Network:
     name: str
     family: str
     steps: tuple[int, ...]
+    seed: int
+    """Seed of its trainings, and of the network at random."""
     settings: dict[str, Any]
     """Settings of `pretrain`: those of the recipe, with those of the study file in their place."""
     embed: dict[str, Any]
@@ -53,8 +56,6 @@ class StudyFile:
     """Settings of `correct`, the same for all maps."""
     map: dict[str, Any]
     """Settings of `map`, the same for all maps."""
-    seed: int = 0
-    """Seed of every training, and of the networks at random."""
 
 
 def read_study(path: Path) -> StudyFile:
@@ -72,54 +73,86 @@ def read_study(path: Path) -> StudyFile:
     _check_keys(path, "a study file", tables, {"seed", "screen", "network", "correct", "map"})
     for kind in ("screen", "network"):
         found = tables.get(kind)
-        if not found or not isinstance(found, list):
+        is_list = isinstance(found, list) and all(isinstance(table, dict) for table in found)
+        if not found or not is_list:
             raise ValueError(f"{path} has no {kind}: add a table [[{kind}]]")
+    for kind in ("correct", "map"):
+        its = tables.get(kind, {})
+        _require(path, kind, isinstance(its, dict), f"a table, like [{kind}]", its)
+        _refuse_overwrite(path, kind, its)
+    seed = _read_seed(path, "seed", tables.get("seed", 0))
     screens = tuple(_read_screen(path, table) for table in tables["screen"])
-    networks = tuple(_read_network(path, table) for table in tables["network"])
-    _check_names(path, [screen.name for screen in screens])
+    networks = tuple(_read_network(path, table, seed) for table in tables["network"])
+    _check_names(path, [*RESERVED, *(screen.name for screen in screens)])
     # Also of the networks at random, which have the name of the network alone.
     _check_names(path, [name for its in networks for name in (its.name, *its.trainings)])
-    seed = tables.get("seed", 0)
-    _require(path, "seed", isinstance(seed, int), "a whole number", seed)
-    at_least("seed", seed, 0)
-    return StudyFile(screens, networks, tables.get("correct", {}), tables.get("map", {}), seed)
+    return StudyFile(screens, networks, tables.get("correct", {}), tables.get("map", {}))
 
 
 def _read_screen(path: Path, table: dict[str, Any]) -> Screen:
     name = _read_name(path, "screen", table)
     rest = {key: value for key, value in table.items() if key != "name"}
+    _refuse_overwrite(path, f"screen {name}", rest)
     if "store" not in rest:
         return Screen(name, simulate=rest)
     _check_keys(path, f"screen {name}", rest, {"store", "annotations"})
     if "annotations" not in rest:
         raise ValueError(f"{path}: screen {name} has a store but no annotations: add the file")
-    return Screen(name, path.parent / rest["store"], path.parent / rest["annotations"])
+    store, annotations = (_read_path(path, key, rest[key]) for key in ("store", "annotations"))
+    return Screen(name, store, annotations)
 
 
-def _read_network(path: Path, table: dict[str, Any]) -> Network:
+def _read_network(path: Path, table: dict[str, Any], seed: int) -> Network:
     name = _read_name(path, "network", table)
-    where = f"{path}: network {name}"
     families = list(GROUPS["pretrain"].table)
     family, steps = table.get("family"), table.get("steps")
     _require(path, f"family of network {name}", family in families, _any_of(families), family)
     lengths: list[Any] = steps if isinstance(steps, list) else [steps]
-    whole = all(isinstance(length, int) and length > 0 for length in lengths)
+    whole = all(type(length) is int and length > 0 for length in lengths)
     rule = "a list of different whole numbers above 0"
     distinct = len(set(map(str, lengths))) == len(lengths) > 0
     _require(path, f"steps of network {name}", whole and distinct, rule, steps)
     settings, embed = {}, {}
     if "recipe" in table:
-        recipe = path.parent / table["recipe"]
+        recipe = _read_path(path, "recipe", table["recipe"])
         settings = read_recipe(recipe, ("pretrain", str(family)))
         embed = read_recipe(recipe, ("embed",))
-    own = ("name", "family", "steps", "recipe", "embed")
-    changed = {key: value for key, value in table.items() if key not in own}
+    own = ("name", "family", "steps", "recipe", "embed", "seed")
+    changed = {
+        key: str(_read_path(path, key, value)) if key in _PATHS else value
+        for key, value in table.items()
+        if key not in own
+    }
     its = table.get("embed", {})
-    if not isinstance(its, dict):
-        raise ValueError(f"{where}: embed must be a table, like embed = {{ turns = 8 }}")
-    merged = {**settings, **changed}
-    merged.pop("steps", None)
-    return Network(name, str(family), tuple(lengths), merged, {**embed, **its})
+    _require(
+        path, f"embed of network {name}", isinstance(its, dict), "a table, like { turns = 8 }", its
+    )
+    for key, settings_of in (("embed", its), ("pretrain", changed)):
+        _refuse_overwrite(path, f"{key} of network {name}", settings_of)
+    merged, embed = {**settings, **changed}, {**embed, **its}
+    seed = _read_seed(path, f"seed of network {name}", table.get("seed", merged.get("seed", seed)))
+    # They are given for each training, and with the network at random.
+    for key in ("steps", "seed"):
+        merged.pop(key, None)
+        embed.pop(key, None)
+    return Network(name, str(family), tuple(lengths), seed, merged, embed)
+
+
+def _read_path(path: Path, key: str, value: Any) -> Path:
+    """Return a path of a study file, relative to the folder of the file."""
+    _require(path, key, isinstance(value, str) and value != "", "a path", value)
+    return path.parent / Path(value).expanduser()
+
+
+def _read_seed(path: Path, name: str, value: Any) -> int:
+    _require(path, name, type(value) is int and value >= 0, "a whole number of at least 0", value)
+    return value
+
+
+def _refuse_overwrite(path: Path, where: str, table: dict[str, Any]) -> None:
+    """Raise ValueError for a key that would replace what a study has made, again and again."""
+    if "overwrite" in table:
+        raise ValueError(f"{path}: {where} has overwrite, which a study does not take: remove it")
 
 
 def _read_name(path: Path, kind: str, table: dict[str, Any]) -> str:
@@ -131,6 +164,8 @@ def _read_name(path: Path, kind: str, table: dict[str, Any]) -> str:
 
 def _check_names(path: Path, names: list[str]) -> None:
     if repeated := sorted({name for name in names if names.count(name) > 1}):
+        if repeated[0] in RESERVED:
+            raise ValueError(f"{path}: {repeated[0]} is a folder of the study: use another name")
         raise ValueError(f"{path} has the name {repeated[0]} twice: give each its own")
 
 

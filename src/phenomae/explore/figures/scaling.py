@@ -12,8 +12,8 @@ from phenomae.explore.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing, 
 def draw_scaling(networks: pl.DataFrame, fit: pl.DataFrame, chance: float) -> Drawing:
     """Draw the recall of each training over its FLOPs, joined to that of its network at random.
 
-    `networks` and `fit` are the tables networks.csv and fit.csv of `study`; the line is that of the
-    family with the most trainings.
+    `networks` and `fit` are the tables networks.csv and fit.csv of `study`. Families with a row in
+    `fit` have their line.
     """
     figure = Figure(figsize=(PAGE_INCHES, 4.0), layout="constrained")
     ax = figure.subplots()

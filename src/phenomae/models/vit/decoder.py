@@ -71,7 +71,7 @@ class Decoder(nn.Module):
 
     With `decoder_attention` "cross" the tokens of the predicted patches attend to the visible ones
     alone (CrossMAE, Fu et al. 2024, arXiv 2401.14391, without its weights for the encoder's
-    blocks), so that a visible patch costs nothing beyond its key and its value.
+    blocks).
     """
 
     def __init__(self, settings: MaskedVitModel, outputs: int) -> None:
