@@ -65,7 +65,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--name", default="labels", help="name of the networks in FOLDER")
+    parser.add_argument("--pair-weight", type=float, default=3.0, help="more than 0")
     given, more = parser.parse_known_args()
+    if given.pair_weight <= 0:
+        parser.error("without pairs nothing is learned from labels: --pair-weight must be above 0")
+    more += ["--pair-weight", str(given.pair_weight)]
     folder = given.folder
     planted = pl.read_csv(folder / "raw" / "relationships.csv")
     names = list(read_map(folder / "map-trained.h5ad").names)

@@ -13,16 +13,15 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
 python=${PYTHON:-python3}
-all="spectra random-layer random-layer-turns intensity count position random-network \
-random-network-spread random-network-turns linear-network trained-energies trained-pairs \
-trained-classes"
+untrained="spectra random-layer intensity count position random-network random-network-spread \
+linear-network"
+turns="random-layer-turns random-network-turns"
 if [ $# -lt 3 ]; then
     echo "real_cells.sh needs a set, its folder and a folder to write: bbbc021 FOLDER OUT" >&2
     exit 1
 fi
 set_name=$1 folder=$2 out=$3
 shift 3
-rows=$*
 recipe=$root/recipes/$set_name.toml
 case $set_name in
 bbbc021 | mitocheck) labels=$folder/labels.csv ;;
@@ -36,18 +35,17 @@ if [ ! -f "$labels" ]; then
     echo "$labels: there is no such file, so $folder is not the folder of $set_name" >&2
     exit 1
 fi
-if [ -z "$rows" ]; then
-    rows=${all/ trained-*/}
-    case $set_name in
-    bbbc021) rows="$rows trained-energies trained-pairs" ;;
-    mitocheck) rows="$rows trained-energies trained-classes" ;;
-    esac
-fi
+case $set_name in
+bbbc021) all="$untrained $turns trained-energies trained-pairs" ;;
+mitocheck) all="$untrained $turns trained-energies trained-classes" ;;
+bbbc013) all=$untrained ;;
+esac
+rows=${*:-$all}
 for row in $rows; do
     case " $all " in
     *" $row "*) ;;
     *)
-        echo "there is no row '$row': rows are ${all// /, }" >&2
+        echo "there is no row '$row' of $set_name: rows are ${all// /, }" >&2
         exit 1
         ;;
     esac
@@ -138,12 +136,16 @@ answer() { # NAME
     esac
 }
 
-# A network for each of five folds of plates, as its labels are the classes to be predicted.
+# A network for each of five folds of plates, as its labels are the classes to be predicted. It begins
+# with the network that was trained without labels.
 train_classes() { # NAME SEED
-    local folds=$out/answers/folds/plate
+    local first=$out/wells/random-network-turns-0 init=trained-energies-$2
+    make_wells random-network-turns 0 "$first"
     mkdir -p "$out/answers/folds"
-    probe "$out/wells/random-network-turns-0" "$folds" plate --folds 5
-    "$python" "$here/real_cells/train_by_fold.py" "$out" folds "$1" --config "$recipe" --seed "$2"
+    probe "$first" "$out/answers/folds/plate" plate --folds 5
+    train "$init" "$2" --pair-weight 0
+    "$python" "$here/real_cells/train_by_fold.py" "$out" folds "$1" --config "$recipe" --seed "$2" \
+        --init "$out/runs/$init"
 }
 
 raw=$folder

@@ -5,18 +5,18 @@
 Each FOLDER is one of `python demo.py FOLDER --seed N --rivals`. Prints a table of recall at the
 lowest and highest 5 % of all maps, by seed and as a mean, then the mean differences of the trained
 maps from others with their 95 % bootstrap intervals: seeds are drawn with replacement, and for
-each drawn seed its genes (phenomae's own bootstrap of genes, the same draws for all maps).
+each drawn seed genes anew (phenomae's own bootstrap, the same draws for all maps).
 """
 
 import argparse
-from itertools import count
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from phenomae.evaluation.recall.bootstrap import draw_counts, interval, resampled_recalls
+from phenomae.evaluation.recall.bootstrap import interval
 from phenomae.maps.read import read_map
+from phenomae.studies.scaling import measure_recalls
 
 _RESAMPLES = 2000
 # What is trained, and the maps of the same pooling and turns beside which it stands.
@@ -48,23 +48,12 @@ def mark_found(features: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     return (known <= low) | (known >= high)
 
 
-def measure(
-    folder: Path, maps: list[str], kind: str | None, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the recall of each map (maps,), and of its resamples (resamples, maps)."""
+def find(folder: Path, maps: list[str], kind: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the planted pairs (pairs, 2), and whether each map has found them (pairs, maps)."""
     profiles = [read_map(folder / f"map-{name}.h5ad") for name in maps]
     pairs = find_pairs(folder, list(profiles[0].names), kind)
     assert all(list(map_.names) == list(profiles[0].names) for map_ in profiles)
-    found = np.column_stack([mark_found(map_.features, pairs) for map_ in profiles])
-    return found.mean(axis=0), resampled_recalls(found, pairs, _RESAMPLES, seed)
-
-
-def resample_seeds(drawn: np.ndarray) -> np.ndarray:
-    """Return means over resampled seeds (resamples, maps) of (seeds, resamples, maps)."""
-    # A key of its own, as the genes of seed 0 have the keys [0, number].
-    keys = [[len(drawn), number, 1] for number in range(drawn.shape[1])]
-    weights = np.stack([draw_counts(len(drawn), key) for key in keys])
-    return np.einsum("rs,srm->rm", weights, drawn) / len(drawn)
+    return pairs, np.column_stack([mark_found(map_.features, pairs) for map_ in profiles])
 
 
 def main() -> None:
@@ -81,11 +70,9 @@ def main() -> None:
             )
         )
     )
-    found = [
-        measure(folder, maps, given.kind, seed) for folder, seed in zip(given.folders, count())
-    ]
-    recalls = np.stack([recall for recall, _ in found])
-    drawn = resample_seeds(np.stack([resamples for _, resamples in found]))
+    pairs, found = zip(*(find(folder, maps, given.kind) for folder in given.folders), strict=True)
+    measured = measure_recalls(maps, list(found), list(pairs), _RESAMPLES, seed=0)
+    recalls, drawn = measured.by_screen, measured.drawn
     print(f"| map | {' | '.join(str(folder) for folder in given.folders)} | mean | 95 % |")
     print("|---|" + "---|" * (len(given.folders) + 2))
     for place, name in enumerate(maps):

@@ -116,14 +116,14 @@ def test_real_positions_are_those_of_the_plate_that_all_wells_are_on(tmp_path: P
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
 def test_the_mean_over_seeds_draws_seeds_with_replacement():
     values = np.arange(12.0).reshape(3, 4)  # seeds, all units and three resamples
-    means = table.mean_of_seeds(values)
+    means = table.mean_of_seeds(values, "row")
     assert means[0] == values[:, 0].mean()
     possible = [
         {round(np.mean(column[list(drawn)]), 9) for drawn in np.ndindex(3, 3, 3)}
         for column in values.T
     ]
     assert all(round(mean, 9) in some for mean, some in zip(means, possible, strict=True))
-    np.testing.assert_array_equal(table.mean_of_seeds(values[:1]), values[0])
+    np.testing.assert_array_equal(table.mean_of_seeds(values[:1], "row"), values[0])
 
 
 def test_a_resample_of_the_balanced_accuracy_is_that_of_repeated_units():
@@ -265,7 +265,7 @@ def test_controls_and_dose_series_are_scored_without_the_well_itself(tmp_path: P
         ("bbbc021", "real_cells.sh needs a set, its folder and a folder to write"),
         ("bbbc022 {0} {0}/out", "there is no set 'bbbc022': sets are bbbc021, mitocheck, bbbc013"),
         ("bbbc021 {0} {0}/out", "labels.csv: there is no such file, so {0} is not the folder of"),
-        ("bbbc013 {0}/full {0}/out zzz", "there is no row 'zzz': rows are spectra, random-layer"),
+        ("bbbc013 {0}/full {0}/out zzz", "there is no row 'zzz' of bbbc013: rows are spectra,"),
     ],
 )
 def test_words_that_will_not_do(words: str, sentence: str, tmp_path: Path):

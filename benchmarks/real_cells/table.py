@@ -154,10 +154,13 @@ def resample(scores: Sequence[Score], resamples: int = RESAMPLES) -> np.ndarray:
     return np.array([[score.of(row) for row in weights] for score in scores])
 
 
-def mean_of_seeds(values: np.ndarray) -> np.ndarray:
-    """Return the mean over seeds of (seeds, 1 + resamples), seeds drawn anew in each resample."""
+def mean_of_seeds(values: np.ndarray, row: str) -> np.ndarray:
+    """Return the mean over seeds of (seeds, 1 + resamples), seeds drawn anew in each resample.
+
+    Rows are drawn by themselves, as seed 0 of one has nothing to do with seed 0 of another.
+    """
     seeds, columns = values.shape
-    drawn = np.random.default_rng(1).integers(seeds, size=(seeds, columns))
+    drawn = np.random.default_rng(list(row.encode())).integers(seeds, size=(seeds, columns))
     drawn[:, 0] = np.arange(seeds)
     return np.take_along_axis(values, drawn, axis=0).mean(axis=0)
 
@@ -179,7 +182,7 @@ def main(set_name: str, out: Path, names: list[str]) -> None:
     for measure, argument in QUESTIONS[set_name].values():
         found = {row: [measure(out, name, argument) for name in rows[row]] for row in rows}
         values = {row: resample(some) for row, some in found.items()}
-        means = {row: mean_of_seeds(some) for row, some in values.items()}
+        means = {row: mean_of_seeds(some, row) for row, some in values.items()}
         untrained = [row for row in means if not row.startswith("trained")]
         best = max(untrained or means, key=lambda row: means[row][0])
         for row in rows:

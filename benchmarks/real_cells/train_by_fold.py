@@ -6,7 +6,8 @@ For labels that are what is to be predicted, as Mitocheck's: no network sees a p
 judged. The folds are those of OUT/answers/REFERENCE/plate/predictions.csv (`ask probe --leave-out
 plate`), so that rows are compared on the same nuclei. OUT/answers/NAME/plate/predictions.csv is
 written in the same form: logistic regression on standardised embeddings of the plates that the
-network was trained on, as `ask probe` fits it. Everything in OUT is kept and not made again.
+network was trained on, as `ask probe` fits it by default. Runs and wells in OUT are kept and not
+made again; the regressions are.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from phenomae.artefacts import write_bytes
 from phenomae.wells import read_wells
 
 KEYS = ["plate", "well"]
@@ -35,9 +37,11 @@ def embed_fold(out: Path, name: str, plates: list[str], given: argparse.Namespac
     """Train on all plates but `plates` and return the embeddings of all wells."""
     run, wells = out / "runs" / name, out / "wells" / name
     listed = ", ".join(f"'{plate}'" for plate in plates)
-    settings = ["--config", given.config, "--where", f"plate NOT IN ({listed})"]
-    phenomae("pretrain", given.family, out / "store", run, "--seed", given.seed, *settings)
-    phenomae("embed", out / "store", run, wells, "--config", given.config)
+    settings = ["--config", given.config, "--seed", given.seed, "--init", given.init]
+    where = ["--where", f"plate NOT IN ({listed})"]
+    phenomae("pretrain", "vit-classifier", out / "store", run, *settings, *where)
+    turned = ["--turns", 8, "--pool", "mean-std"]
+    phenomae("embed", out / "store", run, wells, "--config", given.config, *turned)
     return wells
 
 
@@ -60,13 +64,11 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("reference", help="name of the answer whose folds are used")
     parser.add_argument("name", help="name of the answer to write, which ends in -SEED")
-    parser.add_argument("--family", default="classifier")
     parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--init", type=Path, required=True, help="run that the networks begin with")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     answer = given.out / "answers" / given.name / "plate" / "predictions.csv"
-    if answer.exists():
-        return
     folds = pl.read_csv(given.out / "answers" / given.reference / "plate" / "predictions.csv")
     parts = []
     for fold in sorted(folds["fold"].unique()):
@@ -76,7 +78,7 @@ def main() -> None:
         wells = embed_fold(given.out, f"{given.name}-fold-{fold}", plates, given)
         parts.append(predict(wells, folds.filter(~inside), validation))
     answer.parent.mkdir(parents=True, exist_ok=True)
-    pl.concat(parts).write_csv(answer)
+    write_bytes(answer, pl.concat(parts).write_csv().encode())
 
 
 if __name__ == "__main__":

@@ -172,7 +172,7 @@ def test_weights_of_a_table_are_those_of_its_rows(store: Store, tmp_path: Path, 
     weights = read_weights(table, store.fields)
     rows = store.fields.select("plate", "perturbation").rows()
     known = {("P1", "b"): 2.0, ("P2", "a"): 0.5}
-    assert weights.tolist() == [known.get(row, 0.0) for row in rows]
+    assert (2 * weights).tolist() == [known.get(row, 0.0) for row in rows]
     assert f"{sum(weights > 0)} of 12 fields have a weight above 0" in capsys.readouterr().err
     reader = CropReader([store], "memory")
     drawn = count_fields(CropStream(reader, [np.arange(12)], 16, 40, 0, weights=weights), 50)
@@ -192,6 +192,9 @@ def test_weights_of_a_table_are_those_of_its_rows(store: Store, tmp_path: Path, 
         ("plate,share\nP1,1\n", "has the columns plate, share: expected weight and one or more of"),
         ("dose,weight\n1,1\n", "has the columns dose, weight: expected weight and one or more of"),
         ("", "is not a CSV table"),
+        ("window_low,weight\n1,1\n", "has the columns window_low, weight: expected weight and one"),
+        ("control,weight\nmaybe,1\n", "control must be true or false, not maybe"),
+        ("site,weight\n1.5,1\n", "site must be a number like those of the store, not 1.5"),
     ],
 )
 def test_tables_of_weights_that_cannot_be_used(
@@ -203,3 +206,14 @@ def test_tables_of_weights_that_cannot_be_used(
         read_weights(table, store.fields)
     with pytest.raises(ValueError, match="there is no file"):
         read_weights(tmp_path / "absent.csv", store.fields)
+
+
+def test_rows_of_a_table_are_read_as_the_columns_they_name(store: Store, tmp_path: Path, capsys):
+    """`True` of pandas is true, 1.0 is 1, and a name with brackets is no pattern."""
+    (tmp_path / "w1.csv").write_text("site,weight\n9,1\n")
+    table = tmp_path / "w[1].csv"
+    table.write_text("control,site,weight\nFalse,1.0,5\nTRUE,1,2\nfalse,7,3\n")
+    fields = store.fields.with_columns(control=pl.Series([True] * 3 + [False] * 9))
+    weights = read_weights(table, fields)
+    assert weights.tolist() == [0.4] * 3 + [1.0] * 9
+    assert "1 of 3 rows match no field, like that of False, 7" in capsys.readouterr().err

@@ -206,3 +206,15 @@ def test_fields_without_a_weight_are_not_trained_on(
     table.write_text(f"plate,weight\n{plate},2\n")
     with pytest.raises(ValueError, match="was made with another source: sample_by"):
         pretrain_vit_mae(screen_path, tmp_path / "weighted", settings=settings)
+
+
+def test_a_step_needs_as_many_weighed_plates_as_it_takes(screen_path: Path, tmp_path: Path) -> None:
+    table = tmp_path / "weights.csv"
+    plate = open_store(screen_path).fields["plate"][0]
+    table.write_text(f"plate,weight\n{plate},3\n")
+    settings = ClassifierSettings(
+        crop_size=32, crops_per_step=4, plates_per_step=2, sample_by=table
+    )
+    data = open_data([open_store(screen_path)], 32, settings, by_plate=True)
+    with pytest.raises(ValueError, match="plates_per_step must be at most 1, the number of plates"):
+        data.stream(settings, 2, pin=False)

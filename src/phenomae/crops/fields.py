@@ -60,38 +60,45 @@ def read_weights(path: Path, fields: pl.DataFrame) -> Float64[np.ndarray, " n"]:
 
     The table has the column weight and one or more columns of `fields`, such as gene or plate, by
     which its rows are matched; fields without a row have weight 0. Prints the number of fields with
-    a weight. Raises ValueError if the table cannot be used or no field has a weight above 0.
+    a weight, and of rows without a field. Raises ValueError if the table cannot be used or no field
+    has a weight above 0.
     """
-    table = _read_weight_table(path, fields.columns)
+    table = _read_weight_table(path, fields)
     keys = [name for name in table.columns if name != _WEIGHT]
-    # As text, because CSV has no types: a plate may be 7 here and "7" in the store.
-    found = fields.select(pl.col(keys).cast(pl.String)).join(
+    found = fields.select(keys).join(
         table, on=keys, how="left", maintain_order="left", nulls_equal=True
     )
     weights = found[_WEIGHT].fill_null(0.0).to_numpy()
+    unused = table.join(fields, on=keys, how="anti", nulls_equal=True)
+    if len(unused):
+        info(
+            f"{path}: {len(unused)} of {len(table)} rows match no field, like that of "
+            f"{_join(unused.select(keys).row(0))}"
+        )
     if not weights.any():
         raise ValueError(
-            f"{path}: no field has a weight above 0; fields have {', '.join(keys)} like "
-            f"{', '.join(map(str, found.select(keys).row(0)))}"
+            f"{path}: no field has a weight above 0; fields have {_join(keys)} like "
+            f"{_join(found.select(keys).row(0))}"
         )
     info(f"{path}: {(weights > 0).sum()} of {len(weights)} fields have a weight above 0")
-    return weights
+    return weights / weights.max()  # so that no sum of weights is infinite
 
 
-def _read_weight_table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
-    """Read and check the table of `read_weights`: key columns as text, weight as numbers."""
+def _read_weight_table(path: Path, fields: pl.DataFrame) -> pl.DataFrame:
+    """Read and check the table of `read_weights`, with the types of the columns of `fields`."""
+    if not path.is_file():
+        raise ValueError(f"sample_by: there is no file {path}")
     try:
-        table = pl.read_csv(path, infer_schema=False)
-    except FileNotFoundError:
-        raise ValueError(f"sample_by: there is no file {path}") from None
+        # As bytes: a name with brackets would be a pattern to polars.
+        table = pl.read_csv(path.read_bytes(), infer_schema=False)
     except pl.exceptions.PolarsError as error:
         raise ValueError(f"{path} is not a CSV table: {error}") from None
+    single = [name for name, kind in fields.schema.items() if not kind.is_nested()]
     keys = [name for name in table.columns if name != _WEIGHT]
-    unknown = [name for name in keys if name not in columns]
-    if _WEIGHT not in table.columns or not keys or unknown:
+    if _WEIGHT not in table.columns or not keys or not set(keys) <= set(single):
         raise ValueError(
-            f"{path} has the columns {', '.join(table.columns)}: expected weight and one or more "
-            f"of {', '.join(columns)}"
+            f"{path} has the columns {_join(table.columns)}: expected weight and one or more "
+            f"of {_join(single)}"
         )
     numbers = table[_WEIGHT].cast(pl.Float64, strict=False)
     wrong = ~(numbers.is_finite() & (numbers >= 0)).fill_null(False)
@@ -99,7 +106,33 @@ def _read_weight_table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
         raise ValueError(
             f"{path}: weight must be a number of at least 0, not {table.filter(wrong)[_WEIGHT][0]}"
         )
-    if table.select(keys).is_duplicated().any():
-        row = table.filter(table.select(keys).is_duplicated()).select(keys).row(0)
-        raise ValueError(f"{path} has two rows for {', '.join(map(str, row))}: keep one")
-    return table.with_columns(numbers)
+    typed = table.select(numbers, *(_cast(path, table[name], fields[name]) for name in keys))
+    if typed.select(keys).is_duplicated().any():
+        row = typed.filter(typed.select(keys).is_duplicated()).select(keys).row(0)
+        raise ValueError(f"{path} has two rows for {_join(row)}: keep one")
+    return typed
+
+
+def _cast(path: Path, texts: pl.Series, column: pl.Series) -> pl.Series:
+    """Return text of a CSV file with the type of a column; empty text is null."""
+    kind = column.dtype
+    if kind == pl.Boolean:
+        truths = {"true": True, "1": True, "false": False, "0": False}
+        values = texts.str.to_lowercase().replace_strict(
+            truths, default=None, return_dtype=pl.Boolean
+        )
+    elif kind.is_integer():
+        values = texts.cast(pl.Float64, strict=False).cast(kind, strict=False)
+        # 1.0 is 1, and 1.5 is no whole number.
+        values = values.set(values != texts.cast(pl.Float64, strict=False), None)
+    else:
+        values = texts.cast(kind, strict=False)
+    wrong = values.is_null() & texts.is_not_null()
+    if wrong.any():
+        rule = "true or false" if kind == pl.Boolean else "a number like those of the store"
+        raise ValueError(f"{path}: {texts.name} must be {rule}, not {texts.filter(wrong)[0]}")
+    return values
+
+
+def _join(words: Sequence[object]) -> str:
+    return ", ".join(map(str, words))

@@ -59,10 +59,19 @@ class Data:
         share: range | None = None,
         pairs: PairSampler | None = None,
     ) -> CropStream:
-        """Return the stream of training crops; `share` are the indices of a process in a step."""
+        """Return the stream of training crops; `share` are the indices of a process in a step.
+
+        Raises ValueError if fewer groups than a step needs have fields with a weight.
+        """
+        groups = [group for group in self._by_group(self.training) if self.weights[group].any()]
+        if len(groups) < groups_per_step:
+            raise ValueError(
+                f"plates_per_step must be at most {len(groups)}, the number of plates that "
+                f"sample_by gives a weight, not {groups_per_step}"
+            )
         return CropStream(
             self.reader,
-            self._by_group(self.training),
+            groups,
             self.crop_size,
             settings.crops_per_step,
             settings.seed,
