@@ -23,6 +23,8 @@ fi
 set_name=$1 folder=$2 out=$3
 shift 3
 recipe=$root/recipes/$set_name.toml
+energies=$root/recipes/mitocheck-energies.toml classes=$root/recipes/mitocheck-classes.toml
+[ "$set_name" != bbbc021 ] || energies=$root/recipes/bbbc021-pairs.toml
 case $set_name in
 bbbc021 | mitocheck) labels=$folder/labels.csv ;;
 bbbc013) labels=$folder/1049_Metadata.csv ;;
@@ -58,13 +60,12 @@ phenomae() { "$python" -m phenomae --quiet "$@"; }
 # Commands whose table is not needed here, as it is in the table at the end.
 silently() { "$@" > /dev/null; }
 
-# Eight turns, and means and standard deviations: what helps features at random most.
-turned="--turns 8 --pool mean-std"
-
+# What is trained, and its network at random, is embedded with eight turns, and means and standard
+# deviations of tokens: what helps features at random most.
 train() { # NAME SEED and flags
     local run=$out/runs/$1 seed=$2
     shift 2
-    phenomae pretrain energy-mae "$out/store" "$run" --config "$recipe" --seed "$seed" "$@"
+    phenomae pretrain energy-mae "$out/store" "$run" --config "$energies" --seed "$seed" "$@"
 }
 
 make_wells() { # ROW SEED WELLS
@@ -91,14 +92,12 @@ make_wells() { # ROW SEED WELLS
     random-network-turns)
         # The network of the rows that are trained on energies.
         train untrained-energies 0 --pair-weight 0 --steps 0
-        # shellcheck disable=SC2086
         phenomae embed "$out/store" "random:$out/runs/untrained-energies" "$wells" --seed "$2" \
-            $turned --config "$recipe"
+            --config "$energies"
         ;;
     trained-energies | trained-pairs)
         if [ "$1" = trained-pairs ]; then train "$name" "$2"; else train "$name" "$2" --pair-weight 0; fi
-        # shellcheck disable=SC2086
-        phenomae embed "$out/store" "$out/runs/$name" "$wells" $turned --config "$recipe"
+        phenomae embed "$out/store" "$out/runs/$name" "$wells" --config "$energies"
         ;;
     linear-network) phenomae embed "$out/store" "$out/run" "$wells" --config "$recipe" ;;
     *) phenomae features "$out/store" "$wells" --kind "$1" ;;
@@ -144,7 +143,7 @@ train_classes() { # NAME SEED
     mkdir -p "$out/answers/folds"
     probe "$first" "$out/answers/folds/plate" plate --folds 5
     train "$init" "$2" --pair-weight 0
-    "$python" "$here/real_cells/train_by_fold.py" "$out" folds "$1" --config "$recipe" --seed "$2" \
+    "$python" "$here/real_cells/train_by_fold.py" "$out" folds "$1" --config "$classes" --seed "$2" \
         --init "$out/runs/$init"
 }
 

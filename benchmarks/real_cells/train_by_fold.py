@@ -40,8 +40,7 @@ def embed_fold(out: Path, name: str, plates: list[str], given: argparse.Namespac
     settings = ["--config", given.config, "--seed", given.seed, "--init", given.init]
     where = ["--where", f"plate NOT IN ({listed})"]
     phenomae("pretrain", "vit-classifier", out / "store", run, *settings, *where)
-    turned = ["--turns", 8, "--pool", "mean-std"]
-    phenomae("embed", out / "store", run, wells, "--config", given.config, *turned)
+    phenomae("embed", out / "store", run, wells, "--config", given.config)
     return wells
 
 
