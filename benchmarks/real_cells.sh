@@ -120,8 +120,9 @@ answer() { # NAME
     bbbc021)
         mkdir -p "$out/whitened"
         phenomae correct "$wells" "$corrected" --config "$recipe"
-        phenomae correct "$wells" "$out/whitened/$1" --config "$recipe" \
-            --method "pca-center-scale(components=50)"
+        local whitening="pca-center-scale(components=50)"
+        case $1 in intensity | count | position) whitening=pca-center-scale ;; esac # they are few
+        phenomae correct "$wells" "$out/whitened/$1" --config "$recipe" --method "$whitening"
         for kind in corrected whitened; do
             silently phenomae ask mechanisms "$out/$kind/$1" "$answers/mechanisms-$kind" \
                 --mechanisms "$out/raw/mechanisms.csv"
