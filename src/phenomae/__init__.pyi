@@ -73,7 +73,7 @@ from phenomae.explore.report import report as report
 from phenomae.explore.report import ReportSettings as ReportSettings
 from phenomae.explore.report import Report as Report
 from phenomae.studies.study import study as study
-from phenomae.studies.study import StudySettings as StudySettings
+from phenomae.studies.results import StudySettings as StudySettings
 from phenomae.studies.study import Study as Study
 
 # Networks, corrections and files, without a command.
