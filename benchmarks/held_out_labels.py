@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from seeds import mark_found
 
 from phenomae import cli
 from phenomae.evaluation.recall.bootstrap import interval, resampled_recalls
@@ -49,16 +50,6 @@ def make_map(folder: Path, name: str, genes: list[str], more: str) -> Path:
     return folder / f"map-{name}.h5ad"
 
 
-def mark_found(path: Path, pairs: np.ndarray) -> np.ndarray:
-    """Return whether the cosine of each pair is in the lowest or highest 5 % of all pairs."""
-    features = read_map(path).features
-    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-    cosines = unit @ unit.T
-    low, high = np.quantile(cosines[np.triu_indices(len(unit), 1)], (0.05, 0.95))
-    known = cosines[pairs[:, 0], pairs[:, 1]]
-    return (known <= low) | (known >= high)
-
-
 def main() -> None:
     """Train, and print the two tables."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
@@ -83,11 +74,13 @@ def main() -> None:
         inside = planted.filter(pl.Series(fold_of == fold))
         genes = sorted({*inside["entity1"], *inside["entity2"]})
         path = make_map(folder, f"{given.name}-{fold}", genes, shlex.join(more))
-        found.append(mark_found(path, pairs))
+        found.append(mark_found(read_map(path).features, pairs))
     of_folds = np.stack(found)
     left_out = of_folds[fold_of, np.arange(len(pairs))]
     maps = ["trained", "random-network"]
-    others = np.stack([mark_found(folder / f"map-{name}.h5ad", pairs) for name in maps])
+    others = np.stack(
+        [mark_found(read_map(folder / f"map-{name}.h5ad").features, pairs) for name in maps]
+    )
     # A pair is among the others in all networks but one; marks are of single networks, as
     # `resampled_recalls` takes booleans.
     columns = np.column_stack([left_out, *others, *of_folds])
