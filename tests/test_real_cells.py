@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from phenomae.evaluation.questions.linear_probe import LinearProbeSettings
 from phenomae.evaluation.questions.mechanisms import MechanismSettings
 from phenomae.explore.ask import ask_mechanisms, ask_probe
+from phenomae.row_filter import match_rows
 from phenomae.wells import read_wells, write_wells
 
 ROOT = Path(__file__).parents[1]
@@ -30,11 +32,14 @@ def load(name: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(path.parent)  # as if it were run: scripts import each other
+        spec.loader.exec_module(module)
     return module
 
 
 lay_out, table, real_position = load("lay_out"), load("table"), load("real_position")
+held_out = load("held_out_compounds")
 
 
 def test_cells_of_a_mosaic_are_laid_out_in_wells_of_their_own(tmp_path: Path):
@@ -211,6 +216,51 @@ def test_the_nearest_treatment_of_another_compound_is_scored_by_compound(out: Pa
     compounds = sorted({code for code, _ in found})
     repeated = [hit for code, hit in found for _ in range(compounds.index(code))]
     assert score.of(weights) == pytest.approx(np.mean(repeated))
+
+
+def test_compounds_are_left_out_once_and_those_of_a_mechanism_in_different_networks():
+    names = [f"c{number}" for number in range(12)]
+    known = pl.DataFrame({"compound": names, "mechanism": [*"aaabbccccdde"]})
+    fold_of = held_out.split_compounds(known.sample(fraction=1, shuffle=True, seed=0), 5)
+    assert sorted(fold_of) == sorted(names)
+    assert {*fold_of.values()} == {*range(5)}
+    for (_,), group in known.group_by("mechanism"):
+        assert len({fold_of[name] for name in group["compound"]}) == len(group)
+
+
+def test_wells_of_compounds_that_are_left_out_take_no_part_in_pairs():
+    wells = pl.DataFrame({"plate": [*"PPPQ"], "compound": ["a", "5'-b", "c", "c"]})
+    where = held_out.exclude("plate != 'Q' OR plate IS NULL", ["a", "5'-b"])
+    assert wells.filter(match_rows(wells, where, "wells"))["compound"].to_list() == ["c"]
+
+
+def test_labels_are_judged_on_compounds_that_were_left_out_and_on_the_others(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "raw").mkdir()
+    shutil.copy(out / "raw/mechanisms.csv", tmp_path / "raw")
+    wells = read_wells(out / "corrected/name")
+    names, hits = [f"fold-{fold}" for fold in range(2)], {}
+    rows = [*names, *(f"{row}-{seed}" for row in held_out.ROWS for seed in range(2))]
+    columns = [f"f{number}" for number in range(wells.features.shape[1])]
+    for seed, name in enumerate([*rows, f"{held_out.ROWS[0]}-fold-0"]):
+        noisy = wells.features + 3 * np.random.default_rng(seed).normal(size=wells.features.shape)
+        noisy_wells = wells.table.hstack(pl.DataFrame(noisy, schema=columns))
+        write_wells(tmp_path / "corrected" / name, noisy_wells, columns)
+        compounds, hits[name] = table.find_hits(tmp_path, name, "corrected nsc")
+    fold_of = {f"c{code}": code % 2 for code in range(8)}
+    held_out.tabulate(tmp_path, names, fold_of, "corrected nsc")
+    printed = dict(line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines())
+    its = np.array([fold_of[compound] for compound in compounds])
+    left_out = np.where(its == 0, hits["fold-0"], hits["fold-1"]).mean()
+    others = np.where(its == 0, hits["fold-1"], hits["fold-0"]).mean()
+    assert float(printed[held_out.LEFT_OUT].split()[0]) == pytest.approx(left_out, abs=6e-4)
+    assert float(printed[held_out.OTHERS].split()[0]) == pytest.approx(others, abs=6e-4)
+    for row in held_out.ROWS:
+        mean = np.mean([hits[f"{row}-0"], hits[f"{row}-1"]])
+        assert float(printed[row].split()[0]) == pytest.approx(mean, abs=6e-4)
+        gain = printed[f"{held_out.LEFT_OUT}, minus {row}"]
+        assert float(gain.split()[0]) == pytest.approx(left_out - mean, abs=6e-4)
 
 
 @pytest.mark.parametrize("answer", ["plate", "compound-batch"])

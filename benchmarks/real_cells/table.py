@@ -55,10 +55,11 @@ def balanced_score(units: np.ndarray, names: np.ndarray, hits: np.ndarray) -> Sc
     return Score(score, np.zeros(shape[0]), 1 / shape[1])
 
 
-def nearest_score(out: Path, name: str, argument: str) -> Score:
-    """Return the fraction of treatments whose nearest neighbour shares the mechanism (BBBC021).
+def find_hits(out: Path, name: str, argument: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the compound of each treatment, and whether its neighbour shares the mechanism.
 
     `argument` has the folder of the corrected wells, and who may be a neighbour: `corrected nsc`.
+    Treatments that cannot have such a neighbour are left out.
     """
     correction, match = argument.split()
     folder = out / correction / name
@@ -68,7 +69,14 @@ def nearest_score(out: Path, name: str, argument: str) -> Score:
     excluded = [profiles.compounds] if batches is None else [profiles.compounds, batches]
     used = count_matches(labels, *excluded) > 0
     hits = labels[nearest_others(profiles.unit, *excluded)] == labels
-    found = balanced_score(profiles.compounds[used], np.zeros(int(used.sum())), hits[used])
+    return np.array(profiles.compound_names)[profiles.compounds[used]], hits[used]
+
+
+def nearest_score(out: Path, name: str, argument: str) -> Score:
+    """Return the fraction of treatments whose nearest neighbour shares the mechanism (BBBC021)."""
+    correction, match = argument.split()
+    compounds, hits = find_hits(out, name, argument)
+    found = balanced_score(compounds, np.zeros(len(hits)), hits)
     answer = pl.read_csv(out / "answers" / name / f"mechanisms-{correction}" / "mechanisms.csv")
     row = answer.row(by_predicate=pl.col("match") == match, named=True)
     assert np.isclose(row["accuracy"], found.of(np.ones(len(found.strata)))), "stale answers"
