@@ -19,8 +19,7 @@ from phenomae.models.settings import ChannelMaeModel
 from phenomae.models.vit.channel_mae import ChannelMae
 from phenomae.models.vit.vit_mae import VitMae
 from phenomae.pretraining.loop import train
-from phenomae.pretraining.objectives.masked import MaskedObjective
-from phenomae.pretraining.objectives.pair_loss import PairSettings
+from phenomae.pretraining.objectives.masked import MaskedObjective, MaskedSettings
 from phenomae.pretraining.optimiser import build_optimiser, one_cycle
 from phenomae.pretraining.session import identify, is_compiled
 from phenomae.pretraining.settings import OptimiserName, TrainingSettings
@@ -265,8 +264,8 @@ def test_settings_of_a_network_its_training_and_its_objective_are_one_class() ->
     names = [field.name for field in fields(ChannelMaeSettings)]
     network = [field.name for field in fields(ChannelMaeModel)]
     training = [field.name for field in fields(TrainingSettings)]
-    pairs = [field.name for field in fields(PairSettings)]
-    assert names == [*network, *training, *pairs, "drop_channel"]
+    masked = [field.name for field in fields(MaskedSettings)]
+    assert names == [*network, *training, *masked, "drop_channel"]
     settings = ChannelMaeSettings(depth=2, steps=5, init="run")
     assert (settings.network, settings.model) == (ChannelMae, ChannelMaeModel(depth=2))
     assert settings.init == Path("run")

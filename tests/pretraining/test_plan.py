@@ -97,6 +97,13 @@ def test_network_and_flops_are_those_that_torch_counts(planned, tiny):
     assert planned.work.flops == 12 * 8 * planned.work.flops_per_crop
 
 
+def test_every_mask_of_a_crop_has_its_flops(planned, screen_path, tiny, tmp_path):
+    settings = replace(tiny, masks_per_crop=3)
+    work = plan([screen_path, tmp_path / "run"], settings, BURST_S).work
+    assert work.flops_per_crop == 3 * planned.work.flops_per_crop
+    assert work.crops == planned.work.crops
+
+
 def test_the_work_is_steps_times_crops_over_the_fields_to_train_on(planned):
     """Two of ten wells are held out, of two fields of 40 x 40 each."""
     work = planned.work

@@ -160,8 +160,8 @@ def test_two_processes_train_as_one(
 def test_two_processes_compare_the_pairs_of_both(
     shared_settings: VitMaeSettings, paired_path: Path, tmp_path: Path, fork_program: Callable
 ) -> None:
-    """Energies as targets, and the softmax over the pairs of both processes."""
-    pairs = {"pair_weight": 1.0, "pair_crops": 1, "validation": 0.0}
+    """Energies as targets, two masks per crop, and the softmax over the pairs of both processes."""
+    pairs = {"pair_weight": 1.0, "pair_crops": 1, "validation": 0.0, "masks_per_crop": 2}
     values = {item.name: getattr(shared_settings, item.name) for item in fields(shared_settings)}
     own = {item.name for item in fields(EnergyMaeSettings)}
     settings = EnergyMaeSettings(**{key: values[key] for key in values.keys() & own} | pairs)

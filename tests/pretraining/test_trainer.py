@@ -16,8 +16,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from phenomae import cli, progress
+from phenomae.crops.random_numbers import Purpose, draw
 from phenomae.crops.reader import CropReader
 from phenomae.crops.stream import CropStream
+from phenomae.crops.tensors import network_input
 from phenomae.devices import Processes, count_processes, is_rank_zero
 from phenomae.models.vit.vit_mae import VitMae
 from phenomae.pretraining.blocks import checkpoint_activations
@@ -49,7 +51,9 @@ def dropping(tiny: VitMaeSettings) -> VitMaeSettings:
 
 def build(settings: VitMaeSettings) -> MaskedObjective:
     torch.manual_seed(0)
-    return MaskedObjective(VitMae(settings.model, 2), settings.seed)
+    objective = MaskedObjective(VitMae(settings.model, 2), settings.seed)
+    objective.passes_per_crop = settings.masks_per_crop
+    return objective
 
 
 def learn(objective: nn.Module, stream: CropStream, steps: int = 3, **settings) -> list[dict]:
@@ -89,7 +93,37 @@ def test_drop_path_goes_by_a_crops_place_in_its_step(
     )
 
 
-def test_gradients_of_parts_add_up(dropping: VitMaeSettings, stream: CropStream) -> None:
+def test_several_masks_of_a_crop_train_as_a_crop_with_each(
+    screen_path: Path, tiny: VitMaeSettings
+) -> None:
+    """The loss is the mean over three masks, which all differ; validation has one mask."""
+    settings = replace(tiny, masks_per_crop=3, drop_path=0.0)
+    data = MaskedObjective.open_data([open_store(screen_path)], settings)
+    torch.manual_seed(0)
+    objective = MaskedObjective.build(data, settings).train()
+    assert isinstance(objective, MaskedObjective)
+    nn.init.xavier_uniform_(objective.model.get_parameter("decoder.pred.weight"))
+    crops = data.stream(settings, 1, pin=False).step(2)
+    pixels = network_input(crops, "cpu")
+    patches = (settings.crop_size // settings.patch_size) ** 2
+    drawn = draw(settings.seed, 2, Purpose.MASK, crops.rows, 3 * patches).astype(np.float32)
+    noises = torch.from_numpy(drawn).unflatten(1, (3, patches)).unbind(1)
+    with torch.no_grad():
+        outputs = [objective.model(pixels, noise) for noise in noises]
+    assert not any(torch.equal(outputs[k].mask, outputs[k - 1].mask) for k in range(3))
+    expected = np.mean([float(output.losses["loss"]) for output in outputs])
+    found = objective(crops, 2)["loss"].item()
+    assert found == pytest.approx(expected, rel=1e-6)
+    noise = draw(settings.seed, 2, Purpose.MASK, crops.rows, patches).astype(np.float32)
+    of_one = objective.model(pixels, torch.from_numpy(noise)).losses["loss"].item()
+    assert float(objective.eval()(crops, 2)["loss"]) == pytest.approx(of_one, rel=1e-6)
+
+
+@pytest.mark.parametrize("masks", [1, 2])
+def test_gradients_of_parts_add_up(
+    dropping: VitMaeSettings, stream: CropStream, masks: int
+) -> None:
+    dropping = replace(dropping, masks_per_crop=masks)
     one, other = build(dropping), build(dropping)
     first, second = learn(one, stream), learn(other, stream, crops_at_once=2)
     for whole, parts in zip(first, second, strict=True):

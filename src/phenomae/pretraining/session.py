@@ -188,7 +188,7 @@ def open_session(
     """Make the parts of a training run, on the team's devices."""
     fabric, device = team.machine.fabric, team.machine.device
     # FLOPs are counted before sharding and activation checkpointing change the modules.
-    flops = deepcopy(objective.model).to("meta").eval().training_flops()
+    flops_per_pass = deepcopy(objective.model).to("meta").eval().training_flops()
     if settings.activation_checkpointing == "on":
         checkpoint_activations(objective.model)
     wrapped = fabric.setup_module(objective)
@@ -226,7 +226,7 @@ def open_session(
             milestones=milestones,
         ),
         journal=Journal(folder, team),
-        flops_per_crop=flops,
+        flops_per_crop=objective.passes_per_crop * flops_per_pass,
         peak_flops_per_s=measure_peak(team.machine) * team.count,
     )
 

@@ -183,5 +183,6 @@ ADDED_LATER = {
     "fourier_norm": "backward",
     "decoder_attention": "self",
     "sample_by": None,
+    "masks_per_crop": 1,
 }
 """Settings that runs of older versions do not record, and the values that those runs used."""

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from phenomae.checks import share
+from phenomae.checks import at_least, share
 from phenomae.crops.random_numbers import Purpose, draw
 from phenomae.crops.tensors import Crops, network_input, send
 from phenomae.models.masking import MaeOutput, MaskedNetwork
@@ -25,14 +25,28 @@ from phenomae.pretraining.settings import OPTIMISATION
 from phenomae.store.read import Store
 
 
+@dataclass(frozen=True)
+class MaskedSettings(PairSettings):
+    """Settings of masked reconstruction."""
+
+    masks_per_crop: Annotated[int, OPTIMISATION] = 1
+    """Times that each crop of a step is masked and reconstructed, each with another mask; a step
+    has as many times the FLOPs and memory, and reads no more."""
+
+    def __post_init__(self) -> None:
+        PairSettings.__post_init__(self)
+        at_least("masks_per_crop", self.masks_per_crop, 1)
+
+
 class MaskedObjective(Objective):
     """Reconstructs masked patches; the masks depend on (seed, step, index) only.
 
     With `pair_weight` the visible patches of crops of one perturbation are also to have similar
-    embeddings, in training; the validation loss is that of the reconstruction alone.
+    embeddings, in training; the validation loss is that of the reconstruction alone, with one mask
+    per crop.
     """
 
-    Settings = PairSettings
+    Settings = MaskedSettings
     help = "All stores must have the same channels."
     model: MaskedNetwork
 
@@ -51,6 +65,7 @@ class MaskedObjective(Objective):
     def build(cls, data: Data, settings: Any) -> Objective:
         """Return an objective with a new network; weights are drawn from torch's generator."""
         objective = cls._build(data, settings)
+        objective.passes_per_crop = settings.masks_per_crop
         if settings.pair_weight:
             objective.pairs = list_pairs(data, settings)
             # Not persistent: the groups come from the stores, so checkpoints need not hold them.
@@ -67,8 +82,9 @@ class MaskedObjective(Objective):
 
     def forward(self, crops: Crops, step: int) -> dict[str, Tensor]:
         """Return the losses of a step's crops."""
+        passes = self.passes_per_crop if self.training else 1
         self.fix_drop_path(crops.rows, step)
-        pixels, noise = self._inputs(crops, step)
+        pixels, noise = self._inputs(crops, step, passes)
         # `model.forward` bypasses torch.compile, which would compile again for the shapes of
         # validation batches.
         run = self.model if self.training else self.model.forward
@@ -76,6 +92,7 @@ class MaskedObjective(Objective):
         if self.pair_loss is None or not self.training:
             return output.losses
         embeddings = self.model.encoder.pool(output.latent, "mean", pixels.shape[1])
+        embeddings = embeddings.unflatten(0, (-1, passes)).mean(1)
         groups = self.pair_groups[send(crops.keys, self.device)[:, 0]]
         found = self.pair_loss(embeddings, groups)
         loss = output.losses["loss"] + self.pair_weight * found["pair_loss"]
@@ -105,10 +122,14 @@ class MaskedObjective(Objective):
         draw_reconstructions(path, images, rebuilt, hidden > 0, crops.channels)
         return True
 
-    def _inputs(self, crops: Crops, step: int) -> tuple[Pixels, Float32[Tensor, "b p"]]:
+    def _inputs(
+        self, crops: Crops, step: int, passes: int = 1
+    ) -> tuple[Pixels, Float32[Tensor, "b p"]]:
+        """Return the pixels of the crops, each `passes` times, and the noise of each mask."""
         pixels = network_input(crops, self.device, self.runs_compiled)
         patches = self.model.count_patches(pixels)
-        return pixels, self.numbers(step, Purpose.MASK, crops.rows, patches)
+        noise = self.numbers(step, Purpose.MASK, crops.rows, passes * patches)
+        return pixels.repeat_interleave(passes, 0), noise.reshape(-1, patches)
 
     def _names(self, crops: Crops) -> dict[str, Any]:
         """Return the network's arguments for the channels of the crops; none for fixed channels."""
@@ -116,14 +137,14 @@ class MaskedObjective(Objective):
 
 
 @dataclass(frozen=True)
-class ChannelSettings(PairSettings):
+class ChannelSettings(MaskedSettings):
     """Settings of the channel-agnostic objective."""
 
     drop_channel: Annotated[float, OPTIMISATION] = 0.0
     """Fraction of the steps in which one random channel is left out of the crops."""
 
     def __post_init__(self) -> None:
-        PairSettings.__post_init__(self)
+        MaskedSettings.__post_init__(self)
         share("drop_channel", self.drop_channel)
 
 

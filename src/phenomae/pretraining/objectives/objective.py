@@ -31,6 +31,8 @@ class Objective(nn.Module):
     """Sentences about the stores in the help text of the `pretrain` command."""
     pairs: PairSampler | None = None
     """Chooses the fields of a step in pairs of wells; None: fields are drawn independently."""
+    passes_per_crop = 1
+    """Passes of the network over each crop in a training step."""
     groups_per_step = 1
     """Number of groups of fields from which a step's crops come; crops are ordered by group."""
 
@@ -82,7 +84,8 @@ class Objective(nn.Module):
         # Only blocks with drop path, so that networks without it draw nothing.
         blocks = [part for part in modules if isinstance(part, ParallelBlock) and part.drop_path]
         if blocks and self.training:
-            drawn = self.numbers(step, Purpose.DROP_PATH, rows, len(blocks))
+            width = self.passes_per_crop * len(blocks)
+            drawn = self.numbers(step, Purpose.DROP_PATH, rows, width).reshape(-1, len(blocks))
             for block, numbers in zip(blocks, drawn.T, strict=True):
                 block.draws = numbers
 
