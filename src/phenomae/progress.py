@@ -104,10 +104,19 @@ def _lines(label: str, total: int, unit: str, done: int) -> Advance:
         last = now
         rate = (count - done) / max(now - start, 1e-9)
         left = (total - count) / max(rate, 1e-9)
-        parts = [f"{label}: {count}/{total} {unit}", f"{rate:.3g}/s", f"{_clock(left)} left"]
+        parts = [
+            f"{label}: {count}/{total} {unit}",
+            f"{format_number(rate)}/s",
+            f"{_clock(left)} left",
+        ]
         info(", ".join([*parts, note] if note else parts))
 
     return advance
+
+
+def format_number(number: float) -> str:
+    """Return a number with three digits, or all before the point: 1,320 and not 1.32e+03."""
+    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
 
 
 def _clock(seconds: float) -> str:

@@ -280,9 +280,13 @@ def test_the_table_says_the_same(planned, capsys):
     assert rows["total crops"] == "96"
     assert rows["fields"] == "128 kB, kept in memory"  # the last of that name: 20 x 2 x 40 x 40 x 2
     assert rows["checkpoints"] == "3 at the end"
-    assert rows["core-hours"] == f"{made.time.device_hours:,.3g}"
+    assert rows["core-hours"] == f"{made.time.device_hours:.3g}"
     assert max(map(len, said.splitlines())) <= 100
     assert said.endswith("long enough.\n")
+    show(replace(planned, time=replace(planned.time, crops_per_s=48_211.6, device_hours=1320.4)))
+    said = capsys.readouterr().out
+    assert "crops per second  48,212\n" in said
+    assert "core-hours        1,320\n" in said
 
 
 @pytest.mark.parametrize(

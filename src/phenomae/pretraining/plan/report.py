@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from textwrap import fill
 from typing import Literal
 
+from phenomae.progress import format_number
+
 _WIDTH = 96
 
 
@@ -207,14 +209,14 @@ def _rows_of_disk(disk: DiskEstimate) -> _Rows:
 def _rows_of_time(time: TimeEstimate, machine: MachineEstimate) -> _Rows:
     yield "measured", f"{time.measured_steps:,} steps"
     yield "one step", f"{time.seconds_per_step:.3g} s, {time.data_wait:.0%} of it waiting for crops"
-    yield "crops per second", f"{time.crops_per_s:,.4g}"
+    yield "crops per second", format_number(time.crops_per_s)
     yield "MFU", f"{time.mfu:.0%}"
     yield "start", _format_seconds(time.start_s)
     validating = f"{time.validations:,} x {_format_seconds(time.validation_s)}"
     yield "validation", f"{validating}, {time.validation_share:.1%} of the time"
     yield "the run", _format_seconds(time.hours * 3600)
     unit = "GPU-hours" if machine.kind == "cuda" else "core-hours"
-    yield unit, f"{time.device_hours:,.3g}"
+    yield unit, format_number(time.device_hours)
 
 
 def _format_flops(number: int | float) -> str:

@@ -1,0 +1,30 @@
+"""What is printed while a command runs."""
+
+import pytest
+
+from phenomae import progress
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (0.01234, "0.0123"),
+        (45.67, "45.7"),
+        (99.96, "100"),
+        (378.4, "378"),
+        (1324, "1,324"),
+    ],
+)
+def test_numbers_have_three_digits_or_all_before_the_point(number: float, text: str):
+    assert progress.format_number(number) == text
+
+
+def test_a_line_of_progress_has_a_rate_that_can_be_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    clock = iter([0.0, 20.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.track("embed", 50_000, "crops") as advance:
+        advance(25_600)
+    assert capsys.readouterr().err == "embed: 25600/50000 crops, 1,280/s, 0:19 left\n"
