@@ -3,6 +3,7 @@
 #
 #     benchmarks/real_cells.sh bbbc021 FOLDER OUT             cells of 103 treatments, 12 mechanisms
 #     benchmarks/real_cells.sh mitocheck FOLDER OUT           nuclei of 16 classes on 67 plates
+#     benchmarks/real_cells.sh rxrx1 FOLDER OUT               tiles of 4 cell types on 18 plates
 #     benchmarks/real_cells.sh bbbc013 FOLDER OUT             a plate of 96 wells, two dose series
 #     benchmarks/real_cells.sh mitocheck FOLDER OUT spectra intensity      only these rows
 #
@@ -23,13 +24,14 @@ fi
 set_name=$1 folder=$2 out=$3
 shift 3
 recipe=$root/recipes/$set_name.toml
+# What is trained on energies has the settings of mitocheck-energies, but for bbbc021.
 energies=$root/recipes/mitocheck-energies.toml classes=$root/recipes/mitocheck-classes.toml
 [ "$set_name" != bbbc021 ] || energies=$root/recipes/bbbc021-pairs.toml
 case $set_name in
-bbbc021 | mitocheck) labels=$folder/labels.csv ;;
+bbbc021 | mitocheck | rxrx1) labels=$folder/labels.csv ;;
 bbbc013) labels=$folder/1049_Metadata.csv ;;
 *)
-    echo "there is no set '$set_name': sets are bbbc021, mitocheck, bbbc013" >&2
+    echo "there is no set '$set_name': sets are bbbc021, mitocheck, rxrx1, bbbc013" >&2
     exit 1
     ;;
 esac
@@ -37,10 +39,10 @@ if [ ! -f "$labels" ]; then
     echo "$labels: there is no such file, so $folder is not the folder of $set_name" >&2
     exit 1
 fi
+all="$untrained $turns trained-energies"
 case $set_name in
-bbbc021) all="$untrained $turns trained-energies trained-pairs" ;;
-mitocheck) all="$untrained $turns trained-energies trained-classes" ;;
-bbbc013) all=$untrained ;;
+bbbc021) all="$all trained-pairs" ;;
+mitocheck) all="$all trained-classes" ;;
 esac
 rows=${*:-$all}
 for row in $rows; do
@@ -131,7 +133,7 @@ answer() { # NAME
         probe "$wells" "$answers/compound" compound
         probe "$wells" "$answers/compound-batch" compound batch
         ;;
-    mitocheck) probe "$wells" "$answers/plate" plate ;;
+    mitocheck | rxrx1) probe "$wells" "$answers/plate" plate ;;
     bbbc013) phenomae correct "$wells" "$corrected" --config "$recipe" ;;
     esac
 }

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 import tifffile
+from PIL import Image
 from scipy.stats import spearmanr
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
@@ -86,6 +87,39 @@ def test_cells_of_a_mosaic_are_laid_out_in_wells_of_their_own(tmp_path: Path):
         (row,) = [row for row in rows if row[1:3] == place]
         assert (cell["real_well"], cell["compound"]) == (row[5], row[6])
     assert not places
+
+
+def test_fields_of_rxrx1_are_cut_into_tiles_that_stay_on_their_plate(tmp_path: Path):
+    folder, raw, rng = tmp_path / "sample", tmp_path / "raw", np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    lines, images = ["file,experiment,cell_type,plate,well,site,channel"], {}
+    for experiment, plate, site, channel in np.ndindex(2, 2, 2, 2):
+        name = f"images/{experiment}-{plate}-{site}-{channel}.png"
+        pixels = rng.integers(256, size=(512, 512)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+        images[f"E{experiment}_{plate + 1}", site + 1, channel + 1] = pixels
+        cell_type = ("U2OS", "RPE")[experiment]
+        lines.append(f"{name},E{experiment},{cell_type},{plate + 1},B02,{site + 1},{channel + 1}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    lay_out.main("rxrx1", folder, raw)
+    cells = pl.read_csv(raw / "plate_map.csv")
+    assert cells.columns == ["plate", "well", "real_well", "batch", "perturbation", "control"]
+    assert len(cells) == len(cells.unique(["plate", "well"])) == 4 * 64
+    for (plate, cell_type, batch), some in cells.group_by("plate", "perturbation", "batch"):
+        assert (cell_type, batch) == (("U2OS", "RPE")[plate.startswith("E1")], plate[:2])
+        tiles = {
+            tuple(
+                np.asarray(Image.open(raw / f"{plate}/{well}_s1_w{channel}.png")).tobytes()
+                for channel in (1, 2)
+            )
+            for well in some["well"]
+        }
+        fields = [images[plate, 1, channel] for channel in (1, 2)]
+        corners = [(64 * row, 64 * column) for row, column in np.ndindex(8, 8)]
+        assert tiles == {
+            tuple(np.ascontiguousarray(field[y : y + 64, x : x + 64]).tobytes() for field in fields)
+            for y, x in corners
+        }
 
 
 def test_cells_are_in_random_order_and_each_in_a_well_of_its_own():
@@ -313,7 +347,10 @@ def test_controls_and_dose_series_are_scored_without_the_well_itself(tmp_path: P
     ("words", "sentence"),
     [
         ("bbbc021", "real_cells.sh needs a set, its folder and a folder to write"),
-        ("bbbc022 {0} {0}/out", "there is no set 'bbbc022': sets are bbbc021, mitocheck, bbbc013"),
+        (
+            "bbbc022 {0} {0}/out",
+            "there is no set 'bbbc022': sets are bbbc021, mitocheck, rxrx1, bbbc013",
+        ),
         ("bbbc021 {0} {0}/out", "labels.csv: there is no such file, so {0} is not the folder of"),
         ("bbbc013 {0}/full {0}/out zzz", "there is no row 'zzz' of bbbc013: rows are spectra,"),
     ],

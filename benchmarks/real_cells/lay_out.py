@@ -2,11 +2,13 @@
 
     python benchmarks/real_cells/lay_out.py bbbc021 FOLDER RAW
     python benchmarks/real_cells/lay_out.py mitocheck FOLDER RAW
+    python benchmarks/real_cells/lay_out.py rxrx1 FOLDER RAW
 
 BBBC021: FOLDER has labels.csv (mosaic, y, x, batch, plate, well, compound, concentration_um, moa,
 control, blank) and images/MOSAIC_CHANNEL.tif, mosaics of cells of 68 x 68 pixels; crops without a
 cell (blank) are left out. Mitocheck: labels.csv (file, phenotype, plate, well, gene) and one PNG a
-nucleus.
+nucleus. RxRx1: labels.csv (file, experiment, cell_type, plate, well, site, channel) and one PNG of
+512 x 512 pixels a channel; site 1 of each plate is cut into 64 tiles, which stand for cells.
 
 RAW gets PLATE/WELL_s1_CHANNEL.tif (or .png), plate_map.csv (with real_well, the well that the cell
 was in) and, for BBBC021, mechanisms.csv. The cells of a plate are put into wells of a 1,536-well
@@ -21,8 +23,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import tifffile
+from PIL import Image
 
 SIDE, CHANNELS = 68, ("DNA", "actin", "tubulin")
+TILE = 64
 ROWS, COLUMNS = 32, 48
 
 
@@ -75,7 +79,32 @@ def lay_out_mitocheck(folder: Path, raw: Path) -> pl.DataFrame:
     )
 
 
-LAYOUTS = {"bbbc021": lay_out_bbbc021, "mitocheck": lay_out_mitocheck}
+def lay_out_rxrx1(folder: Path, raw: Path) -> pl.DataFrame:
+    """Write tiles of RxRx1; return the plate map, with cell types as perturbations."""
+    images = pl.read_csv(folder / "labels.csv").filter(pl.col("site") == 1)
+    plate = pl.concat_str("experiment", "plate", separator="_")
+    fields = images.select("experiment", "cell_type", "well", "channel", "file", plate=plate).sort(
+        "plate", "channel"
+    )
+    corners = pl.DataFrame({"y": range(0, 512, TILE)}).join(
+        pl.DataFrame({"x": range(0, 512, TILE)}), how="cross"
+    )
+    tiles = fields.drop("channel", "file").unique(maintain_order=True).join(corners, how="cross")
+    cells = place_cells(tiles)
+    for (name,), of_plate in cells.group_by("plate", maintain_order=True):
+        (raw / str(name)).mkdir(parents=True, exist_ok=True)
+        for field in fields.filter(pl.col("plate") == name).iter_rows(named=True):
+            pixels = np.asarray(Image.open(folder / field["file"]))
+            for cell in of_plate.iter_rows(named=True):
+                tile = pixels[cell["y"] : cell["y"] + TILE, cell["x"] : cell["x"] + TILE]
+                target = raw / str(name) / f"{cell['well']}_s1_w{field['channel']}.png"
+                Image.fromarray(tile).save(target)
+    return cells.select(
+        "plate", "well", "real_well", batch="experiment", perturbation="cell_type", control=False
+    )
+
+
+LAYOUTS = {"bbbc021": lay_out_bbbc021, "mitocheck": lay_out_mitocheck, "rxrx1": lay_out_rxrx1}
 
 
 def main(name: str, folder: Path, raw: Path) -> None:

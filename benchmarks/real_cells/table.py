@@ -141,6 +141,7 @@ QUESTIONS: dict[str, dict[str, tuple[Callable[[Path, str, str], Score], str]]] =
         "logistic, compounds and weeks out": (probe_score, "compound-batch"),
     },
     "mitocheck": {"logistic, plates out": (probe_score, "plate")},
+    "rxrx1": {"logistic, plates out": (probe_score, "plate")},
     "bbbc013": {"AUC of controls": (control_score, ""), "Spearman of dose": (dose_score, "")},
 }
 
