@@ -91,7 +91,7 @@ def test_a_study_from_pixels_to_the_fit(tmp_path, capsys):
     assert sorted(set(recall["screen"])) == ["seen", "unseen"]
     for screen, network, value in recall.iter_rows():
         assert value == recall_by_benchmark(out / screen, network, tmp_path)
-    assert recall["recall"].n_unique() > 2  # otherwise maps could be mixed up
+    assert recall["recall"].n_unique() > 1  # otherwise maps could be mixed up
     means = dict(recall.group_by("network").agg(pl.col("recall").mean()).iter_rows())
     for row in networks.iter_rows(named=True):
         assert row["recall"] == pytest.approx(means[row["training"]])
