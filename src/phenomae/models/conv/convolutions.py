@@ -1,10 +1,11 @@
 """The base class of convolutional encoders, whose tokens are the pixels of a block's feature map.
 
-On a CPU, crops pass through convolutions one at a time: the order in which a convolution sums
-depends on the number of crops, which changed embeddings by up to 3e-6 (docs/log.md, 2026-11-25).
+On a CPU, crops pass through convolutions in parts of a fixed number of crops: the order in which a
+convolution sums depends on their number, which changed embeddings by up to 3e-6 (docs/log.md,
+2026-11-25).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from einops import rearrange
@@ -33,20 +34,32 @@ class ConvolutionalEncoder(Encoder):
 
     def walk(self, pixels: Pixels) -> Iterator[Float[Tensor, "b t d"]]:
         """Yield the pixels of every block's feature map as tokens, row by row."""
-        parts = [self.maps(part) for part in self.split_crops(self.enter(pixels))]
+        count = len(pixels)
+        size = self.crops_per_part(*pixels.shape[-2:]) if self.splits(pixels) else count
+        zeros = pixels.new_zeros(-count % size, *pixels.shape[1:])
+        parts = map(self.maps, self.enter(torch.cat([pixels, zeros])).split(size))
         # Block by block over all parts, because `embed_blocks` may stop before the last block.
         for maps in zip(*parts, strict=True):
-            yield rearrange(torch.cat(maps), "b d y x -> b (y x) d")
+            yield rearrange(torch.cat(maps)[:count], "b d y x -> b (y x) d")
 
-    def split_crops(self, x: Float[Tensor, "b ..."]) -> Sequence[Float[Tensor, "_ ..."]]:
-        """Split crops into parts that are computed separately: single crops on a CPU in float32.
+    def splits(self, x: Tensor) -> bool:
+        """Return whether crops are computed in parts of a fixed size: on a CPU in float32.
 
-        The last bits of a crop's embedding then do not depend on the other crops, at the cost of a
-        tenth of the time on one thread. In bf16, on a GPU and if compiled, crops stay together.
+        The last bits of a crop's embedding then do not depend on the other crops. In bf16, on a GPU
+        and if compiled, crops stay together.
         """
+        exact = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
         # A batch norm in training mode needs all crops at once.
-        together = x.is_cuda or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
-        return [x] if together or learns_statistics(self) else x.split(1)
+        return exact and not torch.compiler.is_compiling() and not learns_statistics(self)
+
+    def crops_per_part(self, height: int, width: int) -> int:
+        """Return the crops of a part, a power of two, from the sides of a crop in pixels.
+
+        A part has as many pixels as 16 crops of 64 x 64: smaller ones leave vector units idle,
+        larger ones overflow the processor's cache (docs/log.md, 2026-11-29).
+        """
+        fitting = max(1, 16 * 64 * 64 // (height * width))
+        return min(16, 1 << (fitting.bit_length() - 1))
 
     def check_channels(self, count: int) -> None:
         """Raise ValueError unless `count` is the number of channels of the model."""

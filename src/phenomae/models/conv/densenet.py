@@ -89,8 +89,9 @@ class DenseNet(ConvolutionalEncoder):
         self, tokens: Float[Tensor, "b t d"], pool: Pool, channels: int
     ) -> Float[Tensor, "b n"]:
         """Return the embedding: norm, ReLU, mean and linear layer on the last feature map."""
-        # Split for the same reason as in `walk`: last bits must not depend on the other crops.
-        return torch.cat([self._finish(part) for part in self.split_crops(tokens)])
+        # One crop at a time: last bits must not depend on the other crops.
+        size = 1 if self.splits(tokens) else len(tokens)
+        return torch.cat([self._finish(part) for part in tokens.split(size)])
 
     def _finish(self, tokens: Float[Tensor, "b t d"]) -> Float[Tensor, "b n"]:
         # BatchNorm1d expects the features in the second axis.

@@ -71,6 +71,15 @@ class Unet(ConvolutionalEncoder):
             x = scale(functional.max_pool2d(x, 2) if number else x)
             yield x
 
+    def crops_per_part(self, height: int, width: int) -> int:
+        """Return the crops of a part: one if the number of threads is no power of two.
+
+        The threads of a GroupNorm in channels-last format share the pixels of all crops of a part,
+        so that the sums of a crop that is cut by a border between threads depend on its place.
+        """
+        threads = torch.get_num_threads()
+        return 1 if threads & (threads - 1) else super().crops_per_part(height, width)
+
     def grid_of_sides(self, height: int, width: int) -> tuple[int, int]:
         """Return the rows and columns of patches of a crop; raises ValueError for other sides."""
         step = 2 ** (self.depth - 1)
