@@ -264,8 +264,18 @@ def test_compounds_are_left_out_once_and_those_of_a_mechanism_in_different_netwo
 
 def test_wells_of_compounds_that_are_left_out_take_no_part_in_pairs():
     wells = pl.DataFrame({"plate": [*"PPPQ"], "compound": ["a", "5'-b", "c", "c"]})
-    where = held_out.exclude("plate != 'Q' OR plate IS NULL", ["a", "5'-b"])
+    where = held_out.exclude("plate != 'Q' OR plate IS NULL", "compound", ["a", "5'-b"])
     assert wells.filter(match_rows(wells, where, "wells"))["compound"].to_list() == ["c"]
+    assert held_out.exclude("plate = 'Q'", "plate", []) == "plate = 'Q'"
+
+
+def test_plates_with_one_treatment_are_found_among_the_wells_that_are_left():
+    wells = [("P", "a", False), ("P", "b", False), ("Q", "a", False), ("Q", "x", False)]
+    wells += [("Q", "a", False), ("Q", "DMSO", True), ("R", "x", False)]
+    columns = ("plate", "perturbation", "control")
+    table = pl.DataFrame(wells, schema=columns, orient="row")
+    assert held_out.plates_of_one(table, "perturbation != 'x'") == ["Q"]
+    assert held_out.plates_of_one(table, "plate != 'R'") == []
 
 
 def test_labels_are_judged_on_compounds_that_were_left_out_and_on_the_others(

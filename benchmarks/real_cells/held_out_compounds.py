@@ -21,6 +21,8 @@ import polars as pl
 from table import balanced_score, find_hits, form, resample
 from train_by_fold import phenomae
 
+from phenomae.row_filter import match_rows
+
 RECIPES = Path(__file__).parents[2] / "recipes"
 PAIRS, CORRECTION = RECIPES / "bbbc021-pairs.toml", RECIPES / "bbbc021.toml"
 QUESTIONS = {"nearest other compound": "corrected nsc", "... of another week": "corrected nscb"}
@@ -34,17 +36,26 @@ def split_compounds(mechanisms: pl.DataFrame, folds: int) -> dict[str, int]:
     return {compound: number % folds for number, compound in enumerate(compounds)}
 
 
-def exclude(where: str, compounds: list[str]) -> str:
-    """Return the filter `where` with these compounds left out."""
-    listed = ", ".join("'" + compound.replace("'", "''") + "'" for compound in compounds)
-    return f"({where}) AND compound NOT IN ({listed})"
+def exclude(where: str, column: str, values: list[str]) -> str:
+    """Return the filter `where` with rows that have one of these values left out."""
+    listed = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+    return f"({where}) AND {column} NOT IN ({listed})" if values else where
+
+
+def plates_of_one(cells: pl.DataFrame, where: str) -> list[str]:
+    """Return the plates on which one treatment is left, so that a pair would teach the plate."""
+    left = ~pl.col("control") & pl.lit(pl.Series(match_rows(cells, where, "plate_map.csv")))
+    counts = cells.filter(left).group_by("plate").agg(pl.col("perturbation").n_unique())
+    return sorted(counts.filter(pl.col("perturbation") == 1)["plate"])
 
 
 def train_fold(out: Path, name: str, compounds: list[str], seed: int) -> None:
     """Train without the pairs of `compounds`; write the embeddings and their correction."""
     where = tomllib.loads(PAIRS.read_text())["pretrain"]["energy-mae"]["pair_where"]
+    where = exclude(where, "compound", compounds)
+    where = exclude(where, "plate", plates_of_one(pl.read_csv(out / "raw/plate_map.csv"), where))
     run, wells = out / "runs" / name, out / "wells" / name
-    settings = ["--config", PAIRS, "--seed", seed, "--pair-where", exclude(where, compounds)]
+    settings = ["--config", PAIRS, "--seed", seed, "--pair-where", where]
     phenomae("pretrain", "energy-mae", out / "store", run, *settings)
     phenomae("embed", out / "store", run, wells, "--config", PAIRS)
     phenomae("correct", wells, out / "corrected" / name, "--config", CORRECTION)

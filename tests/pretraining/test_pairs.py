@@ -176,6 +176,11 @@ def test_pair_where_leaves_fields_out(store):
             "network to know plates",
         ),
         (
+            [row for row in ROWS if row["perturbation"] == "a"],
+            {},
+            "all wells of each of plates P1, P2 have the same perturbation, so that ",
+        ),
+        (
             fields_of(
                 *(("B1", "P1", f"A0{k}", "ab"[k % 2], False) for k in range(2, 6)),
                 *(("B1", "P2", f"A0{k}", "cd"[k % 2], False) for k in range(2, 6)),

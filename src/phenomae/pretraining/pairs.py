@@ -75,12 +75,13 @@ def _label_fields(data: Data, column: str, where: str | None) -> pl.DataFrame:
 def _require_several_labels(table: pl.DataFrame, column: str) -> None:
     """Raise ValueError if a plate has one label: what its wells share would be the plate."""
     counts = table.group_by(*_PLATE).agg(pl.col(column).n_unique().alias(_LABELS)).sort("plate")
-    alone = counts.filter(pl.col(_LABELS) == 1)
+    alone = counts.filter(pl.col(_LABELS) == 1)["plate"].unique(maintain_order=True)
     if len(alone):
+        # All of them, as they are to be listed in pair_where.
+        plates = f"plate {alone[0]}" if len(alone) == 1 else f"each of plates {', '.join(alone)}"
         raise ValueError(
-            f"all wells of plate {alone['plate'][0]} have the same {column}, so that pairs would "
-            "teach the network to know plates: leave out the plate (pair_where), or set "
-            "pair_weight to 0"
+            f"all wells of {plates} have the same {column}, so that pairs would teach the network "
+            "to know plates: leave them out (pair_where), or set pair_weight to 0"
         )
 
 
