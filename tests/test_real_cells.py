@@ -215,6 +215,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_wells(out / "wells/name", wells, [*"abcd"])
     write_wells(out / "corrected/name", wells, [*"abcd"])
     (out / "raw").mkdir()
+    wells.drop(*"abcd").write_csv(out / "raw/plate_map.csv")
     known, answers = out / "raw/mechanisms.csv", out / "answers/name"
     lines = ["compound,mechanism", *(f"c{code},m{code % 3}" for code in range(8))]
     known.write_text("\n".join(lines) + "\n")
@@ -309,8 +310,10 @@ def test_labels_are_judged_on_compounds_that_were_left_out_and_on_the_others(
 
 @pytest.mark.parametrize("answer", ["plate", "compound-batch"])
 def test_a_probe_is_scored_by_the_first_column_that_was_left_out(out: Path, answer: str):
+    """Networks of each fold have answers, and no wells of their own."""
+    shutil.copytree(out / "answers/name", out / "answers/by-fold", dirs_exist_ok=True)
     found = pl.read_csv(out / "answers/name" / answer / "predictions.csv")
-    score = table.probe_score(out, "name", answer)
+    score = table.probe_score(out, "by-fold", answer)
     expected = balanced_accuracy_score(found["name"], found["predicted"])
     assert score.of(np.ones(len(score.strata))) == pytest.approx(expected)
     assert score.chance == 1 / 3

@@ -87,8 +87,8 @@ def probe_score(out: Path, name: str, answer: str) -> Score:
     """Return the balanced accuracy of a linear probe; units are values of the first column."""
     predictions = pl.read_csv(out / "answers" / name / answer / "predictions.csv")
     column = answer.partition("-")[0]
-    wells = read_wells(out / "wells" / name).table.select("plate", "well", unit=pl.col(column))
-    joined = predictions.join(wells, on=["plate", "well"], how="left", maintain_order="left")
+    cells = pl.read_csv(out / "raw/plate_map.csv").select("plate", "well", unit=pl.col(column))
+    joined = predictions.join(cells, on=["plate", "well"], how="left", maintain_order="left")
     hits = (joined["name"] == joined["predicted"]).to_numpy()
     return balanced_score(joined["unit"].to_numpy(), joined["name"].to_numpy(), hits)
 
