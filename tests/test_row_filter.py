@@ -53,6 +53,18 @@ def test_a_row_without_a_value_does_not_match(values: list[float | None], limit:
 
 
 @pytest.mark.parametrize(
+    "sql", ["dose > 5", "dose != 1", "NOT dose <= 1", "dose + 1 >= 2", "dose = dose"]
+)
+def test_nan_is_missing_and_never_matches(sql: str) -> None:
+    for missing in (float("nan"), None):
+        table = pl.DataFrame({"dose": [1.0, 10.0, missing], "name": ["a", "b", "c"]})
+        kept = table.filter(match_rows(table, sql, "x"))
+        assert "c" not in kept["name"].to_list()
+        assert "b" in kept["name"].to_list()
+    assert match_rows(table, "dose IS NULL", "x").tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize(
     ("sql", "sentence"),
     [
         ("sharpness > 1", r"store has no column 'sharpness'; it has plate, focus, site, control"),

@@ -36,6 +36,34 @@ def test_a_table_is_read_back_plate_by_plate(tmp_path):
     np.testing.assert_array_equal(wells.features, [[1.5, 2], [2.5, 3], [0.5, 1]])
 
 
+def test_names_are_written_as_ingest_reads_them(tmp_path, capsys):
+    names = ["taxol", " taxol ", "taxol\u00a0", "", "Caf\u00e9", "Cafe\u0301", "\u03b2-estradiol"]
+    table = pl.DataFrame(
+        {
+            "plate": "P1",
+            "well": [f"A{number:02d}" for number in range(1, 8)],
+            "compound": names,
+            "concentration_um": [1.0, float("nan"), None, 2.0, 3.0, 4.0, 5.0],
+            "control": False,
+            "score": 1.0,
+        }
+    )
+    write_wells(tmp_path / "wells", table, ["score"])
+    wells = read_wells(tmp_path / "wells").table
+    expected = ["taxol", "taxol", "taxol", None, "Caf\u00e9", "Caf\u00e9", "\u03b2-estradiol"]
+    assert wells["compound"].to_list() == expected
+    assert wells["concentration_um"].to_list() == [1.0, None, None, 2.0, 3.0, 4.0, 5.0]
+    assert "3 names of compound were written without blanks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x1b", "\x07", "\x7f", "\x9b"])
+def test_control_characters_in_names_are_refused(tmp_path, character):
+    table = profiles().with_columns(gene=pl.lit(f"TP{character}53"))
+    with pytest.raises(ValueError, match=r"the column 'gene' has .*, with a control character"):
+        write_wells(tmp_path / "wells", table, ["score"])
+    assert not (tmp_path / "wells").exists()
+
+
 def test_other_content_is_another_identity(tmp_path):
     write_wells(tmp_path / "one", profiles(), ["score"])
     write_wells(tmp_path / "two", profiles().with_columns(pl.col("score") + 1), ["score"])

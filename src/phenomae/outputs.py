@@ -53,7 +53,7 @@ class TablesOutput(Output):
 
         if table not in self.tables:
             raise ValueError(f"{self.path} has no table {table!r}: it has {', '.join(self.tables)}")
-        return pl.read_csv(self.path / f"{table}.csv")
+        return pl.read_csv(self.path / f"{table}.csv", glob=False)
 
     def to_pandas(self, table: str) -> "pandas.DataFrame":
         """Return one of `tables` as a pandas DataFrame; see `to_polars`."""

@@ -23,7 +23,7 @@ def show(table: pl.DataFrame) -> None:
 def read_written(path: Path) -> pl.DataFrame:
     """Read back a table that a command wrote; raises ValueError if it is missing or damaged."""
     try:
-        table = pl.read_csv(path)
+        table = pl.read_csv(path, glob=False)
     except (pl.exceptions.PolarsError, FileNotFoundError):
         table = pl.DataFrame()
     if table.is_empty():

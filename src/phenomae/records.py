@@ -91,7 +91,7 @@ def normalize_well(name: str, plate_size: int | None = None) -> str:
 
     Raises ValueError if `name` is none of these, or not a well of a plate of that size.
     """
-    text = name.strip()
+    text = drop_zero_fraction(name.strip())
     if match := _NUMBERED.fullmatch(text) or _LETTERED.fullmatch(text):
         return parse_well(match[1], match[2], plate_size)
     if re.fullmatch(r"[0-9]{1,6}", text) is None:
@@ -112,7 +112,7 @@ def parse_well(row: str, column: str, plate_size: int | None = None) -> str:
 
     Raises ValueError if they are neither, or not on a plate of `plate_size` wells.
     """
-    row, column = row.strip(), column.strip()
+    row, column = (drop_zero_fraction(text.strip()) for text in (row, column))
     if re.fullmatch(_COUNT, row):
         row = _row_letters(int(row) - 1)
     if not re.fullmatch(r"[A-Za-z]{1,2}", row) or not re.fullmatch(_COUNT, column):
@@ -121,6 +121,12 @@ def parse_well(row: str, column: str, plate_size: int | None = None) -> str:
             "and a number"
         )
     return _check_well(f"{row.upper()}{int(column):02d}", plate_size)
+
+
+def drop_zero_fraction(text: str) -> str:
+    """Return `1.0` as `1`: programs write a column of integers with empty cells so."""
+    match = re.fullmatch(r"([0-9]+)\.0+", text)
+    return match[1] if match else text
 
 
 def _row_letters(row: int) -> str:
@@ -195,6 +201,14 @@ def cast_columns(
                 f"{source}: the column {name!r} is {table[name].dtype}, not {kind}: {reason}"
             ) from None
     return pl.DataFrame(columns)
+
+
+def drop_nan(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the table with null for NaN in float64 columns, where both mean missing.
+
+    Features are float32 and keep their NaN, which is an error of what computed them.
+    """
+    return table.with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
 def choose_channels(text: str, names: list[str], source: str) -> dict[str, str]:

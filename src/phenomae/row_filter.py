@@ -11,7 +11,7 @@ _ANSWER = "where"
 
 
 def match_rows(table: pl.DataFrame, expression: str, source: str) -> Bool[np.ndarray, " n"]:
-    """Return for every row whether the expression is true; null counts as false.
+    """Return for every row whether the expression is true; null and NaN are missing: never true.
 
     Columns are written by name and text in single quotes, as polars reads SQL. Raises ValueError,
     naming `source`, if the expression cannot be parsed, has an unknown column, is not Boolean, or
@@ -25,7 +25,9 @@ def match_rows(table: pl.DataFrame, expression: str, source: str) -> Bool[np.nda
                 f"{shown}: {source} has no column {missing[0]!r}; it has "
                 f"{', '.join(table.columns)} (write text in single quotes)"
             )
-        answer = table.with_columns(condition.alias(_ANSWER))[_ANSWER]
+        # polars takes NaN for greater than any number.
+        known = table.with_columns(pl.selectors.float().fill_nan(None))
+        answer = known.with_columns(condition.alias(_ANSWER))[_ANSWER]
     except pl.exceptions.PolarsError as error:
         raise ValueError(
             f"{shown} cannot be used for {source}: {str(error).splitlines()[0]}; write it like "

@@ -19,7 +19,15 @@ from jaxtyping import Bool, Float, Float32
 from phenomae.artefacts import Origin, artefact_folder, hash_json, read_identity, write_bytes
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
-from phenomae.records import WELL_COLUMNS, cast_columns, check_name, feature_names, normalize_well
+from phenomae.records import (
+    WELL_COLUMNS,
+    cast_columns,
+    check_name,
+    drop_nan,
+    feature_names,
+    normalize_well,
+)
+from phenomae.tidy_text import tidy_text
 
 if TYPE_CHECKING:
     import anndata
@@ -230,15 +238,17 @@ def read_plate(path: Path) -> pl.DataFrame:
     kinds = {
         name: WELL_COLUMNS.get(name, pl.Float32()) for name in _list_columns(path, table.columns)
     }
-    return cast_columns(table, kinds, str(path))
+    return drop_nan(cast_columns(table, kinds, str(path)))
 
 
 def _read_records(path: Path) -> tuple[pl.DataFrame, int]:
     """Do as `read_plate` for the columns of `WELL_COLUMNS`; also return the number of features."""
     with _parquet_errors(path):
-        found = _list_columns(path, pl.read_parquet_schema(path))
+        with open(path, "rb") as file:  # a name that is given could be a wild card
+            found = _list_columns(path, pl.read_parquet_schema(file))
         table = pl.read_parquet(path, columns=list(WELL_COLUMNS), glob=False)
-    return cast_columns(table, WELL_COLUMNS, str(path)), len(found) - len(WELL_COLUMNS)
+    records = drop_nan(cast_columns(table, WELL_COLUMNS, str(path)))
+    return records, len(found) - len(WELL_COLUMNS)
 
 
 def _list_columns(path: Path, found: Iterable[str]) -> list[str]:
@@ -307,9 +317,8 @@ def _complete(table: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
         if table[name].has_nulls():
             raise ValueError(f"the table of wells has empty cells in the column {name!r}")
     absent = [pl.lit(None).alias(name) for name in WELL_COLUMNS if name not in table.columns]
-    records = cast_columns(
-        table.with_columns(absent), WELL_COLUMNS, "the table of wells"
-    ).with_columns(
+    cast = cast_columns(table.with_columns(absent), WELL_COLUMNS, "the table of wells")
+    records = tidy_text(drop_nan(cast), "the table of wells").with_columns(
         # A1, a01 and A-01 are the same well: normalised names show that a well occurs twice.
         pl.col("well").map_elements(normalize_well, return_dtype=pl.String),
         pl.coalesce("perturbation", "guide", "gene", "compound"),

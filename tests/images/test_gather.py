@@ -1,5 +1,6 @@
 """Listed files become fields: planes, repeated acquisitions, and what is missing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,105 @@ def test_repeated_acquisitions_become_plates_of_their_own():
     )
     with pytest.raises(ValueError, match="would rename a plate to P1-2, but there is such a plate"):
         gather(*twice, file("first/c.tif", plate="P1-2"), duplicates="apart")
+
+
+def in_one_folder(*imagings: tuple[str, str], well: str = "A01") -> list[RawFile]:
+    """Files of two channels of a well, of (name, imaging), all in one folder."""
+    return [
+        RawFile("P1", well, 1, channel, Place(f"r/{well}{name}{channel}"), 1, "r", None, imaging)
+        for name, imaging in imagings
+        for channel in ("DNA", "ER")
+    ]
+
+
+@pytest.mark.parametrize(("policy", "name"), [("first", "T2"), ("last", "T10")])
+def test_imagings_in_one_folder_are_told_apart_by_name(policy: str, name: str):
+    times = [("T10", "T10"), ("T2", "T2"), ("T9", "T9")]
+    files = [*in_one_folder(*times), *in_one_folder(*times[::2], well="A02")]
+    plates = gather(*files, duplicates=policy)
+    assert plates.skipped == ()
+    places = [[image.planes[0].url for image in field.images] for field in plates.fields]
+    other = "T9" if policy == "first" else "T10"
+    assert places == [
+        [f"r/A01{name}DNA", f"r/A01{name}ER"],
+        [f"r/A02{other}DNA", f"r/A02{other}ER"],
+    ]
+
+
+def test_imagings_in_one_folder_become_plates():
+    files = [*in_one_folder(("b", "T10"), ("a", "T9")), *in_one_folder(("c", "T9"), well="A02")]
+    plates = gather(*files, duplicates="apart")
+    assert [
+        (field.plate, field.well, field.images[0].planes[0].url) for field in plates.fields
+    ] == [
+        ("P1", "A01", "r/A01aDNA"),
+        ("P1", "A02", "r/A02cDNA"),
+        ("P1-2", "A01", "r/A01bDNA"),
+    ]
+    assert plates.original_plates == {"P1-2": "P1"}
+
+
+@pytest.mark.parametrize("policy", ["error", "first", "last", "apart"])
+@pytest.mark.parametrize(
+    "files",
+    [
+        in_one_folder(("a", ""), ("b", "")),
+        # Names of which every file has another: a GUID, a time of day.
+        [
+            RawFile("P1", "A01", 1, channel, Place(name), 1, "r", None, name)
+            for channel, name in (("DNA", "p"), ("DNA", "q"), ("ER", "x"), ("ER", "y"))
+        ],
+        # Of one channel each, but other names in every well.
+        [
+            RawFile("P1", well, 1, "DNA", Place(name), 1, "r", None, name)
+            for well, name in (("A01", "p"), ("A01", "q"), ("A02", "x"), ("A02", "y"))
+        ],
+    ],
+)
+def test_imagings_that_nothing_tells_apart_are_an_error(files: list[RawFile], policy: str):
+    plates = gather(*files, duplicates=policy)
+    assert plates.fields == ()
+    assert "two files" in str(plates.skipped[0])
+    assert "let a pattern take the part of the name that differs as (?P<acquisition>...)" in str(
+        plates.skipped[0]
+    )
+
+
+def test_folders_are_in_natural_order():
+    files = [file(f"Measurement{number}/a.tif") for number in (2, 9, 10)]
+    for policy, number in (("first", 2), ("last", 10)):
+        (field,) = gather(*files, duplicates=policy).fields
+        assert field.images[0].planes == (Place(f"Measurement{number}/a.tif"),)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"plate": "P2"}, "plate P2, well A01, site 1, channel DNA, plane 1"),
+        ({"well": "A02"}, "plate P1, well A02, site 1, channel DNA, plane 1"),
+        ({"site": 2}, "plate P1, well A01, site 2, channel DNA, plane 1"),
+        ({"channel": "ER"}, "plate P1, well A01, site 1, channel ER, plane 1"),
+        ({"plane": 2}, "plate P1, well A01, site 1, channel DNA, plane 2"),
+    ],
+)
+def test_a_file_that_serves_two_images_is_an_error_that_names_both(change: dict, words: str):
+    one, good = file("r/a.tif"), replace(file("r/b.tif"), well="C03")
+    plates = gather(one, replace(one, **change), good)
+    assert [field.well for field in plates.fields] == ["C03"]
+    first = "plate P1, well A01, site 1, channel DNA, plane 1"
+    said = [str(problem) for problem in plates.skipped]
+    assert said[0] == f"{first}, has the file of {words}: r/a.tif"
+    other_field = "channel" not in change and "plane" not in change
+    assert said[1:] == [f"{words}, has the file of {first}: r/a.tif"] * other_field
+
+
+def test_a_field_without_any_chosen_channel_is_a_problem():
+    other = replace(file("r/b.tif", channel="ER"), well="A02")
+    plates = gather(file("r/a.tif"), other, channels="DNA")
+    assert [field.well for field in plates.fields] == ["A01"]
+    assert [str(problem) for problem in plates.skipped] == [
+        "plate P1, well A02, site 1 lacks channel DNA"
+    ]
 
 
 def test_a_folder_without_images_names_the_first_problem():

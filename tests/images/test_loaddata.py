@@ -142,7 +142,7 @@ def test_illumination_is_listed_if_it_is_used(tmp_path: Path):
     row = "P,A01,1,a.tif,images,P_IllumDNA.npy,/illum/P\n"
     (tmp_path / "load_data.csv").write_text(HEAD + "P,A01,1,a.tif,images\n")
     (tmp_path / "load_data_with_illum.csv").write_text(ILLUM + row)
-    assert [file.illumination for file in listed(tmp_path).files] == [None, None]
+    assert [file.illumination for file in listed(tmp_path).files] == [None]  # the same file twice
     (file,) = listed(tmp_path, illumination="divide").files
     assert str(file.illumination) == "/illum/P/P_IllumDNA.npy"
     (tmp_path / "load_data_with_illum.csv").write_text(ILLUM + row.replace("P_IllumDNA.npy", ""))
@@ -173,6 +173,16 @@ def test_a_field_whose_channels_have_folders_of_their_own_is_one_acquisition(tmp
         "/s/run 1",
         "/s/run 2",
         "/s/run 2",
+    ]
+
+
+def test_rows_of_one_field_are_imagings_in_their_order(tmp_path: Path):
+    rows = "P,A01,1,b.tif,\nP,A02,1,c.tif,\nP,A01,1,a.tif,\n"
+    (tmp_path / "load_data.csv").write_text(HEAD + rows)
+    assert [(file.place.url[-5:], file.imaging) for file in listed(tmp_path).files] == [
+        ("b.tif", "0"),
+        ("c.tif", "0"),
+        ("a.tif", "1"),
     ]
 
 

@@ -91,6 +91,21 @@ def test_the_acquisition_is_the_folder_that_the_groups_leave(tmp_path: Path):
     ]
 
 
+def test_what_no_group_matches_of_the_name_tells_imagings_apart(tmp_path: Path):
+    touch(tmp_path, "A1--T0--DNA.tif", "A01--T1--DNA.TIF", "A10--T1--ER.tif")
+    pattern = r"(?i)(?P<well>[A-P]\d+)--T\d--(?P<channel>\w+)\.tif"
+    assert [(f.well, f.channel, f.imaging) for f in listed(tmp_path, pattern).files] == [
+        ("A01", "DNA", "*--t1--*.tif"),
+        ("A01", "DNA", "*--t0--*.tif"),
+        ("A10", "ER", "*--t1--*.tif"),
+    ]
+    named = pattern.replace(r"T\d", r"T(?P<acquisition>\d)")
+    assert {(f.acquisition, f.imaging) for f in listed(tmp_path, named).files} == {
+        ("0", ""),
+        ("1", ""),
+    }
+
+
 @pytest.mark.parametrize(
     ("pattern", "sentence"),
     [

@@ -46,6 +46,58 @@ def test_a_column_that_is_there_twice_but_for_spaces(tmp_path: Path):
         read(tmp_path, "plate,well,well \nP1,A01,A02\n")
 
 
+WORDS = ("NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "None", "NULL", "null", "-")
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_words_of_other_programs_for_empty_cells_are_empty(
+    tmp_path: Path, word: str, capsys: pytest.CaptureFixture[str]
+):
+    text = f"well,compound,concentration_um\nA01,taxol,1\nA02,{word},{word}\nA03, {word} ,\n"
+    table = read(tmp_path, text)
+    assert table["compound"].to_list() == ["taxol", None, None]
+    assert table["concentration_um"].to_list() == [1.0, None, None]
+    assert f"taken as empty: {word} (3 cells) (setting empty_words)" in capsys.readouterr().err
+    kept = read(tmp_path, "well,gene\nA01,NA\nA02,nan\n", empty_words="nan")
+    assert kept["gene"].to_list() == ["NA", None]
+    assert read(tmp_path, "well,gene\nA01,NA\n", empty_words="")["gene"].to_list() == ["NA"]
+    # Words within other words, and in another case, are names.
+    assert read(tmp_path, "well,gene\nA01,NANS\nA02,na\n")["gene"].to_list() == ["NANS", "na"]
+
+
+def test_rows_that_agree_count_once(tmp_path: Path):
+    text = "plate,well,site,gene\nP1,A01,1,TP53\nP1,a1,2,TP53\nP1,A02,1,PLK1\n"
+    assert read(tmp_path, text)["gene"].to_list() == ["TP53", "PLK1"]
+    with pytest.raises(ValueError, match="well A01 is listed twice, with different values"):
+        read(tmp_path, text + "P1,A01,3,PLK1\n")
+
+
+def test_a_line_that_is_wrong_is_named_below_rows_that_are_empty(tmp_path: Path):
+    with pytest.raises(ValueError, match="line 4: 'first' is not a well"):
+        read(tmp_path, "well,gene\nA01,TP53\n,\nfirst,PLK1\n")
+
+
+def test_names_are_composed_and_have_no_control_characters(tmp_path: Path):
+    assert read(tmp_path, "well,gene\nA01,Cafe\u0301\n")["gene"].to_list() == ["Caf\u00e9"]
+    for character in ("\x1b", "\x07", "\x9b"):
+        with pytest.raises(ValueError, match=r"plate_map.csv: the column 'gene' has .*TP.*control"):
+            read(tmp_path, f"well,gene\nA01,TP{character}[31m53\n")
+
+
+def test_a_word_for_empty_cells_may_be_the_control_label(tmp_path: Path):
+    text = "well,compound,kind\nA01,taxol,trt\nA02,NA,None\n"
+    table = read(tmp_path, text, control_column="kind", control_label="None")
+    assert table["control"].to_list() == [False, True]
+    assert table["compound"].to_list() == ["taxol", None]
+
+
+def test_whole_numbers_may_have_a_fraction_of_zeros(tmp_path: Path):
+    text = "Row,Column,gene,control\n1.0,2.0,G,0.0\n2.0,12.00,,1.0\n"
+    table = read(tmp_path, text, well_column="Row,Column")
+    assert table["well"].to_list() == ["A02", "B12"]
+    assert table["control"].to_list() == [False, True]
+
+
 def test_perturbation_is_guide_else_gene_else_compound(tmp_path: Path):
     text = "well,gene,guide,compound\nA01,G,g1,C\nA02,G,,C\nA03,,,C\nA04,,,\n"
     assert read(tmp_path, text)["perturbation"].to_list() == ["g1", "G", "C", None]
@@ -93,8 +145,8 @@ def test_tabs_concentrations_and_labels(tmp_path: Path):
         ("plate,gene\nP1,G\n", {}, r"no column 'well' \(setting well_column\); it has plate, gene"),
         ("well,Row\nA01,A\n", {"well_column": "Row,Col"}, r"no column 'Col' \(setting well_column"),
         ("well\nA01\n", {"batch_column": "day"}, r"no column 'day' \(setting batch_column"),
-        ("well\nA01\na1\n", {}, "plate P1, well A01 is listed twice"),
-        ("plate,well\nP1,A01\nP1,A02\nP1,A01\n", {}, "plate P1, well A01 is listed twice"),
+        ("well,gene\nA01,A\na1,B\n", {}, "plate P1, well A01 is listed twice"),
+        ("plate,well,gene\nP1,A01,A\nP1,A02,A\nP1,A01,\n", {}, "well A01 is listed twice"),
         ("well\nA01\nA0\n", {}, "line 3: 'A0' is not a well"),
         ("plate,well\nP1,A01\n,A02\n", {}, "no plate in 1 of 2 rows"),
         ("well\nA01\n17\n", {}, r"line 3: '17' is not a well.*\(setting plate_size\)"),
@@ -107,7 +159,7 @@ def test_tabs_concentrations_and_labels(tmp_path: Path):
             {"well_column": "a,b,c"},
             "well_column must be Well or Row,Column, not 'a,b,c'",
         ),
-        ("well,concentration_um\nA01,nan\n", {}, "concentration 'nan' is not a number"),
+        ("well,concentration_um\nA01,NAN\n", {}, "concentration 'NAN' is not a number"),
         ("well,concentration_um\nA01,low\n", {}, "concentration 'low' is not a number"),
         ("well,control\nA01,DMSO\n", {}, "control has 'DMSO', .* control_label"),
         (

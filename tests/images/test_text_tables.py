@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from phenomae.images.platemap.text_tables import read_table
+from phenomae.images.platemap.text_tables import read_lines, read_table
 
 TEXT = "plate, site ,depth\n0042, 1,0.5\nP#2,,\n"
 ROWS = [("0042", "1", "0.5"), ("P#2", None, None)]
@@ -30,6 +30,28 @@ def test_text_by_its_suffix(tmp_path: Path, name, data):
     table = read_table(tmp_path / name)
     assert table.columns == ["plate", "site", "depth"]
     assert table.rows() == ROWS
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.txt", "t.tsv", "t"])
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
+def test_the_separator_is_that_of_the_header(tmp_path: Path, name: str, separator: str):
+    """Whatever the name is; separators in quotes and in later lines do not count."""
+    head = separator.join(["plate", '"dose; um, \tfinal"', "note"])
+    row = separator.join(["P1", "0.5" if separator != ";" else "0,5", '"a,b;c\td,,;;"'])
+    (tmp_path / name).write_text(f"{head}\n{row}\n{separator * 2}\n")
+    table = read_table(tmp_path / name)
+    assert table.columns == ["plate", "dose; um, \tfinal", "note"]
+    assert table.rows() == [("P1", "0.5", "a,b;c\td,,;;")]
+
+
+def test_rows_that_are_empty_are_left_out_and_lines_stay(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("a,b\n,\n1,2\n ,\n3,\n,\n")
+    table, lines = read_lines(tmp_path / "t.csv")
+    assert table.rows() == [("1", "2"), ("3", None)]
+    assert lines == [3, 5]
+    (tmp_path / "t.csv").write_text("a,b\n,\n,\n")
+    with pytest.raises(ValueError, match="a header but no rows"):
+        read_table(tmp_path / "t.csv")
 
 
 def test_parquet_is_text_too(tmp_path: Path):
@@ -65,6 +87,8 @@ def test_a_folder_named_like_a_value_is_no_column(tmp_path: Path):
         ("t.csv", b"", "t.csv is empty"),
         ("t.csv", b"a,b\n", "a header but no rows"),
         ("t.csv", b"a,a \n1,2\n", "the column 'a' twice"),
+        ("t.csv", b"PK\x03\x04and so on", r"it is an Excel workbook \(save its sheet as CSV\)"),
+        ("t.xls", b"\xd0\xcf\x11\xe0and so on", "it is an Excel workbook"),
         ("t.csv", b"a,b\n1,2,3\n", "t.csv is not a readable table"),
         ("t.csv", b"a,b\n1,\xb5M\n", "t.csv is not a readable table: .*save it as UTF-8"),
         ("t.csv.gz", b"a,b\n1,2\n", "not a readable table: Not a gzipped file"),

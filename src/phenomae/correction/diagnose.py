@@ -97,7 +97,7 @@ def print_diagnosis(out: Path) -> None:
     Raises ValueError if diagnosis.csv is missing or damaged.
     """
     try:
-        table = pl.read_csv(out / FILE, schema_overrides=COLUMNS).select(list(COLUMNS))
+        table = pl.read_csv(out / FILE, schema_overrides=COLUMNS, glob=False).select(list(COLUMNS))
     except (pl.exceptions.PolarsError, FileNotFoundError):
         raise ValueError(
             f"{out / FILE} is missing or damaged: run correct again with diagnose and overwrite"

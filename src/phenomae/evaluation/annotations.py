@@ -142,7 +142,7 @@ def _read_annotation(path: Path) -> Annotation:
         )
     try:
         # Read as text, because gene ids read as numbers would not match the names of the map.
-        pairs = pl.read_csv(path, columns=list(COLUMNS), infer_schema=False)
+        pairs = pl.read_csv(path, columns=list(COLUMNS), infer_schema=False, glob=False)
     except pl.exceptions.PolarsError as error:
         raise ValueError(explain_csv_error(path, error)) from None
     return Annotation(path.stem, pairs.select(pl.all().str.strip_chars()), hash_file(path))

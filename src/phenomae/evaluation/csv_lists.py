@@ -17,7 +17,7 @@ def read_csv_list(path: Path, columns: tuple[str, ...], content: str) -> pl.Data
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file of {content}")
     try:
-        table = pl.read_csv(path, infer_schema=False)
+        table = pl.read_csv(path, infer_schema=False, glob=False)
     except pl.exceptions.PolarsError as error:
         raise ValueError(explain_csv_error(path, error)) from None
     if missing := [name for name in columns if name not in table.columns]:

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import polars as pl
 
-from phenomae.records import split_well
+from phenomae.records import drop_zero_fraction, split_well
 
 # A broken plate can have thousands of problems, and an error should fit on a screen.
 _PROBLEMS_SHOWN = 4
@@ -47,6 +47,9 @@ class RawFile:
     to tell apart acquisitions of a plate that was imaged more than once."""
     illumination: Place | None = None
     """The illumination function to divide by, a `.npy` file; None to leave the image as it is."""
+    imaging: str = ""
+    """What tells the imagings of a field apart within an acquisition, such as a time point in the
+    file's name; used only where one acquisition has several files of a channel."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +130,18 @@ def well_order(well: str) -> tuple[int, str, int]:
     return len(row), row, int(column)
 
 
+def natural_key(text: str) -> list[tuple[int, str]]:
+    """Return a sorting key that puts `Measurement2` before `Measurement10`."""
+    pieces = re.findall(r"[0-9]+|[^0-9]+", text)
+    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]
+
+
 def parse_site(text: str, noun: str = "site") -> int:
     """Return the number of a site, or of what `noun` names (a plane, a plate).
 
     Raises ValueError if `text` is not a whole number from 0 to 999,999.
     """
+    text = drop_zero_fraction(text)
     # int() alone would also take "1_000", " 7", "-3" and digits of other scripts.
     if re.fullmatch(r"[0-9]{1,6}", text) is None:
         raise ValueError(f"{text!r} is not a {noun}: expected a whole number")

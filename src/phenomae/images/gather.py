@@ -18,6 +18,7 @@ from phenomae.images.fields import (
     RawFile,
     RawImage,
     RawPlates,
+    natural_key,
     well_order,
 )
 from phenomae.images.settings import LayoutSettings
@@ -28,6 +29,12 @@ from phenomae.records import check_name, choose_channels
 # those that microscopes write; short ones (BF, TL) must be whole words, or "TLR4" would match.
 _TRANSMITTED = re.compile(
     r"bright[ _-]*field|phase|transmitted|(?:^|[^a-z])(?:bf|dic|dpc|tl)(?:[^a-z]|$)", re.I
+)
+
+_REPEATED = "(setting duplicates: first, last or apart reads such plates)"
+_MIXED = (
+    "and nothing tells which imaging they are of: keep one of them, or let a pattern take the part "
+    "of the name that differs as (?P<acquisition>...)"
 )
 
 _FieldKey = tuple[str, str, int]
@@ -45,16 +52,19 @@ def gather_fields(listing: Listing, settings: LayoutSettings, source: Path) -> R
         raise ValueError(f"{source} holds no images" + "".join(f": {what}" for what in problems))
     problems = list(listing.problems)
     # Before channels are chosen: renaming plates of later acquisitions must cover all channels.
-    files, original_plates = _resolve_duplicates(listing.files, settings.duplicates, problems)
+    own = _leave_out_shared(listing.files, problems)
+    files, original_plates = _resolve_duplicates(own, settings.duplicates, problems)
     for plate in sorted({file.plate for file in files}):
         check_name(plate, "plate")
     # Channels are chosen before grouping, so that unwanted channels cause no problems.
-    labels = _choose_channels(files, settings.channels, source)
+    labels = _choose_channels(files or listing.files, settings.channels, source)
     found: dict[_FieldKey, dict[str, _Planes]] = defaultdict(lambda: defaultdict(dict))
     illumination: dict[Place, Place | None] = {}
     for file in files:
+        # Also of a field that has none of the chosen channels, which is then a problem.
+        channels = found[file.plate, file.well, file.site]
         if file.channel in labels:
-            found[file.plate, file.well, file.site][file.channel][file.plane] = file.place
+            channels[file.channel][file.plane] = file.place
             illumination[file.place] = file.illumination
     fields: list[RawField] = []
     for key in sorted(found, key=lambda key: (key[0], well_order(key[1]), key[2])):
@@ -82,6 +92,34 @@ def is_transmitted(channel: str) -> bool:
     return _TRANSMITTED.search(channel) is not None
 
 
+def _leave_out_shared(files: Sequence[RawFile], problems: list[Problem]) -> list[RawFile]:
+    """Return the files without fields that share a file with another field or channel.
+
+    One of them has pixels that are not its own, and nothing tells which. A problem for each such
+    field is appended to `problems`.
+    """
+    first: dict[Place, RawFile] = {}
+    shared: dict[_FieldKey, Problem] = {}
+    for file in files:
+        other = first.setdefault(file.place, file)
+        if _image_of(other) != _image_of(file):
+            for one, two in ((other, file), (file, other)):
+                key = (one.plate, one.well, one.site)
+                what = f"{_describe(one)}, has the file of {_describe(two)}: {file.place}"
+                shared.setdefault(key, Problem(what, *key))
+    problems += shared.values()
+    return [file for file in files if (file.plate, file.well, file.site) not in shared]
+
+
+def _image_of(file: RawFile) -> tuple[str, str, int, str, int]:
+    return file.plate, file.well, file.site, file.channel, file.plane
+
+
+def _describe(file: RawFile) -> str:
+    field = RawField(file.plate, file.well, file.site, ())
+    return f"{field}, channel {file.channel}, plane {file.plane}"
+
+
 def _resolve_duplicates(
     files: Iterable[RawFile],
     policy: Literal["error", "first", "last", "apart"],
@@ -89,33 +127,72 @@ def _resolve_duplicates(
 ) -> tuple[list[RawFile], dict[str, str]]:
     """Apply the setting `duplicates` to fields that were imaged more than once.
 
-    Returns the files to read, and the original plate of each plate that was renamed. With `error`
-    a problem per field is appended to `problems`.
+    Returns the files to read, and the original plate of each plate that was renamed. A problem is
+    appended to `problems` for each such field with `error`, and with any setting for each field of
+    which nothing tells the imagings apart.
     """
     by_field: dict[_FieldKey, list[RawFile]] = defaultdict(list)
-    for file in dict.fromkeys(files):  # JUMP lists the same files in two CSVs: not a duplicate
+    for file in _name_imagings(files):
         by_field[file.plate, file.well, file.site].append(file)
     twice = {key: clash for key, found in by_field.items() if (clash := _clash(found))}
+    for key, (one, other) in twice.items():
+        mixed = any(_clash(part) for part in _by_acquisition(by_field[key]).values())
+        if mixed or policy == "error":
+            what = f"{RawField(*key, ())}, channel {one.channel} has two files: {one.place} and "
+            what += f"{other.place} {_MIXED if mixed else _REPEATED}"
+            problems.append(Problem(what, *key))
+            del by_field[key]
     if policy == "apart":
-        plates = {key[0] for key in twice}
-        return _rename_acquisitions([file for found in by_field.values() for file in found], plates)
+        left = [file for found in by_field.values() for file in found]
+        return _rename_acquisitions(left, {plate for plate, _, _ in twice})
     kept: list[RawFile] = []
     for key, found in by_field.items():
-        if key not in twice:
-            kept += found
-        elif policy == "error":
-            one, other = twice[key]
-            what = (
-                f"{RawField(*key, ())}, channel {one.channel} has two files: {one.place} and "
-                f"{other.place} (setting duplicates: first, last or apart reads such plates)"
-            )
-            problems.append(Problem(what, *key))
-        else:
-            acquisitions = sorted({file.acquisition for file in found})
-            # The policy applies per field, because the acquisitions may cover different fields.
-            chosen = acquisitions[0 if policy == "first" else -1]
-            kept += [file for file in found if file.acquisition == chosen]
+        parts = _by_acquisition(found)
+        # The policy applies per field, because the acquisitions may cover different fields.
+        last = max(parts, key=natural_key) if policy == "last" else min(parts, key=natural_key)
+        kept += parts[last] if key in twice else found
     return kept, {}
+
+
+def _name_imagings(files: Iterable[RawFile]) -> list[RawFile]:
+    """Return each file once, with its imaging in the acquisition where that tells files apart."""
+    found: dict[tuple[str, str], list[RawFile]] = defaultdict(list)
+    once = list(dict.fromkeys(files))  # JUMP lists the same files in two CSVs: not a duplicate
+    for file in once:
+        found[file.plate, file.acquisition].append(file)
+    told = {key for key, some in found.items() if _imagings_tell(some)}
+    return [
+        replace(file, acquisition=f"{file.acquisition}/{file.imaging}")
+        if (file.plate, file.acquisition) in told
+        else file
+        for file in once
+    ]
+
+
+def _imagings_tell(files: Sequence[RawFile]) -> bool:
+    """Return whether files of one acquisition are of several imagings, which `imaging` tells apart.
+
+    Some field then has a file of each channel in every imaging of the plate. That is not so where
+    names differ from file to file, by a GUID or the time of day.
+    """
+    fields: dict[_FieldKey, list[RawFile]] = defaultdict(list)
+    for file in files:
+        fields[file.plate, file.well, file.site].append(file)
+    imagings = {file.imaging for file in files}
+    for found in fields.values():
+        if _clash(found) and {file.imaging for file in found} == imagings:
+            parts = [[file for file in found if file.imaging == name] for name in imagings]
+            images = {frozenset((file.channel, file.plane) for file in part) for part in parts}
+            if len(images) == 1 and not any(_clash(part) for part in parts):
+                return True
+    return False
+
+
+def _by_acquisition(files: Sequence[RawFile]) -> dict[str, list[RawFile]]:
+    parts: dict[str, list[RawFile]] = defaultdict(list)
+    for file in files:
+        parts[file.acquisition].append(file)
+    return parts
 
 
 def _clash(files: Sequence[RawFile]) -> tuple[RawFile, RawFile] | None:
@@ -141,7 +218,7 @@ def _rename_acquisitions(
     names = {
         (plate, acquisition): f"{plate}-{number}"
         for plate in plates
-        for number, acquisition in enumerate(sorted(found[plate])[1:], start=2)
+        for number, acquisition in enumerate(sorted(found[plate], key=natural_key)[1:], start=2)
     }
     if taken := sorted(set(names.values()) & set(found)):
         raise ValueError(

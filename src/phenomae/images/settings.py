@@ -47,8 +47,8 @@ class LayoutSettings:
     (FileName_Illum...)."""
     duplicates: Literal["error", "first", "last", "apart"] = "error"
     """What to do with a plate that was imaged more than once: stop with an error, read the first or
-    the last acquisition (by folder name), or read all as separate plates named PLATE, PLATE-2,
-    PLATE-3."""
+    the last acquisition (by folder, or by name or row within one), or read all as separate plates
+    named PLATE, PLATE-2, PLATE-3."""
     on_bad: Literal["error", "skip"] = "error"
     """What to do with fields that lack a channel or have an unreadable file: stop with an error
     that lists them all, or leave them out and list them in ingest-report.csv."""

@@ -40,7 +40,8 @@ class Table(TableOutput):
 
     def to_polars(self) -> pl.DataFrame:
         """Return the table as read from the file."""
-        return pl.read_csv(self.path) if self.path.suffix == ".csv" else pl.read_parquet(self.path)
+        read = pl.read_csv if self.path.suffix == ".csv" else pl.read_parquet
+        return read(self.path, glob=False)
 
 
 @Parameter(name="*")
@@ -155,9 +156,10 @@ def _is_export(out: Path) -> bool:
     """Return whether a table has the feature columns of an export in any form."""
     try:
         if out.suffix == ".csv":
-            names = pl.read_csv(out, n_rows=0).columns
+            names = pl.read_csv(out, n_rows=0, glob=False).columns
         else:
-            names = list(pl.read_parquet_schema(out))
+            with open(out, "rb") as file:  # a name that is given could be a wild card
+                names = list(pl.read_parquet_schema(file))
     except (pl.exceptions.PolarsError, OSError):
         return False
     # Every export has at least one feature, and features are numbered from 0.

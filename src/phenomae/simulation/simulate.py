@@ -100,12 +100,12 @@ class SimulatedPlates(TableOutput):
 
     def to_polars(self) -> pl.DataFrame:
         """Return the plate map, one row per well."""
-        return pl.read_csv(self.path / PLATE_MAP)
+        return pl.read_csv(self.path / PLATE_MAP, glob=False)
 
     @property
     def relationships(self) -> pl.DataFrame:
         """All pairs of genes of the same complex, one row per pair: entity1, entity2, complex."""
-        return pl.read_csv(self.path / RELATIONSHIPS)
+        return pl.read_csv(self.path / RELATIONSHIPS, glob=False)
 
 
 def simulate(

@@ -51,6 +51,8 @@ class _Written:
     path: str
     checksum: str
     quality: Quality
+    blank: tuple[bool, ...]
+    """Whether all pixels of a channel have the same value."""
     levels: Int64[np.ndarray, "c levels"] | None
     """Number of pixels of every grey level. None if the field is not sampled, because the array is
     large (0.5 MB per 16-bit channel) to send between processes."""
@@ -92,6 +94,7 @@ def write_plate(
         advance()
     if not written:
         return pl.DataFrame(schema=FIELD_COLUMNS), problems
+    _report_blank(plate, inventory.raw.channels, written)
     if raw_dtype == "uint16" and not shrinks:
         raw_windows = _find_windows(plate, [done.levels for done in written], inventory.settings)
     windows = np.tile(BYTE_WINDOW, (len(raw_windows), 1)) if shrinks else raw_windows
@@ -167,7 +170,18 @@ def _write_field(folder: Path | str, shrink: _Windows | None, job: _Job) -> _Wri
         write_array(location, pixels)
     levels = count_levels(pixels)
     quality = measure_quality(pixels, levels)
-    return _Written(job.path, checksum(pixels), quality, levels if job.sampled else None)
+    blank = tuple(bool(used == 1) for used in np.count_nonzero(levels, axis=1))
+    return _Written(job.path, checksum(pixels), quality, blank, levels if job.sampled else None)
+
+
+def _report_blank(plate: str, channels: Sequence[str], written: list[_Written]) -> None:
+    """Print in how many fields of the plate a channel has one value everywhere, as if unlit."""
+    for channel, blank in zip(
+        channels, zip(*(done.blank for done in written), strict=True), strict=True
+    ):
+        if count := sum(blank):
+            fields = "all fields" if count == len(written) else f"{count} of {len(written)} fields"
+            info(f"plate {plate}, channel {channel}: {fields} have the same value everywhere")
 
 
 def _finish_rows(table: pl.DataFrame, written: list[_Written], windows: _Windows) -> pl.DataFrame:

@@ -104,7 +104,7 @@ def read_results_table(path: Path, columns: dict[str, pl.DataType]) -> pl.DataFr
     """
     try:
         # Given the types, because polars reads a column of empty cells as text.
-        table = pl.read_csv(path, schema_overrides=columns)
+        table = pl.read_csv(path, schema_overrides=columns, glob=False)
     except (pl.exceptions.PolarsError, FileNotFoundError):
         table = pl.DataFrame(schema=columns)
     first, *_ = columns

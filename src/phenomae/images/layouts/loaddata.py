@@ -4,7 +4,9 @@ The most general layout, because every row gives plate, well, site and paths exp
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +15,7 @@ from phenomae.images.fields import Listing, Problem, RawFile
 from phenomae.images.layouts.index_files import find_indices
 from phenomae.images.layouts.layout import Layout
 from phenomae.images.layouts.loaddata_rows import LIGHTS, LoadDataRows
-from phenomae.images.platemap.text_tables import read_table
+from phenomae.images.platemap.text_tables import read_lines, read_table
 from phenomae.images.settings import LayoutSettings
 
 # JUMP publishes the same table in several forms; the first of these that exists is read.
@@ -45,29 +47,29 @@ def list_loaddata(raw: Path, csvs: Sequence[Path], settings: LayoutSettings) -> 
     site or images becomes a problem.
     """
     chosen = _choose_forms(csvs)
-    tables = {csv: read_table(csv) for csv in chosen}
+    tables = {csv: read_lines(csv) for csv in chosen}
     if settings.illumination == "divide":
-        corrected = {csv.parent for csv in chosen if _has_illumination(tables[csv])}
+        corrected = {csv.parent for csv in chosen if _has_illumination(tables[csv][0])}
         # JUMP's load_data.csv lists the same images as load_data_with_illum.csv beside it, but
         # without their illumination functions: read together, every image would be there twice.
         tables = {
-            csv: table
-            for csv, table in tables.items()
+            csv: (table, lines)
+            for csv, (table, lines) in tables.items()
             if csv.parent not in corrected or _has_illumination(table)
         }
     files: list[RawFile] = []
     problems: list[Problem] = []
     sizes: dict[str, set[float]] = {}
-    for csv, table in tables.items():
+    for csv, (table, lines) in tables.items():
         reader = LoadDataRows(csv, table.columns, settings)
-        for number, row in enumerate(table.iter_rows(named=True), start=2):
-            reader.read(number, row)
+        for line, row in zip(lines, table.iter_rows(named=True), strict=True):
+            reader.read(line, row)
         files += reader.files
         problems += reader.problems
         for plate, found in reader.pixel_sizes_um.items():
             sizes.setdefault(plate, set()).update(found)
     return Listing(
-        files,
+        number_imagings(files),
         # A plate whose rows disagree was imaged at two magnifications and has no one pixel size.
         pixel_sizes_um={plate: found.pop() for plate, found in sizes.items() if len(found) == 1},
         ignored={"LoadData tables that exist in another form": len(csvs) - len(chosen)}
@@ -75,6 +77,17 @@ def list_loaddata(raw: Path, csvs: Sequence[Path], settings: LayoutSettings) -> 
         else {},
         problems=problems,
     )
+
+
+def number_imagings(files: Sequence[RawFile]) -> list[RawFile]:
+    """Return the files, each once, with how many rows before it name its channel of the field."""
+    counts: Counter[tuple[str, str, int, str, int, str]] = Counter()
+    numbered: list[RawFile] = []
+    for file in dict.fromkeys(files):  # JUMP lists the same files in two CSVs: not an imaging
+        key = (file.plate, file.well, file.site, file.channel, file.plane, file.acquisition)
+        numbered.append(replace(file, imaging=str(counts[key])))
+        counts[key] += 1
+    return numbered
 
 
 def _has_columns(path: Path) -> bool:

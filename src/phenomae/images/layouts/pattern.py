@@ -8,12 +8,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from phenomae.images.fields import Listing, Place, Problem, RawFile, parse_site
+from phenomae.images.fields import Listing, Place, Problem, RawFile, natural_key, parse_site
 from phenomae.images.layouts.layout import Layout
 from phenomae.images.settings import LayoutSettings
 from phenomae.records import check_name, normalize_well, parse_well
 
-_GROUPS = ("plate", "well", "row", "column", "site", "plane", "channel")
+_GROUPS = ("plate", "well", "row", "column", "site", "plane", "channel", "acquisition")
 
 
 def find_pattern(raw: Path) -> list[Path]:
@@ -26,7 +26,8 @@ def list_pattern(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -
 
     Named groups of `settings.pattern`: `channel`; `well`, or `row` (letters or number) and
     `column`; optionally `plate` (default: `settings.plate_name`, then the name of the file's
-    folder), `site` and `plane` (default: 1). Hidden files are ignored. A file that matches, but
+    folder), `site` and `plane` (default: 1), and `acquisition` (default: what no other group
+    matches of the folder). Hidden files are ignored. A file that matches, but
     with an invalid plate, well, site or plane, becomes a problem.
 
     Raises ValueError if `raw` is not a folder, if the pattern is not a regular expression, lacks a
@@ -58,7 +59,7 @@ def list_pattern(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -
     unmatched = len(paths) - len(files) - len(problems)
     return Listing(
         # Channels are listed in the order of first appearance, which must not be 1, 10, 2.
-        sorted(files, key=lambda file: _natural_key(file.channel)),
+        sorted(files, key=lambda file: natural_key(file.channel)),
         ignored={"files that do not match the pattern": unmatched} if unmatched else {},
         problems=problems,
     )
@@ -119,28 +120,27 @@ def _parse_match(match: re.Match[str], path: Path, plate_name: str | None) -> Ra
         channel=groups["channel"],
         place=Place(str(path)),
         plane=parse_site(groups.get("plane") or "1", "plane"),
-        acquisition=_acquisition(match),
+        **_name_acquisition(match),
     )
 
 
-def _acquisition(match: re.Match[str]) -> str:
-    """Return the file's folder with the parts that the groups match replaced by `*`.
+def _name_acquisition(match: re.Match[str]) -> dict[str, str]:
+    """Return the acquisition and the imaging of a file.
 
-    Channels, wells and planes may have folders of their own and still belong to one acquisition;
-    what no group matches is taken for the acquisition.
+    Without the group `acquisition` they are the folder and the name, with the parts that the groups
+    match replaced by `*`: channels, wells and planes may have folders of their own and still belong
+    to one acquisition.
     """
+    if (named := match.groupdict().get("acquisition")) is not None:
+        return {"acquisition": named}
     path = list(match.string)
     for name in match.re.groupindex:
         start, end = match.span(name)
         path[start:end] = ["*" if part != "/" else part for part in path[start:end]]
     # Runs of * collapse, so that A1 and A10 leave the same folder.
-    return re.sub(r"\*+", "*", "".join(path)).rpartition("/")[0]
-
-
-def _natural_key(text: str) -> list[tuple[int, str]]:
-    """Return a sorting key that puts channel 2 before channel 10."""
-    pieces = re.findall(r"[0-9]+|[^0-9]+", text)
-    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
+    folder, _, name = re.sub(r"\*+", "*", "".join(path)).rpartition("/")
+    # Upper and lower case (x.tif, x.TIF) do not say which of two files was written first.
+    return {"acquisition": folder, "imaging": name.casefold()}
 
 
 LAYOUT = Layout("pattern", "names that the setting pattern describes", find_pattern, list_pattern)

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from phenomae.images.fields import raise_problems
-from phenomae.images.platemap.text_tables import read_table
+from phenomae.images.platemap.text_tables import read_lines
 from phenomae.progress import info
 
 BARCODE = "Assay_Plate_Barcode"
@@ -42,22 +42,18 @@ def read_barcoded_maps(
     if missing:
         raise_problems(path, missing, " (set plate_map to their folder)")
     # Each file once, however many plates share it.
-    tables = {name: read_table(at) for name, at in files.items() if at is not None}
+    tables = {name: read_lines(at) for name, at in files.items() if at is not None}
     parts = [
-        tables[name].with_columns(pl.lit(plate).alias(BARCODE)) for plate, name in kept.items()
+        tables[name][0].with_columns(pl.lit(plate).alias(BARCODE)) for plate, name in kept.items()
     ]
-    origins = [
-        f"{files[name]}, line {line}"
-        for name in kept.values()
-        for line in range(2, len(tables[name]) + 2)
-    ]
+    origins = [f"{files[name]}, line {line}" for name in kept.values() for line in tables[name][1]]
     # Diagonal: the maps of a batch need not have the same columns.
     return pl.concat(parts, how="diagonal"), origins
 
 
 def _read_barcodes(path: Path) -> dict[str, str]:
     """Return the name of the plate map of each plate."""
-    table = read_table(path)
+    table, lines = read_lines(path)
     known = {name.lower().removeprefix("metadata_"): name for name in table.columns}
     for column in (BARCODE, _MAP_NAME):
         if column.lower() not in known:
@@ -68,7 +64,7 @@ def _read_barcodes(path: Path) -> dict[str, str]:
     names: dict[str, str] = {}
     problems: list[str] = []
     rows = table.select(known[BARCODE.lower()], known[_MAP_NAME.lower()]).iter_rows()
-    for line, (plate, name) in enumerate(rows, start=2):
+    for line, (plate, name) in zip(lines, rows, strict=True):
         if plate is None or name is None:
             problems.append(f"line {line} names no {'plate' if plate is None else 'plate map'}")
         elif names.setdefault(plate, name) != name:

@@ -10,7 +10,7 @@ import polars as pl
 
 from phenomae.images.fields import raise_problems
 from phenomae.progress import info
-from phenomae.records import normalize_well, parse_well
+from phenomae.records import drop_zero_fraction, normalize_well, parse_well
 
 NEGATIVE = "negcon"
 """JUMP's label of negative controls."""
@@ -136,7 +136,7 @@ def read_controls(path: Path, texts: pl.Series, column: str, label: str | None) 
         if absent := [part for part in labels if part not in written]:
             raise ValueError(f"{path}: no well has the control label {absent[0]!r} in {column}")
         return written.is_in(labels)
-    values = [_TRUTH.get((text or "false").lower()) for text in texts]
+    values = [_TRUTH.get(drop_zero_fraction((text or "false").lower())) for text in texts]
     if None in values:
         wrong = texts[values.index(None)]
         raise ValueError(

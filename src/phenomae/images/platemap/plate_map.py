@@ -21,10 +21,11 @@ from phenomae.images.platemap.columns import (
     setting_of,
 )
 from phenomae.images.platemap.settings import PlateMapSettings
-from phenomae.images.platemap.text_tables import read_table
+from phenomae.images.platemap.text_tables import read_lines
 from phenomae.paths import PathLike
 from phenomae.progress import info
 from phenomae.records import PLATE_MAP_COLUMNS
+from phenomae.tidy_text import tidy_text
 
 
 def find_plate_map(raw: PathLike, settings: PlateMapSettings) -> Path | None:
@@ -81,16 +82,17 @@ def read_plate_map(
         columns["plate"] = _only_plate(path, settings, plates, len(table))
     if missing := columns["plate"].null_count():
         raise ValueError(f"{path}: no plate in {missing} of {len(table)} rows")
-    _check_duplicates(path, columns["plate"], well)
     if "concentration_um" in columns:
         columns["concentration_um"] = read_numbers(path, columns["concentration_um"])
     columns["control"] = _read_controls(path, columns.get("control"), sources, settings, len(table))
     empty = pl.Series([None] * len(table), dtype=pl.String)
     if "perturbation" not in columns:
         columns["perturbation"] = _name_perturbations(columns, empty)
-    return pl.DataFrame(
+    wells = pl.DataFrame(
         {name: columns.get(name, empty).cast(kind) for name, kind in PLATE_MAP_COLUMNS.items()}
-    )
+    ).unique(maintain_order=True)  # tables with a row for each site say the same several times
+    _check_duplicates(path, wells)
+    return wells
 
 
 def _name_perturbations(columns: Mapping[str, pl.Series], empty: pl.Series) -> pl.Series:
@@ -104,10 +106,25 @@ def _read_rows(
 ) -> tuple[pl.DataFrame, list[str]]:
     """Return the rows of a plate map, or of all those of a barcode table, and where each is."""
     if settings.barcode_map is None:
-        table = read_table(path)
-        return table, [f"line {line}" for line in range(2, len(table) + 2)]
-    folder = None if settings.plate_map is None else Path(settings.plate_map)
-    return read_barcoded_maps(path, _map_folder(path, folder), plates)
+        table, lines = read_lines(path)
+        origins = [f"line {line}" for line in lines]
+    else:
+        folder = None if settings.plate_map is None else Path(settings.plate_map)
+        table, origins = read_barcoded_maps(path, _map_folder(path, folder), plates)
+    return _empty_words(path, tidy_text(table, str(path)), settings), origins
+
+
+def _empty_words(path: Path, table: pl.DataFrame, settings: PlateMapSettings) -> pl.DataFrame:
+    """Return the table with null for the words that stand for empty cells, which are printed."""
+    labels = {label.strip() for label in (settings.control_label or "").split(",")}
+    words = [word for word in map(str.strip, settings.empty_words.split(",")) if word not in labels]
+    is_word = pl.all().is_in([word for word in words if word])
+    counts = {
+        word: sum((column == word).sum() for column in table.iter_columns()) for word in words
+    }
+    if taken := [f"{word} ({count} cells)" for word, count in counts.items() if count]:
+        info(f"{path}: taken as empty: {', '.join(taken)} (setting empty_words)")
+    return table.with_columns(pl.when(~is_word).then(pl.all()))
 
 
 def match_wells(
@@ -176,13 +193,16 @@ def _only_plate(
     return pl.Series([plates[0]] * count, dtype=pl.String)
 
 
-def _check_duplicates(path: Path, plates: pl.Series, wells: pl.Series) -> None:
-    keys = pl.DataFrame({"plate": plates, "well": wells})
+def _check_duplicates(path: Path, wells: pl.DataFrame) -> None:
+    keys = wells.select("plate", "well")
     twice = keys.filter(keys.is_duplicated()).unique(maintain_order=True)
     if len(twice):
         raise_problems(
             path,
-            [f"plate {plate}, well {well} is listed twice" for plate, well in twice.iter_rows()],
+            [
+                f"plate {plate}, well {well} is listed twice, with different values"
+                for plate, well in twice.iter_rows()
+            ],
         )
 
 

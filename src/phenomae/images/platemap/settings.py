@@ -52,6 +52,10 @@ class PlateMapSettings:
     control_label: str | None = None
     """Value of negative controls in the control column, such as `DMSO`; several are separated by
     commas, and an empty one stands for empty cells."""
+    empty_words: str = "NA,N/A,#N/A,<NA>,NaN,nan,None,NULL,null,-"
+    """Words that other programs write into empty cells, separated by commas, as they are written.
+    Without NA, for a gene or compound that is called so; "" for none. A word that is the
+    control_label is not taken as empty."""
     unmapped: Literal["error", "keep", "skip"] = "error"
     """Wells with images that the plate map does not name: stop with an error, keep them without a
     perturbation, or leave them out."""

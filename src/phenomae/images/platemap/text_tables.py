@@ -5,6 +5,7 @@ No types are inferred: the code that uses a column converts it and can name an i
 
 import gzip
 import io
+import re
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -12,6 +13,10 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+_SEPARATORS = (",", "\t", ";")  # Excel writes semicolons where the comma is the decimal point
+_DECIMAL_COMMA = r"^(\s*[-+]?[0-9]+),([0-9]+(?:[eE][-+]?[0-9]+)?\s*)$"
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .xls
 
 # Errors that polars, pyarrow and gzip raise on damaged files.
 _ERRORS = (
@@ -25,10 +30,16 @@ _ERRORS = (
 
 
 def read_table(path: Path) -> pl.DataFrame:
-    """Return a table with all cells as stripped text; empty cells are null.
+    """Return a table as `read_lines` does, without the lines."""
+    return read_lines(path)[0]
 
-    `.parquet` files are Parquet, `.tsv` and `.txt` files are separated by tabs, all others by
-    commas; a final `.gz` means that the file is compressed.
+
+def read_lines(path: Path) -> tuple[pl.DataFrame, list[int]]:
+    """Return a table with all cells as stripped text, and the line of each row in the file.
+
+    Empty cells are null, and rows of empty cells are left out. `.parquet` files are Parquet. Others
+    are text, separated by what the header has most of: commas, tabs or semicolons (0,5 is 0.5
+    then); a final `.gz` means that the file is compressed.
 
     Raises ValueError if the file is missing, empty or not a table, or repeats a column.
     """
@@ -47,19 +58,33 @@ def read_table(path: Path) -> pl.DataFrame:
     if twice := [name for name, count in counts.items() if count > 1]:
         raise ValueError(f"{path} has the column {twice[0]!r} twice, ignoring spaces: rename one")
     table = table.rename({name: name.strip() for name in table.columns})
-    if table.is_empty():
-        raise ValueError(f"{path} has a header but no rows")
     text = pl.all().str.strip_chars()
-    return table.select(pl.when(text.str.len_chars() > 0).then(text))
+    table = table.select(pl.when(text.str.len_chars() > 0).then(text))
+    filled = table.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
+    if not filled.any():
+        raise ValueError(f"{path} has a header but no rows")
+    return table.filter(filled), [line for line, its in enumerate(filled, start=2) if its]
 
 
 def _read_text(path: Path) -> pl.DataFrame:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    # Python's gzip reports a truncated file; what polars does with one is not documented.
-    packed = suffixes[-1:] == [".gz"]
-    source = io.BytesIO(gzip.decompress(path.read_bytes())) if packed else path
-    tabs = {".tsv", ".txt"} & set(suffixes[-2:] if packed else suffixes[-1:])
-    return pl.read_csv(source, separator="\t" if tabs else ",", infer_schema=False)
+    content = path.read_bytes()
+    if path.suffix.lower() == ".gz":
+        # Python's gzip reports a truncated file; what polars does with one is not documented.
+        content = gzip.decompress(content)
+    if content.startswith(_WORKBOOKS):
+        raise pa.ArrowInvalid("it is an Excel workbook (save its sheet as CSV)")
+    separator = find_separator(content)
+    table = pl.read_csv(io.BytesIO(content), separator=separator, infer_schema=False)
+    if separator == ";":
+        return table.with_columns(pl.all().str.replace(_DECIMAL_COMMA, "$1.$2"))
+    return table
+
+
+def find_separator(content: bytes) -> str:
+    """Return the separator of which a table's header has most outside quotes: a comma if none."""
+    header = re.sub(rb'"[^"]*"', b"", content.splitlines()[0] if content.strip() else b"")
+    # Where equally many are there, the first of these.
+    return max(_SEPARATORS, key=lambda one: header.count(one.encode()))
 
 
 def _read_parquet(path: Path) -> pl.DataFrame:
