@@ -20,6 +20,15 @@ def test_numbers_have_three_digits_or_all_before_the_point(number: float, text: 
     assert progress.format_number(number) == text
 
 
+def test_one_of_a_thing_is_not_many():
+    assert [progress.count_of(number, "plate") for number in (0, 1, 2, 1200)] == [
+        "0 plates",
+        "1 plate",
+        "2 plates",
+        "1,200 plates",
+    ]
+
+
 def test_a_line_of_progress_has_a_rate_that_can_be_read(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Float32
 from phenomae.artefacts import Origin, artefact_folder, hash_json, read_identity, write_bytes
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
+from phenomae.progress import count_of
 from phenomae.records import (
     WELL_COLUMNS,
     cast_columns,
@@ -71,10 +72,9 @@ class Wells(TableOutput):
         except (ValueError, OSError):
             return super().__repr__()
         plates = files.table["plate"].n_unique()
-        return (
-            f"Wells({str(self.path)!r}, {plates} plates, {len(files.table)} wells, "
-            f"{files.width} features)"
-        )
+        counts = {"plate": plates, "well": len(files.table), "feature": files.width}
+        listed = ", ".join(count_of(count, noun) for noun, count in counts.items())
+        return f"Wells({str(self.path)!r}, {listed})"
 
 
 @dataclass(frozen=True)

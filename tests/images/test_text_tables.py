@@ -19,6 +19,7 @@ ROWS = [("0042", "1", "0.5"), ("P#2", None, None)]
     [
         ("t.csv", TEXT.encode()),
         ("t.CSV", b"\xef\xbb\xbf" + TEXT.replace("\n", "\r\n").encode()),
+        ("t.cr.csv", TEXT.replace("\n", "\r").encode()),
         ("t.tsv", TEXT.replace(",", "\t").encode()),
         ("t.txt", TEXT.replace(",", "\t").encode()),
         ("load.data.csv.gz", gzip.compress(TEXT.encode(), mtime=0)),

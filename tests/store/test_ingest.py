@@ -166,6 +166,19 @@ def test_identity_follows_the_pixels(write_screen, tmp_path):
     assert differs.to_list() == [False] * 4 + [True, False]
 
 
+@pytest.mark.parametrize("bits", ["16", "8"])
+@pytest.mark.parametrize(("blank", "fields"), [("*", "all fields"), ("A02_s?", "2 of 6 fields")])
+def test_channels_with_one_value_everywhere_are_told(
+    write_screen, tmp_path, capsys, bits: str, blank: str, fields: str
+):
+    raw = write_screen(plates=("P1", "P2"))
+    for path in (raw / "images/P2").glob(f"{blank}_ER.tiff"):
+        tifffile.imwrite(path, np.full((150, 130), 7, np.uint16))
+    assert run(["ingest", str(raw), str(tmp_path / "store"), "--bits", bits]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "same value" in line]
+    assert said == [f"plate P2, channel ER: {fields} have the same value everywhere"]
+
+
 def test_dry_run_lists_and_writes_nothing(write_screen, tmp_path, capsys):
     raw = write_screen(plates=("P1", "P2"))
     assert run(["ingest", str(raw), str(tmp_path / "store"), "--dry-run", "--quiet"]) == 0

@@ -11,7 +11,7 @@ import polars as pl
 
 from phenomae.artefacts import Origin, artefact_folder, remove_artefact
 from phenomae.images.fields import Problem
-from phenomae.progress import info
+from phenomae.progress import count_of, info
 from phenomae.store.files import read_file
 from phenomae.store.finish import finish_store, write_plates
 from phenomae.store.inventory import Inventory
@@ -60,7 +60,8 @@ def add_plates(store: Path | str, inventory: Inventory) -> None:
     every = [*_read_problems(store), *problems]
     finish_store(store, whole, every, Origin(KIND, origin.settings, origin.sources | more))
     _clear(added)
-    info(f"{store}: added {len(table)} fields of {table['plate'].n_unique()} plates")
+    plates = table["plate"].n_unique()
+    info(f"{store}: added {count_of(len(table), 'field')} of {count_of(plates, 'plate')}")
 
 
 def _added(store: Path | str) -> Path | str:

@@ -16,7 +16,7 @@ from phenomae.artefacts import Origin
 from phenomae.checks import at_least
 from phenomae.cores import available_cores
 from phenomae.images.read import map_in_threads
-from phenomae.progress import info, tracked
+from phenomae.progress import count_of, info, tracked
 from phenomae.store.damage import ListedField, find_field_damage, find_group_damage
 from phenomae.store.files import read_file
 from phenomae.store.finish import identify
@@ -75,7 +75,8 @@ def check_store(store: Location, /, *, quick: bool = False, workers: int | None 
         noun = "1 problem" if count == 1 else f"{count} problems, the first"
         raise ValueError(f"{path} is damaged: {noun}: {first}")
     plates = opened.fields["plate"].n_unique()
-    print(f"{path}: {len(opened.fields)} fields of {plates} plates, no damage found")
+    fields = count_of(len(opened.fields), "field")
+    print(f"{path}: {fields} of {count_of(plates, 'plate')}, no damage found")
     return opened
 
 

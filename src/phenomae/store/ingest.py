@@ -6,7 +6,7 @@ from pathlib import Path
 
 from phenomae.artefacts import Origin, artefact_folder
 from phenomae.paths import PathLike
-from phenomae.progress import info
+from phenomae.progress import count_of, info
 from phenomae.store.add import add_plates
 from phenomae.store.finish import finish_store, write_plates
 from phenomae.store.inventory import IngestSettings, refuse_problems, take_inventory
@@ -64,7 +64,8 @@ def ingest(
             return open_store(path)
         table, problems = write_plates(folder, inventory)
         finish_store(folder, table, [*inventory.problems, *problems], inventory.origin)
-    info(f"{path}: {len(table)} fields of {table['plate'].n_unique()} plates")
+    plates = table["plate"].n_unique()
+    info(f"{path}: {count_of(len(table), 'field')} of {count_of(plates, 'plate')}")
     return open_store(path)
 
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from phenomae.images.fields import Problem, RawPlates
 from phenomae.images.read import FieldHeader
+from phenomae.progress import count_of
 from phenomae.records import FIELD_COLUMNS, PLATE_MAP_COLUMNS, split_well
 from phenomae.store.files import write_file
 
@@ -93,6 +94,7 @@ def print_inventory(inventory: "Inventory") -> None:
     for line in lines:
         print("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip())
     fields = len(raw.fields)
-    print(f"in all: {len(plates)} plates, {fields} fields, {fields * len(raw.channels)} images")
+    counts = {"plate": len(plates), "field": fields, "image": fields * len(raw.channels)}
+    print(f"in all: {', '.join(count_of(count, noun) for noun, count in counts.items())}")
     for problem in inventory.problems:
         print(f"wrong: {problem}")

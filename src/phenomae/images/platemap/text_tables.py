@@ -73,6 +73,8 @@ def _read_text(path: Path) -> pl.DataFrame:
         content = gzip.decompress(content)
     if content.startswith(_WORKBOOKS):
         raise pa.ArrowInvalid("it is an Excel workbook (save its sheet as CSV)")
+    if b"\n" not in content:
+        content = content.replace(b"\r", b"\n")  # as Excel for the Macintosh ends lines
     separator = find_separator(content)
     table = pl.read_csv(io.BytesIO(content), separator=separator, infer_schema=False)
     if separator == ";":
