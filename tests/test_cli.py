@@ -116,6 +116,11 @@ def test_every_command_that_writes_takes_overwrite_and_refuses_what_it_does_not_
         (["ingest", "RAW", "STORE", "--bitz", "8"], "Unknown option: --bitz. Did you mean --bits?"),
         (["ingest", "RAW", "STORE", "--bits", "9"], 'Invalid value "9" for --bits'),
         (["ingest", "RAW", "STORE", "--workers", "two"], "--workers"),
+        (["ingest", "RAW", "STORE", "--workers", "1.5"], 'unable to convert "1.5" into int'),
+        (["benchmark", "M", "R", "--shuffle", ".5"], 'for --shuffle: unable to convert ".5" into'),
+        (["ask", "signal", "W", "A", "--min-wells", "2.5"], 'unable to convert "2.5" into int'),
+        (["embed", "S", "R", "W", "--turns", "1e-1"], "--turns"),
+        (["study", "F", "OUT", "--seed", "0.1"], 'unable to convert "0.1" into int'),
         (["ingest", "RAW", "STORE", "MORE"], "MORE"),
         (["ingest", "RAW"], "STORE"),
         (["ingest"], "RAW"),
@@ -140,6 +145,7 @@ def test_a_wrong_command_line_ends_with_2(words, sentence, capsys):
         ("[ingest]\nraw = 'RAW'\n", "there is no setting 'raw'"),
         ("[ingest]\nbits = 9\n", 'Invalid value "9" for [bits]'),
         ("[ingest]\nworkers = 'two'\n", 'Invalid value for [workers]'),
+        ("[ingest]\nworkers = 1.5\n", 'unable to convert "1.5" into int'),
         ("[ingest]\nchannels = ['DNA']\n", 'Invalid value for [channels]'),
         ("[ingst]\nbits = 8\n", "[ingst] is not a command; commands are simulate, ingest"),
         ("[pretrain.vit-mea]\nsteps = 1\n", "[pretrain.vit-mea] is not a command; commands of"),
@@ -202,6 +208,13 @@ def _rest(command: tuple[str, ...]) -> list[str]:
         ("ask", "mechanisms"): "B --mechanisms C",
     }
     return wanted.get(command, "B").split()
+
+
+def test_whole_numbers_may_have_a_point(tmp_path):
+    words = ["ingest", "RAW", "STORE", "--workers", "2.0"]
+    assert parse(*words)["settings"].workers == 2
+    recipe = write(tmp_path / "r", "[ingest]\nworkers = 3.0\n")
+    assert parse(*words[:3], recipe=recipe)["settings"].workers == 3
 
 
 def test_flags_win_over_the_recipe_and_the_recipe_over_defaults(tmp_path):

@@ -6,16 +6,43 @@ dataclass are the flags, and the docstring under each field is the flag's help.
 
 import difflib
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from cyclopts import App, Parameter
+from cyclopts import App, CoercionError, Parameter, Token, convert
 from cyclopts.config import Dict
 from cyclopts.exceptions import CycloptsError, UnknownOptionError
 
 from phenomae import __version__
 from phenomae.commands import ABOUT, COMMANDS, FOOTER, GROUPS, Table, overview
 from phenomae.recipe import read_recipe
+
+
+def convert_words(kind: Any, tokens: Sequence[Token]) -> Any:
+    """Convert the words of one setting as cyclopts does, but refuse 0.5 where a number is whole.
+
+    cyclopts rounds it, so that `--shuffle .5` would be no permutation at all.
+    """
+    if int in _leaves(kind) and float not in _leaves(kind):
+        for token in tokens:
+            if _has_fraction(token.value):
+                raise CoercionError(token=token, target_type=int)
+    return convert(kind, tokens)
+
+
+def _has_fraction(text: str) -> bool:
+    try:
+        return not float(text).is_integer()
+    except ValueError:
+        return False  # cyclopts says what is wrong with it
+
+
+def _leaves(kind: Any) -> list[Any]:
+    """Return the types that a type is made of: int and None for `tuple[int, ...] | None`."""
+    parts = get_args(kind)
+    return [leaf for part in parts for leaf in _leaves(part)] if parts else [kind]
+
 
 FLAGS = ("--help", "-h", "--version")
 
@@ -26,7 +53,8 @@ app = App(
     help_epilogue=FOOTER,
     result_action="return_value",
     suppress_keyboard_interrupt=False,
-    default_parameter=Parameter(negative=()),  # no --no-overwrite, --empty-betas and the like
+    # Without --no-overwrite, --empty-betas and the like.
+    default_parameter=Parameter(negative=(), converter=convert_words),
 )
 
 

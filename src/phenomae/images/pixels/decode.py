@@ -1,9 +1,13 @@
 """Reads the header or the pixels of one image, whatever its format.
 
-Every error of a decoder becomes a ValueError of one sentence that names the file.
+Every error of a decoder becomes a ValueError of one sentence that names the file. Errors of the
+machine (memory, a disk, a missing package) stay what they are: the file may be good.
 """
 
+import errno
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import BinaryIO
 
@@ -25,6 +29,9 @@ _FORMATS = {
 }
 """Module that reads files with these first bytes."""
 
+_NEEDED = "requires the 'imagecodecs' package"  # tifffile's words
+_INSTALL = "it can only be read with imagecodecs: pip install imagecodecs"
+
 # Errors that a parser runs into on damaged bytes; their texts speak of Python, not of the image.
 _INTERNAL = (TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, struct.error)
 
@@ -33,27 +40,37 @@ def read_header(place: Place) -> ImageHeader:
     """Read size and type of an image without decoding it.
 
     Raises ValueError if the image is missing or truncated, is not a TIFF, PNG or JPEG 2000, or is
-    not a single greyscale image of 8 or 16 bits.
+    not a single greyscale image of 8 or 16 bits; OSError and MemoryError if the machine fails.
     """
-    with open_place(place) as stream:
-        try:
-            return _format_of(stream).read_header(stream)
-        except UnfitError as error:
-            raise ValueError(f"{place} {error}") from None
-        except Exception as error:  # parsers raise errors of any kind on damaged bytes
-            reason = _reason(error)
-            raise ValueError(f"{place} is not a complete image: {reason}") from None
+    with open_place(place) as stream, _one_sentence(place, "is not a complete image"):
+        return _format_of(stream).read_header(stream)
 
 
 def read_pixels(place: Place) -> UInt[np.ndarray, "h w"]:
-    """Decode one greyscale image; raises ValueError if it cannot be decoded."""
-    with open_place(place) as stream:
-        try:
-            return _format_of(stream).read_pixels(stream)
-        except UnfitError as error:
-            raise ValueError(f"{place} {error}") from None
-        except Exception as error:  # every codec has an error class of its own
-            raise ValueError(f"{place} cannot be decoded: {_reason(error)}") from None
+    """Decode one greyscale image; raises ValueError if it cannot be decoded.
+
+    Raises OSError and MemoryError if the machine fails.
+    """
+    with open_place(place) as stream, _one_sentence(place, "cannot be decoded"):
+        return _format_of(stream).read_pixels(stream)
+
+
+@contextmanager
+def _one_sentence(place: Place, what: str) -> Iterator[None]:
+    """Raise ValueError, naming the place, for any error that damaged bytes cause in a decoder."""
+    try:
+        yield
+    except UnfitError as error:
+        raise ValueError(f"{place} {error}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # parsers and codecs raise errors of any kind on damaged bytes
+        # Decoders raise OSError too, about bytes, but only the system's errors have a number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(place)) from None
+        if isinstance(error, ImportError) or _NEEDED in str(error):
+            raise OSError(errno.ENOPKG, _INSTALL, str(place)) from None
+        raise ValueError(f"{place} {what}: {_reason(error)}") from None
 
 
 def _format_of(stream: BinaryIO) -> ModuleType:

@@ -3,7 +3,9 @@
 Parquet rows are read by row group and under a lock, because many threads read the same file.
 """
 
+import errno
 import io
+import os
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -18,13 +20,17 @@ from phenomae.urls import is_address, read_address
 PARQUET_COLUMN = "jp2"
 """Column of RxRx3-core's images: a struct with the field `bytes`."""
 
+_NO_FILES = {errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
+"""Errors of the system about what is named, which another try would not mend."""
+
 _PARQUET_LOCK = Lock()
 
 
 def open_place(place: Place) -> BinaryIO:
     """Return a seekable stream with the bytes of an image.
 
-    Raises ValueError if there is no such file, address or row, or if it cannot be read.
+    Raises ValueError for what is wrong with the file: there is no such file, address or row, or it
+    is damaged. Raises OSError for what is wrong with the machine: rights, a disk, the network.
     """
     try:
         if place.row is not None:
@@ -34,13 +40,16 @@ def open_place(place: Place) -> BinaryIO:
         if is_address(place.url):
             return io.BytesIO(read_address(place.url))
         return open(place.url, "rb")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"there is no file {place}") from None
     except (OSError, pa.ArrowException) as error:
-        if isinstance(error, OSError) and error.strerror:
-            raise ValueError(f"{place} cannot be read: {error.strerror}") from None
+        number = error.errno if isinstance(error, OSError) else None
+        if number in _NO_FILES:
+            raise ValueError(f"{place} cannot be read: {os.strerror(number)}") from None
+        if number is not None:
+            raise OSError(number, os.strerror(number), str(place)) from None
         if place.row is None:  # the text of an error from an address names it already
-            raise ValueError(str(error)) from None
+            raise OSError(str(error)) from None
         reason = str(error).splitlines()[0]
         raise ValueError(f"{place} is not a readable Parquet file: {reason}") from None
 

@@ -44,10 +44,7 @@ def read_header(stream: BinaryIO) -> ImageHeader:
 def read_pixels(stream: BinaryIO) -> UInt[np.ndarray, "h w"]:
     """Decode the image; raises the decoder's own error if that fails."""
     # Imported here: it is large, and a GPU node that reads no such images may lack it.
-    try:
-        import imagecodecs
-    except ImportError:
-        raise UnfitError("can only be read with imagecodecs: pip install imagecodecs") from None
+    import imagecodecs
 
     header = read_header(stream)
     stream.seek(0)
