@@ -109,6 +109,7 @@ def _parse_match(match: re.Match[str], path: Path, plate_name: str | None) -> Ra
     groups = match.groupdict()
     plate = groups.get("plate") or plate_name or path.absolute().parent.name
     well = groups.get("well")
+    acquisition, imaging = _name_acquisition(match)
     if not groups["channel"]:
         raise ValueError("the group channel is empty")
     return RawFile(
@@ -120,11 +121,12 @@ def _parse_match(match: re.Match[str], path: Path, plate_name: str | None) -> Ra
         channel=groups["channel"],
         place=Place(str(path)),
         plane=parse_site(groups.get("plane") or "1", "plane"),
-        **_name_acquisition(match),
+        acquisition=acquisition,
+        imaging=imaging,
     )
 
 
-def _name_acquisition(match: re.Match[str]) -> dict[str, str]:
+def _name_acquisition(match: re.Match[str]) -> tuple[str, str]:
     """Return the acquisition and the imaging of a file.
 
     Without the group `acquisition` they are the folder and the name, with the parts that the groups
@@ -132,7 +134,7 @@ def _name_acquisition(match: re.Match[str]) -> dict[str, str]:
     to one acquisition.
     """
     if (named := match.groupdict().get("acquisition")) is not None:
-        return {"acquisition": named}
+        return named, ""
     path = list(match.string)
     for name in match.re.groupindex:
         start, end = match.span(name)
@@ -140,7 +142,7 @@ def _name_acquisition(match: re.Match[str]) -> dict[str, str]:
     # Runs of * collapse, so that A1 and A10 leave the same folder.
     folder, _, name = re.sub(r"\*+", "*", "".join(path)).rpartition("/")
     # Upper and lower case (x.tif, x.TIF) do not say which of two files was written first.
-    return {"acquisition": folder, "imaging": name.casefold()}
+    return folder, name.casefold()
 
 
 LAYOUT = Layout("pattern", "names that the setting pattern describes", find_pattern, list_pattern)
