@@ -117,7 +117,10 @@ def test_every_command_that_writes_takes_overwrite_and_refuses_what_it_does_not_
         (["ingest", "RAW", "STORE", "--bits", "9"], 'Invalid value "9" for --bits'),
         (["ingest", "RAW", "STORE", "--workers", "two"], "--workers"),
         (["ingest", "RAW", "STORE", "--workers", "1.5"], 'unable to convert "1.5" into int'),
-        (["benchmark", "M", "R", "--shuffle", ".5"], 'for --shuffle: unable to convert ".5" into'),
+        (
+            ["ask", "probe", "W", "A", "--folds", ".5"],
+            'for --folds: unable to convert ".5" into int',
+        ),
         (["ask", "signal", "W", "A", "--min-wells", "2.5"], 'unable to convert "2.5" into int'),
         (["embed", "S", "R", "W", "--turns", "1e-1"], "--turns"),
         (["study", "F", "OUT", "--seed", "0.1"], 'unable to convert "0.1" into int'),

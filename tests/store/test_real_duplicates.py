@@ -42,7 +42,8 @@ def raw(tmp_path: Path) -> Path:
                 grey = level(acquisition, well, site, channel)
                 tifffile.imwrite(raw / acquisition / name, np.full((130, 140), grey, np.uint16))
             rows.append(["BR1", well, site, *names, *[acquisition] * 2])
-    rows.append(["BR2", *rows[-1][1:]])
+    shutil.copytree(raw / FIRST, raw / "BR2")
+    rows.append(["BR2", *rows[-1][1:-2], "BR2", "BR2"])
     columns = [f"{part}_Orig{channel}" for part in ("FileName", "PathName") for channel in CHANNELS]
     with open(raw / "load_data.csv", "w", newline="") as file:
         csv.writer(file).writerows(
