@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, is_dataclass
@@ -86,9 +87,10 @@ def whole_file(path: Path, sync: bool = True) -> Iterator[Path]:
     """
     partial = path.with_name(path.name + ".partial")
     try:
+        mode = _create_file(partial)
         yield partial
-        # Some writers (safetensors) create files that only their owner may read.
-        partial.chmod(path.parent.stat().st_mode & 0o666)
+        # Some writers (safetensors) make another file, that only its owner may read.
+        partial.chmod(mode)
         if sync:
             with open(partial, "rb+") as file:
                 os.fsync(file.fileno())
@@ -100,6 +102,20 @@ def whole_file(path: Path, sync: bool = True) -> Iterator[Path]:
         raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _create_file(path: Path) -> int:
+    """Create an empty file, in place of one that is there, and return its mode.
+
+    The mode is what the caller's umask leaves of 0o666. A link of that name is removed and not
+    followed, so that in a folder of many people nobody can plant one that leads to another file.
+    """
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
 
 
 def _system_error(error: Exception, partial: Path) -> int | None:

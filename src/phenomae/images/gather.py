@@ -146,11 +146,14 @@ def _resolve_duplicates(
         left = [file for found in by_field.values() for file in found]
         return _rename_acquisitions(left, {plate for plate, _, _ in twice})
     kept: list[RawFile] = []
+    choose = max if policy == "last" else min
     for key, found in by_field.items():
-        parts = _by_acquisition(found)
-        # The policy applies per field, because the acquisitions may cover different fields.
-        last = max(parts, key=natural_key) if policy == "last" else min(parts, key=natural_key)
-        kept += parts[last] if key in twice else found
+        if key in twice:
+            # The policy applies per field, because the acquisitions may cover different fields.
+            parts = _by_acquisition(found)
+            kept += parts[choose(parts, key=natural_key)]
+        else:
+            kept += found
     return kept, {}
 
 
