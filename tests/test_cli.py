@@ -213,6 +213,20 @@ def _rest(command: tuple[str, ...]) -> list[str]:
     return wanted.get(command, "B").split()
 
 
+def test_advice_on_memory_names_settings_that_the_command_has():
+    commands = {
+        "pretrain": parse("pretrain", "vit-mae", "S", "R", "--steps", "1"),
+        "embed": parse("embed", "S", "R", "W", "--turns", "1"),
+        "ingest": parse("ingest", "RAW", "STORE", "--bits", "8"),
+    }
+    for command, arguments in commands.items():
+        advice = cli.LESS_MEMORY[command].replace(",", "").split()
+        named = [word for word in advice if "_" in word or word == "workers"]
+        assert named
+        assert all(hasattr(arguments["settings"], name) for name in named), (command, named)
+    assert cli.LESS_MEMORY["plan"] == cli.LESS_MEMORY["pretrain"]
+
+
 def test_whole_numbers_may_have_a_point(tmp_path):
     words = ["ingest", "RAW", "STORE", "--workers", "2.0"]
     assert parse(*words)["settings"].workers == 2

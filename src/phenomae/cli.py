@@ -18,6 +18,17 @@ TRY_AGAIN = 75
 INTERRUPTED = 130
 
 
+_TRAINING = "lower crops_at_once, crops_per_step or cache_gb, or set activation_checkpointing to on"
+LESS_MEMORY = {
+    "pretrain": _TRAINING,
+    "plan": _TRAINING,
+    "embed": "lower crops_at_once",
+    "ingest": "lower workers",
+}
+"""Settings of commands that let them run with less memory."""
+_FEWER = "it needs a machine with more memory, or fewer wells"
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
     sys.exit(run(sys.argv[1:]))
@@ -69,10 +80,8 @@ def _run_command(arguments: list[str]) -> int:
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        return _fail(
-            "out of memory: lower crops_at_once, crops_per_step or cache_gb, or set "
-            "activation_checkpointing to on"
-        )
+        command = next((word for word in arguments if word in LESS_MEMORY), "")
+        return _fail(f"out of memory: {LESS_MEMORY.get(command, _FEWER)}")
     except Stopped as stopped:
         return _fail(str(stopped), code=TRY_AGAIN)
     return 0
