@@ -34,7 +34,7 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import load_file
 
-from phenomae.artefacts import SIGNATURE
+from phenomae.signatures import SIGNATURE
 
 BBBC013 = "shared/data/images/bbbc013_cellprofiler_sbs96"
 RECIPE = Path(__file__).parents[1] / "recipes/bbbc013.toml"

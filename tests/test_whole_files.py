@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from phenomae.artefacts import whole_file, write_bytes
+from phenomae.whole_files import whole_file, write_bytes
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from phenomae.artefacts import write_bytes
 from phenomae.wells import read_wells
+from phenomae.whole_files import write_bytes
 
 KEYS = ["plate", "well"]
 

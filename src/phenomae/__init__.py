@@ -8,7 +8,7 @@ takes a few milliseconds and loads neither torch nor numpy. The names are listed
 
 from importlib import import_module
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _public: dict[str, str] = {}
 

@@ -72,6 +72,7 @@ from phenomae.explore.compare import Comparison as Comparison
 from phenomae.explore.report import report as report
 from phenomae.explore.report import ReportSettings as ReportSettings
 from phenomae.explore.report import Report as Report
+from phenomae.explore.check import check as check
 from phenomae.studies.study import study as study
 from phenomae.studies.results import StudySettings as StudySettings
 from phenomae.studies.study import Study as Study

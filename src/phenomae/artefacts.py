@@ -1,281 +1,181 @@
 """Outputs that are complete or absent, record what made them, and are never made twice.
 
 A folder is filled as `NAME.partial`, with an `artefact.json` that records kind, settings and
-sources, and is renamed to NAME when it is complete. After a stop, the same command finds the
-partial folder and continues in it. This is why results of a killed command are never read as whole.
+sources, and is renamed to NAME when it is complete; then `artefact.json` also lists the files with
+their SHA-256. After a stop, the same command finds the partial folder and continues in it. This is
+why results of a killed command are never read as whole.
 """
 
-import hashlib
-import json
 import os
-import re
 import shutil
-import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from phenomae.locks import writer_lock
 from phenomae.progress import info
+from phenomae.signatures import (
+    LOCK,
+    SIGNATURE,
+    Origin,
+    already_there,
+    list_files,
+    read_signature,
+    read_verified,
+    require_same_work,
+    sign,
+    sign_complete,
+)
+from phenomae.whole_files import PARTIAL
 
-FORMAT = 1  # raised when the layout of an artefact changes, so that old ones are recognised
-SIGNATURE = "artefact.json"
-RENAMED_SETTINGS: dict[str, dict[str, str]] = {
-    "map": {"least_wells": "min_wells"},
-    "answer": {
-        "least_genes": "min_genes",
-        "least_inactive": "min_inactive",
-        "least_wells": "min_wells",
-        "most_controls": "max_controls",
-        "most_names": "max_names",
-        "most_wells": "max_wells",
-    },
-}
-"""Settings that older versions recorded under another name: kind -> {old name: new name}.
-
-An artefact with old names is read as if it had the new ones, and is taken for the same work.
-"""
-_RUST_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors, written in Rust, reports errno
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What determines an artefact: its kind, settings, and the identities of its sources."""
-
-    kind: str
-    settings: dict[str, Any] = field(default_factory=dict)
-    sources: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def identity(self) -> str:
-        """A hash of kind, settings and sources: 32 hexadecimal digits."""
-        return hash_json({"format": FORMAT, **asdict(self)})
-
-
-def settings_dict(settings: Any) -> dict[str, Any]:
-    """Return a settings dataclass as plain JSON values (paths become text, tuples lists)."""
-    assert is_dataclass(settings)
-    assert not isinstance(settings, type)
-    return json.loads(json.dumps(asdict(settings), default=str))
-
-
-def hash_json(value: Any) -> str:
-    """Return a hash of a JSON value, independent of the order of its keys: 32 hex digits."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def hash_bytes(content: bytes) -> str:
-    """Return a hash of bytes: 32 hexadecimal digits."""
-    return hashlib.sha256(content).hexdigest()[:32]
-
-
-def hash_file(path: Path) -> str:
-    """Return a hash of the bytes of a file: 32 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+# What version 0.1 wrote beside tables (.csv, .parquet) and figures, by name: it listed no files.
+_OF_VERSION_1 = {"environment.txt", "log.jsonl", "config.toml", "config.json"}
+_SUFFIXES_OF_VERSION_1 = {".csv", ".html", ".json", ".parquet", ".png", ".safetensors", ".svg"}
+# Folders in an OME-Zarr plate that other programs write, and that belong to their users.
+_ADDED_TO_PLATES = {"labels", "tables"}
 
 
 @contextmanager
-def whole_file(path: Path, sync: bool = True) -> Iterator[Path]:
-    """Yield a temporary path to write to; if the block succeeds, rename it to `path`.
-
-    `sync` waits for the disk, so that even a power cut leaves the whole file or none. Errors of the
-    system, such as a full disk, are raised as an OSError that names `path`, in whatever form the
-    library that writes reports them.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        mode = _create_file(partial)
-        yield partial
-        # Some writers (safetensors) make another file, that only its owner may read.
-        partial.chmod(mode)
-        if sync:
-            with open(partial, "rb+") as file:
-                os.fsync(file.fileno())
-        os.replace(partial, path)
-    except Exception as error:
-        number = _system_error(error, partial)
-        if number is None:
-            raise
-        raise OSError(number, os.strerror(number), str(path)) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _create_file(path: Path) -> int:
-    """Create an empty file, in place of one that is there, and return its mode.
-
-    The mode is what the caller's umask leaves of 0o666. A link of that name is removed and not
-    followed, so that in a folder of many people nobody can plant one that leads to another file.
-    """
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY, 0o666)
-    try:
-        return stat.S_IMODE(os.fstat(descriptor).st_mode)
-    finally:
-        os.close(descriptor)
-
-
-def _system_error(error: Exception, partial: Path) -> int | None:
-    """Return the errno behind a failure to write `partial`; None if it had another cause."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno if error.filename in (None, str(partial)) else None
-    match = _RUST_ERROR.search(str(error))
-    return int(match[1]) if match else None
-
-
-def write_bytes(path: Path, content: bytes, sync: bool = True) -> None:
-    """Write a file completely or not at all.
-
-    Callers let libraries encode into memory and write the bytes here: on a full disk some libraries
-    raise errors of their own, some raise none, and some end the process.
-    """
-    with whole_file(path, sync) as partial:
-        partial.write_bytes(content)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file completely or not at all."""
-    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
-
-
-@contextmanager
-def artefact_folder(path: Path, origin: Origin, overwrite: bool = False) -> Iterator[Path | None]:
+def artefact_folder(
+    path: Path, origin: Origin, overwrite: bool = False, resume: bool = True
+) -> Iterator[Path | None]:
     """Yield the folder to fill for the artefact `path`, or None if it is already complete.
 
     The folder is `path` + `.partial`; whatever an earlier, stopped call left in it is still there.
     If the block succeeds, the folder is signed and renamed to `path`. The block may write the
-    signature itself (`sign`) if the identity depends on content. If it raises ValueError before it
-    writes anything, the folder is removed.
+    signature itself (`sign`) if the identity depends on more than the files. If it raises, the
+    folder is removed, unless `resume` and it holds work that the same call can continue.
 
     Raises ValueError if `path` or its partial folder was made with other settings and `overwrite`
-    is false, if `path` was not made by phenomae, or if it has no name (`.`).
+    is false, if `path` is damaged, was not made by phenomae or has no name (`.`), if it lies in
+    another artefact, or if another process is writing it.
     """
+    # Once, at the start: a link that is changed meanwhile does not lead elsewhere.
+    path = path.resolve() if path.is_symlink() else path
+    _check_place(path)
+    if _is_done(path, origin, overwrite):
+        yield None
+        return
+    created = _missing_parents(path)
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        with writer_lock(partial, path.name) as require_held:
+            # Another call may have finished the same work just before the lock was free.
+            done = _is_done(path, origin, overwrite)
+            if not done:
+                _begin(partial, origin, overwrite)
+            try:
+                yield None if done else partial
+            except BaseException as error:
+                # Work that was stopped is kept, wrong input is not.
+                if not (resume and _has_content(partial)) or _is_refusal(partial, error):
+                    shutil.rmtree(partial)
+                raise
+            if done:
+                shutil.rmtree(partial)
+                return
+            require_held()
+            if read_signature(partial).get("identity") is None:
+                sign_complete(partial, origin)
+            _replace_folder(partial, path)
+    finally:
+        for parent in created:
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+
+
+def _check_place(path: Path) -> None:
     if not path.name:
         raise ValueError(f"{path} cannot be replaced: name a folder to create")
     if path.exists() and not (path / SIGNATURE).exists():
         raise ValueError(f"{path} is there and was not made by phenomae: choose another name")
-    partial = path.with_name(path.name + ".partial")
-    if path.exists() and not overwrite:
-        require_same_work(path, read_signature(path), origin)
-        remove_replaced(path)
-        info(f"{path} is already there, made with the same settings (overwrite replaces it)")
-        yield None
-        return
-    if path.exists():
-        read_signature(path, origin.kind)  # refuses to replace an artefact of another kind
-    _begin(partial, origin, overwrite)
-    try:
-        yield partial
-    except ValueError:
-        _remove_empty(partial)
-        raise
-    if read_signature(partial).get("identity") is None:
-        sign(partial, origin, origin.identity)
-    _replace_folder(partial, path)
+    refuse_inside(path)
 
 
-def _remove_empty(partial: Path) -> None:
-    """Remove a folder that holds its signature alone, as after an error in the input."""
-    if [path.name for path in partial.glob("*")] == [SIGNATURE]:
-        shutil.rmtree(partial)
+def refuse_inside(path: Path) -> None:
+    """Raise ValueError if an output would lie inside another artefact."""
+    for parent in path.absolute().parents:
+        if (parent / SIGNATURE).is_file():
+            raise ValueError(
+                f"{path} is inside {parent}, which phenomae made and which may contain only its "
+                "own files: choose a place outside"
+            )
 
 
-def sign(folder: Path, origin: Origin, identity: str | None) -> None:
-    """Write `artefact.json`; an identity of None marks an unfinished artefact."""
-    write_bytes(folder / SIGNATURE, signature_of(origin, identity))
-
-
-def signature_of(origin: Origin, identity: str | None) -> bytes:
-    """Return the content of `artefact.json`."""
-    from phenomae import __version__
-
-    signature = {"format": FORMAT, **asdict(origin), "identity": identity, "version": __version__}
-    return (json.dumps(signature, indent=2) + "\n").encode()
-
-
-def read_signature(folder: Path, kind: str | None = None) -> dict[str, Any]:
-    """Return the content of `artefact.json` of a folder.
-
-    Raises ValueError if it is missing, unfinished, or of another kind or format.
-    """
-    path = folder / SIGNATURE
+def _is_done(path: Path, origin: Origin, overwrite: bool) -> bool:
+    """Return whether the artefact is complete; raises ValueError as `artefact_folder` does."""
     if not path.exists():
-        what = kind or "phenomae artefact"
-        hint = _absence(folder)
-        raise ValueError(f"{folder} holds no {what}: {hint}")
-    return parse_signature(path.read_bytes(), folder, kind)
+        return False
+    if overwrite:
+        read_signature(path, origin.kind)  # refuses to replace an artefact of another kind
+        return False
+    require_same_work(path, read_signature(path), origin)
+    signature = read_verified(path)
+    remove_replaced(path)
+    info(already_there(path, signature))
+    return True
 
 
-def parse_signature(content: bytes, folder: Path | str, kind: str | None = None) -> dict[str, Any]:
-    """Parse the content of `artefact.json`; raises ValueError as `read_signature` does."""
-    damaged = f"{folder}/{SIGNATURE} is damaged: expected the JSON that phenomae wrote"
-    try:
-        signature = json.loads(content)
-        found_format, found_kind = signature["format"], signature["kind"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise ValueError(damaged) from None
-    if found_format != FORMAT:
-        raise ValueError(
-            f"{folder} has format {found_format}, but this phenomae reads format {FORMAT}: "
-            "make it again with this version"
-        )
-    if kind is not None and found_kind != kind:
-        raise ValueError(f"{folder} holds {found_kind}, not {kind}")
-    parts = [signature.get(name) for name in ("settings", "sources")]
-    if not all(isinstance(part, dict) for part in parts) or "identity" not in signature:
-        raise ValueError(damaged)
-    renamed = RENAMED_SETTINGS.get(found_kind, {})
-    settings = {renamed.get(name, name): value for name, value in signature["settings"].items()}
-    return {**signature, "settings": settings}
+def _missing_parents(path: Path) -> list[Path]:
+    """Return the parent folders that are to be created, the innermost first."""
+    return [parent for parent in path.absolute().parents if not parent.exists()]
 
 
-def read_identity(folder: Path, kind: str) -> str:
-    """Return the identity of the finished artefact `folder`."""
-    return read_signature(folder, kind)["identity"]
+def _has_content(partial: Path) -> bool:
+    return next(list_files(partial), None) is not None or any(
+        item.is_dir() for item in partial.iterdir()
+    )
 
 
-def require_same_work(path: Path | str, found: dict[str, Any], origin: Origin) -> None:
-    """Raise ValueError, naming the setting that differs, unless `found` records the same work."""
-    if found["kind"] != origin.kind:
-        raise ValueError(f"{path} holds {found['kind']}, not {origin.kind}: choose another name")
-    # Through JSON, as `found` was: tuples become lists and paths text.
-    expected = json.loads(json.dumps(asdict(origin), default=str))
-    for part, label in (("settings", "setting"), ("sources", "source")):
-        for key in sorted({*found[part], *expected[part]}):
-            old, new = found[part].get(key), expected[part].get(key)
-            if old != new:
-                raise ValueError(
-                    f"{path} was made with another {label}: {key} = {old!r}, now {new!r}; "
-                    "choose another name, or overwrite to replace it"
-                )
+def _is_refusal(partial: Path, error: BaseException) -> bool:
+    """Return whether an error is about input, and nothing but the signature was written."""
+    return isinstance(error, ValueError) and not _has_content(partial)
 
 
 def _begin(partial: Path, origin: Origin, overwrite: bool) -> None:
-    """Create the partial folder, or find the one that a stopped call began for the same work."""
+    """Sign a new partial folder, or find the work that a stopped call began for the same origin.
+
+    The caller holds the lock, so that partial files are of calls that were killed.
+    """
     if (partial / SIGNATURE).exists():
         try:
             require_same_work(partial, read_signature(partial), origin)
-            return
         except ValueError:
             # A call that stopped before it wrote anything (on a wrong setting) lost no work.
-            begun = any(not item.name.startswith(SIGNATURE) for item in partial.iterdir())
-            if begun and not overwrite:
+            if is_begun(partial) and not overwrite:
                 raise
+        else:
+            remove_partial_files(partial)
+            return
     elif is_begun(partial):
         raise ValueError(f"{partial} is in the way and was not made by phenomae: move it")
-    if partial.exists():
-        remove_artefact(partial)
-    partial.mkdir(parents=True)
-    sign(partial, origin, identity=None)
+    _empty(partial)
+    sign(partial, origin, identity=None, files={})
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove files that killed calls left half-written; the caller holds the lock."""
+    for path in folder.rglob(f"*{PARTIAL}"):
+        if path.is_file() or path.is_symlink():
+            path.unlink(missing_ok=True)
+
+
+def _empty(partial: Path) -> None:
+    """Remove everything in a partial folder but the lock, which is held; the signature last."""
+    for item in sorted(partial.iterdir(), key=lambda item: item.name == SIGNATURE):
+        if item.is_dir() and not item.is_symlink():
+            shutil.rmtree(item)
+        elif item.name != LOCK:
+            item.unlink()
 
 
 def is_begun(folder: Path) -> bool:
     """Return whether a folder holds more than what a stop in its first moment leaves."""
-    partial = SIGNATURE + ".partial"
-    return folder.exists() and any(path.name != partial for path in folder.iterdir())
+    if not folder.exists():
+        return False
+    first = (SIGNATURE, LOCK)
+    return any(not path.name.startswith(first) for path in folder.iterdir())
 
 
 def set_aside(path: Path) -> None:
@@ -285,12 +185,50 @@ def set_aside(path: Path) -> None:
 
 
 def remove_replaced(path: Path) -> None:
-    """Remove the artefact that `path` has replaced, if it is still there."""
+    """Remove the artefact that `path` has replaced, if it is still there.
+
+    Files that are not its own are moved into `path` first.
+    """
     old = _replaced(path)
-    if old.is_dir() and any(old.iterdir()):
-        read_signature(old)  # raises, so that no folder of another program is removed
-    if old.is_dir():
-        remove_artefact(old)
+    if not old.is_dir():
+        return
+    if any(old.iterdir()):
+        signature = read_signature(old)  # raises, so that no folder of another program is removed
+        _move_foreign(old, signature, path)
+    remove_artefact(old)
+
+
+def _move_foreign(old: Path, signature: Mapping[str, Any], new: Path) -> None:
+    """Move the files that an artefact does not list into the one that replaces it."""
+    is_own = _own_files(signature)
+    for item in sorted(old.rglob("*")):
+        name = item.relative_to(old)
+        if (item.is_file() or item.is_symlink()) and not is_own(name):
+            place = new / name
+            if place.exists():
+                place = place.with_name(place.name + ".kept")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(item, place)
+            info(f"kept {place}, which is not a file of the artefact that was replaced")
+
+
+def _own_files(signature: Mapping[str, Any]) -> Callable[[Path], bool]:
+    """Return a function that tells whether a file, by its path in the artefact, is its own."""
+    listed = signature["files"]
+    finished = signature["identity"] is not None
+
+    def is_own(name: Path) -> bool:
+        if name.name in (SIGNATURE, LOCK) or name.name.endswith(PARTIAL) or not finished:
+            return True
+        if name.parts[0].endswith(".zarr"):
+            return _ADDED_TO_PLATES.isdisjoint(name.parts)
+        if name.parts[0] == "checkpoints":  # of a run; each has its own checksum
+            return name.suffix == ".safetensors"
+        if listed is None:
+            return name.suffix in _SUFFIXES_OF_VERSION_1 or name.name in _OF_VERSION_1
+        return name.as_posix() in listed
+
+    return is_own
 
 
 def remove_artefact(folder: Path) -> None:
@@ -315,11 +253,3 @@ def _replace_folder(partial: Path, path: Path) -> None:
         set_aside(path)
     os.replace(partial, path)
     remove_replaced(path)
-
-
-def _absence(folder: Path) -> str:
-    if folder.name and folder.with_name(folder.name + ".partial").exists():
-        return "it is unfinished; run the command that makes it again to go on"
-    if not folder.exists():
-        return "there is nothing of that name"
-    return f"{SIGNATURE} is missing"

@@ -57,6 +57,10 @@ COMMANDS: Table = {
     "plan": ("phenomae.command_parser:plan", PLAN),
     "compare": ("phenomae.explore.compare:compare", "Compare maps, or training runs."),
     "report": ("phenomae.explore.report:report", "Write report.html: figures and tables."),
+    "check": (
+        "phenomae.explore.check:check",
+        "Verify an output, and the outputs that it was made from.",
+    ),
     "study": (
         "phenomae.studies.study:study",
         "Train networks of several sizes, and fit recall over training FLOPs.",

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phenomae.signatures import read_verified
+
 if TYPE_CHECKING:
     import pandas
     import polars
@@ -48,11 +50,12 @@ class TablesOutput(Output):
         return sorted(path.stem for path in self.path.glob("*.csv"))
 
     def to_polars(self, table: str) -> "polars.DataFrame":
-        """Return one of `tables`; raises ValueError where there is no such table."""
+        """Return one of `tables`; raises ValueError if there is no such table, or on damage."""
         import polars as pl
 
         if table not in self.tables:
             raise ValueError(f"{self.path} has no table {table!r}: it has {', '.join(self.tables)}")
+        read_verified(self.path)
         return pl.read_csv(self.path / f"{table}.csv", glob=False)
 
     def to_pandas(self, table: str) -> "pandas.DataFrame":

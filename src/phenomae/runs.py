@@ -5,38 +5,53 @@ its log and pictures are read during the training; `artefact.json` has an identi
 is finished.
 """
 
+import hashlib
 import json
 import os
 import platform
+import re
 import sys
 import time
 import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import tomli_w
 
 from phenomae.artefacts import (
-    Origin,
     is_begun,
-    read_signature,
+    refuse_inside,
     remove_artefact,
+    remove_partial_files,
     remove_replaced,
-    require_same_work,
     set_aside,
-    sign,
-    whole_file,
 )
+from phenomae.locks import writer_lock
 from phenomae.outputs import TableOutput
+from phenomae.signatures import Origin, read_signature, require_same_work, sign
+from phenomae.whole_files import sha256_of, whole_file
 
 if TYPE_CHECKING:
     import polars
 
 KIND = "run"
 WEIGHTS = "weights"
+SHOWN = ("log.jsonl", "reconstructions.png")
+"""Files of a run that reports and comparisons show."""
+FILES = (
+    "config.toml",
+    "environment.txt",
+    *SHOWN,
+    f"{WEIGHTS}/config.json",
+    f"{WEIGHTS}/model.safetensors",
+)
+UNSEALED = 64 * "0"
+"""What `sha256` of a checkpoint's notes is before `seal_checkpoint`."""
 # Besides the line with its loss, a step may have one line of each of these kinds in the log.
 _KINDS = ("passed_over", "recall", "validation_loss")
 
@@ -81,7 +96,8 @@ class Run(TableOutput):
             return tomllib.load(file)["pretrain"]
 
 
-def begin_run(
+@contextmanager
+def run_folder(
     folder: Path,
     origin: Origin,
     command: str,
@@ -89,24 +105,28 @@ def begin_run(
     settings: dict[str, Any] | None = None,
     overwrite: bool = False,
     machine: dict[str, str] | None = None,
-) -> None:
-    """Create the run folder, or open one that was started for the same work.
+) -> Iterator[Callable[[], None]]:
+    """Create the run folder, or open one that was started for the same work, and lock it.
 
     Writes `settings` (None: those of the origin) to `config.toml`, with which the run can be
     repeated, and package versions and `machine` to `environment.txt`. With `overwrite`, an
     unfinished run of other work is removed first, and a finished run is kept as RUN.replaced until
     this run is finished. Raises ValueError if `folder` is a run of other work and `overwrite` is
-    false, or if `folder` is not a run.
+    false, if `folder` is not a run or lies in another artefact, or if another call trains it.
     """
-    if overwrite:
-        _make_room(folder, origin)
-    if is_begun(folder):
-        require_same_work(folder, read_signature(folder, KIND), origin)
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        sign(folder, origin, identity=None)
-    _write_text(folder / "config.toml", _config(command, settings or origin.settings))
-    _write_text(folder / "environment.txt", _environment(machine or {}))
+    refuse_inside(folder)
+    if overwrite and is_begun(folder):
+        with writer_lock(folder, folder.name):
+            _make_room(folder, origin)
+    with writer_lock(folder, folder.name) as require_held:
+        if is_begun(folder):
+            require_same_work(folder, read_signature(folder, KIND), origin)
+            remove_partial_files(folder)
+        else:
+            sign(folder, origin, identity=None, files={})
+        _write_text(folder / "config.toml", _config(command, settings or origin.settings))
+        _write_text(folder / "environment.txt", _environment(machine or {}))
+        yield require_held
 
 
 def is_finished(folder: Path) -> bool:
@@ -119,7 +139,9 @@ def finish_run(folder: Path, origin: Origin, identity: str) -> None:
 
     A run that it replaces is removed afterwards, so that a complete run exists at any time.
     """
-    sign(folder, origin, identity)
+    # Checkpoints have their own checksums and may be deleted; trackers write files of their own.
+    own = {name: folder / name for name in FILES if (folder / name).exists()}
+    sign(folder, origin, identity, {name: sha256_of(path) for name, path in own.items()})
     remove_replaced(folder)
 
 
@@ -168,6 +190,56 @@ def read_log(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
         kind = next((name for name in _KINDS if name in record), "")
         records[record["step"], kind] = record
     return [records[key] for key in sorted(records)]
+
+
+def seal_checkpoint(path: Path) -> None:
+    """Write the SHA-256 of a safetensors file into it, over the zeros that `UNSEALED` are.
+
+    The checksum is of the file with the zeros. Raises ValueError if they are not in its header.
+    """
+    with open(path, "rb+") as file:
+        header = _read_header(file)
+        place = header.find(UNSEALED.encode())
+        if place < 0:
+            raise ValueError(f"{path} has no place for a checksum")
+        checksum = _hash_unsealed(file, header)
+        file.seek(place)
+        file.write(checksum.encode())
+
+
+def is_sealed(path: Path) -> bool | None:
+    """Return whether a checkpoint has the checksum that it records; None if it records none."""
+    with open(path, "rb") as file:
+        header = _read_header(file)
+        # The metadata is JSON in JSON.
+        found = re.search(rb'\\"sha256\\": \\"([0-9a-f]{64})\\"', header)
+        if found is None:
+            return None
+        unsealed = header[: found.start(1)] + UNSEALED.encode() + header[found.end(1) :]
+        return _hash_unsealed(file, unsealed) == found[1].decode()
+
+
+def find_damaged_checkpoints(folder: Path) -> Iterator[str]:
+    """Yield what is wrong with the checkpoints of a run, one sentence for each that is damaged."""
+    for path in sorted((folder / "checkpoints").glob("step-*.safetensors")):
+        if is_sealed(path) is False:
+            yield f"checkpoints/{path.name} has changed since phenomae wrote it"
+
+
+def _read_header(file: BinaryIO) -> bytes:
+    """Return the length and the header with which a safetensors file begins."""
+    length = file.read(8)
+    # Not more than safetensors itself reads: the length of a damaged file can be anything.
+    return length + file.read(min(int.from_bytes(length, "little"), 100_000_000))
+
+
+def _hash_unsealed(file: BinaryIO, header: bytes) -> str:
+    """Return the SHA-256 of a file as if it began with `header`, which was just read from it."""
+    checksum = hashlib.sha256(header)
+    file.seek(len(header))
+    while block := file.read(2**20):
+        checksum.update(block)
+    return checksum.hexdigest()
 
 
 def _config(command: str, settings: dict[str, Any]) -> str:

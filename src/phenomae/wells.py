@@ -6,17 +6,17 @@ and a stopped command continues at the first plate that is missing.
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Float32
 
-from phenomae.artefacts import Origin, artefact_folder, hash_json, read_identity, write_bytes
+from phenomae.artefacts import artefact_folder
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
 from phenomae.progress import count_of
@@ -28,7 +28,9 @@ from phenomae.records import (
     feature_names,
     normalize_well,
 )
+from phenomae.signatures import Origin, read_verified, verify_file
 from phenomae.tidy_text import tidy_text
+from phenomae.whole_files import hash_json, write_bytes
 
 if TYPE_CHECKING:
     import anndata
@@ -100,11 +102,16 @@ class PlateFiles:
     """Hash of the settings and sources that determine the wells."""
     files: dict[str, tuple[Path, ...]]
     """The files of each plate."""
+    checksums: dict[Path, str]
+    """SHA-256 of each file; empty for wells of versions that recorded none."""
     start: int = 0
     """First feature that is read; those before it are left out."""
 
     def read(self, plate: str) -> Float32[np.ndarray, "m d"]:
         """Return the features of a plate's wells, in the order of the table."""
+        for path in self.files[plate]:
+            if path in self.checksums:
+                verify_file(path, self.checksums[path])
         # A file may hold several plates, and a plate may be in several files.
         parts = [_read_features(path, plate) for path in self.files[plate]]
         features = parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -195,19 +202,19 @@ def refuse_non_finite(wells: pl.DataFrame, path: Path) -> None:
 def read_wells(folder: PathLike) -> Profiles:
     """Read a finished wells folder.
 
-    Raises ValueError if it is no wells folder, a file has other columns than a wells file, or a
-    well occurs twice.
+    Raises ValueError if it is no wells folder, a file is missing, changed or foreign, a file has
+    other columns than a wells file, or a well occurs twice.
     """
     folder = Path(folder)
-    identity = read_identity(folder, KIND)
-    plates = {path: read_plate(path) for path in _list_files(folder)}
+    signature = read_verified(folder, KIND)
+    plates = {path: read_plate(path) for path in _list_files(folder, signature)}
     widths = {path.name: plate.width - len(WELL_COLUMNS) for path, plate in plates.items()}
     _require_one_width(widths, folder)
     table = pl.concat(plates.values())
     _require_once(table, folder)
     # polars returns a column-major array, but most computations here are by row.
     features = np.ascontiguousarray(_features_of(table).to_numpy())
-    return Profiles(table.select(list(WELL_COLUMNS)), features, identity)
+    return Profiles(table.select(list(WELL_COLUMNS)), features, signature["identity"])
 
 
 def open_wells(folder: Path) -> PlateFiles:
@@ -216,8 +223,8 @@ def open_wells(folder: Path) -> PlateFiles:
     Raises ValueError as `read_wells` does, except that features that are not numbers are detected
     only when their plate is read.
     """
-    identity = read_identity(folder, KIND)
-    read = {path: _read_records(path) for path in _list_files(folder)}
+    signature = read_verified(folder, KIND)
+    read = {path: _read_records(path) for path in _list_files(folder, signature)}
     widths = {path.name: width for path, (_, width) in read.items()}
     _require_one_width(widths, folder)
     records = {path: table for path, (table, _) in read.items()}
@@ -227,7 +234,9 @@ def open_wells(folder: Path) -> PlateFiles:
     for path, rows in records.items():
         for plate in rows["plate"].unique(maintain_order=True):
             files[plate] = (*files.get(plate, ()), path)
-    return PlateFiles(table, next(iter(widths.values())), identity, files)
+    checksums = {folder / name: checksum for name, checksum in (signature["files"] or {}).items()}
+    width = next(iter(widths.values()))
+    return PlateFiles(table, width, signature["identity"], files, checksums)
 
 
 def read_plate(path: Path) -> pl.DataFrame:
@@ -279,8 +288,10 @@ def _features_of(table: pl.DataFrame) -> pl.DataFrame:
     return table.select(pl.exclude(list(WELL_COLUMNS)))
 
 
-def _list_files(folder: Path) -> list[Path]:
-    if paths := sorted(folder.glob("*.parquet")):
+def _list_files(folder: Path, signature: Mapping[str, Any]) -> list[Path]:
+    listed = signature["files"]
+    names = [path.name for path in folder.glob("*.parquet")] if listed is None else list(listed)
+    if paths := [folder / name for name in sorted(names) if name.endswith(".parquet")]:
         return paths
     raise ValueError(f"{folder} holds no plate: expected one .parquet file per plate")
 

@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from phenomae.artefacts import Origin, read_signature, sign
 from phenomae.correction import TVN, CenterScale, Harmony, PcaCenterScale, Sphering
 from phenomae.correction.correct import CorrectSettings, correct
 from phenomae.correction.settings import read_steps, record
 from phenomae.correction.steps import parse_step
+from phenomae.signatures import Origin, read_signature, sign
 from phenomae.wells import read_wells
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from phenomae.artefacts import Origin, sign
 from phenomae.correction.correct import CorrectSettings, correct
 from phenomae.correction.settings import read_steps, record
 from phenomae.records import WELL_COLUMNS
+from phenomae.signatures import Origin, sign
 from phenomae.wells import read_wells, write_plate, write_wells
 
 METHODS = ("center-scale", "pca-center-scale", "tvn")

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from phenomae.artefacts import read_signature
 from phenomae.cli import run
 from phenomae.correction.methods import METHODS, load_method
+from phenomae.signatures import read_signature
 from phenomae.wells import read_wells
 
 MODULE = '''

@@ -13,7 +13,6 @@ import pytest
 from scipy import ndimage
 
 from phenomae import cli
-from phenomae.artefacts import read_signature
 from phenomae.blas import one_blas_thread
 from phenomae.cores import available_cores
 from phenomae.embedding.features import FeaturesSettings, features
@@ -21,6 +20,7 @@ from phenomae.embedding.hand_made.kind import View
 from phenomae.embedding.hand_made.kinds import find_kind
 from phenomae.embedding.hand_made.measurements import measure_objects
 from phenomae.embedding.object_profiles import median_profile
+from phenomae.signatures import read_signature
 from phenomae.wells import read_wells
 
 CHANNELS = ("DNA", "ER")

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 import torch
 
-from phenomae.artefacts import read_signature
 from phenomae.embedding.embed import BlockWells, EmbedSettings, embed
 from phenomae.embedding.features import FeaturesSettings
 from phenomae.records import WELL_COLUMNS
+from phenomae.signatures import read_signature
 from phenomae.weights import io as weights
 from phenomae.wells import Wells, read_wells
 

@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 
 from phenomae import cli
-from phenomae.artefacts import read_signature
 from phenomae.embedding.embed import EmbedSettings, embed
 from phenomae.embedding.features import FeaturesSettings, features
 from phenomae.embedding.hand_made.intensity import PERCENTILES, STATISTICS, describe_field
+from phenomae.signatures import read_signature
 from phenomae.wells import Wells, read_wells
 
 INTENSITY = FeaturesSettings(kind="intensity")

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from phenomae import cli
-from phenomae.artefacts import read_signature
 from phenomae.crops.turns import TURNS, turn_image
 from phenomae.embedding.embed import EmbedSettings, embed
 from phenomae.embedding.features import FeaturesSettings, features
 from phenomae.embedding.hand_made.kind import View
 from phenomae.embedding.hand_made.kinds import find_kind
+from phenomae.signatures import read_signature
 from phenomae.weights import io as weights
 from phenomae.wells import read_wells
 

@@ -14,7 +14,7 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from phenomae.artefacts import Origin, artefact_folder
+from phenomae.artefacts import artefact_folder
 from phenomae.evaluation.questions.batch_folds import (
     assign_folds,
     draw_wells,
@@ -28,6 +28,7 @@ from phenomae.evaluation.questions.linear_probe import (
     probe_wells,
 )
 from phenomae.records import WELL_COLUMNS
+from phenomae.signatures import Origin
 from phenomae.wells import Profiles, write_plate
 
 HERE = Path("WELLS")

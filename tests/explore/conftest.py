@@ -19,7 +19,7 @@ from phenomae.evaluation.benchmark import benchmark  # noqa: E402
 from phenomae.evaluation.settings import BenchmarkSettings  # noqa: E402
 from phenomae.explore.report import ReportSettings, report  # noqa: E402
 from phenomae.maps.map import MapSettings, map_wells  # noqa: E402
-from phenomae.runs import append_log, begin_run, finish_run  # noqa: E402
+from phenomae.runs import append_log, finish_run, run_folder  # noqa: E402
 from phenomae.wells import write_wells  # noqa: E402
 
 GENES, FEATURES = 40, 16
@@ -113,17 +113,17 @@ def make_map(folder: Path, name: str, features: np.ndarray) -> Path:
 
 def make_run(folder: Path, log: bool = True, picture: bool = True) -> Path:
     origin = Origin("run", {"family": "vit-mae", "steps": 60}, {"store": "5" * 32})
-    begin_run(folder, origin, "pretrain vit-mae")
-    if log:
-        append_log(folder, step=0, validation_loss=1.25)
-        for step in range(20, 61, 20):
-            append_log(folder, step=step, loss=1 / step, lr=1e-4)
-        append_log(folder, step=60, validation_loss=0.5)
-    if picture:
-        figure = Figure(figsize=(3, 2), dpi=50)
-        figure.subplots().imshow(np.arange(6).reshape(2, 3))
-        figure.savefig(folder / "reconstructions.png")
-    finish_run(folder, origin, "7" * 32)
+    with run_folder(folder, origin, "pretrain vit-mae"):
+        if log:
+            append_log(folder, step=0, validation_loss=1.25)
+            for step in range(20, 61, 20):
+                append_log(folder, step=step, loss=1 / step, lr=1e-4)
+            append_log(folder, step=60, validation_loss=0.5)
+        if picture:
+            figure = Figure(figsize=(3, 2), dpi=50)
+            figure.subplots().imshow(np.arange(6).reshape(2, 3))
+            figure.savefig(folder / "reconstructions.png")
+        finish_run(folder, origin, "7" * 32)
     return folder
 
 

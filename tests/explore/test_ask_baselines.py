@@ -11,12 +11,13 @@ import polars as pl
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
-from phenomae.artefacts import Origin, artefact_folder
+from phenomae.artefacts import artefact_folder
 from phenomae.cli import run
 from phenomae.evaluation.baseline_inputs import open_baseline_wells
 from phenomae.evaluation.questions.linear_probe import LinearProbeSettings
 from phenomae.evaluation.questions.unit_scores import UnitScores, resample_scores, unit_scores
 from phenomae.records import WELL_COLUMNS
+from phenomae.signatures import Origin
 from phenomae.wells import open_wells, read_wells, write_plate, write_wells
 
 FEATURES = [f"f{number}" for number in range(12)]

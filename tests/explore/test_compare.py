@@ -6,12 +6,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from phenomae.artefacts import Origin
 from phenomae.evaluation.benchmark import benchmark
 from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.explore.compare import CompareSettings, compare
 from phenomae.explore.evidence.training_flops import read_compute
-from phenomae.runs import append_log, begin_run, finish_run
+from phenomae.runs import append_log, finish_run, run_folder
+from phenomae.signatures import Origin
 
 FIGURES = {"recall", "curve"}
 
@@ -19,14 +19,14 @@ FIGURES = {"recall", "curve"}
 def make_run(folder: Path, flops_per_step: float | None = 1e9, shift: float = 0.0) -> Path:
     """A finished run's log of ten steps."""
     origin = Origin("run", {"shift": shift})
-    begin_run(folder, origin, "pretrain vit-mae")
-    append_log(folder, step=0, validation_loss=1.0)
-    for step in range(2, 11, 2):
-        told = {"flops": step * flops_per_step} if flops_per_step else {}
-        append_log(folder, step=step, loss=1 / step + shift, **told)
-    append_log(folder, step=5, recall=0.2 + shift, recall_chance=0.1)
-    append_log(folder, step=10, validation_loss=0.2 + shift)
-    finish_run(folder, origin, origin.identity)
+    with run_folder(folder, origin, "pretrain vit-mae"):
+        append_log(folder, step=0, validation_loss=1.0)
+        for step in range(2, 11, 2):
+            told = {"flops": step * flops_per_step} if flops_per_step else {}
+            append_log(folder, step=step, loss=1 / step + shift, **told)
+        append_log(folder, step=5, recall=0.2 + shift, recall_chance=0.1)
+        append_log(folder, step=10, validation_loss=0.2 + shift)
+        finish_run(folder, origin, origin.identity)
     return folder
 
 
@@ -203,7 +203,8 @@ def test_the_last_word_is_no_map(screen, tmp_path):
 
 
 def test_an_unfinished_run_is_not_compared(tmp_path):
-    begin_run(tmp_path / "run", Origin("run", {}), "pretrain vit-mae")
+    with run_folder(tmp_path / "run", Origin("run", {}), "pretrain vit-mae"):
+        pass
     with pytest.raises(ValueError, match="run is unfinished: run its pretrain command again"):
         read_compute(tmp_path / "run")
     assert json.loads((tmp_path / "run" / "artefact.json").read_text())["identity"] is None

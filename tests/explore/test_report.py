@@ -10,11 +10,11 @@ import matplotlib
 import numpy as np
 import pytest
 
-from phenomae.artefacts import Origin, sign
 from phenomae.cli import run
 from phenomae.explore.report import ReportSettings, report
 from phenomae.explore.sections import table
-from phenomae.runs import begin_run
+from phenomae.runs import run_folder
+from phenomae.signatures import Origin, sign
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -174,7 +174,8 @@ def test_runs_that_are_none(screen, tmp_path):
 
     refuse(tmp_path / "absent", "absent holds no run: there is nothing of that name")
     refuse(screen.results, "holds results, not run")
-    begin_run(tmp_path / "begun", Origin("run"), "pretrain vit-mae")
+    with run_folder(tmp_path / "begun", Origin("run"), "pretrain vit-mae"):
+        pass
     refuse(tmp_path / "begun", "begun is unfinished: run its pretrain command again")
 
 

@@ -12,9 +12,9 @@ import pytest
 from scipy import stats
 
 from phenomae import cli
-from phenomae.artefacts import read_signature
 from phenomae.pretraining.data import open_data
 from phenomae.probes.commands import ClassifierSettings, VitMaeSettings, pretrain_vit_mae
+from phenomae.signatures import read_signature
 from phenomae.store.read import open_store
 
 MakeVariant = Callable[..., Path]

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from phenomae import cli
-from phenomae.artefacts import read_signature
 from phenomae.models.vit.vit_mae import VitMae
 from phenomae.pretraining.data import open_data
 from phenomae.pretraining.objectives.masked import MaskedObjective
 from phenomae.probes.commands import VitMaeSettings, pretrain_vit_mae
 from phenomae.runs import append_log, read_log
+from phenomae.signatures import read_signature
 from phenomae.store.read import open_store
 from phenomae.weights import io as weights
 

@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load, load_file, save_file
 
 from phenomae import cli
-from phenomae.artefacts import hash_file
 from phenomae.models.network import Network
 from phenomae.models.settings import ChannelMaeModel, VitMaeModel
 from phenomae.models.vit.channel_mae import ChannelMae
@@ -20,6 +19,7 @@ from phenomae.progress import set_quiet
 from phenomae.weights import io as weights
 from phenomae.weights.import_export import export_weights, import_weights
 from phenomae.weights.licence import NOTICE
+from phenomae.whole_files import hash_file
 
 SIZES = {
     "crop_size": 16,

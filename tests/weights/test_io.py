@@ -12,10 +12,10 @@ import torch
 from einops import rearrange
 from safetensors.torch import load_file, save_file
 
-from phenomae.artefacts import Origin, sign
 from phenomae.models.build import build
 from phenomae.models.settings import ClassifierModel, UnetMaeModel, VitMaeModel
 from phenomae.models.vit.vit_mae import VitMae
+from phenomae.signatures import Origin, sign
 from phenomae.weights.io import identify, load, read_config, save
 from phenomae.weights.public_names import publish
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from phenomae.artefacts import Origin, artefact_folder, hash_file, hash_json
+from phenomae.artefacts import artefact_folder
 from phenomae.correction.batches import Batches, require_controls
 from phenomae.correction.chain import Chain, fit_chain, report_extrapolation
 from phenomae.correction.correction import ControlCorrection
@@ -36,7 +36,9 @@ from phenomae.correction.settings import (
 from phenomae.correction.steps import Step
 from phenomae.paths import PathLike
 from phenomae.progress import info, tracked
+from phenomae.signatures import Origin
 from phenomae.wells import KIND, PlateFiles, Profiles, Wells, open_wells, plate_path, write_plate
+from phenomae.whole_files import hash_file, hash_json
 
 __all__ = ["CorrectSettings", "correct", "fit_controls"]
 

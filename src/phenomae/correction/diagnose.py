@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Float32, Float64, Int, Shaped
 
-from phenomae.artefacts import write_bytes
 from phenomae.correction.batch_mixing import batch_accuracy
 from phenomae.correction.covariates import Covariates
 from phenomae.correction.explained import explained_rows
@@ -24,6 +23,7 @@ from phenomae.print_table import show
 from phenomae.progress import info
 from phenomae.records import WELL_COLUMNS
 from phenomae.wells import PlateFiles, plate_path, read_plate
+from phenomae.whole_files import write_bytes
 
 FILE = "diagnosis.csv"
 BATCH, NEAREST = "batch told by neighbours", "nearest is a replicate"

@@ -4,16 +4,19 @@ The file is an .npz of plain arrays and a JSON header. It contains no pickle, so
 cannot run code.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from phenomae.artefacts import FORMAT, whole_file
+from phenomae import __version__
 from phenomae.correction.chain import Chain
 from phenomae.correction.correction import FittedCorrection, State
 from phenomae.correction.steps import Step, make_step
+from phenomae.signatures import FORMAT, require_format, say_unvouched
+from phenomae.whole_files import hash_json, remove_abandoned, whole_file
 
 KIND = "correction"
 _HEADER = "header"
@@ -21,6 +24,11 @@ _HEADER = "header"
 
 def write_chain(path: Path, chain: Chain, identity: str) -> None:
     """Write a fitted chain; `identity` is the hash of the settings and wells that determine it."""
+    arrays: dict[str, Any] = {}
+    for place, correction in enumerate(chain.corrections):
+        arrays |= {f"{place} {name}": array for name, array in correction.state().items()}
+    # numpy would pickle arrays of objects.
+    assert all(array.dtype != object for array in arrays.values())
     header = {
         "kind": KIND,
         "format": FORMAT,
@@ -30,15 +38,25 @@ def write_chain(path: Path, chain: Chain, identity: str) -> None:
             {"method": step.name, "batch": step.batch, "settings": step.correction.get_params()}
             for step in chain.steps
         ],
+        "content": _hash_arrays(arrays),
+        "version": __version__,
     }
-    arrays: dict[str, Any] = {_HEADER: np.array(json.dumps(header))}
-    for place, correction in enumerate(chain.corrections):
-        arrays |= {f"{place} {name}": array for name, array in correction.state().items()}
-    # numpy would pickle arrays of objects.
-    assert all(array.dtype != object for array in arrays.values())
+    # Through JSON, as it will be read.
+    header = json.loads(json.dumps(header))
+    header["checksum"] = hash_json(header)
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(path)
     with whole_file(path) as partial, open(partial, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **{_HEADER: np.array(json.dumps(header))}, **arrays)
+
+
+def _hash_arrays(arrays: State) -> str:
+    """Return the SHA-256 of arrays with their names, types and shapes."""
+    checksum = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        checksum.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        checksum.update(np.ascontiguousarray(array).tobytes())
+    return checksum.hexdigest()
 
 
 def read_chain(path: Path) -> Chain:
@@ -77,15 +95,21 @@ def _open(path: Path) -> tuple[State, dict[str, Any]]:
         with np.load(path, allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}
         header = json.loads(str(content[_HEADER]))
-        known = header["kind"] == KIND
+        known, _ = header["kind"] == KIND, header["format"]
     except Exception as error:  # zipfile and numpy raise many types of error on damaged files
         raise ValueError(
             f"{path} is damaged or not a correction: expected an .npz that correct --save wrote "
             f"({type(error).__name__})"
         ) from None
-    if not known or header["format"] != FORMAT:
+    if not known:
+        raise ValueError(f"{path} holds {header['kind']}, not a {KIND}")
+    require_format(header, path)
+    arrays = {name: array for name, array in content.items() if name != _HEADER}
+    if "content" not in header:
+        say_unvouched(path, header)
+    elif header["content"] != _hash_arrays(arrays):
         raise ValueError(
-            f"{path} holds {header['kind']} of format {header['format']}, but this phenomae reads "
-            f"{KIND} of format {FORMAT}: save the correction again with this version"
+            f"{path} is damaged: its numbers have changed since phenomae wrote them; save the "
+            "correction again"
         )
-    return content, header
+    return arrays, header

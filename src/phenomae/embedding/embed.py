@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from cyclopts import Parameter
 
-from phenomae.artefacts import SIGNATURE, Origin, artefact_folder, settings_dict
+from phenomae.artefacts import artefact_folder
 from phenomae.checks import above, at_least, one_of
 from phenomae.crops.fields import keep_fields
 from phenomae.crops.reader import CropReader
@@ -32,6 +32,7 @@ from phenomae.outputs import Output
 from phenomae.paths import PathLike
 from phenomae.progress import info, track
 from phenomae.records import choose_channels
+from phenomae.signatures import SIGNATURE, Origin, settings_dict
 from phenomae.store.read import Store, open_store
 from phenomae.urls import Location, locate
 from phenomae.weights.random_twin import PREFIX, OpenedNetwork, open_network

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from cyclopts import Parameter
 
-from phenomae.artefacts import Origin, artefact_folder, remove_artefact
+from phenomae.artefacts import artefact_folder
 from phenomae.checks import above, at_least, one_of
 from phenomae.crops.fields import keep_fields
 from phenomae.crops.tiles import Tiling
@@ -22,6 +22,7 @@ from phenomae.embedding.plates import Plate, read_plates
 from phenomae.embedding.profiler import Profiler, make_profiler
 from phenomae.paths import PathLike
 from phenomae.progress import track
+from phenomae.signatures import Origin
 from phenomae.store.read import open_store
 from phenomae.urls import Location, locate
 from phenomae.wells import KIND, Wells, plate_path, write_feature_names, write_plate
@@ -167,7 +168,6 @@ def features(
         report_left_out_pixels(kept, profiler.tiles or [], settings.crops_per_field)
         _write_profiles(profiler, plates, partial)
         if not list(partial.glob("*.parquet")):
-            remove_artefact(partial)
             raise ValueError(
                 f"{kept.path} has no nucleus that is not cut by the edge of an image: name the "
                 "channel with nuclei with nuclear_channel, or choose larger crops"

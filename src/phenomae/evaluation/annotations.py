@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int
 
-from phenomae.artefacts import hash_file
 from phenomae.evaluation.csv_lists import explain_csv_error, read_csv_list
 from phenomae.paths import PathLike
 from phenomae.progress import info
+from phenomae.whole_files import hash_file
 
 COLUMNS = ("entity1", "entity2")
 ALL_SOURCES = "all sources"

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int
 
-from phenomae.artefacts import Origin, artefact_folder, hash_json, settings_dict, write_bytes
+from phenomae.artefacts import artefact_folder
 from phenomae.evaluation.annotations import (
     Annotation,
     pairs_on_map,
@@ -47,6 +47,8 @@ from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.maps.unit_vectors import require_directions
 from phenomae.paths import PathLike
 from phenomae.progress import info
+from phenomae.signatures import Origin, settings_dict
+from phenomae.whole_files import hash_json, write_bytes
 
 KIND = "results"
 
@@ -87,7 +89,8 @@ def benchmark(
     # Profiles of wells are not read for results that are there already.
     is_new = overwrite or not folder.exists()
     tiers = _read_tiers(inputs.wells, inputs.pairs, settings) if inputs.wells and is_new else None
-    with artefact_folder(folder, _origin(settings, inputs), overwrite) as partial:
+    origin = _origin(settings, inputs)
+    with artefact_folder(folder, origin, overwrite, resume=False) as partial:
         if partial is not None:
             tables = _measure(inputs, tiers, settings)
             for name, table in tables.items():

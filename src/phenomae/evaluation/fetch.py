@@ -12,10 +12,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from phenomae.artefacts import whole_file
 from phenomae.outputs import Output
 from phenomae.paths import PathLike
 from phenomae.progress import info, tracked
+from phenomae.whole_files import whole_file
 
 PLACE = "https://raw.githubusercontent.com/recursionpharma/EFAAR_benchmarking"
 FOLDER = "efaar_benchmarking/benchmark_annotations"

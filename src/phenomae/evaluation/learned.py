@@ -11,11 +11,11 @@ from typing import Any
 
 import polars as pl
 
-from phenomae.artefacts import write_json
 from phenomae.evaluation.baseline_maps import kinds_of, missing_kinds
 from phenomae.evaluation.recall.baselines import BASELINES, THESE
 from phenomae.evaluation.recall.tables import read_results_table
 from phenomae.print_table import show
+from phenomae.whole_files import write_json
 
 LEARNED_FILE = "learned.json"
 BASELINES_FILE = "baselines.csv"

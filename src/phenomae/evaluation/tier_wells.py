@@ -19,7 +19,7 @@ from phenomae.evaluation.recall.tiers import TierName
 from phenomae.evaluation.recall.well_groups import count_wells
 from phenomae.evaluation.recall.well_sums import OfWells, Part, sum_wells
 from phenomae.evaluation.tier_groups import group_codes, require_groups
-from phenomae.maps.read import read_signature_of_map
+from phenomae.maps.read import read_record_of_map
 from phenomae.maps.row_names import name_rows
 from phenomae.maps.settings import MapSettings
 from phenomae.maps.unit_vectors import unit_wells
@@ -98,7 +98,7 @@ def read_wells_of_map(
     ValueError if the map was made from other wells, a row has no well, or a tier leaves no pair.
     """
     path = Path(wells)
-    files, signature = open_wells(path), read_signature_of_map(map_path)
+    files, signature = open_wells(path), read_record_of_map(map_path)
     settings, kept = MapSettings(), np.ones(len(files.table), dtype=bool)
     if signature is not None:
         if signature.get("sources", {}).get("wells") != files.identity:

@@ -14,7 +14,7 @@ import polars as pl
 from cyclopts import Parameter
 
 from phenomae import checks
-from phenomae.artefacts import Origin, artefact_folder, hash_json, settings_dict, write_bytes
+from phenomae.artefacts import artefact_folder
 from phenomae.evaluation.annotations import read_annotations
 from phenomae.evaluation.baseline_maps import TRAINED, kinds_side_by_side, report_assumed_kinds
 from phenomae.evaluation.benchmark import check_count, check_map, find_pairs
@@ -38,6 +38,8 @@ from phenomae.outputs import TablesOutput
 from phenomae.paths import PathLike
 from phenomae.print_table import read_written, show
 from phenomae.progress import info
+from phenomae.signatures import Origin, settings_dict
+from phenomae.whole_files import hash_json, write_bytes
 
 KIND = "comparison"
 _NOT_NAMED = "what was learned is unknown: name the map of a trained network trained=MAP"
@@ -278,7 +280,7 @@ def _compare_runs(paths: dict[str, Path], out: Path, overwrite: bool) -> None:
 
 
 def _make(out: Path, origin: Origin, overwrite: bool, make: Callable[[Path], None]) -> None:
-    with artefact_folder(out, origin, overwrite) as folder:
+    with artefact_folder(out, origin, overwrite, resume=False) as folder:
         if folder is not None:
             # The settings of matplotlib are global, so the style ends with this block.
             with house_style():

@@ -6,11 +6,11 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from phenomae.artefacts import Origin
 from phenomae.explore.evidence.evidence import Evidence
 from phenomae.explore.evidence.provenance import trace
 from phenomae.explore.sections.baselines import differences_line, learned_line
 from phenomae.explore.sections.section import Part
+from phenomae.signatures import Origin
 
 _FLAG = re.compile(r"--[a-z][a-z-]*")
 

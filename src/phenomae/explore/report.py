@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from phenomae.artefacts import Origin, artefact_folder, whole_file
+from phenomae.artefacts import artefact_folder
 from phenomae.evaluation.settings import Several
 from phenomae.explore.evidence.baselines import parse_baselines
 from phenomae.explore.evidence.evidence import Evidence, read_evidence
@@ -17,6 +17,8 @@ from phenomae.explore.sections.table import load_sections
 from phenomae.outputs import Output
 from phenomae.paths import PathLike
 from phenomae.progress import info
+from phenomae.signatures import Origin
+from phenomae.whole_files import whole_file
 
 KIND = "report"
 PAGE = "report.html"
@@ -87,7 +89,7 @@ def report(
     # Only what changes the page is recorded; paths are not, the identities of the inputs are.
     decisive = {"title": settings.title, "baselines": list(baselines)}
     origin = Origin(KIND, decisive, evidence.identities)
-    with artefact_folder(out, origin, overwrite) as folder:
+    with artefact_folder(out, origin, overwrite, resume=False) as folder:
         if folder is not None:
             parts = draw_parts(folder / "figures", evidence)
             page = render(settings.title, origin, evidence, parts)

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from jaxtyping import Float32
 
 from phenomae import checks
-from phenomae.artefacts import write_bytes
+from phenomae.artefacts import refuse_inside
 from phenomae.maps.export_columns import (
     EFAAR_FEATURE,
     PYCYTOMINER_FEATURE,
@@ -23,11 +23,13 @@ from phenomae.maps.export_columns import (
     efaar_well_columns,
     pycytominer_columns,
 )
-from phenomae.maps.read import read_map, read_signature_of_map
+from phenomae.maps.read import read_map
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
 from phenomae.progress import info
+from phenomae.signatures import Origin, record_beside, record_of, settings_dict
 from phenomae.wells import read_wells
+from phenomae.whole_files import remove_abandoned, sha256_of, write_bytes, write_json
 
 FORMS = ("pycytominer", "efaar")
 SUFFIXES = (".parquet", ".csv")
@@ -74,7 +76,8 @@ def export(
     source
         Folder of wells, or an .h5ad map.
     out
-        File to write; its name ends with .parquet or .csv.
+        File to write; its name ends with .parquet or .csv. What it was made from and its checksum
+        are written beside it, to `OUT.artefact.json`.
     overwrite
         Replace `out` if it holds another export.
 
@@ -86,24 +89,29 @@ def export(
         raise ValueError(
             f"{out} cannot be the table: give it a name that ends with {' or '.join(SUFFIXES)}"
         )
-    columns, features = _read(source, settings.form)
+    refuse_inside(out)
+    columns, features, identity = _read(source, settings.form)
     content = _encode(_widen(columns, features, settings.form), out.suffix)
     if not _is_done(out, content, overwrite):
         out.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(out)
         write_bytes(out, content)
+    # A table has no place for what it was made from and for its checksum.
+    origin = Origin("export", settings_dict(settings), {"source": identity})
+    write_json(record_beside(out), record_of(origin, sha256_of(out)))
     return Table(out)
 
 
-def _read(source: Path, form: str) -> tuple[pl.DataFrame, Float32[np.ndarray, "rows d"]]:
-    """Return the metadata columns with their names in `form`, and the features."""
+def _read(source: Path, form: str) -> tuple[pl.DataFrame, Float32[np.ndarray, "rows d"], str]:
+    """Return the metadata columns with their names in `form`, the features and the identity."""
     if source.is_dir():
         wells = read_wells(source)
         named = pycytominer_columns if form == "pycytominer" else efaar_well_columns
-        return named(wells.table), wells.features
+        return named(wells.table), wells.features, wells.identity
     if source.suffix != ".h5ad":
         raise ValueError(f"{source} is neither a folder of wells nor an .h5ad map: give one")
-    rows, signature = read_map(source), read_signature_of_map(source)
-    by = str((signature or {}).get("settings", {}).get("by", FOREIGN))
+    rows = read_map(source)
+    by = str((rows.signature or {}).get("settings", {}).get("by", FOREIGN))
     # Maps from other software may have categories; text is the type that CSV and other tools read.
     table = rows.obs.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
     if by in table.columns:
@@ -112,7 +120,7 @@ def _read(source: Path, form: str) -> tuple[pl.DataFrame, Float32[np.ndarray, "r
         )
     table = table.insert_column(0, pl.Series(by, rows.names))
     named = pycytominer_columns(table) if form == "pycytominer" else efaar_map_columns(table, by)
-    return named, rows.features
+    return named, rows.features, rows.identity
 
 
 def _widen(

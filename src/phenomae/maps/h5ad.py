@@ -45,6 +45,10 @@ class H5ad:
     """X as a dense matrix."""
     obs: pl.DataFrame
     """The columns of obs, without the index."""
+    variables: list[str]
+    """Names of the variables (columns of X)."""
+    unstructured: list[str]
+    """Names in `uns`, without the requested key."""
     note: str | None
     """The string under the requested key of `uns`; None if there is no such key."""
 
@@ -64,15 +68,17 @@ def read_h5ad(path: Path, key: str) -> H5ad | None:
 def _read(file: Any, key: str) -> H5ad:
     _require(_encoding(file) == "anndata")
     obs, features = file["obs"], _matrix(file["X"])
-    names, variables = _strings(obs[_index(obs)]), file["var"]
-    _require(features.shape == (len(names), len(variables[_index(variables)])))
+    names, variables = _strings(obs[_index(obs)]), _strings(file["var"][_index(file["var"])])
+    _require(features.shape == (len(names), len(variables)))
     columns = {str(name): _column(obs[str(name)]) for name in obs.attrs["column-order"]}
     # polars before 1.32 loses the number of rows of a frame without columns.
     _require(bool(columns))
     _require(all(len(column) == len(names) for column in columns.values()))
-    note = file["uns"].get(key) if "uns" in file else None
+    entries = dict(file["uns"]) if "uns" in file else {}
+    note = entries.pop(key, None)
     _require(note is None or _encoding(note) == "string")
-    return H5ad(names, features, pl.DataFrame(columns), None if note is None else note.asstr()[()])
+    text = None if note is None else note.asstr()[()]
+    return H5ad(names, features, pl.DataFrame(columns), variables, sorted(entries), text)
 
 
 def _require(holds: bool) -> None:

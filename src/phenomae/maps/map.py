@@ -9,7 +9,6 @@ from pathlib import Path
 
 import polars as pl
 
-from phenomae.artefacts import Origin, hash_json, settings_dict
 from phenomae.maps.aggregate import aggregate
 from phenomae.maps.phenotype import find_phenotypes, read_unexpressed
 from phenomae.maps.read import KIND, Map
@@ -19,7 +18,9 @@ from phenomae.maps.write import is_done, write_map
 from phenomae.paths import PathLike
 from phenomae.progress import info
 from phenomae.row_filter import match_rows
+from phenomae.signatures import Origin, settings_dict
 from phenomae.wells import Profiles, read_wells, require_finite
+from phenomae.whole_files import hash_json
 
 __all__ = ["MapSettings", "map_wells", "name_rows"]
 
@@ -68,7 +69,7 @@ def map_wells(
     rows = aggregate(named, features, origin.settings["through"] == "guides", settings.statistic)
     doses = [doses_of(named)] if settings.by == "dose" else []
     obs = pl.concat([rows.counts, *doses, *consistency], how="horizontal")
-    write_map(map_path, replace(rows, counts=obs), origin)
+    write_map(map_path, replace(rows, counts=obs), origin, overwrite)
     return Map(map_path)
 
 

@@ -4,7 +4,6 @@ Common encodings are read with h5py (`maps.h5ad`), all other files with anndata,
 import.
 """
 
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,13 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
-from phenomae.artefacts import FORMAT, RENAMED_SETTINGS, hash_file
+from phenomae.maps.content import hash_content
 from phenomae.maps.h5ad import H5ad, read_h5ad
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
 from phenomae.records import feature_names
+from phenomae.signatures import parse_record
+from phenomae.whole_files import hash_file
 
 if TYPE_CHECKING:
     import anndata
@@ -37,7 +38,9 @@ class ConsensusProfiles:
     obs: pl.DataFrame
     """One row per name. Maps of phenomae have the columns wells, guides, batches and control."""
     identity: str
-    """Hash of the map's settings and sources; hash of the file if phenomae did not write it."""
+    """Hash of the map's settings, sources and content; of the file if phenomae did not write it."""
+    signature: dict[str, Any] | None = None
+    """Settings and sources that the map records; None if phenomae did not write it."""
 
 
 class Map(TableOutput):
@@ -70,41 +73,48 @@ class Map(TableOutput):
 
 
 def read_map(path: PathLike) -> ConsensusProfiles:
-    """Read an .h5ad map; raises ValueError if the file is missing or not an AnnData file."""
+    """Read an .h5ad map.
+
+    Raises ValueError if the file is missing, not an AnnData file, or has changed since phenomae
+    wrote it.
+    """
     path = Path(path)
     table = _open(path)
-    signature = _signature(table.note, path)
+    signature = _signature(table, path)
     return ConsensusProfiles(
         names=table.names,
         features=np.ascontiguousarray(table.features, dtype=np.float32),
         obs=table.obs,
         identity=hash_file(path) if signature is None else signature["identity"],
+        signature=signature,
     )
 
 
-def read_signature_of_map(path: Path) -> dict[str, Any] | None:
-    """Return the settings and sources of a map; None if phenomae did not write the map."""
-    return _signature(_open(path).note, path)
+def read_record_of_map(path: Path) -> dict[str, Any] | None:
+    """Return the settings and sources that a map records; None if phenomae did not write it.
+
+    The content of the map is not verified.
+    """
+    note = _open(path).note
+    return None if note is None else parse_record(note, path, f"{path}: uns/{SIGNATURE}", KIND)
 
 
-def _signature(text: str | None, path: Path) -> dict[str, Any] | None:
-    if text is None:
+def _signature(table: H5ad, path: Path) -> dict[str, Any] | None:
+    """Return the record of a map's origin, verified against its content."""
+    if table.note is None:
         return None
-    try:
-        signature = json.loads(text)
-        found_format = signature["format"]
-    except (json.JSONDecodeError, KeyError, TypeError):
-        raise ValueError(f"{path} is damaged: uns/{SIGNATURE} should be JSON") from None
-    if found_format != FORMAT:
-        raise ValueError(
-            f"{path} has format {found_format}, but this phenomae reads format {FORMAT}: "
-            "make it again with this version"
+    signature = parse_record(table.note, path, f"{path}: uns/{SIGNATURE}", KIND)
+    if (expected := signature["content"]) is not None:
+        found = hash_content(
+            table.features, table.names, table.obs, table.variables, table.unstructured
         )
-    # Maps of earlier versions record some settings under other names.
-    renamed = RENAMED_SETTINGS.get(KIND, {})
-    recorded = signature.get("settings", {})
-    settings = {renamed.get(name, name): value for name, value in recorded.items()}
-    return {**signature, "settings": settings}
+        if found != expected:
+            raise ValueError(
+                f"{path} is damaged or was edited: X, obs, var or uns have changed since phenomae "
+                f"wrote them; make it again with overwrite, or remove uns['{SIGNATURE}'] to have "
+                "it read as a map of other software"
+            )
+    return signature
 
 
 def _open(path: Path) -> H5ad:
@@ -128,4 +138,11 @@ def _open_with_anndata(path: Path) -> H5ad:
         raise ValueError(f"{path} has no X: expected the consensus profiles, one row per name")
     dense = table.X.toarray() if hasattr(table.X, "toarray") else np.asarray(table.X)
     note = str(table.uns[SIGNATURE]) if SIGNATURE in table.uns else None
-    return H5ad([str(name) for name in table.obs_names], dense, pl.from_pandas(table.obs), note)
+    return H5ad(
+        names=[str(name) for name in table.obs_names],
+        features=dense,
+        obs=pl.from_pandas(table.obs),
+        variables=[str(name) for name in table.var_names],
+        unstructured=sorted(str(name) for name in table.uns if name != SIGNATURE),
+        note=note,
+    )

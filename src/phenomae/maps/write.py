@@ -1,22 +1,32 @@
 """Writes a map as an AnnData file; the same settings and wells give the same bytes."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
-from phenomae import __version__
-from phenomae.artefacts import FORMAT, Origin, require_same_work, write_bytes
+from phenomae.artefacts import refuse_inside
 from phenomae.maps.aggregate import Aggregate
+from phenomae.maps.content import hash_content
 from phenomae.maps.encode import encode_h5ad
-from phenomae.maps.read import SIGNATURE, read_signature_of_map
+from phenomae.maps.read import SIGNATURE, read_map, read_record_of_map
 from phenomae.progress import info
 from phenomae.records import feature_names
+from phenomae.signatures import Origin, already_there, record_of, require_same_work
+from phenomae.whole_files import remove_abandoned, write_bytes
 
 
-def write_map(map_path: Path, rows: Aggregate, origin: Origin) -> None:
-    """Write the rows as X, the columns of `rows.counts` as obs, and the origin into uns."""
+def write_map(map_path: Path, rows: Aggregate, origin: Origin, overwrite: bool) -> None:
+    """Write the rows as X, the columns of `rows.counts` as obs, and the origin into uns.
+
+    Without `overwrite` a map that appears meanwhile is kept. Raises ValueError if it is another.
+    """
     map_path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(map_path, _encode(rows, origin))
+    remove_abandoned(map_path)
+    content = _encode(rows, origin)
+    try:
+        write_bytes(map_path, content, replace=overwrite)
+    except FileExistsError:  # another call was faster
+        if not is_done(map_path, origin, overwrite=False):
+            raise
 
 
 def is_done(map_path: Path, origin: Origin, overwrite: bool) -> bool:
@@ -25,26 +35,28 @@ def is_done(map_path: Path, origin: Origin, overwrite: bool) -> bool:
     Raises ValueError if `map_path` has another map and `overwrite` is False, or if phenomae did not
     write the file, which is then never replaced.
     """
+    refuse_inside(map_path)
     if not map_path.exists():
         return False
-    signature = read_signature_of_map(map_path)
+    signature = read_record_of_map(map_path)
     if signature is None:
         raise ValueError(f"{map_path} was not made by phenomae: choose another name")
     if overwrite:
         return False
     require_same_work(map_path, signature, origin)
-    info(f"{map_path} is already there, made with the same settings (overwrite replaces it)")
+    read_map(map_path)  # raises if it is damaged
+    info(already_there(map_path, signature))
     return True
 
 
 def _encode(rows: Aggregate, origin: Origin) -> bytes:
     """Return the bytes of the .h5ad file."""
-    signature = {"format": FORMAT, **asdict(origin), "identity": origin.identity}
-    # The version is only information: `origin.identity` does not depend on it.
+    variables = feature_names(rows.features.shape[1])
+    content = hash_content(rows.features, rows.names, rows.counts, variables, [])
     return encode_h5ad(
         rows.features,
         obs={name: rows.counts[name].to_numpy() for name in rows.counts.columns},
         obs_names=rows.names,
-        var_names=feature_names(rows.features.shape[1]),
-        uns={SIGNATURE: json.dumps(signature | {"version": __version__})},
+        var_names=variables,
+        uns={SIGNATURE: json.dumps(record_of(origin, content))},
     )

@@ -3,7 +3,8 @@
 The settings name the network class, which names its objective: no code here depends on a family.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,7 @@ from typing import Any
 import torch
 
 from phenomae import __version__
-from phenomae.artefacts import (
-    Origin,
-    hash_file,
-    read_signature,
-    remove_replaced,
-    require_same_work,
-    settings_dict,
-)
+from phenomae.artefacts import remove_replaced
 from phenomae.crops.fields import keep_fields
 from phenomae.devices import all_cores, is_rank_zero
 from phenomae.pretraining.combine_settings import find_objective
@@ -28,11 +22,20 @@ from phenomae.pretraining.session import MakeCallback, identify, is_compiled, op
 from phenomae.pretraining.settings import ADDED_LATER
 from phenomae.pretraining.team import Team, gather_team, is_shared, whole
 from phenomae.progress import info, set_quiet
-from phenomae.runs import KIND, WEIGHTS, Run, begin_run, finish_run, is_finished
+from phenomae.runs import FILES, KIND, WEIGHTS, Run, finish_run, is_finished, run_folder
+from phenomae.signatures import (
+    Origin,
+    already_there,
+    read_signature,
+    read_verified,
+    require_same_work,
+    settings_dict,
+)
 from phenomae.store.read import Store, open_store
 from phenomae.urls import Location, locate
 from phenomae.weights import io as weights
 from phenomae.weights.warm_start import start_from
+from phenomae.whole_files import hash_file
 
 # Where a block's output is scaled by less, blocks hardly add to the mean of the patches: on the
 # demo's screen 1e-4 gives recall at chance, and 1 that of a trained network.
@@ -94,8 +97,9 @@ def pretrain(
     origin = _origin(stores, settings, objective.changeable)
     if is_finished(run) and not overwrite:
         require_same_work(run, read_signature(run, KIND), origin)
+        signature = read_verified(run, KIND, FILES)
         remove_replaced(run)  # left if a run with --overwrite was killed at its very end
-        info(f"{run} is already there, trained with the same settings (--overwrite replaces it)")
+        info(already_there(run, signature))
         return Run(run)
     _run(_Request(run, stores, data, settings, callbacks, recorded or {}, origin, overwrite))
     return Run(run)
@@ -128,22 +132,33 @@ def _pretrain(request: _Request, team: Team) -> None:
     session = open_session(run, objective, request.data, settings, team)
     # Before anything is written, because a callback raises if its settings are wrong.
     session.callbacks += [make(session) for make in request.callbacks]
-    if team.writes:
-        _report_pixel_sizes(request.stores, settings)
-        _warn_if_linear(run, settings)
-        begin_run(
-            run,
-            request.origin,
-            f"pretrain {settings.network.family}",
-            settings={**settings_dict(settings), **request.recorded},
-            overwrite=request.overwrite,
-            machine=_describe(team),
-        )
-    team.wait()
-    session.run()
-    objective = _gather(objective, lambda: type(objective).build(request.data, settings))
-    if team.writes:
-        _finish(request, objective)
+    with _open_run(request, team) as require_held:
+        team.wait()
+        session.run()
+        objective = _gather(objective, lambda: type(objective).build(request.data, settings))
+        if team.writes:
+            require_held()
+            _finish(request, objective)
+
+
+@contextmanager
+def _open_run(request: _Request, team: Team) -> Iterator[Callable[[], None]]:
+    """Begin or continue the run, in the process that writes, and keep other calls out of it."""
+    run, settings = request.run, request.settings
+    if not team.writes:
+        yield lambda: None
+        return
+    _report_pixel_sizes(request.stores, settings)
+    _warn_if_linear(run, settings)
+    with run_folder(
+        run,
+        request.origin,
+        f"pretrain {settings.network.family}",
+        settings={**settings_dict(settings), **request.recorded},
+        overwrite=request.overwrite,
+        machine=_describe(team),
+    ) as require_held:
+        yield require_held
 
 
 def _finish(request: _Request, objective: Objective) -> None:

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from phenomae.artefacts import settings_dict
 from phenomae.checks import at_least
 from phenomae.paths import PathLike
 from phenomae.pretraining.loop import Callback, Losses
@@ -19,6 +18,7 @@ from phenomae.pretraining.session import Session
 from phenomae.pretraining.team import is_shared
 from phenomae.probes.measurement import Measurement
 from phenomae.progress import info
+from phenomae.signatures import settings_dict
 
 
 @Parameter(name="*")

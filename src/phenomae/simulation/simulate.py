@@ -18,12 +18,13 @@ import tifffile
 from cyclopts import Parameter
 from jaxtyping import Float, UInt16
 
-from phenomae.artefacts import Origin, artefact_folder, settings_dict, write_bytes
+from phenomae.artefacts import artefact_folder
 from phenomae.checks import above, at_least, between, require
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
 from phenomae.progress import info, track
 from phenomae.records import split_well
+from phenomae.signatures import Origin, settings_dict
 from phenomae.simulation.cell_population import Population, draw_population
 from phenomae.simulation.cells import CHANNELS, Looks, draw_cells
 from phenomae.simulation.design import COLUMNS, ROWS, Design, FieldPlace, design_plates
@@ -34,6 +35,7 @@ from phenomae.simulation.nuisance import Well, well_nuisance
 from phenomae.simulation.phenotype import cell_values
 from phenomae.simulation.placement import cell_centres
 from phenomae.simulation.seeds import Use, make_generator
+from phenomae.whole_files import write_bytes
 from phenomae.workers import start_workers
 
 KIND = "raw screen"

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import polars as pl
 
-from phenomae.artefacts import Origin, artefact_folder, remove_artefact
+from phenomae.artefacts import artefact_folder, remove_artefact
 from phenomae.images.fields import Problem
 from phenomae.progress import count_of, info
+from phenomae.signatures import Origin, sign
 from phenomae.store.files import read_file
 from phenomae.store.finish import finish_store, write_plates
 from phenomae.store.inventory import Inventory
 from phenomae.store.read import KIND, REPORT, TABLE, open_store, read_store_signature, read_table
 from phenomae.store.table import parse_problems, report_problems, write_table
 from phenomae.urls import below
+from phenomae.whole_files import sha256_of, write_bytes
 
 _ADDITION = "plates to add to a store"
 # A network takes all plates of a store in the same way, so these settings must agree.
@@ -48,7 +50,7 @@ def add_plates(store: Path | str, inventory: Inventory) -> None:
         )
         with artefact_folder(added, addition) as folder:
             if folder is not None:
-                _make(folder, inventory)
+                _make(folder, inventory, addition)
         _move_in(added, store, inventory)
         table, problems = read_table(added), _read_problems(added)
     else:  # S3 cannot rename, so the plates are written straight to their final place
@@ -90,10 +92,13 @@ def _require_alike(store: Path | str, origin: Origin, inventory: Inventory) -> N
         )
 
 
-def _make(folder: Path, inventory: Inventory) -> None:
+def _make(folder: Path, inventory: Inventory, origin: Origin) -> None:
     table, problems = write_plates(folder, inventory)
     write_table(folder / TABLE, table)
-    (folder / REPORT).write_bytes(report_problems([*inventory.problems, *problems]))
+    write_bytes(folder / REPORT, report_problems([*inventory.problems, *problems]))
+    # Not the plates, which are moved away one by one; the table has their checksums.
+    files = {name: sha256_of(folder / name) for name in (TABLE, REPORT)}
+    sign(folder, origin, origin.identify(files), files)
 
 
 def _move_in(added: Path, store: Path | str, inventory: Inventory) -> None:

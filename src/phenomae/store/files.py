@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from phenomae.artefacts import write_bytes
 from phenomae.urls import kvstore_spec, read_address, remove_addresses, write_address
+from phenomae.whole_files import write_bytes
 
 
 def read_file(location: Path | str) -> bytes:

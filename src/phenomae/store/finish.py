@@ -3,6 +3,7 @@
 `ingest` with and without `--add` shares these functions.
 """
 
+import hashlib
 import io
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -11,9 +12,9 @@ from pathlib import Path
 
 import polars as pl
 
-from phenomae.artefacts import Origin, hash_bytes, hash_json, sign
 from phenomae.images.fields import Problem, raise_problems
 from phenomae.progress import track
+from phenomae.signatures import Origin, sign
 from phenomae.store.files import read_file, remove_folder, write_file
 from phenomae.store.inventory import Inventory, refuse_problems
 from phenomae.store.plate import write_plate
@@ -21,6 +22,7 @@ from phenomae.store.read import REPORT, TABLE
 from phenomae.store.remote import sign_remote
 from phenomae.store.table import report_problems, write_table
 from phenomae.urls import below
+from phenomae.whole_files import hash_bytes, hash_json
 from phenomae.workers import start_workers
 
 _ROWS = "rows"  # folder of an unfinished store with the table rows of each finished plate
@@ -74,12 +76,15 @@ def finish_store(
     """Write the table and the report, then sign the store; return the store's identity."""
     write_table(below(folder, TABLE), table)
     write_file(below(folder, REPORT), report_problems(problems))
-    # Hashes the bytes of the file: a second encoding need not give the same bytes.
-    identity = identify(origin, read_file(below(folder, TABLE)))
+    # Hashes the bytes of the files: a second encoding need not give the same bytes.
+    written = {name: read_file(below(folder, name)) for name in (TABLE, REPORT)}
+    identity = identify(origin, written[TABLE])
+    # The table has a checksum of every field, so that the files of plates need not be listed.
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in written.items()}
     if isinstance(folder, Path):
-        sign(folder, origin, identity)
+        sign(folder, origin, identity, files)
     else:
-        sign_remote(folder, origin, identity)
+        sign_remote(folder, origin, identity, files)
     return identity
 
 

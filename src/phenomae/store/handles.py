@@ -19,14 +19,22 @@ from phenomae.urls import locate
 _MAX_HANDLES = 512
 
 
-def open_arrays(paths: Sequence[str], identity: str) -> list[ts.TensorStore]:
+Shape = tuple[int, int, int]
+
+
+def open_arrays(
+    places: Sequence[tuple[str, Shape]], dtype: str, identity: str
+) -> list[ts.TensorStore]:
     """Return the arrays at absolute paths or addresses, opened or from the cache.
 
     All arrays are requested before the first is awaited, because on S3 each opening is a round
-    trip. `identity` is the store's identity. Raises ValueError if an array cannot be opened.
+    trip. `identity` is the store's identity. Raises ValueError if an array cannot be opened, or if
+    its shape (c, h, w) or dtype is not the expected one.
     """
-    pending = {path: _begin_opening(path, identity, os.getpid()) for path in paths}
-    return [_finish_opening(path, pending[path]) for path in paths]
+    pending = {
+        path: _begin_opening(path, shape, dtype, identity, os.getpid()) for path, shape in places
+    }
+    return [_finish_opening(path, pending[path]) for path, _ in places]
 
 
 def _finish_opening(path: str, pending: ts.Future) -> ts.TensorStore:
@@ -41,10 +49,11 @@ def _finish_opening(path: str, pending: ts.Future) -> ts.TensorStore:
 # The identity is part of the cache key so that a store replaced under the same path is opened
 # again, and the process id so that a forked process does not use its parent's handles.
 @lru_cache(maxsize=_MAX_HANDLES)
-def _begin_opening(path: str, identity: str, process: int) -> ts.Future:
+def _begin_opening(path: str, shape: Shape, dtype: str, identity: str, process: int) -> ts.Future:
     spec = {
         "driver": "zarr3",
         "kvstore": array_location(locate(path)),
+        "metadata": {"shape": list(shape), "data_type": dtype},  # others are an error
         "recheck_cached_data": "open",  # a finished store does not change
         # `ingest` writes every shard, even of a field of zeros, so a missing shard is damage. By
         # default tensorstore would read a missing shard as zeros.

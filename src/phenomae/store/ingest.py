@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from phenomae.artefacts import Origin, artefact_folder
+from phenomae.artefacts import artefact_folder
 from phenomae.paths import PathLike
 from phenomae.progress import count_of, info
+from phenomae.signatures import Origin
 from phenomae.store.add import add_plates
 from phenomae.store.finish import finish_store, write_plates
 from phenomae.store.inventory import IngestSettings, refuse_problems, take_inventory

@@ -12,7 +12,6 @@ from typing import Literal
 import polars as pl
 from cyclopts import Parameter
 
-from phenomae.artefacts import Origin, hash_json, settings_dict
 from phenomae.checks import at_least, between
 from phenomae.cores import available_cores
 from phenomae.images.fields import Problem, RawField, RawPlates, raise_problems
@@ -26,9 +25,11 @@ from phenomae.images.platemap.plate_map import (
 from phenomae.images.read import FieldHeader, list_fields, read_headers
 from phenomae.images.settings import LayoutSettings
 from phenomae.progress import info
+from phenomae.signatures import Origin, settings_dict
 from phenomae.store.read import KIND
 from phenomae.store.table import field_table
 from phenomae.store.windows import WindowSettings
+from phenomae.whole_files import hash_json
 
 
 @Parameter(name="*")

@@ -16,8 +16,8 @@ import polars as pl
 import tensorstore as ts
 from jaxtyping import Float32, Int, UInt
 
-from phenomae.artefacts import SIGNATURE, read_signature
 from phenomae.records import FIELD_COLUMNS, cast_columns
+from phenomae.signatures import SIGNATURE, read_verified, verify_content
 from phenomae.store.files import read_file
 from phenomae.store.handles import open_arrays
 from phenomae.store.remote import read_remote_signature
@@ -90,7 +90,11 @@ class Store:
 
     def arrays(self, indices: Sequence[int]) -> list[ts.TensorStore]:
         """Return the tensorstore arrays of several fields, which are opened concurrently."""
-        return open_arrays([self._array_path(index) for index in indices], self.identity)
+        places = [(self._array_path(index), self._shape(index)) for index in indices]
+        return open_arrays(places, self.dtype, self.identity)
+
+    def _shape(self, index: int) -> tuple[int, int, int]:
+        return len(self.channels), self.fields["height"][index], self.fields["width"][index]
 
     def _array_path(self, index: int) -> str:
         location = below(self.path, f"{self.fields['path'][index]}/0")
@@ -114,7 +118,7 @@ def open_store(location: Location) -> Store:
     """
     path = locate(location)
     signature = read_store_signature(path)
-    fields = read_table(path)
+    fields = _read_table(path, signature)
     if missing := [name for name in FIELD_COLUMNS if name not in fields.columns]:
         raise ValueError(
             f"{below(path, TABLE)} has no column {missing[0]}: if an earlier version of "
@@ -153,7 +157,7 @@ def _read_settings(
 def read_store_signature(location: Path | str) -> dict[str, Any]:
     """Return the signature of a finished store; raises ValueError if there is none."""
     if isinstance(location, Path):
-        return read_signature(location, KIND)
+        return read_verified(location, KIND, ())
     found = read_remote_signature(location, KIND)
     if found is None or found["identity"] is None:
         # S3 answers a missing bucket in the same way as a missing file.
@@ -165,9 +169,15 @@ def read_store_signature(location: Path | str) -> dict[str, Any]:
 
 def read_table(location: Path | str) -> pl.DataFrame:
     """Return a store's table of fields; raises ValueError if it is missing or damaged."""
+    return _read_table(location, read_store_signature(location))
+
+
+def _read_table(location: Path | str, signature: dict[str, Any]) -> pl.DataFrame:
     path = below(location, TABLE)
     try:
-        return pl.read_parquet(io.BytesIO(read_file(path)))
+        content = read_file(path)
+        verify_content(content, TABLE, location, signature)
+        return pl.read_parquet(io.BytesIO(content))
     except FileNotFoundError:
         raise ValueError(f"{path} is missing: the store is damaged") from None
     except (pl.exceptions.PolarsError, OSError) as error:

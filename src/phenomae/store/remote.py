@@ -4,18 +4,19 @@ S3 cannot rename a folder, so a store is written under its final name. The store
 its `artefact.json` has an identity, which is written last.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from phenomae.artefacts import (
+from phenomae.progress import info
+from phenomae.signatures import (
     SIGNATURE,
     Origin,
+    already_there,
     parse_signature,
     require_same_work,
     signature_of,
 )
-from phenomae.progress import info
 from phenomae.urls import list_addresses, read_address, remove_addresses, write_address
 
 
@@ -39,19 +40,21 @@ def remote_artefact(address: str, origin: Origin, overwrite: bool) -> Iterator[s
                 raise
             same = False
     if found is not None and found["identity"] is not None and same and not overwrite:
-        info(f"{address} is already there, made with the same settings (overwrite replaces it)")
+        info(already_there(address, found))
         yield None
         return
     # An unfinished store with the same settings and sources is continued, even with `overwrite`.
     if overwrite and found is not None and (found["identity"] is not None or not same):
         remove_addresses(address)
-    sign_remote(address, origin, None)
+    sign_remote(address, origin, None, {})
     yield address
 
 
-def sign_remote(address: str, origin: Origin, identity: str | None) -> None:
+def sign_remote(
+    address: str, origin: Origin, identity: str | None, files: Mapping[str, str]
+) -> None:
     """Write `artefact.json`; an identity of None marks the store as unfinished."""
-    write_address(f"{address}/{SIGNATURE}", signature_of(origin, identity))
+    write_address(f"{address}/{SIGNATURE}", signature_of(origin, identity, files))
 
 
 def read_remote_signature(address: str, kind: str | None = None) -> dict[str, Any] | None:

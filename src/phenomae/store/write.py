@@ -84,6 +84,8 @@ def array_metadata(shape: Sequence[int], dtype: npt.DTypeLike) -> dict[str, Any]
     ]
     if kind.itemsize == 1:
         inner[0] = {"name": "bytes"}  # byte order does not apply to single bytes
+    # Blosc has no checksum of its own: without this one a flipped bit changes pixels unnoticed.
+    inner.append({"name": "crc32c"})
     sharding = {"chunk_shape": [channels, TILE, TILE], "codecs": inner}
     return {
         "shape": list(shape),

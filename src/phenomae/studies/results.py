@@ -9,14 +9,7 @@ from cyclopts import Parameter
 from jaxtyping import Bool
 
 from phenomae import checks
-from phenomae.artefacts import (
-    Origin,
-    artefact_folder,
-    hash_json,
-    read_signature,
-    settings_dict,
-    write_bytes,
-)
+from phenomae.artefacts import artefact_folder
 from phenomae.evaluation.annotations import read_annotations
 from phenomae.evaluation.benchmark import check_map, find_pairs
 from phenomae.evaluation.recall.bootstrap import interval
@@ -28,9 +21,11 @@ from phenomae.explore.evidence.training_flops import Compute, read_compute
 from phenomae.explore.figures.scaling import draw_scaling
 from phenomae.explore.figures.style import house_style, save
 from phenomae.maps.read import ConsensusProfiles, read_map
+from phenomae.signatures import Origin, read_verified, settings_dict
 from phenomae.studies.scaling import Recalls, fit_groups, measure_recalls
 from phenomae.studies.steps import StudyFolder
 from phenomae.studies.study_file import Screen, StudyFile
+from phenomae.whole_files import hash_json, write_bytes
 
 KIND = "study"
 _ALL = "all"
@@ -67,7 +62,7 @@ class StudySettings:
 
 def require_same_study(plan: StudyFile, folder: StudyFolder, settings: StudySettings) -> None:
     """Raise ValueError if the results are of other networks, screens or settings."""
-    found = read_signature(folder.results, KIND)
+    found = read_verified(folder.results, KIND)
     names = set(_map_sources(plan).values())
     its = {key for key in found["sources"] if key.startswith("map ")}
     if found["settings"] != _recorded(plan, settings) or its != names:
@@ -87,7 +82,7 @@ def write_results(
         for screen in plan.screens
     }
     origin = _origin(plan, folder, settings, computes, maps)
-    with artefact_folder(folder.results, origin, overwrite) as partial:
+    with artefact_folder(folder.results, origin, overwrite, resume=False) as partial:
         if partial is None:
             return
         recalls, chance = _measure(plan, folder, maps, settings)

@@ -7,8 +7,8 @@ from typing import Any
 
 import tomli_w
 
-from phenomae.artefacts import write_bytes
 from phenomae.studies.study_file import Network, Screen, StudyFile
+from phenomae.whole_files import write_bytes
 
 Words = list[str]
 

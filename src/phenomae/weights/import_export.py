@@ -9,11 +9,12 @@ from typing import Any
 from safetensors.torch import save_file
 
 from phenomae import __version__
-from phenomae.artefacts import Origin, artefact_folder, hash_file, whole_file, write_json
+from phenomae.artefacts import artefact_folder
 from phenomae.models.network import Network
 from phenomae.outputs import Output
 from phenomae.paths import PathLike
 from phenomae.progress import info
+from phenomae.signatures import Origin
 from phenomae.weights import io as weights
 from phenomae.weights.licence import NOTICE, licence_line, plain, read_licence
 from phenomae.weights.origin import WeightsOrigin, find_weights
@@ -26,6 +27,7 @@ from phenomae.weights.public_sizes import (
     is_published,
     look_up,
 )
+from phenomae.whole_files import hash_file, whole_file, write_json
 
 PUBLISHED = "published"
 """Key of phenomae's `config.json` under which the public configuration is kept unchanged."""
@@ -83,7 +85,7 @@ def import_weights(
         {"layout": "phenomae", "channels": list(model.channels), **provenance},
         {"weights": weights.identify(found.folder)},
     )
-    with artefact_folder(out, origin, overwrite) as folder:
+    with artefact_folder(out, origin, overwrite, resume=False) as folder:
         if folder is None:
             return Weights(out)
         provenance["source_hash"] = hash_file(found.folder / weights.TENSORS)
@@ -136,7 +138,7 @@ def export_weights(source: PathLike, out: PathLike, /, *, overwrite: bool = Fals
         message = f"{source}: the key {PUBLISHED} belongs to other weights: {error}"
         raise ValueError(message) from None
     origin = Origin(weights.KIND, {"layout": "public"}, {"weights": weights.identify(source)})
-    with artefact_folder(out, origin, overwrite) as folder:
+    with artefact_folder(out, origin, overwrite, resume=False) as folder:
         if folder is None:
             return Weights(out)
         write_json(folder / weights.CONFIG, public)

@@ -15,14 +15,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from phenomae.artefacts import (
-    SIGNATURE,
-    hash_file,
-    hash_json,
-    read_signature,
-    whole_file,
-    write_json,
-)
 from phenomae.models.build import build, read_settings
 from phenomae.models.classifier import ClassifyingNetwork
 from phenomae.models.families import FAMILIES
@@ -31,15 +23,19 @@ from phenomae.models.vit.patches import sincos_positions
 from phenomae.paths import PathLike
 from phenomae.runs import KIND as RUN
 from phenomae.runs import WEIGHTS
+from phenomae.signatures import SIGNATURE, read_signature, verify, verify_file
 from phenomae.weights.public_names import OPTIONAL, POSITIONS, publish, rename, repeat_table
 from phenomae.weights.public_sizes import BESIDE, is_published, look_up, read_published
 from phenomae.weights.torch_archive import is_archive, read_archive
+from phenomae.whole_files import hash_file, hash_json, sha256_of, whole_file, write_json
 
 KIND = "weights"
 """Kind of the artefact: a folder of weights that was imported or exported, not trained here."""
 
 TENSORS = "model.safetensors"
 CONFIG = "config.json"
+# Keys of config.json: the SHA-256 of the tensors, and a hash of all other keys.
+_SHA256, _CHECKSUM = "sha256", "checksum"
 
 # Position tables need not be in the file, so that the size of the file does not limit the table:
 # a damaged crop_size could otherwise allocate any amount of memory.
@@ -55,7 +51,7 @@ def save(folder: PathLike, model: Network, config: Mapping[str, Any]) -> None:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    # The tensors are written last, so that a folder with tensors is complete.
+    # The tensors are put in place last, so that a folder with tensors is complete.
     (folder / TENSORS).unlink(missing_ok=True)
     known = {
         "family": model.family,
@@ -64,7 +60,6 @@ def save(folder: PathLike, model: Network, config: Mapping[str, Any]) -> None:
     }
     if isinstance(model, ClassifyingNetwork):
         known["classes"] = list(model.classes)
-    write_json(folder / CONFIG, {**config, **known})
     tensors = {
         name: value.detach().cpu().contiguous()
         for name, value in {**model.state_dict(), **_foreign_tables(model)}.items()
@@ -72,6 +67,9 @@ def save(folder: PathLike, model: Network, config: Mapping[str, Any]) -> None:
     # Written to a temporary file first, so that a kill leaves no truncated tensors.
     with whole_file(folder / TENSORS) as partial:
         save_file(tensors, partial)
+        whole = {**config, **known, _SHA256: sha256_of(partial)}
+        whole = json.loads(json.dumps(whole))  # as it will be read
+        write_json(folder / CONFIG, {**whole, _CHECKSUM: hash_json(whole)})
 
 
 def _foreign_tables(model: Network) -> dict[str, Tensor]:
@@ -103,6 +101,8 @@ def load(folder: PathLike) -> Network:
     place = _weights_folder(Path(folder))
     config = read_config(place)
     path = place / TENSORS
+    if _SHA256 in config:
+        verify_file(path, config[_SHA256])
     tensors = _read_tensors(path)
     if is_published(config):
         made_of, expected = _read_blueprint(place, config, tensors)
@@ -140,15 +140,25 @@ def read_config(folder: PathLike) -> dict[str, Any]:
         )
     if not isinstance(identity, str | None):
         raise ValueError(f"{path} is damaged: identity must be text, not {identity!r}")
+    rest = {key: value for key, value in config.items() if key != _CHECKSUM}
+    # The config.json of version 0.1, and of people who write it by hand, has neither key.
+    if (_CHECKSUM in config or _SHA256 in config) and config.get(_CHECKSUM) != hash_json(rest):
+        raise ValueError(
+            f"{path} is damaged or was edited: it does not have the checksum that it records "
+            f"(remove the keys {_SHA256} and {_CHECKSUM} if the change is meant)"
+        )
     return config
 
 
 def _weights_folder(folder: Path) -> Path:
     """Return the folder that holds the weights: `folder`, or its subfolder `weights`."""
     if (folder / SIGNATURE).exists():
-        kind = read_signature(folder)["kind"]
-        if kind not in (RUN, KIND):
+        signature = read_signature(folder)
+        if (kind := signature["kind"]) not in (RUN, KIND):
             raise ValueError(f"{folder} holds {kind}, not run or weights")
+        if signature["identity"] is not None:
+            prefix = f"{WEIGHTS}/" if kind == RUN else ""
+            verify(folder, signature, (f"{prefix}{CONFIG}", f"{prefix}{TENSORS}"))
     place = folder / WEIGHTS if (folder / WEIGHTS).is_dir() else folder
     for name in (CONFIG, TENSORS):
         if not (place / name).is_file():

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from phenomae.artefacts import hash_json
 from phenomae.checks import at_least
 from phenomae.models.build import build, find_network
 from phenomae.models.create import create_model
@@ -20,6 +19,7 @@ from phenomae.models.families import FAMILIES
 from phenomae.models.network import Network
 from phenomae.paths import PathLike
 from phenomae.weights import io
+from phenomae.whole_files import hash_json
 
 PREFIX = "random:"
 

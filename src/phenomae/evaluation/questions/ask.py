@@ -10,14 +10,7 @@ from inspect import Parameter, Signature, cleandoc
 from pathlib import Path
 from typing import Annotated, Any
 
-from phenomae.artefacts import (
-    Origin,
-    artefact_folder,
-    hash_file,
-    hash_json,
-    settings_dict,
-    write_bytes,
-)
+from phenomae.artefacts import artefact_folder
 from phenomae.evaluation.baseline_inputs import Baseline
 from phenomae.evaluation.questions.baselines import (
     answer_baselines,
@@ -31,6 +24,8 @@ from phenomae.evaluation.settings import Several
 from phenomae.paths import PathLike
 from phenomae.print_table import read_written, show
 from phenomae.progress import info
+from phenomae.signatures import Origin, settings_dict
+from phenomae.whole_files import hash_file, hash_json, write_bytes
 
 KIND = "answer"
 _BASELINE_HELP = (
@@ -96,7 +91,7 @@ def answer(
     # Features are not read for an answer that is there already.
     if overwrite or not out.exists():
         check_baselines(question, baselines, settings, sources[0])
-    with artefact_folder(out, origin, overwrite) as folder:
+    with artefact_folder(out, origin, overwrite, resume=False) as folder:
         if folder is not None:
             tables = question.tables(*values, *sources, settings)
             if baselines:

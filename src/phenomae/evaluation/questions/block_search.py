@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from phenomae.artefacts import read_identity
 from phenomae.evaluation.questions.linear_probe import LinearProbeSettings, fit_probe
 from phenomae.evaluation.questions.question import (
     Figure,
@@ -22,6 +21,7 @@ from phenomae.evaluation.questions.question import (
 )
 from phenomae.evaluation.questions.unit_scores import UnitScores, unit_scores
 from phenomae.progress import tracked
+from phenomae.signatures import read_identity
 from phenomae.wells import KIND as WELLS
 from phenomae.wells import Profiles, open_wells, read_wells
 

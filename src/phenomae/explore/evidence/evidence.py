@@ -10,7 +10,7 @@ from phenomae.explore.evidence.baselines import Comparison, compare
 from phenomae.explore.evidence.clusters import Clusters, cluster_map, require_cosines
 from phenomae.explore.evidence.results import BenchmarkTables, read_results
 from phenomae.explore.evidence.training import Training, read_training
-from phenomae.maps.read import ConsensusProfiles, read_map, read_signature_of_map
+from phenomae.maps.read import ConsensusProfiles, read_map
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ def read_evidence(
     measured = None if results is None else read_results(results)
     genes = signature = None
     if map_path is not None:
-        genes, signature = read_map(map_path), read_signature_of_map(map_path)
+        genes = read_map(map_path)
+        signature = genes.signature
         require_cosines(genes, map_path)
         # Identities are compared, not paths, so that a copy of the benchmarked map is accepted.
         if measured is not None and measured.signature["sources"].get("map") != genes.identity:

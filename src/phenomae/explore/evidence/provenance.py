@@ -6,8 +6,8 @@ Paths and times are left out, so that the same inputs in another folder give the
 from dataclasses import dataclass
 from typing import Any
 
-from phenomae.artefacts import Origin
 from phenomae.explore.evidence.evidence import Evidence
+from phenomae.signatures import Origin
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from typing import Any
 
 import polars as pl
 
-from phenomae.artefacts import read_signature
 from phenomae.evaluation.benchmark import KIND
 from phenomae.evaluation.learned import (
     BASELINES_FILE,
@@ -16,6 +15,7 @@ from phenomae.evaluation.learned import (
 )
 from phenomae.evaluation.recall.recall import Percentiles
 from phenomae.evaluation.recall.tables import CURVE, RECALL, SHUFFLED, read_results_table
+from phenomae.signatures import read_verified
 
 _KEY = ["source", "low", "high"]
 
@@ -67,7 +67,7 @@ def read_results(folder: Path) -> BenchmarkTables:
 
     Raises ValueError if the folder holds no results or one of its files is damaged.
     """
-    signature = read_signature(folder, KIND)
+    signature = read_verified(folder, KIND)
     recall = read_results_table(folder / "recall.csv", RECALL)
     if (folder / "shuffled.csv").exists():
         shuffled = read_results_table(folder / "shuffled.csv", SHUFFLED)

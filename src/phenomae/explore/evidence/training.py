@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from phenomae.artefacts import read_signature
-from phenomae.runs import KIND, read_log
+from phenomae.runs import KIND, SHOWN, read_log
+from phenomae.signatures import read_verified
 
 # Names of the losses in the report, by their key in log.jsonl.
 LOSSES = {"loss": "training", "validation_loss": "validation"}
@@ -54,9 +54,7 @@ def read_training(run: Path) -> Training:
     Raises ValueError if the run is missing or unfinished, its log is damaged or has no finite
     loss, its picture is not a PNG, or it has neither log nor picture.
     """
-    signature = read_signature(run, KIND)
-    if signature["identity"] is None:
-        raise ValueError(f"{run} is unfinished: run its pretrain command again to go on")
+    signature = read_verified(run, KIND, SHOWN)
     path = run / "reconstructions.png"
     picture = path.read_bytes() if path.exists() else None
     if picture is not None and not picture.startswith(b"\x89PNG\r\n\x1a\n"):

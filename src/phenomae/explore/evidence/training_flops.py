@@ -9,8 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
-from phenomae.artefacts import read_signature
-from phenomae.runs import KIND, read_log
+from phenomae.runs import KIND, SHOWN, read_log
+from phenomae.signatures import read_verified
 
 MEASURES = ("loss", "validation_loss", "recall")
 
@@ -40,9 +40,7 @@ def read_compute(run: Path) -> Compute:
     Raises ValueError if the run is missing or unfinished, or its log has no FLOPs. Imported weights
     have no FLOPs, nor do runs of versions that did not log FLOPs.
     """
-    signature = read_signature(run, KIND)
-    if signature["identity"] is None:
-        raise ValueError(f"{run} is unfinished: run its pretrain command again to go on")
+    signature = read_verified(run, KIND, SHOWN)
     records = read_log(run) if (run / "log.jsonl").exists() else []
     columns = ("step", "flops", *MEASURES)
     table = pl.DataFrame(

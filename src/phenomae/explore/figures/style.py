@@ -15,7 +15,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from phenomae.artefacts import whole_file
+from phenomae.whole_files import whole_file
 
 # Palette after Okabe and Ito, whose colours are distinguishable with colour blindness.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555f6e")

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from phenomae.artefacts import whole_file
 from phenomae.explore.evidence.evidence import Evidence
 from phenomae.explore.figures.heatmap import draw_heatmap
 from phenomae.explore.figures.style import Picture, save
 from phenomae.explore.sections.section import Section
 from phenomae.explore.words import count
+from phenomae.whole_files import whole_file
 
 
 def _noun(evidence: Evidence) -> str:

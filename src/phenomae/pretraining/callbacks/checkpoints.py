@@ -15,9 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from phenomae.artefacts import whole_file
 from phenomae.pretraining.team import Team, shared_like, whole
 from phenomae.progress import info
+from phenomae.runs import UNSEALED, is_sealed, seal_checkpoint
+from phenomae.whole_files import whole_file
 
 # A truncated or overwritten file raises one of these errors, depending on where the damage is.
 _DAMAGE = (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError)
@@ -63,8 +64,8 @@ class Checkpoints:
         self.saved = done
         tensors, groups = self._collect()
         if self.team.writes:
-            rest = json.dumps({"step": done, "param_groups": groups, "notes": notes})
-            self._written = self._writer.submit(self._write, done, tensors, rest)
+            rest = {"step": done, "param_groups": groups, "notes": notes, "sha256": UNSEALED}
+            self._written = self._writer.submit(self._write, done, tensors, json.dumps(rest))
 
     def finish(self) -> None:
         """Wait until the last checkpoint is on disk; raises OSError if it could not be written."""
@@ -117,6 +118,7 @@ class Checkpoints:
         tensors = {name: value.contiguous() for name, value in tensors.items()}
         with whole_file(self.folder / _name(done)) as partial:
             save_file(tensors, partial, metadata={"rest": rest})
+            seal_checkpoint(partial)
         self._prune()
 
     def _load(self, rest: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -152,6 +154,8 @@ def _name(done: int) -> str:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if is_sealed(path) is False:
+        raise ValueError("its SHA-256 is not the one that it records")
     with safe_open(path, framework="pt") as file:
         rest = json.loads(file.metadata()["rest"])
         return rest, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

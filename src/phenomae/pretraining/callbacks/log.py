@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 from statistics import fmean
 
-from phenomae.artefacts import settings_dict
 from phenomae.crops.stream import CropStream
 from phenomae.pretraining.callbacks.meter import Meter
 from phenomae.pretraining.callbacks.trackers import Tracker, open_trackers
@@ -13,6 +12,7 @@ from phenomae.pretraining.settings import TrainingSettings
 from phenomae.pretraining.team import Team
 from phenomae.progress import Advance
 from phenomae.runs import append_log
+from phenomae.signatures import settings_dict
 
 
 class Journal:

@@ -14,9 +14,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from PIL import Image
 
-from phenomae.artefacts import write_bytes
 from phenomae.progress import info, is_quiet
 from phenomae.runs import read_log
+from phenomae.whole_files import write_bytes
 
 TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 

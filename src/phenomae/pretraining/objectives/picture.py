@@ -13,7 +13,7 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float32, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from phenomae.artefacts import write_bytes
+from phenomae.whole_files import write_bytes
 
 _HIDDEN = (49, 64, 92)
 _SIDE = 144  # about the side of a tile; pixels become squares of a whole number of pixels
