@@ -35,6 +35,9 @@ RENAMED_SETTINGS: dict[str, dict[str, str]] = {
 
 An artefact with old names is read as if it had the new ones, and is taken for the same work.
 """
+_CHANGED = "has changed since phenomae wrote it (its SHA-256 is another)"
+_FOREIGN = f"does not belong to it ({SIGNATURE} does not list it)"
+_ADVICE = "copy it again, or make it again with overwrite"
 _verified: dict[tuple[str, str], tuple[int, int, int]] = {}
 _unvouched: set[str] = set()
 
@@ -217,7 +220,7 @@ def _parse(text: str | bytes, where: Path | str, place: str, kind: str | None) -
 def verify_file(path: Path, checksum: str) -> None:
     """Raise ValueError unless a file has this SHA-256; see `verify`."""
     for problem in find_problems(path.parent, {path.name: checksum}, {path.name}):
-        raise ValueError(f"{path.parent} is damaged: {problem}; make it again with overwrite")
+        raise _damaged(path.parent, problem)
 
 
 def verify_content(content: bytes, name: str, folder: Path | str, found: Mapping[str, Any]) -> None:
@@ -225,10 +228,12 @@ def verify_content(content: bytes, name: str, folder: Path | str, found: Mapping
     if found["files"] is None:
         say_unvouched(folder, found)
     elif hashlib.sha256(content).hexdigest() != found["files"].get(name):
-        raise ValueError(
-            f"{folder} is damaged: {name} has changed since phenomae wrote it (its SHA-256 is "
-            "another); make it again with overwrite"
-        )
+        raise _damaged(folder, f"{name} {_CHANGED}")
+
+
+def _damaged(folder: Path | str, problem: str) -> ValueError:
+    advice = "move it elsewhere" if problem.endswith(_FOREIGN) else _ADVICE
+    return ValueError(f"{folder} is damaged: {problem}; {advice}")
 
 
 def require_format(signature: dict[str, Any], where: Path | str) -> None:
@@ -264,7 +269,7 @@ def verify(
         say_unvouched(folder, signature)
         return
     for problem in find_problems(folder, files, names):
-        raise ValueError(f"{folder} is damaged: {problem}; make it again with overwrite")
+        raise _damaged(folder, problem)
 
 
 def find_problems(
@@ -273,7 +278,7 @@ def find_problems(
     """Yield what is wrong with the files of an artefact; see `verify`."""
     listed = [name for name in files if names is None or name in names]
     for name in _find_strangers(folder, files, names):
-        yield f"{name} does not belong to it ({SIGNATURE} does not list it): move it elsewhere"
+        yield f"{name} {_FOREIGN}"
     yield from (f"{name} is missing" for name in listed if not (folder / name).is_file())
     there = [name for name in listed if (folder / name).is_file()]
     fresh = [name for name in there if not _is_known(folder / name, files[name])]
@@ -281,7 +286,7 @@ def find_problems(
     found = _hash_all([folder / name for name in fresh])
     for name, stamp, checksum in zip(fresh, before, found, strict=True):
         if checksum != files[name]:
-            yield f"{name} has changed since phenomae wrote it (its SHA-256 is another)"
+            yield f"{name} {_CHANGED}"
         else:
             _verified[str((folder / name).absolute()), checksum] = stamp
 

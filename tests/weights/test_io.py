@@ -84,10 +84,22 @@ def test_missing_files_are_named(folder: Path, missing: str):
 
 @pytest.mark.parametrize("length", [4, 200, -10])
 def test_a_truncated_file_is_refused(folder: Path, length: int):
+    change_config(folder)
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(ValueError, match=r"model.safetensors is cut short or is not a safetensors"):
         load(folder)
+
+
+@pytest.mark.parametrize("place", ["run/weights", "run"])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_changed_byte_is_refused(folder: Path, tmp_path: Path, place: str, name: str):
+    content = bytearray((folder / name).read_bytes())
+    where = content.rindex(b"ER") if name == "config.json" else len(content) - 3
+    content[where] ^= 1  # another name of a channel, another weight
+    (folder / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name}.* (has changed since|was edited: it does not)"):
+        load(tmp_path / place)
 
 
 class Hostile:
@@ -100,6 +112,7 @@ class Hostile:
 
 @pytest.mark.parametrize("dump", [pickle.dumps, None], ids=["pickle", "torch.save"])
 def test_a_pickle_is_refused_and_not_run(folder: Path, tmp_path: Path, dump):
+    change_config(folder)
     trap, path = Hostile(tmp_path / "ran"), folder / "model.safetensors"
     torch.save(trap, path) if dump is None else path.write_bytes(dump(trap))
     sentence = "only tensors are read" if dump is None else "is not a safetensors file"
@@ -109,8 +122,10 @@ def test_a_pickle_is_refused_and_not_run(folder: Path, tmp_path: Path, dump):
 
 
 def change_config(folder: Path, **changes) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    """Change config.json and remove its checksums, as in weights that other software wrote."""
+    config = {**json.loads((folder / "config.json").read_text()), **changes}
+    kept = {key: value for key, value in config.items() if key not in ("sha256", "checksum")}
+    (folder / "config.json").write_text(json.dumps(kept))
 
 
 @pytest.mark.parametrize(
@@ -242,6 +257,7 @@ def test_a_config_that_is_no_json_object_is_refused(folder: Path, text: str):
 
 
 def test_tensors_of_another_model_are_refused(folder: Path):
+    change_config(folder)
     path = folder / "model.safetensors"
     tensors = load_file(path)
     save_file({**tensors, "head.weight": torch.zeros(1)}, path)
@@ -330,6 +346,7 @@ def test_a_table_that_differs_in_its_last_bits_is_kept(tmp_path: Path, model: Vi
 
 
 def test_an_archive_is_read_whatever_layout_it_is_of(folder: Path, model: VitMae):
+    change_config(folder)
     torch.save({"state_dict": dict(model.state_dict())}, folder / "model.safetensors")
     found = load(folder).state_dict()
     assert all(torch.equal(found[name], part) for name, part in model.state_dict().items())
@@ -337,6 +354,7 @@ def test_an_archive_is_read_whatever_layout_it_is_of(folder: Path, model: VitMae
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.complex64])
 def test_numbers_of_another_kind_are_refused(folder: Path, dtype: torch.dtype):
+    change_config(folder)
     tensors = load_file(folder / "model.safetensors")
     tensors["encoder.cls_token"] = tensors["encoder.cls_token"].to(dtype)
     save_file(tensors, folder / "model.safetensors")
@@ -345,7 +363,7 @@ def test_numbers_of_another_kind_are_refused(folder: Path, dtype: torch.dtype):
 
 
 def test_an_artefact_of_another_kind_is_refused(folder: Path):
-    sign(folder, Origin("store"), "0123")
+    sign(folder, Origin("store"), "0123", {})
     with pytest.raises(ValueError, match="holds store, not run or weights"):
         load(folder)
 

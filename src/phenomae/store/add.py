@@ -12,7 +12,7 @@ import polars as pl
 from phenomae.artefacts import artefact_folder, remove_artefact
 from phenomae.images.fields import Problem
 from phenomae.progress import count_of, info
-from phenomae.signatures import Origin, sign
+from phenomae.signatures import Origin, read_signature, sign
 from phenomae.store.files import read_file
 from phenomae.store.finish import finish_store, write_plates
 from phenomae.store.inventory import Inventory
@@ -52,7 +52,8 @@ def add_plates(store: Path | str, inventory: Inventory) -> None:
             if folder is not None:
                 _make(folder, inventory, addition)
         _move_in(added, store, inventory)
-        table, problems = read_table(added), _read_problems(added)
+        table = read_table(added, read_signature(added))
+        problems = _read_problems(added)
     else:  # S3 cannot rename, so the plates are written straight to their final place
         table, problems = write_plates(store, inventory)
         problems = [*inventory.problems, *problems]
@@ -84,7 +85,7 @@ def _require_alike(store: Path | str, origin: Origin, inventory: Inventory) -> N
                 f"{store} has {name} = {old!r}, but the plates to add have {new!r}: ingest them "
                 "into another store"
             )
-    there = set(read_table(store)["plate"].unique())
+    there = set(open_store(store).fields["plate"].unique())
     if both := sorted(there & set(inventory.raw.plate_names)):
         raise ValueError(
             f"{store} already has a plate {both[0]} made from other files: rename the plate to "

@@ -118,7 +118,7 @@ def open_store(location: Location) -> Store:
     """
     path = locate(location)
     signature = read_store_signature(path)
-    fields = _read_table(path, signature)
+    fields = read_table(path, signature)
     if missing := [name for name in FIELD_COLUMNS if name not in fields.columns]:
         raise ValueError(
             f"{below(path, TABLE)} has no column {missing[0]}: if an earlier version of "
@@ -167,12 +167,8 @@ def read_store_signature(location: Path | str) -> dict[str, Any]:
     return found
 
 
-def read_table(location: Path | str) -> pl.DataFrame:
+def read_table(location: Path | str, signature: dict[str, Any]) -> pl.DataFrame:
     """Return a store's table of fields; raises ValueError if it is missing or damaged."""
-    return _read_table(location, read_store_signature(location))
-
-
-def _read_table(location: Path | str, signature: dict[str, Any]) -> pl.DataFrame:
     path = below(location, TABLE)
     try:
         content = read_file(path)

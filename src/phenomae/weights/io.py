@@ -67,7 +67,8 @@ def save(folder: PathLike, model: Network, config: Mapping[str, Any]) -> None:
     # Written to a temporary file first, so that a kill leaves no truncated tensors.
     with whole_file(folder / TENSORS) as partial:
         save_file(tensors, partial)
-        whole = {**config, **known, _SHA256: sha256_of(partial)}
+        given = {key: value for key, value in config.items() if key != _CHECKSUM}
+        whole = {**given, **known, _SHA256: sha256_of(partial)}
         whole = json.loads(json.dumps(whole))  # as it will be read
         write_json(folder / CONFIG, {**whole, _CHECKSUM: hash_json(whole)})
 
