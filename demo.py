@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from phenomae import cli
-from phenomae.artefacts import whole_file, write_json
+from phenomae.whole_files import whole_file, write_json
 
 RECIPES = Path(__file__).parent / "recipes"
 LEVEL = "real"

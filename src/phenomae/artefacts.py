@@ -32,6 +32,7 @@ from phenomae.whole_files import PARTIAL
 # What version 0.1 wrote beside tables (.csv, .parquet) and figures, by name: it listed no files.
 _OF_VERSION_1 = {"environment.txt", "log.jsonl", "config.toml", "config.json"}
 _SUFFIXES_OF_VERSION_1 = {".csv", ".html", ".json", ".parquet", ".png", ".safetensors", ".svg"}
+_UNLISTED = {SIGNATURE, LOCK, "raw-files.json"}  # the last is of stores
 # Folders in an OME-Zarr plate that other programs write, and that belong to their users.
 _ADDED_TO_PLATES = {"labels", "tables"}
 
@@ -218,7 +219,7 @@ def _own_files(signature: Mapping[str, Any]) -> Callable[[Path], bool]:
     finished = signature["identity"] is not None
 
     def is_own(name: Path) -> bool:
-        if name.name in (SIGNATURE, LOCK) or name.name.endswith(PARTIAL) or not finished:
+        if name.name in _UNLISTED or name.name.endswith(PARTIAL) or not finished:
             return True
         if name.parts[0].endswith(".zarr"):
             return _ADDED_TO_PLATES.isdisjoint(name.parts)

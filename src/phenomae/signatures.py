@@ -79,17 +79,21 @@ def sign_complete(folder: Path, origin: Origin) -> None:
 
 
 def signature_of(
-    origin: Origin, identity: str | None, files: Mapping[str, str] | None = None
+    origin: Origin, identity: str | None, files: Mapping[str, str], **more: Any
 ) -> bytes:
-    """Return the content of `artefact.json`; `files` are names with their SHA-256."""
+    """Return the content of `artefact.json`; `files` are names with their SHA-256.
+
+    `more` is recorded as well.
+    """
     from phenomae import __version__
 
     content = {
         "format": FORMAT,
         **json.loads(json.dumps(asdict(origin), default=str)),
         "identity": identity,
-        "files": dict(files or {}),
+        "files": dict(files),
         "version": __version__,
+        **more,
     }
     # The last key is a checksum of all others, so that a flipped bit in a setting is found.
     return (json.dumps({**content, "checksum": hash_json(content)}, indent=2) + "\n").encode()

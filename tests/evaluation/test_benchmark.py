@@ -101,21 +101,29 @@ def test_the_same_results_are_the_same_bytes_and_made_once(planted, tmp_path, ca
 
 @pytest.mark.parametrize("text", ["", "source\n", "\xff\n", "a,b\n1,2\n", "a,b\n1,2,3\n"])
 @pytest.mark.parametrize("name", ["recall.csv", "shuffled.csv"])
-def test_results_that_were_damaged_are_to_be_made_anew(planted, tmp_path, name, text, capsys):
+def test_results_that_were_damaged_are_to_be_made_anew(
+    planted, tmp_path, name, text, capsys, resign
+):
     settings = BenchmarkSettings(planted[1], shuffle=2)
     benchmark(planted[0], tmp_path / "results", settings=settings)
     (tmp_path / "results" / name).write_text(text)
+    with pytest.raises(
+        ValueError, match=f"results is damaged: {name} has changed since .* again with overwrite"
+    ):
+        benchmark(planted[0], tmp_path / "results", settings=settings)
+    resign(tmp_path / "results")
     with pytest.raises(ValueError, match=f"{name} is missing or damaged.* again with overwrite"):
         benchmark(planted[0], tmp_path / "results", settings=settings)
     assert capsys.readouterr().out.count("planted") == 1
     benchmark(planted[0], tmp_path / "results", settings=settings, overwrite=True)
 
 
-def test_results_of_an_earlier_version_are_to_be_made_anew(planted, tmp_path):
+def test_results_of_an_earlier_version_are_to_be_made_anew(planted, tmp_path, resign):
     settings = BenchmarkSettings(planted[1])
     benchmark(planted[0], tmp_path / "results", settings=settings)
     table = tmp_path / "results/recall.csv"
     pl.read_csv(table).drop("ci_high", "p").write_csv(table)
+    resign(tmp_path / "results")
     with pytest.raises(
         ValueError,
         match=r"recall\.csv lacks the columns ci_high p, so it was made by an earlier version of "

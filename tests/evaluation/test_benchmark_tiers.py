@@ -282,13 +282,14 @@ def test_wells_that_are_not_on_the_map_may_have_no_direction(screen):
     assert run(screen).equals(wanted)
 
 
-def test_results_that_are_there_are_found_without_the_profiles_of_wells(screen, capsys):
+def test_results_that_are_there_are_found_without_the_profiles_of_wells(screen, capsys, resign):
     first = run(screen)
     printed = capsys.readouterr().out
     settings = BenchmarkSettings(screen / "known.csv", wells=screen / "wells", resamples=100)
     for path in (screen / "wells").glob("*.parquet"):
         records = pl.read_parquet(path)
         records.with_columns(pl.lit(np.nan, pl.Float32).alias("feature_0000")).write_parquet(path)
+    resign(screen / "wells")
     benchmark(screen / "map.h5ad", screen / "results", settings=settings)
     assert capsys.readouterr().out == printed
     assert pl.read_csv(screen / "results/tiers.csv").equals(first)

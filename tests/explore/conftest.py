@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 SHAPED = [f"phenomae.explore.{name}" for name in ("clusters", "curves", "heatmap", "training")]
 install_import_hook(SHAPED, "beartype.beartype")
 
-from phenomae.artefacts import Origin  # noqa: E402
 from phenomae.evaluation.benchmark import benchmark  # noqa: E402
 from phenomae.evaluation.settings import BenchmarkSettings  # noqa: E402
 from phenomae.explore.report import ReportSettings, report  # noqa: E402
 from phenomae.maps.map import MapSettings, map_wells  # noqa: E402
 from phenomae.runs import append_log, finish_run, run_folder  # noqa: E402
+from phenomae.signatures import Origin  # noqa: E402
 from phenomae.wells import write_wells  # noqa: E402
 
 GENES, FEATURES = 40, 16

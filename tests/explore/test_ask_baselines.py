@@ -298,7 +298,7 @@ def test_matches_per_compound_are_those_of_brute_force(screen, tmp_path):
         assert rows["mechanism"].to_list() == [f"m{number // 2}" for number in range(6)]
 
 
-def test_an_answer_with_baselines_is_made_once_and_is_other_work(screen, tmp_path, capsys):
+def test_an_answer_with_baselines_is_made_once_and_is_other_work(screen, tmp_path, capsys, resign):
     more = baselines_of("mechanisms", "spectra")
     ask(screen, "mechanisms", tmp_path / "out", more=more)
     first = capsys.readouterr().out
@@ -315,6 +315,7 @@ def test_an_answer_with_baselines_is_made_once_and_is_other_work(screen, tmp_pat
     assert rows == ROWS["mechanisms"][2]
     assert found["line"] == found["learned"][-1]["line"]
     (tmp_path / "out/learned.json").write_text("{}")
+    resign(tmp_path / "out")
     assert run(["ask", *words, *more.format(screen).split()]) == 1
     assert "learned.json was made by an earlier version of phenomae: make" in (
         capsys.readouterr().err

@@ -70,7 +70,7 @@ def test_maps_side_by_side(screen, maps, tmp_path, capsys):
     assert all(path.read_bytes() == content for path, content in first.items())
 
 
-def test_one_trained_map_beside_features_without_learning(screen, tmp_path, capsys):
+def test_one_trained_map_beside_features_without_learning(screen, tmp_path, capsys, resign):
     noisy = screen.map.with_name("noisy.h5ad")
     given = [f"spectra={noisy}", f"trained={screen.map}"]
     settings = CompareSettings(screen.annotations, resamples=100)
@@ -89,6 +89,7 @@ def test_one_trained_map_beside_features_without_learning(screen, tmp_path, caps
     compare(*given, str(tmp_path / "out"), settings=settings)
     assert capsys.readouterr().out.splitlines() == printed
     (tmp_path / "out/learned.csv").write_text("source\n")
+    resign(tmp_path / "out")
     with pytest.raises(ValueError, match=r"learned.csv is missing or damaged: .* make .*out again"):
         compare(*given, str(tmp_path / "out"), settings=settings)
 
@@ -132,6 +133,7 @@ def test_only_genes_of_all_maps_are_asked(screen, maps, tmp_path, capsys):
     from anndata import read_h5ad
 
     part = read_h5ad(screen.map)[:20].copy()
+    del part.uns["phenomae"]  # else it would be refused as an edited map
     part.write_h5ad(tmp_path / "part.h5ad")
     out = tmp_path / "out"
     settings = CompareSettings(screen.annotations, resamples=20)
@@ -144,6 +146,7 @@ def test_maps_that_share_too_few_genes_are_not_compared(screen, tmp_path):
     from anndata import read_h5ad
 
     whole = read_h5ad(screen.map)
+    del whole.uns["phenomae"]
     for name, rows in (("first", slice(0, 24)), ("second", slice(18, 40))):
         whole[rows].copy().write_h5ad(tmp_path / f"{name}.h5ad")
     given = [str(tmp_path / f"{name}.h5ad") for name in ("first", "second")]
@@ -178,6 +181,7 @@ def test_what_cannot_be_compared(screen, tmp_path, words, settings, sentence):
 
     alien = read_h5ad(screen.map)
     alien.obs_names = [f"other {name}" for name in alien.obs_names]
+    del alien.uns["phenomae"]
     alien.write_h5ad(tmp_path / "alien.h5ad")
     places = {
         "map": screen.map,
@@ -205,6 +209,8 @@ def test_the_last_word_is_no_map(screen, tmp_path):
 def test_an_unfinished_run_is_not_compared(tmp_path):
     with run_folder(tmp_path / "run", Origin("run", {}), "pretrain vit-mae"):
         pass
-    with pytest.raises(ValueError, match="run is unfinished: run its pretrain command again"):
+    with pytest.raises(
+        ValueError, match="run is unfinished: run the command that makes it again to go on"
+    ):
         read_compute(tmp_path / "run")
     assert json.loads((tmp_path / "run" / "artefact.json").read_text())["identity"] is None

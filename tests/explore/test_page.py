@@ -7,6 +7,7 @@ import pytest
 
 from phenomae.evaluation.benchmark import benchmark
 from phenomae.evaluation.settings import BenchmarkSettings
+from phenomae.signatures import hash_files
 
 
 @pytest.fixture(scope="module")
@@ -43,21 +44,25 @@ def test_what_is_not_given_is_not_on_the_page(screen, tmp_path, given, make_page
     assert len(page.images) == len(list((tmp_path / "out" / "figures").glob("*.png")))
 
 
-def test_a_run_without_log_or_picture_shows_the_other(new_run, tmp_path, make_page):
+def test_a_run_without_log_or_picture_shows_the_other(new_run, tmp_path, make_page, resign):
     page = make_page(tmp_path / "out", run=new_run(log=False))
     assert page.headings[1:] == ["Reconstructions", "Provenance"]
     (tmp_path / "own_run" / "log.jsonl").write_text('{"step": 0, "validation_loss": 1.5}\n')
     (tmp_path / "own_run" / "reconstructions.png").unlink()
+    resign(tmp_path / "own_run", files=hash_files(tmp_path / "own_run"))
     page = make_page(tmp_path / "out2", run=tmp_path / "own_run")
     assert page.headings[1:] == ["Loss", "Provenance"]
     assert "validation 1.5 at step 0" in page.text
 
 
-def test_results_without_shuffles_or_baselines_have_no_table_of_them(screen, tmp_path, make_page):
+def test_results_without_shuffles_or_baselines_have_no_table_of_them(
+    screen, tmp_path, make_page, resign
+):
     results = tmp_path / "results"
     results.mkdir()
     for name in ("artefact.json", "recall.csv", "curve.csv"):
         (results / name).write_bytes((screen.results / name).read_bytes())
+    resign(results)
     page = make_page(tmp_path / "out", results=results)
     assert "Comparison with baselines" not in page.headings
     assert "shuffled" not in page.text
@@ -119,12 +124,13 @@ def test_the_table_of_other_results_says_what_their_files_say(page, screen):
 
 
 def test_missing_kinds_are_shown_where_the_first_source_has_no_comparison(
-    screen, tmp_path, make_page
+    screen, tmp_path, make_page, resign
 ):
     results = tmp_path / "results"
     results.mkdir()
     for name in ("artefact.json", "recall.csv", "curve.csv"):
         (results / name).write_bytes((screen.results / name).read_bytes())
+    resign(results)
     settings = BenchmarkSettings(screen.annotations / "signal_ing <&> more.csv")
     benchmark(screen.map, tmp_path / "other", settings=settings)
     baseline = (f"noisy map={tmp_path / 'other'}",)
@@ -135,7 +141,7 @@ def test_missing_kinds_are_shown_where_the_first_source_has_no_comparison(
     assert missing == ["untrained", "count", "position", "shuffled"]
 
 
-def test_what_cannot_be_compared_is_said(screen, new_run, tmp_path, make_page):
+def test_what_cannot_be_compared_is_said(screen, new_run, tmp_path, make_page, resign):
     fewer = (screen.annotations / "complexes.csv").read_text().splitlines()[:-3]
     (tmp_path / "complexes.csv").write_text("\n".join(fewer) + "\n")
     settings = BenchmarkSettings(tmp_path / "complexes.csv")
@@ -143,6 +149,7 @@ def test_what_cannot_be_compared_is_said(screen, new_run, tmp_path, make_page):
     run = new_run()
     with open(run / "log.jsonl", "a") as file:
         file.write('{"step": 80, "loss": NaN}\n')
+    resign(run)
     baseline = (f"fewer={tmp_path / 'fewer'}",)
     page = make_page(tmp_path / "out", run=run, results=screen.results, baseline=baseline)
     text = " ".join(page.text.split())

@@ -157,11 +157,12 @@ def test_recall_and_curve_are_drawn_at_their_numbers(screen):
     np.testing.assert_array_equal(diagonal.get_xydata(), [[0, 0], [1, 1]])
 
 
-def test_losses_are_those_of_the_log(new_run):
+def test_losses_are_those_of_the_log(new_run, resign):
     run = new_run()
     with open(run / "log.jsonl", "a") as file:
         file.write(json.dumps({"step": 40, "loss": 2.0}) + "\n")  # the later one counts
         file.write('{"step": 80, "loss": NaN}\n{"step": 100, "lo')
+    resign(run)
     losses = read_training(run).losses
     assert list(losses) == ["training", "validation"]
     np.testing.assert_array_equal(losses["training"].steps, [20, 40, 60])
@@ -173,10 +174,11 @@ def test_losses_are_those_of_the_log(new_run):
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), losses["training"].values)
 
 
-def test_recall_on_the_way_is_drawn_below_the_loss(new_run):
+def test_recall_on_the_way_is_drawn_below_the_loss(new_run, resign):
     run = new_run()
     for step, recall in ((0, 0.1), (30, 0.25), (60, 0.375)):
         append_log(run, step=step, recall=recall, recall_CORUM=0.5, recall_chance=0.1)
+    resign(run)
     training = read_training(run)
     drawn = draw_loss(training.losses, training.recalls)
     loss, recall = drawn.figure.axes
@@ -186,14 +188,16 @@ def test_recall_on_the_way_is_drawn_below_the_loss(new_run):
     assert list(chance.get_ydata()) == [0.1, 0.1]
     assert drawn.alt.endswith("; recall 0.375 at step 60.")
     append_log(run, step=70, recall="high", recall_chance=0.1)
+    resign(run)
     with pytest.raises(ValueError, match="is damaged: expected one JSON object per line"):
         read_training(run)
 
 
-def test_a_long_log_is_averaged_to_what_a_line_can_show(new_run):
+def test_a_long_log_is_averaged_to_what_a_line_can_show(new_run, resign):
     run = new_run()
     records = [{"step": step, "loss": 1.0 + (step % 2)} for step in range(1, 4001)]
     (run / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    resign(run)
     (ax,) = draw_loss(read_training(run).losses).figure.axes
     steps, values = ax.lines[0].get_xydata().T
     assert len(steps) == 1000

@@ -14,7 +14,7 @@ from phenomae.cli import run
 from phenomae.explore.report import ReportSettings, report
 from phenomae.explore.sections import table
 from phenomae.runs import run_folder
-from phenomae.signatures import Origin, sign
+from phenomae.signatures import Origin, hash_files, sign
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -176,7 +176,7 @@ def test_runs_that_are_none(screen, tmp_path):
     refuse(screen.results, "holds results, not run")
     with run_folder(tmp_path / "begun", Origin("run"), "pretrain vit-mae"):
         pass
-    refuse(tmp_path / "begun", "begun is unfinished: run its pretrain command again")
+    refuse(tmp_path / "begun", "begun is unfinished: run the command that makes it again to")
 
 
 @pytest.mark.parametrize(
@@ -190,18 +190,20 @@ def test_runs_that_are_none(screen, tmp_path):
         ("7\n", "log.jsonl is damaged"),
     ],
 )
-def test_logs_that_will_not_do(new_run, tmp_path, log, sentence):
+def test_logs_that_will_not_do(new_run, tmp_path, log, sentence, resign):
     folder = new_run()
     (folder / "log.jsonl").write_text(log)
+    resign(folder)
     with pytest.raises(ValueError, match=sentence):
         report(tmp_path / "out", settings=ReportSettings(run=folder))
 
 
-def test_runs_without_anything_to_show(new_run, tmp_path):
+def test_runs_without_anything_to_show(new_run, tmp_path, resign):
     folder = new_run(log=False, picture=False)
     with pytest.raises(ValueError, match="has nothing to show"):
         report(tmp_path / "out", settings=ReportSettings(run=folder))
     (folder / "reconstructions.png").write_bytes(b"GIF89a")
+    resign(folder, files=hash_files(folder))
     with pytest.raises(ValueError, match="expected the PNG that pretrain wrote"):
         report(tmp_path / "out", settings=ReportSettings(run=folder))
 
@@ -209,8 +211,8 @@ def test_runs_without_anything_to_show(new_run, tmp_path):
 @pytest.mark.parametrize(
     ("file", "content", "sentence"),
     [
-        ("recall.csv", None, "recall.csv is missing or damaged"),
-        ("curve.csv", None, "curve.csv is missing or damaged"),
+        ("recall.csv", None, "results is damaged: recall.csv is missing; .* again with overwrite"),
+        ("curve.csv", None, "results is damaged: curve.csv is missing; .* again with overwrite"),
         ("recall.csv", "", "recall.csv is missing or damaged"),
         ("recall.csv", "source,low\nx,0.05\n", "recall.csv lacks .* an earlier version"),
         ("shuffled.csv", "source,low,high,mean,sd,n\n", "shuffled.csv is missing or damaged"),
@@ -221,9 +223,13 @@ def test_runs_without_anything_to_show(new_run, tmp_path):
         ),
     ],
 )
-def test_results_that_will_not_do(screen, tmp_path, file, content, sentence):
+def test_results_that_will_not_do(screen, tmp_path, file, content, sentence, resign):
     results = shutil.copytree(screen.results, tmp_path / "results")
-    (results / file).unlink() if content is None else (results / file).write_text(content)
+    if content is None:
+        (results / file).unlink()
+    else:
+        (results / file).write_text(content)
+        resign(results)
     with pytest.raises(ValueError, match=sentence):
         report(tmp_path / "out", settings=ReportSettings(results=results))
 
@@ -231,7 +237,7 @@ def test_results_that_will_not_do(screen, tmp_path, file, content, sentence):
 def test_results_that_are_none(screen, tmp_path):
     with pytest.raises(ValueError, match="holds run, not results"):
         report(tmp_path / "out", settings=ReportSettings(results=screen.run))
-    sign(tmp_path, Origin("results"), None)
+    sign(tmp_path, Origin("results"), None, {})
     (tmp_path / "results.partial").mkdir()
     with pytest.raises(ValueError, match="it is unfinished; run the command that makes it again"):
         report(tmp_path / "out", settings=ReportSettings(results=tmp_path / "results"))

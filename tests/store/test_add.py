@@ -12,7 +12,7 @@ from phenomae.store import add
 from phenomae.store.ingest import IngestSettings, ingest
 from phenomae.store.read import open_store
 
-APART = {"artefact.json"}  # says what was added when
+APART = {"artefact.json", "raw-files.json"}  # say what was added when
 
 
 def contents(folder: Path) -> dict[str, bytes]:

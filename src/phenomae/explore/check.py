@@ -81,7 +81,7 @@ def check(path: PathLike, /, *, among: Sequence[PathLike] = ()) -> pl.DataFrame:
             f"{path} is nothing that phenomae made: expected a folder with {SIGNATURE}, a map, a "
             f"saved correction, or a file with {record_beside(first).name} beside it"
         )
-    places = [first.absolute().parent, *map(Path, among)]
+    places = [first.parent, *map(Path, among)]
     known = {each.identity: each for each in _list_artefacts(places) if each.identity}
     rows = list(_walk(artefact, known, set()))
     table = pl.DataFrame(rows, ["output", "kind", "identity", "state"], orient="row")

@@ -16,6 +16,7 @@ from phenomae.signatures import Origin, read_signature, sign
 from phenomae.store.files import read_file
 from phenomae.store.finish import finish_store, write_plates
 from phenomae.store.inventory import Inventory
+from phenomae.store.raw_files import read_times, write_times
 from phenomae.store.read import KIND, REPORT, TABLE, open_store, read_store_signature, read_table
 from phenomae.store.table import parse_problems, report_problems, write_table
 from phenomae.urls import below
@@ -51,6 +52,7 @@ def add_plates(store: Path | str, inventory: Inventory) -> None:
         with artefact_folder(added, addition) as folder:
             if folder is not None:
                 _make(folder, inventory, addition)
+        write_times(store, {**read_times(store), **read_times(added)})
         _move_in(added, store, inventory)
         table = read_table(added, read_signature(added))
         problems = _read_problems(added)

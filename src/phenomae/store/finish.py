@@ -5,22 +5,24 @@
 
 import hashlib
 import io
+import json
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from phenomae.images.fields import Problem, raise_problems
 from phenomae.progress import track
-from phenomae.signatures import Origin, sign
+from phenomae.signatures import SIGNATURE, Origin, parse_signature, signature_of
 from phenomae.store.files import read_file, remove_folder, write_file
 from phenomae.store.inventory import Inventory, refuse_problems
 from phenomae.store.plate import write_plate
+from phenomae.store.raw_files import begin_plates
 from phenomae.store.read import REPORT, TABLE
-from phenomae.store.remote import sign_remote
-from phenomae.store.table import report_problems, write_table
+from phenomae.store.table import encode_table, report_problems, write_table
 from phenomae.urls import below
 from phenomae.whole_files import hash_bytes, hash_json
 from phenomae.workers import start_workers
@@ -41,6 +43,7 @@ def write_plates(folder: Path | str, inventory: Inventory) -> tuple[pl.DataFrame
     problems: list[Problem] = []
     total = len(inventory.raw.fields)
     kept = below(folder, _ROWS)
+    begin_plates(folder, kept, inventory)
     with start_crew(inventory) as crew, track("ingesting", total, "fields") as advance:
         for plate in inventory.raw.plate_names:
             rows = _read_rows(below(kept, f"{plate}.parquet"))
@@ -73,19 +76,32 @@ def _read_rows(location: Path | str) -> pl.DataFrame | None:
 def finish_store(
     folder: Path | str, table: pl.DataFrame, problems: list[Problem], origin: Origin
 ) -> str:
-    """Write the table and the report, then sign the store; return the store's identity."""
-    write_table(below(folder, TABLE), table)
-    write_file(below(folder, REPORT), report_problems(problems))
-    # Hashes the bytes of the files: a second encoding need not give the same bytes.
-    written = {name: read_file(below(folder, name)) for name in (TABLE, REPORT)}
-    identity = identify(origin, written[TABLE])
+    """Write the report and the table, then sign the store; return the store's identity.
+
+    A store that is extended is the old one until its table is replaced, and then the new one.
+    """
+    contents = {REPORT: report_problems(problems), TABLE: encode_table(table)}
+    identity = identify(origin, contents[TABLE])
     # The table has a checksum of every field, so that the files of plates need not be listed.
-    files = {name: hashlib.sha256(content).hexdigest() for name, content in written.items()}
-    if isinstance(folder, Path):
-        sign(folder, origin, identity, files)
-    else:
-        sign_remote(folder, origin, identity, files)
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    before = parse_signature(read_file(below(folder, SIGNATURE)), folder)
+    if before["identity"] is not None:
+        _sign_both(folder, before, signature_of(origin, identity, files))
+    for name, content in contents.items():
+        write_file(below(folder, name), content)
+    write_file(below(folder, SIGNATURE), signature_of(origin, identity, files))
     return identity
+
+
+def _sign_both(folder: Path | str, old: dict[str, Any], new: bytes) -> None:
+    """Sign a store such that its table decides whether it is the old one or the new one."""
+    origin = Origin(old["kind"], old["settings"], old["sources"])
+    successor = json.loads(new)
+    files = old["files"]
+    if files is None:  # of version 0.1
+        files = {TABLE: hashlib.sha256(read_file(below(folder, TABLE))).hexdigest()}
+    content = signature_of(origin, old["identity"], files, successor=successor)
+    write_file(below(folder, SIGNATURE), content)
 
 
 def identify(origin: Origin, table: bytes) -> str:

@@ -10,7 +10,13 @@ from phenomae.progress import count_of, info
 from phenomae.signatures import Origin
 from phenomae.store.add import add_plates
 from phenomae.store.finish import finish_store, write_plates
-from phenomae.store.inventory import IngestSettings, refuse_problems, take_inventory
+from phenomae.store.inventory import (
+    IngestSettings,
+    Inventory,
+    refuse_problems,
+    take_inventory,
+)
+from phenomae.store.raw_files import require_unchanged
 from phenomae.store.read import Store, open_store
 from phenomae.store.remote import remote_artefact
 from phenomae.store.table import print_inventory
@@ -62,12 +68,19 @@ def ingest(
         return open_store(path)
     with _open_folder(path, inventory.origin, overwrite) as folder:
         if folder is None:
-            return open_store(path)
+            return _reopen(path, inventory)
         table, problems = write_plates(folder, inventory)
         finish_store(folder, table, [*inventory.problems, *problems], inventory.origin)
     plates = table["plate"].n_unique()
     info(f"{path}: {count_of(len(table), 'field')} of {count_of(plates, 'plate')}")
     return open_store(path)
+
+
+def _reopen(path: Path | str, inventory: Inventory) -> Store:
+    """Return a store that is there already; raises ValueError if its raw files have changed."""
+    store = open_store(path)
+    require_unchanged(store, inventory)
+    return store
 
 
 @contextmanager

@@ -46,6 +46,9 @@ class IngestSettings(WindowSettings, PlateMapSettings, LayoutSettings):
     workers: int | None = None
     """Number of processes that read and write; None is one per core. The bytes of the store are the
     same for any number of processes."""
+    check_raw: bool = False
+    """Compare the pixels of all raw files with those of a store that is there already. Without it,
+    only the times at which files were changed are compared."""
     dry_run: bool = False
     """List the plates that would be read and their problems, and write nothing."""
 
@@ -59,7 +62,16 @@ class IngestSettings(WindowSettings, PlateMapSettings, LayoutSettings):
 
 # Settings that are no part of the store's identity, because no pixel depends on them. `on_bad`
 # decides which fields are stored, but the identity covers the table of fields anyway.
-_NOT_IDENTITY = ("layout", "plate_map", "barcode_map", "images", "on_bad", "workers", "dry_run")
+_NOT_IDENTITY = (
+    "layout",
+    "plate_map",
+    "barcode_map",
+    "images",
+    "on_bad",
+    "workers",
+    "check_raw",
+    "dry_run",
+)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ tensorstore reads the crops. A reader of shards in Python was faster by itself, 
 same process trained, because it needed the GIL for every chunk (docs/log.md, 2026-11-25).
 """
 
+import hashlib
 import io
 import os
 from collections.abc import Sequence
@@ -157,14 +158,24 @@ def _read_settings(
 def read_store_signature(location: Path | str) -> dict[str, Any]:
     """Return the signature of a finished store; raises ValueError if there is none."""
     if isinstance(location, Path):
-        return read_verified(location, KIND, ())
+        return _settle(location, read_verified(location, KIND, ()))
     found = read_remote_signature(location, KIND)
     if found is None or found["identity"] is None:
         # S3 answers a missing bucket in the same way as a missing file.
         nothing = "there is nothing of that name, or no such bucket"
         state = nothing if found is None else "it is unfinished: ingest it again"
         raise ValueError(f"{location} holds no store: {state}")
-    return found
+    return _settle(location, found)
+
+
+def _settle(location: Path | str, signature: dict[str, Any]) -> dict[str, Any]:
+    """Return the signature that holds of a store whose extension was stopped: its table decides."""
+    successor = signature.get("successor")
+    if successor is None:
+        return signature
+    content = read_file(below(location, TABLE))
+    is_new = hashlib.sha256(content).hexdigest() == successor["files"][TABLE]
+    return successor if is_new else signature
 
 
 def read_table(location: Path | str, signature: dict[str, Any]) -> pl.DataFrame:

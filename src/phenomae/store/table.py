@@ -49,10 +49,15 @@ def field_table(
 
 def write_table(location: Path | str, table: pl.DataFrame) -> None:
     """Write a table as Parquet, completely or not at all."""
+    write_file(location, encode_table(table))
+
+
+def encode_table(table: pl.DataFrame) -> bytes:
+    """Return the bytes of a table as Parquet."""
     # Encoded in memory: when polars writes to a full disk, its error says "Invalid thrift".
     buffer = io.BytesIO()
     table.write_parquet(buffer)
-    write_file(location, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def report_problems(problems: Sequence[Problem]) -> bytes:

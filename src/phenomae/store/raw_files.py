@@ -1,0 +1,106 @@
+"""Notices that raw files were replaced after they were read, also by files of the same size.
+
+Their times of change are recorded in the store. `artefact.json` does not list that file: a copy of
+the raw files has other times and the same pixels, and gives the same store.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from phenomae.images.fields import RawField
+from phenomae.images.read import map_in_threads, read_field
+from phenomae.progress import info, tracked
+from phenomae.store.files import read_file, remove_folder, write_file
+from phenomae.store.inventory import Inventory
+from phenomae.store.read import Store
+from phenomae.store.write import checksum
+from phenomae.urls import below, is_address
+from phenomae.whole_files import hash_json
+
+RAW_FILES = "raw-files.json"
+
+
+def begin_plates(folder: Path | str, rows: Path | str, inventory: Inventory) -> None:
+    """Record the times of the raw files, and remove plates whose files changed since a stop.
+
+    `folder` is an unfinished store and `rows` its folder with the table rows of finished plates.
+    """
+    found, known = hash_times(inventory), read_times(folder)
+    for plate in _find_changed(known, found):
+        info(f"plate {plate}: its raw files have changed since an earlier call read them")
+        remove_folder(below(folder, f"{plate}.zarr"))
+        remove_folder(below(rows, f"{plate}.parquet"))
+    if {**known, **found} != known:
+        write_times(folder, {**known, **found})
+
+
+def read_times(folder: Path | str) -> dict[str, str]:
+    """Return a hash of the times of each plate's raw files; empty for stores of version 0.1."""
+    try:
+        return json.loads(read_file(below(folder, RAW_FILES)))
+    except FileNotFoundError:
+        return {}
+
+
+def write_times(folder: Path | str, times: dict[str, str]) -> None:
+    """Write what `read_times` reads."""
+    content = json.dumps(times, indent=2, sort_keys=True) + "\n"
+    write_file(below(folder, RAW_FILES), content.encode())
+
+
+def require_unchanged(store: Store, inventory: Inventory) -> None:
+    """Raise ValueError if raw files have changed since a finished store was made from them.
+
+    With the setting `check_raw` the pixels of all files are compared with the store and the times
+    recorded anew, without it the times are compared.
+    """
+    known, found = read_times(store.path), hash_times(inventory)
+    changed = _find_changed(known, found)
+    if inventory.settings.check_raw:
+        _compare_pixels(store, inventory)
+        write_times(store.path, {**known, **found})
+    elif changed:
+        raise ValueError(
+            f"{inventory.path}: raw files of plate {changed[0]} have changed since {store.path} "
+            "was made from them: check_raw compares their pixels with the store's, overwrite makes "
+            "it anew"
+        )
+
+
+def _find_changed(known: dict[str, str], found: dict[str, str]) -> list[str]:
+    return [plate for plate, times in found.items() if known.get(plate, times) != times]
+
+
+def hash_times(inventory: Inventory) -> dict[str, str]:
+    """Return a hash of the times at which each plate's files on this machine last changed."""
+    times: dict[str, list[int]] = {plate: [] for plate in inventory.raw.plate_names}
+    for field in inventory.raw.fields:
+        places = [place.url for image in field.images for place in image.planes]
+        times[field.plate] += [os.stat(url).st_mtime_ns for url in places if not is_address(url)]
+    return {plate: hash_json(values) for plate, values in times.items()}
+
+
+def _compare_pixels(store: Store, inventory: Inventory) -> None:
+    if inventory.dtype not in inventory.raw_dtypes.values():
+        raise ValueError(
+            f"check_raw needs a store of unchanged pixels, but {store.path} was made with bits = 8"
+        )
+    keys = store.fields.select("plate", "well", "site").rows()
+    expected = dict(zip(keys, store.fields["checksum"], strict=True))
+    fields: Sequence[RawField] = inventory.raw.fields
+    compared = map_in_threads(partial(_is_same, expected), list(fields), inventory.workers)
+    for field, same in zip(
+        fields, tracked(compared, "checking raw", len(fields), "fields"), strict=True
+    ):
+        if not same:
+            raise ValueError(
+                f"{inventory.path}: the pixels of {field} have changed since {store.path} was made "
+                "from them: overwrite makes it anew"
+            )
+
+
+def _is_same(expected: dict[tuple[str, str, int], str], field: RawField) -> bool:
+    return expected.get((field.plate, field.well, field.site)) == checksum(read_field(field))
