@@ -12,6 +12,7 @@ from phenomae.images.platemap.text_tables import read_table
 from phenomae.maps.export import Table
 from phenomae.outputs import TablesOutput
 from phenomae.print_table import read_written
+from phenomae.signatures import Origin, sign_complete
 from phenomae.wells import open_wells, read_wells, write_wells
 
 SOURCE = Path(__file__).parents[1] / "src"
@@ -64,6 +65,7 @@ def test_lists_and_tables_with_names_like_patterns(tmp_path: Path, name: str, de
     assert read_table(path).rows() == [("A", "B")]
     assert read_written(path).rows() == [("A", "B")]
     assert Table(path).to_polars().rows() == [("A", "B")]
+    sign_complete(tmp_path, Origin("results"))
     assert TablesOutput(tmp_path).to_polars(path.stem).rows() == [("A", "B")]
     for number, where in enumerate((path, tmp_path / decoy)):
         pl.DataFrame({"well": [f"A0{number}"]}).write_parquet(where.with_suffix(".parquet"))

@@ -97,18 +97,22 @@ def test_a_feature_named_twice_or_like_a_column_of_wells(tmp_path):
             write_wells(tmp_path / "wells", profiles(), features)
 
 
-def test_a_well_in_two_files_is_refused(tmp_path):
+def test_a_well_in_two_files_is_refused(tmp_path, resign):
     write_wells(tmp_path / "wells", profiles(), ["score"])
     shutil.copy(tmp_path / "wells/P1.parquet", tmp_path / "wells/P1 copy.parquet")
+    with pytest.raises(ValueError, match=r"wells is damaged: P1 copy.parquet does not belong to"):
+        read_wells(tmp_path / "wells")
+    resign(tmp_path / "wells")
     with pytest.raises(ValueError, match=r"wells has plate 'P1', well 'B02' twice"):
         read_wells(tmp_path / "wells")
 
 
 @pytest.mark.parametrize("name", ["control", "feature_0000"])
-def test_a_column_that_became_text_is_named(tmp_path, name):
+def test_a_column_that_became_text_is_named(tmp_path, name, resign):
     write_wells(tmp_path / "wells", profiles(), ["score"])
     path = tmp_path / "wells/P1.parquet"
     pl.read_parquet(path).with_columns(pl.lit("False").alias(name)).write_parquet(path)
+    resign(tmp_path / "wells")
     with pytest.raises(ValueError, match=rf"P1.parquet: the column '{name}' is String, not "):
         read_wells(tmp_path / "wells")
 
@@ -132,12 +136,13 @@ def test_plates_read_one_by_one_are_what_all_at_once_are(tmp_path, plate):
         np.testing.assert_array_equal(files.read(name), every.features[rows])
 
 
-def test_a_file_of_two_plates_and_a_plate_in_two_files(tmp_path):
+def test_a_file_of_two_plates_and_a_plate_in_two_files(tmp_path, resign):
     write_wells(tmp_path / "wells", profiles(), ["score"])
     first, second = (tmp_path / "wells" / f"P{plate}.parquet" for plate in (1, 2))
     table = pl.concat([pl.read_parquet(first), pl.read_parquet(second)])
     table[:1].write_parquet(first)
     table[1:].write_parquet(second)
+    resign(tmp_path / "wells")
     files = open_wells(tmp_path / "wells")
     np.testing.assert_array_equal(files.read("P1"), [[1.5], [2.5]])
     np.testing.assert_array_equal(files.read("P2"), [[0.5]])
@@ -156,17 +161,24 @@ def test_a_file_of_two_plates_and_a_plate_in_two_files(tmp_path):
         ),
     ],
 )
-def test_a_folder_that_will_not_do(tmp_path, read, change, sentence):
+def test_a_folder_that_will_not_do(tmp_path, read, change, sentence, resign):
     write_wells(tmp_path / "wells", profiles(), ["score", "area"])
     path = tmp_path / "wells/P1.parquet"
     change(pl.read_parquet(path)).write_parquet(path)
+    resign(tmp_path / "wells")
     with pytest.raises(ValueError, match=sentence):
         read(tmp_path / "wells")
     path.write_text("no Parquet")
+    with pytest.raises(ValueError, match=r"wells is damaged: P1.parquet has changed since"):
+        read(tmp_path / "wells")
+    resign(tmp_path / "wells")
     with pytest.raises(ValueError, match=r"P1.parquet is not a Parquet file that can be read"):
         read(tmp_path / "wells")
     for file in (tmp_path / "wells").glob("*.parquet"):
         file.unlink()
+    with pytest.raises(ValueError, match=r"wells is damaged: P1.parquet is missing"):
+        read(tmp_path / "wells")
+    resign(tmp_path / "wells")
     with pytest.raises(
         ValueError, match=r"wells holds no plate: expected one .parquet file per plate"
     ):

@@ -81,7 +81,7 @@ def test_a_stopped_chain_goes_on_to_the_same_bytes(make_screen, tmp_path):
     partial = tmp_path / "stopped.partial"
     shutil.copytree(whole, partial)
     origin = Origin(**{key: read_signature(whole)[key] for key in ("kind", "settings", "sources")})
-    sign(partial, origin, identity=None)
+    sign(partial, origin, identity=None, files={})
     for name in ("P3.parquet", "P4.parquet", "diagnosis.csv"):
         (partial / name).unlink()
     correct(wells, stopped, settings=chosen)

@@ -10,7 +10,7 @@ import pytest
 from phenomae.correction.correct import CorrectSettings, correct
 from phenomae.correction.settings import read_steps, record
 from phenomae.records import WELL_COLUMNS
-from phenomae.signatures import Origin, sign
+from phenomae.signatures import Origin, sign, sign_complete
 from phenomae.wells import read_wells, write_plate, write_wells
 
 METHODS = ("center-scale", "pca-center-scale", "tvn")
@@ -94,6 +94,7 @@ def test_a_stopped_correction_goes_on_to_the_same_bytes(tmp_path):
             "wells", record(settings, read_steps(settings)), {"wells": read_wells(wells).identity}
         ),
         identity=None,
+        files={},
     )
     first = partial / "P1.parquet"
     first.write_bytes((tmp_path / "whole" / "P1.parquet").read_bytes())
@@ -113,7 +114,7 @@ def test_a_partial_folder_that_is_somebody_elses_is_left_alone(tmp_path, overwri
         correct(wells, tmp_path / "out", overwrite=overwrite)
     assert (partial / "thesis.txt").read_text() == "two years"
     (partial / "thesis.txt").unlink()
-    (partial / "artefact.json.partial").write_text("{")  # a stop in the very first moment
+    (partial / "artefact.json.0a1b2c3d.partial").write_text("{")  # a stop in the very first moment
     correct(wells, tmp_path / "out", overwrite=overwrite)
     assert not partial.exists()
 
@@ -137,7 +138,7 @@ def test_memory_holds_the_controls_and_a_plate_but_not_the_screen(tmp_path):
         named = {"plate": [f"P{plate:02d}"] * 96, "well": [f"A{at:02d}" for at in range(1, 97)]}
         table = pl.DataFrame(empty | named | {"control": [True] * 2 + [False] * 94})
         write_plate(wells, table, rng.normal(size=(96, width)).astype(np.float32))
-    sign(wells, Origin("wells"), "wells")
+    sign_complete(wells, Origin("wells"))
     settings = CorrectSettings("center-scale", "plate")
     # What is imported does not count.
     correct(make_wells(tmp_path / "small"), tmp_path / "first", settings=settings)

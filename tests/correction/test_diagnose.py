@@ -92,7 +92,9 @@ def test_wells_of_nothing_but_0_are_like_no_other():
     assert (found.replicates, found.others) == (0, 0)
 
 
-def test_an_offset_of_every_plate_is_seen_before_and_not_after(make_screen, tmp_path, capsys):
+def test_an_offset_of_every_plate_is_seen_before_and_not_after(
+    make_screen, tmp_path, resign, capsys
+):
     wells = make_screen()
     chosen = CorrectSettings("center-scale", "plate", diagnose=True)
     correct(wells, tmp_path / "out", settings=chosen)
@@ -113,6 +115,9 @@ def test_an_offset_of_every_plate_is_seen_before_and_not_after(make_screen, tmp_
     correct(wells, tmp_path / "out", settings=chosen)  # it is done, and shown again
     assert capsys.readouterr().out == printed
     (tmp_path / "out" / "diagnosis.csv").write_text("measure\n")
+    with pytest.raises(ValueError, match=r"out is damaged: diagnosis.csv has changed since"):
+        correct(wells, tmp_path / "out", settings=chosen)
+    resign(tmp_path / "out")
     with pytest.raises(
         ValueError, match=r"diagnosis.csv is missing or damaged: run correct again with"
     ):

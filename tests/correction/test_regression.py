@@ -348,10 +348,11 @@ def test_wells_that_are_left_out_need_no_counts(tmp_path):
     assert read_wells(tmp_path / "out").table["plate"].n_unique() == 4
 
 
-def test_names_that_are_no_wells(tmp_path):
+def test_names_that_are_no_wells(tmp_path, resign):
     table = pl.DataFrame({"plate": "P1", "well": ["A01", "A02"], "control": True, "x": [0.0, 1.0]})
     write_wells(tmp_path / "wells", table, ["x"])
     file = tmp_path / "wells/P1.parquet"
     pl.read_parquet(file).with_columns(well=pl.Series(["A01", "first"])).write_parquet(file)
+    resign(tmp_path / "wells")
     with pytest.raises(ValueError, match="position: 'first' is not a well: expected row letters"):
         correct(tmp_path / "wells", tmp_path / "out", settings=CorrectSettings("position"))

@@ -133,13 +133,29 @@ def test_a_file_that_will_not_do(saved, tmp_path, damage):
             correct(wells, tmp_path / "new", save=file, overwrite=True)
 
 
+@pytest.mark.parametrize("part", ["header", "0 centers", "1 matrix"])
+def test_a_file_that_was_changed(saved, tmp_path, part):
+    wells, file = saved
+    with np.load(file) as held:
+        arrays = dict(held)
+    changed = "what is recorded of its origin and files has changed since phenomae wrote it"
+    if part == "header":
+        arrays[part] = np.array(str(arrays[part]).replace('"width": 6', '"width": 5'))
+    else:
+        arrays[part].flat[0] += 1
+        changed = "its numbers have changed since phenomae wrote them"
+    np.savez(file, **arrays)
+    with pytest.raises(ValueError, match=f"fitted.npz is damaged: {changed}"):
+        correct(wells, tmp_path / "new", apply=file)
+
+
 def test_another_format(saved, tmp_path):
     wells, file = saved
     with np.load(file) as held:
         arrays = dict(held)
-    arrays["header"] = np.array(str(arrays["header"]).replace('"format": 1', '"format": 9'))
+    arrays["header"] = np.array(str(arrays["header"]).replace('"format": 2', '"format": 9'))
     np.savez(file, **arrays)
-    with pytest.raises(ValueError, match="holds correction of format 9, but this phenomae reads"):
+    with pytest.raises(ValueError, match=r"has format 9, of phenomae .* up to 2: install a newer"):
         correct(wells, tmp_path / "new", apply=file)
 
 

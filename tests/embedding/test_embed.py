@@ -146,9 +146,12 @@ def test_an_empty_store_is_refused(run: Path, tmp_path: Path, make_store) -> Non
         embed(screen, run, tmp_path / "wells", settings=ON_CPU)
 
 
-def test_an_unfinished_run_is_refused(screen_path: Path, run: Path, tmp_path: Path) -> None:
+def test_an_unfinished_run_is_refused(screen_path: Path, run: Path, tmp_path: Path, resign) -> None:
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run/weights/model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"run is damaged: weights/model.safetensors is missing"):
+        embed(screen_path, tmp_path / "run", tmp_path / "wells", settings=ON_CPU)
+    resign(tmp_path / "run", identity=None, files={})
     with pytest.raises(ValueError, match="has no weights"):
         embed(screen_path, tmp_path / "run", tmp_path / "wells", settings=ON_CPU)
 

@@ -111,7 +111,9 @@ def test_the_last_block_is_the_embedding_of_a_transformer(
     np.testing.assert_array_equal(whole, last)
 
 
-def test_blocks_that_were_stopped_go_on(screen_path: Path, channel_run: Path, tmp_path: Path):
+def test_blocks_that_were_stopped_go_on(
+    screen_path: Path, channel_run: Path, tmp_path: Path, resign
+):
     settings = replace(ON_CPU, block="all")
     embed(screen_path, channel_run, tmp_path / "all", settings=settings)
     done = tmp_path / "all/block-02"
@@ -119,16 +121,10 @@ def test_blocks_that_were_stopped_go_on(screen_path: Path, channel_run: Path, tm
     kept = (done / "P1.parquet").stat().st_mtime_ns
     (done / "P2.parquet").unlink()
     signature = (done / "artefact.json").read_text()
-    done.rename(tmp_path / "all/block-02.partial")
-    begun = tmp_path / "all/block-02.partial/artefact.json"
+    begun = done.rename(tmp_path / "all/block-02.partial")
     identity = read_wells(tmp_path / "all/block-03").identity
     assert identity not in signature
-    begun.write_text(
-        "\n".join(
-            '  "identity": null,' if '"identity"' in line else line
-            for line in signature.splitlines()
-        )
-    )
+    resign(begun, identity=None, files={})
     embed(screen_path, channel_run, tmp_path / "all", settings=settings)
     assert (done / "P2.parquet").read_bytes() == expected
     assert (done / "P1.parquet").stat().st_mtime_ns == kept

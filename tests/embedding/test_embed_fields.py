@@ -21,7 +21,7 @@ ON_CPU = EmbedSettings(device="cpu", precision="float32")
 
 
 @pytest.fixture
-def focused(screen_path: Path, pixels: dict, tmp_path: Path) -> Path:
+def focused(screen_path: Path, pixels: dict, tmp_path: Path, resign) -> Path:
     """The store with a focus for each field: plate P2 is blurred, and so is a site of P1 A01."""
     path = tmp_path / "focused"
     shutil.copytree(screen_path, path)
@@ -29,6 +29,7 @@ def focused(screen_path: Path, pixels: dict, tmp_path: Path) -> Path:
     blurred = (pl.col("plate") == "P2") | ((pl.col("well") == "A01") & (pl.col("site") == 2))
     focus = pl.when(blurred).then(0.01).otherwise(0.5).alias("focus")
     table.with_columns(focus).write_parquet(path / "fields.parquet")
+    resign(path)
     return path
 
 
@@ -115,16 +116,17 @@ def shrink(plane: np.ndarray) -> np.ndarray:
     ],
 )
 def test_another_scale_than_the_networks_is_told_with_the_flag_that_mends_it(
-    screen_path: Path, run: Path, tmp_path: Path, capsys, ours, trained, flags, told
+    screen_path: Path, run: Path, tmp_path: Path, resign, capsys, ours, trained, flags, told
 ) -> None:
     store = tmp_path / "store"
     shutil.copytree(screen_path, store)
-    signature = json.loads((store / "artefact.json").read_text())
-    signature["settings"]["pixel_size_um"] = ours
-    (store / "artefact.json").write_text(json.dumps(signature))
+    settings = json.loads((store / "artefact.json").read_text())["settings"]
+    resign(store, settings={**settings, "pixel_size_um": ours})
     shutil.copytree(run / "weights", tmp_path / "weights")
     config = json.loads((run / "weights/config.json").read_text())
-    (tmp_path / "weights/config.json").write_text(json.dumps({**config, "pixel_size_um": trained}))
+    config["pixel_size_um"] = trained
+    del config["sha256"], config["checksum"]
+    (tmp_path / "weights/config.json").write_text(json.dumps(config))
     paths = [str(store), str(tmp_path / "weights"), str(tmp_path / "wells")]
     assert cli.run(["embed", *paths, "--device", "cpu", *flags]) == 0
     sentence = (

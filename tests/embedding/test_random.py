@@ -142,12 +142,13 @@ def test_a_trained_network_has_no_seed(
 
 
 def test_an_unfinished_run_has_no_random_twin(
-    screen_path: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    screen_path: Path, run: Path, tmp_path: Path, resign, capsys: pytest.CaptureFixture[str]
 ):
     begun = tmp_path / "begun"
     begun.mkdir()
     for name in ("config.toml", "artefact.json"):
         (begun / name).write_bytes((run / name).read_bytes())
+    resign(begun, identity=None, files={})
     assert cli.run(["embed", str(screen_path), f"random:{begun}", str(tmp_path / "wells")]) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert f"{begun} has no weights" in line

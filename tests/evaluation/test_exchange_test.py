@@ -72,7 +72,7 @@ def test_a_tier_and_sources_leave_pairs_out():
     sources = np.array([0, 0, 1, 1, *range(2, 14)])
     apart = np.arange(16) % 2
     pairing = Pairing(groups, sources, apart=apart, against="groups")
-    ranking = rank(pairing, np.arange(4), rng)
+    ranking = rank(pairing, 0, np.arange(4), rng)
     assert sorted(ranking.rows.tolist()) == list(range(16))
     for query, positives, negatives in ranking.queries:
         row = ranking.rows[query]
@@ -91,7 +91,7 @@ def test_large_groups_and_many_negatives_are_sampled(monkeypatch):
     monkeypatch.setattr(exchange_test, "_NEGATIVES", 7)
     rng = np.random.default_rng(3)
     pairing = Pairing(np.repeat([0, 1, 2], 20), against="groups")
-    ranking = rank(pairing, np.arange(20), rng)
+    ranking = rank(pairing, 0, np.arange(20), rng)
     assert len(ranking.rows) == 10
     assert len(ranking.queries) == 3
     negatives = ranking.rows[ranking.queries[0][2]]
@@ -99,7 +99,7 @@ def test_large_groups_and_many_negatives_are_sampled(monkeypatch):
     assert (negatives >= 20).all()
     # On each of two plates half of the seven, rounded down.
     groups, plates = np.where(np.arange(40) % 20 < 2, 0, -1), np.arange(40) // 20
-    ranking = rank(Pairing(groups, plates=plates), np.flatnonzero(groups == 0), rng)
+    ranking = rank(Pairing(groups, plates=plates), 0, np.flatnonzero(groups == 0), rng)
     assert sorted(ranking.strata) == [4, 5]
     for query, positives, negatives in ranking.queries:
         assert (plates[ranking.rows[negatives]] == plates[ranking.rows[query]]).all()
@@ -168,7 +168,7 @@ def test_mid_p_is_uniform_where_there_are_ties():
     unit, mid, ties = unit_rows(features).astype(np.float32), [], []
     for group in range(1000):
         rng = np.random.default_rng([8, group])
-        ranking = rank(pairing, np.flatnonzero(pairing.groups == group), rng)
+        ranking = rank(pairing, group, np.flatnonzero(pairing.groups == group), rng)
         observed, *null = exchanged_precisions(unit, ranking, 999, 0, rng)
         equal = np.isclose(null, observed)
         mid.append(((np.array(null) > observed) & ~equal).mean() + equal.mean() / 2)

@@ -202,7 +202,10 @@ def test_p_values_by_hand():
             "compound,mechanism\nc0,m,n\n",
             r"mechanisms.csv cannot be .* \(expected as many fields in",
         ),
-        ("compound,mechanism\nc0,m0\nc0,m1\n", "lists two mechanisms for c0, m0 and m1: keep one"),
+        (
+            "compound,mechanism\nc0,m0\nc0,m1\nc1,m0|m1\n",
+            "2 of its 2 mechanisms are in the wells of WELLS, but two that differ are needed",
+        ),
         ("compound,mechanism\nc0,m0\nc1,m0\n", "1 of its 1 mechanisms are in the wells of WELLS"),
         (
             "compound,mechanism\nx,m0\ny,m1\n",

@@ -76,7 +76,7 @@ def test_a_map_without_columns_or_with_an_odd_note_is_left_to_anndata(tmp_path: 
     check_same(bare)
     odd = write(tmp_path / "odd.h5ad", X, OBS, uns={"phenomae": 3})
     assert read_h5ad(odd, "phenomae") is None
-    with pytest.raises(ValueError, match="uns/phenomae should be JSON"):
+    with pytest.raises(ValueError, match="uns/phenomae is damaged: expected the JSON"):
         read_map(odd)
 
 

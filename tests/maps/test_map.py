@@ -144,11 +144,16 @@ def test_files_that_are_no_map(tmp_path):
 
 
 def test_a_map_of_another_format(tmp_path):
-    path = tmp_path / "old.h5ad"
-    signature = json.dumps({"format": 0})
-    anndata.AnnData(np.eye(2), uns={"phenomae": signature}).write_h5ad(path)
-    with pytest.raises(ValueError, match="format 0, but this phenomae reads format 1"):
-        read_map(path)
+    path = tmp_path / "other.h5ad"
+    sentences = {
+        0: "other.h5ad is damaged: what is recorded of its origin and files has changed",
+        99: "other.h5ad has format 99, of phenomae 9.0, .* reads formats up to 2: install a newer",
+    }
+    for number, sentence in sentences.items():
+        record = json.dumps({"format": number, "kind": "map", "version": "9.0"})
+        anndata.AnnData(np.eye(2), uns={"phenomae": record}).write_h5ad(path)
+        with pytest.raises(ValueError, match=sentence):
+            read_map(path)
 
 
 @pytest.mark.parametrize(
@@ -211,10 +216,12 @@ def test_a_map_that_recorded_min_wells_under_its_old_name_is_the_same_work(wells
     path = tmp_path / "map.h5ad"
     map_wells(wells, path, settings=MapSettings(min_wells=2))
     with h5py.File(path, "r+") as file:
-        note = file["uns/phenomae"].asstr()[()]
-        assert "min_wells" in note
-        file["uns/phenomae"][()] = note.replace("min_wells", "least_wells")
+        record = json.loads(file["uns/phenomae"].asstr()[()])
+        # As of version 0.1, which recorded neither checksums nor itself.
+        kept = {key: record[key] for key in ("kind", "settings", "sources", "identity")}
+        kept["settings"]["least_wells"] = kept["settings"].pop("min_wells")
+        file["uns/phenomae"][()] = json.dumps({"format": 1, **kept})
     map_wells(wells, path, settings=MapSettings(min_wells=2))
-    assert "already there, made with the same settings" in capsys.readouterr().err
+    assert "map.h5ad is already there, made by phenomae" in capsys.readouterr().err
     with pytest.raises(ValueError, match="another setting: min_wells = 2, now 1"):
         map_wells(wells, path)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory, make_store) -> dict[str, Pa
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_run_of_any_family_is_whole_and_goes_on(
-    family: str, stores: dict[str, Path], tmp_path: Path
+    family: str, stores: dict[str, Path], tmp_path: Path, resign
 ):
     """A run that lost its second half ends with the same weights."""
     pretrain, settings = FAMILIES[family]
@@ -118,8 +119,7 @@ def test_a_run_of_any_family_is_whole_and_goes_on(
     assert (tmp_path / "run/reconstructions.png").exists() == family.endswith("mae")
 
     shutil.copytree(tmp_path / "run", tmp_path / "again")
-    signature = json.loads((tmp_path / "again/artefact.json").read_text())
-    (tmp_path / "again/artefact.json").write_text(json.dumps({**signature, "identity": None}))
+    resign(tmp_path / "again", identity=None, files={})
     (tmp_path / "again/checkpoints/step-00000004.safetensors").unlink()
     (tmp_path / "again/weights/model.safetensors").unlink()
     pretrain(stores["first"], tmp_path / "again", settings=settings)
@@ -193,23 +193,26 @@ def test_a_classifier_knows_its_classes_and_whether_to_adapt(
     assert "adabn" not in off
 
 
-def forget_perturbations(store: Path, path: Path, kept: int) -> Path:
+def forget_perturbations(store: Path, path: Path, kept: int, resign: Callable) -> Path:
     shutil.copytree(store, path)
     fields = pl.read_parquet(path / "fields.parquet")
     known = pl.int_range(pl.len()) < kept
     fields.with_columns(pl.when(known).then("perturbation")).write_parquet(path / "fields.parquet")
+    resign(path)
     return path
 
 
-def test_wells_of_unknown_perturbation_are_left_out(stores: dict[str, Path], tmp_path: Path):
-    store = forget_perturbations(stores["first"], tmp_path / "store", kept=4)
+def test_wells_of_unknown_perturbation_are_left_out(
+    stores: dict[str, Path], tmp_path: Path, resign
+):
+    store = forget_perturbations(stores["first"], tmp_path / "store", 4, resign)
     _, settings = FAMILIES["vit-classifier"]
     pretrain_vit_classifier(store, tmp_path / "run", settings=settings)
     assert weights.load(tmp_path / "run").classes == tuple(f"gene A0{n}" for n in (1, 2, 3, 4))
 
 
-def test_nothing_to_tell_apart_is_refused(stores: dict[str, Path], tmp_path: Path):
-    store = forget_perturbations(stores["first"], tmp_path / "store", kept=1)
+def test_nothing_to_tell_apart_is_refused(stores: dict[str, Path], tmp_path: Path, resign):
+    store = forget_perturbations(stores["first"], tmp_path / "store", 1, resign)
     for family in ("classifier", "vit-classifier"):
         pretrain, settings = FAMILIES[family]
         with pytest.raises(ValueError, match="fewer than two perturbations are known"):
@@ -249,12 +252,12 @@ def test_a_perturbation_is_never_held_out_alone(stores: dict[str, Path], tmp_pat
         assert sorted([*data.training, *data.validation]) == list(range(10))
 
 
-def test_plates_of_a_step_must_be_there_and_alike(stores: dict[str, Path], tmp_path: Path):
+def test_plates_of_a_step_must_be_there_and_alike(stores: dict[str, Path], tmp_path: Path, resign):
     _, settings = FAMILIES["classifier"]
     many = replace(settings, plates_per_step=4)
     with pytest.raises(ValueError, match="plates_per_step must be at most 2, the number of plates"):
         pretrain_classifier(stores["first"], tmp_path / "run", settings=many)
-    bytes_ = make_bytes(stores["first"], tmp_path / "bytes")
+    bytes_ = make_bytes(stores["first"], tmp_path / "bytes", resign)
     with pytest.raises(ValueError, match="plates_per_step must be 1 if some stores have uint8"):
         pretrain_classifier(stores["first"], bytes_, tmp_path / "run", settings=settings)
     assert not (tmp_path / "run").exists()
@@ -285,13 +288,11 @@ def test_the_validation_loss_of_adabn_is_that_of_plates_with_their_own_statistic
     assert logged[-1]["validation_loss"] == pytest.approx(total / count, rel=1e-4)
 
 
-def make_bytes(store: Path, path: Path) -> Path:
+def make_bytes(store: Path, path: Path, resign: Callable) -> Path:
     """Copy a store as one of uint8, with plates of other names."""
     shutil.copytree(store, path)
-    signature = json.loads((path / "artefact.json").read_text())
-    signature["settings"]["dtype"] = "uint8"
-    signature["identity"] = "of bytes"
-    (path / "artefact.json").write_text(json.dumps(signature))
+    settings = json.loads((path / "artefact.json").read_text())["settings"]
+    resign(path, settings={**settings, "dtype": "uint8"}, identity="of bytes")
     fields = pl.read_parquet(path / "fields.parquet")
     for place in fields["path"]:
         pixels = np.asarray(zarr.open_array(path / place / "0", mode="r"))

@@ -21,25 +21,24 @@ MakeVariant = Callable[..., Path]
 
 
 @pytest.fixture
-def variant(screen_path: Path, tmp_path: Path) -> MakeVariant:
+def variant(screen_path: Path, tmp_path: Path, resign) -> MakeVariant:
     """A function that copies the store with another pixel size or other columns in its tables."""
 
     def copy(name: str, pixel_size_um: float | None = 0.5, **columns: list) -> Path:
         path = tmp_path / name
         shutil.copytree(screen_path, path)
-        signature = json.loads((path / "artefact.json").read_text())
-        signature["settings"]["pixel_size_um"] = pixel_size_um
-        (path / "artefact.json").write_text(json.dumps({**signature, "identity": name}))
         table = pl.read_parquet(path / "fields.parquet")
         table = table.with_columns(**{key: pl.Series(value) for key, value in columns.items()})
         table.write_parquet(path / "fields.parquet")
+        settings = json.loads((path / "artefact.json").read_text())["settings"]
+        resign(path, settings={**settings, "pixel_size_um": pixel_size_um}, identity=name)
         return path
 
     return copy
 
 
 def test_a_run_sees_only_the_fields_of_which_the_expression_holds(
-    variant: MakeVariant, tiny: VitMaeSettings, tmp_path: Path
+    variant: MakeVariant, tiny: VitMaeSettings, tmp_path: Path, resign
 ) -> None:
     """It is the run on a store that never had the others, and its settings tell the two apart."""
     focus = [0.05 if row % 5 == 0 else 0.5 for row in range(20)]
@@ -47,6 +46,7 @@ def test_a_run_sees_only_the_fields_of_which_the_expression_holds(
     few = variant("few", focus=focus)
     table = pl.read_parquet(few / "fields.parquet")
     table.filter(pl.col("focus") > 0.1).write_parquet(few / "fields.parquet")
+    resign(few)
     filtered = replace(tiny, where="focus > 0.1")
     pretrain_vit_mae(whole, tmp_path / "filtered", settings=filtered)
     pretrain_vit_mae(few, tmp_path / "expected", settings=tiny)
@@ -123,9 +123,12 @@ def test_a_run_of_a_version_without_these_settings_is_the_same_work(
     for name in ("where", "balance", "pixel_size_um"):
         del signature["settings"][name]
     assert "crops_per_field" not in signature["settings"]
-    (run / "artefact.json").write_text(json.dumps(signature))
+    # That version recorded no checksums either.
+    kept = {key: signature[key] for key in ("kind", "settings", "sources", "identity")}
+    old = {"format": 1, **kept, "version": "0.1.0"}
+    (run / "artefact.json").write_text(json.dumps(old))
     pretrain_vit_mae(screen_path, run, settings=tiny)
-    assert "already there" in capsys.readouterr().err
+    assert "already there, made by phenomae 0.1.0 with the same" in capsys.readouterr().err
 
 
 def test_weights_carry_the_scale_they_were_trained_at(

@@ -1,6 +1,6 @@
 """The pair loss by its formula, the wells that are compared, and what cannot be."""
 
-import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ def fields_of(*rows: tuple[str, str, str, str, bool]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def store(make_store, tmp_path: Path):
+def store(make_store, tmp_path: Path, resign):
     """Return a function that writes a store with these batches, plates, wells and labels."""
 
     def write(rows: list[dict[str, Any]]) -> Path:
@@ -98,6 +98,7 @@ def store(make_store, tmp_path: Path):
         columns = table.columns
         table = table.drop("batch", "perturbation", "control").join(new, on=["plate", "well"])
         table.select(columns).sort("plate", "well").write_parquet(path / "fields.parquet")
+        resign(path)
         return path
 
     return write
@@ -254,7 +255,7 @@ def test_every_masked_family_learns_from_pairs(store, settings: Any):
     assert "pair_loss" not in objective(crops, 0)
 
 
-def test_a_run_logs_the_pair_loss_and_goes_on(store, tmp_path: Path):
+def test_a_run_logs_the_pair_loss_and_goes_on(store, tmp_path: Path, resign):
     """A run that lost its second half ends with the same weights."""
     path, settings = store(ROWS), replace(SETTINGS, steps=6, checkpoint_every=2)
     for name in ("run", "again"):
@@ -265,15 +266,14 @@ def test_a_run_logs_the_pair_loss_and_goes_on(store, tmp_path: Path):
         parts = line["masked_mse"] + line["visible_mse"] + 0.5 * line["pair_loss"]
         assert line["loss"] == pytest.approx(parts, rel=1e-5)
         assert 0 <= line["pair_accuracy"] <= 1
-    lose_the_second_half(tmp_path / "again")
+    lose_the_second_half(tmp_path / "again", resign)
     pretrain_energy_mae(path, tmp_path / "again", settings=settings)
     ours, theirs = (tmp_path / name / "weights/model.safetensors" for name in ("run", "again"))
     assert ours.read_bytes() == theirs.read_bytes()
 
 
-def lose_the_second_half(run: Path) -> None:
-    signature = json.loads((run / "artefact.json").read_text())
-    (run / "artefact.json").write_text(json.dumps({**signature, "identity": None}))
+def lose_the_second_half(run: Path, resign: Callable) -> None:
+    resign(run, identity=None, files={})
     (run / "checkpoints/step-00000006.safetensors").unlink()
     (run / "checkpoints/step-00000004.safetensors").unlink()
     (run / "weights/model.safetensors").unlink()

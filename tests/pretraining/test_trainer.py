@@ -336,7 +336,7 @@ def test_it_starts_from_other_weights(
     signature = json.loads((tmp_path / "second/artefact.json").read_text())
     assert "init" in signature["sources"]
     shutil.rmtree(tmp_path / "first/weights")
-    with pytest.raises(ValueError, match="first has no weights"):
+    with pytest.raises(ValueError, match=r"first is damaged: weights/config.json is missing"):
         pretrain_vit_mae(screen_path, tmp_path / "third", settings=settings)
     assert not (tmp_path / "third").exists()
 

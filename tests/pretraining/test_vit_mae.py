@@ -43,11 +43,17 @@ def run(screen_path: Path, tiny: VitMaeSettings, tmp_path_factory: pytest.TempPa
     return path
 
 
-def contents(run: Path) -> dict[str, bytes]:
-    """Every file of a run by its name, those that hold clocks left out."""
+def contents(run: Path) -> dict[str, object]:
+    """Every file of a run by its name, those that hold clocks and their checksums left out."""
+    clocks = {"log.jsonl", "environment.txt"}
     files = [path for path in run.rglob("*") if path.is_file()]
     names = {str(path.relative_to(run)): path.read_bytes() for path in files}
-    return {name: names[name] for name in sorted(names.keys() - {"log.jsonl", "environment.txt"})}
+    signature = json.loads(names["artefact.json"])
+    del signature["checksum"]
+    for name in clocks:
+        del signature["files"][name]
+    kept = {name: names[name] for name in sorted(names.keys() - clocks)}
+    return {**kept, "artefact.json": signature}
 
 
 def numbers(run: Path) -> list[dict]:
@@ -175,20 +181,19 @@ def test_sigkill_and_running_again_gives_the_same_bytes(
 
 @pytest.mark.parametrize("lost", ["end", "checkpoints", "signature of the beginning"])
 def test_a_run_stopped_elsewhere_ends_the_same(
-    run: Path, screen_path: Path, tiny: VitMaeSettings, tmp_path: Path, lost: str
+    run: Path, screen_path: Path, tiny: VitMaeSettings, tmp_path: Path, lost: str, resign
 ) -> None:
     again = tmp_path / "run"
     shutil.copytree(run, again)
-    signature = json.loads((again / "artefact.json").read_text())
-    (again / "artefact.json").write_text(json.dumps({**signature, "identity": None}))
+    resign(again, identity=None, files={})
     (again / "weights/model.safetensors").write_bytes(b"cut sho")
-    (again / "reconstructions.png.partial").write_bytes(b"")
+    (again / "reconstructions.png.0a1b2c3d.partial").write_bytes(b"")
     if lost != "end":
         shutil.rmtree(again / "checkpoints")
     if lost == "signature of the beginning":
         shutil.rmtree(again)
         again.mkdir()
-        (again / "artefact.json.partial").write_text("{")
+        (again / "artefact.json.0a1b2c3d.partial").write_text("{")
     pretrain_vit_mae(screen_path, again, settings=tiny)
     assert contents(again) == contents(run)
     assert numbers(again) == numbers(run)
@@ -227,12 +232,11 @@ def test_other_settings_are_refused_unless_overwritten(
 
 
 def test_an_unfinished_run_of_other_settings_is_refused(
-    run: Path, screen_path: Path, tiny: VitMaeSettings, tmp_path: Path
+    run: Path, screen_path: Path, tiny: VitMaeSettings, tmp_path: Path, resign
 ) -> None:
     again = tmp_path / "run"
     shutil.copytree(run, again)
-    signature = json.loads((again / "artefact.json").read_text())
-    (again / "artefact.json").write_text(json.dumps({**signature, "identity": None}))
+    resign(again, identity=None, files={})
     with pytest.raises(ValueError, match=r"another setting: lr = 0\.0001, now 0\.5"):
         pretrain_vit_mae(screen_path, again, settings=replace(tiny, lr=0.5))
 
@@ -251,12 +255,12 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     screen_path: Path,
     tiny: VitMaeSettings,
     tmp_path: Path,
+    resign: Callable,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     again = tmp_path / "run"
     shutil.copytree(run, again)
-    signature = json.loads((again / "artefact.json").read_text())
-    (again / "artefact.json").write_text(json.dumps({**signature, "identity": None}))
+    resign(again, identity=None, files={})
     last = again / "checkpoints/step-00000012.safetensors"
     last.write_bytes(last.read_bytes()[:1000])
     pretrain_vit_mae(screen_path, again, settings=tiny)
@@ -264,7 +268,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     assert "step-00000012.safetensors is damaged (" in said
     assert "continuing from step-00000008.safetensors" in said
     assert contents(again) == contents(run)
-    (again / "artefact.json").write_text(json.dumps({**signature, "identity": None}))
+    resign(again, identity=None, files={})
     for path in again.glob("checkpoints/*"):
         path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"and no other checkpoint can be read: delete .*ch"):

@@ -185,6 +185,17 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
         lambda s: shutil.copytree(s / "P1.zarr/A/01/0", s / "P1.zarr/A/01/2"),
         ["P1.zarr/A/01/2: fields.parquet does not list it"],
     ),
+    "report gone": (
+        lambda s: (s / "ingest-report.csv").unlink(),
+        ["ingest-report.csv is missing"],
+    ),
+    "no report": (
+        lambda s: (s / "ingest-report.csv").write_text("gene\nTP53\n"),
+        ["ingest-report.csv "],
+    ),
+}
+# Changes that whoever made them has also signed.
+SIGNED: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "table edited": (lambda s: edit_table(s, gene=pl.lit("TP53")), [PAIR]),
     "checksum edited": (
         lambda s: edit_table(s, checksum=pl.lit("0" * 32)),
@@ -205,14 +216,6 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
         ],
     ),
     "signature edited": (lambda s: edit(s / "artefact.json", '"bits": 16', '"bits": 8'), [PAIR]),
-    "report gone": (
-        lambda s: (s / "ingest-report.csv").unlink(),
-        ["ingest-report.csv is missing"],
-    ),
-    "no report": (
-        lambda s: (s / "ingest-report.csv").write_text("gene\nTP53\n"),
-        ["ingest-report.csv "],
-    ),
 }
 
 
@@ -220,16 +223,29 @@ def places(lines: list[str]) -> list[str]:
     return [line.partition(": ")[0] for line in lines]
 
 
-@pytest.mark.parametrize("case", DAMAGES)
-def test_damage_is_found_and_named(case, store, capsys):
-    change, expected = DAMAGES[case]
+@pytest.mark.parametrize("case", [*DAMAGES, *SIGNED])
+def test_damage_is_found_and_named(case, store, resign, capsys):
+    change, expected = (DAMAGES | SIGNED)[case]
     change(store)
+    if case in SIGNED:
+        resign(store)
     found = damages(store, capsys)
     assert len(found) == len(expected)
     for sentence in expected:
         assert any(sentence in line for line in found), sentence
     quick = damages(store, capsys, "--quick")
     assert places(quick) == places([line for line in found if CHANGED not in line])
+
+
+@pytest.mark.parametrize("case", SIGNED)
+def test_a_table_or_signature_that_was_changed_is_refused_first(case, store, capsys):
+    change, _ = SIGNED[case]
+    change(store)
+    part = "what is recorded of its origin and files" if "signature" in case else "fields.parquet"
+    assert run(["store", "check", str(store)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"phenomae: {store} is damaged: {part} has changed since phenomae wrote")
+    assert said.count("\n") == 1
 
 
 def test_checksums_are_sha256_of_what_zarr_python_reads(store, capsys):
@@ -282,8 +298,9 @@ TABLES = {
 
 
 @pytest.mark.parametrize("columns", TABLES.values(), ids=list(TABLES))
-def test_rows_that_cannot_be_of_a_field_are_named_and_not_followed(columns, store, capsys):
+def test_rows_that_cannot_be_of_a_field_are_named_and_not_followed(columns, store, resign, capsys):
     edit_table(store, **columns)
+    resign(store)
     shutil.copytree(store / "P1.zarr", store.parent / "P1.zarr")
     found = damages(store, capsys)
     assert PAIR in found[0]
@@ -302,8 +319,10 @@ def test_rows_that_cannot_be_of_a_field_are_named_and_not_followed(columns, stor
         ("{", "[", "artefact.json is damaged: expected the JSON that phenomae wrote"),
     ],
 )
-def test_what_is_no_store_is_told_in_one_sentence(old, new, sentence, store, capsys):
+def test_what_is_no_store_is_told_in_one_sentence(old, new, sentence, store, resign, capsys):
     edit(store / "artefact.json", old, new)
+    if new != "[":  # what is no JSON cannot be signed
+        resign(store)
     capsys.readouterr()
     assert run(["store", "check", str(store)]) == 1
     said = capsys.readouterr().err

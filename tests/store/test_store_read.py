@@ -104,19 +104,24 @@ def test_a_store_replaced_under_its_name_is_read_anew(raw, store_path):
     np.testing.assert_array_equal(read_field(open_store(store_path), 0), first[::-1])
 
 
-def test_stores_that_cannot_be_read(store_path, tmp_path):
+def test_stores_that_cannot_be_read(store_path, tmp_path, resign):
     with pytest.raises(ValueError, match="holds no store: there is nothing of that name"):
         open_store(tmp_path / "nothing")
     table = store_path / "fields.parquet"
     whole = table.read_bytes()
     pl.read_parquet(table).drop("checksum").write_parquet(table)
+    with pytest.raises(ValueError, match=r"store is damaged: fields.parquet has changed since"):
+        open_store(store_path)
+    resign(store_path)
     with pytest.raises(ValueError, match=r"fields.parquet has no column checksum"):
         open_store(store_path)
     table.write_bytes(whole)
     pl.read_parquet(table).with_columns(control=pl.lit("False")).write_parquet(table)
+    resign(store_path)
     with pytest.raises(ValueError, match=r"fields.parquet: the column 'control' is String, not B"):
         open_store(store_path)
     table.write_bytes(whole[:100])
+    resign(store_path)
     with pytest.raises(ValueError, match=r"fields.parquet is not a Parquet file"):
         open_store(store_path)
     table.unlink()
@@ -124,7 +129,7 @@ def test_stores_that_cannot_be_read(store_path, tmp_path):
         open_store(store_path)
     signature = json.loads((store_path / "artefact.json").read_text())
     (store_path / "artefact.json").write_text(json.dumps(signature | {"format": 99}))
-    with pytest.raises(ValueError, match="has format 99, but this phenomae reads format"):
+    with pytest.raises(ValueError, match=r"has format 99, of phenomae .* up to 2: install"):
         open_store(store_path)
 
 

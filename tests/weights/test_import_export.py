@@ -66,7 +66,10 @@ def read_json(folder: Path, name: str = "config.json") -> dict:
 
 
 def edit_config(folder: Path, **changes) -> None:
-    (folder / "config.json").write_text(json.dumps({**read_json(folder), **changes}))
+    """Change config.json and remove its checksums, as in weights that other software wrote."""
+    config = {**read_json(folder), **changes}
+    kept = {key: value for key, value in config.items() if key not in ("sha256", "checksum")}
+    (folder / "config.json").write_text(json.dumps(kept))
 
 
 def require_same_tensors(found: Path, expected: Path) -> None:

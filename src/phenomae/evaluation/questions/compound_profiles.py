@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int
 
 from phenomae.evaluation.csv_lists import read_csv_list
 from phenomae.evaluation.questions.neighbours import Codes
@@ -17,6 +17,7 @@ from phenomae.progress import info
 from phenomae.wells import Profiles, require_finite
 
 COLUMNS = ("compound", "mechanism")
+SEPARATOR = "|"  # between several mechanisms in one cell, as in the Drug Repurposing Hub
 _KEYS = ("compound", "concentration_um", "batch", "group")
 
 
@@ -30,10 +31,17 @@ class CompoundProfiles:
     groups: Codes | None
     """Group of each profile in a tier of pairs of wells: its plate, for example."""
     mechanisms: Int[np.ndarray, " compounds"]
-    """Index in `names` of the mechanism of each compound."""
+    """Index in `names` of the mechanisms of each compound."""
     names: list[str]
-    """Names of the mechanisms."""
+    """The mechanisms of a compound as one name: `A`, or `A|B` if it has several."""
+    members: Bool[np.ndarray, "names mechanisms"]
+    """Which single mechanisms each name stands for."""
     compound_names: list[str]
+
+    @property
+    def agree(self) -> Bool[np.ndarray, "names names"] | None:
+        """Which names share a mechanism; None if every compound has one mechanism."""
+        return share_one(self.members)
 
 
 def make_profiles(
@@ -99,6 +107,7 @@ def _average(
     # Sorted like the codes of `_encode`, so that codes of compounds index the mechanisms.
     compounds = groups.unique("compound").sort("compound")
     names, labels = _encode(compounds["mechanism"])
+    _, members = list_members(names)
     compound_names, codes = _encode(groups["compound"])
     return CompoundProfiles(
         unit_rows(means),
@@ -107,24 +116,48 @@ def _average(
         None if tier == "any" else groups["group"].to_numpy(),
         labels,
         names,
+        members,
         compound_names,
     )
 
 
 def read_mechanisms(path: Path) -> pl.DataFrame:
-    """Read a CSV file of compound and mechanism, one row per compound; skip rows with empty cells.
+    """Read a CSV file of compound and mechanism; return one row per compound and mechanism.
 
-    Raises ValueError if the file is missing, lacks a column, or lists two mechanisms for one
-    compound.
+    Several mechanisms of a compound may stand in one cell, as `A|B`, or in rows of their own. Rows
+    with empty cells are skipped. Raises ValueError if the file is missing or lacks a column.
     """
-    named = read_csv_list(path, COLUMNS, "mechanisms").drop_nulls()
-    known = named.unique().sort(COLUMNS)
-    if repeated := known.filter(known["compound"].is_duplicated()).rows():
-        (compound, first), (_, second) = repeated[:2]
-        raise ValueError(
-            f"{path} lists two mechanisms for {compound}, {first} and {second}: keep one of them"
-        )
-    return known
+    named = read_csv_list(path, COLUMNS, "mechanisms")
+    single = named.with_columns(pl.col("mechanism").str.split(SEPARATOR)).explode("mechanism")
+    stripped = single.with_columns(pl.col("mechanism").str.strip_chars().replace("", None))
+    return stripped.drop_nulls().unique().sort(COLUMNS)
+
+
+def join_mechanisms(known: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per compound, with its mechanisms as one name: `A`, or `A|B` in that order."""
+    together = pl.col("mechanism").sort().str.join(SEPARATOR)
+    return known.group_by("compound").agg(together).sort("compound")
+
+
+def list_members(names: Sequence[str]) -> tuple[list[str], Bool[np.ndarray, "names mechanisms"]]:
+    """Return the single mechanisms of names like `A|B`, and which of them each name stands for."""
+    parts = [name.split(SEPARATOR) for name in names]
+    single = sorted({part for several in parts for part in several})
+    place = {name: index for index, name in enumerate(single)}
+    members = np.zeros((len(names), len(single)), dtype=bool)
+    for row, several in enumerate(parts):
+        members[row, [place[part] for part in several]] = True
+    return single, members
+
+
+def share_one(
+    members: Bool[np.ndarray, "names mechanisms"],
+) -> Bool[np.ndarray, "names names"] | None:
+    """Return which names share a mechanism; None if each stands for one."""
+    if (members.sum(axis=1) == 1).all():
+        return None
+    counts = members.astype(np.float32)  # sums of float32 are exact, and use BLAS
+    return counts @ counts.T > 0
 
 
 def _choose_wells(
@@ -134,7 +167,8 @@ def _choose_wells(
 
     Also return the number of compounds that are left out, because their mechanism is not known.
     """
-    known = read_mechanisms(mechanisms)
+    single = read_mechanisms(mechanisms)
+    known = join_mechanisms(single)
     if batch not in table.columns:
         raise ValueError(f"batch {batch}: {path} has no such column; it has {table.columns}")
     wells = table.with_row_index("row").filter(~pl.col("control").fill_null(False))
@@ -143,11 +177,12 @@ def _choose_wells(
         "row", "compound", "concentration_um", batch=pl.col(batch).cast(pl.String).fill_null("")
     ).filter(pl.col("compound").fill_null("") != "")
     kept = treated.join(known, on="compound", maintain_order="left")
-    if (found := kept["mechanism"].n_unique()) < 2:
+    if kept["mechanism"].n_unique() < 2:
+        found = single.join(kept, on="compound", how="semi")["mechanism"].n_unique()
         compounds = ", ".join(treated["compound"].unique().sort()[:3])
         raise ValueError(
-            f"{mechanisms}: {found} of its {known['mechanism'].n_unique()} mechanisms are in the "
-            f"wells of {path}, but at least 2 are needed; compounds there are like "
+            f"{mechanisms}: {found} of its {single['mechanism'].n_unique()} mechanisms are in the "
+            f"wells of {path}, but two that differ are needed; compounds there are like "
             f"{compounds or '(none)'}"
         )
     return kept, treated["compound"].n_unique() - kept["compound"].n_unique()

@@ -13,9 +13,13 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from phenomae.evaluation.questions.average_precision import chance_precision
+from phenomae.evaluation.questions.average_precision import (
+    average_precisions,
+    chance_precision,
+)
 from phenomae.evaluation.questions.exchange_test import p_of_groups
 from phenomae.evaluation.questions.pairing import Codes, Pairing
+from phenomae.maps.unit_vectors import unit_rows
 
 _PAIRS = 4_000_000  # pairs that copairs has in memory at once
 _SCORES = {"code": pl.Int64, "positives": pl.Int64, "pairs": pl.Int64, "precision": pl.Float64}
@@ -52,7 +56,10 @@ def mean_precisions(
     """
     from scipy.stats import false_discovery_control  # .6 s to import
 
-    parts = [_precisions(features, pairing, part) for part in _parts(pairing)]
+    if pairing.members is None:
+        parts = [_precisions(features, pairing, part) for part in _parts(pairing)]
+    else:
+        parts = [_precisions_of_several(features, pairing)]
     found = pl.concat([pl.DataFrame(schema=_SCORES), *parts])
     found = found.filter((pl.col("positives") > 0) & (pl.col("pairs") > pl.col("positives")))
     if found.is_empty():
@@ -123,6 +130,30 @@ def _precisions(features: Float[np.ndarray, "n d"], pairing: Pairing, part: Code
         "precision": found["average_precision"].to_numpy(),
     }
     return pl.DataFrame(scores, schema=_SCORES).filter(queries[rows])
+
+
+def _precisions_of_several(features: Float[np.ndarray, "n d"], pairing: Pairing) -> pl.DataFrame:
+    """Do as `_precisions` for profiles of several groups, once for each group of a profile.
+
+    As `copairs.map.multilabel`, which takes all pairs into memory at once.
+    """
+    assert pairing.members is not None
+    unit = unit_rows(features.astype(np.float64))
+    rows: list[tuple[int, int, int, float]] = []
+    everything = np.arange(len(unit))
+    groups = np.arange(pairing.members.shape[1])
+    members = pairing.list_members(groups)
+    for query in everything.tolist():
+        cosines = unit @ unit[query]
+        negatives = pairing.may_be_negatives(query, everything)
+        wrong = cosines[negatives][None]
+        for group in np.flatnonzero(pairing.members[query]).tolist():
+            others = members[group]
+            right = cosines[others[pairing.may_be_positives(query, others)]]
+            count = len(right), len(right) + wrong.shape[1]
+            precision = average_precisions(right, wrong)[0] if len(right) else np.nan
+            rows.append((group, *count, float(precision)))
+    return pl.DataFrame(rows, schema=_SCORES, orient="row")
 
 
 def _with_chance(found: pl.DataFrame) -> pl.DataFrame:

@@ -47,17 +47,15 @@ def p_of_groups(
     profiles and those they are ranked with, `draws` and `seed`.
     """
     unit = unit_rows(features).astype(np.float32)
-    # The profiles of every group, found in one sort.
-    order = np.argsort(pairing.groups, kind="stable")
-    ends = np.searchsorted(pairing.groups[order], np.stack([groups, groups + 1]))
+    members = pairing.list_members(groups)
     p = np.ones(len(groups))
     places: Iterable[int] = range(len(groups))
     if len(groups) >= _LONG_WORK:
         places = tracked(places, "average precision, p-values", len(groups), "groups")
     for place in places:
-        own = order[ends[0, place] : ends[1, place]]
-        rng = np.random.default_rng([seed, int(groups[place])])
-        ranking = rank(pairing, own, rng)
+        group = int(groups[place])
+        rng = np.random.default_rng([seed, group])
+        ranking = rank(pairing, group, members[place], rng)
         if ranking.queries:
             values = exchanged_precisions(unit, ranking, draws, seed, rng)
             p[place] = p_values(values[:1], values[1:])[0]
@@ -81,11 +79,11 @@ def exchanged_precisions(
     return np.concatenate([values[[chosen]], np.delete(values, chosen)])
 
 
-def rank(pairing: Pairing, own: Codes, rng: np.random.Generator) -> Ranking:
+def rank(pairing: Pairing, group: int, own: Codes, rng: np.random.Generator) -> Ranking:
     """Return what the profiles `own` of a group rank: all of it, or a random part if it is much."""
     if len(own) > _QUERIES:
         own = np.sort(rng.permutation(own)[:_QUERIES])
-    others = pairing.negatives_of(own, _NEGATIVES, rng)
+    others = pairing.negatives_of(group, own, _NEGATIVES, rng)
     if pairing.plates is None:
         stratum = np.zeros(len(own) + len(others), dtype=np.int64)
     else:

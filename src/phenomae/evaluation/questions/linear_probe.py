@@ -191,10 +191,16 @@ def _add_mechanisms(table: pl.DataFrame, path: Path, settings: LinearProbeSettin
     """Return the table with the mechanism of each well's compound, if mechanisms are classified."""
     if settings.mechanisms is None:
         return table
-    known = read_mechanisms(Path(settings.mechanisms))
+    single = read_mechanisms(Path(settings.mechanisms))
+    # A class for every combination of mechanisms would hardly have a compound to learn from.
+    known = single.filter(~pl.col("compound").is_duplicated())
+    several = set(single["compound"].unique()) - set(known["compound"])
+    if left_out := len(several & set(table["compound"].unique())):
+        info(f"compounds left out, with several mechanisms in {settings.mechanisms}: {left_out}")
     joined = table.join(known, on="compound", how="left", maintain_order="left")
     if joined["mechanism"].is_null().all():
-        raise ValueError(f"{settings.mechanisms}: none of its compounds is in {path}")
+        kind = "compounds with one mechanism" if left_out else "compounds"
+        raise ValueError(f"{settings.mechanisms}: none of its {kind} is in {path}")
     return joined
 
 

@@ -76,7 +76,8 @@ class MechanismSettings:
     """Which profiles are candidates for the nearest neighbour; settings of the permutation test."""
 
     mechanisms: PathLike
-    """CSV file with the columns compound, mechanism."""
+    """CSV file with the columns compound, mechanism. Several mechanisms of a compound stand in one
+    cell as `A|B`, or in rows of their own; two compounds match if they share one."""
     match: Annotated[tuple[Match, ...], Several] = ("nsc", "nscb")
     """nsc: candidates are profiles of other compounds; nscb: profiles of other compounds in other
     batches."""
@@ -152,9 +153,9 @@ def _match(
     excluded = excluded_codes(profiles, match)
     # Computed once, because permuting mechanisms does not change the neighbours.
     nearest = nearest_others(profiles.unit, *excluded)
-    labels = profiles.mechanisms[profiles.compounds]
+    labels, agree = profiles.mechanisms[profiles.compounds], profiles.agree
     # A profile without any candidate of its mechanism cannot match, whatever the features are.
-    used = count_matches(labels, *excluded) > 0
+    used = count_matches(labels, *excluded, agree=agree) > 0
     if not used.any():
         where = f" in more than one {settings.batch}" if match == "nscb" else ""
         where += "" if tier == "any" else f" in tier {tier}"
@@ -162,8 +163,9 @@ def _match(
             f"{settings.mechanisms}: no mechanism has two compounds in {path}{where}, so no "
             f"neighbour can be right ({match}): list more compounds per mechanism"
         )
-    accuracy = matched_share(labels, nearest, used)
-    counts = [len(np.unique(codes[used])) for codes in (profiles.compounds, labels)]
+    accuracy = matched_share(labels, nearest, used, agree)
+    mechanisms = profiles.members[np.unique(labels[used])].any(axis=0)
+    counts = [len(np.unique(profiles.compounds[used])), int(mechanisms.sum())]
     chance = compare_with_chance(accuracy, shuffled_shares(profiles, nearest, excluded, settings))
     row = (tier, match, accuracy, int(used.sum()), int((~used).sum()), *counts, *chance)
     pairs = np.column_stack([labels[used], labels[nearest[used]]])
@@ -171,7 +173,7 @@ def _match(
     names = [(profiles.names[one], profiles.names[other]) for one, other in found]
     rows = [(tier, match, *pair, int(size)) for pair, size in zip(names, sizes, strict=True)]
     confusion = pl.DataFrame(rows, schema=CONFUSION, orient="row")
-    counts = count_right(labels, nearest, used, profiles.compounds)
+    counts = count_right(labels, nearest, used, profiles.compounds, agree)
     return row, confusion, _compounds_table(profiles, tier, match, counts)
 
 
@@ -211,11 +213,12 @@ def shuffled_shares(
     """
     # Mechanisms are permuted among compounds, not profiles, so that all profiles of a compound keep
     # the same mechanism.
-    shares = np.empty(settings.shuffle)
+    shares, agree = np.empty(settings.shuffle), profiles.agree
     for k in range(settings.shuffle):
         order = np.random.default_rng([settings.seed, k]).permutation(len(profiles.mechanisms))
         labels = profiles.mechanisms[order][profiles.compounds]
-        shares[k] = matched_share(labels, nearest, count_matches(labels, *excluded) > 0)
+        used = count_matches(labels, *excluded, agree=agree) > 0
+        shares[k] = matched_share(labels, nearest, used, agree)
     return shares[~np.isnan(shares)]
 
 

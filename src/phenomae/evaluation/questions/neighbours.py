@@ -32,8 +32,12 @@ def nearest_others(unit: Float64[np.ndarray, "k d"], *excluded: Codes) -> Codes:
     return nearest
 
 
-def count_matches(labels: Codes, *excluded: Codes) -> Codes:
-    """Return the number of candidates with the same label for each row.
+Agree = Bool[np.ndarray, "labels labels"]
+"""Which labels match, for labels that stand for several names; None where equal ones match."""
+
+
+def count_matches(labels: Codes, *excluded: Codes, agree: Agree | None = None) -> Codes:
+    """Return the number of candidates with a matching label for each row.
 
     Candidates of a row are the rows that share none of the codes in `excluded` with it.
     """
@@ -42,25 +46,36 @@ def count_matches(labels: Codes, *excluded: Codes) -> Codes:
     found = np.zeros(len(labels), dtype=np.int64)
     for size in range(len(excluded) + 1):
         for subset in combinations(excluded, size):
-            found += (-1) ** size * _sizes(labels, *subset)
+            sizes = _sizes(labels, *subset) if agree is None else _agreeing(labels, agree, *subset)
+            found += (-1) ** size * sizes
     return found
 
 
-def matched_share(labels: Codes, nearest: Codes, used: Bool[np.ndarray, " k"]) -> float:
-    """Return the fraction of `used` rows whose nearest row has the same label; NaN for no rows."""
+def matched_share(
+    labels: Codes, nearest: Codes, used: Bool[np.ndarray, " k"], agree: Agree | None = None
+) -> float:
+    """Return the fraction of `used` rows whose nearest row's label matches; NaN for no rows."""
     if not used.any():
         return np.nan
-    return float((labels[nearest[used]] == labels[used]).mean())
+    return float(_match(labels[used], labels[nearest[used]], agree).mean())
+
+
+def _match(one: Codes, other: Codes, agree: Agree | None) -> Bool[np.ndarray, " k"]:
+    return one == other if agree is None else agree[one, other]
 
 
 def count_right(
-    labels: Codes, nearest: Codes, used: Bool[np.ndarray, " k"], units: Codes
+    labels: Codes,
+    nearest: Codes,
+    used: Bool[np.ndarray, " k"],
+    units: Codes,
+    agree: Agree | None = None,
 ) -> tuple[Int[np.ndarray, " units"], Int[np.ndarray, " units"]]:
-    """Return how many `used` rows each unit has, and how many with a nearest row of their label.
+    """Return how many `used` rows each unit has, and how many whose nearest row's label matches.
 
     `units` are codes, such as those of the compounds of the rows; unused ones have 0 rows.
     """
-    right = used & (labels[nearest] == labels)
+    right = used & _match(labels, labels[nearest], agree)
     count = int(units.max()) + 1
     every, matched = (np.bincount(units[rows], minlength=count) for rows in (used, right))
     return every, matched
@@ -73,6 +88,23 @@ def compare_with_chance(
     mean = float(null.mean()) if len(null) else None
     spread = float(null.std(ddof=1)) if len(null) > 1 else None
     return mean, spread, float(p_values(np.array([observed]), null)[0])
+
+
+def _agreeing(labels: Codes, agree: Agree, *codes: Codes) -> Codes:
+    """Return for every row the number of rows with a matching label and the same codes."""
+    joint = np.zeros(len(labels), dtype=np.int64)
+    for other in codes:
+        joint = np.unique(joint * (int(other.max()) + 1) + other, return_inverse=True)[1]
+    keys, kind, counts = np.unique(
+        joint * len(agree) + labels, return_inverse=True, return_counts=True
+    )
+    found, own = counts.copy(), keys % len(agree)
+    # Rows with the same codes mostly have one label, as those of one compound do.
+    _, starts, sizes = np.unique(keys // len(agree), return_index=True, return_counts=True)
+    for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True):
+        stretch = slice(start, start + size)
+        found[stretch] = agree[np.ix_(own[stretch], own[stretch])] @ counts[stretch]
+    return found[kind]
 
 
 def _sizes(*codes: Codes) -> Codes:

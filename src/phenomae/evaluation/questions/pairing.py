@@ -24,8 +24,20 @@ class Pairing:
     other: those that a tier keeps apart."""
     against: str = "controls"
     """Which profiles are negatives: "controls", or "groups" for those of all other groups."""
+    members: Bool[np.ndarray, "n groups"] | None = None
+    """If given, which groups each profile is of, for profiles of several; `groups` has any of them.
+    Positives share the group that is asked about, and negatives share none."""
 
-    def negatives_of(self, own: Codes, at_most: int, rng: np.random.Generator) -> Codes:
+    def list_members(self, groups: Int[np.ndarray, " g"]) -> list[Codes]:
+        """Return the profiles of each of some groups."""
+        if self.members is not None:
+            return [np.flatnonzero(self.members[:, group]) for group in groups]
+        # All in one sort.
+        order = np.argsort(self.groups, kind="stable")
+        ends = np.searchsorted(self.groups[order], np.stack([groups, groups + 1], axis=1))
+        return [order[start:stop] for start, stop in ends.tolist()]
+
+    def negatives_of(self, group: int, own: Codes, at_most: int, rng: np.random.Generator) -> Codes:
         """Return at most so many random negatives of the profiles `own` of a group.
 
         With `plates`, these are on the plates of the group, as many on each if possible.
@@ -40,7 +52,11 @@ class Pairing:
         # More than are needed, because those of the group itself are left out.
         size = min(len(pool), at_most + len(own))
         drawn = rng.choice(pool, size, replace=False)
-        return np.sort(drawn[self.groups[drawn] != self.groups[own[0]]][:at_most])
+        if self.members is None:
+            others = self.groups[drawn] != group
+        else:
+            others = ~self.members[drawn, group]
+        return np.sort(drawn[others][:at_most])
 
     @cached_property
     def _negatives(self) -> tuple[Codes, Codes | None]:
@@ -62,6 +78,8 @@ class Pairing:
     def may_be_negatives(self, row: int, others: Codes) -> Bool[np.ndarray, " k"]:
         """Return which of `negatives_of` its group are negatives of a profile."""
         allowed = np.ones(len(others), dtype=bool)
+        if self.members is not None:
+            allowed &= ~(self.members[others] & self.members[row]).any(axis=1)
         if self.plates is not None:
             allowed &= self.plates[others] == self.plates[row]
         if self.apart is not None:

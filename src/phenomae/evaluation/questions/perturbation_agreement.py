@@ -9,7 +9,11 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float64
 
-from phenomae.evaluation.questions.compound_profiles import read_mechanisms
+from phenomae.evaluation.questions.compound_profiles import (
+    join_mechanisms,
+    list_members,
+    read_mechanisms,
+)
 from phenomae.evaluation.questions.copairs_map import mean_precisions
 from phenomae.evaluation.questions.pairing import Codes, Pairing
 from phenomae.evaluation.questions.precision_settings import PrecisionSettings, name_rows
@@ -73,10 +77,21 @@ def _agreement(
     kept = named["label"].is_not_null().to_numpy()
     _require_nonzero(means[kept], named[settings.by].filter(kept), path)
     names, codes = np.unique(named["label"].drop_nulls().to_numpy(), return_inverse=True)
+    members = None
+    if settings.agree == "mechanism":
+        names, of_names = list_members(names.tolist())
+        # Any of its mechanisms stands for a compound of several, which `members` lists.
+        codes, members = of_names.argmax(axis=1)[codes], of_names[codes]
+        if (members.sum(axis=1) == 1).all():
+            members = None
     source = "compound" if settings.agree == "mechanism" else settings.by
     sources = np.unique(named[source].to_numpy()[kept], return_inverse=True)[1]
     pairing = Pairing(
-        codes, sources, apart=None if apart is None else distinct[kept, 1], against="groups"
+        codes,
+        sources,
+        apart=None if apart is None else distinct[kept, 1],
+        against="groups",
+        members=members,
     )
     table = mean_precisions(means[kept], pairing, settings.draws, settings.seed)
     if table.is_empty():
@@ -85,7 +100,7 @@ def _agreement(
             f"them with{'' if tier == 'any' else f' in tier {tier}'}; set by to another column "
             f"than {settings.by}, or set another agree"
         )
-    return name_rows(table, tier, settings.agree, names.tolist(), settings.level)
+    return name_rows(table, tier, settings.agree, list(names), settings.level)
 
 
 def can_agree(profiles: Profiles, settings: PrecisionSettings) -> bool:
@@ -111,7 +126,8 @@ def _labels(table: pl.DataFrame, settings: PrecisionSettings, path: Path) -> pl.
     by, compound = settings.by, pl.col("compound").replace("", None)
     if settings.agree == "mechanism":
         assert settings.mechanisms is not None
-        known = read_mechanisms(Path(settings.mechanisms)).rename({"mechanism": "label"})
+        known = join_mechanisms(read_mechanisms(Path(settings.mechanisms)))
+        known = known.rename({"mechanism": "label"})
         wells = pl.DataFrame({by: table[by], "compound": table.select(compound)["compound"]})
         labels = wells.join(known, on="compound").unique()
         if labels.is_empty():
