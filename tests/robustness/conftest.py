@@ -90,7 +90,10 @@ def work(works: dict[str, Work], request: pytest.FixtureRequest) -> Work:
 
 @pytest.fixture(scope="session")
 def contents() -> Callable[[Path], dict[str, object]]:
-    """A function that returns every file of an artefact by its name, clocks left out."""
+    """A function that returns every file of an artefact by its name.
+
+    Clocks are left out, and what `artefact.json` of a run says of the files that hold them.
+    """
     return _contents
 
 
@@ -100,6 +103,13 @@ def _contents(path: Path) -> dict[str, object]:
     files = sorted(file for file in path.rglob("*") if file.is_file())
     found: dict[str, object] = {str(file.relative_to(path)): file.read_bytes() for file in files}
     found.pop("environment.txt", None)
+    if path.joinpath("artefact.json").exists():
+        signature = json.loads((path / "artefact.json").read_text())
+        if signature["kind"] == "run":
+            del signature["checksum"]
+            for name in ("environment.txt", "log.jsonl"):
+                signature["files"].pop(name, None)
+            found["artefact.json"] = signature
     if "log.jsonl" in found:
         records = map(json.loads, (path / "log.jsonl").read_text().splitlines())
         found["log.jsonl"] = [

@@ -72,7 +72,8 @@ def test_an_artefact_of_another_format(name, copies, tmp_path, capsys):
         edit_json(copies[name] / "artefact.json", format=99)
     for words in readers(copies, out)[name]:
         said = refused(words, out, capsys)
-        assert f"{copies[name]} has format 99, but this phenomae reads format 1: make it" in said
+        assert f"{copies[name]} has format 99, of phenomae 0.2.0, but phenomae 0.2.0 " in said
+        assert "reads formats up to 2: install a newer phenomae" in said
 
 
 @pytest.mark.parametrize("name", ["ingest", "embed"])
@@ -96,9 +97,12 @@ def test_an_artefact_that_is_unfinished_missing_or_of_another_kind(name, copies,
         assert f"{whole}/artefact.json is damaged" in refused(words, out, capsys)
 
 
-def test_an_unfinished_run_cannot_be_embedded_with(copies, tmp_path, capsys):
+def test_an_unfinished_run_cannot_be_embedded_with(copies, tmp_path, resign, capsys):
     shutil.rmtree(copies["pretrain"] / "weights")
     out = tmp_path / "out"
+    said = refused(["embed", copies["ingest"], copies["pretrain"], out, *CPU], out, capsys)
+    assert f"{copies['pretrain']} is damaged: weights/config.json is missing" in said
+    resign(copies["pretrain"], identity=None, files={})
     said = refused(["embed", copies["ingest"], copies["pretrain"], out, *CPU], out, capsys)
     assert f"{copies['pretrain']} has no weights" in said
 
@@ -157,9 +161,10 @@ def test_an_empty_folder_for_every_command(copies, tmp_path, capsys):
     assert list(tmp_path.glob("out*")) == []
 
 
-def test_a_store_without_controls_cannot_be_corrected(copies, tmp_path, capsys):
+def test_a_store_without_controls_cannot_be_corrected(copies, tmp_path, resign, capsys):
     for path in copies["embed"].glob("*.parquet"):
         pl.read_parquet(path).with_columns(control=False).write_parquet(path)
+    resign(copies["embed"])
     out = tmp_path / "out"
     said = refused(["correct", copies["embed"], out, "--batch", "plate"], out, capsys)
     assert "no well is a control" in said
@@ -185,23 +190,28 @@ DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
 
 
 @pytest.mark.parametrize(
-    ("name", "pattern", "command"),
+    ("name", "pattern", "command", "signed"),
     [
-        ("simulate", "images/B1P1/*_s1_ER.tiff", "ingest simulate out"),
-        ("simulate", "load_data.csv", "ingest simulate out"),
-        ("simulate", "plate_map.csv", "ingest simulate out"),
-        ("ingest", "fields.parquet", "features ingest out"),
-        ("ingest", "B1P1.zarr/*/*/0/0/c/0/0/0", "features ingest out"),
-        ("ingest", "B1P1.zarr/*/*/0/0/zarr.json", "features ingest out"),
-        ("embed", "artefact.json", "correct embed out"),
-        ("embed", "B1P1.parquet", "correct embed out"),
-        ("map", "", "benchmark map.h5ad out --annotations simulate/relationships.csv"),
+        ("simulate", "images/B1P1/*_s1_ER.tiff", "ingest simulate out", False),
+        ("simulate", "load_data.csv", "ingest simulate out", False),
+        ("simulate", "plate_map.csv", "ingest simulate out", False),
+        ("ingest", "fields.parquet", "features ingest out", False),
+        ("ingest", "fields.parquet", "features ingest out", True),
+        ("ingest", "B1P1.zarr/*/*/0/0/c/0/0/0", "features ingest out", False),
+        ("ingest", "B1P1.zarr/*/*/0/0/zarr.json", "features ingest out", False),
+        ("embed", "artefact.json", "correct embed out", False),
+        ("embed", "B1P1.parquet", "correct embed out", False),
+        ("embed", "B1P1.parquet", "correct embed out", True),
+        ("map", "", "benchmark map.h5ad out --annotations simulate/relationships.csv", False),
     ],
 )
 def test_damaged_files_end_in_one_sentence(
-    name, pattern, command, copies, tmp_path, capsys, monkeypatch
+    name, pattern, command, signed, copies, tmp_path, resign, capsys, monkeypatch
 ):
-    """Some damage cannot be seen, but none may end in a traceback or half an artefact."""
+    """Some damage cannot be seen, but none may end in a traceback or half an artefact.
+
+    `signed` signs the damaged artefact, whose checksums would show the damage before it is read.
+    """
     monkeypatch.chdir(tmp_path)
     path = sorted(copies[name].glob(pattern))[0] if pattern else copies[name]
     whole, refusals = path.read_bytes(), 0
@@ -209,6 +219,8 @@ def test_damaged_files_end_in_one_sentence(
         path.unlink(missing_ok=True)
         if (content := damage(whole)) is not None:
             path.write_bytes(content)
+        if signed:
+            resign(copies[name])
         code = cli.run([*command.split(), "--quiet"])
         said = capsys.readouterr().err
         assert (code, said.count("\n")) in ((0, 0), (1, 1))
@@ -219,10 +231,13 @@ def test_damaged_files_end_in_one_sentence(
     assert refusals >= 3
 
 
-def test_text_columns_of_wells_that_are_damaged_are_told(copies, tmp_path, capsys):
+def test_text_columns_of_wells_that_are_damaged_are_told(copies, tmp_path, resign, capsys):
     path, out = copies["embed"] / "B1P1.parquet", tmp_path / "out"
     content = path.read_bytes()
     start = content.index(b"ARROW:schema") + 40
     path.write_bytes(content[:start] + bytes(8) + content[start + 8 :])
+    said = refused(["correct", copies["embed"], out], out, capsys)
+    assert f"{copies['embed']} is damaged: {path.name} has changed since phenomae wrote it" in said
+    resign(copies["embed"])
     said = refused(["correct", copies["embed"], out], out, capsys)
     assert f"{path} is not a Parquet file that can be read" in said

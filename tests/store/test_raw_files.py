@@ -33,10 +33,10 @@ def test_replaced_pixels_are_noticed(write_screen, tmp_path):
     raw, store = write_screen(plates=("P1", "P2")), tmp_path / "store"
     identity = ingest(raw, store).identity
     replace_pixels(raw)
-    with pytest.raises(ValueError, match="raw files of plate P1 have changed since .*store"):
+    with pytest.raises(ValueError, match=r"raw files of plate P1 have changed since .*store"):
         ingest(raw, store)
     with pytest.raises(
-        ValueError, match="the pixels of plate P1, well A01, site 1 have changed since .*overwrite"
+        ValueError, match=r"the pixels of plate P1, well A01, site 1 have changed since .*overwrite"
     ):
         ingest(raw, store, settings=IngestSettings(check_raw=True))
     assert ingest(raw, store, overwrite=True).identity != identity
