@@ -17,10 +17,8 @@ import numpy as np
 from phenomae import signatures
 from phenomae.explore.evidence.results import read_results
 from phenomae.maps.read import read_map
-from phenomae.pretraining.callbacks import checkpoints
 from phenomae.store import handles
 from phenomae.store.read import open_store, read_field
-from phenomae.weights import io as weights
 from phenomae.wells import open_wells, read_wells
 
 
@@ -51,12 +49,16 @@ def read_the_map(path: Path) -> Any:
 
 
 def read_weights(path: Path) -> Any:
+    from phenomae.weights import io as weights  # torch takes seconds to import
+
     state = weights.load(path).state_dict()
     tensors = {name: tensor.numpy().tobytes() for name, tensor in state.items()}
     return weights.read_config(path), weights.identify(path), tensors
 
 
 def read_checkpoint(path: Path) -> Any:
+    from phenomae.pretraining.callbacks import checkpoints
+
     rest, tensors = checkpoints._read(last_checkpoint(path))
     return rest, {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
 

@@ -215,11 +215,13 @@ def test_damaged_files_end_in_one_sentence(
     monkeypatch.chdir(tmp_path)
     path = sorted(copies[name].glob(pattern))[0] if pattern else copies[name]
     whole, refusals = path.read_bytes(), 0
+    signature = (copies[name] / "artefact.json").read_bytes() if signed else b""
     for damage in DAMAGES.values():
         path.unlink(missing_ok=True)
         if (content := damage(whole)) is not None:
             path.write_bytes(content)
         if signed:
+            (copies[name] / "artefact.json").write_bytes(signature)
             resign(copies[name])
         code = cli.run([*command.split(), "--quiet"])
         said = capsys.readouterr().err

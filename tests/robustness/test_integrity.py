@@ -289,7 +289,7 @@ def test_a_failed_command_leaves_nothing(works, tmp_path, capsys):
     wells = str(made["embed"])
     for words in (
         ["correct", wells, str(deep / "out"), "--batch", "nothing"],
-        ["correct", wells, str(deep / "out"), "--where", "1"],
+        ["correct", wells, str(deep / "out"), "--features", "0:9999"],
         ["map", wells, str(deep / "out.h5ad"), "--by", "compound"],
         ["ask", "signal", wells, str(deep / "out"), "--by", "compound"],
         ["ask", "probe", wells, str(deep / "out"), "--by", "compound"],
