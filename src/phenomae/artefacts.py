@@ -68,9 +68,8 @@ def artefact_folder(
                 _begin(partial, origin, overwrite)
             try:
                 yield None if done else partial
-            except BaseException as error:
-                # Work that was stopped is kept, wrong input is not.
-                if not (resume and _has_content(partial)) or _is_refusal(partial, error):
+            except BaseException:
+                if not (resume and _has_content(partial)):
                     shutil.rmtree(partial)
                 raise
             if done:
@@ -124,14 +123,7 @@ def _missing_parents(path: Path) -> list[Path]:
 
 
 def _has_content(partial: Path) -> bool:
-    return next(list_files(partial), None) is not None or any(
-        item.is_dir() for item in partial.iterdir()
-    )
-
-
-def _is_refusal(partial: Path, error: BaseException) -> bool:
-    """Return whether an error is about input, and nothing but the signature was written."""
-    return isinstance(error, ValueError) and not _has_content(partial)
+    return any(Path(name).name not in _UNLISTED for name in list_files(partial))
 
 
 def _begin(partial: Path, origin: Origin, overwrite: bool) -> None:

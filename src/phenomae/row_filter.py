@@ -16,7 +16,7 @@ import polars as pl
 from jaxtyping import Bool
 
 if TYPE_CHECKING:
-    from sqlglot.expressions import Expression
+    from sqlglot.expressions.core import Expr
 
 FUNCTIONS: dict[str, Callable[..., pl.Expr]] = {
     "abs": lambda value: value.abs(),
@@ -91,7 +91,7 @@ def _read(text: str, columns: list[str]) -> pl.Expr:
         raise _UnusableError("it is nested too deeply") from None
 
 
-def _parse(text: str) -> "Expression":
+def _parse(text: str) -> "Expr":
     """Return the syntax tree of a condition."""
     import sqlglot  # 0.2 s, and most commands have no condition
     from sqlglot.errors import SqlglotError
@@ -120,7 +120,7 @@ def _place(error: dict[str, Any]) -> str:
     return f"after {before.strip()!r}" if before.strip() else "at its beginning"
 
 
-def _translate(node: "Expression", columns: list[str]) -> pl.Expr:
+def _translate(node: "Expr", columns: list[str]) -> pl.Expr:
     """Return the polars expression of a part of a condition.
 
     Raises KeyError for an unknown column, and _UnusableError for what is not of the language.

@@ -57,10 +57,10 @@ def test_tiff_whose_width_is_a_fraction(tmp_path: Path):
 
 def test_png_that_is_in_colour_or_truncated(tmp_path: Path):
     path = tmp_path / "image.png"
-    path.write_bytes(imagecodecs.png_encode(np.zeros((20, 30, 3), np.uint8)))
-    with pytest.raises(
-        ValueError, match=r"is a colour image or has another mode \(RGB\): expected"
-    ):
+    colours = np.zeros((20, 30, 3), np.uint8)
+    colours[..., 1] = 9
+    path.write_bytes(imagecodecs.png_encode(colours))
+    with pytest.raises(ValueError, match=r"is a colour image: expected one grey channel per file"):
         read_header(Place(str(path)))
     path.write_bytes(imagecodecs.png_encode(PIXELS)[:-12])
     with pytest.raises(ValueError, match=r"image\.png is truncated: its end is missing"):

@@ -1,8 +1,9 @@
 """Reads headers and pixels of PNG and JPEG 2000 images.
 
-Pillow reads the headers, imagecodecs the pixels; the two must agree.
+Pillow reads the headers of JPEG 2000, imagecodecs the pixels; the two must agree.
 """
 
+import struct
 import warnings
 from typing import BinaryIO
 
@@ -11,34 +12,65 @@ from jaxtyping import UInt
 from PIL import Image, UnidentifiedImageError
 
 from phenomae.images.pixels.header import ImageHeader, UnfitError, check_grey
+from phenomae.images.pixels.tiff import take_grey
 
 # Pillow's modes of greyscale images; big-endian 16 bits are a mode of their own.
 _TYPES = {"L": "uint8", "I;16": "uint16", "I;16B": "uint16"}
 
 
+# PNG (ISO 15948, 11.2.2): the colour types, of which only greys with 16 bits are not 8-bit.
+_PNG = b"\x89PNG\r\n\x1a\n"
+_GREY, _COLOURS = 0, (2, 3, 4, 6)  # RGB, palette, grey with alpha, RGB with alpha
+
+
 def read_header(stream: BinaryIO) -> ImageHeader:
-    """Read size and type without decoding; raises UnfitError if the image is not greyscale."""
-    size = len(stream.read())
+    """Read size and type; only colour images, which may be grey, are decoded for it.
+
+    Raises UnfitError if the image is not greyscale.
+    """
+    content = stream.read()
     stream.seek(0)
+    if content.startswith(_PNG):
+        return _read_png_header(content)
     with warnings.catch_warnings():
         # check_grey has a limit of its own; Pillow's (89 million pixels) is below stitched wells.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
-            with Image.open(stream, formats=("PNG", "JPEG2000")) as image:
+            with Image.open(stream, formats=("JPEG2000",)) as image:
                 width, height = image.size
-                mode, format = image.mode, image.format
+                mode = image.mode
         except Image.DecompressionBombError:
-            raise UnfitError("claims more pixels than an image of a field can have") from None
+            raise UnfitError("claims more pixels than a JPEG 2000 of a field can have") from None
         except UnidentifiedImageError:
             raise UnfitError("is not a readable PNG or JPEG 2000: its header is damaged") from None
     if mode not in _TYPES:
         raise UnfitError(
             f"is a colour image or has another mode ({mode}): expected grey, 8 or 16 bits"
         )
-    header = check_grey((height, width), _TYPES[mode], size)
-    if format == "PNG":
-        _require_end(stream, size)
+    return check_grey((height, width), _TYPES[mode], len(content))
+
+
+def _read_png_header(content: bytes) -> ImageHeader:
+    """Read the header of a PNG without Pillow, whose limit is below that of other formats."""
+    if len(content) < 26 or content[12:16] != b"IHDR":
+        raise UnfitError("is not a readable PNG or JPEG 2000: its header is damaged")
+    width, height, bits, kind = struct.unpack(">IIBB", content[16:26])
+    if kind not in (_GREY, *_COLOURS) or bits not in (8, 16):
+        raise UnfitError(f"has {bits} bits per pixel: expected grey, 8 or 16 bits")
+    header = check_grey((height, width), f"uint{bits}", len(content))
+    # IEND takes the last 12 bytes. A PNG has no table of lengths that would show a cut earlier.
+    if b"IEND" not in content[-12:]:
+        raise UnfitError("is truncated: its end is missing")
+    if kind in _COLOURS:
+        _decode_png(content)  # raises if it has colours
     return header
+
+
+def _decode_png(content: bytes) -> UInt[np.ndarray, "h w"]:
+    import imagecodecs
+
+    pixels = imagecodecs.png_decode(content)
+    return take_grey(pixels) if pixels.ndim == 3 else pixels
 
 
 def read_pixels(stream: BinaryIO) -> UInt[np.ndarray, "h w"]:
@@ -49,8 +81,7 @@ def read_pixels(stream: BinaryIO) -> UInt[np.ndarray, "h w"]:
     header = read_header(stream)
     stream.seek(0)
     data = stream.read()
-    decode = imagecodecs.png_decode if data.startswith(b"\x89PNG") else imagecodecs.jpeg2k_decode
-    pixels = decode(data)
+    pixels = _decode_png(data) if data.startswith(_PNG) else imagecodecs.jpeg2k_decode(data)
     # The store was laid out by the header, so decoded pixels of another shape must not get there.
     if pixels.shape != (header.height, header.width):
         raise UnfitError(f"has the shape {pixels.shape}, unlike its header")
@@ -60,11 +91,3 @@ def read_pixels(stream: BinaryIO) -> UInt[np.ndarray, "h w"]:
     if pixels.dtype != header.dtype:
         raise UnfitError(f"has pixels of type {pixels.dtype}, unlike its header")
     return pixels
-
-
-def _require_end(stream: BinaryIO, size: int) -> None:
-    """Raise UnfitError if a PNG lacks its last chunk, as a truncated file does."""
-    # IEND takes the last 12 bytes. A PNG has no table of lengths that would show a cut earlier.
-    stream.seek(max(size - 12, 0))
-    if b"IEND" not in stream.read():
-        raise UnfitError("is truncated: its end is missing")

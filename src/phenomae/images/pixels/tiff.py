@@ -16,34 +16,106 @@ from phenomae.images.pixels.header import ImageHeader, UnfitError, check_grey
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
+_GREY = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE)
+_REDUCED = 1  # bit of NewSubfileType: a smaller copy of another page
+
+
 def read_header(stream: BinaryIO) -> ImageHeader:
-    """Read size and type of a TIFF without decoding it.
+    """Read size and type of a TIFF; only colour images, which may be grey, are decoded for it.
 
     Raises UnfitError if it is truncated or not a single greyscale image of 8 or 16 bits.
     """
     with tifffile.TiffFile(stream) as tiff:
-        return _check_page(tiff)
+        page = _choose_page(tiff)
+        header = _check_page(page, tiff.filehandle.size)
+        if not _is_grey(page):
+            _decode(page)  # raises if it has colours
+        return header
 
 
 def read_pixels(stream: BinaryIO) -> UInt[np.ndarray, "h w"]:
-    """Decode the image; raises the decoder's own error if that fails."""
+    """Decode the image; raises the decoder's own error if that fails.
+
+    White-is-zero images are inverted and signed ones read as unsigned; a colour image is read if
+    its channels are equal, and a palette if it is grey. Raises UnfitError if they are not, or if a
+    pixel is negative.
+    """
     with tifffile.TiffFile(stream) as tiff:
+        page = _choose_page(tiff)
         # Again, because the file may have changed since its header was checked.
-        _check_page(tiff)
-        return tiff.pages.first.asarray()
+        _check_page(page, tiff.filehandle.size)
+        return _decode(page)
 
 
-def _check_page(tiff: tifffile.TiffFile) -> ImageHeader:
-    if len(tiff.pages) != 1:
-        raise UnfitError(f"has {len(tiff.pages)} pages: expected one image per file")
-    page = tiff.pages.first
-    if page.samplesperpixel != 1 or page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-        raise UnfitError("is a colour image: expected one grey channel per file")
-    size = tiff.filehandle.size
-    header = check_grey(page.shape, str(page.dtype), size)
+def _choose_page(tiff: tifffile.TiffFile) -> tifffile.TiffPage:
+    """Return the only page that is not a smaller copy of another one, such as a thumbnail."""
+    pages = [page.aspage() for page in tiff.pages]
+    full = [page for page in pages if not page.subfiletype & _REDUCED]
+    if len(full) == 1:
+        return full[0]
+    raise UnfitError(f"has {len(pages)} pages: expected one image per file")
+
+
+def _check_page(page: tifffile.TiffPage, size: int) -> ImageHeader:
+    shape, dtype = page.shape, str(page.dtype)
+    if page.samplesperpixel > 1:
+        if len(shape) != 3 or page.samplesperpixel not in shape:
+            raise UnfitError("is a colour image: expected one grey channel per file")
+        axis = -1 if shape[-1] == page.samplesperpixel else 0
+        shape = shape[:-1] if axis else shape[1:]
+    header = check_grey(
+        shape, dtype.replace("int16", "uint16") if dtype == "int16" else dtype, size
+    )
     # So that a truncated file is found before any pixel is decoded or written.
     starts, counts = page.dataoffsets, page.databytecounts
-    ends = [start + count for start, count in zip(starts, counts, strict=False)]
-    if not 0 < len(starts) == len(counts) or 0 in counts or max(ends) > size:
+    parts = list(zip(starts, counts, strict=False))
+    if page.is_tiled:  # a tile that was not written is 0, as in GDAL
+        parts = [part for part in parts if part != (0, 0)] or [(0, 1)]
+    ends = [start + count for start, count in parts]
+    if not 0 < len(starts) == len(counts) or 0 in [count for _, count in parts] or max(ends) > size:
         raise UnfitError("is truncated: its header refers to more bytes than it has")
     return header
+
+
+def _is_grey(page: tifffile.TiffPage) -> bool:
+    return page.samplesperpixel == 1 and page.photometric in _GREY
+
+
+def _decode(page: tifffile.TiffPage) -> UInt[np.ndarray, "h w"]:
+    pixels = page.asarray()
+    if page.samplesperpixel > 1:
+        axis = -1 if pixels.shape[-1] == page.samplesperpixel else 0
+        pixels = take_grey(np.moveaxis(pixels, axis, -1))
+    elif page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        pixels = _look_up(pixels, page.colormap)
+    if pixels.dtype == np.int16:
+        if pixels.min() < 0:
+            raise UnfitError(f"has signed pixels down to {pixels.min()}: expected none below 0")
+        pixels = pixels.view(np.uint16)
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        # The brightest is 0. Only as many bits as are used: 12 bits are stored in 16.
+        pixels = pixels.dtype.type(2**page.bitspersample - 1) - pixels
+    return pixels
+
+
+def take_grey(pixels: UInt[np.ndarray, "h w channels"]) -> UInt[np.ndarray, "h w"]:
+    """Return one channel of grey with alpha, or of a colour image whose channels are equal.
+
+    Raises UnfitError if they are not equal, or if alpha is not the same everywhere.
+    """
+    colours, alpha = pixels, pixels[..., :0]
+    if pixels.shape[-1] in (2, 4):
+        colours, alpha = pixels[..., :-1], pixels[..., -1:]
+    if (colours != colours[..., :1]).any() or (alpha.size and (alpha != alpha.flat[0]).any()):
+        raise UnfitError("is a colour image: expected one grey channel per file")
+    return np.ascontiguousarray(colours[..., 0])
+
+
+def _look_up(
+    pixels: UInt[np.ndarray, "h w"], colours: UInt[np.ndarray, "3 levels"] | None
+) -> UInt[np.ndarray, "h w"]:
+    """Return the grey levels of a palette, in 8 bits; raises UnfitError if it has colours."""
+    if colours is None or (colours != colours[0]).any():
+        raise UnfitError("is a colour image: its palette is not grey")
+    # The palette has 16 bits, of which 8-bit greys fill both bytes.
+    return (colours[0] >> 8).astype(np.uint8)[pixels]
