@@ -176,7 +176,7 @@ def test_settings_are_recorded_under_the_keys_of_old_artefacts():
         "epsilon": 1.0,
         "few_controls": "error",
         "arm_genes": None,
-        "diagnose": False,
+        "diagnose": True,
     }
 
 

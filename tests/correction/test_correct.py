@@ -139,7 +139,8 @@ def test_memory_holds_the_controls_and_a_plate_but_not_the_screen(tmp_path):
         table = pl.DataFrame(empty | named | {"control": [True] * 2 + [False] * 94})
         write_plate(wells, table, rng.normal(size=(96, width)).astype(np.float32))
     sign_complete(wells, Origin("wells"))
-    settings = CorrectSettings("center-scale", "plate")
+    # The diagnosis holds its sample, of at most a few thousand wells.
+    settings = CorrectSettings("center-scale", "plate", diagnose=False)
     # What is imported does not count.
     correct(make_wells(tmp_path / "small"), tmp_path / "first", settings=settings)
     tracemalloc.start()

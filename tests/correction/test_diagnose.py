@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenomae.correction.batch_mixing import batch_accuracy
+from phenomae.correction.batch_mixing import tell_labels
 from phenomae.correction.correct import CorrectSettings, correct
 from phenomae.correction.replicate_agreement import measure_agreement
 from phenomae.correction.subsample import sample_batches, sample_replicates
@@ -35,19 +35,19 @@ def test_accuracy_against_brute_force(seed, count, wells):
     rng = np.random.default_rng(seed)
     features, batches = rng.normal(size=(wells, 4)), rng.integers(count, size=wells)
     features += np.eye(4)[batches]
-    assert batch_accuracy(features, batches)[0] == pytest.approx(votes(features, batches))
+    assert tell_labels(features, batches).accuracy == pytest.approx(votes(features, batches))
 
 
 def test_chance_is_what_batches_without_meaning_give():
     rng = np.random.default_rng(1)
     features, batches = rng.normal(size=(1500, 5)), np.repeat(["a", "b", "c"], 500)
-    accuracy, chance = batch_accuracy(features, batches)
-    assert chance == pytest.approx(1 / 3, abs=0.01)
-    assert accuracy == pytest.approx(1 / 3, abs=0.05)
+    told = tell_labels(features, batches)
+    assert told.chance == pytest.approx(1 / 3, abs=0.01)
+    assert told.accuracy == pytest.approx(1 / 3, abs=0.05)
     shifted = features + np.repeat(np.eye(5)[:3] * 20, 500, axis=0)
-    accuracy, chance = batch_accuracy(shifted - shifted.mean(axis=0), batches)
-    assert accuracy == 1
-    assert chance == pytest.approx(1 / 3, abs=0.01)
+    told = tell_labels(shifted - shifted.mean(axis=0), batches)
+    assert told.accuracy == 1
+    assert told.chance == pytest.approx(1 / 3, abs=0.01)
 
 
 @settings(max_examples=15, deadline=None)
@@ -110,8 +110,9 @@ def test_an_offset_of_every_plate_is_seen_before_and_not_after(
     assert rows["cosine of replicates", "perturbed"]["after"] > 0.8
     assert abs(rows["cosine of others", "perturbed"]["after"]) < 0.3
     printed = capsys.readouterr().out
-    assert printed.splitlines()[0].split() == list(table.columns)
-    assert len(printed.splitlines()) == 12
+    shown = [name for name in table.columns if name not in ("low", "high")]
+    assert printed.splitlines()[0].split() == shown
+    assert len(printed.splitlines()) == 15
     correct(wells, tmp_path / "out", settings=chosen)  # it is done, and shown again
     assert capsys.readouterr().out == printed
     (tmp_path / "out" / "diagnosis.csv").write_text("measure\n")
@@ -129,7 +130,7 @@ def test_the_table_holds_what_the_measures_give(make_screen, tmp_path):
     chosen = CorrectSettings("center-scale", "plate", ("tvn:batch",), diagnose=True)
     correct(wells, tmp_path / "out", settings=chosen)
     table = pl.read_csv(tmp_path / "out" / "diagnosis.csv")
-    assert table["column"].to_list() == [*["plate"] * 2, *["batch"] * 2, *["plate"] * 9]
+    assert table["column"].to_list() == [*["plate"] * 2, *["batch"] * 2, *["plate"] * 11]
     table = table[:7]  # test_explained.py has the others
     for name, folder in (("before", wells), ("after", tmp_path / "out")):
         screen = read_wells(folder)
@@ -160,11 +161,18 @@ def test_what_cannot_be_measured_is_left_empty(make_screen, tmp_path, capsys, na
     correct(wells, tmp_path / "out", settings=CorrectSettings("tvn", "batch", diagnose=True))
     table = pl.read_csv(tmp_path / "out" / "diagnosis.csv")
     table = table.filter(~pl.col("measure").str.starts_with("R2"))
-    assert table["measure"].to_list() == ["batch told by neighbours"] * 2
+    assert table["measure"].to_list() == [
+        *["batch told by neighbours"] * 2,
+        "row told by neighbours",
+        "column told by neighbours",
+    ]
     assert table["before"].null_count() == table["chance"].null_count() == 2
+    assert "undetermined (one batch, no replicates on two plates)" in (
+        (tmp_path / "out/verdict.txt").read_text()
+    )
     shown = capsys.readouterr()
     assert "no perturbation is on two plates" in shown.err
-    assert shown.out.splitlines()[1].split()[-3:] == ["-", "-", "-"]
+    assert shown.out.splitlines()[1].split()[-5:] == ["-"] * 5
 
 
 def test_an_empty_name_is_no_name(make_screen, tmp_path):

@@ -177,9 +177,10 @@ def test_memory_holds_the_controls_and_a_plate_but_not_the_screen(tmp_path):
     )
     # What is imported does not count.
     write(tmp_path / "small", make_screen(position=1.0))
-    correct(tmp_path / "small", tmp_path / "first", settings=CorrectSettings("position"))
+    alone = CorrectSettings("position", diagnose=False)  # a diagnosis holds its sample of wells
+    correct(tmp_path / "small", tmp_path / "first", settings=alone)
     tracemalloc.start()
-    correct(wells, tmp_path / "out", settings=CorrectSettings("position"))
+    correct(wells, tmp_path / "out", settings=alone)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 30 * 96 * width * 8 / 3  # all wells in float32 would be half
@@ -308,7 +309,10 @@ def test_what_counts_say_is_part_of_the_identity_and_where_they_are_is_not(tmp_p
         ),
         ({"method": "position:plate"}, "position is fitted on the controls of all plates together"),
         ({"method": "position(order=3)"}, "position has no setting 'order'; it has none"),
-        ({"counts": "counts"}, "counts .*counts is only used by the method count and by diagnose:"),
+        (
+            {"counts": "counts", "diagnose": False},
+            "counts .*counts is only used by the method count and by diagnose:",
+        ),
     ],
 )
 def test_settings_that_will_not_do(tmp_path, chosen, sentence):

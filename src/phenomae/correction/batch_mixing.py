@@ -4,39 +4,92 @@ The prediction is a k-nearest-neighbour vote: no classifier is trained, so the a
 the features only.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
-from jaxtyping import Float64, Int, Shaped
+from jaxtyping import Bool, Float64, Int, Shaped
 
 NEIGHBOURS = 5
 _SHUFFLES = 20  # the mean accuracy of 20 shuffles varies much less than that of one
+_ROWS = 512  # rows of the cosine matrix per block, to bound memory
 
 
-def batch_accuracy(
-    features: Float64[np.ndarray, "n d"], batches: Shaped[np.ndarray, " n"]
-) -> tuple[float, float]:
-    """Return the accuracy of predicting a well's batch from its neighbours, and the chance level.
+@dataclass(frozen=True)
+class Told:
+    """What the neighbours of wells tell of their labels."""
 
-    The five other wells with the highest cosine vote for their batch; a tie is won by the batch of
-    the nearest well among the tied batches. The chance level is the mean accuracy over 20 random
-    permutations of the batch labels, with the same neighbours and the same vote.
+    right: Bool[np.ndarray, " n"]
+    """Whether the neighbours of each well name its label."""
+    chance: float
+    """Mean accuracy with permuted labels."""
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of wells whose label is told."""
+        return float(self.right.mean())
+
+
+def tell_labels(
+    features: Float64[np.ndarray, "n d"],
+    labels: Shaped[np.ndarray, " n"],
+    apart: Shaped[np.ndarray, " n"] | None = None,
+) -> Told:
+    """Predict the label of each well, such as its batch, from its neighbours.
+
+    The five other wells with the highest cosine vote for their label; a tie is won by the label of
+    the nearest well among the tied labels. With `apart`, wells with the same code in it are no
+    neighbours of each other. The chance level is the mean accuracy over 20 random permutations of
+    the labels (within the codes of `apart`), with the same neighbours and the same vote.
     """
-    from sklearn.neighbors import NearestNeighbors  # slow to import, and only --diagnose needs it
-
     assert len(features) > 1
-    codes = np.unique(batches, return_inverse=True)[1]
-    count = min(NEIGHBOURS, len(features) - 1)
-    # Brute force: scikit-learn's search trees do not support cosine distance, and the diagnosis
-    # samples at most 2,000 wells.
-    search = NearestNeighbors(n_neighbors=count, metric="cosine", algorithm="brute").fit(features)
-    nearest = search.kneighbors(return_distance=False)
-    shuffled = (np.random.default_rng([0, index]).permutation(codes) for index in range(_SHUFFLES))
-    chance = np.mean([_accuracy(nearest, draw) for draw in shuffled])
-    return _accuracy(nearest, codes), float(chance)
+    codes = np.unique(labels, return_inverse=True)[1]
+    homes = None if apart is None else np.unique(apart, return_inverse=True)[1]
+    nearest = _nearest(features, homes)
+    shuffled = (_shuffle(codes, homes, index) for index in range(_SHUFFLES))
+    chance = np.mean([_vote(nearest, draw).mean() for draw in shuffled])
+    return Told(_vote(nearest, codes), float(chance))
 
 
-def _accuracy(nearest: Int[np.ndarray, "n k"], codes: Int[np.ndarray, " n"]) -> float:
+def _nearest(
+    features: Float64[np.ndarray, "n d"], homes: Int[np.ndarray, " n"] | None
+) -> Int[np.ndarray, "n k"]:
+    """Return the five nearest wells of each, the nearest first."""
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    # A well with all features 0 gets the cosine 0 instead of NaN.
+    unit = features / np.where(lengths > 0, lengths, 1.0)
+    count = min(NEIGHBOURS, len(unit) - 1)
+    if homes is not None:  # as many as the well with the fewest candidates has
+        count = min(count, len(unit) - int(np.bincount(homes).max()))
+    found = []
+    for start in range(0, len(unit), _ROWS):
+        rows = np.arange(start, min(start + _ROWS, len(unit)))
+        cosines = unit[rows] @ unit.T
+        cosines[np.arange(len(rows)), rows] = -np.inf
+        if homes is not None:
+            cosines[homes[rows, None] == homes] = -np.inf
+        near = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
+        order = np.argsort(-np.take_along_axis(cosines, near, axis=1), axis=1, kind="stable")
+        found.append(np.take_along_axis(near, order, axis=1))
+    return np.concatenate(found)
+
+
+def _shuffle(
+    codes: Int[np.ndarray, " n"], homes: Int[np.ndarray, " n"] | None, index: int
+) -> Int[np.ndarray, " n"]:
+    rng = np.random.default_rng([0, index])
+    if homes is None:
+        return rng.permutation(codes)
+    drawn = codes.copy()
+    for home in range(int(homes.max()) + 1):
+        rows = np.flatnonzero(homes == home)
+        drawn[rows] = codes[rng.permutation(rows)]
+    return drawn
+
+
+def _vote(nearest: Int[np.ndarray, "n k"], codes: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Return whether the vote of the neighbours is each well's own code."""
     votes = codes[nearest]
     counts = (votes[:, :, None] == votes[:, None, :]).sum(axis=2)
     # argmax returns the first maximum, which belongs to the nearest of the tied neighbours.
     winner = counts.argmax(axis=1)
-    return float((votes[np.arange(len(votes)), winner] == codes).mean())
+    return votes[np.arange(len(votes)), winner] == codes

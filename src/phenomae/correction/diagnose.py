@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Float32, Float64, Int, Shaped
 
-from phenomae.correction.batch_mixing import batch_accuracy
+from phenomae.correction.batch_mixing import tell_labels
 from phenomae.correction.covariates import Covariates
 from phenomae.correction.explained import explained_rows
 from phenomae.correction.least_squares import MIN_PLATES
@@ -19,15 +19,17 @@ from phenomae.correction.plate_reader import PlateReader
 from phenomae.correction.replicate_agreement import measure_agreement
 from phenomae.correction.steps import Step
 from phenomae.correction.subsample import sample_batches, sample_replicates
+from phenomae.correction.verdict import Figure, conclude
 from phenomae.print_table import show
 from phenomae.progress import info
-from phenomae.records import WELL_COLUMNS
+from phenomae.records import WELL_COLUMNS, split_well
 from phenomae.wells import PlateFiles, plate_path, read_plate
 from phenomae.whole_files import write_bytes
 
-FILE = "diagnosis.csv"
+FILE, VERDICT = "diagnosis.csv", "verdict.txt"
 BATCH, NEAREST = "batch told by neighbours", "nearest is a replicate"
 REPLICATES, OTHERS = "cosine of replicates", "cosine of others"
+POSITIONS = {"row": "row told by neighbours", "column": "column told by neighbours"}
 COLUMNS: dict[str, pl.DataType] = {
     "measure": pl.String(),
     "wells": pl.String(),
@@ -36,7 +38,13 @@ COLUMNS: dict[str, pl.DataType] = {
     "before": pl.Float64(),
     "after": pl.Float64(),
     "chance": pl.Float64(),
+    "difference": pl.Float64(),
+    "low": pl.Float64(),
+    "high": pl.Float64(),
+    "change": pl.String(),
 }
+_WELLS = {"all": "all wells", "controls": "controls"}
+_NO_CHANGE = {"difference": None, "low": None, "high": None, "change": None}
 Rows = Int[np.ndarray, " m"]
 
 
@@ -60,9 +68,10 @@ def write_diagnosis(
     steps: list[Step],
     covariates: dict[str, Covariates],
 ) -> None:
-    """Compare the wells of `files` with the corrected wells in `folder` and write diagnosis.csv.
+    """Compare the wells of `files` with the corrected wells in `folder`.
 
-    `covariates` has those of all wells by name, as `explained.measure_all` returns them.
+    Writes diagnosis.csv and verdict.txt. `covariates` has those of all wells by name, as
+    `explained.measure_all` returns them.
     """
     samples = _sample_mixing(files.table, plates, steps)
     named = _name_replicates(files.table, plates)
@@ -77,22 +86,37 @@ def write_diagnosis(
     after = _gather(plates, every, lambda plate: _read_corrected(folder, plate))
     both = [_center(part, plates.control[every]) for part in (before, after)]
     found: list[dict[str, object]] = []
+    figures: list[Figure] = []
     for sample in samples:
         places = np.searchsorted(every, sample.rows)
         row = {"measure": BATCH, "wells": sample.wells, "column": sample.column}
-        found.append(row | _mixing_row([part[places] for part in both], sample.batches))
+        name = f"{sample.column} told by neighbours of {_WELLS[sample.wells]}"
+        figure = _mixing([part[places] for part in both], sample.batches, name)
+        figures += [figure] if figure is not None else []
+        found.append(row | _row_of(figure, len(sample.rows)))
+    mixed = bool(figures)
     places = np.searchsorted(every, named["row"].to_numpy())
-    found += _agreement_rows([part[places] for part in both], named)
+    agreement, nearest = _agreement([part[places] for part in both], named)
+    found += agreement
+    figures += nearest
     places = np.searchsorted(every, controls)
+    positions = _positions([part[places] for part in both], plates.table[controls])
+    for figure in positions:
+        row = {"measure": figure.name, "wells": "controls", "column": "plate"}
+        found.append(row | _row_of(figure, len(controls)))
+    figures += positions
     found += _explained_rows(
         [part[places] for part in both],
         {name: own[controls] for name, own in covariates.items()},
     )
     write_bytes(folder / FILE, pl.DataFrame(found, schema=COLUMNS).write_csv().encode())
+    lacking = [*([] if mixed else [f"one {samples[0].column}"])]
+    lacking += [] if nearest else ["no replicates on two plates"]
+    write_bytes(folder / VERDICT, f"{conclude(figures, lacking)}\n".encode())
 
 
 def print_diagnosis(out: Path) -> None:
-    """Print diagnosis.csv as a table on standard output.
+    """Print diagnosis.csv as a table, and the verdict, on standard output.
 
     Raises ValueError if diagnosis.csv is missing or damaged.
     """
@@ -102,7 +126,8 @@ def print_diagnosis(out: Path) -> None:
         raise ValueError(
             f"{out / FILE} is missing or damaged: run correct again with diagnose and overwrite"
         ) from None
-    show(table)
+    show(table.drop("low", "high"))
+    print((out / VERDICT).read_text().rstrip())
 
 
 def _sample_mixing(table: pl.DataFrame, plates: PlateReader, steps: list[Step]) -> list[Sample]:
@@ -172,35 +197,60 @@ def _center(
     return features - features[control if control.any() else slice(None)].mean(axis=0)
 
 
-def _mixing_row(
-    both: list[Float64[np.ndarray, "n _"]], batches: Shaped[np.ndarray, " n"]
-) -> dict[str, object]:
-    if len(np.unique(batches)) < 2:  # with a single batch, every prediction is correct
-        return {"n": len(batches), "before": None, "after": None, "chance": None}
-    (before, _), (after, chance) = (batch_accuracy(part, batches) for part in both)
-    return {"n": len(batches), "before": before, "after": after, "chance": chance}
+def _mixing(
+    both: list[Float64[np.ndarray, "n _"]], batches: Shaped[np.ndarray, " n"], name: str
+) -> Figure | None:
+    """Return how well neighbours tell the batch; None for one batch, which is always told."""
+    if len(np.unique(batches)) < 2:
+        return None
+    before, after = (tell_labels(part, batches) for part in both)
+    return Figure(name, before.right, after.right, after.chance, higher_is_better=False)
 
 
-def _agreement_rows(
+def _positions(both: list[Float64[np.ndarray, "n _"]], controls: pl.DataFrame) -> list[Figure]:
+    """Return how well the controls of other plates tell the row and the column of a control."""
+    plates = controls["plate"].to_numpy()
+    if len(np.unique(plates)) < 2:
+        return []
+    places = [split_well(well) for well in controls["well"]]
+    figures = []
+    for index, name in enumerate(POSITIONS.values()):
+        labels = np.array([place[index] for place in places])
+        if len(np.unique(labels)) > 1:
+            before, after = (tell_labels(part, labels, plates) for part in both)
+            figures.append(Figure(name, before.right, after.right, after.chance, False))
+    return figures
+
+
+def _row_of(figure: Figure | None, count: int) -> dict[str, object]:
+    """Return the columns of diagnosis.csv from `n` on; empty without a figure."""
+    if figure is None:
+        return {"n": count, "before": None, "after": None, "chance": None, **_NO_CHANGE}
+    row = {"n": count, "before": float(figure.before.mean()), "after": float(figure.after.mean())}
+    change = dict(zip(("difference", "low", "high"), figure.interval or (None,) * 3, strict=True))
+    return {**row, "chance": figure.chance, **change, "change": figure.change}
+
+
+def _agreement(
     both: list[Float64[np.ndarray, "n _"]], named: pl.DataFrame
-) -> list[dict[str, object]]:
+) -> tuple[list[dict[str, object]], list[Figure]]:
     names, plates = named["name"].to_numpy(), named["plate"].to_numpy()
     before, after = (measure_agreement(part, names, plates) for part in both)
     if before is None or after is None:
         info(
             "no perturbation is on two plates, so the diagnosis does not cover replicate agreement"
         )
-        return []
-    rows = [
-        (NEAREST, before.nearest, after.nearest, after.chance),
-        (REPLICATES, before.replicates, after.replicates, None),
-        (OTHERS, before.others, after.others, None),
-    ]
-    return [
-        {"measure": name, "wells": "perturbed", "column": "plate", "n": after.wells}
-        | {"before": old, "after": new, "chance": chance}
-        for name, old, new, chance in rows
-    ]
+        return [], []
+    figure = Figure(NEAREST, before.hits, after.hits, after.chance, higher_is_better=True)
+    key = {"wells": "perturbed", "column": "plate"}
+    rows = [{"measure": NEAREST, **key, **_row_of(figure, after.wells)}]
+    for name, old, new in (
+        (REPLICATES, before.replicates, after.replicates),
+        (OTHERS, before.others, after.others),
+    ):
+        values = {"n": after.wells, "before": old, "after": new, "chance": None}
+        rows.append({"measure": name, **key, **values, **_NO_CHANGE})
+    return rows, [figure]
 
 
 def _explained_rows(
@@ -213,4 +263,4 @@ def _explained_rows(
             "position and count on unseen plates"
         )
         return []
-    return explained_rows(both, covariates)
+    return [{**row, **_NO_CHANGE} for row in explained_rows(both, covariates)]

@@ -7,7 +7,7 @@ for technical reasons.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Shaped
+from jaxtyping import Bool, Float64, Shaped
 
 _ROWS = 512  # rows of the cosine matrix per block, to bound memory
 
@@ -18,8 +18,8 @@ class Agreement:
 
     wells: int
     """Number of wells that have a replicate on another plate."""
-    nearest: float
-    """Fraction of these wells whose nearest well on another plate is a replicate."""
+    hits: Bool[np.ndarray, " wells"]
+    """Whether the nearest well on another plate is a replicate, for each of these wells."""
     chance: float
     """Chance level of `nearest`: the fraction expected for a random well of another plate."""
     replicates: float
@@ -27,6 +27,11 @@ class Agreement:
     others: float | None
     """Mean cosine between wells of different perturbations on different plates; None without any
     such pair."""
+
+    @property
+    def nearest(self) -> float:
+        """Fraction of these wells whose nearest well on another plate is a replicate."""
+        return float(self.hits.mean())
 
 
 def measure_agreement(
@@ -59,7 +64,7 @@ def measure_agreement(
     replicates, others = (sums / np.maximum(counts, 1)).tolist()
     if not counts[1]:
         others = None
-    return Agreement(len(hit), float(hit.mean()), float(chance.mean()), replicates, others)
+    return Agreement(len(hit), hit, float(chance.mean()), replicates, others)
 
 
 def _unit_rows(features: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:

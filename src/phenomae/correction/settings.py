@@ -53,10 +53,10 @@ class CorrectSettings:
     arm_genes: int | None = None
     """Minimum number of genes on an arm; the mean of a smaller arm is not subtracted. Default:
     20."""
-    diagnose: bool = False
+    diagnose: bool = True
     """Measure batch mixing, replicate agreement, and what position (and count, with --counts)
     explain of the controls on unseen plates, before and after the correction; write the results to
-    diagnosis.csv and print them."""
+    diagnosis.csv, and print them with a verdict in one line."""
     features: str | None = None
     """START:STOP: only these features are used, counted from 0 without STOP. 0:128 are the means in
     256 features of embed --pool mean-std. Default: all features."""
