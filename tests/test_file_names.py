@@ -8,11 +8,11 @@ import pytest
 
 from phenomae.evaluation.annotations import read_annotations
 from phenomae.evaluation.csv_lists import read_csv_list
-from phenomae.images.platemap.text_tables import read_table
 from phenomae.maps.export import Table
 from phenomae.outputs import TablesOutput
 from phenomae.print_table import read_written
 from phenomae.signatures import Origin, sign_complete
+from phenomae.text_tables import read_table
 from phenomae.wells import open_wells, read_wells, write_wells
 
 SOURCE = Path(__file__).parents[1] / "src"

@@ -240,7 +240,7 @@ def test_draws_depend_on_the_seed_and_the_name_of_the_compound(planted):
         (HEAD + "hit,G03,>10\n", "1 rows whose activity_um is not a number above 0, the first is"),
         (HEAD + "hit,G03,0\n", "first is hit on G03: '0'"),
         (HEAD + "hit,G03\n", "first is hit on G03: None"),
-        (HEAD + "hit,G03,1,2,3\n", "potencies.csv cannot be read as a CSV file"),
+        (HEAD + "hit,G03,1,2,3\n", "potencies.csv is not a readable table"),
         (HEAD + "x,G03,1\ny,G03,1\n", "none of its 2 compounds is on the map DOSES.h5ad, which"),
         (
             HEAD + "hit,TP53,1\n",

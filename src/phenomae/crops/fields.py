@@ -19,7 +19,7 @@ _WEIGHT = "weight"
 
 
 def keep_fields(store: Store, where: str | None) -> Store:
-    """Return the store with only the fields for which the SQL expression `where` is true.
+    """Return the store with only the fields for which the condition `where` is true.
 
     Prints the number of remaining fields. With None the store is returned unchanged and nothing is
     printed. Raises ValueError as `row_filter.match_rows` does.

@@ -77,7 +77,7 @@ class EmbedSettings:
     precision: Precision = "auto"
     """Precision of matrix products: auto uses bf16 if the device supports it in hardware."""
     where: str | None = None
-    """SQL condition on the rows of fields.parquet: "focus > 0.1 AND plate != 'P3'". Only fields
+    """Condition on the rows of fields.parquet: "focus > 0.1 AND plate != 'P3'". Only fields
     that meet it are embedded; a well without such a field is left out. Default: all fields."""
     pixel_size_um: float | None = None
     """Pixel size in micrometres to which fields are resampled, usually that of the training.

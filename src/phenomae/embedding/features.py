@@ -50,7 +50,7 @@ class FeaturesSettings:
     foreground of the nuclear channel; cellprofiler: CellProfiler's features of nuclei and cells, by
     the package cp_measure (slow); position: row, column and distance to the edge."""
     where: str | None = None
-    """SQL condition on the rows of fields.parquet, as in embed: "focus > 0.1 AND plate != 'P3'".
+    """Condition on the rows of fields.parquet, as in embed: "focus > 0.1 AND plate != 'P3'".
     Only fields that meet it are used; a well without such a field is left out. Default: all
     fields."""
     channels: str = ""

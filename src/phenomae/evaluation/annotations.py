@@ -1,18 +1,38 @@
-"""Annotations of known relationships: reads files of gene pairs, finds their pairs on a map."""
+"""Annotations of known relationships: reads lists of pairs or sets, finds their pairs on a map.
 
+A list is a table of pairs (columns `entity1,entity2`), a table of genes and their sets
+(`gene,set`), or a GMT file; two genes of a set are a pair.
+"""
+
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from jaxtyping import Int
 
-from phenomae.evaluation.csv_lists import explain_csv_error, read_csv_list
+from phenomae.evaluation.csv_lists import read_csv_list
 from phenomae.paths import PathLike
 from phenomae.progress import info
+from phenomae.text_tables import find_separator, read_table
 from phenomae.whole_files import hash_file
 
 COLUMNS = ("entity1", "entity2")
+SUFFIXES = (".txt", ".csv", ".tsv", ".gmt")
+"""Files of a folder of annotations that are looked at."""
+_PAIRS = (COLUMNS, ("gene_a", "gene_b"), ("gene1", "gene2"), ("gene_1", "gene_2"))
+_SETS = tuple(("gene", name) for name in ("set", "complex", "group", "pathway", "term"))
+_FORMS = "entity1,entity2 (or gene_a,gene_b), or gene,set"
+# What spreadsheets make of SEPT2, MARCH1 or DEC1, in the language of the computer.
+_MONTHS = "mar|mars|mär|mrz|sep|sept|dec|dez|déc|feb|fév|apr|avr|oct|okt|nov"
+_DATE = re.compile(
+    rf"\d{{1,2}}[-. ]({_MONTHS})\.?|({_MONTHS})[-. ]\d{{2}}|\d{{1,4}}[-./]\d{{1,2}}[-./]\d{{2,4}}",
+    re.IGNORECASE,
+)
 ALL_SOURCES = "all sources"
 """Name of the known pairs of all sources, each pair once, in the tables of results."""
 
@@ -34,17 +54,17 @@ class Annotation:
 
 
 def read_annotations(path: PathLike) -> list[Annotation]:
-    """Read known pairs from one file, or from every .txt and .csv file of a folder.
+    """Read known pairs from one file, or from every .txt, .csv, .tsv and .gmt file of a folder.
 
-    Files of a folder without the columns entity1 and entity2 are skipped and logged. Raises
-    ValueError if `path` does not exist, is a file without these columns, or is a folder without
-    such a file or with two of the same stem, or if a file is called `ALL_SOURCES`.
+    Files of a folder without the columns of a list are skipped and logged. Raises ValueError if
+    `path` does not exist, is a file without these columns, or is a folder without such a file or
+    with two of the same stem, or if a file is called `ALL_SOURCES`.
     """
     path = Path(path)
     if path.is_file():
-        if not _has_columns(path):
+        if _find_form(path) is None:
             raise ValueError(
-                f"{path} is not an annotation file: its first line must be {','.join(COLUMNS)}"
+                f"{path} is not an annotation file: its first line must name {_FORMS}{_hint(path)}"
             )
         return [_read_annotation(path)]
     if not path.is_dir():
@@ -54,12 +74,14 @@ def read_annotations(path: PathLike) -> list[Annotation]:
         )
     # Sorted, because the order of a directory listing differs between file systems and would
     # change the order of the rows in the results.
-    listed = sorted(file for file in path.iterdir() if file.suffix in (".txt", ".csv"))
-    found = [file for file in listed if _has_columns(file)]
+    listed = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
+    found = [file for file in listed if _find_form(file) is not None]
     for file in sorted({*listed} - {*found}):
-        info(f"{file} is skipped: its first line does not name {COLUMNS}")
+        info(f"{file} is skipped: its first line does not name {_FORMS}{_hint(file)}")
     if not found:
-        raise ValueError(f"{path} has no .txt or .csv file whose first line names {COLUMNS}")
+        raise ValueError(
+            f"{path} has no {', '.join(SUFFIXES)} file whose first line names {_FORMS}"
+        )
     stems = [file.stem for file in found]
     if repeated := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise ValueError(f"{path} has two files for the source {repeated[0]}: remove one of them")
@@ -127,11 +149,62 @@ def unknown_genes(annotations: list[Annotation], names: list[str]) -> list[str]:
     return sorted(set(names) - known)
 
 
-def _has_columns(path: Path) -> bool:
-    # utf-8-sig, because the byte order mark of spreadsheets would become part of the first name.
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        columns = [name.strip().strip('"') for name in file.readline().split(",")]
-    return set(COLUMNS) <= set(columns)
+class _Form(NamedTuple):
+    """How a list is written."""
+
+    kind: str
+    """`pairs`, `sets` or `gmt`."""
+    columns: tuple[str, ...]
+    """The two columns as they are spelled in the file, without blanks; empty for GMT."""
+
+
+def _find_form(path: Path) -> _Form | None:
+    """Return how a list is written, by its suffix or first line; None if it is no list."""
+    if path.suffix == ".gmt":
+        return _Form("gmt", ())
+    with open(path, "rb") as file:
+        # utf-8-sig, because the byte order mark of spreadsheets would be part of the first name.
+        line = file.readline(100_000)
+    separator = find_separator(line)
+    header = line.decode("utf-8-sig", errors="replace").split(separator)
+    spelled = {
+        name.strip().strip('"').strip().lower(): name.strip().strip('"').strip() for name in header
+    }
+    for kind, choices in (("pairs", _PAIRS), ("sets", _SETS)):
+        for columns in choices:
+            if set(columns) <= set(spelled):
+                return _Form(kind, tuple(spelled[name] for name in columns))
+    return None
+
+
+def _hint(path: Path) -> str:
+    with open(path, "rb") as file:
+        is_utf16 = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
+    return " (it is UTF-16: save it as UTF-8)" if is_utf16 else ""
+
+
+def say_dates(names: Iterable[str], where: Path | str) -> None:
+    """Print a line if gene names are dates, which spreadsheets make of SEPT2 or MARCH1."""
+    if dates := sorted({name for name in names if _DATE.fullmatch(name)}):
+        info(
+            f"{where}: {', '.join(dates[:3])} {'are' if len(dates) > 1 else 'is'} no gene "
+            f"name{'s' if len(dates) > 1 else ''} but what spreadsheets make of names such as "
+            f"SEPT2 or MARCH1 ({len(dates)} in all): correct them, or give aliases"
+        )
+
+
+def _pairs_of_sets(sets: Iterable[Iterable[str]]) -> pl.DataFrame:
+    pairs = {pair for genes in sets for pair in combinations(sorted(set(genes)), 2)}
+    return pl.DataFrame(sorted(pairs), dict.fromkeys(COLUMNS, pl.String()), orient="row")
+
+
+def _read_gmt(path: Path) -> pl.DataFrame:
+    """Read the pairs of a GMT file: name, description and genes, separated by tabs."""
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    rows = [line.split("\t") for line in lines if line.strip()]
+    if not rows or any(len(row) < 3 for row in rows):
+        raise ValueError(f"{path} is no GMT file: expected name, tab, description, tab, genes")
+    return _pairs_of_sets([name.strip() for name in row[2:] if name.strip()] for row in rows)
 
 
 def _read_annotation(path: Path) -> Annotation:
@@ -140,9 +213,18 @@ def _read_annotation(path: Path) -> Annotation:
             f"{path}: results call the known pairs of all annotation files together {ALL_SOURCES}, "
             "so no file may have this name: rename it"
         )
-    try:
+    form = _find_form(path)
+    assert form is not None
+    if form.kind == "gmt":
+        pairs = _read_gmt(path)
+    else:
         # Read as text, because gene ids read as numbers would not match the names of the map.
-        pairs = pl.read_csv(path, columns=list(COLUMNS), infer_schema=False, glob=False)
-    except pl.exceptions.PolarsError as error:
-        raise ValueError(explain_csv_error(path, error)) from None
-    return Annotation(path.stem, pairs.select(pl.all().str.strip_chars()), hash_file(path))
+        table = read_table(path).select(form.columns)
+        if form.kind == "pairs":
+            pairs = table.rename(dict(zip(form.columns, COLUMNS, strict=True)))
+        else:
+            gene, its = form.columns
+            pairs = _pairs_of_sets(table.drop_nulls().group_by(its).agg(gene)[gene])
+    found = Annotation(path.stem, pairs, hash_file(path))
+    say_dates(found.genes, path)
+    return found

@@ -19,6 +19,7 @@ from phenomae.evaluation.annotations import (
     read_annotations,
     rename_genes,
     resolve_names,
+    say_dates,
     unknown_genes,
 )
 from phenomae.evaluation.baseline_maps import (
@@ -125,6 +126,7 @@ class _Inputs:
 
 def _read_inputs(path: Path, settings: BenchmarkSettings) -> _Inputs:
     profiles, annotations = read_map(path), read_annotations(settings.annotations)
+    say_dates(profiles.names, path)
     aliases = {} if settings.aliases is None else read_aliases(Path(settings.aliases))
     check_map(profiles, path, settings.percentiles)
     wells = None

@@ -74,7 +74,7 @@ def map_wells(
 
 
 def _keep_wells(profiles: Profiles, where: str | None, path: Path) -> Profiles:
-    """Return the wells for which the SQL condition `where` is true; None keeps all wells.
+    """Return the wells for which the condition `where` is true; None keeps all wells.
 
     Raises ValueError if the condition is invalid or no well remains.
     """

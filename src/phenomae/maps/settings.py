@@ -26,7 +26,7 @@ class MapSettings:
     controls: bool = False
     """Keep the control wells, which are left out of the map by default."""
     where: str | None = None
-    """SQL condition that selects wells: "plate != 'P3' AND focus > 0.5". Default: all wells."""
+    """Condition that selects wells: "plate != 'P3' AND focus > 0.5". Default: all wells."""
     min_wells: int = 1
     """Minimum number of wells of a row; smaller rows are left out."""
     phenotype: float | None = None

@@ -99,7 +99,7 @@ class TrainingSettings:
     """Memory for whole fields, in GB: if the fields of all stores fit, each field is read once and
     kept in memory; otherwise crops are read one by one."""
     where: Annotated[str | None, DATA] = None
-    """SQL condition on the rows of fields.parquet: "focus > 0.1 AND plate != 'P3'". Only fields
+    """Condition on the rows of fields.parquet: "focus > 0.1 AND plate != 'P3'". Only fields
     that meet it are used. Default: all fields."""
     balance: Annotated[str | None, DATA] = None
     """Column of fields.parquet (perturbation, plate, batch, ...) whose values are sampled equally

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from phenomae.artefacts import artefact_folder
+from phenomae.evaluation.annotations import SUFFIXES
 from phenomae.evaluation.baseline_inputs import Baseline
 from phenomae.evaluation.questions.baselines import (
     answer_baselines,
@@ -134,12 +135,12 @@ def _origin(
 
 
 def _hash_files(path: Path, name: str) -> str:
-    """Return the hash of a file, or of the .txt and .csv files of a folder with their names."""
+    """Return the hash of a file, or of the lists of a folder with their names."""
     if path.is_file():
         return hash_file(path)
     if not path.is_dir():
         raise ValueError(f"{path}: there is no such file ({name})")
-    files = sorted(file for file in path.iterdir() if file.suffix in (".txt", ".csv"))
+    files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
     return hash_json({file.name: hash_file(file) for file in files if file.is_file()})
 
 

@@ -15,8 +15,8 @@ from phenomae.images.fields import Listing, Problem, RawFile
 from phenomae.images.layouts.index_files import find_indices
 from phenomae.images.layouts.layout import Layout
 from phenomae.images.layouts.loaddata_rows import LIGHTS, LoadDataRows
-from phenomae.images.platemap.text_tables import read_lines, read_table
 from phenomae.images.settings import LayoutSettings
+from phenomae.text_tables import read_lines, read_table
 
 # JUMP publishes the same table in several forms; the first of these that exists is read.
 _FORMS = (".csv", ".csv.gz", ".parquet")

@@ -14,9 +14,9 @@ import polars as pl
 
 from phenomae.images.fields import Listing, Place, Problem, RawFile, parse_site, raise_problems
 from phenomae.images.layouts.layout import Layout
-from phenomae.images.platemap.text_tables import read_table
 from phenomae.images.settings import LayoutSettings
 from phenomae.records import PLATE_MAP_COLUMNS, check_name, normalize_well
+from phenomae.text_tables import read_table
 
 _COLUMNS = ("experiment", "plate", "well", "site", "well_type", "sirna")
 _TYPES = ("treatment", "negative_control", "positive_control")

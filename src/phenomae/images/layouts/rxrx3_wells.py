@@ -10,8 +10,8 @@ from pathlib import Path
 import polars as pl
 
 from phenomae.images.fields import raise_problems
-from phenomae.images.platemap.text_tables import read_table
 from phenomae.records import PLATE_MAP_COLUMNS, normalize_well
+from phenomae.text_tables import read_table
 
 _COLUMNS = (
     "experiment_name",

@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from phenomae.images.fields import raise_problems
-from phenomae.images.platemap.text_tables import read_lines
 from phenomae.progress import info
+from phenomae.text_tables import read_lines
 
 BARCODE = "Assay_Plate_Barcode"
 _MAP_NAME = "Plate_Map_Name"

@@ -21,10 +21,10 @@ from phenomae.images.platemap.columns import (
     setting_of,
 )
 from phenomae.images.platemap.settings import PlateMapSettings
-from phenomae.images.platemap.text_tables import read_lines
 from phenomae.paths import PathLike
 from phenomae.progress import info
 from phenomae.records import PLATE_MAP_COLUMNS
+from phenomae.text_tables import read_lines
 from phenomae.tidy_text import tidy_text
 
 

@@ -36,7 +36,7 @@ class PairSettings(ObjectiveSettings):
     pair_crops: Annotated[int, PAIRS] = 4
     """With pair_weight: crops from each well of a pair, whose embeddings are averaged."""
     pair_where: Annotated[str | None, PAIRS] = None
-    """With pair_weight: SQL condition on the fields that may be in pairs, such as "gene NOT IN
+    """With pair_weight: condition on the fields that may be in pairs, such as "gene NOT IN
     ('TP53')". Other fields are then not trained on. Default: all fields."""
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from phenomae.images.platemap.text_tables import read_lines, read_table
+from phenomae.text_tables import read_lines, read_table
 
 TEXT = "plate, site ,depth\n0042, 1,0.5\nP#2,,\n"
 ROWS = [("0042", "1", "0.5"), ("P#2", None, None)]
