@@ -106,13 +106,14 @@ def lay_out(desk: Path, folder: Path) -> None:
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
     """Return all files that were made in a folder, but those that hold clocks."""
-    clocks = ("log.jsonl", "environment.txt")
+    # The signature of the run has hashes of the other two.
+    clocks = ("run/log.jsonl", "run/environment.txt", "run/artefact.json")
     made = [path for path in folder.iterdir() if not path.is_symlink()]
     files = [file for path in made for file in (path, *path.rglob("*")) if file.is_file()]
     return {
         str(file.relative_to(folder)): file.read_bytes()
         for file in files
-        if file.name not in clocks
+        if str(file.relative_to(folder)) not in clocks
     }
 
 

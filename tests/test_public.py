@@ -51,6 +51,7 @@ def call_all():
     genes = phenomae.map_wells(corrected, "map.h5ad", settings=settings)
     assert isinstance(genes, phenomae.Map)
     assert phenomae.read_map(genes).names == ["G1", "G2", "G3", "G4"]
+    assert phenomae.check(genes)["state"][0] == "complete"
     assert isinstance(phenomae.export(genes, "map.parquet"), phenomae.Table)
     with open("recipe.toml", "w") as file:
         file.write("[embed]\\ncrops_at_once = 3\\n")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from phenomae.whole_files import whole_file, write_bytes
+from phenomae.whole_files import remove_abandoned, whole_file, write_bytes
 
 
 @pytest.fixture
@@ -52,10 +52,27 @@ def test_a_planted_link_is_not_followed(tmp_path: Path, there: bool):
 
 
 def test_what_an_interrupted_call_left_is_replaced(tmp_path: Path):
-    (tmp_path / "a.csv.partial").write_bytes(b"half of a longer content")
+    """If it is older than an hour: a younger one may be of a call that still runs."""
+    for name in ("a.csv.0a1b2c3d.partial", "a.csv.99999999.partial", "b.csv.0a1b2c3d.partial"):
+        (tmp_path / name).write_bytes(b"half of a longer content")
+    os.utime(tmp_path / "a.csv.0a1b2c3d.partial", (0, 0))
+    remove_abandoned(tmp_path / "a.csv")
     write_bytes(tmp_path / "a.csv", b"whole")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "a.csv",
+        "a.csv.99999999.partial",
+        "b.csv.0a1b2c3d.partial",
+    ]
     assert (tmp_path / "a.csv").read_bytes() == b"whole"
+
+
+def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path):
+    (tmp_path / "a.csv").write_bytes(b"theirs")
+    with pytest.raises(FileExistsError, match=r"a.csv"):
+        write_bytes(tmp_path / "a.csv", b"ours", replace=False)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"theirs"]
+    write_bytes(tmp_path / "b.csv", b"ours", replace=False)
+    assert (tmp_path / "b.csv").read_bytes() == b"ours"
 
 
 def fail_to_write(path: Path) -> None:

@@ -121,9 +121,9 @@ def run_folder(
     with writer_lock(folder, folder.name) as require_held:
         if is_begun(folder):
             require_same_work(folder, read_signature(folder, KIND), origin)
-            remove_partial_files(folder)
         else:
             sign(folder, origin, identity=None, files={})
+        remove_partial_files(folder)
         _write_text(folder / "config.toml", _config(command, settings or origin.settings))
         _write_text(folder / "environment.txt", _environment(machine or {}))
         yield require_held

@@ -168,7 +168,7 @@ def test_what_cannot_be_measured_is_left_empty(make_screen, tmp_path, capsys, na
     ]
     assert table["before"].null_count() == table["chance"].null_count() == 2
     assert "undetermined (one batch, no replicates on two plates)" in (
-        (tmp_path / "out/verdict.txt").read_text()
+        (tmp_path / "out/verdict.json").read_text()
     )
     shown = capsys.readouterr()
     assert "no perturbation is on two plates" in shown.err

@@ -1,5 +1,8 @@
 """The verdict on a correction: its rule; intervals and neighbours against other libraries."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -116,6 +119,10 @@ def test_wells_of_one_plate_are_no_neighbours_where_they_are_apart(seed: int):
     assert tell_labels(features, labels, plates).right.tolist() == expected
 
 
+def read_line(out: Path) -> str:
+    return json.loads((out / "verdict.json").read_text())["line"]
+
+
 def test_a_correction_of_planted_offsets_helped(make_screen, tmp_path, capsys):
     wells, out = make_screen(), tmp_path / "out"
     assert (
@@ -125,7 +132,7 @@ def test_a_correction_of_planted_offsets_helped(make_screen, tmp_path, capsys):
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith("verdict: helped (plate told by neighbours of controls 1.000 to ")
     assert "nearest is a replicate" in line
-    assert (out / "verdict.txt").read_text() == f"{line}\n"
+    assert read_line(out) == line
     table = pl.read_csv(out / "diagnosis.csv")
     row = table.filter(pl.col("measure") == "nearest is a replicate").row(0, named=True)
     assert row["difference"] == pytest.approx(row["after"] - row["before"])
@@ -146,7 +153,7 @@ def test_a_correction_by_controls_that_moved_alone_hurt(make_screen, tmp_path):
         moved = moved.with_columns(pl.when(here).then(value + by).otherwise(value))
     write_wells(tmp_path / "moved", moved, names)
     correct(tmp_path / "moved", tmp_path / "out", settings=settings)
-    line = (tmp_path / "out/verdict.txt").read_text()
+    line = read_line(tmp_path / "out")
     assert line.startswith("verdict: mixed (better: plate told by neighbours of controls"), line
     worse = line.partition("worse: ")[2]
     assert "plate told by neighbours of all wells" in worse
@@ -156,11 +163,11 @@ def test_a_correction_by_controls_that_moved_alone_hurt(make_screen, tmp_path):
 def test_one_plate_is_undetermined(make_screen, tmp_path):
     wells = make_screen(plate=pl.lit("P1"), well=pl.format("A{}", pl.int_range(pl.len()) + 1))
     correct(wells, tmp_path / "out")
-    line = (tmp_path / "out/verdict.txt").read_text()
-    assert line == "verdict: undetermined (one plate, no replicates on two plates)\n"
+    line = read_line(tmp_path / "out")
+    assert line == "verdict: undetermined (one plate, no replicates on two plates)"
 
 
 def test_without_diagnosis_there_is_no_verdict(make_screen, tmp_path, capsys):
     correct(make_screen(), tmp_path / "out", settings=CorrectSettings(diagnose=False))
     assert "verdict" not in capsys.readouterr().out
-    assert not (tmp_path / "out/verdict.txt").exists()
+    assert not (tmp_path / "out/verdict.json").exists()

@@ -1,5 +1,6 @@
 """Grey images in clothes: signed, inverted, colours that are equal, palettes, thumbnails, holes."""
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,10 +156,14 @@ def test_the_largest_png_is_as_large_as_the_largest_tiff(tmp_path: Path):
     """By the header alone: 40,000 x 40,000 is more than 2^30 pixels, 30,000 x 30,000 is not."""
     path = tmp_path / "image.png"
     content = bytearray(imagecodecs.png_encode(GREY))
-    content[16:24] = (30_000).to_bytes(4, "big") * 2
-    path.write_bytes(content)
+
+    def claim(side: int) -> None:
+        content[16:24] = side.to_bytes(4, "big") * 2
+        content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+        path.write_bytes(content)
+
+    claim(30_000)
     assert read_header(Place(str(path))).height == 30_000
-    content[16:24] = (40_000).to_bytes(4, "big") * 2
-    path.write_bytes(content)
+    claim(40_000)
     with pytest.raises(ValueError, match=r"claims 40000 x 40000 pixels: an image of a field has"):
         read_header(Place(str(path)))

@@ -30,7 +30,9 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
         f"{IMAGE} is not an image of a known format",
     ),
     "colour": (
-        lambda raw: tifffile.imwrite(raw / IMAGE, np.stack([BLANK] * 3, -1), photometric="rgb"),
+        lambda raw: tifffile.imwrite(
+            raw / IMAGE, np.stack([BLANK, BLANK, BLANK + 1], -1), photometric="rgb"
+        ),
         f"{IMAGE} is a colour image",
     ),
     "pages": (

@@ -62,7 +62,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing channel": (lambda path: path.unlink(), "lacks channel ER"),
     "truncated": (cut, "is truncated"),
     "petabyte": (claim_a_petabyte, "claims 33554432 x 33554432 pixels"),
-    "petabyte as png": (claim_a_petabyte_in_png, "claims more pixels than an image of a field"),
+    "petabyte as png": (claim_a_petabyte_in_png, "claims 33554432 x 33554432 pixels"),
     "damaged png": (spoil_png, "its header is damaged"),
     "empty": (lambda path: path.write_bytes(b""), "is not an image of a known format"),
     "a web page": (lambda path: path.write_text("<html>404</html>"), "is not an image of a known"),

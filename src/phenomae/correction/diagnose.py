@@ -3,6 +3,7 @@
 The same wells are measured before and after, so that any difference is an effect of the correction.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,9 @@ from phenomae.print_table import show
 from phenomae.progress import info
 from phenomae.records import WELL_COLUMNS, split_well
 from phenomae.wells import PlateFiles, plate_path, read_plate
-from phenomae.whole_files import write_bytes
+from phenomae.whole_files import write_bytes, write_json
 
-FILE, VERDICT = "diagnosis.csv", "verdict.txt"
+FILE, VERDICT = "diagnosis.csv", "verdict.json"
 BATCH, NEAREST = "batch told by neighbours", "nearest is a replicate"
 REPLICATES, OTHERS = "cosine of replicates", "cosine of others"
 POSITIONS = {"row": "row told by neighbours", "column": "column told by neighbours"}
@@ -70,7 +71,7 @@ def write_diagnosis(
 ) -> None:
     """Compare the wells of `files` with the corrected wells in `folder`.
 
-    Writes diagnosis.csv and verdict.txt. `covariates` has those of all wells by name, as
+    Writes diagnosis.csv and verdict.json. `covariates` has those of all wells by name, as
     `explained.measure_all` returns them.
     """
     samples = _sample_mixing(files.table, plates, steps)
@@ -112,7 +113,7 @@ def write_diagnosis(
     write_bytes(folder / FILE, pl.DataFrame(found, schema=COLUMNS).write_csv().encode())
     lacking = [*([] if mixed else [f"one {samples[0].column}"])]
     lacking += [] if nearest else ["no replicates on two plates"]
-    write_bytes(folder / VERDICT, f"{conclude(figures, lacking)}\n".encode())
+    write_json(folder / VERDICT, {"line": conclude(figures, lacking)})
 
 
 def print_diagnosis(out: Path) -> None:
@@ -127,7 +128,7 @@ def print_diagnosis(out: Path) -> None:
             f"{out / FILE} is missing or damaged: run correct again with diagnose and overwrite"
         ) from None
     show(table.drop("low", "high"))
-    print((out / VERDICT).read_text().rstrip())
+    print(json.loads((out / VERDICT).read_text())["line"])
 
 
 def _sample_mixing(table: pl.DataFrame, plates: PlateReader, steps: list[Step]) -> list[Sample]:

@@ -5,6 +5,7 @@ Pillow reads the headers of JPEG 2000, imagecodecs the pixels; the two must agre
 
 import struct
 import warnings
+import zlib
 from typing import BinaryIO
 
 import numpy as np
@@ -52,18 +53,20 @@ def read_header(stream: BinaryIO) -> ImageHeader:
 
 def _read_png_header(content: bytes) -> ImageHeader:
     """Read the header of a PNG without Pillow, whose limit is below that of other formats."""
-    if len(content) < 26 or content[12:16] != b"IHDR":
+    # Its own checksum, because the size is used before any pixel is decoded.
+    header, crc = content[12:29], content[29:33]
+    if not header.startswith(b"IHDR") or zlib.crc32(header) != int.from_bytes(crc, "big"):
         raise UnfitError("is not a readable PNG or JPEG 2000: its header is damaged")
     width, height, bits, kind = struct.unpack(">IIBB", content[16:26])
     if kind not in (_GREY, *_COLOURS) or bits not in (8, 16):
         raise UnfitError(f"has {bits} bits per pixel: expected grey, 8 or 16 bits")
-    header = check_grey((height, width), f"uint{bits}", len(content))
+    found = check_grey((height, width), f"uint{bits}", len(content))
     # IEND takes the last 12 bytes. A PNG has no table of lengths that would show a cut earlier.
     if b"IEND" not in content[-12:]:
         raise UnfitError("is truncated: its end is missing")
     if kind in _COLOURS:
         _decode_png(content)  # raises if it has colours
-    return header
+    return found
 
 
 def _decode_png(content: bytes) -> UInt[np.ndarray, "h w"]:
