@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from phenomae.locks import writer_lock
+from phenomae.locks import remove_stale_lock, writer_lock
 from phenomae.progress import info
 from phenomae.signatures import (
     LOCK,
@@ -113,6 +113,7 @@ def _is_done(path: Path, origin: Origin, overwrite: bool) -> bool:
     require_same_work(path, read_signature(path), origin)
     signature = read_verified(path)
     remove_replaced(path)
+    remove_stale_lock(path)
     info(already_there(path, signature))
     return True
 

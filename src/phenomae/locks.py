@@ -46,11 +46,25 @@ def writer_lock(folder: Path, name: str) -> Iterator[Callable[[], None]]:
     try:
         yield require_held
     finally:
-        for place in (folder, folder.with_name(name)):
+        # Where it was created, renamed to, or set aside.
+        for place in (folder, folder.with_name(name), folder.with_name(f"{name}.replaced")):
             if _is_open(place / LOCK, descriptor):
                 (place / LOCK).unlink()
         if folder.is_dir() and not any(folder.iterdir()):  # nothing was begun
             folder.rmdir()
+        os.close(descriptor)
+
+
+def remove_stale_lock(folder: Path) -> None:
+    """Remove the lock that a call left which was killed after it had finished the folder."""
+    path = folder / LOCK
+    if not path.exists():
+        return
+    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        if _lock(descriptor) and _is_open(path, descriptor):
+            path.unlink()
+    finally:
         os.close(descriptor)
 
 

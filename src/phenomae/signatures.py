@@ -323,7 +323,7 @@ def say_unvouched(folder: Path | str, signature: Mapping[str, Any]) -> None:
     if str(folder) not in _unvouched:
         _unvouched.add(str(folder))
         info(
-            f"{folder} was made by phenomae {signature.get('version')}, which recorded no "
+            f"{folder} was made by phenomae {signature.get('version') or '0.1'}, which recorded no "
             "checksums: whether its files are complete and unchanged is not known"
         )
 
@@ -348,7 +348,7 @@ def already_there(path: Path | str, signature: Mapping[str, Any]) -> str:
     """Return the line that says that an output is there, and that an older version made it."""
     from phenomae import __version__
 
-    made_by = signature.get("version")
+    made_by = signature.get("version") or "0.1"  # maps of that version record none
     if made_by == __version__:
         return f"{path} is already there, made with the same settings (overwrite replaces it)"
     return (

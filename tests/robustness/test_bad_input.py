@@ -129,7 +129,7 @@ def test_a_map_of_few_genes(genes, sentence, copies, tmp_path, capsys):
     ("text", "sentence"),
     [
         ("", "is not an annotation file"),
-        ("gene1,gene2\nG001,G005\n", "is not an annotation file"),
+        ("left,right\nG001,G005\n", "is not an annotation file"),
         ("entity1,entity2\nA,B\n", "no annotated pair has both its genes on the map"),
     ],
 )
@@ -153,7 +153,7 @@ def test_an_empty_folder_for_every_command(copies, tmp_path, capsys):
         (["correct", empty, out], f"{empty} holds no wells"),
         (["map", empty, f"{out}.h5ad"], f"{empty} holds no wells"),
         (["benchmark", empty, out, "--annotations", planted], "there is no file of that name"),
-        (["benchmark", copies["map"], out, "--annotations", empty], "has no .txt or .csv file"),
+        (["benchmark", copies["map"], out, "--annotations", empty], "has no .txt, .csv, .tsv, .gmt file"),
     ):
         said = refused(words, out, capsys)
         assert f"{empty} " in said

@@ -20,7 +20,6 @@ def write_map(map_path: Path, rows: Aggregate, origin: Origin, overwrite: bool) 
     Without `overwrite` a map that appears meanwhile is kept. Raises ValueError if it is another.
     """
     map_path.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(map_path)
     content = _encode(rows, origin)
     try:
         write_bytes(map_path, content, replace=overwrite)
@@ -36,6 +35,8 @@ def is_done(map_path: Path, origin: Origin, overwrite: bool) -> bool:
     write the file, which is then never replaced.
     """
     refuse_inside(map_path)
+    if map_path.parent.is_dir():
+        remove_abandoned(map_path)
     if not map_path.exists():
         return False
     signature = read_record_of_map(map_path)

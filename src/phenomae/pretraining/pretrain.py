@@ -15,6 +15,7 @@ from phenomae import __version__
 from phenomae.artefacts import remove_replaced
 from phenomae.crops.fields import keep_fields
 from phenomae.devices import all_cores, is_rank_zero
+from phenomae.locks import remove_stale_lock
 from phenomae.pretraining.combine_settings import find_objective
 from phenomae.pretraining.data import Data
 from phenomae.pretraining.objectives.objective import Objective
@@ -98,7 +99,9 @@ def pretrain(
     if is_finished(run) and not overwrite:
         require_same_work(run, read_signature(run, KIND), origin)
         signature = read_verified(run, KIND, FILES)
-        remove_replaced(run)  # left if a run with --overwrite was killed at its very end
+        # Left if a run was killed at its very end.
+        remove_replaced(run)
+        remove_stale_lock(run)
         info(already_there(run, signature))
         return Run(run)
     _run(_Request(run, stores, data, settings, callbacks, recorded or {}, origin, overwrite))

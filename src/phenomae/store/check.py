@@ -4,6 +4,7 @@ The check compares the files with the table of fields, and so finds missing, cha
 extra files. All damage is found, not only the first.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -122,6 +123,10 @@ def _find_report_damage(store: Store) -> Iterator[str]:
     else:
         if not content.startswith(header):
             yield f"{REPORT} does not begin with {header.decode().strip()}"
+            return
+        files = read_store_signature(store.path)["files"]
+        if files is not None and hashlib.sha256(content).hexdigest() != files.get(REPORT):
+            yield f"{REPORT} has changed since ingest (its SHA-256 is not that in artefact.json)"
 
 
 def _sound_rows(store: Store) -> list[int]:
