@@ -153,7 +153,10 @@ def test_an_empty_folder_for_every_command(copies, tmp_path, capsys):
         (["correct", empty, out], f"{empty} holds no wells"),
         (["map", empty, f"{out}.h5ad"], f"{empty} holds no wells"),
         (["benchmark", empty, out, "--annotations", planted], "there is no file of that name"),
-        (["benchmark", copies["map"], out, "--annotations", empty], "has no .txt, .csv, .tsv, .gmt file"),
+        (
+            ["benchmark", copies["map"], out, "--annotations", empty],
+            "has no .txt, .csv, .tsv, .gmt file",
+        ),
     ):
         said = refused(words, out, capsys)
         assert f"{empty} " in said
