@@ -1,5 +1,6 @@
 """Artefacts know their content: nothing that was lost, changed, added or mixed is read as whole."""
 
+import contextlib
 import json
 import os
 import random
@@ -319,8 +320,12 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    while not path.exists() and process.poll() is None:
+def wait_for(lock: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until a process holds a lock, which it then writes itself into, or has ended."""
+    while process.poll() is None:
+        with contextlib.suppress(FileNotFoundError):
+            if lock.stat().st_size:
+                return
         time.sleep(0.002)
 
 
