@@ -26,7 +26,7 @@ COMMANDS = {
     "benchmark": "benchmark {at}/map.h5ad {out} --annotations {at}/raw/relationships.csv "
     "--shuffle 200",
     "correct, large": "correct {at}/large {out} --batch plate --method tvn",
-    "map, large": "map {at}/large {out}.h5ad --by gene",
+    "map, large": "map {at}/large {out}.h5ad --by gene --through wells",
 }
 LIMITS = {"ingest": 1.10, "correct, large": 1.15, "map, large": 1.15}
 LIMIT = 1.05
