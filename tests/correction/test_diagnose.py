@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenomae.correction.batch_mixing import tell_labels
+from phenomae.correction.batch_mixing import predict_labels
 from phenomae.correction.correct import CorrectSettings, correct
 from phenomae.correction.replicate_agreement import measure_agreement
 from phenomae.correction.subsample import sample_batches, sample_replicates
@@ -35,19 +35,19 @@ def test_accuracy_against_brute_force(seed, count, wells):
     rng = np.random.default_rng(seed)
     features, batches = rng.normal(size=(wells, 4)), rng.integers(count, size=wells)
     features += np.eye(4)[batches]
-    assert tell_labels(features, batches).accuracy == pytest.approx(votes(features, batches))
+    assert predict_labels(features, batches).accuracy == pytest.approx(votes(features, batches))
 
 
 def test_chance_is_what_batches_without_meaning_give():
     rng = np.random.default_rng(1)
     features, batches = rng.normal(size=(1500, 5)), np.repeat(["a", "b", "c"], 500)
-    told = tell_labels(features, batches)
-    assert told.chance == pytest.approx(1 / 3, abs=0.01)
-    assert told.accuracy == pytest.approx(1 / 3, abs=0.05)
+    found = predict_labels(features, batches)
+    assert found.chance == pytest.approx(1 / 3, abs=0.01)
+    assert found.accuracy == pytest.approx(1 / 3, abs=0.05)
     shifted = features + np.repeat(np.eye(5)[:3] * 20, 500, axis=0)
-    told = tell_labels(shifted - shifted.mean(axis=0), batches)
-    assert told.accuracy == 1
-    assert told.chance == pytest.approx(1 / 3, abs=0.01)
+    found = predict_labels(shifted - shifted.mean(axis=0), batches)
+    assert found.accuracy == 1
+    assert found.chance == pytest.approx(1 / 3, abs=0.01)
 
 
 @settings(max_examples=15, deadline=None)
@@ -101,10 +101,10 @@ def test_an_offset_of_every_plate_is_seen_before_and_not_after(
     table = pl.read_csv(tmp_path / "out" / "diagnosis.csv")
     rows = {(row["measure"], row["wells"]): row for row in table.iter_rows(named=True)}
     for kind, count in (("controls", 32), ("all", 96)):
-        row = rows["batch told by neighbours", kind]
+        row = rows["kNN batch accuracy", kind]
         assert (row["column"], row["n"], row["before"]) == ("plate", count, 1)
         assert row["after"] < row["chance"] + 0.05 < 0.35
-    nearest = rows["nearest is a replicate", "perturbed"]
+    nearest = rows["replicate retrieval", "perturbed"]
     assert nearest["before"] < 0.5 < 0.8 < nearest["after"]
     assert nearest["chance"] == pytest.approx(2 / 16)  # of 16 wells a plate two are replicates
     assert rows["cosine of replicates", "perturbed"]["after"] > 0.8
@@ -162,9 +162,9 @@ def test_what_cannot_be_measured_is_left_empty(make_screen, tmp_path, capsys, na
     table = pl.read_csv(tmp_path / "out" / "diagnosis.csv")
     table = table.filter(~pl.col("measure").str.starts_with("R2"))
     assert table["measure"].to_list() == [
-        *["batch told by neighbours"] * 2,
-        "row told by neighbours",
-        "column told by neighbours",
+        *["kNN batch accuracy"] * 2,
+        "kNN row accuracy",
+        "kNN column accuracy",
     ]
     assert table["before"].null_count() == table["chance"].null_count() == 2
     assert "undetermined (one batch, no replicates on two plates)" in (

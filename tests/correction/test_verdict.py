@@ -12,7 +12,7 @@ from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 
 from phenomae import cli
-from phenomae.correction.batch_mixing import tell_labels
+from phenomae.correction.batch_mixing import predict_labels
 from phenomae.correction.correct import CorrectSettings, correct
 from phenomae.correction.verdict import Figure, conclude
 from phenomae.wells import write_wells
@@ -51,7 +51,7 @@ def test_the_interval_is_that_of_a_mean_of_paired_differences():
         (figure(0.3, 0.3), "same"),
         (figure(0.3, 0.305), "same"),  # 2 of 400 wells
         (figure(0.1, 0.5, n=9), None),
-        # Batches that are told no better than by chance, before and after: nothing to gain.
+        # Batches that are predicted no better than by chance, before and after: nothing to gain.
         (figure(0.2, 0.05, higher=False, chance=0.25), "same"),
         (figure(0.05, 0.2, higher=False, chance=0.25), "same"),
         (figure(0.5, 0.05, higher=False, chance=0.25), "better"),
@@ -92,13 +92,13 @@ def vote(near: np.ndarray, labels: np.ndarray) -> list[bool]:
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1000), st.integers(6, 1200))
-def test_labels_are_told_as_by_scikit_learn(seed: int, wells: int):
+def test_labels_are_predicted_as_by_scikit_learn(seed: int, wells: int):
     rng = np.random.default_rng(seed)
     features, labels = rng.normal(size=(wells, 4)), rng.integers(3, size=wells)
     features += np.eye(4)[labels] * 2
     search = NearestNeighbors(n_neighbors=5, metric="cosine", algorithm="brute").fit(features)
     expected = vote(search.kneighbors(return_distance=False), labels)
-    found = tell_labels(features, labels)
+    found = predict_labels(features, labels)
     assert found.right.tolist() == expected
     assert found.accuracy == pytest.approx(np.mean(expected))
 
@@ -116,7 +116,7 @@ def test_wells_of_one_plate_are_no_neighbours_where_they_are_apart(seed: int):
         search.fit(features[away])
         near.append(away[search.kneighbors(features[[well]], return_distance=False)[0]])
     expected = vote(np.array(near), labels)
-    assert tell_labels(features, labels, plates).right.tolist() == expected
+    assert predict_labels(features, labels, plates).right.tolist() == expected
 
 
 def read_line(out: Path) -> str:
@@ -130,11 +130,11 @@ def test_a_correction_of_planted_offsets_helped(make_screen, tmp_path, capsys):
         == 0
     )
     line = capsys.readouterr().out.splitlines()[-1]
-    assert line.startswith("verdict: helped (plate told by neighbours of controls 1.000 to ")
-    assert "nearest is a replicate" in line
+    assert line.startswith("verdict: helped (kNN plate accuracy of controls 1.000 to ")
+    assert "replicate retrieval" in line
     assert read_line(out) == line
     table = pl.read_csv(out / "diagnosis.csv")
-    row = table.filter(pl.col("measure") == "nearest is a replicate").row(0, named=True)
+    row = table.filter(pl.col("measure") == "replicate retrieval").row(0, named=True)
     assert row["difference"] == pytest.approx(row["after"] - row["before"])
     assert row["low"] < row["difference"] < row["high"]
     assert row["change"] == "better"
@@ -154,10 +154,10 @@ def test_a_correction_by_controls_that_moved_alone_hurt(make_screen, tmp_path):
     write_wells(tmp_path / "moved", moved, names)
     correct(tmp_path / "moved", tmp_path / "out", settings=settings)
     line = read_line(tmp_path / "out")
-    assert line.startswith("verdict: mixed (better: plate told by neighbours of controls"), line
+    assert line.startswith("verdict: mixed (better: kNN plate accuracy of controls"), line
     worse = line.partition("worse: ")[2]
-    assert "plate told by neighbours of all wells" in worse
-    assert "nearest is a replicate" in worse
+    assert "kNN plate accuracy of all wells" in worse
+    assert "replicate retrieval" in worse
 
 
 def test_one_plate_is_undetermined(make_screen, tmp_path):

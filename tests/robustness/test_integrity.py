@@ -347,18 +347,24 @@ def test_while_one_call_writes_another_says_who_does(works, tmp_path, start, cap
     check(out)
 
 
-def test_a_killed_call_is_told_and_its_lock_taken_over(works, tmp_path, start, capsys):
+def kill_one(works: dict[str, Any], folder: Path, start: Callable) -> tuple[Any, Path, int]:
+    """Kill a command that holds its lock; return its work, its output and its process."""
     work = works["features"]
-    out = work.out(tmp_path)
+    out = work.out(folder)
     first = start(work.words(out))
-    wait_for(tmp_path / "out.partial/writer.lock", first)
+    wait_for(folder / "out.partial/writer.lock", first)
     first.kill()
     first.wait()
     if out.exists():
         pytest.skip("the command was faster than the signal")
+    return work, out, first.pid
+
+
+def test_a_killed_call_is_told_and_its_lock_taken_over(works, tmp_path, start, capsys):
+    work, out, pid = kill_one(works, tmp_path, start)
     assert cli.run(work.words(out)) == 0
     said = capsys.readouterr().err
-    assert f"an earlier call, process {first.pid} on " in said
+    assert f"an earlier call, process {pid} on " in said
     check(out)
 
 
@@ -368,14 +374,7 @@ def test_where_there_are_no_locks_a_second_call_asks(works, tmp_path, start, mon
     def flock(*_: object) -> None:
         raise OSError(38, "Function not implemented")
 
-    work = works["features"]
-    out = work.out(tmp_path)
-    first = start(work.words(out))
-    wait_for(tmp_path / "out.partial/writer.lock", first)
-    first.kill()
-    first.wait()
-    if out.exists():
-        pytest.skip("the command was faster than the signal")
+    work, out, _ = kill_one(works, tmp_path, start)
     monkeypatch.setattr("fcntl.flock", flock)
     assert cli.run(work.words(out)) == 1
     assert "if it has ended, delete " in capsys.readouterr().err

@@ -11,29 +11,29 @@ from jaxtyping import Bool, Float64, Int, Shaped
 
 NEIGHBOURS = 5
 _SHUFFLES = 20  # the mean accuracy of 20 shuffles varies much less than that of one
-_ROWS = 512  # rows of the cosine matrix per block, to bound memory
+ROWS = 512  # rows of the cosine matrix per block, to bound memory
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the neighbours of wells tell of their labels."""
+class Predicted:
+    """Labels of wells as their nearest neighbours predict them."""
 
     right: Bool[np.ndarray, " n"]
-    """Whether the neighbours of each well name its label."""
+    """Whether the neighbours of each well predict its label."""
     chance: float
     """Mean accuracy with permuted labels."""
 
     @property
     def accuracy(self) -> float:
-        """Fraction of wells whose label is told."""
+        """Fraction of wells whose label is predicted."""
         return float(self.right.mean())
 
 
-def tell_labels(
+def predict_labels(
     features: Float64[np.ndarray, "n d"],
     labels: Shaped[np.ndarray, " n"],
     apart: Shaped[np.ndarray, " n"] | None = None,
-) -> Told:
+) -> Predicted:
     """Predict the label of each well, such as its batch, from its neighbours.
 
     The five other wells with the highest cosine vote for their label; a tie is won by the label of
@@ -47,22 +47,26 @@ def tell_labels(
     nearest = _nearest(features, homes)
     shuffled = (_shuffle(codes, homes, index) for index in range(_SHUFFLES))
     chance = np.mean([_vote(nearest, draw).mean() for draw in shuffled])
-    return Told(_vote(nearest, codes), float(chance))
+    return Predicted(_vote(nearest, codes), float(chance))
+
+
+def unit_or_zero(features: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
+    """Return the rows scaled to length 1; a row of zeros stays, with the cosine 0 and not NaN."""
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.where(lengths > 0, lengths, 1.0)
 
 
 def _nearest(
     features: Float64[np.ndarray, "n d"], homes: Int[np.ndarray, " n"] | None
 ) -> Int[np.ndarray, "n k"]:
     """Return the five nearest wells of each, the nearest first."""
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    # A well with all features 0 gets the cosine 0 instead of NaN.
-    unit = features / np.where(lengths > 0, lengths, 1.0)
+    unit = unit_or_zero(features)
     count = min(NEIGHBOURS, len(unit) - 1)
     if homes is not None:  # as many as the well with the fewest candidates has
         count = min(count, len(unit) - int(np.bincount(homes).max()))
     found = []
-    for start in range(0, len(unit), _ROWS):
-        rows = np.arange(start, min(start + _ROWS, len(unit)))
+    for start in range(0, len(unit), ROWS):
+        rows = np.arange(start, min(start + ROWS, len(unit)))
         cosines = unit[rows] @ unit.T
         cosines[np.arange(len(rows)), rows] = -np.inf
         if homes is not None:

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Float32, Float64, Int, Shaped
 
-from phenomae.correction.batch_mixing import tell_labels
+from phenomae.correction.batch_mixing import predict_labels
 from phenomae.correction.covariates import Covariates
 from phenomae.correction.explained import explained_rows
 from phenomae.correction.least_squares import MIN_PLATES
@@ -28,9 +28,9 @@ from phenomae.wells import PlateFiles, plate_path, read_plate
 from phenomae.whole_files import write_bytes, write_json
 
 FILE, VERDICT = "diagnosis.csv", "verdict.json"
-BATCH, NEAREST = "batch told by neighbours", "nearest is a replicate"
+BATCH, NEAREST = "kNN batch accuracy", "replicate retrieval"
 REPLICATES, OTHERS = "cosine of replicates", "cosine of others"
-POSITIONS = {"row": "row told by neighbours", "column": "column told by neighbours"}
+POSITIONS = {"row": "kNN row accuracy", "column": "kNN column accuracy"}
 COLUMNS: dict[str, pl.DataType] = {
     "measure": pl.String(),
     "wells": pl.String(),
@@ -91,7 +91,7 @@ def write_diagnosis(
     for sample in samples:
         places = np.searchsorted(every, sample.rows)
         row = {"measure": BATCH, "wells": sample.wells, "column": sample.column}
-        name = f"{sample.column} told by neighbours of {_WELLS[sample.wells]}"
+        name = f"kNN {sample.column} accuracy of {_WELLS[sample.wells]}"
         figure = _mixing([part[places] for part in both], sample.batches, name)
         figures += [figure] if figure is not None else []
         found.append(row | _row_of(figure, len(sample.rows)))
@@ -201,15 +201,15 @@ def _center(
 def _mixing(
     both: list[Float64[np.ndarray, "n _"]], batches: Shaped[np.ndarray, " n"], name: str
 ) -> Figure | None:
-    """Return how well neighbours tell the batch; None for one batch, which is always told."""
+    """Return the kNN batch accuracy; None for one batch, which is always predicted."""
     if len(np.unique(batches)) < 2:
         return None
-    before, after = (tell_labels(part, batches) for part in both)
+    before, after = (predict_labels(part, batches) for part in both)
     return Figure(name, before.right, after.right, after.chance, higher_is_better=False)
 
 
 def _positions(both: list[Float64[np.ndarray, "n _"]], controls: pl.DataFrame) -> list[Figure]:
-    """Return how well the controls of other plates tell the row and the column of a control."""
+    """Return the kNN row and column accuracy of controls, among the controls of other plates."""
     plates = controls["plate"].to_numpy()
     if len(np.unique(plates)) < 2:
         return []
@@ -218,7 +218,7 @@ def _positions(both: list[Float64[np.ndarray, "n _"]], controls: pl.DataFrame) -
     for index, name in enumerate(POSITIONS.values()):
         labels = np.array([place[index] for place in places])
         if len(np.unique(labels)) > 1:
-            before, after = (tell_labels(part, labels, plates) for part in both)
+            before, after = (predict_labels(part, labels, plates) for part in both)
             figures.append(Figure(name, before.right, after.right, after.chance, False))
     return figures
 

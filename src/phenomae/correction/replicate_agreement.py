@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 
-_ROWS = 512  # rows of the cosine matrix per block, to bound memory
+from phenomae.correction.batch_mixing import ROWS, unit_or_zero
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ def measure_agreement(
     plates: Shaped[np.ndarray, " n"],
 ) -> Agreement | None:
     """Return the replicate agreement of the wells; None if no perturbation is on two plates."""
-    unit = _unit_rows(features)
+    unit = unit_or_zero(features)
     names = np.unique(perturbations, return_inverse=True)[1]
     homes = np.unique(plates, return_inverse=True)[1]
     hits, chances = [], []
     sums, counts = np.zeros(2), np.zeros(2)
-    for start in range(0, len(unit), _ROWS):
-        rows = slice(start, start + _ROWS)
+    for start in range(0, len(unit), ROWS):
+        rows = slice(start, start + ROWS)
         cosines = unit[rows] @ unit.T
         elsewhere = homes[rows, None] != homes
         same = elsewhere & (names[rows, None] == names)
@@ -65,9 +65,3 @@ def measure_agreement(
     if not counts[1]:
         others = None
     return Agreement(len(hit), hit, float(chance.mean()), replicates, others)
-
-
-def _unit_rows(features: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    # A well with all features 0 gets the cosine 0 instead of NaN.
-    return features / np.where(lengths > 0, lengths, 1.0)

@@ -54,7 +54,7 @@ class Figure:
         return "better" if (low > 0) == self.higher_is_better else "worse"
 
     def describe(self) -> str:
-        """Return the figure in words: `batch told by neighbours .61 to .10`."""
+        """Return the figure in words: `kNN batch accuracy .61 to .10`."""
         before, after = (f"{part.mean():.3f}".lstrip("0") for part in (self.before, self.after))
         return f"{self.name} {before} to {after}"
 
