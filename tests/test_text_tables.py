@@ -1,6 +1,8 @@
 """Tables of every format are read as the same text; other files are an error."""
 
 import gzip
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -121,3 +123,13 @@ def test_parquet_with_pictures_is_no_table(tmp_path: Path):
     pq.write_table(pa.table({"key": ["a"], "jp2": [{"bytes": b"x"}]}), tmp_path / "t.parquet")
     with pytest.raises(ValueError, match=r"its column 'jp2' is struct<.*>, not text or numbers"):
         read_table(tmp_path / "t.parquet")
+
+
+def test_text_is_read_without_pyarrow_which_is_slow_to_import(tmp_path):
+    (tmp_path / "pairs.csv").write_text("a,b\n1,2\n")
+    code = (
+        "import sys; from pathlib import Path; from phenomae.text_tables import read_table; "
+        "read_table(Path(sys.argv[1])); print('pyarrow' in sys.modules)"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "pairs.csv")]
+    assert subprocess.run(words, capture_output=True, text=True).stdout == "False\n"

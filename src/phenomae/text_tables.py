@@ -11,22 +11,13 @@ from collections import Counter
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 _SEPARATORS = (",", "\t", ";")  # Excel writes semicolons where the comma is the decimal point
 _DECIMAL_COMMA = r"^(\s*[-+]?[0-9]+),([0-9]+(?:[eE][-+]?[0-9]+)?\s*)$"
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .xls
 
-# Errors that polars, pyarrow and gzip raise on damaged files.
-_ERRORS = (
-    pl.exceptions.PolarsError,
-    pa.ArrowException,
-    OSError,
-    EOFError,
-    zlib.error,
-    UnicodeDecodeError,
-)
+# Errors that polars and gzip raise on damaged files; pyarrow's are ValueErrors by then.
+_ERRORS = (pl.exceptions.PolarsError, OSError, EOFError, zlib.error, ValueError)
 
 
 def read_table(path: Path) -> pl.DataFrame:
@@ -44,7 +35,7 @@ def read_lines(path: Path) -> tuple[pl.DataFrame, list[int]]:
     Raises ValueError if the file is missing, empty or not a table, or repeats a column.
     """
     try:
-        table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_text(path)
+        table = _read_any(path)
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such file") from None
     except pl.exceptions.NoDataError:
@@ -66,13 +57,22 @@ def read_lines(path: Path) -> tuple[pl.DataFrame, list[int]]:
     return table.filter(filled), [line for line, its in enumerate(filled, start=2) if its]
 
 
+def _read_any(path: Path) -> pl.DataFrame:
+    if path.suffix.lower() != ".parquet":
+        return _read_text(path)
+    # Imported here because pyarrow takes as long to import as a small benchmark takes to run.
+    from phenomae.parquet_tables import read_parquet_as_text
+
+    return read_parquet_as_text(path)
+
+
 def _read_text(path: Path) -> pl.DataFrame:
     content = path.read_bytes()
     if path.suffix.lower() == ".gz":
         # Python's gzip reports a truncated file; what polars does with one is not documented.
         content = gzip.decompress(content)
     if content.startswith(_WORKBOOKS):
-        raise pa.ArrowInvalid("it is an Excel workbook (save its sheet as CSV)")
+        raise ValueError("it is an Excel workbook (save its sheet as CSV)")
     if b"\n" not in content:
         content = content.replace(b"\r", b"\n")  # as Excel for the Macintosh ends lines
     separator = find_separator(content)
@@ -87,29 +87,3 @@ def find_separator(content: bytes) -> str:
     header = re.sub(rb'"[^"]*"', b"", content.splitlines()[0] if content.strip() else b"")
     # Where equally many are there, the first of these.
     return max(_SEPARATORS, key=lambda one: header.count(one.encode()))
-
-
-def _read_parquet(path: Path) -> pl.DataFrame:
-    # Not pq.read_table, which makes a column of a folder named like plate=7.
-    with pq.ParquetFile(path) as file:
-        table = file.read()
-    table.validate(full=True)  # polars assumes that text is valid UTF-8
-    for field in table.schema:
-        if pa.types.is_nested(field.type) or pa.types.is_binary(field.type):
-            raise pa.ArrowInvalid(f"its column {field.name!r} is {field.type}, not text or numbers")
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)
-    return frame.select(_as_text(column) for column in frame)
-
-
-def _as_text(column: pl.Series) -> pl.Series:
-    """Return a column as text; floats that are all whole become integers first.
-
-    pandas turns a column of integers with missing values into floats: site 1 becomes 1.0.
-    """
-    if column.dtype.is_float():
-        column = column.fill_nan(None)  # pandas writes missing values as NaN
-        # Beyond 2^53 a float no longer stands for one integer.
-        if (column.drop_nulls() % 1 == 0).all() and not (column.abs() > 2**53).any():
-            column = column.cast(pl.Int64)
-    return column.cast(pl.String)
