@@ -310,3 +310,21 @@ def test_a_reader_that_has_enough_is_told_nothing(tmp_path, printed):
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, b"")
     assert (tmp_path / "out").exists() == (printed == "table")
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_streams_that_the_caller_closed_are_the_null_device(tmp_path, closed):
+    table = pl.DataFrame({"plate": "P1", "well": [f"A0{column}" for column in range(1, 9)]})
+    table = table.with_columns(control=pl.Series([True, False] * 4), x=pl.Series(range(8)) ** 2)
+    write_wells(tmp_path / "wells", table, ["x"])
+    line = f'exec "$0" -m phenomae correct "$1" "$2" --quiet {closed}'
+    for name in ("closed", "open"):
+        words = ["sh", "-c", line if name == "closed" else line.removesuffix(closed)]
+        words += [sys.executable, str(tmp_path / "wells"), str(tmp_path / name)]
+        done = subprocess.run(words, capture_output=True)
+        assert (done.returncode, done.stderr) == (0, b"")
+    files = [
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        for name in ("closed", "open")
+    ]
+    assert files[0] == files[1]
