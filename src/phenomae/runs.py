@@ -176,17 +176,20 @@ def read_log(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Return the records of `log.jsonl`, sorted by step; truncated lines are left out.
 
     A run that continues may log a step again; only the later record of a step is returned.
+    Raises ValueError if a line is JSON but no record.
     """
     path = Path(folder) / "log.jsonl"
     if not path.exists():
         return []
     records: dict[tuple[int, str], dict[str, Any]] = {}
-    for line in path.read_text().splitlines():
+    for line in path.read_text(errors="replace").splitlines():
         try:
             record = json.loads(line)
         # A kill in the middle of a write leaves half a line.
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):
             continue
+        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+            raise ValueError(f"{path} is damaged: a line of it is no record of a step")
         kind = next((name for name in _KINDS if name in record), "")
         records[record["step"], kind] = record
     return [records[key] for key in sorted(records)]

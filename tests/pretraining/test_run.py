@@ -59,3 +59,13 @@ def test_settings_out_of_range_are_refused(change: dict, sentence: str) -> None:
 def test_settings_that_batch_norm_excludes_are_refused(change: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         ClassifierSettings(**change)
+
+
+def test_half_lines_of_a_log_are_left_out_and_foreign_ones_refused(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 2, "loss": 0.5}\n{"step": 1, "lo\n{"step": 1, "loss": 0.75}\n')
+    assert read_log(tmp_path) == [{"step": 1, "loss": 0.75}, {"step": 2, "loss": 0.5}]
+    for line in ("7", "[1]", '{"loss": 1}', '{"step": "1"}'):
+        log.write_text(f'{{"step": 2, "loss": 0.5}}\n{line}\n')
+        with pytest.raises(ValueError, match=r"log\.jsonl is damaged: a line of it is no record"):
+            read_log(tmp_path)

@@ -85,3 +85,12 @@ def test_check_raw_needs_unchanged_pixels(write_screen, tmp_path):
     ingest(raw, store, settings=IngestSettings(bits=8))
     with pytest.raises(ValueError, match="check_raw needs a store of unchanged pixels"):
         ingest(raw, store, settings=IngestSettings(bits=8, check_raw=True))
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"P1": 1}', '{"P1": ' + "[" * 5000, "\x00"])
+def test_damaged_times_are_an_error(text, write_screen, tmp_path):
+    raw, store = write_screen(), tmp_path / "store"
+    ingest(raw, store)
+    (store / "raw-files.json").write_text(text)
+    with pytest.raises(ValueError, match=r"raw-files\.json is damaged: remove it"):
+        ingest(raw, store)

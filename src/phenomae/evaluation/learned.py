@@ -74,7 +74,7 @@ def read_learned(folder: Path) -> Learned:
         raise ValueError(
             f"{path} was made by an earlier version of phenomae: make {folder} again with overwrite"
         ) from None
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         raise ValueError(
             f"{path} is missing or damaged: make {folder} again with overwrite"
         ) from None

@@ -38,11 +38,22 @@ def begin_plates(folder: Path | str, rows: Path | str, inventory: Inventory) -> 
 
 
 def read_times(folder: Path | str) -> dict[str, str]:
-    """Return a hash of the times of each plate's raw files; empty for stores of version 0.1."""
+    """Return a hash of the times of each plate's raw files; empty for stores of version 0.1.
+
+    Raises ValueError if the file is damaged.
+    """
     try:
-        return json.loads(read_file(below(folder, RAW_FILES)))
+        times = json.loads(read_file(below(folder, RAW_FILES)))
     except FileNotFoundError:
         return {}
+    except (ValueError, RecursionError):
+        times = None
+    if not isinstance(times, dict) or not all(isinstance(text, str) for text in times.values()):
+        raise ValueError(
+            f"{folder}/{RAW_FILES} is damaged: remove it, and compare the raw images by their "
+            "pixels once (check_raw)"
+        )
+    return times
 
 
 def write_times(folder: Path | str, times: dict[str, str]) -> None:

@@ -46,6 +46,8 @@ READERS = (
     ("simulate", "ingest CHANGED OUT --workers 1"),
     ("ingest", "features CHANGED OUT --kind count"),
     ("ingest", "store check CHANGED"),
+    ("ingest", "ingest simulate CHANGED --workers 1"),
+    ("pretrain", "report OUT --run CHANGED"),
     ("embed", "correct CHANGED OUT --batch plate"),
     ("embed", "map CHANGED OUT"),
     ("features", "map CHANGED OUT"),
