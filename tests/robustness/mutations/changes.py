@@ -142,7 +142,8 @@ def mutate(rng: random.Random, raw: Path) -> list[tuple[str, Path]]:
     """Change a folder at random; return what was done to which file."""
     done: list[tuple[str, Path]] = []
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
-        files = sorted(path for path in raw.rglob("*") if path.is_file())
+        if not (files := sorted(path for path in raw.rglob("*") if path.is_file())):
+            break  # the only one was removed
         indices = [path for path in files if path.suffix.lower() in MUTATIONS]
         path = rng.choice(rng.choice([indices, files]) or files)
         content = path.read_bytes()
