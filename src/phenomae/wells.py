@@ -8,7 +8,7 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -106,6 +106,8 @@ class PlateFiles:
     """SHA-256 of each file; empty for wells of versions that recorded none."""
     start: int = 0
     """First feature that is read; those before it are left out."""
+    kept: Mapping[str, Bool[np.ndarray, " m"]] = field(default_factory=dict)
+    """Which wells of a plate are read; all if there is no entry for the plate."""
 
     def read(self, plate: str) -> Float32[np.ndarray, "m d"]:
         """Return the features of a plate's wells, in the order of the table."""
@@ -115,12 +117,23 @@ class PlateFiles:
         # A file may hold several plates, and a plate may be in several files.
         parts = [_read_features(path, plate) for path in self.files[plate]]
         features = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if plate in self.kept:
+            features = features[self.kept[plate]]
         return features[:, self.start : self.start + self.width]
 
     def only(self, start: int, stop: int) -> Self:
         """Return the same wells with the features from `start` to `stop` (excluded) only."""
         assert 0 <= start < stop <= self.width
         return replace(self, width=stop - start, start=self.start + start)
+
+    def relabel(self, table: pl.DataFrame, kept: Bool[np.ndarray, " n"]) -> Self:
+        """Return the wells with the labels in `table`, and only those that are `kept`."""
+        assert table["plate"].equals(self.table["plate"])
+        masks = {
+            plate: kept[(table["plate"] == plate).to_numpy()]
+            for plate in table["plate"].unique(maintain_order=True)
+        }
+        return replace(self, table=table.filter(kept), kept=masks)
 
 
 def plate_path(folder: Path, plate: str) -> Path:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from phenomae.images.fields import Problem
+from phenomae.images.platemap.match import match_wells
 from phenomae.images.platemap.plate_map import (
     PLATE_MAP_COLUMNS,
     find_plate_map,
-    match_wells,
     read_plate_map,
 )
 from phenomae.images.platemap.settings import PlateMapSettings
