@@ -234,7 +234,7 @@ def _relabel(files: PlateFiles, settings: PlateMapSettings) -> tuple[PlateFiles,
     labels = read_labels(settings, files.table["plate"].unique().to_list())
     if labels is None:
         return files, sources
-    table, kept = replace_labels(files.table, labels, "a profile")
+    table, kept = replace_labels(files.table, labels, "features")
     return files.relabel(table, kept), {**sources, **labels.sources}
 
 

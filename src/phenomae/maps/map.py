@@ -64,7 +64,7 @@ def map_wells(
     profiles = read_wells(wells)
     new_labels = read_labels(labels, profiles.table["plate"].unique().to_list())
     if new_labels is not None:
-        table, kept = replace_labels(profiles.table, new_labels, "a profile")
+        table, kept = replace_labels(profiles.table, new_labels, "features")
         profiles = replace(profiles, table=table.filter(kept), features=profiles.features[kept])
     # `where` is applied before the check for NaN, so that `where` can leave out wells with NaN.
     profiles = _keep_wells(profiles, settings.where, wells)
