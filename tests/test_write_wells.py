@@ -81,7 +81,11 @@ def test_other_content_is_another_identity(tmp_path):
         (profiles().with_columns(well=pl.lit("A1")), "plate 'P1', well 'A01' twice"),
         (profiles().with_columns(control=pl.lit(None)), "empty cells in the column 'control'"),
         (profiles().with_columns(well=pl.lit("first")), "'first' is not a well"),
-        (profiles().with_columns(control=pl.lit("no")), "'control' is String, not Boolean"),
+        (profiles().with_columns(control=pl.lit("DMSO")), "control has 'DMSO', which is neither"),
+        (
+            profiles().with_columns(control=pl.Series(["no", "", "yes"])),
+            "empty cells in the column",
+        ),
         (profiles().with_columns(score=pl.lit("high")), "'score' is String, not Float32"),
     ],
 )
@@ -119,8 +123,9 @@ def test_a_column_that_became_text_is_named(tmp_path, name, resign):
 
 def test_a_nan_is_named_with_its_well(tmp_path):
     table = profiles().with_columns(score=pl.Series([0.5, float("nan"), None]))
-    write_wells(tmp_path / "wells", table, ["score"])
-    with pytest.raises(ValueError, match="wells P1 B02, P1 B03; leave"):
+    write_wells(tmp_path / "wells", table, ["area", "score"], max_missing=None)
+    sentence = r"wells P1 B02, P1 B03, features feature_0001 \(2 wells\); leave these wells out, or"
+    with pytest.raises(ValueError, match=sentence):
         require_finite(read_wells(tmp_path / "wells"), tmp_path / "wells")
 
 

@@ -14,9 +14,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float32
 
 from phenomae.artefacts import artefact_folder
+from phenomae.checks import share
+from phenomae.control_words import has_labels, parse_controls
+from phenomae.missing_features import (
+    MAX_MISSING,
+    choose_complete,
+    count_non_finite,
+    find_non_finite,
+    refuse_non_finite,
+)
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
 from phenomae.progress import count_of
@@ -165,23 +174,38 @@ def write_feature_names(folder: Path, names: Sequence[str]) -> None:
 
 
 def write_wells(
-    folder: PathLike, table: pl.DataFrame, features: Sequence[str], *, overwrite: bool = False
+    folder: PathLike,
+    table: pl.DataFrame,
+    features: Sequence[str],
+    *,
+    max_missing: float | None = MAX_MISSING,
+    overwrite: bool = False,
 ) -> Wells:
     """Write profiles that were computed elsewhere as a wells folder, and return it.
 
     `table` has one row per well and the columns `plate`, `well`, `control`, and any others of
     `records.WELL_COLUMNS`. Columns that are missing stay empty; `perturbation` is then the guide,
-    or else the gene, or else the compound. `features` names the feature columns, in order.
+    or else the gene, or else the compound. `control` is true or false, or JUMP's `control_type`
+    (negcon, poscon_..., trt or empty). `features` names the feature columns, in order.
+
+    A feature that is missing (NaN, empty or infinite) in more than `max_missing` of the wells is
+    left out, and then each well that lacks another one. Both are printed, and recorded in
+    `artefact.json`. With None nothing is left out, but most commands refuse such wells.
 
     Raises ValueError if a column is missing or has the wrong type, a well occurs twice, `control`
-    has empty cells, or `folder` holds something else.
+    has empty cells, no feature or well is left, or `folder` holds something else.
     """
     folder = Path(folder)
+    share("max_missing", max_missing)
     records = _complete(table, features)
     vectors = cast_columns(table, dict.fromkeys(features, pl.Float32()), "the table of wells")
     # The identity is a hash of the content, because the origin of the profiles is unknown.
     content = pl.concat([records, vectors], how="horizontal").write_csv()
-    origin = Origin(KIND, {"features": list(features)}, {"table": hash_json(content)})
+    settings: dict[str, Any] = {"features": list(features)}
+    if max_missing is not None:
+        records, vectors, left_out = _leave_out(records, vectors, max_missing)
+        settings |= {"features": vectors.columns, **left_out}
+    origin = Origin(KIND, settings, {"table": hash_json(content)})
     with artefact_folder(folder, origin, overwrite) as unfinished:
         if unfinished is None:
             return Wells(folder)
@@ -191,25 +215,28 @@ def write_wells(
     return Wells(folder)
 
 
+def _leave_out(
+    records: pl.DataFrame, vectors: pl.DataFrame, max_missing: float
+) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
+    """Return the wells and features of `choose_complete`, and what is recorded of the others."""
+    values = vectors.to_numpy()
+    if np.isfinite(values).all():
+        return records, vectors, {}
+    chosen = choose_complete(records, values, vectors.columns, max_missing)
+    names = records.filter(~chosen.wells).select(pl.concat_str("plate", "well", separator=" "))
+    left_out = {
+        "max_missing": max_missing,
+        "left_out_features": chosen.left_out,
+        "left_out_wells": names.to_series().to_list(),
+    }
+    kept = vectors.select(chosen.features).filter(chosen.wells)
+    return records.filter(chosen.wells), kept, left_out
+
+
 def require_finite(wells: Profiles, path: Path) -> None:
     """Raise ValueError, naming plates and wells, if a feature is NaN or infinite."""
-    refuse_non_finite(wells.table.filter(find_non_finite(wells.features)), path)
-
-
-def find_non_finite(features: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, " n"]:
-    """Return which wells have a feature that is NaN or infinite."""
-    return np.asarray(~np.isfinite(features).all(axis=1))
-
-
-def refuse_non_finite(wells: pl.DataFrame, path: Path) -> None:
-    """Raise ValueError, naming up to five wells, if `wells` is not empty."""
-    if rows := wells.select("plate", "well").rows():
-        names = ", ".join(f"{plate} {well}" for plate, well in rows[:5])
-        more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
-        raise ValueError(
-            f"{path} has features that are NaN, empty or infinite: wells {names}{more}; "
-            "leave these wells out"
-        )
+    bad = wells.table.filter(find_non_finite(wells.features))
+    refuse_non_finite(bad, count_non_finite(wells.features), path)
 
 
 def read_wells(folder: PathLike) -> Profiles:
@@ -337,6 +364,7 @@ def _complete(table: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
     counts = Counter([*WELL_COLUMNS, *features])
     if twice := [name for name, count in counts.items() if count > 1]:
         raise ValueError(f"features names {twice[0]!r}, which is there already: name each once")
+    table = _parse_control(table)
     for name in ("plate", "well", "control"):
         if table[name].has_nulls():
             raise ValueError(f"the table of wells has empty cells in the column {name!r}")
@@ -353,3 +381,18 @@ def _complete(table: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
             "expected one row per well"
         )
     return records
+
+
+def _parse_control(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the table with the words of its column `control` as true and false."""
+    if table["control"].dtype != pl.String:
+        return table
+    text = pl.col("control").str.strip_chars()
+    words = table.select(pl.when(text.str.len_chars() > 0).then(text)).to_series()
+    # An empty cell among true and false is a mistake, but among JUMP's labels a treated well.
+    if words.has_nulls() and not has_labels(words):
+        return table.with_columns(control=words)
+    try:
+        return table.with_columns(control=parse_controls(words))
+    except ValueError as error:
+        raise ValueError(f"the table of wells: control has {error}") from None

@@ -91,6 +91,32 @@ def test_a_word_for_empty_cells_may_be_the_control_label(tmp_path: Path):
     assert table["compound"].to_list() == ["taxol", None]
 
 
+def test_labels_of_jump_in_a_column_called_control(tmp_path: Path):
+    text = "well,control\nA01,negcon\nA02,trt\nA03,poscon_orf\nA04,\n"
+    assert read(tmp_path, text)["control"].to_list() == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "sentence"),
+    [
+        (
+            "well,compound,solvent\nA01,,DMSO\nA02,taxol,DMSO\n",
+            {"control_column": "solvent", "control_label": "DMSO"},
+            "all 2 wells are negative controls, because solvent is 'DMSO' in each: no well is tr",
+        ),
+        (
+            "well,compound\nA01,\nA02,\nA03,\n",
+            {"control_column": "compound", "control_label": ""},
+            "all 3 wells are negative controls, because compound is '' in each",
+        ),
+        ("well,control\nA01,1\nA02,true\n", {}, "because control is '1', 'true' in each"),
+    ],
+)
+def test_a_map_of_controls_alone_is_said(tmp_path: Path, text, settings, sentence, capsys):
+    assert read(tmp_path, text, **settings)["control"].all()
+    assert sentence in capsys.readouterr().err
+
+
 def test_whole_numbers_may_have_a_fraction_of_zeros(tmp_path: Path):
     text = "Row,Column,gene,control\n1.0,2.0,G,0.0\n2.0,12.00,,1.0\n"
     table = read(tmp_path, text, well_column="Row,Column")
