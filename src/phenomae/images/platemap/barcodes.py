@@ -29,6 +29,8 @@ def read_barcoded_maps(
     two plate maps, or if a plate map is missing.
     """
     maps = find_maps(path, folder, plates)
+    if left_out := (total := len(_read_barcodes(path))) - len(maps):
+        info(f"{path}: {left_out} of {total} plates have no images here")
     # Each file once, however many plates share it.
     tables = {file: read_lines(file) for file in sorted(set(maps.values()))}
     parts = [
@@ -51,8 +53,6 @@ def find_maps(path: Path, folder: Path, plates: Sequence[str]) -> dict[str, Path
             f"{path} names none of the plates that have images: it names {_first(names)}, "
             f"the images are of {_first(plates)}"
         )
-    if len(kept) < len(names):
-        info(f"{path}: {len(names) - len(kept)} of {len(names)} plates have no images here")
     files = {name: _find_map(folder, name) for name in sorted(set(kept.values()))}
     missing = [f"there is no plate map {folder / name}.txt" for name, at in files.items() if not at]
     if missing:

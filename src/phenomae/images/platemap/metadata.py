@@ -12,6 +12,8 @@ import polars as pl
 from phenomae.images.fields import raise_problems
 from phenomae.progress import count_of, info
 
+_SHOWN = 4  # names without a row that are printed
+
 
 def join_metadata(
     path: Path, table: pl.DataFrame, beside: Path, metadata: pl.DataFrame, column: str | None
@@ -99,8 +101,9 @@ def _report_unmatched(
     known, used = set(metadata[key]), set(table[key])
     missing = table.filter(pl.Series([name not in known for name in table[key]]))
     if len(missing):
-        names = list(dict.fromkeys(name or "empty" for name in missing[key]))
-        rows = count_of(len(missing), "row")
-        info(f"{path}: {rows} with a {key} that {beside} lacks: {', '.join(names[:4])}")
+        names = list(dict.fromkeys(name or "an empty cell" for name in missing[key]))
+        more = ", ..." if len(names) > _SHOWN else ""
+        rows = f"{len(missing)} of {count_of(len(table), 'row')}"
+        info(f"{path}: no {key} of {beside} in {rows}: {', '.join(names[:_SHOWN])}{more}")
     if unused := len(known - used):
         info(f"{beside}: {unused} of {count_of(len(known), 'row')} are of no well of {path}")
