@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from cyclopts import Parameter
 
 from phenomae.artefacts import artefact_folder
-from phenomae.checks import above, at_least, one_of
+from phenomae.checks import above, at_least, one_of, whole_numbers
 from phenomae.crops.fields import keep_fields
 from phenomae.crops.reader import CropReader
 from phenomae.crops.tiles import Tiling
@@ -88,6 +88,7 @@ class EmbedSettings:
     """Seed of the weights of a network with random weights (random:RUN)."""
 
     def __post_init__(self) -> None:
+        whole_numbers(self)
         one_of("tiling", self.tiling, get_args(Tiling))
         one_of("turns", self.turns, TURNS)
         one_of("pool", self.pool, get_args(Pool))

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from cyclopts import Parameter
 
 from phenomae.artefacts import artefact_folder
-from phenomae.checks import above, at_least, one_of
+from phenomae.checks import above, at_least, one_of, whole_numbers
 from phenomae.crops.fields import keep_fields
 from phenomae.crops.tiles import Tiling
 from phenomae.crops.turns import TURNS, Turns
@@ -84,6 +84,7 @@ class FeaturesSettings:
     """cellprofiler: pixels by which a nucleus is grown to a cell."""
 
     def __post_init__(self) -> None:
+        whole_numbers(self)
         one_of("kind", self.kind, get_args(FeatureKind))
         one_of("tiling", self.tiling, get_args(Tiling))
         one_of("turns", self.turns, TURNS)

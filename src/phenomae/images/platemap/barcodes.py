@@ -11,6 +11,7 @@ import polars as pl
 from phenomae.images.fields import raise_problems
 from phenomae.progress import info
 from phenomae.text_tables import read_lines
+from phenomae.tidy_text import tidy_text
 
 BARCODE = "Assay_Plate_Barcode"
 _MAP_NAME = "Plate_Map_Name"
@@ -63,6 +64,7 @@ def find_maps(path: Path, folder: Path, plates: Sequence[str]) -> dict[str, Path
 def _read_barcodes(path: Path) -> dict[str, str]:
     """Return the name of the plate map of each plate."""
     table, lines = read_lines(path)
+    table = tidy_text(table, str(path))
     known = {name.lower().removeprefix("metadata_"): name for name in table.columns}
     for column in (BARCODE, _MAP_NAME):
         if column.lower() not in known:
