@@ -4,6 +4,7 @@ Every settings class calls these in `__post_init__`. NAME is the field's name in
 also its key in a recipe; the command line spells it with dashes. None means "not given" and passes.
 """
 
+import math
 from collections.abc import Collection
 from dataclasses import fields
 from functools import cache
@@ -31,8 +32,8 @@ def whole_number(name: str, value: Any) -> Any:
         return type(value)(whole_number(name, item) for item in value)
     if isinstance(value, Integral) or not isinstance(value, Real):
         return value
-    require(float(value).is_integer(), name, "a whole number", value)
-    return int(value)
+    require(bool(value % 1 == 0), name, "a whole number", value)  # not NaN, nor infinite
+    return math.floor(value)
 
 
 def is_whole(kind: Any) -> bool:

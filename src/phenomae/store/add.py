@@ -48,6 +48,7 @@ def add_plates(store: Path | str, inventory: Inventory) -> None:
         info(f"{store} has the plates of {inventory.path} already")
         return
     _require_alike(store, origin, inventory)
+    known = read_problems(store, signature)  # before hours of writing, in case it is damaged
     if isinstance(added, Path):
         addition = Origin(
             _ADDITION,
@@ -69,7 +70,7 @@ def add_plates(store: Path | str, inventory: Inventory) -> None:
     # With the labels of ingest: those that replace them stay in a table of their own.
     fields = read_fields(store, signature)
     whole = pl.concat([fields, table]).sort("plate", maintain_order=True)
-    every = [*read_problems(store, signature), *problems]
+    every = [*known, *problems]
     with changing(store):
         finish_store(store, whole, every, Origin(KIND, origin.settings, origin.sources | more))
     _clear(added)
