@@ -56,6 +56,21 @@ def test_names_are_written_as_ingest_reads_them(tmp_path, capsys):
     assert "3 names of compound were written without blanks" in capsys.readouterr().err
 
 
+def test_words_for_empty_cells_are_empty_as_in_plate_maps(tmp_path, capsys):
+    table = profiles().with_columns(compound=pl.Series(["NA", "nan", "NANS"]), guide=pl.lit("-"))
+    write_wells(tmp_path / "wells", table, ["score"])
+    wells = read_wells(tmp_path / "wells").table
+    assert wells["compound"].to_list() == [None, "NANS", None]
+    assert wells["guide"].is_null().all()
+    said = "the table of wells: taken as empty: NA (1 cells), nan (1 cells), - (3 cells)"
+    assert said in capsys.readouterr().err
+    write_wells(tmp_path / "kept", table, ["score"], empty_words="-")
+    assert read_wells(tmp_path / "kept").table["compound"].to_list() == ["nan", "NANS", "NA"]
+    dose = table.with_columns(concentration_um=pl.Series(["1.5", "NA", "2"]))
+    write_wells(tmp_path / "dose", dose, ["score"])
+    assert read_wells(tmp_path / "dose").table["concentration_um"].to_list() == [None, 2, 1.5]
+
+
 @pytest.mark.parametrize("character", ["\x00", "\x1b", "\x07", "\x7f", "\x9b"])
 def test_control_characters_in_names_are_refused(tmp_path, character):
     table = profiles().with_columns(gene=pl.lit(f"TP{character}53"))

@@ -203,6 +203,12 @@ def cast_columns(
     return pl.DataFrame(columns)
 
 
+def find_twice(table: pl.DataFrame) -> tuple[str, str] | None:
+    """Return plate and well of the first well that has two rows; None if there is none."""
+    twice = table.filter(table.select("plate", "well").is_duplicated())
+    return (twice["plate"][0], twice["well"][0]) if len(twice) else None
+
+
 def drop_nan(table: pl.DataFrame) -> pl.DataFrame:
     """Return the table with null for NaN in float64 columns, where both mean missing.
 

@@ -27,6 +27,7 @@ _ERRORS = (
     OSError,
     EOFError,
     zlib.error,
+    csv.Error,
     UnicodeDecodeError,
 )
 

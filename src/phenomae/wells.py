@@ -5,7 +5,6 @@ and a stopped command continues at the first plate that is missing.
 """
 
 import io
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,10 +17,9 @@ from jaxtyping import Bool, Float32
 
 from phenomae.artefacts import artefact_folder
 from phenomae.checks import share
-from phenomae.control_words import has_labels, parse_controls
+from phenomae.foreign_profiles import check_records, leave_out_missing
 from phenomae.missing_features import (
     MAX_MISSING,
-    choose_complete,
     count_non_finite,
     find_non_finite,
     refuse_non_finite,
@@ -35,10 +33,10 @@ from phenomae.records import (
     check_name,
     drop_nan,
     feature_names,
-    normalize_well,
+    find_twice,
 )
 from phenomae.signatures import Origin, read_verified, verify_file
-from phenomae.tidy_text import tidy_text
+from phenomae.tidy_text import EMPTY_WORDS
 from phenomae.whole_files import hash_json, write_bytes
 
 if TYPE_CHECKING:
@@ -179,6 +177,7 @@ def write_wells(
     features: Sequence[str],
     *,
     max_missing: float | None = MAX_MISSING,
+    empty_words: str = EMPTY_WORDS,
     overwrite: bool = False,
 ) -> Wells:
     """Write profiles that were computed elsewhere as a wells folder, and return it.
@@ -186,7 +185,9 @@ def write_wells(
     `table` has one row per well and the columns `plate`, `well`, `control`, and any others of
     `records.WELL_COLUMNS`. Columns that are missing stay empty; `perturbation` is then the guide,
     or else the gene, or else the compound. `control` is true or false, or JUMP's `control_type`
-    (negcon, poscon_..., trt or empty). `features` names the feature columns, in order.
+    (negcon, poscon_..., trt or empty). `features` names the feature columns, in order. The words
+    `empty_words`, separated by commas, are taken as empty cells in all columns of text but plate
+    and well, which is printed; "" for none.
 
     A feature that is missing (NaN, empty or infinite) in more than `max_missing` of the wells is
     left out, and then each well that lacks another one. Both are printed, and recorded in
@@ -197,13 +198,13 @@ def write_wells(
     """
     folder = Path(folder)
     share("max_missing", max_missing)
-    records = _complete(table, features)
+    records = check_records(table, features, empty_words)
     vectors = cast_columns(table, dict.fromkeys(features, pl.Float32()), "the table of wells")
     # The identity is a hash of the content, because the origin of the profiles is unknown.
     content = pl.concat([records, vectors], how="horizontal").write_csv()
     settings: dict[str, Any] = {"features": list(features)}
     if max_missing is not None:
-        records, vectors, left_out = _leave_out(records, vectors, max_missing)
+        records, vectors, left_out = leave_out_missing(records, vectors, max_missing)
         settings |= {"features": vectors.columns, **left_out}
     origin = Origin(KIND, settings, {"table": hash_json(content)})
     with artefact_folder(folder, origin, overwrite) as unfinished:
@@ -213,24 +214,6 @@ def write_wells(
             rows = records["plate"] == plate
             write_plate(unfinished, records.filter(rows), vectors.filter(rows).to_numpy())
     return Wells(folder)
-
-
-def _leave_out(
-    records: pl.DataFrame, vectors: pl.DataFrame, max_missing: float
-) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
-    """Return the wells and features of `choose_complete`, and what is recorded of the others."""
-    values = vectors.to_numpy()
-    if np.isfinite(values).all():
-        return records, vectors, {}
-    chosen = choose_complete(records, values, vectors.columns, max_missing)
-    names = records.filter(~chosen.wells).select(pl.concat_str("plate", "well", separator=" "))
-    left_out = {
-        "max_missing": max_missing,
-        "left_out_features": chosen.left_out,
-        "left_out_wells": names.to_series().to_list(),
-    }
-    kept = vectors.select(chosen.features).filter(chosen.wells)
-    return records.filter(chosen.wells), kept, left_out
 
 
 def require_finite(wells: Profiles, path: Path) -> None:
@@ -342,57 +325,8 @@ def _require_one_width(widths: dict[str, int], folder: Path) -> None:
 
 
 def _require_once(table: pl.DataFrame, folder: Path) -> None:
-    if (well := _find_twice(table)) is not None:
+    if (well := find_twice(table)) is not None:
         raise ValueError(
             f"{folder} has plate {well[0]!r}, well {well[1]!r} twice: expected one row per well; "
             "is a file a copy of another file?"
         )
-
-
-def _find_twice(table: pl.DataFrame) -> tuple[str, str] | None:
-    """Return plate and well of the first well that has two rows; None if there is none."""
-    twice = table.filter(table.select("plate", "well").is_duplicated())
-    return (twice["plate"][0], twice["well"][0]) if len(twice) else None
-
-
-def _complete(table: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
-    """Return the columns of `WELL_COLUMNS`, checked; those that `table` lacks are empty."""
-    if missing := [
-        name for name in ("plate", "well", "control", *features) if name not in table.columns
-    ]:
-        raise ValueError(f"the table of wells lacks the columns {missing}; it has {table.columns}")
-    counts = Counter([*WELL_COLUMNS, *features])
-    if twice := [name for name, count in counts.items() if count > 1]:
-        raise ValueError(f"features names {twice[0]!r}, which is there already: name each once")
-    table = _parse_control(table)
-    for name in ("plate", "well", "control"):
-        if table[name].has_nulls():
-            raise ValueError(f"the table of wells has empty cells in the column {name!r}")
-    absent = [pl.lit(None).alias(name) for name in WELL_COLUMNS if name not in table.columns]
-    cast = cast_columns(table.with_columns(absent), WELL_COLUMNS, "the table of wells")
-    records = tidy_text(drop_nan(cast), "the table of wells").with_columns(
-        # A1, a01 and A-01 are the same well: normalised names show that a well occurs twice.
-        pl.col("well").map_elements(normalize_well, return_dtype=pl.String),
-        pl.coalesce("perturbation", "guide", "gene", "compound"),
-    )
-    if (well := _find_twice(records)) is not None:
-        raise ValueError(
-            f"the table of wells has plate {well[0]!r}, well {well[1]!r} twice: "
-            "expected one row per well"
-        )
-    return records
-
-
-def _parse_control(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the table with the words of its column `control` as true and false."""
-    if table["control"].dtype != pl.String:
-        return table
-    text = pl.col("control").str.strip_chars()
-    words = table.select(pl.when(text.str.len_chars() > 0).then(text)).to_series()
-    # An empty cell among true and false is a mistake, but among JUMP's labels a treated well.
-    if words.has_nulls() and not has_labels(words):
-        return table.with_columns(control=words)
-    try:
-        return table.with_columns(control=parse_controls(words))
-    except ValueError as error:
-        raise ValueError(f"the table of wells: control has {error}") from None

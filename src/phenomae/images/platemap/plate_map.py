@@ -21,7 +21,7 @@ from phenomae.paths import PathLike
 from phenomae.progress import info
 from phenomae.records import PLATE_MAP_COLUMNS
 from phenomae.text_tables import read_lines, read_table
-from phenomae.tidy_text import tidy_text
+from phenomae.tidy_text import empty_cells, tidy_text
 from phenomae.whole_files import hash_json, sha256_of
 
 
@@ -145,16 +145,9 @@ def _find_metadata(path: Path, name: PathLike) -> Path:
 
 
 def _empty_words(path: Path, table: pl.DataFrame, settings: PlateMapSettings) -> pl.DataFrame:
-    """Return the table with null for the words that stand for empty cells, which are printed."""
     labels = {label.strip() for label in (settings.control_label or "").split(",")}
     words = [word for word in map(str.strip, settings.empty_words.split(",")) if word not in labels]
-    is_word = pl.all().is_in([word for word in words if word])
-    counts = {
-        word: sum((column == word).sum() for column in table.iter_columns()) for word in words
-    }
-    if taken := [f"{word} ({count} cells)" for word, count in counts.items() if count]:
-        info(f"{path}: taken as empty: {', '.join(taken)} (setting empty_words)")
-    return table.with_columns(pl.when(~is_word).then(pl.all()))
+    return empty_cells(table, words, str(path))
 
 
 def _find(folder: Path, name: Path, noun: str) -> Path:

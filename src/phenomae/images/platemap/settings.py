@@ -11,6 +11,7 @@ from cyclopts import Group, Parameter
 from phenomae import checks
 from phenomae.paths import PathLike
 from phenomae.records import PLATE_SHAPES
+from phenomae.tidy_text import EMPTY_WORDS
 
 LABELS = Parameter(group=Group.create_ordered("Labels"))
 """Group of these settings in the help of commands other than `ingest`."""
@@ -63,7 +64,7 @@ class PlateMapSettings:
     control_label: str | None = None
     """Value of negative controls in the control column, such as `DMSO`; several are separated by
     commas, and an empty one stands for empty cells."""
-    empty_words: str = "NA,N/A,#N/A,<NA>,NaN,nan,None,NULL,null,-"
+    empty_words: str = EMPTY_WORDS
     """Words that other programs write into empty cells, separated by commas, as they are written.
     Without NA, for a gene or compound that is called so; "" for none. A word that is the
     control_label is not taken as empty."""
