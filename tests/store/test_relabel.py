@@ -1,7 +1,6 @@
 """Labels of a finished store: replaced as a whole, as by an ingest with their plate map."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -128,42 +127,46 @@ def test_a_table_that_was_changed_by_hand_is_noticed_by_every_reader(
         open_store(store)
 
 
+# The command ends as by a power cut when it renames its file number CALL to its place.
+KILL = """
+import os, signal
+replace, counted = os.replace, 0
+def kill(*arguments):
+    global counted
+    counted += 1
+    if counted == {call}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(*arguments)
+os.replace = kill
+"""
+
+
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("call", range(1, 4))
-def test_stopped_at_any_call_the_labels_are_the_old_ones_or_the_new_ones(
-    store, tmp_path, monkeypatch, call, first
+def test_killed_at_any_moment_the_labels_are_the_old_ones_or_the_new_ones(
+    store, tmp_path, fork, call, first, capsys
 ):
-    """Stopped before each of the files is renamed to its place: signature, labels, signature."""
+    """Killed before each of the files has its name: signature, labels, signature."""
     if not first:
         relabel_store(store, settings=write(tmp_path / "first.csv", NEW.replace("taxol", "none")))
     old = open_store(store).fields
     settings = write(tmp_path / "new.csv")
-    counted, replace = 0, os.replace
-
-    def stop(*arguments):
-        nonlocal counted
-        counted += 1
-        if counted == call:
-            raise KeyboardInterrupt
-        replace(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", stop)
-        with pytest.raises(KeyboardInterrupt):
-            relabel_store(store, settings=settings)
-    assert counted == call
-    found = open_store(store)
-    is_new = call == 3
-    assert (
-        found.fields["compound"].to_list() == ["taxol", "taxol", None, None] + ["taxol"] * 2
-    ) == is_new
-    if not is_new:
-        assert_frame_equal(found.fields, old)
+    words = ["store", "relabel", store, "--plate-map", settings.plate_map]
+    words += ["--concentration-column", "dose", "--control-column", "kind"]
+    words += ["--control-label", "dmso"]
+    assert fork(words, before=KILL.format(call=call)).wait().returncode == -9
+    found = open_store(store).fields
+    if call == 3:
+        assert found["compound"].to_list() == ["taxol"] * 2 + [None] * 2 + ["taxol"] * 2
+    else:
+        assert_frame_equal(found, old)
     check_store(store)
-    assert "damaged" not in check(store)["state"][0]
-    relabel_store(store, settings=settings)
+    assert check(store)["state"][0] == "complete"
+    assert run(list(map(str, words))) == 0
+    assert "an earlier call" in capsys.readouterr().err
     assert open_store(store).fields["concentration_um"].to_list() == [0.5, 0.5, None, None, 2, 2]
     assert sorted(path.name for path in tmp_path.glob("store*")) == ["store"]
+    assert not list(store.glob("*.partial"))
 
 
 def test_plates_that_are_added_have_labels_of_their_own(write_screen, store, tmp_path):

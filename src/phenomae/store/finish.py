@@ -22,10 +22,10 @@ from phenomae.store.files import read_file, remove_folder, write_file
 from phenomae.store.inventory import Inventory, refuse_problems
 from phenomae.store.plate import write_plate
 from phenomae.store.raw_files import begin_plates
-from phenomae.store.read import REPORT, TABLE, settle
+from phenomae.store.read import LABELS, REPORT, TABLE, settle
 from phenomae.store.table import encode_table, report_problems, write_table
 from phenomae.urls import below
-from phenomae.whole_files import hash_bytes, hash_json
+from phenomae.whole_files import PARTIAL, hash_bytes, hash_json
 from phenomae.workers import start_workers
 
 _ROWS = "rows"  # folder of an unfinished store with the table rows of each finished plate
@@ -147,6 +147,9 @@ def changing(store: Path | str) -> Iterator[None]:
         yield
         return
     with writer_lock(store.with_name(store.name + ".changed"), store.name):
+        for name in (SIGNATURE, TABLE, REPORT, LABELS):
+            for partial in store.glob(f"{name}.*{PARTIAL}"):  # of calls that were killed
+                partial.unlink()
         yield
 
 
