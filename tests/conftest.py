@@ -21,7 +21,8 @@ from jaxtyping import install_import_hook
 
 from phenomae.records import FIELD_COLUMNS
 from phenomae.signatures import Origin, hash_files, sign
-from phenomae.store.read import TABLE
+from phenomae.store.read import REPORT, TABLE
+from phenomae.store.table import report_problems
 from phenomae.store.write import checksum, write_array
 from phenomae.whole_files import hash_json, sha256_of
 
@@ -136,7 +137,9 @@ def _write_store(
     dtype = str(next(iter(pixels.values())).dtype) if pixels else "uint8"
     settings = {"channels": list(channels), "dtype": dtype, "pixel_size_um": 0.5}
     origin = Origin("store", settings, {"pixels": hash_json(table["checksum"].to_list())})
-    sign(path, origin, origin.identity, {TABLE: sha256_of(path / TABLE)})
+    (path / REPORT).write_bytes(report_problems([]))
+    files = {name: sha256_of(path / name) for name in (TABLE, REPORT)}
+    sign(path, origin, origin.identity, files)
     return path
 
 

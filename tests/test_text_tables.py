@@ -47,6 +47,29 @@ def test_the_separator_is_that_of_the_header(tmp_path: Path, name: str, separato
     assert table.rows() == [("P1", "0.5", "a,b;c\td,,;;")]
 
 
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
+def test_a_name_that_is_there_twice_and_columns_without_one(tmp_path: Path, separator: str):
+    path = tmp_path / "t.csv"
+    for names in (
+        ["well", "gene", "gene"],
+        ["gene", "well", '" gene"'],
+        ["\ufeffgene", "x", "gene "],
+    ):
+        path.write_text(separator.join(names) + "\n" + separator.join(["A01", "B", "C"]) + "\n")
+        with pytest.raises(ValueError, match=r"t.csv has the column 'gene' twice, ignoring spaces"):
+            read_table(path)
+    # As pandas writes an index, and spreadsheets what lies beside a table.
+    path.write_text("\n".join(separator.join(row) for row in (["", "gene", " ", ""], [*"0A1", ""])))
+    table = read_table(path)
+    assert table.columns == ["column 1", "gene", "column 3", "column 4"]
+    assert table.rows() == [("0", "A", "1", None)]
+
+
+def test_a_header_of_several_lines(tmp_path: Path):
+    (tmp_path / "t.csv").write_text('"dose\n(um)",gene\n1,A\n')
+    assert read_table(tmp_path / "t.csv").rows(named=True) == [{"dose\n(um)": "1", "gene": "A"}]
+
+
 def test_rows_that_are_empty_are_left_out_and_lines_stay(tmp_path: Path):
     (tmp_path / "t.csv").write_text("a,b\n,\n1,2\n ,\n3,\n,\n")
     table, lines = read_lines(tmp_path / "t.csv")

@@ -56,6 +56,21 @@ def test_names_are_written_as_ingest_reads_them(tmp_path, capsys):
     assert "3 names of compound were written without blanks" in capsys.readouterr().err
 
 
+def test_words_for_empty_cells_are_empty_as_in_plate_maps(tmp_path, capsys):
+    table = profiles().with_columns(compound=pl.Series(["NA", "nan", "NANS"]), guide=pl.lit("-"))
+    write_wells(tmp_path / "wells", table, ["score"])
+    wells = read_wells(tmp_path / "wells").table
+    assert wells["compound"].to_list() == [None, "NANS", None]
+    assert wells["guide"].is_null().all()
+    said = "the table of wells: taken as empty: NA (1 cells), nan (1 cells), - (3 cells)"
+    assert said in capsys.readouterr().err
+    write_wells(tmp_path / "kept", table, ["score"], empty_words="-")
+    assert read_wells(tmp_path / "kept").table["compound"].to_list() == ["nan", "NANS", "NA"]
+    dose = table.with_columns(concentration_um=pl.Series(["1.5", "NA", "2"]))
+    write_wells(tmp_path / "dose", dose, ["score"])
+    assert read_wells(tmp_path / "dose").table["concentration_um"].to_list() == [None, 2, 1.5]
+
+
 @pytest.mark.parametrize("character", ["\x00", "\x1b", "\x07", "\x7f", "\x9b"])
 def test_control_characters_in_names_are_refused(tmp_path, character):
     table = profiles().with_columns(gene=pl.lit(f"TP{character}53"))
@@ -81,7 +96,11 @@ def test_other_content_is_another_identity(tmp_path):
         (profiles().with_columns(well=pl.lit("A1")), "plate 'P1', well 'A01' twice"),
         (profiles().with_columns(control=pl.lit(None)), "empty cells in the column 'control'"),
         (profiles().with_columns(well=pl.lit("first")), "'first' is not a well"),
-        (profiles().with_columns(control=pl.lit("no")), "'control' is String, not Boolean"),
+        (profiles().with_columns(control=pl.lit("DMSO")), "control has 'DMSO', which is neither"),
+        (
+            profiles().with_columns(control=pl.Series(["no", "", "yes"])),
+            "empty cells in the column",
+        ),
         (profiles().with_columns(score=pl.lit("high")), "'score' is String, not Float32"),
     ],
 )
@@ -119,8 +138,9 @@ def test_a_column_that_became_text_is_named(tmp_path, name, resign):
 
 def test_a_nan_is_named_with_its_well(tmp_path):
     table = profiles().with_columns(score=pl.Series([0.5, float("nan"), None]))
-    write_wells(tmp_path / "wells", table, ["score"])
-    with pytest.raises(ValueError, match="wells P1 B02, P1 B03; leave"):
+    write_wells(tmp_path / "wells", table, ["area", "score"], max_missing=None)
+    sentence = r"wells P1 B02, P1 B03, features feature_0001 \(2 wells\); leave these wells out, or"
+    with pytest.raises(ValueError, match=sentence):
         require_finite(read_wells(tmp_path / "wells"), tmp_path / "wells")
 
 

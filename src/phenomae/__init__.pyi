@@ -10,6 +10,8 @@ from phenomae.simulation.simulate import SimulateSettings as SimulateSettings
 from phenomae.simulation.simulate import SimulatedPlates as SimulatedPlates
 from phenomae.store.ingest import ingest as ingest
 from phenomae.store.inventory import IngestSettings as IngestSettings
+from phenomae.store.relabel import relabel_store as relabel_store
+from phenomae.images.platemap.settings import PlateMapSettings as PlateMapSettings
 from phenomae.store.check import check_store as check_store
 from phenomae.store.read import Store as Store
 from phenomae.pretraining.plan.plan import plan as plan

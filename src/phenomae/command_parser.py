@@ -8,13 +8,14 @@ import difflib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from cyclopts import App, CoercionError, Parameter, Token, convert
 from cyclopts.config import Dict
 from cyclopts.exceptions import CycloptsError, UnknownOptionError
 
 from phenomae import __version__
+from phenomae.checks import is_whole
 from phenomae.commands import ABOUT, COMMANDS, FOOTER, GROUPS, Table, overview
 from phenomae.recipe import read_recipe
 
@@ -24,7 +25,7 @@ def convert_words(kind: Any, tokens: Sequence[Token]) -> Any:
 
     cyclopts rounds it, so that `--shuffle .5` would be no permutation at all.
     """
-    if int in _leaves(kind) and float not in _leaves(kind):
+    if is_whole(kind):
         for token in tokens:
             if _has_fraction(token.value):
                 raise CoercionError(token=token, target_type=int)
@@ -36,12 +37,6 @@ def _has_fraction(text: str) -> bool:
         return not float(text).is_integer()
     except ValueError:
         return False  # cyclopts says what is wrong with it
-
-
-def _leaves(kind: Any) -> list[Any]:
-    """Return the types that a type is made of: int and None for `tuple[int, ...] | None`."""
-    parts = get_args(kind)
-    return [leaf for part in parts for leaf in _leaves(part)] if parts else [kind]
 
 
 FLAGS = ("--help", "-h", "--version")

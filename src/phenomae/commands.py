@@ -120,12 +120,16 @@ GROUPS: Mapping[str, Group] = {
         },
     ),
     "store": Group(
-        "Check stores.",
+        "Check stores, and replace their labels.",
         lambda: {
+            "relabel": (
+                "phenomae.store.relabel:relabel_store",
+                "Replace the labels of wells by those of a plate map.",
+            ),
             "check": (
                 "phenomae.store.check:check_store",
                 "Verify that a store is complete, down to every pixel.",
-            )
+            ),
         },
     ),
     "pretrain": Group("Train an encoder, one command per network family.", _families),

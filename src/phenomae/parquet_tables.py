@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 def read_parquet_as_text(path: Path) -> pl.DataFrame:
     """Return a Parquet table with all columns as text.
 
-    Raises ValueError if it is damaged, or if a column holds neither text nor numbers.
+    Raises polars' ComputeError, as polars does for text, if it is damaged, or if a column holds
+    neither text nor numbers.
     """
     try:
         return _read(path)
     except pa.ArrowException as error:
-        raise ValueError(str(error)) from None
+        raise pl.exceptions.ComputeError(str(error)) from None
 
 
 def _read(path: Path) -> pl.DataFrame:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 import polars as pl
 
-# What was done to a well. Columns that do not apply to a screen are null and of their
+# What was done to a well: its labels. Columns that do not apply to a screen are null and of their
 # fixed type, so that tables of different screens can be concatenated.
-_TREATMENT: dict[str, pl.DataType] = {
+LABEL_COLUMNS: dict[str, pl.DataType] = {
     "batch": pl.String(),
     "perturbation": pl.String(),
     "gene": pl.String(),
@@ -32,7 +32,7 @@ _QUALITY: dict[str, pl.DataType] = {
 }
 
 # The columns of a plate map.
-PLATE_MAP_COLUMNS = {"plate": pl.String(), "well": pl.String(), **_TREATMENT}
+PLATE_MAP_COLUMNS = {"plate": pl.String(), "well": pl.String(), **LABEL_COLUMNS}
 
 # One row per well, in the column order of every table of wells. `sites` is the number of fields;
 # quality is the mean over them, null if the wells do not come from a store.
@@ -40,7 +40,7 @@ WELL_COLUMNS: dict[str, pl.DataType] = {
     "plate": pl.String(),
     "well": pl.String(),
     "sites": pl.Int32(),
-    **_TREATMENT,
+    **LABEL_COLUMNS,
     **_QUALITY,
 }
 
@@ -50,7 +50,7 @@ FIELD_COLUMNS: dict[str, pl.DataType] = {
     "plate": pl.String(),
     "well": pl.String(),
     "site": pl.Int32(),
-    **_TREATMENT,
+    **LABEL_COLUMNS,
     "path": pl.String(),
     "height": pl.Int32(),
     "width": pl.Int32(),
@@ -201,6 +201,12 @@ def cast_columns(
                 f"{source}: the column {name!r} is {table[name].dtype}, not {kind}: {reason}"
             ) from None
     return pl.DataFrame(columns)
+
+
+def find_twice(table: pl.DataFrame) -> tuple[str, str] | None:
+    """Return plate and well of the first well that has two rows; None if there is none."""
+    twice = table.filter(table.select("plate", "well").is_duplicated())
+    return (twice["plate"][0], twice["well"][0]) if len(twice) else None
 
 
 def drop_nan(table: pl.DataFrame) -> pl.DataFrame:

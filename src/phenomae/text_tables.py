@@ -3,11 +3,13 @@
 No types are inferred: the code that uses a column converts it and can name an invalid cell.
 """
 
+import csv
 import gzip
 import io
 import re
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -16,8 +18,15 @@ _SEPARATORS = (",", "\t", ";")  # Excel writes semicolons where the comma is the
 _DECIMAL_COMMA = r"^(\s*[-+]?[0-9]+),([0-9]+(?:[eE][-+]?[0-9]+)?\s*)$"
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .xls
 
-# Errors that polars and gzip raise on damaged files; pyarrow's are ValueErrors by then.
-_ERRORS = (pl.exceptions.PolarsError, OSError, EOFError, zlib.error, ValueError)
+# Errors that polars, csv and gzip raise on damaged files.
+_ERRORS = (
+    pl.exceptions.PolarsError,
+    OSError,
+    EOFError,
+    zlib.error,
+    csv.Error,
+    UnicodeDecodeError,
+)
 
 
 def read_table(path: Path) -> pl.DataFrame:
@@ -44,11 +53,7 @@ def read_lines(path: Path) -> tuple[pl.DataFrame, list[int]]:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         remedy = " (save it as UTF-8)" if "utf-8" in reason else ""
         raise ValueError(f"{path} is not a readable table: {reason}{remedy}") from None
-    # Spaces around names are common in hand-made tables, and two columns may differ by them alone.
-    counts = Counter(name.strip() for name in table.columns)
-    if twice := [name for name, count in counts.items() if count > 1]:
-        raise ValueError(f"{path} has the column {twice[0]!r} twice, ignoring spaces: rename one")
-    table = table.rename({name: name.strip() for name in table.columns})
+    table = table.rename(dict(zip(table.columns, _list_names(path, table.columns), strict=True)))
     text = pl.all().str.strip_chars()
     table = table.select(pl.when(text.str.len_chars() > 0).then(text))
     filled = table.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
@@ -66,20 +71,42 @@ def _read_any(path: Path) -> pl.DataFrame:
     return read_parquet_as_text(path)
 
 
+def _list_names(path: Path, names: Sequence[str]) -> list[str]:
+    """Return the names of columns without spaces; those without a name are called by number.
+
+    Raises ValueError if two are the same.
+    """
+    # Spaces around names are common in hand-made tables, and two columns may differ by them alone.
+    stripped = [name.strip() or f"column {number}" for number, name in enumerate(names, start=1)]
+    if twice := [name for name, count in Counter(stripped).items() if count > 1]:
+        raise ValueError(f"{path} has the column {twice[0]!r} twice, ignoring spaces: rename one")
+    return stripped
+
+
 def _read_text(path: Path) -> pl.DataFrame:
     content = path.read_bytes()
     if path.suffix.lower() == ".gz":
         # Python's gzip reports a truncated file; what polars does with one is not documented.
         content = gzip.decompress(content)
     if content.startswith(_WORKBOOKS):
-        raise ValueError("it is an Excel workbook (save its sheet as CSV)")
+        raise pl.exceptions.ComputeError("it is an Excel workbook (save its sheet as CSV)")
     if b"\n" not in content:
         content = content.replace(b"\r", b"\n")  # as Excel for the Macintosh ends lines
     separator = find_separator(content)
     table = pl.read_csv(io.BytesIO(content), separator=separator, infer_schema=False)
+    # polars renames the second of two columns of one name to gene_duplicated_0.
+    names = _list_names(path, _read_header(content, separator, table.columns))
+    table.columns = names
     if separator == ";":
         return table.with_columns(pl.all().str.replace(_DECIMAL_COMMA, "$1.$2"))
     return table
+
+
+def _read_header(content: bytes, separator: str, found: Sequence[str]) -> Sequence[str]:
+    """Return the cells of the header as they are written; `found` are those that polars found."""
+    text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")
+    header = next(filter(None, csv.reader(text, delimiter=separator)), [])
+    return header if len(header) == len(found) else found
 
 
 def find_separator(content: bytes) -> str:

@@ -1,9 +1,13 @@
-"""Text of tables that people made: no blanks around it, and one form of each accent."""
+"""Text of tables that people made: blanks around it, forms of accents, words for empty cells."""
+
+from collections.abc import Sequence
 
 import polars as pl
 
 from phenomae.progress import info
 
+EMPTY_WORDS = "NA,N/A,#N/A,<NA>,NaN,nan,None,NULL,null,-"
+"""Words that other programs write into empty cells, separated by commas."""
 _CONTROL_CHARACTER = r"[\x00-\x1f\x7f-\x9f]"
 
 
@@ -30,3 +34,17 @@ def tidy_text(table: pl.DataFrame, source: str) -> pl.DataFrame:
                 f"around them, accents composed; the first: {changed[0]!r}"
             )
     return tidied
+
+
+def empty_cells(table: pl.DataFrame, words: Sequence[str], source: str) -> pl.DataFrame:
+    """Return a table of text with null for the words that stand for empty cells.
+
+    How many there were is printed, with the name `source`.
+    """
+    is_word = pl.all().is_in([word for word in words if word])
+    counts = {
+        word: sum((column == word).sum() for column in table.iter_columns()) for word in words
+    }
+    if taken := [f"{word} ({count} cells)" for word, count in counts.items() if count]:
+        info(f"{source}: taken as empty: {', '.join(taken)} (setting empty_words)")
+    return table.with_columns(pl.when(~is_word).then(pl.all()))

@@ -5,18 +5,25 @@ and a stopped command continues at the first plate that is missing.
 """
 
 import io
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float32
 
 from phenomae.artefacts import artefact_folder
+from phenomae.checks import share
+from phenomae.foreign_profiles import check_records, leave_out_missing
+from phenomae.missing_features import (
+    MAX_MISSING,
+    count_non_finite,
+    find_non_finite,
+    refuse_non_finite,
+)
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
 from phenomae.progress import count_of
@@ -26,10 +33,10 @@ from phenomae.records import (
     check_name,
     drop_nan,
     feature_names,
-    normalize_well,
+    find_twice,
 )
 from phenomae.signatures import Origin, read_verified, verify_file
-from phenomae.tidy_text import tidy_text
+from phenomae.tidy_text import EMPTY_WORDS
 from phenomae.whole_files import hash_json, write_bytes
 
 if TYPE_CHECKING:
@@ -106,6 +113,8 @@ class PlateFiles:
     """SHA-256 of each file; empty for wells of versions that recorded none."""
     start: int = 0
     """First feature that is read; those before it are left out."""
+    kept: Mapping[str, Bool[np.ndarray, " m"]] = field(default_factory=dict)
+    """Which wells of a plate are read; all if there is no entry for the plate."""
 
     def read(self, plate: str) -> Float32[np.ndarray, "m d"]:
         """Return the features of a plate's wells, in the order of the table."""
@@ -115,12 +124,23 @@ class PlateFiles:
         # A file may hold several plates, and a plate may be in several files.
         parts = [_read_features(path, plate) for path in self.files[plate]]
         features = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if plate in self.kept:
+            features = features[self.kept[plate]]
         return features[:, self.start : self.start + self.width]
 
     def only(self, start: int, stop: int) -> Self:
         """Return the same wells with the features from `start` to `stop` (excluded) only."""
         assert 0 <= start < stop <= self.width
         return replace(self, width=stop - start, start=self.start + start)
+
+    def relabel(self, table: pl.DataFrame, kept: Bool[np.ndarray, " n"]) -> Self:
+        """Return the wells with the labels in `table`, and only those that are `kept`."""
+        assert table["plate"].equals(self.table["plate"])
+        masks = {
+            plate: kept[(table["plate"] == plate).to_numpy()]
+            for plate in table["plate"].unique(maintain_order=True)
+        }
+        return replace(self, table=table.filter(kept), kept=masks)
 
 
 def plate_path(folder: Path, plate: str) -> Path:
@@ -152,23 +172,41 @@ def write_feature_names(folder: Path, names: Sequence[str]) -> None:
 
 
 def write_wells(
-    folder: PathLike, table: pl.DataFrame, features: Sequence[str], *, overwrite: bool = False
+    folder: PathLike,
+    table: pl.DataFrame,
+    features: Sequence[str],
+    *,
+    max_missing: float | None = MAX_MISSING,
+    empty_words: str = EMPTY_WORDS,
+    overwrite: bool = False,
 ) -> Wells:
     """Write profiles that were computed elsewhere as a wells folder, and return it.
 
     `table` has one row per well and the columns `plate`, `well`, `control`, and any others of
     `records.WELL_COLUMNS`. Columns that are missing stay empty; `perturbation` is then the guide,
-    or else the gene, or else the compound. `features` names the feature columns, in order.
+    or else the gene, or else the compound. `control` is true or false, or JUMP's `control_type`
+    (negcon, poscon_..., trt or empty). `features` names the feature columns, in order. The words
+    `empty_words`, separated by commas, are taken as empty cells in all columns of text but plate
+    and well, which is printed; "" for none.
+
+    A feature that is missing (NaN, empty or infinite) in more than `max_missing` of the wells is
+    left out, and then each well that lacks another one. Both are printed, and recorded in
+    `artefact.json`. With None nothing is left out, but most commands refuse such wells.
 
     Raises ValueError if a column is missing or has the wrong type, a well occurs twice, `control`
-    has empty cells, or `folder` holds something else.
+    has empty cells, no feature or well is left, or `folder` holds something else.
     """
     folder = Path(folder)
-    records = _complete(table, features)
+    share("max_missing", max_missing)
+    records = check_records(table, features, empty_words)
     vectors = cast_columns(table, dict.fromkeys(features, pl.Float32()), "the table of wells")
     # The identity is a hash of the content, because the origin of the profiles is unknown.
     content = pl.concat([records, vectors], how="horizontal").write_csv()
-    origin = Origin(KIND, {"features": list(features)}, {"table": hash_json(content)})
+    settings: dict[str, Any] = {"features": list(features)}
+    if max_missing is not None:
+        records, vectors, left_out = leave_out_missing(records, vectors, max_missing)
+        settings |= {"features": vectors.columns, **left_out}
+    origin = Origin(KIND, settings, {"table": hash_json(content)})
     with artefact_folder(folder, origin, overwrite) as unfinished:
         if unfinished is None:
             return Wells(folder)
@@ -180,23 +218,8 @@ def write_wells(
 
 def require_finite(wells: Profiles, path: Path) -> None:
     """Raise ValueError, naming plates and wells, if a feature is NaN or infinite."""
-    refuse_non_finite(wells.table.filter(find_non_finite(wells.features)), path)
-
-
-def find_non_finite(features: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, " n"]:
-    """Return which wells have a feature that is NaN or infinite."""
-    return np.asarray(~np.isfinite(features).all(axis=1))
-
-
-def refuse_non_finite(wells: pl.DataFrame, path: Path) -> None:
-    """Raise ValueError, naming up to five wells, if `wells` is not empty."""
-    if rows := wells.select("plate", "well").rows():
-        names = ", ".join(f"{plate} {well}" for plate, well in rows[:5])
-        more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
-        raise ValueError(
-            f"{path} has features that are NaN, empty or infinite: wells {names}{more}; "
-            "leave these wells out"
-        )
+    bad = wells.table.filter(find_non_finite(wells.features))
+    refuse_non_finite(bad, count_non_finite(wells.features), path)
 
 
 def read_wells(folder: PathLike) -> Profiles:
@@ -302,41 +325,8 @@ def _require_one_width(widths: dict[str, int], folder: Path) -> None:
 
 
 def _require_once(table: pl.DataFrame, folder: Path) -> None:
-    if (well := _find_twice(table)) is not None:
+    if (well := find_twice(table)) is not None:
         raise ValueError(
             f"{folder} has plate {well[0]!r}, well {well[1]!r} twice: expected one row per well; "
             "is a file a copy of another file?"
         )
-
-
-def _find_twice(table: pl.DataFrame) -> tuple[str, str] | None:
-    """Return plate and well of the first well that has two rows; None if there is none."""
-    twice = table.filter(table.select("plate", "well").is_duplicated())
-    return (twice["plate"][0], twice["well"][0]) if len(twice) else None
-
-
-def _complete(table: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
-    """Return the columns of `WELL_COLUMNS`, checked; those that `table` lacks are empty."""
-    if missing := [
-        name for name in ("plate", "well", "control", *features) if name not in table.columns
-    ]:
-        raise ValueError(f"the table of wells lacks the columns {missing}; it has {table.columns}")
-    counts = Counter([*WELL_COLUMNS, *features])
-    if twice := [name for name, count in counts.items() if count > 1]:
-        raise ValueError(f"features names {twice[0]!r}, which is there already: name each once")
-    for name in ("plate", "well", "control"):
-        if table[name].has_nulls():
-            raise ValueError(f"the table of wells has empty cells in the column {name!r}")
-    absent = [pl.lit(None).alias(name) for name in WELL_COLUMNS if name not in table.columns]
-    cast = cast_columns(table.with_columns(absent), WELL_COLUMNS, "the table of wells")
-    records = tidy_text(drop_nan(cast), "the table of wells").with_columns(
-        # A1, a01 and A-01 are the same well: normalised names show that a well occurs twice.
-        pl.col("well").map_elements(normalize_well, return_dtype=pl.String),
-        pl.coalesce("perturbation", "guide", "gene", "compound"),
-    )
-    if (well := _find_twice(records)) is not None:
-        raise ValueError(
-            f"the table of wells has plate {well[0]!r}, well {well[1]!r} twice: "
-            "expected one row per well"
-        )
-    return records

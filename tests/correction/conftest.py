@@ -49,7 +49,9 @@ def make_screen(tmp_path: Path) -> MakeScreen:
     """A function that writes the screen as a wells folder."""
 
     def make(name: str = "wells", **columns: pl.Expr | pl.Series) -> Path:
-        write_wells(tmp_path / name, screen_table().with_columns(**columns), FEATURES)
+        write_wells(
+            tmp_path / name, screen_table().with_columns(**columns), FEATURES, max_missing=None
+        )
         return tmp_path / name
 
     return make

@@ -30,7 +30,7 @@ def make_wells(folder: Path, **columns) -> Path:
             "z": rng.normal(size=24),
         }
     ).with_columns(**columns)
-    write_wells(folder, table, ["x", "y", "z"])
+    write_wells(folder, table, ["x", "y", "z"], max_missing=None)
     return folder
 
 

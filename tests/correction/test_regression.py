@@ -63,7 +63,7 @@ def write(folder, screen, values="features", names=FEATURES, rows=slice(None)):
             "control": screen["control"],
         }
     ).with_columns(pl.from_numpy(screen[values], schema=names))
-    write_wells(folder, table[rows], names)
+    write_wells(folder, table[rows], names, max_missing=None)
     return folder
 
 
@@ -332,7 +332,10 @@ def test_counts_that_will_not_do(tmp_path):
         correct(wells, tmp_path / "out", settings=CorrectSettings("count", counts=short))
     broken = screen | {"counts": np.where(np.arange(960).reshape(480, 2) == 3, np.nan, 1.0)}
     write(tmp_path / "broken", broken, "counts", COUNTS)
-    with pytest.raises(ValueError, match=r"broken has features that are NaN, .*: wells P1 A02; le"):
+    with pytest.raises(
+        ValueError,
+        match=r"broken has features that are NaN, .*: wells P1 A02, features feature_0001 \(1",
+    ):
         correct(
             wells, tmp_path / "out", settings=CorrectSettings("count", counts=tmp_path / "broken")
         )

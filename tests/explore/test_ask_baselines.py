@@ -435,7 +435,7 @@ def test_wells_of_baselines_are_finite(screen, tmp_path, capsys):
     features[3, 2] = np.nan
     columns = pl.DataFrame(features.astype(np.float32), FEATURES)
     joined = pl.concat([table, columns], how="horizontal")
-    write_wells(tmp_path / "nan", joined, FEATURES)
+    write_wells(tmp_path / "nan", joined, FEATURES, max_missing=None)
     words = COMMANDS["probe"].format(screen, tmp_path / "out", "trained").split()
     assert run(["ask", *words, "--baseline", f"spectra={tmp_path}/nan"]) == 1
     assert "nan has features that are NaN, empty or infinite: wells P1 A04" in (

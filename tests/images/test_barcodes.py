@@ -42,6 +42,14 @@ def test_plates_have_the_maps_of_their_barcodes(metadata: Path, capsys):
     assert "unused columns: solvent" in printed
 
 
+def test_names_of_plates_are_composed(tmp_path: Path):
+    (tmp_path / "one.csv").write_text("well,gene\nA01,PLK1\n")
+    barcodes = tmp_path / "barcodes.csv"
+    barcodes.write_text("Assay_Plate_Barcode,Plate_Map_Name\nCafe\u0301,one\n")
+    settings = PlateMapSettings(barcode_map=barcodes, plate_map=tmp_path)
+    assert read_plate_map(barcodes, settings, ["Caf\u00e9"])["plate"].to_list() == ["Caf\u00e9"]
+
+
 def test_controls_are_looked_for_in_all_maps_together(metadata: Path):
     table = read(metadata, "BR1", "BR2", control_column="solvent", control_label="DMSO")
     assert table["control"].to_list() == [False, False, True]

@@ -7,6 +7,10 @@ import pytest
 
 from phenomae.images.fields import Listing, Place, Problem, RawFile
 from phenomae.images.gather import gather_fields
+from phenomae.images.platemap.match import match_wells
+from phenomae.images.platemap.plate_map import read_plate_map
+from phenomae.images.platemap.settings import PlateMapSettings
+from phenomae.images.read import list_fields
 from phenomae.images.settings import LayoutSettings
 
 
@@ -159,3 +163,39 @@ def test_a_folder_without_images_names_the_first_problem():
 def test_a_plate_must_be_a_file_name():
     with pytest.raises(ValueError, match="'a/b' cannot be the name of a plate"):
         gather(file("x.tif", plate="a/b"))
+
+
+CAFE, CAFE_OF_MACOS = "Caf\u00e9", "Cafe\u0301"
+
+
+def test_names_of_files_are_composed_as_those_of_tables_are():
+    listing = Listing(
+        [file("a.tif", CAFE_OF_MACOS, channel=f"{CAFE_OF_MACOS} 488"), file("b.tif", "P2")],
+        pixel_sizes_um={CAFE_OF_MACOS: 0.5, "P2": 0.6},
+        problems=[Problem("what", CAFE_OF_MACOS), Problem("else")],
+    )
+    for channels in (f"{CAFE} 488", f"{CAFE_OF_MACOS} 488"):
+        plates = gather_fields(listing, LayoutSettings(channels=channels), Path("raw"))
+        assert plates.plate_names == [CAFE]
+        assert plates.channels == (f"{CAFE} 488",)
+        assert plates.pixel_sizes_um == {CAFE: 0.5}
+        assert [problem.plate for problem in plates.skipped] == [CAFE, None, "P2"]
+
+
+def test_a_plate_is_found_in_the_plate_map_whatever_form_its_folder_has(tmp_path):
+    for plate in (CAFE_OF_MACOS, "A\u030angstro\u0308m", "\u1100\u1161"):  # Korean, too
+        (tmp_path / plate).mkdir()
+        (tmp_path / plate / "A01_DNA.tif").touch()
+    pattern = r"(?P<plate>[^/]+)/(?P<well>A\d\d)_(?P<channel>\w+)\.tif"
+    plates = list_fields(tmp_path, LayoutSettings(pattern=pattern))
+    names = ["Caf\u00e9", "\u00c5ngstr\u00f6m", "\uac00"]
+    (tmp_path / "map.csv").write_text("plate,well\n" + "".join(f"{name},A01\n" for name in names))
+    table = read_plate_map(tmp_path / "map.csv", PlateMapSettings(), plates.plate_names)
+    assert match_wells(plates, table, tmp_path / "map.csv", PlateMapSettings()) == plates
+    assert plates.plate_names == sorted(names)
+
+
+def test_two_forms_of_one_name_are_one_plate():
+    one, other = file("a/x.tif", CAFE), file("b/x.tif", CAFE_OF_MACOS)
+    (problem,) = gather(one, other).skipped
+    assert "has two files: a/x.tif and b/x.tif" in str(problem)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from phenomae.images.fields import Problem
+from phenomae.images.platemap.match import match_wells
 from phenomae.images.platemap.plate_map import (
     PLATE_MAP_COLUMNS,
     find_plate_map,
-    match_wells,
     read_plate_map,
 )
 from phenomae.images.platemap.settings import PlateMapSettings
@@ -89,6 +89,32 @@ def test_a_word_for_empty_cells_may_be_the_control_label(tmp_path: Path):
     table = read(tmp_path, text, control_column="kind", control_label="None")
     assert table["control"].to_list() == [False, True]
     assert table["compound"].to_list() == ["taxol", None]
+
+
+def test_labels_of_jump_in_a_column_called_control(tmp_path: Path):
+    text = "well,control\nA01,negcon\nA02,trt\nA03,poscon_orf\nA04,\n"
+    assert read(tmp_path, text)["control"].to_list() == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "sentence"),
+    [
+        (
+            "well,compound,solvent\nA01,,DMSO\nA02,taxol,DMSO\n",
+            {"control_column": "solvent", "control_label": "DMSO"},
+            "all 2 wells are negative controls, because solvent is 'DMSO' in each: no well is tr",
+        ),
+        (
+            "well,compound\nA01,\nA02,\nA03,\n",
+            {"control_column": "compound", "control_label": ""},
+            "all 3 wells are negative controls, because compound is '' in each",
+        ),
+        ("well,control\nA01,1\nA02,true\n", {}, "because control is '1', 'true' in each"),
+    ],
+)
+def test_a_map_of_controls_alone_is_said(tmp_path: Path, text, settings, sentence, capsys):
+    assert read(tmp_path, text, **settings)["control"].all()
+    assert sentence in capsys.readouterr().err
 
 
 def test_whole_numbers_may_have_a_fraction_of_zeros(tmp_path: Path):

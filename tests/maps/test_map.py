@@ -116,7 +116,7 @@ def test_a_map_made_elsewhere_is_read_but_not_replaced(wells, tmp_path):
     ],
 )
 def test_wells_that_will_not_do(tmp_path, change, settings, sentence):
-    write_wells(tmp_path / "wells", TABLE.with_columns(**change), ["x", "y"])
+    write_wells(tmp_path / "wells", TABLE.with_columns(**change), ["x", "y"], max_missing=None)
     with pytest.raises(ValueError, match=sentence):
         map_wells(tmp_path / "wells", tmp_path / "map.h5ad", settings=MapSettings(**settings))
     assert [path.name for path in tmp_path.iterdir()] == ["wells"]
@@ -176,7 +176,7 @@ def test_where_leaves_the_wells_that_polars_filters(wells, tmp_path, capsys, sql
 
 def test_a_broken_well_may_be_left_out_by_where(tmp_path):
     broken = TABLE.with_columns(x=pl.when(pl.col("plate") == "P2").then(np.nan).otherwise("x"))
-    write_wells(tmp_path / "wells", broken, ["x", "y"])
+    write_wells(tmp_path / "wells", broken, ["x", "y"], max_missing=None)
     with pytest.raises(ValueError, match="NaN"):
         written(tmp_path / "wells")
     assert "TP53" in written(tmp_path / "wells", where="plate = 'P1'")

@@ -111,3 +111,20 @@ def test_what_cannot_be_added(raws, write_screen, tmp_path, capsys):
     assert "has channels = ['DNA', 'ER'], but" in refused(other, "--pixel-size-um", "0.5")
     assert "add and overwrite exclude each other: leave one out" in refused(whole, "--overwrite")
     assert contents(store) == unchanged
+
+
+@pytest.mark.parametrize("damage", ["changed", "removed"])
+def test_the_report_of_the_store_is_verified(raws, tmp_path, damage):
+    _, first, second = raws
+    ingest(first, tmp_path / "store")
+    report = tmp_path / "store" / "ingest-report.csv"
+    if damage == "removed":
+        report.unlink()
+    else:
+        report.write_text(report.read_text() + "P1,A01,1,it was blurred\n")
+    before = contents(tmp_path / "store")
+    sentence = "is missing" if damage == "removed" else "has changed since phenomae wrote it"
+    with pytest.raises(ValueError, match=rf"ingest-report.csv {sentence}"):
+        ingest(second, tmp_path / "store", add=True)
+    assert contents(tmp_path / "store") == before
+    assert not (tmp_path / "store.added").exists()

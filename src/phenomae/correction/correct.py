@@ -6,6 +6,7 @@ plate, so that a rerun after an interruption fits again and then writes only the
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -34,6 +35,8 @@ from phenomae.correction.settings import (
     require_counts,
 )
 from phenomae.correction.steps import Step
+from phenomae.images.platemap.labels import read_labels, replace_labels
+from phenomae.images.platemap.settings import LABELS, PlateMapSettings
 from phenomae.paths import PathLike
 from phenomae.progress import info, tracked
 from phenomae.signatures import Origin
@@ -68,6 +71,7 @@ def correct(
     /,
     *,
     settings: CorrectSettings = CorrectSettings(),  # noqa: B008 (frozen)
+    labels: Annotated[PlateMapSettings, LABELS] = PlateMapSettings(),
     save: PathLike | None = None,
     apply: PathLike | None = None,
     overwrite: bool = False,
@@ -83,6 +87,8 @@ def correct(
         Folder of wells, as `embed`, `features` or `correct` wrote it.
     out
         Folder to write.
+    labels
+        A plate map whose labels replace those of the wells, before the correction is fitted.
     save
         File (.npz) to write the fitted correction to, for use with --apply on later plates.
     apply
@@ -92,15 +98,16 @@ def correct(
         Replace `out`, and the file of --save, if they were made with other settings.
 
     Raises ValueError if a feature is NaN or infinite, a batch has too few controls, the batch
-    column is missing or has empty cells, settings contradict each other, or an output would replace
-    an input.
+    column is missing or has empty cells, the plate map is wrong, settings contradict each other, or
+    an output would replace an input.
     """
     wells, out = Path(wells), Path(out)
     save_path = None if save is None else Path(save)
     _check_places(wells, out, save_path)
     if save is not None and apply is not None:
         raise ValueError(f"save {save} and apply exclude each other: leave one out")
-    request = _read_request(wells, settings, save_path, None if apply is None else Path(apply))
+    saved = None if apply is None else Path(apply)
+    request = _read_request(wells, settings, labels, save_path, saved)
     _fit_and_write(request, wells, out, save_path, overwrite)
     if settings.diagnose:
         print_diagnosis(out)
@@ -166,11 +173,16 @@ def _check_places(wells: Path, out: Path, save: Path | None) -> None:
 
 
 def _read_request(
-    wells: Path, settings: CorrectSettings, save: Path | None, apply: Path | None
+    wells: Path,
+    settings: CorrectSettings,
+    labels: PlateMapSettings,
+    save: Path | None,
+    apply: Path | None,
 ) -> Request:
     """Read everything but the features; raises ValueError if settings contradict each other."""
     files = _select_features(open_wells(wells), wells, settings)
-    sources, saved = {"wells": files.identity}, None
+    files, from_wells = _relabel(files, labels)
+    sources, saved = dict(from_wells), None
     if apply is None:
         steps = read_steps(settings)
     else:
@@ -195,7 +207,7 @@ def _read_request(
     # Settings that act only after the fit do not change the saved correction, so its identity does
     # not include them.
     fitted = {key: value for key, value in decisive.items() if key not in AFTERWARDS}
-    fitted_sources = {"wells": files.identity}
+    fitted_sources = dict(from_wells)
     if counts is not None and any(step.correction.needs_counts for step in steps):
         fitted_sources["counts"] = counts.identity
     fitted_origin = Origin(SAVED_KIND, fitted, fitted_sources)
@@ -214,6 +226,16 @@ def _select_features(files: PlateFiles, wells: Path, settings: CorrectSettings) 
             f"at most {files.width}"
         )
     return files.only(*used)
+
+
+def _relabel(files: PlateFiles, settings: PlateMapSettings) -> tuple[PlateFiles, dict[str, str]]:
+    """Return the wells with the labels of a plate map, and what is recorded as their sources."""
+    sources = {"wells": files.identity}
+    labels = read_labels(settings, files.table["plate"].unique().to_list())
+    if labels is None:
+        return files, sources
+    table, kept = replace_labels(files.table, labels, "features")
+    return files.relabel(table, kept), {**sources, **labels.sources}
 
 
 def _read_counts(settings: CorrectSettings, steps: list[Step]) -> Profiles | None:

@@ -33,6 +33,7 @@ class PcaCenterScale(ControlCorrection):
 
     def check_parameters(self) -> None:
         """Raise ValueError unless `components` is None or at least 1."""
+        self.components = checks.whole_number("components", self.components)
         checks.at_least("components", self.components, 1)
 
     @property

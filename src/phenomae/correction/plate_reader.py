@@ -14,8 +14,8 @@ import polars as pl
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from phenomae.correction.covariates import StepInput
+from phenomae.missing_features import count_non_finite, find_non_finite, refuse_non_finite
 from phenomae.progress import tracked
-from phenomae.wells import find_non_finite, refuse_non_finite
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,14 @@ def read_controls(plates: PlateReader, path: Path) -> Float64[np.ndarray, "m d"]
     """
     controls: list[Float32[np.ndarray, "m d"]] = []
     non_finite: list[Int[np.ndarray, " m"]] = []
+    counts: list[Int[np.ndarray, " d"]] = []
     for part in plates.parts("read"):
+        counts.append(count_non_finite(part.features))
         non_finite.append(part.rows[find_non_finite(part.features)])
         # The files have float32 features, so float32 is exact and needs half the memory of float64
         # until all controls are read.
         controls.append(part.features[plates.control[part.rows]].astype(np.float32))
-    refuse_non_finite(plates.table[np.concatenate(non_finite)], path)
+    refuse_non_finite(plates.table[np.concatenate(non_finite)], np.sum(counts, axis=0), path)
     return np.concatenate(controls, dtype=np.float64)
 
 

@@ -63,6 +63,7 @@ class CorrectSettings:
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown method or a setting outside its range."""
+        checks.whole_numbers(self)
         checks.one_of("few_controls", self.few_controls, ("error", "pool", "drop"))
         checks.at_least("arm_genes", self.arm_genes, 1)
         if self.arm_genes is not None and self.arms is None:

@@ -52,6 +52,7 @@ class TVN(ControlCorrection):
         """Raise ValueError unless `ridge` is above 0 and `components` is None or at least 1."""
         # A ridge of 0 would divide by 0 in directions in which no control varies.
         checks.above("ridge", self.ridge, 0)
+        self.components = checks.whole_number("components", self.components)
         checks.at_least("components", self.components, 1)
 
     @property

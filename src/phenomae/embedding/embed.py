@@ -7,12 +7,12 @@ interrupted call resumes with the plates that are missing.
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from cyclopts import Parameter
 
 from phenomae.artefacts import artefact_folder
-from phenomae.checks import above, at_least, one_of
+from phenomae.checks import above, at_least, one_of, whole_numbers
 from phenomae.crops.fields import keep_fields
 from phenomae.crops.reader import CropReader
 from phenomae.crops.tiles import Tiling
@@ -26,6 +26,7 @@ from phenomae.embedding.covering import (
 )
 from phenomae.embedding.embedder import Embedder
 from phenomae.embedding.plates import Plate, read_plates
+from phenomae.images.platemap.settings import LABELS, PlateMapSettings
 from phenomae.models.conv.convolutions import batch_norms
 from phenomae.models.network import Network, Pool
 from phenomae.outputs import Output
@@ -34,6 +35,7 @@ from phenomae.progress import info, track
 from phenomae.records import choose_channels
 from phenomae.signatures import SIGNATURE, Origin, settings_dict
 from phenomae.store.read import Store, open_store
+from phenomae.store.relabel import relabel_fields
 from phenomae.urls import Location, locate
 from phenomae.weights.random_twin import PREFIX, OpenedNetwork, open_network
 from phenomae.wells import KIND, Wells, plate_path, write_plate
@@ -86,6 +88,7 @@ class EmbedSettings:
     """Seed of the weights of a network with random weights (random:RUN)."""
 
     def __post_init__(self) -> None:
+        whole_numbers(self)
         one_of("tiling", self.tiling, get_args(Tiling))
         one_of("turns", self.turns, TURNS)
         one_of("pool", self.pool, get_args(Pool))
@@ -116,6 +119,7 @@ def embed(
     /,
     *,
     settings: EmbedSettings = EmbedSettings(),
+    labels: Annotated[PlateMapSettings, LABELS] = PlateMapSettings(),
     overwrite: bool = False,
 ) -> Wells | BlockWells:
     """Compute one embedding per well, the mean over its crops; resumes with missing plates.
@@ -132,23 +136,25 @@ def embed(
         Folder to write, one Parquet file per plate; with block all, one such folder per block.
     settings
         Settings of crops, pooling and device.
+    labels
+        A plate map whose labels replace those of the store.
     overwrite
         Replace wells that were made from another store or run, or with other settings.
 
     Raises
     ------
     ValueError
-        If channels do not match, a field is smaller than a crop, a block or pool does not exist, or
-        a seed is given for a network whose weights are not random.
+        If channels do not match, a field is smaller than a crop, a block or pool does not exist, a
+        seed is given for a network whose weights are not random, or the plate map is wrong.
     """
-    target, full = Path(wells), open_store(locate(store))
+    target, full = Path(wells), relabel_fields(open_store(locate(store)), labels)
     kept = keep_fields(full, settings.where)
     plates = read_plates(kept)
     _refuse_seed(run, settings)
     network = open_network(run, _name_channels(kept, settings), settings.seed)
     blocks = _choose_blocks(network.model, target, settings)
     embedder = _build_embedder(kept, run, network, settings)
-    sources = {"store": kept.identity, "run": network.identity}
+    sources = {**kept.sources, "run": network.identity}
     with ExitStack() as stack:  # one pass over the crops writes to the folders of all blocks
         folders: dict[int | None, Path] = {}
         for block in blocks:

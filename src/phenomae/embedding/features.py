@@ -7,12 +7,12 @@ should see the same fields, channels and pixels as the network: `where`, `channe
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from cyclopts import Parameter
 
 from phenomae.artefacts import artefact_folder
-from phenomae.checks import above, at_least, one_of
+from phenomae.checks import above, at_least, one_of, whole_numbers
 from phenomae.crops.fields import keep_fields
 from phenomae.crops.tiles import Tiling
 from phenomae.crops.turns import TURNS, Turns
@@ -20,10 +20,12 @@ from phenomae.embedding.covering import report_left_out_fields, report_left_out_
 from phenomae.embedding.hand_made.kinds import KINDS, find_kind
 from phenomae.embedding.plates import Plate, read_plates
 from phenomae.embedding.profiler import Profiler, make_profiler
+from phenomae.images.platemap.settings import LABELS, PlateMapSettings
 from phenomae.paths import PathLike
 from phenomae.progress import track
 from phenomae.signatures import Origin
 from phenomae.store.read import open_store
+from phenomae.store.relabel import relabel_fields
 from phenomae.urls import Location, locate
 from phenomae.wells import KIND, Wells, plate_path, write_feature_names, write_plate
 
@@ -82,6 +84,7 @@ class FeaturesSettings:
     """cellprofiler: pixels by which a nucleus is grown to a cell."""
 
     def __post_init__(self) -> None:
+        whole_numbers(self)
         one_of("kind", self.kind, get_args(FeatureKind))
         one_of("tiling", self.tiling, get_args(Tiling))
         one_of("turns", self.turns, TURNS)
@@ -127,6 +130,7 @@ def features(
     /,
     *,
     settings: FeaturesSettings = FeaturesSettings(),
+    labels: Annotated[PlateMapSettings, LABELS] = PlateMapSettings(),
     overwrite: bool = False,
 ) -> Wells:
     """Compute one profile per well without learning, as a baseline for networks.
@@ -143,6 +147,8 @@ def features(
         Folder to write, one Parquet file per plate.
     settings
         The kind of features, and the fields, channels and pixels they are computed from.
+    labels
+        A plate map whose labels replace those of the store.
     overwrite
         Replace wells that were made from another store, or with other settings.
 
@@ -150,17 +156,17 @@ def features(
     ------
     ValueError
         If the store has no field or lacks a channel, `where` is not valid or matches no field, a
-        field is smaller than a crop, the kind of features cannot be computed from the images, or
-        the package that computes it is not installed.
+        field is smaller than a crop, the kind of features cannot be computed from the images, the
+        package that computes it is not installed, or the plate map is wrong.
     """
     if require := find_kind(settings.kind).require:
         require()
-    folder, full = Path(wells), open_store(locate(store))
+    folder, full = Path(wells), relabel_fields(open_store(locate(store)), labels)
     kept = keep_fields(full, settings.where)
     plates = read_plates(kept)
     # Like everything else that can fail, before the folder is made.
     profiler = make_profiler(kept, settings)
-    origin = Origin(KIND, settings.recorded(), {"store": kept.identity})
+    origin = Origin(KIND, settings.recorded(), kept.sources)
     with artefact_folder(folder, origin, overwrite) as partial:
         if partial is None:
             return Wells(folder)

@@ -16,14 +16,8 @@ from jaxtyping import Int
 
 from phenomae.evaluation.baseline_maps import read_baseline, rows_in_order
 from phenomae.maps.read import ConsensusProfiles
-from phenomae.wells import (
-    PlateFiles,
-    Profiles,
-    find_non_finite,
-    open_wells,
-    read_wells,
-    refuse_non_finite,
-)
+from phenomae.missing_features import count_non_finite, find_non_finite, refuse_non_finite
+from phenomae.wells import PlateFiles, Profiles, open_wells, read_wells
 
 Codes = Int[np.ndarray, " n"]
 
@@ -87,11 +81,13 @@ def _check(
     `rows` are the wells of `files` in the order of `table`.
     """
     wrong, zero = np.zeros((2, len(files.table)), dtype=bool)
+    counts = np.zeros(files.width, dtype=np.int64)
     for plate in files.files:
         of_plate, features = (files.table["plate"] == plate).to_numpy(), files.read(plate)
         wrong[of_plate] = find_non_finite(features)
+        counts += count_non_finite(features)
         zero[of_plate] = ~features.any(axis=1)
-    refuse_non_finite(files.table.filter(wrong), path)
+    refuse_non_finite(files.table.filter(wrong), counts, path)
     zero = zero[rows]
     for codes in averaged(table) if zero.any() else ():
         lacking = zero & (codes >= 0) & ~np.isin(codes, codes[~zero])

@@ -16,6 +16,26 @@ from phenomae.paths import PathLike
 Several = Parameter(consume_multiple=True, negative=())
 
 
+@dataclass(frozen=True)
+class RecallTails:
+    """The tails of the cosines of all pairs in which a known pair is recalled."""
+
+    low: float = 0.05
+    """A known pair is recalled if its cosine is within this lowest fraction of the cosines of all
+    pairs."""
+    high: float = 0.95
+    """A known pair is also recalled if its cosine is above this fraction of the cosines of all
+    pairs."""
+
+    def __post_init__(self) -> None:
+        check_shares(self.low, self.high)
+
+    @property
+    def percentiles(self) -> Percentiles:
+        """The percentile pair (low, high)."""
+        return self.low, self.high
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class BenchmarkSettings:
@@ -53,6 +73,7 @@ class BenchmarkSettings:
     at another well position. Several may be given."""
 
     def __post_init__(self) -> None:
+        checks.whole_numbers(self)
         checks.at_least("resamples", self.resamples, 0)
         checks.at_least("shuffle", self.shuffle, 0)
         checks.at_least("seed", self.seed, 0)

@@ -14,6 +14,7 @@ import polars as pl
 from phenomae.cores import available_cores
 from phenomae.correction.saved import KIND as CORRECTION
 from phenomae.correction.saved import read_chain, read_saved_identity
+from phenomae.images.platemap.labels import KIND as LABELS
 from phenomae.maps.read import KIND as MAP
 from phenomae.maps.read import read_map, read_record_of_map
 from phenomae.paths import PathLike
@@ -29,7 +30,8 @@ from phenomae.signatures import (
 )
 from phenomae.store.check import find_damage
 from phenomae.store.read import KIND as STORE
-from phenomae.store.read import open_store
+from phenomae.store.read import LABELS as LABELS_FILE
+from phenomae.store.read import open_store, read_store_signature
 from phenomae.whole_files import sha256_of
 
 _SHOWN = 3  # problems of one artefact that are printed
@@ -126,6 +128,8 @@ def _list_artefacts(places: Sequence[Path]) -> Iterator[Artefact]:
             with suppress(ValueError, OSError):
                 if (found := _open(path)) is not None:
                     yield found
+                    if found.kind == STORE and found.identity is not None:
+                        yield from _open_labels(path)
 
 
 def _open(path: Path) -> Artefact | None:
@@ -141,6 +145,8 @@ def _open(path: Path) -> Artefact | None:
 
 def _open_folder(path: Path) -> Artefact:
     signature = read_signature(path)
+    if signature["kind"] == STORE and signature["identity"] is not None:
+        signature = read_store_signature(path)  # a change that was stopped may have been made
     kind, files = signature["kind"], signature["files"]
 
     def find() -> Iterator[str]:
@@ -155,6 +161,19 @@ def _open_folder(path: Path) -> Artefact:
 
     vouched = files is not None
     return Artefact(path, kind, signature["identity"], signature["sources"], find, vouched)
+
+
+def _open_labels(store: Path) -> Iterator[Artefact]:
+    """Yield the labels that replace those of ingest, if there are any."""
+    signature = read_store_signature(store)
+    if "labels" not in signature:
+        return
+    record, files = signature["labels"], {LABELS_FILE: signature["files"][LABELS_FILE]}
+
+    def find() -> Iterator[str]:
+        yield from find_problems(store, files, files)
+
+    yield Artefact(store / LABELS_FILE, LABELS, record["identity"], record["sources"], find)
 
 
 def _open_map(path: Path) -> Artefact | None:

@@ -28,7 +28,7 @@ from phenomae.evaluation.recall.compare_maps import (
 )
 from phenomae.evaluation.recall.recall import Percentiles
 from phenomae.evaluation.recall.tables import read_results_table
-from phenomae.evaluation.settings import Several, check_shares
+from phenomae.evaluation.settings import RecallTails, Several
 from phenomae.explore.evidence.training_flops import Compute, read_compute, tabulate
 from phenomae.explore.figures.flops_curves import draw_recall_over_flops, draw_runs
 from phenomae.explore.figures.side_by_side import draw_curves, draw_recalls
@@ -52,17 +52,11 @@ class Comparison(TablesOutput):
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class CompareSettings:
+class CompareSettings(RecallTails):
     """How maps are compared; these settings do not apply to runs."""
 
     annotations: PathLike | None = None
     """File or folder of known pairs, as for `benchmark`. Required for maps."""
-    low: float = 0.05
-    """A known pair is recalled if its cosine is within this lowest fraction of the cosines of all
-    pairs."""
-    high: float = 0.95
-    """A known pair is also recalled if its cosine is above this fraction of the cosines of all
-    pairs."""
     resamples: int = 1000
     """Bootstrap resamples of the genes, the same for all maps, for confidence intervals and
     p-values."""
@@ -73,14 +67,10 @@ class CompareSettings:
     FLOPs. Several may be given."""
 
     def __post_init__(self) -> None:
+        RecallTails.__post_init__(self)
+        checks.whole_numbers(self)
         checks.at_least("resamples", self.resamples, 1)
         checks.at_least("seed", self.seed, 0)
-        check_shares(self.low, self.high)
-
-    @property
-    def percentiles(self) -> Percentiles:
-        """The percentile pair (low, high)."""
-        return self.low, self.high
 
 
 def compare(

@@ -5,11 +5,12 @@ The settings that all layouts share are applied here. Only names are used; no im
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from phenomae.images.compose_names import compose, compose_names
 from phenomae.images.fields import (
     Listing,
     Place,
@@ -50,6 +51,7 @@ def gather_fields(listing: Listing, settings: LayoutSettings, source: Path) -> R
     if not listing.files:
         problems = [str(problem) for problem in listing.problems[:1]]
         raise ValueError(f"{source} holds no images" + "".join(f": {what}" for what in problems))
+    listing = compose_names(listing)
     problems = list(listing.problems)
     # Before channels are chosen: renaming plates of later acquisitions must cover all channels.
     own = _leave_out_shared(listing.files, problems)
@@ -121,7 +123,7 @@ def _describe(file: RawFile) -> str:
 
 
 def _resolve_duplicates(
-    files: Iterable[RawFile],
+    files: Sequence[RawFile],
     policy: Literal["error", "first", "last", "apart"],
     problems: list[Problem],
 ) -> tuple[list[RawFile], dict[str, str]]:
@@ -157,18 +159,17 @@ def _resolve_duplicates(
     return kept, {}
 
 
-def _name_imagings(files: Iterable[RawFile]) -> list[RawFile]:
-    """Return each file once, with its imaging in the acquisition where that tells files apart."""
+def _name_imagings(files: Sequence[RawFile]) -> list[RawFile]:
+    """Return the files with their imaging in the acquisition where that tells files apart."""
     found: dict[tuple[str, str], list[RawFile]] = defaultdict(list)
-    once = list(dict.fromkeys(files))  # JUMP lists the same files in two CSVs: not a duplicate
-    for file in once:
+    for file in files:
         found[file.plate, file.acquisition].append(file)
     told = {key for key, some in found.items() if _imagings_tell(some)}
     return [
         replace(file, acquisition=f"{file.acquisition}/{file.imaging}")
         if (file.plate, file.acquisition) in told
         else file
-        for file in once
+        for file in files
     ]
 
 
@@ -243,7 +244,7 @@ def _choose_channels(files: Sequence[RawFile], text: str, source: Path) -> dict[
             left_out = ", ".join(transmitted)
             info(f"left out, not a stain: {left_out} (setting channels chooses what to keep)")
             names = [name for name in names if name not in transmitted]
-    return choose_channels(text, names, str(source))
+    return choose_channels(compose(text), names, str(source))
 
 
 def _make_images(

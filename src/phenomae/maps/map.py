@@ -6,9 +6,12 @@ are left out is logged.
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import polars as pl
 
+from phenomae.images.platemap.labels import Labels, read_labels, replace_labels
+from phenomae.images.platemap.settings import LABELS, PlateMapSettings
 from phenomae.maps.aggregate import aggregate
 from phenomae.maps.phenotype import find_phenotypes, read_unexpressed
 from phenomae.maps.read import KIND, Map
@@ -31,6 +34,7 @@ def map_wells(
     /,
     *,
     settings: MapSettings = MapSettings(),  # noqa: B008 (frozen)
+    labels: Annotated[PlateMapSettings, LABELS] = PlateMapSettings(),
     overwrite: bool = False,
 ) -> Map:
     """Average wells to a map: one consensus profile per gene, compound, dose or perturbation.
@@ -45,21 +49,28 @@ def map_wells(
         Folder of wells, as `embed`, `features` or `correct` wrote it.
     map_path
         File to write; its name ends with .h5ad.
+    labels
+        A plate map whose labels replace those of the wells.
     overwrite
         Replace `map_path` if it was made with other settings.
 
-    Raises ValueError if a feature is NaN or infinite, no well has a name in the column --by, or
-    guides are needed and some wells have none.
+    Raises ValueError if a feature is NaN or infinite, no well has a name in the column --by, guides
+    are needed and some wells have none, or the plate map is wrong.
     """
     wells, map_path = Path(wells), Path(map_path)
     if map_path.suffix != ".h5ad":
         raise ValueError(f"{map_path} cannot be the map: give it a name that ends with .h5ad")
     unexpressed = read_unexpressed(settings.unexpressed)
+    profiles = read_wells(wells)
+    new_labels = read_labels(labels, profiles.table["plate"].unique().to_list())
+    if new_labels is not None:
+        table, kept = replace_labels(profiles.table, new_labels, "features")
+        profiles = replace(profiles, table=table.filter(kept), features=profiles.features[kept])
     # `where` is applied before the check for NaN, so that `where` can leave out wells with NaN.
-    profiles = _keep_wells(read_wells(wells), settings.where, wells)
+    profiles = _keep_wells(profiles, settings.where, wells)
     require_finite(profiles, wells)
     named = _name_wells(profiles.table, settings, wells)
-    origin = _origin(settings, profiles, unexpressed)
+    origin = _origin(settings, profiles, unexpressed, new_labels)
     # Checked before the null distribution is drawn, which takes most of the run time.
     if is_done(map_path, origin, overwrite):
         return Map(map_path)
@@ -134,13 +145,15 @@ def _keep_phenotypes(
     return named.with_columns(name=pl.when(kept).then("name")), [found.table.filter(found.kept)]
 
 
-def _origin(settings: MapSettings, profiles: Profiles, unexpressed: list[str]) -> Origin:
+def _origin(
+    settings: MapSettings, profiles: Profiles, unexpressed: list[str], labels: Labels | None
+) -> Origin:
     """Return the settings and sources that determine the map."""
     values = settings_dict(settings)
     del values["unexpressed"]  # the map depends on the names in the file, not on its path
     # The resolved value, so that the default and the same value given explicitly are the same work.
     values["through"] = settings.through or ("guides" if settings.by == "gene" else "wells")
-    sources = {"wells": profiles.identity}
+    sources = {"wells": profiles.identity, **(labels.sources if labels else {})}
     if unexpressed:
         sources["unexpressed"] = hash_json(unexpressed)
     return Origin(KIND, values, sources)

@@ -43,6 +43,7 @@ class MapSettings:
 
     def __post_init__(self) -> None:
         """Raise ValueError, naming the setting, if a value is outside its range."""
+        checks.whole_numbers(self)
         checks.one_of("by", self.by, ("gene", "compound", "dose", "perturbation"))
         checks.one_of("through", self.through, ("guides", "wells"))
         checks.one_of("statistic", self.statistic, ("mean", "median", "weighted"))

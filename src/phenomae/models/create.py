@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from phenomae.checks import require
+from phenomae.checks import require, whole_number
 from phenomae.models.build import build, find_network, read_settings
 from phenomae.models.families import FAMILIES
 from phenomae.models.network import Network, name_channels
@@ -48,6 +48,7 @@ def create_model(
     require(size.replace("/", "") in sizes, "name", known, name)
     if classes is not None and not network.has_classes:
         raise ValueError(f"classes must not be given: a {family} model predicts none")
+    channels = whole_number("channels", channels)
     names = name_channels(channels) if isinstance(channels, int) else tuple(channels)
     table = {**asdict(sizes[size.replace("/", "")]), **settings}
     return build(family, read_settings(family, table), names, classes and tuple(classes))

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from cyclopts import Parameter
 
-from phenomae.checks import at_least, one_of, require, share
+from phenomae.checks import at_least, one_of, require, share, whole_numbers
 from phenomae.models.losses import FourierNorm
 
 DecoderAttention = Literal["self", "cross"]
@@ -43,6 +43,7 @@ class VitModel:
     fraction rises linearly from 0 at the first block."""
 
     def __post_init__(self) -> None:
+        whole_numbers(self)
         for name in ("crop_size", "patch_size", "embed_dim", "depth", "num_heads"):
             at_least(name, getattr(self, name), 1)
         _require_width("embed_dim", self.embed_dim, "num_heads", self.num_heads)
@@ -170,6 +171,7 @@ class UnetMaeModel:
     """Normalise every target patch to mean 0 and variance 1."""
 
     def __post_init__(self) -> None:
+        whole_numbers(self)
         for name in ("crop_size", "patch_size"):
             at_least(name, getattr(self, name), 1)
         _require_sizes("widths", self.widths)
@@ -215,6 +217,7 @@ class ClassifierModel:
     normalises intensities: over the crops of a step, or with AdaBN over crops of a plate."""
 
     def __post_init__(self) -> None:
+        whole_numbers(self)
         for name in ("crop_size", "growth_rate", "first_width", "bottleneck", "neck_dim"):
             at_least(name, getattr(self, name), 1)
         _require_sizes("block_depths", self.block_depths)

@@ -212,7 +212,11 @@ def _origin(stores: Sequence[Store], settings: Any, changeable: Sequence[str]) -
         if key in decisive and getattr(settings, key) == before:
             del decisive[key]  # so that runs that do not record the setting count as the same work
     names = ["store", *(f"store {number}" for number in range(2, len(stores) + 1))]
-    sources = {name: store.identity for name, store in zip(names, stores, strict=True)}
+    sources = {
+        name if role == "store" else f"{role} of {name}": identity
+        for name, store in zip(names, stores, strict=True)
+        for role, identity in store.sources.items()
+    }
     if settings.sample_by is not None:
         decisive.pop("sample_by")  # its content, not its path
         sources["sample_by"] = hash_file(Path(settings.sample_by))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from cyclopts import Group, Parameter
 
-from phenomae.checks import at_least, one_of, require, share
+from phenomae.checks import at_least, one_of, require, share, whole_numbers
 from phenomae.crops.reader import check_pixel_size
 from phenomae.devices import Device, Precision, Strategy
 from phenomae.paths import PathLike
@@ -115,6 +115,7 @@ class TrainingSettings:
     """Pixel size in micrometres to which all crops are resampled. Default: no resampling."""
 
     def __post_init__(self) -> None:
+        whole_numbers(self)
         for name in ("steps", "seed", "rollbacks", "lr", "weight_decay", "cache_gb"):
             at_least(name, getattr(self, name), 0)
         at_least("gradient_clip", self.gradient_clip, 0)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from phenomae.checks import at_least
+from phenomae.checks import at_least, whole_numbers
 from phenomae.paths import PathLike
 from phenomae.pretraining.loop import Callback, Losses
 from phenomae.pretraining.session import Session
@@ -43,6 +43,7 @@ class Recall:
     """Correction of the wells, as in `correct`."""
 
     def __post_init__(self) -> None:
+        whole_numbers(self)
         at_least("recall_every", self.every, 0)
         # 16 wells have at most 12 genes (a quarter are controls), and 5 % of 66 pairs are 3 pairs.
         at_least("recall_wells", self.wells, 16)

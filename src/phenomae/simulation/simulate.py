@@ -19,7 +19,7 @@ from cyclopts import Parameter
 from jaxtyping import Float, UInt16
 
 from phenomae.artefacts import artefact_folder
-from phenomae.checks import above, at_least, between, require
+from phenomae.checks import above, at_least, between, require, whole_numbers
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
 from phenomae.progress import info, track
@@ -79,6 +79,7 @@ class SimulateSettings(LevelSettings):
     """The same seed gives the same bytes."""
 
     def __post_init__(self) -> None:
+        whole_numbers(self)
         super().__post_init__()
         at_least("genes", self.genes, 2)
         require(

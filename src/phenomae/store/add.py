@@ -10,16 +10,21 @@ from pathlib import Path
 import polars as pl
 
 from phenomae.artefacts import artefact_folder, remove_artefact
-from phenomae.images.fields import Problem
 from phenomae.progress import count_of, info
 from phenomae.signatures import Origin, read_signature, sign
-from phenomae.store.files import read_file
-from phenomae.store.finish import finish_store, write_plates
+from phenomae.store.finish import changing, finish_store, write_plates
 from phenomae.store.inventory import Inventory
 from phenomae.store.raw_files import read_times, write_times
-from phenomae.store.read import KIND, REPORT, TABLE, open_store, read_store_signature, read_table
-from phenomae.store.table import parse_problems, report_problems, write_table
-from phenomae.urls import below
+from phenomae.store.read import (
+    KIND,
+    REPORT,
+    TABLE,
+    open_store,
+    read_fields,
+    read_store_signature,
+    read_table,
+)
+from phenomae.store.table import read_problems, report_problems, write_table
 from phenomae.whole_files import sha256_of, write_bytes
 
 _ADDITION = "plates to add to a store"
@@ -43,6 +48,7 @@ def add_plates(store: Path | str, inventory: Inventory) -> None:
         info(f"{store} has the plates of {inventory.path} already")
         return
     _require_alike(store, origin, inventory)
+    known = read_problems(store, signature)  # before hours of writing, in case it is damaged
     if isinstance(added, Path):
         addition = Origin(
             _ADDITION,
@@ -54,16 +60,19 @@ def add_plates(store: Path | str, inventory: Inventory) -> None:
                 _make(folder, inventory, addition)
         write_times(store, {**read_times(store), **read_times(added)})
         _move_in(added, store, inventory)
-        table = read_table(added, read_signature(added))
-        problems = _read_problems(added)
+        signed = read_signature(added)
+        table, problems = read_table(added, signed), read_problems(added, signed)
     else:  # S3 cannot rename, so the plates are written straight to their final place
         table, problems = write_plates(store, inventory)
         problems = [*inventory.problems, *problems]
     number = len(origin.sources) // 2 + 1  # every ingest records two sources: raw and wells
     more = {f"{name} {number}": value for name, value in inventory.origin.sources.items()}
-    whole = pl.concat([open_store(store).fields, table]).sort("plate", maintain_order=True)
-    every = [*_read_problems(store), *problems]
-    finish_store(store, whole, every, Origin(KIND, origin.settings, origin.sources | more))
+    # With the labels of ingest: those that replace them stay in a table of their own.
+    fields = read_fields(store, signature)
+    whole = pl.concat([fields, table]).sort("plate", maintain_order=True)
+    every = [*known, *problems]
+    with changing(store):
+        finish_store(store, whole, every, Origin(KIND, origin.settings, origin.sources | more))
     _clear(added)
     plates = table["plate"].n_unique()
     info(f"{store}: added {count_of(len(table), 'field')} of {count_of(plates, 'plate')}")
@@ -110,7 +119,3 @@ def _move_in(added: Path, store: Path | str, inventory: Inventory) -> None:
     for plate in inventory.raw.plate_names:
         if (added / f"{plate}.zarr").exists():
             os.replace(added / f"{plate}.zarr", store / f"{plate}.zarr")
-
-
-def _read_problems(folder: Path | str) -> list[Problem]:
-    return parse_problems(read_file(below(folder, REPORT)))

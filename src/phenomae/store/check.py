@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from phenomae.checks import at_least
+from phenomae.checks import at_least, whole_number
 from phenomae.cores import available_cores
 from phenomae.images.read import map_in_threads
 from phenomae.progress import count_of, info, tracked
@@ -61,6 +61,7 @@ def check_store(store: Location, /, *, quick: bool = False, workers: int | None 
         If there is no finished store, or if the store is damaged. The first 50 problems are
         printed before, one per line.
     """
+    workers = whole_number("workers", workers)
     at_least("workers", workers, 1)
     path = locate(store)
     workers = workers or (available_cores() if isinstance(path, Path) else _REQUESTS)

@@ -6,7 +6,7 @@
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,16 +15,17 @@ from typing import Any
 import polars as pl
 
 from phenomae.images.fields import Problem, raise_problems
+from phenomae.locks import writer_lock
 from phenomae.progress import track
 from phenomae.signatures import SIGNATURE, Origin, parse_signature, signature_of
 from phenomae.store.files import read_file, remove_folder, write_file
 from phenomae.store.inventory import Inventory, refuse_problems
 from phenomae.store.plate import write_plate
 from phenomae.store.raw_files import begin_plates
-from phenomae.store.read import REPORT, TABLE
+from phenomae.store.read import LABELS, REPORT, TABLE, settle
 from phenomae.store.table import encode_table, report_problems, write_table
 from phenomae.urls import below
-from phenomae.whole_files import hash_bytes, hash_json
+from phenomae.whole_files import PARTIAL, hash_bytes, hash_json
 from phenomae.workers import start_workers
 
 _ROWS = "rows"  # folder of an unfinished store with the table rows of each finished plate
@@ -78,29 +79,56 @@ def finish_store(
 ) -> str:
     """Write the report and the table, then sign the store; return the store's identity.
 
-    A store that is extended is the old one until its table is replaced, and then the new one.
+    A store that is extended is the old one until its table is replaced, and then the new one. It
+    keeps the labels that `store relabel` gave.
     """
     contents = {REPORT: report_problems(problems), TABLE: encode_table(table)}
     identity = identify(origin, contents[TABLE])
-    # The table has a checksum of every field, so that the files of plates need not be listed.
-    files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     before = parse_signature(read_file(below(folder, SIGNATURE)), folder)
-    if before["identity"] is not None:
-        _sign_both(folder, before, signature_of(origin, identity, files))
-    for name, content in contents.items():
-        write_file(below(folder, name), content)
-    write_file(below(folder, SIGNATURE), signature_of(origin, identity, files))
+    # The table has a checksum of every field, so that the files of plates need not be listed.
+    replace_files(folder, before, contents, origin, identity)
     return identity
 
 
+def replace_files(
+    folder: Path | str,
+    before: dict[str, Any],
+    contents: Mapping[str, bytes],
+    origin: Origin,
+    identity: str,
+    labels: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the files `contents` of a store, then sign it; `before` is its signature till now.
+
+    A finished store is the old one until the last file is written, and then the new one. Labels
+    that `store relabel` gave are kept if no `labels` are given.
+    """
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    if before["identity"] is not None:
+        before = settle(folder, before)
+        before["files"] = before["files"] or _hash_listed(folder)  # none of version 0.1
+        files = {**before["files"], **files}
+        labels = labels or before.get("labels")
+    more = {} if labels is None else {"labels": dict(labels)}
+    after = signature_of(origin, identity, files, **more)
+    if before["identity"] is not None:
+        _sign_both(folder, before, after)
+    for name, content in contents.items():
+        write_file(below(folder, name), content)
+    write_file(below(folder, SIGNATURE), after)
+
+
+def _hash_listed(folder: Path | str) -> dict[str, str]:
+    """Return the SHA-256 of the files that a store's signature lists."""
+    contents = {name: read_file(below(folder, name)) for name in (TABLE, REPORT)}
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+
+
 def _sign_both(folder: Path | str, old: dict[str, Any], new: bytes) -> None:
-    """Sign a store such that its table decides whether it is the old one or the new one."""
+    """Sign a store such that its tables decide whether it is the old one or the new one."""
     origin = Origin(old["kind"], old["settings"], old["sources"])
-    successor = json.loads(new)
-    files = old["files"]
-    if files is None:  # of version 0.1
-        files = {TABLE: hashlib.sha256(read_file(below(folder, TABLE))).hexdigest()}
-    content = signature_of(origin, old["identity"], files, successor=successor)
+    more = {name: old[name] for name in ("labels",) if name in old}
+    content = signature_of(origin, old["identity"], old["files"], **more, successor=json.loads(new))
     write_file(below(folder, SIGNATURE), content)
 
 
@@ -110,6 +138,19 @@ def identify(origin: Origin, table: bytes) -> str:
     The table has a checksum of every field's pixels, so the identity covers every pixel.
     """
     return hash_json([origin.identity, hash_bytes(table)])
+
+
+@contextmanager
+def changing(store: Path | str) -> Iterator[None]:
+    """Let one call at a time change the tables of a finished store; S3 has no locks for this."""
+    if isinstance(store, str):
+        yield
+        return
+    with writer_lock(store.with_name(store.name + ".changed"), store.name):
+        for name in (SIGNATURE, TABLE, REPORT, LABELS):
+            for partial in store.glob(f"{name}.*{PARTIAL}"):  # of calls that were killed
+                partial.unlink()
+        yield
 
 
 @contextmanager

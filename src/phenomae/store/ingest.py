@@ -80,6 +80,8 @@ def _reopen(path: Path | str, inventory: Inventory) -> Store:
     """Return a store that is there already; raises ValueError if its raw files have changed."""
     store = open_store(path)
     require_unchanged(store, inventory)
+    if store.label_sources:
+        info(f"{path} has the labels that store relabel gave, not those of this plate map")
     return store
 
 

@@ -16,10 +16,10 @@ from phenomae.checks import at_least, between
 from phenomae.cores import available_cores
 from phenomae.images.fields import Problem, RawField, RawPlates, raise_problems
 from phenomae.images.pixels.open_image import name_of
+from phenomae.images.platemap.match import match_wells
 from phenomae.images.platemap.plate_map import (
     PlateMapSettings,
     find_plate_map,
-    match_wells,
     read_plate_map,
 )
 from phenomae.images.read import FieldHeader, list_fields, read_headers
@@ -66,6 +66,7 @@ _NOT_IDENTITY = (
     "layout",
     "plate_map",
     "barcode_map",
+    "metadata",
     "images",
     "on_bad",
     "workers",

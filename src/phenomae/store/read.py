@@ -7,8 +7,8 @@ same process trained, because it needed the GIL for every chunk (docs/log.md, 20
 import hashlib
 import io
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ import polars as pl
 import tensorstore as ts
 from jaxtyping import Float32, Int, UInt
 
-from phenomae.records import FIELD_COLUMNS, cast_columns
+from phenomae.records import FIELD_COLUMNS, LABEL_COLUMNS, PLATE_MAP_COLUMNS, cast_columns
 from phenomae.signatures import SIGNATURE, read_verified, verify_content
 from phenomae.store.files import read_file
 from phenomae.store.handles import open_arrays
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 KIND = "store"
 TABLE = "fields.parquet"
 REPORT = "ingest-report.csv"
+LABELS = "labels.parquet"
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,7 +52,10 @@ class Store:
     plate, well and site."""
     identity: str
     """Hash of the settings, the sources and the table of fields, which has a checksum of every
-    field's pixels."""
+    field's pixels. Labels that replace those of ingest have an identity of their own."""
+    label_sources: Mapping[str, str] = field(default_factory=dict)
+    """Identities of the labels that replace those of ingest, and of their files; empty if none
+    do."""
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -70,6 +74,11 @@ class Store:
     def to_pandas(self) -> "pandas.DataFrame":
         """Return the table of fields as a pandas DataFrame."""
         return self.fields.to_pandas()
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """What an artefact that is made from the store records among its sources."""
+        return {KIND: self.identity, **self.label_sources}
 
     def scale_to(self, pixel_size_um: float | None) -> float:
         """Return the stored pixels per pixel of `pixel_size_um`; 1 for None.
@@ -119,21 +128,54 @@ def open_store(location: Location) -> Store:
     """
     path = locate(location)
     signature = read_store_signature(path)
-    fields = read_table(path, signature)
-    if missing := [name for name in FIELD_COLUMNS if name not in fields.columns]:
-        raise ValueError(
-            f"{below(path, TABLE)} has no column {missing[0]}: if an earlier version of "
-            "phenomae made the store, ingest the plates again"
-        )
+    fields = read_fields(path, signature)
+    label_sources = {}
+    if LABELS in (signature["files"] or {}):
+        fields = _replace_labels(fields, read_labels(path, signature))
+        label_sources = {"labels": signature["labels"]["identity"]}
     channels, dtype, pixel_size_um = _read_settings(path, signature["settings"])
     return Store(
         path=path,
         channels=channels,
         dtype=dtype,
         pixel_size_um=pixel_size_um,
-        fields=cast_columns(fields, FIELD_COLUMNS, str(below(path, TABLE))),
+        fields=fields,
         identity=signature["identity"],
+        label_sources=label_sources,
     )
+
+
+def read_fields(location: Path | str, signature: dict[str, Any]) -> pl.DataFrame:
+    """Return a store's table of fields with the labels of ingest.
+
+    Raises ValueError if the table is missing, damaged, or of an earlier version.
+    """
+    fields = read_table(location, signature)
+    if missing := [name for name in FIELD_COLUMNS if name not in fields.columns]:
+        raise ValueError(
+            f"{below(location, TABLE)} has no column {missing[0]}: if an earlier version of "
+            "phenomae made the store, ingest the plates again"
+        )
+    return cast_columns(fields, FIELD_COLUMNS, str(below(location, TABLE)))
+
+
+def read_labels(location: Path | str, signature: dict[str, Any]) -> pl.DataFrame:
+    """Return the labels that replace those of ingest: one row per well, `PLATE_MAP_COLUMNS`.
+
+    Raises ValueError if they are missing or damaged.
+    """
+    labels = read_table(location, signature, LABELS)
+    return cast_columns(labels, PLATE_MAP_COLUMNS, str(below(location, LABELS)))
+
+
+def _replace_labels(fields: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
+    """Return the table of fields with the labels of the wells that `labels` has."""
+    keys = ["plate", "well"]
+    new = fields.select(keys).join(labels, on=keys, how="left", maintain_order="left")
+    # Plates that were added since have the labels of their own ingest. Only they lack `control`.
+    known = new["control"].is_not_null()
+    columns = {name: new[name].zip_with(known, fields[name]) for name in LABEL_COLUMNS}
+    return fields.with_columns(**columns)
 
 
 def _read_settings(
@@ -158,32 +200,42 @@ def _read_settings(
 def read_store_signature(location: Path | str) -> dict[str, Any]:
     """Return the signature of a finished store; raises ValueError if there is none."""
     if isinstance(location, Path):
-        return _settle(location, read_verified(location, KIND, ()))
+        return settle(location, read_verified(location, KIND, ()))
     found = read_remote_signature(location, KIND)
     if found is None or found["identity"] is None:
         # S3 answers a missing bucket in the same way as a missing file.
         nothing = "there is nothing of that name, or no such bucket"
         state = nothing if found is None else "it is unfinished: ingest it again"
         raise ValueError(f"{location} holds no store: {state}")
-    return _settle(location, found)
+    return settle(location, found)
 
 
-def _settle(location: Path | str, signature: dict[str, Any]) -> dict[str, Any]:
-    """Return the signature that holds of a store whose extension was stopped: its table decides."""
+def settle(location: Path | str, signature: dict[str, Any]) -> dict[str, Any]:
+    """Return the signature that holds of a store whose change was stopped: its tables decide."""
     successor = signature.get("successor")
     if successor is None:
         return signature
-    content = read_file(below(location, TABLE))
-    is_new = hashlib.sha256(content).hexdigest() == successor["files"][TABLE]
+    is_new = all(
+        _has_content(below(location, name), successor["files"][name])
+        for name in (TABLE, LABELS)
+        if name in successor["files"]
+    )
     return successor if is_new else signature
 
 
-def read_table(location: Path | str, signature: dict[str, Any]) -> pl.DataFrame:
+def _has_content(path: Path | str, checksum: str) -> bool:
+    try:
+        return hashlib.sha256(read_file(path)).hexdigest() == checksum
+    except FileNotFoundError:
+        return False
+
+
+def read_table(location: Path | str, signature: dict[str, Any], name: str = TABLE) -> pl.DataFrame:
     """Return a store's table of fields; raises ValueError if it is missing or damaged."""
-    path = below(location, TABLE)
+    path = below(location, name)
     try:
         content = read_file(path)
-        verify_content(content, TABLE, location, signature)
+        verify_content(content, name, location, signature)
         return pl.read_parquet(io.BytesIO(content))
     except FileNotFoundError:
         raise ValueError(f"{path} is missing: the store is damaged") from None

@@ -7,7 +7,7 @@ field's path and size, its intensity windows, checksum and quality measures.
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -15,7 +15,10 @@ from phenomae.images.fields import Problem, RawPlates
 from phenomae.images.read import FieldHeader
 from phenomae.progress import count_of
 from phenomae.records import FIELD_COLUMNS, PLATE_MAP_COLUMNS, split_well
-from phenomae.store.files import write_file
+from phenomae.signatures import verify_content
+from phenomae.store.files import read_file, write_file
+from phenomae.store.read import REPORT
+from phenomae.urls import below
 
 if TYPE_CHECKING:
     from phenomae.store.inventory import Inventory
@@ -70,6 +73,23 @@ def parse_problems(report: bytes) -> list[Problem]:
     """Return the problems listed in an ingest-report.csv."""
     rows = pl.read_csv(io.BytesIO(report), schema=_REPORT_COLUMNS)
     return [Problem(what, plate, well, site) for plate, well, site, what in rows.iter_rows()]
+
+
+def read_problems(location: Path | str, signature: dict[str, Any]) -> list[Problem]:
+    """Return the problems listed in the ingest-report.csv of a store.
+
+    Raises ValueError if the report is missing or has changed since it was written.
+    """
+    path = below(location, REPORT)
+    try:
+        content = read_file(path)
+        verify_content(content, REPORT, location, signature)
+        return parse_problems(content)
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing: the store is damaged") from None
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} cannot be read as a table: {reason}") from None
 
 
 def print_inventory(inventory: "Inventory") -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from cyclopts import Parameter
 from jaxtyping import Float64, Int64, UInt8, UInt16
 
-from phenomae.checks import at_least, require
+from phenomae.checks import at_least, require, whole_numbers
 from phenomae.images.fields import RawField
 from phenomae.store.quality import percentiles
 
@@ -36,6 +36,7 @@ class WindowSettings:
     their names."""
 
     def __post_init__(self) -> None:
+        whole_numbers(self)
         low, high = self.low_percentile, self.high_percentile
         require(0 <= low < 100, "low_percentile", "at least 0 and below 100", low)
         require(

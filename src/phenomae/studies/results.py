@@ -15,8 +15,7 @@ from phenomae.evaluation.benchmark import check_map, find_pairs
 from phenomae.evaluation.recall.bootstrap import interval
 from phenomae.evaluation.recall.compare_maps import measure_map, share_genes
 from phenomae.evaluation.recall.cosines import Pairs
-from phenomae.evaluation.recall.recall import Percentiles
-from phenomae.evaluation.settings import check_shares
+from phenomae.evaluation.settings import RecallTails
 from phenomae.explore.evidence.training_flops import Compute, read_compute
 from phenomae.explore.figures.scaling import draw_scaling
 from phenomae.explore.figures.style import house_style, save
@@ -33,15 +32,9 @@ _ALL = "all"
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class StudySettings:
+class StudySettings(RecallTails):
     """How recall is measured and fitted."""
 
-    low: float = 0.05
-    """A known pair is recalled if its cosine is within this lowest fraction of the cosines of all
-    pairs."""
-    high: float = 0.95
-    """A known pair is also recalled if its cosine is above this fraction of the cosines of all
-    pairs."""
     resamples: int = 1000
     """Bootstrap resamples of screens and genes, the same for all networks."""
     seed: int = 0
@@ -50,14 +43,10 @@ class StudySettings:
     """Check the study file, write the recipes, and print the commands without running any."""
 
     def __post_init__(self) -> None:
+        RecallTails.__post_init__(self)
+        checks.whole_numbers(self)
         checks.at_least("resamples", self.resamples, 1)
         checks.at_least("seed", self.seed, 0)
-        check_shares(self.low, self.high)
-
-    @property
-    def percentiles(self) -> Percentiles:
-        """The percentile pair (low, high)."""
-        return self.low, self.high
 
 
 def require_same_study(plan: StudyFile, folder: StudyFolder, settings: StudySettings) -> None:

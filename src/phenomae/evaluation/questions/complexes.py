@@ -57,6 +57,7 @@ class ComplexSettings:
     """Seed of the permutations."""
 
     def __post_init__(self) -> None:
+        checks.whole_numbers(self)
         checks.at_least("min_genes", self.min_genes, 2)
         check_level(self.level)
         checks.at_least("shuffle", self.shuffle, 0)

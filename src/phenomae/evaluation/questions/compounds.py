@@ -59,6 +59,7 @@ class CompoundSettings:
     """Seed of the random draws."""
 
     def __post_init__(self) -> None:
+        checks.whole_numbers(self)
         checks.above("active_um", self.active_um, 0)
         checks.at_least("inactive_um", self.inactive_um, self.active_um)
         checks.at_least("min_inactive", self.min_inactive, 1)

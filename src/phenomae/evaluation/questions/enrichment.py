@@ -66,6 +66,7 @@ class EnrichmentSettings:
     """Seed of the permutations and the bootstrap."""
 
     def __post_init__(self) -> None:
+        checks.whole_numbers(self)
         checks.require(bool(self.top), "top", "at least one fraction, like 0.01", "empty")
         for top in self.top:
             checks.between("top", top, 0, 1)

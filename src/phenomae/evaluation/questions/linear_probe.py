@@ -72,6 +72,7 @@ class LinearProbeSettings:
     """Seed of the random draws."""
 
     def __post_init__(self) -> None:
+        checks.whole_numbers(self)
         checks.require(bool(self.leave_out), "leave_out", "one or more columns", "empty")
         checks.at_least("folds", self.folds, 2)
         checks.at_least("max_names", self.max_names, 2)

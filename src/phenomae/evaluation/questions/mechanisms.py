@@ -93,6 +93,7 @@ class MechanismSettings:
     """Seed of the permutations."""
 
     def __post_init__(self) -> None:
+        checks.whole_numbers(self)
         checks.at_least("seed", self.seed, 0)
         checks.at_least("shuffle", self.shuffle, 2)
         checks.require(bool(self.match), "match", "nsc, nscb or both", "empty")

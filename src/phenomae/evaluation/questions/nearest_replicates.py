@@ -68,6 +68,7 @@ class NeighbourSettings:
     """Seed of the permutations."""
 
     def __post_init__(self) -> None:
+        checks.whole_numbers(self)
         checks.at_least("shuffle", self.shuffle, 2)
         checks.at_least("seed", self.seed, 0)
         check_tiers(self.tiers)

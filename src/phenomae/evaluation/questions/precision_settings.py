@@ -38,6 +38,7 @@ class PrecisionSettings:
     """Seed of the exchanges."""
 
     def __post_init__(self) -> None:
+        checks.whole_numbers(self)
         checks.at_least("draws", self.draws, 1)
         checks.at_least("seed", self.seed, 0)
         check_level(self.level)

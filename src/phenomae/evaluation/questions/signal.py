@@ -64,6 +64,7 @@ class SignalSettings:
     """Seed of the random draws."""
 
     def __post_init__(self) -> None:
+        checks.whole_numbers(self)
         checks.at_least("min_wells", self.min_wells, 2)
         checks.at_least("max_controls", self.max_controls, 2)
         checks.at_least("draws", self.draws, 1)

@@ -11,6 +11,7 @@ import polars as pl
 from phenomae.images.fields import raise_problems
 from phenomae.progress import info
 from phenomae.text_tables import read_lines
+from phenomae.tidy_text import tidy_text
 
 BARCODE = "Assay_Plate_Barcode"
 _MAP_NAME = "Plate_Map_Name"
@@ -28,6 +29,24 @@ def read_barcoded_maps(
     Raises ValueError if the table lacks a column, if none of its plates has images, if a plate has
     two plate maps, or if a plate map is missing.
     """
+    maps = find_maps(path, folder, plates)
+    if left_out := (total := len(_read_barcodes(path))) - len(maps):
+        info(f"{path}: {left_out} of {total} plates have no images here")
+    # Each file once, however many plates share it.
+    tables = {file: read_lines(file) for file in sorted(set(maps.values()))}
+    parts = [
+        tables[file][0].with_columns(pl.lit(plate).alias(BARCODE)) for plate, file in maps.items()
+    ]
+    origins = [f"{file}, line {line}" for file in maps.values() for line in tables[file][1]]
+    # Diagonal: the maps of a batch need not have the same columns.
+    return pl.concat(parts, how="diagonal"), origins
+
+
+def find_maps(path: Path, folder: Path, plates: Sequence[str]) -> dict[str, Path]:
+    """Return the plate map of each of `plates` that the barcode table lists.
+
+    Raises ValueError as `read_barcoded_maps` does.
+    """
     names = _read_barcodes(path)
     kept = {plate: name for plate, name in names.items() if plate in set(plates)}
     if not kept:
@@ -35,25 +54,17 @@ def read_barcoded_maps(
             f"{path} names none of the plates that have images: it names {_first(names)}, "
             f"the images are of {_first(plates)}"
         )
-    if len(kept) < len(names):
-        info(f"{path}: {len(names) - len(kept)} of {len(names)} plates have no images here")
     files = {name: _find_map(folder, name) for name in sorted(set(kept.values()))}
     missing = [f"there is no plate map {folder / name}.txt" for name, at in files.items() if not at]
     if missing:
         raise_problems(path, missing, " (set plate_map to their folder)")
-    # Each file once, however many plates share it.
-    tables = {name: read_lines(at) for name, at in files.items() if at is not None}
-    parts = [
-        tables[name][0].with_columns(pl.lit(plate).alias(BARCODE)) for plate, name in kept.items()
-    ]
-    origins = [f"{files[name]}, line {line}" for name in kept.values() for line in tables[name][1]]
-    # Diagonal: the maps of a batch need not have the same columns.
-    return pl.concat(parts, how="diagonal"), origins
+    return {plate: file for plate, name in kept.items() if (file := files[name]) is not None}
 
 
 def _read_barcodes(path: Path) -> dict[str, str]:
     """Return the name of the plate map of each plate."""
     table, lines = read_lines(path)
+    table = tidy_text(table, str(path))
     known = {name.lower().removeprefix("metadata_"): name for name in table.columns}
     for column in (BARCODE, _MAP_NAME):
         if column.lower() not in known:

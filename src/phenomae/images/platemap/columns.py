@@ -8,12 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
+from phenomae.control_words import NEGATIVE, parse_controls
 from phenomae.images.fields import raise_problems
 from phenomae.progress import info
-from phenomae.records import drop_zero_fraction, normalize_well, parse_well
-
-NEGATIVE = "negcon"
-"""JUMP's label of negative controls."""
+from phenomae.records import normalize_well, parse_well
 
 # Names in JUMP and pycytominer with one meaning in all their data sets. Others differ between them
 # (pert_iname is a gene or a compound), so they must be named by a setting.
@@ -23,7 +21,6 @@ _JUMP = {
     "gene": ("metadata_symbol",),
 }
 _JUMP_CONTROLS = ("control_type", "metadata_control_type", "pert_type", "metadata_pert_type")
-_TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 def find_columns(
@@ -125,7 +122,8 @@ def read_controls(path: Path, texts: pl.Series, column: str, label: str | None) 
     """Return which wells are negative controls: those with a label, or without one with true.
 
     `label` may be several, separated by commas; an empty one stands for empty cells. Raises
-    ValueError if no well has a label, or if without a label a value is neither true nor false.
+    ValueError if no well has a label, or if without a label a value is neither true nor false, nor
+    a label of JUMP.
     """
     if label is None and column.lower() in _JUMP_CONTROLS:
         label = NEGATIVE
@@ -136,11 +134,9 @@ def read_controls(path: Path, texts: pl.Series, column: str, label: str | None) 
         if absent := [part for part in labels if part not in written]:
             raise ValueError(f"{path}: no well has the control label {absent[0]!r} in {column}")
         return written.is_in(labels)
-    values = [_TRUTH.get(drop_zero_fraction((text or "false").lower())) for text in texts]
-    if None in values:
-        wrong = texts[values.index(None)]
+    try:
+        return parse_controls(texts)
+    except ValueError as error:
         raise ValueError(
-            f"{path}: {column} has {wrong!r}, which is neither true nor false: "
-            "set control_label to the label of negative controls"
-        )
-    return pl.Series(values, dtype=pl.Boolean)
+            f"{path}: {column} has {error}: set control_label to the label of negative controls"
+        ) from None

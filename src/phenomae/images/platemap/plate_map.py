@@ -1,17 +1,12 @@
-"""The plate map: which perturbation each well received, joined to images by plate and well.
-
-Wells that do not match are errors by default: they mostly mean that the plate map is the wrong one.
-"""
+"""The plate map: reads which perturbation each well received."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 import polars as pl
 
-from phenomae.images.fields import RawPlates, raise_problems
-from phenomae.images.platemap.barcodes import BARCODE, read_barcoded_maps
+from phenomae.images.fields import raise_problems
+from phenomae.images.platemap.barcodes import BARCODE, find_maps, read_barcoded_maps
 from phenomae.images.platemap.columns import (
     find_columns,
     join_columns,
@@ -20,12 +15,14 @@ from phenomae.images.platemap.columns import (
     read_wells,
     setting_of,
 )
+from phenomae.images.platemap.metadata import join_metadata
 from phenomae.images.platemap.settings import PlateMapSettings
 from phenomae.paths import PathLike
 from phenomae.progress import info
 from phenomae.records import PLATE_MAP_COLUMNS
-from phenomae.text_tables import read_lines
-from phenomae.tidy_text import tidy_text
+from phenomae.text_tables import read_lines, read_table
+from phenomae.tidy_text import empty_cells, tidy_text
+from phenomae.whole_files import hash_json, sha256_of
 
 
 def find_plate_map(raw: PathLike, settings: PlateMapSettings) -> Path | None:
@@ -35,11 +32,21 @@ def find_plate_map(raw: PathLike, settings: PlateMapSettings) -> Path | None:
     """
     raw = Path(raw)
     folder = raw if raw.is_dir() else raw.parent
+    if (named := find_named_map(settings, folder)) is not None:
+        return named
+    beside = folder / "plate_map.csv"
+    return beside if beside.exists() else None
+
+
+def find_named_map(settings: PlateMapSettings, folder: Path) -> Path | None:
+    """Return the path of the plate map or barcode table that the settings name, or None.
+
+    Relative paths may also be relative to `folder`. Raises ValueError if there is no such file.
+    """
     if settings.barcode_map is not None:
         return _find(folder, Path(settings.barcode_map), "barcode map")
     if settings.plate_map is None:
-        beside = folder / "plate_map.csv"
-        return beside if beside.exists() else None
+        return None
     return _find(folder, Path(settings.plate_map), "plate map")
 
 
@@ -95,6 +102,21 @@ def read_plate_map(
     return wells
 
 
+def hash_sources(path: Path, settings: PlateMapSettings, plates: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 of each file that `read_plate_map` reads, by the setting that names it.
+
+    Several plate maps have one hash, of all their hashes.
+    """
+    sources = {}
+    if settings.metadata is not None:
+        sources["metadata"] = sha256_of(_find_metadata(path, settings.metadata))
+    if settings.barcode_map is None:
+        return {"plate_map": sha256_of(path), **sources}
+    maps = find_maps(path, _find_map_folder(path, settings), plates)
+    hashes = {plate: sha256_of(file) for plate, file in maps.items()}
+    return {"barcode_map": sha256_of(path), "plate_map": hash_json(hashes), **sources}
+
+
 def _name_perturbations(columns: Mapping[str, pl.Series], empty: pl.Series) -> pl.Series:
     # The guide goes first: two guides of a gene are two perturbations.
     parts = [columns.get(name, empty) for name in ("guide", "gene", "compound")]
@@ -109,52 +131,23 @@ def _read_rows(
         table, lines = read_lines(path)
         origins = [f"line {line}" for line in lines]
     else:
-        folder = None if settings.plate_map is None else Path(settings.plate_map)
-        table, origins = read_barcoded_maps(path, _map_folder(path, folder), plates)
-    return _empty_words(path, tidy_text(table, str(path)), settings), origins
+        table, origins = read_barcoded_maps(path, _find_map_folder(path, settings), plates)
+    table = _empty_words(path, tidy_text(table, str(path)), settings)
+    if settings.metadata is None:
+        return table, origins
+    beside = _find_metadata(path, settings.metadata)
+    metadata = _empty_words(beside, tidy_text(read_table(beside), str(beside)), settings)
+    return join_metadata(path, table, beside, metadata, settings.metadata_column), origins
+
+
+def _find_metadata(path: Path, name: PathLike) -> Path:
+    return _find(path.parent, Path(name), "metadata")
 
 
 def _empty_words(path: Path, table: pl.DataFrame, settings: PlateMapSettings) -> pl.DataFrame:
-    """Return the table with null for the words that stand for empty cells, which are printed."""
     labels = {label.strip() for label in (settings.control_label or "").split(",")}
     words = [word for word in map(str.strip, settings.empty_words.split(",")) if word not in labels]
-    is_word = pl.all().is_in([word for word in words if word])
-    counts = {
-        word: sum((column == word).sum() for column in table.iter_columns()) for word in words
-    }
-    if taken := [f"{word} ({count} cells)" for word, count in counts.items() if count]:
-        info(f"{path}: taken as empty: {', '.join(taken)} (setting empty_words)")
-    return table.with_columns(pl.when(~is_word).then(pl.all()))
-
-
-def match_wells(
-    plates: RawPlates, table: pl.DataFrame, path: Path, settings: PlateMapSettings
-) -> RawPlates:
-    """Compare the wells of images and plate map; with `unmapped = skip` leave fields out.
-
-    Raises ValueError, naming `path`, if the wells of plate map and images differ, unless the
-    settings `unmapped` and `unimaged` allow it.
-    """
-    mapped = {*table.select("plate", "well").iter_rows()}
-    imaged = dict.fromkeys((field.plate, field.well) for field in plates.fields)
-    unmapped = [well for well in imaged if well not in mapped]
-    if unmapped and settings.unmapped == "error":
-        _raise_unmatched(
-            path, unmapped, "has images but is not in the plate map", "unmapped = keep or skip"
-        )
-    # A well whose fields are all bad was imaged nevertheless: its files are the problem.
-    seen = {*imaged, *((problem.plate, problem.well) for problem in plates.skipped)}
-    unimaged = sorted(mapped - seen)
-    if unimaged and settings.unimaged == "error":
-        _raise_unmatched(path, unimaged, "is in the plate map but has no images", "unimaged = skip")
-    if settings.unmapped != "skip":
-        return plates
-    fields = tuple(field for field in plates.fields if (field.plate, field.well) in mapped)
-    if not fields:
-        raise ValueError(f"{path} names none of the wells that have images")
-    if left_out := len(plates.fields) - len(fields):
-        info(f"{path}: left out {left_out} fields whose wells it does not name")
-    return replace(plates, fields=fields)
+    return empty_cells(table, words, str(path))
 
 
 def _find(folder: Path, name: Path, noun: str) -> Path:
@@ -167,7 +160,8 @@ def _find(folder: Path, name: Path, noun: str) -> Path:
     raise ValueError(f"{name}: there is no such {noun}, nor in {folder}")
 
 
-def _map_folder(barcodes: Path, name: Path | None) -> Path:
+def _find_map_folder(barcodes: Path, settings: PlateMapSettings) -> Path:
+    name = None if settings.plate_map is None else Path(settings.plate_map)
     beside = barcodes.parent / (name or "platemap")
     for folder in (name, beside):
         if folder is not None and folder.is_dir():
@@ -216,7 +210,15 @@ def _read_controls(
     """Return which wells are negative controls: none without a column of controls."""
     label, column = settings.control_label, settings.control_column
     if texts is not None:
-        return read_controls(path, texts, ",".join(sources["control"]), label)
+        column = ",".join(sources["control"])
+        controls = read_controls(path, texts, column, label)
+        if controls.all():
+            found = ", ".join(repr(text or "") for text in texts.unique(maintain_order=True)[:3])
+            info(
+                f"{path}: all {count} wells are negative controls, because {column} is {found} in "
+                "each: no well is treated (settings control_column and control_label)"
+            )
+        return controls
     if label is not None:
         raise ValueError(
             f"{path} has no column {column!r} (setting control_column), "
@@ -224,8 +226,3 @@ def _read_controls(
         )
     info(f"{path} has no column {column!r}: no well is a negative control")
     return pl.Series([False] * count)
-
-
-def _raise_unmatched(path: Path, wells: list[tuple[str, str]], what: str, remedy: str) -> NoReturn:
-    problems = [f"plate {plate}, well {well} {what}" for plate, well in wells]
-    raise_problems(path, problems, f" (setting {remedy} allows it)")

@@ -1,4 +1,4 @@
-"""Settings of `ingest` for the plate map: its file, its columns, and wells that do not match.
+"""Settings for the plate map: its file, its columns, and wells that do not match.
 
 Each column has a setting for its name in the file, so that a plate map need not be rewritten.
 """
@@ -6,11 +6,15 @@ Each column has a setting for its name in the file, so that a plate map need not
 from dataclasses import dataclass
 from typing import Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from phenomae import checks
 from phenomae.paths import PathLike
 from phenomae.records import PLATE_SHAPES
+from phenomae.tidy_text import EMPTY_WORDS
+
+LABELS = Parameter(group=Group.create_ordered("Labels"))
+"""Group of these settings in the help of commands other than `ingest`."""
 
 
 @Parameter(name="*")
@@ -22,12 +26,20 @@ class PlateMapSettings:
     """
 
     plate_map: PathLike | None = None
-    """Plate map: a CSV, TSV or Parquet file with one row per well. A relative path may also be
-    relative to RAW. By default `plate_map.csv` beside the images, if there is one. With
+    """Plate map: a CSV, TSV or Parquet file with one row per well. For ingest, by default
+    `plate_map.csv` beside the images, if there is one, and a relative path may also be relative to
+    RAW. For wells that are there already: their labels are replaced by those of the plate map. With
     barcode_map: the folder of the plate maps."""
     barcode_map: PathLike | None = None
     """Table that assigns a plate map to each plate (columns Assay_Plate_Barcode, Plate_Map_Name).
     The plate maps are in the folder plate_map, by default `platemap` beside this file."""
+    metadata: PathLike | None = None
+    """Table with one row per sample or perturbation, such as JUMP's external_metadata, whose
+    columns are joined to those of the plate map. A relative path may also be relative to the folder
+    of the plate map."""
+    metadata_column: str | None = None
+    """Column by which metadata is joined, such as broad_sample. By default the column that both
+    tables have and whose values are unique in metadata."""
     plate_size: Literal[6, 12, 24, 48, 96, 384, 1536] | None = None
     """Number of wells per plate. Required if wells are given by number; wells beyond the plate are
     then errors."""
@@ -52,7 +64,7 @@ class PlateMapSettings:
     control_label: str | None = None
     """Value of negative controls in the control column, such as `DMSO`; several are separated by
     commas, and an empty one stands for empty cells."""
-    empty_words: str = "NA,N/A,#N/A,<NA>,NaN,nan,None,NULL,null,-"
+    empty_words: str = EMPTY_WORDS
     """Words that other programs write into empty cells, separated by commas, as they are written.
     Without NA, for a gene or compound that is called so; "" for none. A word that is the
     control_label is not taken as empty."""
@@ -68,3 +80,5 @@ class PlateMapSettings:
         checks.require(known, "plate_size", f"one of {sizes}", self.plate_size)
         at_most_two = self.well_column.count(",") < 2
         checks.require(at_most_two, "well_column", "Well or Row,Column", repr(self.well_column))
+        if self.metadata_column is not None and self.metadata is None:
+            raise ValueError("metadata_column is a column of metadata: set metadata, too")

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from phenomae.checks import at_least
+from phenomae.checks import at_least, whole_number
 from phenomae.models.build import build, find_network
 from phenomae.models.cost.flops import ShapesOnly
 from phenomae.models.families import FAMILIES
@@ -58,6 +58,7 @@ def list_models(*, channels: int = 6, json: bool = False) -> list[Entry]:
     json
         Print JSON instead of a table: a list with one object per network.
     """
+    channels = whole_number("channels", channels)
     at_least("channels", channels, 1)
     entries = _list_entries(channels)
     if json:

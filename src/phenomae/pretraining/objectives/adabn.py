@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from phenomae.checks import require
+from phenomae.checks import require, whole_numbers
 from phenomae.crops.tensors import Crops, network_input
 from phenomae.models.classifier import ClassifyingNetwork
 from phenomae.models.conv.adabn import kept_statistics, reestimate
@@ -45,6 +45,7 @@ class AdaBnSettings(ObjectiveSettings):
     part normalised with its own statistics."""
 
     def __post_init__(self) -> None:
+        whole_numbers(self)
         settings: Any = self  # also has the fields of the other settings of the run
         step, plates = settings.crops_per_step, self.plates_per_step
         divides = plates >= 1 and step % plates == 0

@@ -14,7 +14,7 @@ from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_gather
 from torch.nn import functional
 
-from phenomae.checks import at_least, require
+from phenomae.checks import at_least, require, whole_numbers
 from phenomae.models.precision import without_autocast
 from phenomae.pretraining.settings import PAIRS, ObjectiveSettings
 
@@ -40,6 +40,7 @@ class PairSettings(ObjectiveSettings):
     ('TP53')". Other fields are then not trained on. Default: all fields."""
 
     def __post_init__(self) -> None:
+        whole_numbers(self)
         settings: Any = self  # also has the fields of the other settings of the run
         at_least("pair_weight", self.pair_weight, 0)
         at_least("pair_crops", self.pair_crops, 1)

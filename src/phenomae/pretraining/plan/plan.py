@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from phenomae.checks import above, at_least
+from phenomae.checks import above, at_least, whole_number
 from phenomae.devices import Processes, all_cores, count_processes, open_machine
 from phenomae.models.cost.flops import ShapesOnly
 from phenomae.models.network import Network
@@ -73,6 +73,7 @@ def plan(
     ValueError
         If the stores or a setting cannot be used, or if torchrun or SLURM started more processes.
     """
+    processes = whole_number("processes", processes)
     _check(settings, burst_s, processes)
     stores, run = open_stores(paths, settings)
     data = find_objective(settings.network).open_data(stores, settings)

@@ -1,0 +1,110 @@
+"""Features that are missing (NaN, empty or infinite) in some wells: found, refused or left out.
+
+CellProfiler has them wherever a ratio or a correlation is undefined, mostly in a few features.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float, Int
+
+from phenomae.progress import count_of, info
+from phenomae.records import feature_names
+
+MAX_MISSING = 0.05
+"""Largest share of wells in which a feature may be missing, the cutoff of `drop_na_columns` in
+cytominer and pycytominer."""
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Complete:
+    """Which features and wells are kept, such that no feature of a well is missing."""
+
+    features: list[str]
+    wells: Bool[np.ndarray, " n"]
+    left_out: dict[str, int]
+    """Number of wells in which each feature that is left out is missing."""
+
+
+def find_non_finite(features: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, " n"]:
+    """Return which wells have a feature that is NaN or infinite."""
+    return np.asarray(~np.isfinite(features).all(axis=1))
+
+
+def count_non_finite(features: Float[np.ndarray, "n d"]) -> Int[np.ndarray, " d"]:
+    """Return the number of wells in which each feature is NaN or infinite."""
+    return np.asarray((~np.isfinite(features)).sum(axis=0))
+
+
+def refuse_non_finite(wells: pl.DataFrame, counts: Int[np.ndarray, " d"], path: Path) -> None:
+    """Raise ValueError if `wells` is not empty, naming up to five of them and five features.
+
+    `wells` are those with a feature that is NaN or infinite, and `counts` the number of such wells
+    of each feature.
+    """
+    rows = wells.select("plate", "well").rows()
+    if not rows:
+        return
+    names = feature_names(len(counts))
+    found = {names[index]: int(counts[index]) for index in np.flatnonzero(counts).tolist()}
+    raise ValueError(
+        f"{path} has features that are NaN, empty or infinite: wells "
+        f"{_first([f'{plate} {well}' for plate, well in rows])}, features {_list(found)}; leave "
+        "these wells out, or write the table again with write_wells, which leaves out features "
+        "that are missing in many wells"
+    )
+
+
+def choose_complete(
+    table: pl.DataFrame, values: Float[np.ndarray, "n d"], names: Sequence[str], max_missing: float
+) -> Complete:
+    """Choose features, then wells, so that nothing is missing; what is left out is printed.
+
+    A feature is left out if it is missing in more than `max_missing` of the wells, and then each
+    well in which one of the others is missing. `table` has the columns plate and well.
+
+    Raises ValueError if no feature or no well is left.
+    """
+    counts = count_non_finite(values)
+    kept = counts / len(values) <= max_missing
+    left_out = {names[index]: int(counts[index]) for index in np.flatnonzero(~kept).tolist()}
+    share = f"{100 * max_missing:g} %"
+    if left_out:
+        info(
+            f"the table of wells: {len(left_out)} of {count_of(len(names), 'feature')} are left "
+            f"out, missing (NaN, empty or infinite) in more than {share} of "
+            f"{count_of(len(values), 'well')} (max_missing): {_list(left_out)}"
+        )
+    wells = ~find_non_finite(values[:, kept])
+    lacking = {
+        names[index]: int(counts[index]) for index in np.flatnonzero(kept & (counts > 0)).tolist()
+    }
+    if lacking:
+        rows = table.filter(~wells).select("plate", "well").rows()
+        info(
+            f"the table of wells: {len(rows)} of {count_of(len(values), 'well')} are left out, "
+            f"which lack a feature that others have: {_list(lacking)}; wells "
+            f"{_first([f'{plate} {well}' for plate, well in rows])}"
+        )
+    if not kept.any() or not wells.any():
+        what = "every feature" if not kept.any() else "every well"
+        raise ValueError(
+            f"the table of wells: {what} would be left out, because of missing features: "
+            f"{_list(left_out | lacking)}"
+        )
+    return Complete([name for name, keep in zip(names, kept, strict=True) if keep], wells, left_out)
+
+
+def _list(counts: dict[str, int]) -> str:
+    """Return features with their numbers of wells, the most first."""
+    most = sorted(counts, key=lambda name: (-counts[name], name))
+    return _first([f"{name} ({count_of(counts[name], 'well')})" for name in most])
+
+
+def _first(items: Sequence[str]) -> str:
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return ", ".join(items[:_SHOWN]) + more
