@@ -162,7 +162,9 @@ def _find_wells(
     map_path = find_plate_map(path, settings)
     if map_path is not None:
         plates = sorted({raw.original_plates.get(plate, plate) for plate in raw.plate_names})
-        return map_path, _repeat_wells(read_plate_map(map_path, settings, plates), raw)
+        plate_map = read_plate_map(map_path, settings, plates, raw.used_settings)
+        return map_path, _repeat_wells(plate_map, raw)
+    _refuse_unused(path, raw, settings)
     if raw.wells is not None:
         return None, _repeat_wells(raw.wells, raw)
     if settings.control_label is not None:
@@ -172,6 +174,14 @@ def _find_wells(
         )
     info("no plate map: wells have no perturbation, and no well is a control")
     return None, None
+
+
+def _refuse_unused(path: Path, raw: RawPlates, settings: IngestSettings) -> None:
+    """Raise ValueError if a setting names a column, but there is neither plate map nor column."""
+    for name in ("plate_column", "well_column"):
+        value = getattr(settings, name)
+        if name not in raw.used_settings and value != getattr(IngestSettings, name):
+            raise ValueError(f"{path} has no column {value!r} (setting {name}), and no plate map")
 
 
 def _repeat_wells(plate_map: pl.DataFrame, raw: RawPlates) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from phenomae.images.layouts.layout import Layout
 from phenomae.images.settings import LayoutSettings
 from phenomae.records import check_name, normalize_well, parse_well
 
-_GROUPS = ("plate", "well", "row", "column", "site", "plane", "channel", "acquisition")
+_GROUPS = ("plate", "well", "row", "column", "site", "plane", "time", "channel", "acquisition")
 
 
 def find_pattern(raw: Path) -> list[Path]:
@@ -48,7 +48,7 @@ def list_pattern(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -
         if match is None:
             continue
         try:
-            files.append(_parse_match(match, path, settings.plate_name))
+            files.append(_parse_match(match, path, settings))
         except ValueError as error:
             problems.append(Problem(f"{path}: {error}"))
     if not files and not problems:
@@ -105,24 +105,25 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return compiled
 
 
-def _parse_match(match: re.Match[str], path: Path, plate_name: str | None) -> RawFile:
-    groups = match.groupdict()
-    plate = groups.get("plate") or plate_name or path.absolute().parent.name
+def _parse_match(match: re.Match[str], path: Path, settings: LayoutSettings) -> RawFile:
+    groups, size = match.groupdict(), settings.plate_size
+    plate = groups.get("plate") or settings.plate_name or path.absolute().parent.name
     well = groups.get("well")
     acquisition, imaging = _name_acquisition(match)
     if not groups["channel"]:
         raise ValueError("the group channel is empty")
     return RawFile(
         plate=check_name(plate, "plate"),
-        well=normalize_well(well)
+        well=normalize_well(well, size)
         if well
-        else parse_well(groups.get("row") or "", groups.get("column") or ""),
+        else parse_well(groups.get("row") or "", groups.get("column") or "", size),
         site=parse_site(groups.get("site") or "1"),
         channel=groups["channel"],
         place=Place(str(path)),
         plane=parse_site(groups.get("plane") or "1", "plane"),
         acquisition=acquisition,
         imaging=imaging,
+        time=groups.get("time") or "",
     )
 
 

@@ -3,7 +3,7 @@
 Wells that do not match are errors by default: they mostly mean that the plate map is the wrong one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -44,7 +44,10 @@ def find_plate_map(raw: PathLike, settings: PlateMapSettings) -> Path | None:
 
 
 def read_plate_map(
-    path: PathLike, settings: PlateMapSettings, plates: Sequence[str]
+    path: PathLike,
+    settings: PlateMapSettings,
+    plates: Sequence[str],
+    elsewhere: Collection[str] = (),
 ) -> pl.DataFrame:
     """Read a plate map or barcode table.
 
@@ -56,6 +59,8 @@ def read_plate_map(
         Names of columns, and the label of controls.
     plates
         Plates with images; exactly one if the plate map has no column of plates.
+    elsewhere
+        Column settings that name columns of the raw layout's tables, and maybe none of this one.
 
     Returns
     -------
@@ -74,7 +79,7 @@ def read_plate_map(
     defaults = {name: getattr(PlateMapSettings(), setting_of(name)) for name in PLATE_MAP_COLUMNS}
     if settings.barcode_map is not None:
         chosen["plate"] = BARCODE
-    sources = find_columns(path, table, chosen, defaults)
+    sources = find_columns(path, table, chosen, defaults, elsewhere)
     _log_unused(path, table, sources)
     well = read_wells(path, table, sources.pop("well"), origins, settings.plate_size)
     columns = {name: join_columns(table, names) for name, names in sources.items()} | {"well": well}

@@ -8,14 +8,13 @@ from typing import Literal
 
 from cyclopts import Parameter
 
-from phenomae import checks
+from phenomae.images.well_settings import WellSettings
 from phenomae.paths import PathLike
-from phenomae.records import PLATE_SHAPES
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class PlateMapSettings:
+class PlateMapSettings(WellSettings):
     """Which file is the plate map and what its columns are called.
 
     A column setting may name several columns, separated by commas: their values are joined by `_`.
@@ -28,13 +27,6 @@ class PlateMapSettings:
     barcode_map: PathLike | None = None
     """Table that assigns a plate map to each plate (columns Assay_Plate_Barcode, Plate_Map_Name).
     The plate maps are in the folder plate_map, by default `platemap` beside this file."""
-    plate_size: Literal[6, 12, 24, 48, 96, 384, 1536] | None = None
-    """Number of wells per plate. Required if wells are given by number; wells beyond the plate are
-    then errors."""
-    plate_column: str = "plate"
-    """Column of the plate; may be missing if all images are of one plate."""
-    well_column: str = "well"
-    """Column of the well, or the columns of its row and its column: `Row,Column`."""
     batch_column: str = "batch"
     """Column of the experimental batch."""
     perturbation_column: str = "perturbation"
@@ -61,10 +53,3 @@ class PlateMapSettings:
     perturbation, or leave them out."""
     unimaged: Literal["error", "skip"] = "error"
     """Wells of the plate map without images: stop with an error, or ignore them."""
-
-    def __post_init__(self) -> None:
-        sizes = ", ".join(map(str, PLATE_SHAPES))
-        known = self.plate_size is None or self.plate_size in PLATE_SHAPES
-        checks.require(known, "plate_size", f"one of {sizes}", self.plate_size)
-        at_most_two = self.well_column.count(",") < 2
-        checks.require(at_most_two, "well_column", "Well or Row,Column", repr(self.well_column))
