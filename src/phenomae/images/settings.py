@@ -28,7 +28,7 @@ class LayoutSettings(WellSettings):
     layout: Annotated[str, Parameter(help=_LAYOUT_HELP)] = "auto"
     """Which microscope or data set the files come from: a name in `layouts.table.LAYOUTS`, or
     `auto` for the first of them whose index file is found."""
-    pattern: str | None = None
+    pattern: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     """Regular expression that reads plate, well and channel from the path of an image below RAW, or
     from the end of that path. Named groups: channel; well, or row and column; optionally plate,
     site, plane, time and acquisition. Implies the layout `pattern`."""

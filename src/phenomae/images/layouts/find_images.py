@@ -52,7 +52,7 @@ def _search_below(folder: Path, images: Sequence[IndexedImage]) -> FoundImages:
             problems.append(Problem(what, well=image.well, site=image.site))
         else:
             found.append(replace(image, file=chosen[0]) if chosen else image)
-    return FoundImages(found, problems, _count_others(folder, found) if any(places.values()) else 0)
+    return FoundImages(found, problems, _count_others(folder, found))
 
 
 def _index_names(folder: Path, names: set[str]) -> dict[str, list[str]]:
