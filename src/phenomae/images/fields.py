@@ -44,6 +44,7 @@ class RawFile:
     """In the form of `records.normalize_well`: `B07`."""
     site: int
     channel: str
+    """Empty if only the pages of the file name channels."""
     place: Place
     plane: int = 1
     acquisition: str = ""
@@ -96,6 +97,8 @@ class RawImage:
     """A single image, or the planes of a z-stack, which are read as their maximum projection."""
     illumination: Place | None = None
     """The illumination function to divide by; None to leave the image as it is."""
+    value_range: tuple[float, float] | None = None
+    """The values of pixels of other types than uint8 and uint16 that become 0 and 65535."""
 
 
 @dataclass(frozen=True)

@@ -330,5 +330,5 @@ def _make_images(
             problems.append(Problem(what, *key))
             continue
         places = tuple(planes[number] for number in chosen)
-        images.append(RawImage(places, illumination[places[0]]))
+        images.append(RawImage(places, illumination[places[0]], settings.value_range))
     return tuple(images), problems

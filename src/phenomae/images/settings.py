@@ -3,6 +3,7 @@
 The allowed layouts come from the registry, so a new layout needs no edit here.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -46,6 +47,12 @@ class LayoutSettings(WellSettings):
     time_point: str | None = None
     """Which time point of a time series to read: its number in the index, table or file name; or
     `first` or `last`, in each field the first or last at which it has all channels."""
+    pages: Literal["auto", "channel", "plane", "time"] = "auto"
+    """What the pages of a TIFF with several are. auto follows the file's OME-XML or ImageJ
+    metadata, or else takes them as channels if the layout names none for the file."""
+    value_range: tuple[float, float] | None = None
+    """The values that become 0 and 65535 in images with other pixels than 8 or 16 bits without
+    sign, such as float32: `0 1`. Values outside are clipped. None makes such images an error."""
     illumination: Literal["keep", "divide"] = "keep"
     """`divide` divides each image by the illumination function that a LoadData CSV names for it
     (FileName_Illum...)."""
@@ -65,6 +72,10 @@ class LayoutSettings(WellSettings):
         time_is_known = self.time_point in (None, "first", "last") or self.time_point.isdecimal()
         rule = "a number, first or last"
         checks.require(time_is_known, "time_point", rule, repr(self.time_point))
+        checks.one_of("pages", self.pages, ["auto", "channel", "plane", "time"])
+        low, high = self.value_range or (0, 1)
+        is_range = -math.inf < low < high < math.inf
+        checks.require(is_range, "value_range", "two numbers, low < high", self.value_range)
         if self.pattern is not None and self.layout not in ("auto", "pattern"):
             raise ValueError(
                 f"pattern and layout {self.layout!r} exclude each other: leave one out"

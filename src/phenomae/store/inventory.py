@@ -121,6 +121,8 @@ def take_inventory(path: Path, settings: IngestSettings) -> Inventory:
         raise_problems(path, problems or ["no field can be read"])
     raw = replace(raw, fields=tuple(field for field, _ in pairs))
     headers = [header for _, header in pairs]
+    if settings.value_range and not any(header.is_scaled for header in headers):
+        info("value_range changes nothing: all pixels are uint8 or uint16")
     raw_dtypes = _plate_dtypes(path, raw, headers)
     dtype = _stored_dtype(path, raw_dtypes, settings.bits)
     table = field_table(raw, headers, plate_map)

@@ -24,11 +24,11 @@ def find_pattern(raw: Path) -> list[Path]:
 def list_pattern(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -> Listing:
     """List the files below `raw` whose path, or the end of it from some folder on, matches.
 
-    Named groups of `settings.pattern`: `channel`; `well`, or `row` (letters or number) and
-    `column`; optionally `plate` (default: `settings.plate_name`, then the name of the file's
-    folder), `site` and `plane` (default: 1), and `acquisition` (default: what no other group
-    matches of the folder). Hidden files are ignored. A file that matches, but
-    with an invalid plate, well, site or plane, becomes a problem.
+    Named groups of `settings.pattern`: `well`, or `row` (letters or number) and `column`; `channel`
+    (may be missing if files have a page for each channel); optionally `plate` (default:
+    `settings.plate_name`, then the name of the file's folder), `site` and `plane` (default: 1),
+    `time`, and `acquisition` (default: what no other group matches of the folder). Hidden files are
+    ignored. A file that matches, but with an invalid plate, well, site or plane, becomes a problem.
 
     Raises ValueError if `raw` is not a folder, if the pattern is not a regular expression, lacks a
     group or has an unknown one, or if no file matches.
@@ -95,8 +95,6 @@ def _compile(pattern: str) -> re.Pattern[str]:
         raise ValueError(
             f"pattern has an unknown group {unknown[0]!r}; groups are {', '.join(_GROUPS)}"
         )
-    if "channel" not in names:
-        raise ValueError(f"pattern {pattern!r} has no group (?P<channel>...)")
     if ("well" in names) == ({"row", "column"} <= names):
         raise ValueError(
             f"pattern {pattern!r} must have either a group (?P<well>...) "
@@ -110,7 +108,7 @@ def _parse_match(match: re.Match[str], path: Path, settings: LayoutSettings) -> 
     plate = groups.get("plate") or settings.plate_name or path.absolute().parent.name
     well = groups.get("well")
     acquisition, imaging = _name_acquisition(match)
-    if not groups["channel"]:
+    if groups.get("channel", "*") in ("", None):
         raise ValueError("the group channel is empty")
     return RawFile(
         plate=check_name(plate, "plate"),
@@ -118,7 +116,7 @@ def _parse_match(match: re.Match[str], path: Path, settings: LayoutSettings) -> 
         if well
         else parse_well(groups.get("row") or "", groups.get("column") or "", size),
         site=parse_site(groups.get("site") or "1"),
-        channel=groups["channel"],
+        channel=groups.get("channel") or "",
         place=Place(str(path)),
         plane=parse_site(groups.get("plane") or "1", "plane"),
         acquisition=acquisition,
