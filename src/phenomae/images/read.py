@@ -12,6 +12,7 @@ from jaxtyping import UInt
 
 from phenomae.images.fields import Listing, Problem, RawField, RawImage, RawPlates
 from phenomae.images.gather import gather_fields
+from phenomae.images.layouts.explain import explain_unknown, is_empty
 from phenomae.images.layouts.table import LAYOUTS, load_layout
 from phenomae.images.pixels.decode import read_header, read_scaled
 from phenomae.images.pixels.header import ImageHeader
@@ -120,26 +121,19 @@ def _list_files(raw: Path, settings: LayoutSettings) -> Listing:
     if settings.layout != "auto":
         layout = load_layout(settings.layout)
         if not (indices := layout.find(raw)):
-            raise ValueError(f"{raw} {_state(raw, settings.layout)}: looked for {layout.sign}")
+            state = "is empty" if is_empty(raw) else f"does not have the layout {layout.name}"
+            raise ValueError(f"{raw} {state}: looked for {layout.sign}")
         return layout.list(raw, indices, settings)
     layouts = [load_layout(name) for name in LAYOUTS]
     found = {layout.name: indices for layout in layouts if (indices := layout.find(raw))}
     if not found:
-        signs = ", ".join(f"{layout.sign} ({layout.name})" for layout in layouts)
-        raise ValueError(f"{raw} {_state(raw, 'auto')}: looked for {signs}")
+        raise ValueError(explain_unknown(raw, layouts, settings))
     name, *others = found
     # Every layout that fits is logged: a folder with two indices may have been meant the other way.
     beside = f"; ignored {' and '.join(others)}" if others else ""
     more = f" and {len(found[name]) - 1} more" if len(found[name]) > 1 else ""
     info(f"layout {name}, because of {found[name][0]}{more}{beside}")
     return load_layout(name).list(raw, found[name], settings)
-
-
-def _state(raw: Path, layout: str) -> str:
-    """Return what is wrong with a raw folder in which no index file was found."""
-    if raw.is_dir() and not any(raw.iterdir()):
-        return "is empty"
-    return "has no known layout" if layout == "auto" else f"does not have the layout {layout}"
 
 
 def _check_field(field: RawField) -> tuple[FieldHeader | None, list[Problem]]:

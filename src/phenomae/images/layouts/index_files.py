@@ -68,6 +68,12 @@ def list_images(folder: Path) -> list[str]:
     )
 
 
+def show_names(names: Sequence[str]) -> str:
+    """Return the first, the middle and the last of some names as text."""
+    chosen = dict.fromkeys([names[0], names[len(names) // 2], names[-1]])
+    return ", ".join(map(repr, chosen))
+
+
 def name_folders(folders: Iterable[Path]) -> dict[Path, str]:
     """Return a unique name for each folder: its last part, with as many parents as necessary."""
     # abspath, not resolve: a linked plate keeps the name under which it was linked.

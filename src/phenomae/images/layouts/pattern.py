@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from phenomae.images.fields import Listing, Place, Problem, RawFile, natural_key, parse_site
+from phenomae.images.layouts.index_files import show_names
 from phenomae.images.layouts.layout import Layout
 from phenomae.images.settings import LayoutSettings
 from phenomae.records import check_name, normalize_well, parse_well
@@ -52,9 +53,10 @@ def list_pattern(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -
         except ValueError as error:
             problems.append(Problem(f"{path}: {error}"))
     if not files and not problems:
-        first = paths[0].relative_to(raw).as_posix()
+        names = show_names([path.relative_to(raw).as_posix() for path in paths])
         raise ValueError(
-            f"{raw}: no file matches the pattern {settings.pattern!r}; the first file is {first!r}"
+            f"{raw}: no file matches the pattern '{settings.pattern}'; files are, for example, "
+            f"{names}"
         )
     unmatched = len(paths) - len(files) - len(problems)
     return Listing(
