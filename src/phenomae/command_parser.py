@@ -167,8 +167,9 @@ def _add_hyphen_hint(error: CycloptsError) -> str:
     if not isinstance(error, MissingArgumentError) or error.keyword not in words:
         return str(error)
     value = (words[words.index(error.keyword) + 1 :] or [""])[0]
-    hint = f": if {value} is its value, write {error.keyword}={value}" if value else ""
-    return str(error).rstrip(".") + hint
+    if not value.startswith("-"):
+        return str(error)
+    return f"{str(error).rstrip('.')}: if {value} is its value, write {error.keyword}={value}"
 
 
 def _use(recipe: Path | None, tokens: list[str]) -> None:

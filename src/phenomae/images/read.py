@@ -68,7 +68,7 @@ def list_fields(raw: PathLike, settings: LayoutSettings = DEFAULT) -> RawPlates:
         raise ValueError(f"{raw}: there is no such file or folder")
     listing = _list_files(raw, settings)
     for kind, count in listing.ignored.items():
-        info(f"ignored: {count} {kind}")
+        info(f"ignored: {kind} ({count:,})")
     return gather_fields(expand_stacks(listing, settings), settings, raw)
 
 

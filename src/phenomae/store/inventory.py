@@ -24,7 +24,7 @@ from phenomae.images.platemap.plate_map import (
 )
 from phenomae.images.read import FieldHeader, list_fields, read_headers
 from phenomae.images.settings import LayoutSettings
-from phenomae.progress import info
+from phenomae.progress import count_of, info
 from phenomae.signatures import Origin, settings_dict
 from phenomae.store.read import KIND
 from phenomae.store.table import field_table
@@ -147,7 +147,8 @@ def refuse_problems(inventory: Inventory, problems: Sequence[Problem]) -> None:
     if not problems:
         return
     if inventory.settings.on_bad == "skip":
-        info(f"left out: fields with {len(problems)} problems, all listed in ingest-report.csv")
+        found = count_of(len(problems), "problem")
+        info(f"left out: fields with {found}, listed in ingest-report.csv")
         return
     for problem in problems:
         info(f"wrong: {problem}")

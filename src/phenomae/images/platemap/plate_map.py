@@ -22,7 +22,7 @@ from phenomae.images.platemap.columns import (
 )
 from phenomae.images.platemap.settings import PlateMapSettings
 from phenomae.paths import PathLike
-from phenomae.progress import info
+from phenomae.progress import count_of, info
 from phenomae.records import PLATE_MAP_COLUMNS
 from phenomae.text_tables import read_lines
 from phenomae.tidy_text import tidy_text
@@ -125,9 +125,9 @@ def _empty_words(path: Path, table: pl.DataFrame, settings: PlateMapSettings) ->
     words = [word for word in map(str.strip, settings.empty_words.split(",")) if word not in labels]
     is_word = pl.all().is_in([word for word in words if word])
     counts = {
-        word: sum((column == word).sum() for column in table.iter_columns()) for word in words
+        word: sum(int((column == word).sum()) for column in table.iter_columns()) for word in words
     }
-    if taken := [f"{word} ({count} cells)" for word, count in counts.items() if count]:
+    if taken := [f"{word} ({count_of(count, 'cell')})" for word, count in counts.items() if count]:
         info(f"{path}: taken as empty: {', '.join(taken)} (setting empty_words)")
     return table.with_columns(pl.when(~is_word).then(pl.all()))
 
@@ -158,7 +158,7 @@ def match_wells(
     if not fields:
         raise ValueError(f"{path} names none of the wells that have images")
     if left_out := len(plates.fields) - len(fields):
-        info(f"{path}: left out {left_out} fields whose wells it does not name")
+        info(f"{path}: left out {count_of(left_out, 'field')} of wells that it does not name")
     return replace(plates, fields=fields)
 
 
@@ -193,7 +193,7 @@ def _only_plate(
     if len(plates) != 1:
         raise ValueError(
             f"{path} has no column {settings.plate_column!r} (setting plate_column), "
-            f"but there are images of {len(plates)} plates"
+            f"but there are images of {count_of(len(plates), 'plate')}"
         )
     return pl.Series([plates[0]] * count, dtype=pl.String)
 
