@@ -119,6 +119,15 @@ def test_labels_that_are_names_of_files_are_no_names_of_channels(tmp_path: Path)
     assert listed(tmp_path).channels == ("1", "2")
 
 
+@pytest.mark.parametrize("names", [["DNA", "DNA"], ["DNA", ""], ["DNA", "E\x9bR"]])
+@pytest.mark.parametrize("write_stack", [as_ome, as_imagej])
+def test_names_that_cannot_be_used_are_replaced_by_numbers(tmp_path: Path, write_stack, names):
+    """One name for two, none, and one with a control character of terminals."""
+    (tmp_path / "P1").mkdir()
+    write_stack(tmp_path / "P1/A01_s1.tif", STACK[:1, :1, :2], "TZCYX", names)
+    assert listed(tmp_path).channels == ("1", "2")
+
+
 @pytest.mark.parametrize(
     ("meaning", "channels", "expected"),
     [("auto", "123", STACK[0, :, 0]), ("channel", "123", STACK[0, :, 0]),
@@ -288,6 +297,17 @@ def test_frames_of_a_loaddata_csv_are_pages(tmp_path: Path):
     (tmp_path / "load_data.csv").write_text(text)
     _, problems = read_headers(list_fields(tmp_path).fields, workers=1)
     assert str(problems[0]).endswith("has no page 3: it has 3, counted from 0")
+
+
+def test_frames_without_a_column_of_planes_are_no_sites(tmp_path: Path):
+    write(tmp_path, "a.tif", STACK[0, 0, :2], metadata=None)
+    table = tmp_path / "load_data.csv"
+    head = "Metadata_Plate,Metadata_Well,FileName_DNA,Frame_DNA"
+    table.write_text(f"{head}\nP1,A01,a.tif,0\nP1,A01,a.tif,1\n")
+    assert "channel DNA has two files" in str(list_fields(tmp_path).skipped[0])
+    table.write_text(f"{head},Metadata_Plane\nP1,A01,a.tif,0,1\nP1,A01,a.tif,1,2\n")
+    (field,) = list_fields(tmp_path).fields
+    np.testing.assert_array_equal(read_field(field)[0], STACK[0, 0, :2].max(axis=0))
 
 
 def test_a_store_of_stacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -33,7 +33,10 @@ def expand_stacks(listing: Listing, settings: LayoutSettings) -> Listing:
     groups: dict[tuple[str, str], list[RawFile]] = defaultdict(list)
     for file in listing.files:
         groups[file.plate, file.channel].append(file)
-    several = [group for group in groups.values() if _has_stacks(group)]
+    listed = list(groups.values())
+    # In threads, because each file is a look at a disk or a download.
+    have_stacks = map_in_threads(_has_stacks, listed, available_cores())
+    several = [group for group, has in zip(listed, have_stacks, strict=True) if has]
     _require_channels(groups, several)
     if not several:
         return listing

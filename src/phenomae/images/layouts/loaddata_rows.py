@@ -34,7 +34,7 @@ class LoadDataRows:
         self._paged = paged
         self._divided = _find_divided(csv, columns, settings)
         self._locator = ImageLocator(csv.parent, Path(settings.images) if settings.images else None)
-        self._numbers: dict[tuple[str, str, str], dict[tuple[Place, ...], int]] = {}
+        self._numbers: dict[tuple[str, str, str], dict[tuple[str, ...], int]] = {}
 
     def read(self, number: int, row: _Row) -> None:
         """Read one row (`number` is its line in the file) into `files` or `problems`."""
@@ -66,7 +66,9 @@ class LoadDataRows:
             return
         acquisition = _common_folder([place.url for place in places.values()])
         if self._columns.numbers_rows:
-            site = self._number((plate, well, acquisition), tuple(places.values()))
+            # Without the pages: frames of one file are planes or time points, and not sites.
+            urls = tuple(place.url for place in places.values())
+            site = self._number((plate, well, acquisition), urls)
         # A channel without a file is not a problem here: `gather_fields` reports it, unless the
         # channel is not kept anyway.
         self.files += [
@@ -106,10 +108,10 @@ class LoadDataRows:
         page = parse_site(frame or "0", "frame") if self._paged else None
         return Place(self._locator.find(folder or "", name, url), page=page)
 
-    def _number(self, well: tuple[str, str, str], places: tuple[Place, ...]) -> int:
+    def _number(self, well: tuple[str, str, str], urls: tuple[str, ...]) -> int:
         """Return the number of a row among those of its well and folder, counted from 1."""
         numbers = self._numbers.setdefault(well, {})
-        number = numbers.setdefault(places, len(numbers) + 1)
+        number = numbers.setdefault(urls, len(numbers) + 1)
         self.highest_row = max(self.highest_row, number)
         return number
 

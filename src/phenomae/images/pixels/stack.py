@@ -106,9 +106,15 @@ def _name_by_labels(labels: Sequence[str], pages: Sequence[Page], channels: int)
     found: list[set[str]] = [set() for _ in range(channels)]
     for label, page in zip(labels, pages, strict=True):
         found[page.channel].add(label.strip())
-    names = tuple(next(iter(its)) for its in found)
-    unique = all(len(its) == 1 for its in found) and len(set(names)) == channels
-    return names if unique and all(names) else ()
+    if any(len(its) != 1 for its in found):
+        return ()
+    return _check_names([next(iter(its)) for its in found])
+
+
+def _check_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of channels; empty if some lack one, share one or cannot be printed."""
+    usable = all(name and name.isprintable() for name in names)
+    return tuple(names) if usable and len(set(names)) == len(names) else ()
 
 
 def _read_axes(metadata: Mapping[str, object], numbers: Sequence[int]) -> Stack | None:
@@ -147,10 +153,10 @@ def _read_ome(text: str, numbers: Sequence[int], name: str) -> Stack | None:
         count = len(found[0][1]) if found else 0
         raise UnfitError(f"has {len(numbers)} pages, but {count} in its OME-XML")
     pixels, pages = found[0]
-    names = [channel.get("Name", "") for channel in pixels.findall("{*}Channel")]
+    names = [channel.get("Name", "").strip() for channel in pixels.findall("{*}Channel")]
     # The numbers of OME-XML count full-size pages.
     pages = tuple(Page(numbers[page.number], page.channel, page.plane, page.time) for page in pages)
-    return Stack(pages, tuple(names) if all(names) and len(set(names)) == len(names) else ())
+    return Stack(pages, _check_names(names))
 
 
 def _own_pages(
