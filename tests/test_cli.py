@@ -234,6 +234,34 @@ def test_whole_numbers_may_have_a_point(tmp_path):
     assert parse(*words[:3], recipe=recipe)["settings"].workers == 3
 
 
+def test_a_pattern_may_begin_with_a_hyphen():
+    for pattern in ("--W(?P<well>.)", "-*W", "-W"):
+        words = ["ingest", "RAW", "STORE"]
+        assert parse(*words, "--pattern", pattern, "--dry-run")["settings"].pattern == pattern
+        assert parse(*words, f"--pattern={pattern}")["settings"].pattern == pattern
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("ingest", "a", "b", "--channels", "--W"), "if --W is its value, write --channels=--W"),
+        (("ingest", "a", "b", "--plate-name", "-x"), "if -x is its value, write --plate-name=-x"),
+        (("features", "a", "b", "--where", "-x"), "if -x is its value, write --where=-x"),
+    ],
+)
+def test_a_value_that_begins_with_a_hyphen_is_written_with_an_equals_sign(words, sentence, capsys):
+    code, printed = outcome(capsys, *words)
+    assert code == 2
+    assert printed.endswith(f"{sentence}\n")
+    assert parse(*words[:3], f"{words[3]}={words[4]}")["settings"]
+
+
+def test_a_value_that_is_missing(capsys):
+    code, printed = outcome(capsys, "ingest", "a", "b", "--channels")
+    assert code == 2
+    assert printed.endswith("--channels requires an argument.\n")
+
+
 def test_flags_win_over_the_recipe_and_the_recipe_over_defaults(tmp_path):
     recipe = write(
         tmp_path / "recipe.toml",

@@ -116,3 +116,51 @@ def test_cellvoyager(shared: Path, tmp_path: Path, plane: str):
         for row, column in ((4, 8), (5, 3), (6, 8))
     }
     assert open_store(tmp_path / "store").pixel_size_um == 0.325
+
+
+@pytest.mark.parametrize("folder", ["Images", "hs-1234/images_raw"])
+@pytest.mark.parametrize("name", ["Index.idx.xml", "Index.ref.xml"])
+def test_phenix_with_the_index_above_the_images(
+    shared: Path, tmp_path: Path, name: str, folder: str
+):
+    """Harmony's own index, of an export that was rearranged."""
+    raw = tmp_path / "measurement"
+    (raw / folder).mkdir(parents=True)
+    origin = shared / "data/images/phenix_pe2loaddata/Version5/images"
+    shutil.copy(next(origin.glob("Index*.xml")), raw / name)
+    files = re.findall("<URL>(.*?)</URL>", (raw / name).read_text())
+    assert len(files) > 4
+    for number, file in enumerate(files):
+        tifffile.imwrite(raw / folder / file, image(100 + 10 * number))
+    (profile,) = means(raw, tmp_path).values()
+    # All but the first two, which are phase contrast and brightfield.
+    assert list(profile.values()) == [100.0 + 10 * number for number in range(2, len(files))]
+
+
+def test_one_time_point_of_a_cellvoyager_series(tmp_path: Path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    records = ""
+    for time in (1, 2, 3):
+        tifffile.imwrite(raw / f"A01_T{time}.tif", image(100 * time))
+        records += (
+            f'<MeasurementRecord Type="IMG" Row="1" Column="1" FieldIndex="1" ZIndex="1" Ch="1" '
+            f'TimePoint="{time}">A01_T{time}.tif</MeasurementRecord>'
+        )
+    (raw / "MeasurementData.mlf").write_text(f"<MeasurementData>{records}</MeasurementData>")
+    assert means(raw, tmp_path, time_point="2") == {("raw", "A01"): {"1": 200.0}}
+
+
+def test_stacks_of_channels_and_planes(tmp_path: Path):
+    """A pattern without the group channel: OME-XML names the channels."""
+    raw = tmp_path / "raw/P1"
+    raw.mkdir(parents=True)
+    for well, level in (("A01", 100), ("B02", 500)):
+        planes = [[image(level + 10 * c + z) for z in range(3)] for c in range(2)]
+        metadata = {"axes": "CZYX", "Channel": {"Name": ["DNA", "ER"]}}
+        tifffile.imwrite(raw / f"{well}.ome.tif", np.stack(planes), ome=True, metadata=metadata)
+    pattern = r"(?P<plate>P\d)/(?P<well>\w+)\.ome\.tif"
+    assert means(raw.parent, tmp_path, pattern=pattern) == {
+        ("P1", "A01"): {"DNA": 102.0, "ER": 112.0},
+        ("P1", "B02"): {"DNA": 502.0, "ER": 512.0},
+    }

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, CoercionError, Parameter, Token, convert
 from cyclopts.config import Dict
-from cyclopts.exceptions import CycloptsError, UnknownOptionError
+from cyclopts.exceptions import CycloptsError, MissingArgumentError, UnknownOptionError
 
 from phenomae import __version__
 from phenomae.checks import is_whole
@@ -142,7 +142,7 @@ def explain_usage(error: CycloptsError) -> tuple[str, int]:
     tokens = [getattr(error, "token", None), *(error.argument.tokens if error.argument else ())]
     token = next((token for token in tokens if token is not None), None)
     if token is None or token.source == "cli":
-        return str(error), 2
+        return _add_hyphen_hint(error), 2
     if not isinstance(error, UnknownOptionError):
         return str(error), 1
     key = (token.keyword or "").strip("[]").replace("][", ".")
@@ -151,6 +151,20 @@ def explain_usage(error: CycloptsError) -> tuple[str, int]:
     help_command = " ".join(["phenomae", *(error.command_chain or ()), "--help"])
     hint = f"did you mean {close[0]}?" if close else f"{help_command} lists the settings"
     return f"{token.source}: there is no setting {key!r}: {hint}", 1
+
+
+def _add_hyphen_hint(error: CycloptsError) -> str:
+    """Return the error's text, with how to give a value that begins with a hyphen if one was given.
+
+    Such a word is taken as a flag, because `--channels --dry-run` lacks the channels.
+    """
+    words = list(error.root_input_tokens or ())
+    if not isinstance(error, MissingArgumentError) or error.keyword not in words:
+        return str(error)
+    value = (words[words.index(error.keyword) + 1 :] or [""])[0]
+    if not value.startswith("-"):
+        return str(error)
+    return f"{str(error).rstrip('.')}: if {value} is its value, write {error.keyword}={value}"
 
 
 def _use(recipe: Path | None, tokens: list[str]) -> None:

@@ -99,7 +99,7 @@ def normalize_well(name: str, plate_size: int | None = None) -> str:
     if plate_size is None:
         raise ValueError(
             f"{name!r} is not a well: a number alone counts wells row by row, "
-            "which needs the size of the plate"
+            "which needs the size of the plate (setting plate_size)"
         )
     if not 1 <= int(text) <= plate_size:
         raise ValueError(f"{name!r} is not a well of a plate of {plate_size}")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from phenomae.progress import info
+from phenomae.progress import count_of, info
 
 EMPTY_WORDS = "NA,N/A,#N/A,<NA>,NaN,nan,None,NULL,null,-"
 """Words that other programs write into empty cells, separated by commas."""
@@ -43,8 +43,8 @@ def empty_cells(table: pl.DataFrame, words: Sequence[str], source: str) -> pl.Da
     """
     is_word = pl.all().is_in([word for word in words if word])
     counts = {
-        word: sum((column == word).sum() for column in table.iter_columns()) for word in words
+        word: sum(int((column == word).sum()) for column in table.iter_columns()) for word in words
     }
-    if taken := [f"{word} ({count} cells)" for word, count in counts.items() if count]:
+    if taken := [f"{word} ({count_of(count, 'cell')})" for word, count in counts.items() if count]:
         info(f"{source}: taken as empty: {', '.join(taken)} (setting empty_words)")
     return table.with_columns(pl.when(~is_word).then(pl.all()))

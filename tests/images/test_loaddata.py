@@ -104,7 +104,7 @@ def test_a_table_of_another_name_is_known_by_its_columns(tmp_path: Path):
     (tmp_path / "other.csv").write_text("well_id,experiment\n1,2\n")
     assert find_loaddata(tmp_path / "mine.csv") == [tmp_path / "mine.csv"]
     assert find_loaddata(tmp_path / "other.csv") == []
-    assert find_loaddata(tmp_path) == []
+    assert find_loaddata(tmp_path) == [tmp_path / "mine.csv"]
 
 
 def test_bom_spaces_plate_numbers_and_small_letters(tmp_path: Path):
@@ -245,10 +245,9 @@ def test_a_real_field_has_its_stains_and_no_brightfield(shared):
     [
         ("", "load_data.csv is empty"),
         (HEAD, "has a header but no rows"),
-        ("a,b\n1,2\n", "no column Metadata_Plate, and the setting plate_name is not given"),
+        ("a,b\n1,2\n", "no column Metadata_Plate, and neither setting plate_column nor plate_na"),
         ("Metadata_Plate,Metadata_Row\nP,1\n", "no column Metadata_Well"),
-        (HEAD.replace("PathName_OrigDNA", "x") + "P,A01,1,a,b\n", "no column PathName_OrigDNA"),
-        ("Metadata_Plate,Metadata_Well\nP,A01\n", "no column FileName_Orig"),
+        ("Metadata_Plate,Metadata_Well\nP,A01\n", r"no column FileName_\.\.\. or URL_"),
         (HEAD + "P,A01,1,a.tif,b,too,many,cells\n", "not a readable table"),
     ],
 )

@@ -110,14 +110,13 @@ def test_what_no_group_matches_of_the_name_tells_imagings_apart(tmp_path: Path):
     ("pattern", "sentence"),
     [
         ("(?P<channel>", "is not a regular expression"),
-        (r"(?P<well>A01)", r"no group .*channel"),
         (r"(?P<channel>.)", r"either a group .*well"),
         (r"(?P<row>.)(?P<channel>.)", r"either a group .*well"),
         (r"(?P<well>.)(?P<row>.)(?P<column>.)(?P<channel>.)", r"either a group .*well"),
         (r"(?P<well>.)(?P<chanel>.)", "has an unknown group 'chanel'; groups are plate, well"),
         (
             r"(?P<well>none)(?P<channel>.)",
-            "no file matches .*; the first file is 'images/P1/A01_s1_DNA.tiff'",
+            r"no file matches .*; files are, for example, 'images/P1/A01_s1_DNA\.tiff', 'imag",
         ),
     ],
 )
@@ -143,6 +142,33 @@ def test_a_file_that_is_named_wrongly_is_a_problem_and_the_others_are_read(tmp_p
     assert listing.ignored == {"files that do not match the pattern": 1}
     (problem,) = listing.problems
     assert str(problem).startswith(f"{tmp_path / name}: {what}")
+
+
+@pytest.mark.parametrize(
+    ("size", "number", "well"), [(96, "0014", "B02"), (384, "026", "B02"), (6, "6", "B03")]
+)
+def test_wells_by_number_count_row_by_row(tmp_path: Path, size: int, number: str, well: str):
+    """A plate of 96 has 12 columns, of 384 has 24, and of 6 has 3."""
+    raw = touch(tmp_path, f"P/W{number}F1C2.tif")
+    pattern = r"W(?P<well>\d+)F(?P<site>\d)C(?P<channel>\d)\.tif"
+    plates = list_fields(raw, LayoutSettings(pattern=pattern, plate_size=size))
+    assert [field.well for field in plates.fields] == [well]
+    with pytest.raises(ValueError, match=r"needs the size of the plate \(setting plate_size\)"):
+        list_fields(raw, LayoutSettings(pattern=pattern))
+    touch(tmp_path, "P/W1537F1C2.tif", "P/W0F1C2.tif")
+    plates = list_fields(raw, LayoutSettings(pattern=pattern, plate_size=size))
+    assert [str(problem).partition("tif: ")[2] for problem in plates.skipped] == [
+        f"'0' is not a well of a plate of {size}",
+        f"'1537' is not a well of a plate of {size}",
+    ]
+
+
+def test_rows_and_columns_must_be_on_the_plate(tmp_path: Path):
+    raw = touch(tmp_path, "P/r9c1_1.tif", "P/r8c12_1.tif")
+    pattern = r"r(?P<row>\d+)c(?P<column>\d+)_(?P<channel>\d)\.tif"
+    plates = list_fields(raw, LayoutSettings(pattern=pattern, plate_size=96))
+    assert [field.well for field in plates.fields] == ["H12"]
+    assert "'I01' is not a well of a plate of 96, whose last is H12" in str(plates.skipped[0])
 
 
 def test_a_pattern_needs_files(tmp_path: Path):

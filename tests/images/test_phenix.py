@@ -266,29 +266,18 @@ def test_channels_that_share_a_name_are_numbered_and_transmitted_light_is_marked
     ]
 
 
-def test_several_time_points_are_a_problem_of_the_plate(tmp_path: Path):
-    rows = [row((1, 1), 1, 1, "DNA") | {"TimepointID": str(time)} for time in (0, 2, 10)]
-    write_index(tmp_path / "M1/Index.xml", rows)
-    listing = listed(tmp_path)
-    assert listing.files == []
-    assert [str(problem) for problem in listing.problems] == [
-        "plate P1 was imaged at 3 time points (0, 2, 10), but a field has "
-        "one: select one with the setting pattern"
-    ]
-    assert listing.problems[0].plate == "P1"
-
-
 @pytest.mark.parametrize(
     ("change", "what", "well", "site"),
     [
         ({"Row": ""}, "it has no Row: expected an element", None, None),
         ({"Col": "0"}, "column '0' are not a well", None, None),
         ({"FieldID": "x"}, "'x' is not a site", "A01", None),
-        ({"ChannelID": "9", "ChannelName": ""}, "it has no ChannelName", "A01", 2),
+        ({"ChannelID": "", "ChannelName": ""}, "it has no ChannelName", "A01", 2),
+        ({"State": "Failed"}, "the microscope reports the state Failed", "A01", 2),
         ({"ChannelName": "ER"}, "channel 1 is called 'DNA', and then 'ER'", "A01", 2),
         ({"URL": ""}, "it has no URL", "A01", 2),
         ({"URL": "../x.tiff"}, "'../x.tiff' is not the name of a file", "A01", 2),
-        ({"URL": r"C:\x.tiff"}, "is not the name of a file beside the index", "A01", 2),
+        ({"URL": r"C:\x.tiff"}, "is not the name of a file beside or below the index", "A01", 2),
     ],
 )
 def test_an_image_that_cannot_be_understood_is_a_problem(

@@ -314,7 +314,7 @@ def test_wells_with_images_that_the_map_lacks(write_screen, capsys):
     assert len(match(raw, text, unmapped="keep").fields) == 6
     kept = match(raw, text, unmapped="skip")
     assert {field.well for field in kept.fields} == {"A01"}
-    assert "left out 4 fields whose wells it does not name" in capsys.readouterr().err
+    assert "left out 4 fields of wells that it does not name" in capsys.readouterr().err
     with pytest.raises(ValueError, match="names none of the wells that have images"):
         match(raw, "well\nH01\n", unmapped="skip", unimaged="skip")
 

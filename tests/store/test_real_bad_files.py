@@ -118,7 +118,7 @@ def test_a_bad_file_is_an_error_or_leaves_its_field_out(raw, tmp_path, ingested,
     assert report.columns == REPORT
     assert report.rows()[0][:3] == ("P1", "A02", 2)
     assert sentence in report["problem"][0]
-    assert "left out: fields with 1 problems, all listed in ingest-report.csv" in (
+    assert "left out: fields with 1 problem, listed in ingest-report.csv" in (
         capsys.readouterr().err
     )
 

@@ -20,14 +20,18 @@ _PROBLEMS_SHOWN = 4
 
 @dataclass(frozen=True)
 class Place:
-    """Location of one image file, or of one image in a Parquet file."""
+    """Location of one image: a file, a page of a file, or a row of a Parquet file."""
 
     url: str
     """A path, or an address: s3://, http:// or https://."""
     row: int | None = None
     """Row of a Parquet file; None if the image is a file of its own."""
+    page: int | None = None
+    """Page of a TIFF, counted from 0; None if the file holds one image."""
 
     def __str__(self) -> str:
+        if self.page is not None:
+            return f"{self.url}, page {self.page}"
         return self.url if self.row is None else f"{self.url}, row {self.row}"
 
 
@@ -40,6 +44,7 @@ class RawFile:
     """In the form of `records.normalize_well`: `B07`."""
     site: int
     channel: str
+    """Empty if only the pages of the file name channels."""
     place: Place
     plane: int = 1
     acquisition: str = ""
@@ -50,6 +55,8 @@ class RawFile:
     imaging: str = ""
     """What tells the imagings of a field apart within an acquisition, such as a time point in the
     file's name; used only where one acquisition has several files of a channel."""
+    time: str = ""
+    """Time point, as the index, table or pattern gives it; a field has images of one."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,8 @@ class Listing:
     """Number of files that are not images of a field, by kind: `{"thumbnails": 8}`."""
     problems: Sequence[Problem] = ()
     """Entries of the index that cannot be understood."""
+    used_settings: frozenset[str] = frozenset()
+    """Which of the settings plate_column and well_column name columns of the layout's tables."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,8 @@ class RawImage:
     """A single image, or the planes of a z-stack, which are read as their maximum projection."""
     illumination: Place | None = None
     """The illumination function to divide by; None to leave the image as it is."""
+    value_range: tuple[float, float] | None = None
+    """The values of pixels of other types than uint8 and uint16 that become 0 and 65535."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +128,8 @@ class RawPlates:
     """Why fields were left out, one problem per cause."""
     original_plates: Mapping[str, str] = field(default_factory=dict)
     """Original plate of each plate that is a repeated acquisition: `{"P1-2": "P1"}`."""
+    used_settings: frozenset[str] = frozenset()
+    """Which of the settings plate_column and well_column name columns of the layout's tables."""
 
     @property
     def plate_names(self) -> list[str]:

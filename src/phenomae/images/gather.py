@@ -5,7 +5,7 @@ The settings that all layouts share are applied here. Only names are used; no im
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -40,13 +40,16 @@ _MIXED = (
 
 _FieldKey = tuple[str, str, int]
 _Planes = dict[int, Place]
+_Times = dict[str, _Planes]
+"""Planes by time point."""
 
 
 def gather_fields(listing: Listing, settings: LayoutSettings, source: Path) -> RawPlates:
     """Group files into fields; a field with a problem is left out and listed in `skipped`.
 
     Raises ValueError, naming `source`, if there are no files, if a requested channel is in no
-    field, or if the name of a plate cannot be a file name.
+    field, if a time point is requested but there are none, or if the name of a plate cannot be a
+    file name.
     """
     if not listing.files:
         problems = [str(problem) for problem in listing.problems[:1]]
@@ -56,21 +59,22 @@ def gather_fields(listing: Listing, settings: LayoutSettings, source: Path) -> R
     # Before channels are chosen: renaming plates of later acquisitions must cover all channels.
     own = _leave_out_shared(listing.files, problems)
     files, original_plates = _resolve_duplicates(own, settings.duplicates, problems)
-    for plate in sorted({file.plate for file in files}):
-        check_name(plate, "plate")
+    _check_names(source, files, settings)
     # Channels are chosen before grouping, so that unwanted channels cause no problems.
     labels = _choose_channels(files or listing.files, settings.channels, source)
-    found: dict[_FieldKey, dict[str, _Planes]] = defaultdict(lambda: defaultdict(dict))
+    found: dict[_FieldKey, dict[str, _Times]] = defaultdict(lambda: defaultdict(dict))
     illumination: dict[Place, Place | None] = {}
     for file in files:
         # Also of a field that has none of the chosen channels, which is then a problem.
         channels = found[file.plate, file.well, file.site]
         if file.channel in labels:
-            channels[file.channel][file.plane] = file.place
+            channels[file.channel].setdefault(file.time, {})[file.plane] = file.place
             illumination[file.place] = file.illumination
+    if settings.time_point is None:
+        _leave_out_series(found, problems)
     fields: list[RawField] = []
     for key in sorted(found, key=lambda key: (key[0], well_order(key[1]), key[2])):
-        images, wrong = _make_images(key, found[key], illumination, list(labels), settings.plane)
+        images, wrong = _make_images(key, found[key], illumination, list(labels), settings)
         problems += wrong
         if not wrong:
             fields.append(RawField(*key, images))
@@ -86,6 +90,7 @@ def gather_fields(listing: Listing, settings: LayoutSettings, source: Path) -> R
         wells=listing.wells,
         skipped=tuple(problems),
         original_plates=original_plates,
+        used_settings=listing.used_settings,
     )
 
 
@@ -113,13 +118,14 @@ def _leave_out_shared(files: Sequence[RawFile], problems: list[Problem]) -> list
     return [file for file in files if (file.plate, file.well, file.site) not in shared]
 
 
-def _image_of(file: RawFile) -> tuple[str, str, int, str, int]:
-    return file.plate, file.well, file.site, file.channel, file.plane
+def _image_of(file: RawFile) -> tuple[str, str, int, str, int, str]:
+    return file.plate, file.well, file.site, file.channel, file.plane, file.time
 
 
 def _describe(file: RawFile) -> str:
     field = RawField(file.plate, file.well, file.site, ())
-    return f"{field}, channel {file.channel}, plane {file.plane}"
+    time = f", time point {file.time}" if file.time else ""
+    return f"{field}, channel {file.channel}, plane {file.plane}{time}"
 
 
 def _resolve_duplicates(
@@ -186,7 +192,7 @@ def _imagings_tell(files: Sequence[RawFile]) -> bool:
     for found in fields.values():
         if _clash(found) and {file.imaging for file in found} == imagings:
             parts = [[file for file in found if file.imaging == name] for name in imagings]
-            images = {frozenset((file.channel, file.plane) for file in part) for part in parts}
+            images = {frozenset(map(_image_of, part)) for part in parts}
             if len(images) == 1 and not any(_clash(part) for part in parts):
                 return True
     return False
@@ -200,10 +206,10 @@ def _by_acquisition(files: Sequence[RawFile]) -> dict[str, list[RawFile]]:
 
 
 def _clash(files: Sequence[RawFile]) -> tuple[RawFile, RawFile] | None:
-    """Return two files of one field that have the same channel and plane, or None."""
-    first: dict[tuple[str, int], RawFile] = {}
+    """Return two files of one field with the same channel, plane and time point, or None."""
+    first: dict[tuple[str, int, str], RawFile] = {}
     for file in files:
-        other = first.setdefault((file.channel, file.plane), file)
+        other = first.setdefault((file.channel, file.plane, file.time), file)
         if other.place != file.place:
             return other, file
     return None
@@ -247,27 +253,83 @@ def _choose_channels(files: Sequence[RawFile], text: str, source: Path) -> dict[
     return choose_channels(compose(text), names, str(source))
 
 
+def _check_names(source: Path, files: Sequence[RawFile], settings: LayoutSettings) -> None:
+    """Raise ValueError if a plate cannot be named so, or if no file has the time points that are
+    chosen from."""
+    for plate in sorted({file.plate for file in files}):
+        try:
+            check_name(plate, "plate")
+        except ValueError as error:
+            raise ValueError(f"{source}: {error} (setting plate_name gives another)") from None
+    if settings.time_point is not None and not any(file.time for file in files):
+        raise ValueError(
+            f"time_point is {settings.time_point!r}, but nothing tells time points apart in "
+            f"{source}: leave it out"
+        )
+
+
+def _leave_out_series(found: dict[_FieldKey, dict[str, _Times]], problems: list[Problem]) -> None:
+    """Remove plates with several time points of a channel from `found`; a problem for each.
+
+    Different wells and channels may have different time points, as long as each channel of a field
+    has only one.
+    """
+    series: dict[str, set[str]] = {}
+    for (plate, _, _), channels in found.items():
+        times = max((set(times) for times in channels.values()), key=len, default=set[str]())
+        if len(times) > max(1, len(series.get(plate, ()))):
+            series[plate] = times
+    for plate, times in sorted(series.items()):
+        listed = ", ".join(sorted(times, key=natural_key))
+        what = (
+            f"plate {plate} was imaged at {len(times)} time points ({listed}), but a field has one "
+            "(setting time_point: a number, first or last)"
+        )
+        problems.append(Problem(what, plate))
+    for key in [key for key in found if key[0] in series]:
+        del found[key]
+
+
+def _choose_time(channels: Mapping[str, _Times], names: Sequence[str], choice: str) -> str | None:
+    """Return the time point to read of a field: first or last of those with all channels."""
+    if choice.isdecimal():
+        times = {time for channel in channels.values() for time in channel}
+        return next((time for time in times if time.isdecimal() and int(time) == int(choice)), None)
+    shared = set.intersection(*(set(channels.get(name, ())) for name in names))
+    choose = max if choice == "last" else min
+    return choose(shared, key=natural_key, default=None)
+
+
 def _make_images(
     key: _FieldKey,
-    channels: dict[str, _Planes],
-    illumination: dict[Place, Place | None],
+    channels: Mapping[str, _Times],
+    illumination: Mapping[Place, Place | None],
     names: Sequence[str],
-    plane: str,
+    settings: LayoutSettings,
 ) -> tuple[tuple[RawImage, ...], list[Problem]]:
     """Return a field's images in the order of `names`, and a problem per missing channel."""
     images: list[RawImage] = []
     problems: list[Problem] = []
-    label = RawField(*key, ())
+    label, choice = RawField(*key, ()), settings.time_point
+    chosen_time = _choose_time(channels, names, choice) if choice else None
+    if choice and not choice.isdecimal() and chosen_time is None:
+        return (), [Problem(f"{label} has all channels at no time point", *key)]
     for name in names:
-        planes = channels.get(name)
-        if planes is None:
+        if name not in channels:
             problems.append(Problem(f"{label} lacks channel {name}", *key))
             continue
+        times = channels[name]
+        planes = times.get(chosen_time or "") if choice else next(iter(times.values()))
+        if planes is None:
+            problems.append(Problem(f"{label}, channel {name} lacks time point {choice}", *key))
+            continue
         # A channel with one plane has no choice: on an ImageXpress only some waves may be stacks.
-        chosen = sorted(planes) if plane == "max" or len(planes) == 1 else [int(plane)]
+        single = settings.plane == "max" or len(planes) == 1
+        chosen = sorted(planes) if single else [int(settings.plane)]
         if chosen[0] not in planes:
-            problems.append(Problem(f"{label}, channel {name} lacks plane {plane}", *key))
+            what = f"{label}, channel {name} lacks plane {settings.plane}"
+            problems.append(Problem(what, *key))
             continue
         places = tuple(planes[number] for number in chosen)
-        images.append(RawImage(places, illumination[places[0]]))
+        images.append(RawImage(places, illumination[places[0]], settings.value_range))
     return tuple(images), problems

@@ -3,27 +3,25 @@
 The three steps are separate so that `ingest` can report every bad file before it writes anything.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from jaxtyping import UInt
 
 from phenomae.images.fields import Listing, Problem, RawField, RawImage, RawPlates
 from phenomae.images.gather import gather_fields
+from phenomae.images.layouts.explain import explain_unknown, is_empty
 from phenomae.images.layouts.table import LAYOUTS, load_layout
-from phenomae.images.pixels.decode import read_header, read_pixels
+from phenomae.images.pixels.decode import read_header, read_scaled
 from phenomae.images.pixels.header import ImageHeader
 from phenomae.images.pixels.illumination import divide
 from phenomae.images.settings import LayoutSettings
+from phenomae.images.stacks import expand_stacks
+from phenomae.images.threads import map_in_threads
 from phenomae.paths import PathLike
 from phenomae.progress import info, track
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 DEFAULT = LayoutSettings()
 
@@ -38,10 +36,14 @@ class FieldHeader:
     """`uint8` or `uint16`."""
     bytes: tuple[int, ...]
     """Size of each image file, in the order of channels, then planes."""
+    is_scaled: bool = False
+    """Whether some pixels are of another type and become `uint16` by the setting value_range."""
 
 
 def list_fields(raw: PathLike, settings: LayoutSettings = DEFAULT) -> RawPlates:
-    """List all fields of a raw folder without opening an image.
+    """List all fields of a raw folder.
+
+    Images are opened only to see whether their files have several pages, and all of them if so.
 
     Parameters
     ----------
@@ -66,8 +68,8 @@ def list_fields(raw: PathLike, settings: LayoutSettings = DEFAULT) -> RawPlates:
         raise ValueError(f"{raw}: there is no such file or folder")
     listing = _list_files(raw, settings)
     for kind, count in listing.ignored.items():
-        info(f"ignored: {count} {kind}")
-    return gather_fields(listing, settings, raw)
+        info(f"ignored: {kind} ({count:,})")
+    return gather_fields(expand_stacks(listing, settings), settings, raw)
 
 
 def read_headers(
@@ -90,32 +92,25 @@ def read_headers(
 
 def read_field(field: RawField) -> UInt[np.ndarray, "c h w"]:
     """Read the pixels of all channels of a field; raises ValueError if one cannot be decoded."""
-    channels = [_read_image(image) for image in field.images]
-    return np.stack(channels)
+    return read_clipped(field)[0]
 
 
-def map_in_threads(
-    function: Callable[[Item], Result], items: Sequence[Item], workers: int
-) -> Iterator[Result]:
-    """Apply a function to all items in threads and yield the results in the order of the items.
+def read_clipped(field: RawField) -> tuple[UInt[np.ndarray, "c h w"], tuple[int, ...]]:
+    """Read a field as `read_field` does, and return how many pixels of each channel were clipped.
 
-    After the first error, items that have not been started are dropped.
+    These are the pixels outside of the setting value_range.
     """
-    # Threads suffice: reading headers waits for the disk or the network, not for Python.
-    pool = ThreadPoolExecutor(max_workers=workers)
-    try:
-        yield from pool.map(function, items)
-    finally:
-        # Leaving a `with` block would first work through every queued item, also after an error.
-        pool.shutdown(wait=True, cancel_futures=True)
+    channels, clipped = zip(*map(_read_image, field.images), strict=True)
+    return np.stack(channels), clipped
 
 
-def _read_image(image: RawImage) -> UInt[np.ndarray, "h w"]:
+def _read_image(image: RawImage) -> tuple[UInt[np.ndarray, "h w"], int]:
     # One plane at a time, so that a stack never has to fit in memory.
-    pixels = read_pixels(image.planes[0])
+    pixels, clipped = read_scaled(image.planes[0], image.value_range)
     for plane in image.planes[1:]:
-        pixels = np.maximum(pixels, read_pixels(plane))
-    return divide(pixels, image.illumination) if image.illumination else pixels
+        more, outside = read_scaled(plane, image.value_range)
+        pixels, clipped = np.maximum(pixels, more), clipped + outside
+    return (divide(pixels, image.illumination) if image.illumination else pixels), clipped
 
 
 def _list_files(raw: Path, settings: LayoutSettings) -> Listing:
@@ -126,26 +121,19 @@ def _list_files(raw: Path, settings: LayoutSettings) -> Listing:
     if settings.layout != "auto":
         layout = load_layout(settings.layout)
         if not (indices := layout.find(raw)):
-            raise ValueError(f"{raw} {_state(raw, settings.layout)}: looked for {layout.sign}")
+            state = "is empty" if is_empty(raw) else f"does not have the layout {layout.name}"
+            raise ValueError(f"{raw} {state}: looked for {layout.sign}")
         return layout.list(raw, indices, settings)
     layouts = [load_layout(name) for name in LAYOUTS]
     found = {layout.name: indices for layout in layouts if (indices := layout.find(raw))}
     if not found:
-        signs = ", ".join(f"{layout.sign} ({layout.name})" for layout in layouts)
-        raise ValueError(f"{raw} {_state(raw, 'auto')}: looked for {signs}")
+        raise ValueError(explain_unknown(raw, layouts, settings))
     name, *others = found
     # Every layout that fits is logged: a folder with two indices may have been meant the other way.
     beside = f"; ignored {' and '.join(others)}" if others else ""
     more = f" and {len(found[name]) - 1} more" if len(found[name]) > 1 else ""
     info(f"layout {name}, because of {found[name][0]}{more}{beside}")
     return load_layout(name).list(raw, found[name], settings)
-
-
-def _state(raw: Path, layout: str) -> str:
-    """Return what is wrong with a raw folder in which no index file was found."""
-    if raw.is_dir() and not any(raw.iterdir()):
-        return "is empty"
-    return "has no known layout" if layout == "auto" else f"does not have the layout {layout}"
 
 
 def _check_field(field: RawField) -> tuple[FieldHeader | None, list[Problem]]:
@@ -155,7 +143,7 @@ def _check_field(field: RawField) -> tuple[FieldHeader | None, list[Problem]]:
     for image in field.images:
         for place in image.planes:
             try:
-                headers.append(read_header(place))
+                headers.append(read_header(place, image.value_range))
             except ValueError as error:
                 problems.append(Problem(str(error), *key))
     if problems:
@@ -166,4 +154,5 @@ def _check_field(field: RawField) -> tuple[FieldHeader | None, list[Problem]]:
         listed = " and ".join(f"{h} x {w} {dtype}" for h, w, dtype in sorted(kinds))
         what = f"{field} has channels of different sizes or types: {listed}"
         return None, [Problem(what, *key)]
-    return FieldHeader(*kinds.pop(), tuple(header.bytes for header in headers)), []
+    sizes = tuple(header.bytes for header in headers)
+    return FieldHeader(*kinds.pop(), sizes, any(header.is_scaled for header in headers)), []

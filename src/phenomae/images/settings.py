@@ -3,6 +3,7 @@
 The allowed layouts come from the registry, so a new layout needs no edit here.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ from cyclopts import Parameter
 
 from phenomae import checks
 from phenomae.images.layouts.table import LAYOUTS
+from phenomae.images.well_settings import WellSettings
 from phenomae.paths import PathLike
 
 # cyclopts takes help from the docstring of a field, which cannot list the registry's names.
@@ -21,16 +23,16 @@ _LAYOUT_HELP = (
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class LayoutSettings:
+class LayoutSettings(WellSettings):
     """Where the raw images are and which of them to read."""
 
     layout: Annotated[str, Parameter(help=_LAYOUT_HELP)] = "auto"
     """Which microscope or data set the files come from: a name in `layouts.table.LAYOUTS`, or
     `auto` for the first of them whose index file is found."""
-    pattern: str | None = None
+    pattern: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     """Regular expression that reads plate, well and channel from the path of an image below RAW, or
     from the end of that path. Named groups: channel; well, or row and column; optionally plate,
-    site and plane. Implies the layout `pattern`."""
+    site, plane, time and acquisition. Implies the layout `pattern`."""
     plate_name: str | None = None
     """Name of the plate if the files do not give one; by default the name of the image folder."""
     images: PathLike | None = None
@@ -42,6 +44,15 @@ class LayoutSettings:
     brightfield and phase contrast."""
     plane: str = "max"
     """Which plane of a z-stack to read: its number, or `max` for the maximum projection."""
+    time_point: str | None = None
+    """Which time point of a time series to read: its number in the index, table or file name; or
+    `first` or `last`, in each field the first or last at which it has all channels."""
+    pages: Literal["auto", "channel", "plane", "time"] = "auto"
+    """What the pages of a TIFF with several are. auto follows the file's OME-XML or ImageJ
+    metadata, or else takes them as channels if the layout names none for the file."""
+    value_range: tuple[float, float] | None = None
+    """The values that become 0 and 65535 in images with other pixels than 8 or 16 bits without
+    sign, such as float32: `0 1`. Values outside are clipped. None makes such images an error."""
     illumination: Literal["keep", "divide"] = "keep"
     """`divide` divides each image by the illumination function that a LoadData CSV names for it
     (FileName_Illum...)."""
@@ -54,9 +65,17 @@ class LayoutSettings:
     that lists them all, or leave them out and list them in ingest-report.csv."""
 
     def __post_init__(self) -> None:
+        WellSettings.__post_init__(self)
         checks.one_of("layout", self.layout, ["auto", *LAYOUTS])
         plane_is_known = self.plane == "max" or self.plane.isdecimal()
         checks.require(plane_is_known, "plane", "a number or max", repr(self.plane))
+        time_is_known = self.time_point in (None, "first", "last") or self.time_point.isdecimal()
+        rule = "a number, first or last"
+        checks.require(time_is_known, "time_point", rule, repr(self.time_point))
+        checks.one_of("pages", self.pages, ["auto", "channel", "plane", "time"])
+        low, high = self.value_range or (0, 1)
+        is_range = -math.inf < low < high < math.inf
+        checks.require(is_range, "value_range", "two numbers, low < high", self.value_range)
         if self.pattern is not None and self.layout not in ("auto", "pattern"):
             raise ValueError(
                 f"pattern and layout {self.layout!r} exclude each other: leave one out"

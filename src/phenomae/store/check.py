@@ -15,7 +15,7 @@ import polars as pl
 
 from phenomae.checks import at_least, whole_number
 from phenomae.cores import available_cores
-from phenomae.images.read import map_in_threads
+from phenomae.images.threads import map_in_threads
 from phenomae.progress import count_of, info, tracked
 from phenomae.signatures import Origin
 from phenomae.store.damage import ListedField, find_field_damage, find_group_damage

@@ -84,7 +84,7 @@ def find_difference(found: Any, expected: Any, where: str) -> str | None:
         pairs = [(f"{where}, {key}", found.get(key), value) for key, value in expected.items()]
     elif isinstance(found, list) and isinstance(expected, list):
         if len(found) != len(expected):
-            return f"{where} has {len(found)} entries, expected {len(expected)}"
+            return f"{where} has {len(found)} instead of {len(expected)} entries"
         pairs = [
             (f"{where} {number}", *pair)
             for number, pair in enumerate(zip(found, expected, strict=True), start=1)

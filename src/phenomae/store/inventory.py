@@ -24,7 +24,7 @@ from phenomae.images.platemap.plate_map import (
 )
 from phenomae.images.read import FieldHeader, list_fields, read_headers
 from phenomae.images.settings import LayoutSettings
-from phenomae.progress import info
+from phenomae.progress import count_of, info
 from phenomae.signatures import Origin, settings_dict
 from phenomae.store.read import KIND
 from phenomae.store.table import field_table
@@ -122,6 +122,8 @@ def take_inventory(path: Path, settings: IngestSettings) -> Inventory:
         raise_problems(path, problems or ["no field can be read"])
     raw = replace(raw, fields=tuple(field for field, _ in pairs))
     headers = [header for _, header in pairs]
+    if settings.value_range and not any(header.is_scaled for header in headers):
+        info("value_range changes nothing: all pixels are uint8 or uint16")
     raw_dtypes = _plate_dtypes(path, raw, headers)
     dtype = _stored_dtype(path, raw_dtypes, settings.bits)
     table = field_table(raw, headers, plate_map)
@@ -146,7 +148,8 @@ def refuse_problems(inventory: Inventory, problems: Sequence[Problem]) -> None:
     if not problems:
         return
     if inventory.settings.on_bad == "skip":
-        info(f"left out: fields with {len(problems)} problems, all listed in ingest-report.csv")
+        found = count_of(len(problems), "problem")
+        info(f"left out: fields with {found}, listed in ingest-report.csv")
         return
     for problem in problems:
         info(f"wrong: {problem}")
@@ -163,7 +166,9 @@ def _find_wells(
     map_path = find_plate_map(path, settings)
     if map_path is not None:
         plates = sorted({raw.original_plates.get(plate, plate) for plate in raw.plate_names})
-        return map_path, _repeat_wells(read_plate_map(map_path, settings, plates), raw)
+        plate_map = read_plate_map(map_path, settings, plates, raw.used_settings)
+        return map_path, _repeat_wells(plate_map, raw)
+    _refuse_unused(path, raw, settings)
     if raw.wells is not None:
         return None, _repeat_wells(raw.wells, raw)
     if settings.control_label is not None:
@@ -173,6 +178,14 @@ def _find_wells(
         )
     info("no plate map: wells have no perturbation, and no well is a control")
     return None, None
+
+
+def _refuse_unused(path: Path, raw: RawPlates, settings: IngestSettings) -> None:
+    """Raise ValueError if a setting names a column, but there is neither plate map nor column."""
+    for name in ("plate_column", "well_column"):
+        value = getattr(settings, name)
+        if name not in raw.used_settings and value != getattr(IngestSettings, name):
+            raise ValueError(f"{path} has no column {value!r} (setting {name}), and no plate map")
 
 
 def _repeat_wells(plate_map: pl.DataFrame, raw: RawPlates) -> pl.DataFrame:

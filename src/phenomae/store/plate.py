@@ -17,8 +17,8 @@ import polars as pl
 from jaxtyping import Float64, Int64, UInt
 
 from phenomae.images.fields import Problem, RawField
-from phenomae.images.read import read_field
-from phenomae.progress import Advance, info
+from phenomae.images.read import read_clipped
+from phenomae.progress import Advance, count_of, info
 from phenomae.records import FIELD_COLUMNS
 from phenomae.store.inventory import IngestSettings, Inventory
 from phenomae.store.metadata import image_attributes, write_group, write_plate_groups
@@ -53,6 +53,9 @@ class _Written:
     quality: Quality
     blank: tuple[bool, ...]
     """Whether all pixels of a channel have the same value."""
+    clipped: tuple[int, ...]
+    """Number of pixels of each channel that are outside of the setting value_range; empty if an
+    earlier call has written the field."""
     levels: Int64[np.ndarray, "c levels"] | None
     """Number of pixels of every grey level. None if the field is not sampled, because the array is
     large (0.5 MB per 16-bit channel) to send between processes."""
@@ -95,6 +98,7 @@ def write_plate(
     if not written:
         return pl.DataFrame(schema=FIELD_COLUMNS), problems
     _report_blank(plate, inventory.raw.channels, written)
+    _report_clipped(plate, inventory.raw.channels, written)
     if raw_dtype == "uint16" and not shrinks:
         raw_windows = _find_windows(plate, [done.levels for done in written], inventory.settings)
     windows = np.tile(BYTE_WINDOW, (len(raw_windows), 1)) if shrinks else raw_windows
@@ -121,13 +125,13 @@ def _write_metadata(
 
 
 def _count_raw(field: RawField) -> Int64[np.ndarray, "c levels"] | Problem:
-    pixels = _read(field)
-    return pixels if isinstance(pixels, Problem) else count_levels(pixels)
+    read = _read(field)
+    return read if isinstance(read, Problem) else count_levels(read[0])
 
 
-def _read(field: RawField) -> UInt[np.ndarray, "c h w"] | Problem:
+def _read(field: RawField) -> tuple[UInt[np.ndarray, "c h w"], tuple[int, ...]] | Problem:
     try:
-        return read_field(field)
+        return read_clipped(field)
     except ValueError as error:
         return Problem(str(error), field.plate, field.well, field.site)
 
@@ -160,18 +164,20 @@ def _write_field(folder: Path | str, shrink: _Windows | None, job: _Job) -> _Wri
     """Write one field unless an earlier call has; return its checksum and quality measures."""
     location = below(folder, f"{job.path}/0")
     # Reading a field that an interrupted call has written is faster than decoding its raw files.
-    pixels: UInt[np.ndarray, "c h w"] | Problem | None = read_if_whole(location)
+    pixels, clipped = read_if_whole(location), ()
     if pixels is None:
-        pixels = _read(job.field)
-        if isinstance(pixels, Problem):
-            return pixels
+        read = _read(job.field)
+        if isinstance(read, Problem):
+            return read
+        pixels, clipped = read
         if shrink is not None:
             pixels = to_bytes(pixels, shrink)
         write_array(location, pixels)
     levels = count_levels(pixels)
     quality = measure_quality(pixels, levels)
     blank = tuple(bool(used == 1) for used in np.count_nonzero(levels, axis=1))
-    return _Written(job.path, checksum(pixels), quality, blank, levels if job.sampled else None)
+    kept = levels if job.sampled else None
+    return _Written(job.path, checksum(pixels), quality, blank, clipped, kept)
 
 
 def _report_blank(plate: str, channels: Sequence[str], written: list[_Written]) -> None:
@@ -182,6 +188,16 @@ def _report_blank(plate: str, channels: Sequence[str], written: list[_Written]) 
         if count := sum(blank):
             fields = "all fields" if count == len(written) else f"{count} of {len(written)} fields"
             info(f"plate {plate}, channel {channel}: {fields} have the same value everywhere")
+
+
+def _report_clipped(plate: str, channels: Sequence[str], written: list[_Written]) -> None:
+    """Print how many pixels of the fields that this call has read are outside of value_range."""
+    counts = [done.clipped for done in written if done.clipped]
+    for channel, pixels in zip(channels, zip(*counts, strict=True), strict=False):
+        if sum(pixels):
+            fields = count_of(sum(map(bool, pixels)), "field")
+            outside = count_of(sum(pixels), "pixel")
+            info(f"plate {plate}, channel {channel}: clipped {outside} of {fields} to value_range")
 
 
 def _finish_rows(table: pl.DataFrame, written: list[_Written], windows: _Windows) -> pl.DataFrame:
@@ -208,8 +224,10 @@ def _describe(inventory: Inventory, raw_dtype: str, raw_windows: _Windows) -> di
             f"percentiles {settings.low_percentile} and {settings.high_percentile} of the first "
             f"{settings.window_fields} fields by SHA-256 of plate/well/site"
         )
+    scaled = {"value_range": list(settings.value_range)} if settings.value_range else {}
     return {
         "raw_dtype": raw_dtype,
+        **scaled,
         "dtype": inventory.dtype,
         "raw_windows": dict(zip(inventory.raw.channels, raw_windows.tolist(), strict=True)),
         "sampled": sampled,

@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from phenomae.images.fields import RawField
-from phenomae.images.read import map_in_threads, read_field
+from phenomae.images.read import read_field
+from phenomae.images.threads import map_in_threads
 from phenomae.progress import info, tracked
 from phenomae.store.files import read_file, remove_folder, write_file
 from phenomae.store.inventory import Inventory

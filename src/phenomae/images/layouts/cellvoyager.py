@@ -55,7 +55,7 @@ def list_cellvoyager(raw: Path, indices: Sequence[Path], settings: LayoutSetting
 
     The name of a plate comes from the `.mrf`, that of a channel (fluorophore or target) from the
     `.mes`; without them the folder's name and the channel's number are used. A record that reports
-    an error of the microscope or cannot be understood becomes a problem, as do several time points.
+    an error of the microscope or cannot be understood becomes a problem.
 
     Raises ValueError if one of the files cannot be read, if no image can be understood, or if
     `plate_name` is set but there are several plates.
@@ -73,9 +73,8 @@ def list_cellvoyager(raw: Path, indices: Sequence[Path], settings: LayoutSetting
         own.add(name := detail.plate or folder.absolute().name)
         plate = settings.plate_name or name
         channels = _name_channels(folder, detail, images)
-        found, timed = make_files(plate, folder, acquisitions[folder], channels, images)
-        files += found
-        problems += [*locate_problems(wrong, index, plate), *timed]
+        files += make_files(plate, folder, acquisitions[folder], channels, images)
+        problems += locate_problems(wrong, index, plate)
         # The file lists every channel of the protocol; only those that were imaged count.
         sizes[plate] |= {detail.sizes[number] for number in channels if number in detail.sizes}
         _count_others(folder, {image.file for image in images}, detail.shading, ignored)

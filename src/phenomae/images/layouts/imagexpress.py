@@ -55,7 +55,7 @@ def list_imagexpress(raw: Path, indices: Sequence[Path], settings: LayoutSetting
 
     A plate has the name of its HTD file; its folder distinguishes acquisitions. If a channel of a
     field has a z-stack, the projection beside it is ignored. A well or site that the HTD file
-    selects but that has no image becomes a problem, as do several time points.
+    selects but that has no image becomes a problem.
 
     Raises ValueError if an HTD file is invalid or truncated, or if `plate_name` is set but there
     are several plates.
@@ -75,9 +75,8 @@ def list_imagexpress(raw: Path, indices: Sequence[Path], settings: LayoutSetting
             plate = read_htd(index)
             images, wrong = _parse_names(index, folder, name, plate, named[stem])
             kept = _drop_projections(images, ignored)
-            found, timed = make_files(name, folder, acquisitions[folder], plate.waves, kept)
-            files += found
-            problems += [*wrong, *_find_gaps(index, name, plate, images), *timed]
+            files += make_files(name, folder, acquisitions[folder], plate.waves, kept)
+            problems += [*wrong, *_find_gaps(index, name, plate, images)]
     return Listing(files, ignored=dict(ignored), problems=problems)
 
 

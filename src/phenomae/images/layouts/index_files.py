@@ -5,7 +5,7 @@ names are handled in the same way.
 """
 
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,6 +68,12 @@ def list_images(folder: Path) -> list[str]:
     )
 
 
+def show_names(names: Sequence[str]) -> str:
+    """Return the first, the middle and the last of some names as text."""
+    chosen = dict.fromkeys([names[0], names[len(names) // 2], names[-1]])
+    return ", ".join(map(repr, chosen))
+
+
 def name_folders(folders: Iterable[Path]) -> dict[Path, str]:
     """Return a unique name for each folder: its last part, with as many parents as necessary."""
     # abspath, not resolve: a linked plate keeps the name under which it was linked.
@@ -122,36 +128,27 @@ def make_files(
     acquisition: str,
     channels: Mapping[str, str],
     images: Sequence[IndexedImage],
-) -> tuple[list[RawFile], list[Problem]]:
-    """Return the files of a plate, or a problem if an image has several time points.
-
-    `channels` maps the channels of the index to names. Different wells and channels may have
-    different time points, as long as each channel of a field has only one.
-    """
-    times: dict[tuple[str, int, str], set[str]] = defaultdict(set)
-    for image in images:
-        times[image.well, image.site, image.channel].add(image.time)
-    found = max(times.values(), key=len, default=set[str]())
-    if len(found) > 1:
-        # By length first: time points are numbers written as text, and 10 comes after 2.
-        listed = ", ".join(sorted(found, key=lambda time: (len(time), time)))
-        what = (
-            f"plate {plate} was imaged at {len(found)} time points ({listed}), but a field has "
-            "one: select one with the setting pattern"
+) -> list[RawFile]:
+    """Return the files of a plate; `channels` maps the channels of the index to names."""
+    return [
+        RawFile(
+            plate,
+            image.well,
+            image.site,
+            channels[image.channel],
+            Place(str(folder / image.file)),
+            image.plane,
+            acquisition,
+            time=image.time,
         )
-        return [], [Problem(what, plate)]
-    files: list[RawFile] = []
-    for image in images:
-        channel, place = channels[image.channel], Place(str(folder / image.file))
-        files.append(
-            RawFile(plate, image.well, image.site, channel, place, image.plane, acquisition)
-        )
-    return files, []
+        for image in images
+    ]
 
 
 def check_file_name(name: str) -> str:
-    """Return the name of an image file; raises ValueError if it points outside its folder."""
+    """Return the path of an image file with slashes; raises ValueError if it leads elsewhere."""
     # An index is data from elsewhere: "../../x" in it must not make ingest read other files.
-    if not name or "/" in name or "\\" in name or name in (".", ".."):
-        raise ValueError(f"{name!r} is not the name of a file beside the index")
-    return name
+    parts = name.replace("\\", "/").split("/")
+    if ":" in name or any(part in ("", ".", "..") for part in parts):
+        raise ValueError(f"{name!r} is not the name of a file beside or below the index")
+    return "/".join(parts)

@@ -1,8 +1,11 @@
 """The LoadData CSV of CellProfiler and JUMP: one row per field, columns for each channel.
 
-The most general layout, because every row gives plate, well, site and paths explicitly.
+The most general layout, because every row gives plate, well, site and paths explicitly. Other
+tables with such columns, as data sets publish them, are read in the same way.
 """
 
+import csv as csv_format
+import gzip
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -10,30 +13,47 @@ from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from phenomae.images.fields import Listing, Problem, RawFile
 from phenomae.images.layouts.index_files import find_indices
 from phenomae.images.layouts.layout import Layout
-from phenomae.images.layouts.loaddata_rows import LIGHTS, LoadDataRows
+from phenomae.images.layouts.loaddata_columns import (
+    LoadDataColumns,
+    find_columns,
+    has_illumination,
+    may_name_images,
+    names_images,
+)
+from phenomae.images.layouts.loaddata_rows import LoadDataRows
 from phenomae.images.settings import LayoutSettings
-from phenomae.text_tables import read_lines, read_table
+from phenomae.progress import info
+from phenomae.text_tables import find_separator, read_lines
 
 # JUMP publishes the same table in several forms; the first of these that exists is read.
 _FORMS = (".csv", ".csv.gz", ".parquet")
 _NAME = re.compile(r".*load_?data.*(\.csv|\.csv\.gz|\.parquet)")
+_TABLE = re.compile(r"[^.].*\.(?:csv|csv\.gz|tsv|txt|parquet)")
 
 
 def find_loaddata(raw: Path) -> list[Path]:
-    """Return the LoadData CSVs of `raw`: itself, those in it, or else those anywhere below it."""
+    """Return the LoadData CSVs of `raw`: itself, those in it, or else those anywhere below it.
+
+    In `raw` itself, a table of any name is one if its columns name images and wells.
+    """
     if raw.is_file():
-        return [raw] if _NAME.fullmatch(raw.name.lower()) or _has_columns(raw) else []
-    beside = [
-        path
-        for path in sorted(raw.iterdir())
-        if _NAME.fullmatch(path.name.lower()) and not path.name.startswith(".") and path.is_file()
-    ]
+        known = _NAME.fullmatch(raw.name.lower()) or may_name_images(_read_header(raw))
+        return [raw] if known else []
+    files = [path for path in sorted(raw.iterdir()) if path.is_file()]
+    tables = [path for path in files if _TABLE.fullmatch(path.name.lower())]
+    beside = [path for path in tables if _NAME.fullmatch(path.name.lower())]
     # Folders below are searched only without a CSV in RAW itself, which covers them already.
-    return beside or find_indices(raw, lambda name: _NAME.fullmatch(name) is not None)
+    return (
+        beside
+        or [path for path in tables if names_images(_read_header(path))]
+        or find_indices(raw, lambda name: _NAME.fullmatch(name) is not None)
+    )
 
 
 def list_loaddata(raw: Path, csvs: Sequence[Path], settings: LayoutSettings) -> Listing:
@@ -49,21 +69,25 @@ def list_loaddata(raw: Path, csvs: Sequence[Path], settings: LayoutSettings) -> 
     chosen = _choose_forms(csvs)
     tables = {csv: read_lines(csv) for csv in chosen}
     if settings.illumination == "divide":
-        corrected = {csv.parent for csv in chosen if _has_illumination(tables[csv][0])}
+        corrected = {csv.parent for csv in chosen if has_illumination(tables[csv][0].columns)}
         # JUMP's load_data.csv lists the same images as load_data_with_illum.csv beside it, but
         # without their illumination functions: read together, every image would be there twice.
         tables = {
             csv: (table, lines)
             for csv, (table, lines) in tables.items()
-            if csv.parent not in corrected or _has_illumination(table)
+            if csv.parent not in corrected or has_illumination(table.columns)
         }
     files: list[RawFile] = []
     problems: list[Problem] = []
     sizes: dict[str, set[float]] = {}
+    used: set[str] = set()
     for csv, (table, lines) in tables.items():
-        reader = LoadDataRows(csv, table.columns, settings)
+        columns = find_columns(csv, table.columns, settings)
+        used |= columns.used_settings
+        reader = LoadDataRows(csv, columns, settings, paged=_has_pages(table, columns))
         for line, row in zip(lines, table.iter_rows(named=True), strict=True):
             reader.read(line, row)
+        _report(csv, columns, reader)
         files += reader.files
         problems += reader.problems
         for plate, found in reader.pixel_sizes_um.items():
@@ -76,6 +100,7 @@ def list_loaddata(raw: Path, csvs: Sequence[Path], settings: LayoutSettings) -> 
         if len(chosen) < len(csvs)
         else {},
         problems=problems,
+        used_settings=frozenset(used),
     )
 
 
@@ -90,12 +115,32 @@ def number_imagings(files: Sequence[RawFile]) -> list[RawFile]:
     return numbered
 
 
-def _has_columns(path: Path) -> bool:
+def _read_header(path: Path) -> list[str]:
+    """Return the columns of a table, reading only its first line; empty if it cannot be read."""
     try:
-        columns = read_table(path).columns
-    except ValueError:
-        return False
-    return any(name.startswith(("FileName_", "PathName_", "URL_", "Metadata_")) for name in columns)
+        if path.suffix.lower() == ".parquet":
+            return pq.read_schema(path).names
+        open_table = gzip.open if path.suffix.lower() == ".gz" else open
+        with open_table(path, "rb") as file:
+            line = file.readline(1 << 20)
+        separator = find_separator(line)
+        cells = next(csv_format.reader([line.decode("utf-8-sig")], delimiter=separator), [])
+    except (OSError, EOFError, ValueError, pa.ArrowException, csv_format.Error):
+        return []
+    return [cell.strip() for cell in cells]
+
+
+def _has_pages(table: pl.DataFrame, columns: LoadDataColumns) -> bool:
+    """Return whether frames are pages of files with several: CellProfiler also writes 0 for one."""
+    frames = {image.frame for image in columns.channels.values()} - {None}
+    return any((table[frame].drop_nulls() != "0").any() for frame in frames if frame)
+
+
+def _report(csv: Path, columns: LoadDataColumns, reader: LoadDataRows) -> None:
+    if columns.others:
+        info(f"{csv}: ignored the images of {', '.join(columns.others)}, which are not originals")
+    if reader.highest_row > 1:
+        info(f"{csv} has no column of sites: the rows of a well are its sites, in their order")
 
 
 def _choose_forms(csvs: Sequence[Path]) -> list[Path]:
@@ -110,8 +155,6 @@ def _choose_forms(csvs: Sequence[Path]) -> list[Path]:
     return [csv for _, csv in chosen.values()]
 
 
-def _has_illumination(table: pl.DataFrame) -> bool:
-    return any(name.startswith(LIGHTS) for name in table.columns)
-
-
-LAYOUT = Layout("loaddata", "load_data*.csv", find_loaddata, list_loaddata)
+LAYOUT = Layout(
+    "loaddata", "load_data*.csv or a table with FileName_ columns", find_loaddata, list_loaddata
+)

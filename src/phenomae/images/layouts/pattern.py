@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from phenomae.images.fields import Listing, Place, Problem, RawFile, natural_key, parse_site
+from phenomae.images.layouts.index_files import show_names
 from phenomae.images.layouts.layout import Layout
 from phenomae.images.settings import LayoutSettings
 from phenomae.records import check_name, normalize_well, parse_well
 
-_GROUPS = ("plate", "well", "row", "column", "site", "plane", "channel", "acquisition")
+_GROUPS = ("plate", "well", "row", "column", "site", "plane", "time", "channel", "acquisition")
 
 
 def find_pattern(raw: Path) -> list[Path]:
@@ -24,11 +25,11 @@ def find_pattern(raw: Path) -> list[Path]:
 def list_pattern(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -> Listing:
     """List the files below `raw` whose path, or the end of it from some folder on, matches.
 
-    Named groups of `settings.pattern`: `channel`; `well`, or `row` (letters or number) and
-    `column`; optionally `plate` (default: `settings.plate_name`, then the name of the file's
-    folder), `site` and `plane` (default: 1), and `acquisition` (default: what no other group
-    matches of the folder). Hidden files are ignored. A file that matches, but
-    with an invalid plate, well, site or plane, becomes a problem.
+    Named groups of `settings.pattern`: `well`, or `row` (letters or number) and `column`; `channel`
+    (may be missing if files have a page for each channel); optionally `plate` (default:
+    `settings.plate_name`, then the name of the file's folder), `site` and `plane` (default: 1),
+    `time`, and `acquisition` (default: what no other group matches of the folder). Hidden files are
+    ignored. A file that matches, but with an invalid plate, well, site or plane, becomes a problem.
 
     Raises ValueError if `raw` is not a folder, if the pattern is not a regular expression, lacks a
     group or has an unknown one, or if no file matches.
@@ -48,13 +49,14 @@ def list_pattern(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -
         if match is None:
             continue
         try:
-            files.append(_parse_match(match, path, settings.plate_name))
+            files.append(_parse_match(match, path, settings))
         except ValueError as error:
             problems.append(Problem(f"{path}: {error}"))
     if not files and not problems:
-        first = paths[0].relative_to(raw).as_posix()
+        names = show_names([path.relative_to(raw).as_posix() for path in paths])
         raise ValueError(
-            f"{raw}: no file matches the pattern {settings.pattern!r}; the first file is {first!r}"
+            f"{raw}: no file matches the pattern '{settings.pattern}'; files are, for example, "
+            f"{names}"
         )
     unmatched = len(paths) - len(files) - len(problems)
     return Listing(
@@ -95,8 +97,6 @@ def _compile(pattern: str) -> re.Pattern[str]:
         raise ValueError(
             f"pattern has an unknown group {unknown[0]!r}; groups are {', '.join(_GROUPS)}"
         )
-    if "channel" not in names:
-        raise ValueError(f"pattern {pattern!r} has no group (?P<channel>...)")
     if ("well" in names) == ({"row", "column"} <= names):
         raise ValueError(
             f"pattern {pattern!r} must have either a group (?P<well>...) "
@@ -105,24 +105,25 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return compiled
 
 
-def _parse_match(match: re.Match[str], path: Path, plate_name: str | None) -> RawFile:
-    groups = match.groupdict()
-    plate = groups.get("plate") or plate_name or path.absolute().parent.name
+def _parse_match(match: re.Match[str], path: Path, settings: LayoutSettings) -> RawFile:
+    groups, size = match.groupdict(), settings.plate_size
+    plate = groups.get("plate") or settings.plate_name or path.absolute().parent.name
     well = groups.get("well")
     acquisition, imaging = _name_acquisition(match)
-    if not groups["channel"]:
+    if groups.get("channel", "*") in ("", None):
         raise ValueError("the group channel is empty")
     return RawFile(
         plate=check_name(plate, "plate"),
-        well=normalize_well(well)
+        well=normalize_well(well, size)
         if well
-        else parse_well(groups.get("row") or "", groups.get("column") or ""),
+        else parse_well(groups.get("row") or "", groups.get("column") or "", size),
         site=parse_site(groups.get("site") or "1"),
-        channel=groups["channel"],
+        channel=groups.get("channel") or "",
         place=Place(str(path)),
         plane=parse_site(groups.get("plane") or "1", "plane"),
         acquisition=acquisition,
         imaging=imaging,
+        time=groups.get("time") or "",
     )
 
 

@@ -1,4 +1,4 @@
-"""Opera Phenix and Operetta: the index that Harmony writes, `Index.idx.xml` or `Index.xml`.
+"""Opera Phenix and Operetta: the index of Harmony, `Index.idx.xml`, `Index.ref.xml` or `Index.xml`.
 
 Versions 1, 5 and 7 of the index differ in their XML namespace and in where channels are named.
 """
@@ -12,13 +12,13 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from phenomae.images.fields import Listing, Problem, RawFile, parse_site, raise_problems
+from phenomae.images.layouts.find_images import find_images
 from phenomae.images.layouts.index_files import (
     OTHER_IMAGES,
     IndexedImage,
     check_file_name,
     check_plate_name,
     find_indices,
-    list_images,
     locate_problems,
     make_files,
     mark_transmitted,
@@ -29,6 +29,8 @@ from phenomae.images.layouts.layout import Layout
 from phenomae.images.layouts.xml_stream import Element, read_elements
 from phenomae.images.settings import LayoutSettings
 from phenomae.records import parse_well
+
+_NAMES = ("index.idx.xml", "index.ref.xml", "index.xml")
 
 # Powers of ten from a unit to micrometres. Unicode has two letters mu, and both are in use.
 _POWERS = {"m": 6, "mm": 3, "um": 0, "µm": 0, "μm": 0, "nm": -3}
@@ -41,6 +43,8 @@ class _Index:
     plates: list[str] = field(default_factory=list)
     channels: dict[str, str] = field(default_factory=dict)
     """Names by ChannelID."""
+    unnamed: dict[str, str] = field(default_factory=dict)
+    """ChannelID of images without a ChannelName, and what they are called if nothing names them."""
     resolutions: set[tuple[str, str]] = field(default_factory=set)
     """Pixel sizes as text, with their unit."""
     sizes: set[float] = field(default_factory=set)
@@ -52,18 +56,19 @@ class _Index:
 def find_phenix(raw: Path) -> list[Path]:
     """Return the Harmony indices at or below `raw`, one per folder."""
     found: dict[Path, Path] = {}
-    for index in find_indices(raw, lambda name: name in ("index.idx.xml", "index.xml")):
-        # Both names in one folder describe the same images.
+    for index in find_indices(raw, lambda name: name in _NAMES):
+        # Several of them in one folder describe the same images.
         found.setdefault(index.parent, index)
     return list(found.values())
 
 
 def list_phenix(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -> Listing:
-    """List the images that Harmony's indices name, which are beside them or in a folder Images.
+    """List the images that Harmony's indices name, which are beside them or in a folder below.
 
-    The name of a plate is its PlateID, or else the name of the measurement's folder. An image whose
-    well, field, channel or file name cannot be understood becomes a problem, as do several time
-    points. The pixel size is known if all channels of a plate have the same.
+    The name of a plate is its PlateID, or else the name of the measurement's folder; a channel
+    without a name has its number. An image becomes a problem if its well, field or file name cannot
+    be understood, if the microscope reports that it failed, or if several files have its name. The
+    pixel size is known if all channels of a plate have the same.
 
     Raises ValueError if an index cannot be read, names no image that can be understood or covers
     several plates, or if `plate_name` is set but there are several plates.
@@ -80,12 +85,12 @@ def list_phenix(raw: Path, indices: Sequence[Path], settings: LayoutSettings) ->
         name = index.plates[0] if index.plates else measurement.name
         own.add(name)
         plate = settings.plate_name or name
-        folder, present = _find_images(path)
-        others += len(set(present) - {image.file for image in index.images})
-        channels = unique_channels(index.channels)
-        found, timed = make_files(plate, folder, acquisitions[measurement], channels, index.images)
-        files += found
-        problems += [*locate_problems(index.problems, path, plate), *timed]
+        found = find_images(path.parent, index.images)
+        others += found.others
+        channels = unique_channels(index.unnamed | index.channels)
+        acquisition = acquisitions[measurement]
+        files += make_files(plate, path.parent, acquisition, channels, found.images)
+        problems += locate_problems([*index.problems, *found.problems], path, plate)
         sizes[plate] |= index.sizes
     check_plate_name(raw, settings.plate_name, own)
     return Listing(
@@ -125,9 +130,14 @@ def _read_index(path: Path) -> _Index:
 
 def _add_channel(index: _Index, number: str, element: Element) -> None:
     """Add a channel from its entry in Maps (Harmony 7) or from an image (earlier versions)."""
-    name = mark_transmitted(element.need("ChannelName"), element.values.get("ChannelType", ""))
-    if (known := index.channels.setdefault(number, name)) != name:
-        raise ValueError(f"channel {number} is called {known!r}, and then {name!r}")
+    kind = element.values.get("ChannelType", "")
+    if name := element.values.get("ChannelName"):
+        name = mark_transmitted(name, kind)
+        known = index.channels.setdefault(number, name)
+        if known.casefold() != name.casefold():
+            raise ValueError(f"channel {number} is called {known!r}, and then {name!r}")
+    else:
+        index.unnamed.setdefault(number, mark_transmitted(number, kind))
     size = element.values.get("ImageResolutionX", ""), element.units.get("ImageResolutionX", "")
     # Earlier versions repeat the size in every image: each text is converted once.
     if size not in index.resolutions:
@@ -155,6 +165,9 @@ def _add_image(index: _Index, element: Element) -> None:
         if number not in index.channels or "ChannelName" in element.values:
             _add_channel(index, number, element)
         plane = parse_site(element.values.get("PlaneID") or "1")
+        # After its channel, so that a failure changes neither the channels nor their order.
+        if (state := element.values.get("State", "Ok")).lower() == "failed":
+            raise ValueError(f"the microscope reports the state {state}")
         time = element.values.get("TimepointID", "")
         name = check_file_name(element.need("URL"))
         index.images.append(IndexedImage(well, site, plane, number, time, name))
@@ -169,14 +182,5 @@ def _measurement(index: Path) -> Path:
     return folder.parent if folder.name.lower() == "images" else folder
 
 
-def _find_images(index: Path) -> tuple[Path, list[str]]:
-    """Return the folder that contains the images of an index, and their names."""
-    beside = list_images(index.parent)
-    if not beside:
-        for folder in sorted(index.parent.iterdir()):
-            if folder.name.lower() == "images" and folder.is_dir():
-                return folder, list_images(folder)
-    return index.parent, beside
-
-
-LAYOUT = Layout("phenix", "Index.idx.xml or Index.xml", find_phenix, list_phenix)
+_SIGN = "Index.idx.xml, Index.ref.xml or Index.xml"
+LAYOUT = Layout("phenix", _SIGN, find_phenix, list_phenix)

@@ -29,8 +29,14 @@ class ImageLocator:
         """Return the path or address of an image, given its folder and name, its URL, or both.
 
         A local folder that exists wins over the URL; one that does not exist is used only without
-        a URL. Raises ValueError if the address has an unsupported scheme.
+        a URL. The name may have folders of its own in front, or be an address. Raises ValueError if
+        the address has an unsupported scheme.
         """
+        if name is not None and not folder:
+            if is_address(name) or name.lower().startswith("file:"):
+                name, url = None, name
+            else:
+                folder, name = os.path.split(name.replace("\\", "/"))
         if name is not None and _SCHEME.match(folder) is None:
             path, exists = self._find_local(folder, name)
             if exists or url is None:

@@ -17,7 +17,9 @@ from jaxtyping import UInt
 from phenomae.images.fields import Place
 from phenomae.images.pixels import png_jp2, tiff
 from phenomae.images.pixels.header import ImageHeader, UnfitError
-from phenomae.images.pixels.open_image import open_place
+from phenomae.images.pixels.open_image import name_of, open_place
+from phenomae.images.pixels.stack import Stack, describe_stack
+from phenomae.images.pixels.value_range import ValueRange, to_uint16
 
 # By content, not by name: files are often renamed (.tif that is a PNG, .TIF, .jpg).
 _FORMATS = {
@@ -36,23 +38,47 @@ _INSTALL = "it can only be read with imagecodecs: pip install imagecodecs"
 _INTERNAL = (TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, struct.error)
 
 
-def read_header(place: Place) -> ImageHeader:
+def read_header(place: Place, value_range: ValueRange | None = None) -> ImageHeader:
     """Read size and type of an image without decoding it.
 
     Raises ValueError if the image is missing or truncated, is not a TIFF, PNG or JPEG 2000, or is
-    not a single greyscale image of 8 or 16 bits; OSError and MemoryError if the machine fails.
+    not a single greyscale image of 8 or 16 bits, or of a type that `value_range` scales; OSError
+    and MemoryError if the machine fails.
     """
+    has_range = value_range is not None
     with open_place(place) as stream, _one_sentence(place, "is not a complete image"):
-        return _format_of(stream).read_header(stream)
+        return _format_of(stream).read_header(stream, place.page, has_range=has_range)
 
 
 def read_pixels(place: Place) -> UInt[np.ndarray, "h w"]:
-    """Decode one greyscale image; raises ValueError if it cannot be decoded.
+    """Decode one greyscale image of 8 or 16 bits; raises ValueError if it cannot be decoded.
 
     Raises OSError and MemoryError if the machine fails.
     """
+    return read_scaled(place, None)[0]
+
+
+def read_scaled(
+    place: Place, value_range: ValueRange | None
+) -> tuple[UInt[np.ndarray, "h w"], int]:
+    """Decode one greyscale image, and scale other types than uint8 and uint16 by `value_range`.
+
+    Also returns how many pixels were clipped because they are outside of the range.
+    """
+    has_range = value_range is not None
     with open_place(place) as stream, _one_sentence(place, "cannot be decoded"):
-        return _format_of(stream).read_pixels(stream)
+        pixels = _format_of(stream).read_pixels(stream, place.page, has_range=has_range)
+        if value_range is None or pixels.dtype in (np.uint8, np.uint16):
+            return pixels, 0
+        return to_uint16(pixels, value_range)
+
+
+def read_stack(place: Place) -> Stack:
+    """Read what the pages of an image are; raises ValueError and OSError as `read_header` does."""
+    with open_place(place) as stream, _one_sentence(place, "is not a complete image"):
+        if _format_of(stream) is not tiff:
+            return Stack()
+        return describe_stack(stream, name_of(place))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import io
 import os
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -24,6 +24,8 @@ _NO_FILES = {errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
 """Errors of the system about what is named, which another try would not mend."""
 
 _PARQUET_LOCK = Lock()
+_LAST = local()
+"""Address and content of the last stack that a thread has read."""
 
 
 def open_place(place: Place) -> BinaryIO:
@@ -38,7 +40,7 @@ def open_place(place: Place) -> BinaryIO:
                 raise ValueError(f"{place} has no image bytes in its column {PARQUET_COLUMN}")
             return io.BytesIO(content)
         if is_address(place.url):
-            return io.BytesIO(read_address(place.url))
+            return io.BytesIO(_read_address(place))
         return open(place.url, "rb")
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"there is no file {place}") from None
@@ -55,8 +57,18 @@ def open_place(place: Place) -> BinaryIO:
 
 
 def name_of(place: Place) -> str:
-    """Return the file name (and row) of a place, which does not change if the folder is moved."""
-    return Path(place.url).name if place.row is None else f"{Path(place.url).name}#{place.row}"
+    """Return file name and row or page of a place, which do not change if the folder is moved."""
+    part = place.row if place.page is None else place.page
+    return Path(place.url).name if part is None else f"{Path(place.url).name}#{part}"
+
+
+def _read_address(place: Place) -> bytes:
+    if place.page is None:
+        return read_address(place.url)
+    # A thread reads the pages of a field one after another: the file is fetched once for all.
+    if getattr(_LAST, "url", None) != place.url:
+        _LAST.content, _LAST.url = read_address(place.url), place.url
+    return _LAST.content
 
 
 def _read_row(path: str, row: int) -> object:

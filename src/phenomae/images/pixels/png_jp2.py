@@ -24,11 +24,16 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _GREY, _COLOURS = 0, (2, 3, 4, 6)  # RGB, palette, grey with alpha, RGB with alpha
 
 
-def read_header(stream: BinaryIO) -> ImageHeader:
+def read_header(
+    stream: BinaryIO, page: int | None = None, *, has_range: bool = False
+) -> ImageHeader:
     """Read size and type; only colour images, which may be grey, are decoded for it.
 
-    Raises UnfitError if the image is not greyscale.
+    Raises UnfitError if the image is not greyscale, or if `page` is not the first. All pixels have
+    8 or 16 bits, whether or not there is a range of values for others (`has_range`).
     """
+    if page:
+        raise UnfitError(f"has no page {page}: it is a PNG or JPEG 2000, which has one image")
     content = stream.read()
     stream.seek(0)
     if content.startswith(_PNG):
@@ -76,12 +81,14 @@ def _decode_png(content: bytes) -> UInt[np.ndarray, "h w"]:
     return take_grey(pixels) if pixels.ndim == 3 else pixels
 
 
-def read_pixels(stream: BinaryIO) -> UInt[np.ndarray, "h w"]:
+def read_pixels(
+    stream: BinaryIO, page: int | None = None, *, has_range: bool = False
+) -> UInt[np.ndarray, "h w"]:
     """Decode the image; raises the decoder's own error if that fails."""
     # Imported here: it is large, and a GPU node that reads no such images may lack it.
     import imagecodecs
 
-    header = read_header(stream)
+    header = read_header(stream, page, has_range=has_range)
     stream.seek(0)
     data = stream.read()
     pixels = _decode_png(data) if data.startswith(_PNG) else imagecodecs.jpeg2k_decode(data)

@@ -3,7 +3,7 @@
 A column is found by its setting, by our name in any case, or by the name JUMP has for it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -24,19 +24,27 @@ _JUMP_CONTROLS = ("control_type", "metadata_control_type", "pert_type", "metadat
 
 
 def find_columns(
-    path: Path, table: pl.DataFrame, chosen: Mapping[str, str], defaults: Mapping[str, str]
+    path: Path,
+    table: pl.DataFrame,
+    chosen: Mapping[str, str],
+    defaults: Mapping[str, str],
+    elsewhere: Collection[str] = (),
 ) -> dict[str, list[str]]:
     """Return the file's columns for each of our columns that it has.
 
     `chosen` and `defaults` are the values and the default values of the column settings, by our
-    names. A column whose setting has its default is also found by its JUMP name. Raises ValueError
-    if a column that was set, or the well, is missing.
+    names. A column whose setting has its default is also found by its JUMP name, and so is one
+    whose setting names a column of the raw layout's tables (`elsewhere`) and none here. Raises
+    ValueError if a column that was set, or the well, is missing.
     """
     sources: dict[str, list[str]] = {}
     known: list[str] = []
     for name, text in chosen.items():
         columns = [column.strip() for column in text.split(",")]
         missing = [column for column in columns if column not in table.columns]
+        if missing and setting_of(name) in elsewhere:
+            text, columns = defaults[name], [defaults[name]]
+            missing = [column for column in columns if column not in table.columns]
         if not missing:
             sources[name] = columns
         # Not for a column that was set: a misspelt name must not fall back to another column.
@@ -103,9 +111,7 @@ def read_wells(
         except ValueError as error:
             problems.append(f"{origin}: {error}")
     if problems:
-        # Numbers are the commonest cause: a number is a well only if the plate's size is known.
-        numbered = table[columns[0]].str.contains(r"^[0-9]+$").any()
-        raise_problems(path, problems, " (setting plate_size)" if numbered and size is None else "")
+        raise_problems(path, problems)
     return pl.Series(names, dtype=pl.String)
 
 

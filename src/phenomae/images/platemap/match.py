@@ -12,7 +12,7 @@ import polars as pl
 
 from phenomae.images.fields import RawPlates, raise_problems
 from phenomae.images.platemap.settings import PlateMapSettings
-from phenomae.progress import info
+from phenomae.progress import count_of, info
 
 Well = tuple[str, str]
 """Plate and well."""
@@ -35,7 +35,7 @@ def match_wells(
         return plates
     fields = tuple(field for field in plates.fields if (field.plate, field.well) in mapped)
     if left_out := len(plates.fields) - len(fields):
-        info(f"{path}: left out {left_out} fields whose wells it does not name")
+        info(f"{path}: left out {count_of(left_out, 'field')} of wells that it does not name")
     return replace(plates, fields=fields)
 
 

@@ -1,6 +1,6 @@
 """The plate map: reads which perturbation each well received."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -18,7 +18,7 @@ from phenomae.images.platemap.columns import (
 from phenomae.images.platemap.metadata import join_metadata
 from phenomae.images.platemap.settings import PlateMapSettings
 from phenomae.paths import PathLike
-from phenomae.progress import info
+from phenomae.progress import count_of, info
 from phenomae.records import PLATE_MAP_COLUMNS
 from phenomae.text_tables import read_lines, read_table
 from phenomae.tidy_text import empty_cells, tidy_text
@@ -51,7 +51,10 @@ def find_named_map(settings: PlateMapSettings, folder: Path) -> Path | None:
 
 
 def read_plate_map(
-    path: PathLike, settings: PlateMapSettings, plates: Sequence[str]
+    path: PathLike,
+    settings: PlateMapSettings,
+    plates: Sequence[str],
+    elsewhere: Collection[str] = (),
 ) -> pl.DataFrame:
     """Read a plate map or barcode table.
 
@@ -63,6 +66,8 @@ def read_plate_map(
         Names of columns, and the label of controls.
     plates
         Plates with images; exactly one if the plate map has no column of plates.
+    elsewhere
+        Column settings that name columns of the raw layout's tables, and maybe none of this one.
 
     Returns
     -------
@@ -81,7 +86,7 @@ def read_plate_map(
     defaults = {name: getattr(PlateMapSettings(), setting_of(name)) for name in PLATE_MAP_COLUMNS}
     if settings.barcode_map is not None:
         chosen["plate"] = BARCODE
-    sources = find_columns(path, table, chosen, defaults)
+    sources = find_columns(path, table, chosen, defaults, elsewhere)
     _log_unused(path, table, sources)
     well = read_wells(path, table, sources.pop("well"), origins, settings.plate_size)
     columns = {name: join_columns(table, names) for name, names in sources.items()} | {"well": well}
@@ -182,7 +187,7 @@ def _only_plate(
     if len(plates) != 1:
         raise ValueError(
             f"{path} has no column {settings.plate_column!r} (setting plate_column), "
-            f"but there are images of {len(plates)} plates"
+            f"but there are images of {count_of(len(plates), 'plate')}"
         )
     return pl.Series([plates[0]] * count, dtype=pl.String)
 

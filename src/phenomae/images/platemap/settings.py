@@ -8,9 +8,8 @@ from typing import Literal
 
 from cyclopts import Group, Parameter
 
-from phenomae import checks
+from phenomae.images.well_settings import WellSettings
 from phenomae.paths import PathLike
-from phenomae.records import PLATE_SHAPES
 from phenomae.tidy_text import EMPTY_WORDS
 
 LABELS = Parameter(group=Group.create_ordered("Labels"))
@@ -19,7 +18,7 @@ LABELS = Parameter(group=Group.create_ordered("Labels"))
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class PlateMapSettings:
+class PlateMapSettings(WellSettings):
     """Which file is the plate map and what its columns are called.
 
     A column setting may name several columns, separated by commas: their values are joined by `_`.
@@ -40,13 +39,6 @@ class PlateMapSettings:
     metadata_column: str | None = None
     """Column by which metadata is joined, such as broad_sample. By default the column that both
     tables have and whose values are unique in metadata."""
-    plate_size: Literal[6, 12, 24, 48, 96, 384, 1536] | None = None
-    """Number of wells per plate. Required if wells are given by number; wells beyond the plate are
-    then errors."""
-    plate_column: str = "plate"
-    """Column of the plate; may be missing if all images are of one plate."""
-    well_column: str = "well"
-    """Column of the well, or the columns of its row and its column: `Row,Column`."""
     batch_column: str = "batch"
     """Column of the experimental batch."""
     perturbation_column: str = "perturbation"
@@ -75,10 +67,6 @@ class PlateMapSettings:
     """Wells of the plate map without images: stop with an error, or ignore them."""
 
     def __post_init__(self) -> None:
-        sizes = ", ".join(map(str, PLATE_SHAPES))
-        known = self.plate_size is None or self.plate_size in PLATE_SHAPES
-        checks.require(known, "plate_size", f"one of {sizes}", self.plate_size)
-        at_most_two = self.well_column.count(",") < 2
-        checks.require(at_most_two, "well_column", "Well or Row,Column", repr(self.well_column))
+        super().__post_init__()
         if self.metadata_column is not None and self.metadata is None:
             raise ValueError("metadata_column is a column of metadata: set metadata, too")

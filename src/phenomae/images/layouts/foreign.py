@@ -1,0 +1,110 @@
+"""Formats that are recognised but not read: what they are, and what to do with them."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from phenomae.images.layouts.index_files import IMAGE_SUFFIXES
+from phenomae.text_tables import read_table
+
+_CONVERT = "which is not read: convert it to OME-TIFF, for example with bfconvert of Bio-Formats"
+_SUFFIXES = {
+    ".flex": "an Opera .flex file",
+    ".nd2": "a Nikon .nd2 file",
+    ".lif": "a Leica .lif file",
+    ".czi": "a Zeiss .czi file",
+    ".lsm": "a Zeiss .lsm file",
+    ".vsi": "an Olympus .vsi file",
+    ".oir": "an Olympus .oir file",
+    ".ims": "an Imaris .ims file",
+    ".dv": "a DeltaVision .dv file",
+    ".stk": "a MetaMorph .stk file",
+    ".c01": "a Cellomics .c01 file",
+    ".dib": "a Cellomics .dib file",
+    ".mvd2": "a Volocity .mvd2 library",
+}
+_COLUMBUS = re.compile(r"(?:image|measurement)index\.columbusidx\.xml")
+_ZARR = ("zarr.json", ".zattrs")
+_RXRX = ({"experiment", "plate", "well", "site"}, {"experiment_name", "plate", "address"})
+
+
+@dataclass
+class Survey:
+    """What is in a folder without a known layout."""
+
+    images: list[str] = field(default_factory=list)
+    """Paths of the image files, relative to the folder, sorted."""
+    foreign: str | None = None
+    """What it is, if it has a format that is recognised and not read, and what to do."""
+
+
+def survey_folder(raw: Path) -> Survey:
+    """Return the image files of a folder, and which format that is not read it has."""
+    survey = Survey(foreign=_describe_zarr(raw) or _describe_file(raw))
+    if survey.foreign is not None or not raw.is_dir():
+        return survey
+    for path in _walk(raw):
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            survey.images.append(path.relative_to(raw).as_posix())
+        elif survey.foreign is None:
+            survey.foreign = _describe_zarr(path) or _describe_file(path)
+    survey.images.sort()
+    return survey
+
+
+def _walk(raw: Path) -> Iterator[Path]:
+    """Yield all files below a folder, and the folders that are Zarr groups, without their files."""
+    for folder, below, names in os.walk(raw):
+        below.sort()
+        groups = [name for name in below if any((Path(folder, name, z)).exists() for z in _ZARR)]
+        below[:] = [name for name in below if name not in groups and not name.startswith(".")]
+        yield from (Path(folder, name) for name in groups)
+        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _describe_zarr(folder: Path) -> str | None:
+    """Return what a Zarr group is; None if it is none."""
+    for name in _ZARR:
+        try:
+            content = json.loads((folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        attributes = content.get("attributes", {}) if name == "zarr.json" else content
+        attributes = attributes.get("ome", attributes) if isinstance(attributes, dict) else {}
+        kinds = {"plate": "an OME-Zarr plate", "multiscales": "an OME-Zarr image"}
+        what = next((kind for key, kind in kinds.items() if key in attributes), "a Zarr group")
+        return (
+            f"{folder} is {what}, which is not read as raw data: give the raw files "
+            "that it was made from, or export its images as OME-TIFF"
+        )
+    return None
+
+
+def _describe_file(path: Path) -> str | None:
+    """Return what a file shows that its folder is; None if it is of no such format."""
+    name = path.name.lower()
+    if _COLUMBUS.fullmatch(name):
+        return (
+            f"{path} is the index of a Columbus export, which is not read: give the names of the "
+            "TIFFs with the setting pattern, or export from Harmony with Index.idx.xml"
+        )
+    if name == "metadata.csv" and _is_rxrx(path):
+        return (
+            f"{path} is of an RxRx data set whose plates have the same names in each experiment "
+            "(HRCE-1/Plate1), which is not read: move or link the folders to names like "
+            "HRCE-1_Plate1, and take these as the group plate of the setting pattern"
+        )
+    if (what := _SUFFIXES.get(path.suffix.lower())) is not None:
+        return f"{path} is {what}, {_CONVERT}"
+    return None
+
+
+def _is_rxrx(path: Path) -> bool:
+    try:
+        columns = set(read_table(path).columns)
+    except ValueError:
+        return False
+    return any(known <= columns for known in _RXRX)
