@@ -83,6 +83,7 @@ from phenomae.weights.load_model import load_model as load_model
 from phenomae.correction.center_scale import CenterScale as CenterScale
 from phenomae.correction.pca_center_scale import PcaCenterScale as PcaCenterScale
 from phenomae.correction.tvn import TVN as TVN
+from phenomae.correction.tvn_2024 import TVN2024 as TVN2024
 from phenomae.correction.sphering import Sphering as Sphering
 from phenomae.correction.harmony import Harmony as Harmony
 from phenomae.recipe import read_recipe as read_recipe

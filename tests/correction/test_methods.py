@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from scipy.linalg import inv, sqrtm
+from scipy.linalg import fractional_matrix_power, inv, sqrtm
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from phenomae.correction import TVN, CenterScale, PcaCenterScale, Sphering
+from phenomae.correction import TVN, TVN2024, CenterScale, PcaCenterScale, Sphering
 from phenomae.correction.batches import ALL_WELLS, each_batch
 from phenomae.correction.principal_axes import PrincipalAxes
 
-METHODS = [CenterScale, PcaCenterScale, TVN, Sphering]
+METHODS = [CenterScale, PcaCenterScale, TVN, TVN2024, Sphering]
 BATCHES = np.repeat(["a", "b"], 30)
 
 
@@ -81,6 +81,75 @@ def test_tvn_of_batches_with_few_controls_against_its_formula(controls):
         np.testing.assert_allclose(ours[rows], plain[rows] @ inv(sqrtm(covariance)), rtol=1e-8)
 
 
+def tvn_2024(
+    features: np.ndarray, control: np.ndarray, batches: np.ndarray, ridge: float
+) -> np.ndarray:
+    """The formula step by step: standardise, rotate, standardise by batch, align covariances."""
+    x = StandardScaler().fit(features[control]).transform(features)
+    x = PCA().fit(x[control]).transform(x)
+    for batch in np.unique(batches):
+        rows = batches == batch
+        x[rows] = StandardScaler().fit(x[rows & control]).transform(x[rows])
+    noise = ridge * np.eye(x.shape[1])
+    target = fractional_matrix_power(np.cov(x[control], rowvar=False) + noise, 0.5)
+    aligned = np.empty_like(x)
+    for batch in np.unique(batches):
+        rows = batches == batch
+        source = np.cov(x[rows & control], rowvar=False) + noise
+        aligned[rows] = np.real(x[rows] @ fractional_matrix_power(source, -0.5) @ target)
+    return aligned
+
+
+@pytest.mark.parametrize("controls", [2, 4, 30])  # of a batch: fewer than features, and more
+@pytest.mark.parametrize("ridge", [0.5, 2.0])
+def test_tvn_2024_against_its_formula(controls, ridge):
+    rng = np.random.default_rng(controls)
+    batches = np.repeat(["a", "b", "c"], controls + 10)
+    control = np.tile(np.arange(controls + 10) < controls, 3)
+    features = rng.normal(size=(len(control), 5)) @ rng.normal(size=(5, 5))
+    # Batches differ in mean, spread and correlations.
+    for batch in "abc":
+        rows = batches == batch
+        features[rows] = features[rows] @ rng.normal(size=(5, 5)) + 5 * rng.normal(size=5)
+    ours = TVN2024(ridge).fit_transform(features, controls=control, batches=batches)
+    wanted = tvn_2024(features, control, batches, ridge)
+    np.testing.assert_allclose(ours @ ours.T, wanted @ wanted.T, rtol=1e-6, atol=1e-9)
+    signs = np.sign((ours * wanted).sum(axis=0))  # the sign of a principal axis is free
+    np.testing.assert_allclose(ours * signs, wanted, rtol=1e-6, atol=1e-9)
+
+
+def test_tvn_2024_removes_shifts_of_batches_and_tvn_does_not(features):
+    moved = features + 50 * (BATCHES == "b")[:, None]
+    both = [method().learn(moved, BATCHES).apply(moved, BATCHES) for method in (TVN, TVN2024)]
+    between = [x[BATCHES == "b"].mean(axis=0) - x[BATCHES == "a"].mean(axis=0) for x in both]
+    assert np.linalg.norm(between[0]) > 1
+    np.testing.assert_allclose(between[1], 0, atol=1e-9)
+
+
+def test_tvn_2024_without_batches_is_tvn(features):
+    np.testing.assert_allclose(
+        TVN2024().learn(features).apply(features), TVN().learn(features).apply(features), rtol=1e-9
+    )
+
+
+def test_a_new_batch_of_tvn_2024_keeps_axes_and_target(features):
+    first = BATCHES == "a"
+    ours = TVN2024(0.7).learn(features[first], BATCHES[first])
+    before = ours.apply(features[first], BATCHES[first])
+    found = ours.learn_new(features, BATCHES).apply(features[~first], BATCHES[~first])
+    scaler = StandardScaler().fit(features[first])
+    pca = PCA().fit(scaler.transform(features[first]))
+    old, new = (
+        StandardScaler().fit_transform(pca.transform(scaler.transform(features[rows])))
+        for rows in (first, ~first)
+    )
+    source, target = (np.cov(x, rowvar=False) + 0.7 * np.eye(5) for x in (new, old))
+    wanted = new @ inv(sqrtm(source)) @ sqrtm(target)
+    signs = np.sign((found * wanted).sum(axis=0))
+    np.testing.assert_allclose(found * signs, wanted, rtol=1e-8, atol=1e-12)
+    np.testing.assert_array_equal(ours.apply(features[first], BATCHES[first]), before)
+
+
 @pytest.mark.parametrize("method", [PcaCenterScale, TVN])
 def test_components_are_the_widest_axes(method, features):
     every = method().learn(features).apply(features)
@@ -138,6 +207,12 @@ def test_wells_of_the_batch_of_all_are_corrected_by_all_controls(method, feature
     if method is TVN:  # all controls together are one batch of its second half
         plain = TVN().learn(features).apply(features)
         wanted = plain @ inv(sqrtm(np.cov(plain, rowvar=False) + 0.5 * np.eye(5)))
+    elif method is TVN2024:  # which has the covariance of controls standardised by batch
+        plain = TVN().learn(features).apply(features)
+        parts = [StandardScaler().fit_transform(plain[batch == BATCHES]) for batch in "ab"]
+        source, target = (np.cov(x, rowvar=False) for x in (plain, np.concatenate(parts)))
+        ridge = 0.5 * np.eye(5)
+        wanted = plain @ inv(sqrtm(source + ridge)) @ sqrtm(target + ridge)
     else:
         wanted = method().learn(features).apply(features)
     np.testing.assert_allclose(found, wanted, rtol=1e-8, atol=1e-12)

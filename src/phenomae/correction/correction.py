@@ -271,7 +271,9 @@ class ControlCorrection(FittedCorrection[Batches]):
         return array
 
     def _axis_names(self, count: int) -> list[str]:
-        return [f"{type(self).__name__.lower()}{index}" for index in range(count)]
+        name = type(self).__name__.lower()
+        # A name that ends with a digit would run into the number of the axis.
+        return [f"{name}{'_' * name[-1].isdigit()}{index}" for index in range(count)]
 
 
 def _default_names(count: int) -> list[str]:

@@ -1,5 +1,7 @@
 """Typical variation normalisation (TVN): whitens features by the variation among the controls.
 
+This is TVN as the package 1.0 of the EFAAR benchmark codes it (August 2024); tvn_2024.py has the
+form that its repository has since November 2024.
 The covariances of the batches are aligned as in CORAL. A batch has few controls and many features,
 so the inverse square root of its covariance is stored as a low-rank factor and not as a d x d
 matrix.
@@ -20,7 +22,7 @@ from phenomae.correction.principal_axes import PrincipalAxes
 
 
 class TVN(ControlCorrection):
-    """Typical variation normalisation (Ando et al. 2017), as in the public EFAAR benchmark.
+    """Typical variation normalisation (Ando et al. 2017), as in the EFAAR benchmark, package 1.0.
 
     Wells are standardised on all controls, rotated to the principal axes of all controls, and
     standardised on all controls again. If there are batches, the wells of each batch are then
@@ -90,10 +92,8 @@ class TVN(ControlCorrection):
         corrected = (features - self.center_) @ self.matrix_
         if batches is not None and self.by_batch_:
             for batch, rows in each_batch(batches, len(features)):
-                # Multiplies by the inverse square root of the covariance without computing that
-                # k x k matrix (see `whitening_factor`).
-                factor, part = self.factors_[batch], corrected[rows]
-                corrected[rows] = part / np.sqrt(self.ridge) - (part @ factor) @ factor.T
+                factor = self.factors_[batch]
+                corrected[rows] = divide_by_root(corrected[rows], factor, self.ridge)
         return corrected
 
     def state(self) -> State:
@@ -110,6 +110,14 @@ class TVN(ControlCorrection):
     def _learn_batches(self, whitened: Float64[np.ndarray, "m k"], batches: Batches) -> None:
         for batch, rows in new_batches(batches, self.factors_, len(whitened)):
             self.factors_[batch] = whitening_factor(whitened[rows], self.ridge)
+
+
+def divide_by_root(
+    features: Float64[np.ndarray, "n k"], factor: Float64[np.ndarray, "k r"], ridge: float
+) -> Float64[np.ndarray, "n k"]:
+    """Return features (C + ridge I)^(-1/2), given the `whitening_factor` of C."""
+    # Without computing the k x k matrix.
+    return features / np.sqrt(ridge) - (features @ factor) @ factor.T
 
 
 def whitening_factor(
