@@ -85,6 +85,14 @@ class FittedCorrection(Correction, Generic[Own]):
     def known(self) -> frozenset[str]:
         """The batches that this correction was fitted on."""
 
+    @property
+    def directions(self) -> int:
+        """Number of directions whose covariances are estimated from the controls of each batch.
+
+        0 for a method that only estimates means and standard deviations of a batch.
+        """
+        return 0
+
     @abstractmethod
     def learn(self, controls: Float64[np.ndarray, "m d"], own: Own, /) -> Self:
         """Fit the correction on the controls; `own` belongs to these controls."""
@@ -271,9 +279,7 @@ class ControlCorrection(FittedCorrection[Batches]):
         return array
 
     def _axis_names(self, count: int) -> list[str]:
-        name = type(self).__name__.lower()
-        # A name that ends with a digit would run into the number of the axis.
-        return [f"{name}{'_' * name[-1].isdigit()}{index}" for index in range(count)]
+        return [f"{type(self).__name__.lower()}{index}" for index in range(count)]
 
 
 def _default_names(count: int) -> list[str]:

@@ -61,6 +61,11 @@ class TVN(ControlCorrection):
         """The batches that this correction was fitted on."""
         return frozenset(self.factors_) | {ALL_WELLS}
 
+    @property
+    def directions(self) -> int:
+        """The number of axes, if there are batches; axes alone are never more than controls."""
+        return self.matrix_.shape[1] if self.by_batch_ else 0
+
     def learn(self, controls: Float64[np.ndarray, "m d"], batches: Batches = None) -> Self:
         """Fit on the controls; without `batches`, the covariance step per batch is left out."""
         self.center_, spread = center_and_spread(controls)
