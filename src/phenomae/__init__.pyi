@@ -50,6 +50,9 @@ from phenomae.evaluation.fetch import Annotations as Annotations
 from phenomae.evaluation.benchmark import benchmark as benchmark
 from phenomae.evaluation.settings import BenchmarkSettings as BenchmarkSettings
 from phenomae.evaluation.results import Results as Results
+from phenomae.evaluation.sweep import sweep as sweep
+from phenomae.evaluation.sweep import SweepSettings as SweepSettings
+from phenomae.evaluation.sweep import Sweep as Sweep
 from phenomae.explore.ask import ask_signal as ask_signal
 from phenomae.evaluation.questions.signal import SignalSettings as SignalSettings
 from phenomae.explore.ask import ask_replicates as ask_replicates

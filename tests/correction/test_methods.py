@@ -11,8 +11,9 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from phenomae.correction import TVN, TVN2024, CenterScale, PcaCenterScale, Sphering
+from phenomae.correction.batch_mixing import unit_or_zero
 from phenomae.correction.batches import ALL_WELLS, each_batch
-from phenomae.correction.principal_axes import PrincipalAxes
+from phenomae.correction.principal_axes import PrincipalAxes, count_axes
 
 METHODS = [CenterScale, PcaCenterScale, TVN, TVN2024, Sphering]
 BATCHES = np.repeat(["a", "b"], 30)
@@ -38,7 +39,8 @@ def test_golden_case(golden_case: Callable[[str], Path], variant, method, by_bat
     features = wells.select("^feature_.*$").to_numpy().astype(np.float64)
     control = (wells["gene"] == "NTC").to_numpy()
     batches = wells["batch"].to_numpy() if by_batch else None
-    corrected = method().fit_transform(features, controls=control, batches=batches)
+    own = {"components": "all"} if method is TVN else {}
+    corrected = method(**own).fit_transform(features, controls=control, batches=batches)
     genes = wells["gene"].to_numpy()
     means = np.stack([corrected[genes == gene].mean(axis=0) for gene in expected["genes"]])
     wanted = expected[f"{variant}_aggregate"]
@@ -111,7 +113,7 @@ def test_tvn_2024_against_its_formula(controls, ridge):
     for batch in "abc":
         rows = batches == batch
         features[rows] = features[rows] @ rng.normal(size=(5, 5)) + 5 * rng.normal(size=5)
-    ours = TVN2024(ridge).fit_transform(features, controls=control, batches=batches)
+    ours = TVN2024(ridge, "all").fit_transform(features, controls=control, batches=batches)
     wanted = tvn_2024(features, control, batches, ridge)
     np.testing.assert_allclose(ours @ ours.T, wanted @ wanted.T, rtol=1e-6, atol=1e-9)
     signs = np.sign((ours * wanted).sum(axis=0))  # the sign of a principal axis is free
@@ -156,6 +158,42 @@ def test_components_are_the_widest_axes(method, features):
     np.testing.assert_allclose(
         method(components=2).learn(features).apply(features), every[:, :2], rtol=1e-12
     )
+
+
+@pytest.mark.parametrize(
+    ("components", "controls", "width", "expected"),
+    [
+        ("auto", 384, 336, 64),
+        ("auto", 96, 64, 64),
+        ("auto", 95, 64, 63),  # two thirds of 95 controls are 63.3
+        ("auto", 48, 336, 32),
+        ("auto", 279, 7, 7),
+        ("auto", 2, 128, 1),
+        ("all", 384, 336, 336),
+        (None, 384, 336, 336),
+        (100, 384, 336, 100),
+    ],
+)
+def test_how_many_axes_are_kept(components, controls, width, expected):
+    assert count_axes(components, controls, width) == expected
+
+
+@pytest.mark.parametrize("method", [PcaCenterScale, TVN, TVN2024])
+def test_as_many_controls_as_features_do_not_drown_the_phenotypes(method):
+    """The narrowest axes of 48 controls in 48 features are accidents; two thirds are kept."""
+    rng = np.random.default_rng(5)
+    spreads = np.linspace(3, 0.5, 48)
+    controls = rng.normal(size=(48, 48)) * spreads
+    effects = rng.normal(size=(60, 48)) * spreads * 1.5
+    replicates = [effects + rng.normal(size=(60, 48)) * spreads for _ in range(2)]
+    hits = []
+    for components in ("auto", "all"):
+        fitted = method(components=components).learn(controls)
+        both = [unit_or_zero(fitted.apply(features)) for features in replicates]
+        hits.append(((both[0] @ both[1].T).argmax(axis=1) == np.arange(60)).mean())
+    assert fitted.apply(controls).shape[1] == 47  # as many as 48 controls can vary along
+    assert method().learn(controls).apply(controls).shape[1] == 32
+    assert hits[0] > 0.75 > 0.5 > hits[1]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -248,7 +286,7 @@ def test_axes_have_fixed_signs(features):
 def test_fewer_controls_than_features_keep_the_directions_they_span(method):
     rng = np.random.default_rng(1)
     controls, others = rng.normal(size=(6, 20)), rng.normal(size=(200, 20))
-    fitted = method().learn(controls.astype(np.float32).astype(np.float64))
+    fitted = method(components="all").learn(controls.astype(np.float32).astype(np.float64))
     assert fitted.apply(controls).shape == (6, 5)
     np.testing.assert_allclose(fitted.apply(controls).std(axis=0), 1, rtol=1e-4)
     assert np.abs(fitted.apply(others)).max() < 20  # nothing divided by a spread of nearly 0

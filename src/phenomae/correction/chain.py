@@ -12,6 +12,7 @@ from phenomae.correction.correction import FittedCorrection, JointCorrection
 from phenomae.correction.covariates import Covariates, StepInput
 from phenomae.correction.design_warnings import warn_of_few_controls
 from phenomae.correction.plate_reader import PlateReader, replace_features
+from phenomae.correction.principal_axes import AUTO, count_axes
 from phenomae.correction.regression import Regression
 from phenomae.correction.steps import Step
 from phenomae.progress import info
@@ -140,11 +141,13 @@ def _report_undefined(
             f"{correction.name}: {worst} of {controls.shape[1]} features do not vary among the "
             f"controls of {batch} and become 0 in this batch"
         )
-    components = correction.get_params().get("components") or controls.shape[1]
-    expected = min(controls.shape[1], components)
+    components, width = correction.get_params().get("components"), controls.shape[1]
+    expected = count_axes(components, *controls.shape)
     after = int(corrected.any(axis=0).sum())
     if after < expected and not correction.keeps_features:
         info(
             f"{correction.name}: the {len(controls)} controls vary along {after} directions only, "
-            f"of {controls.shape[1]} features; all other directions are left out"
+            f"of {width} features; all other directions are left out"
         )
+    elif components == AUTO and expected < width:
+        info(f"{correction.name} keeps {after} of {width} axes; components=all keeps all of them")

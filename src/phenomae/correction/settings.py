@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from phenomae import checks
+from phenomae.correction.principal_axes import ALL
 from phenomae.correction.steps import Step, parse_step
 from phenomae.paths import PathLike
 
@@ -109,7 +110,7 @@ def require_counts(settings: CorrectSettings, steps: list[Step]) -> None:
 def record(settings: CorrectSettings, steps: list[Step]) -> dict[str, Any]:
     """Return what determines the output, as JSON values: all steps and the settings after them."""
     chain = [f"{step.name}:{step.batch or ''}" for step in steps]
-    parameters = [step.correction.get_params() for step in steps]
+    parameters = [_parameters(step) for step in steps]
     values = {name: value for each in parameters for name, value in each.items()}
     recorded = {
         "method": steps[0].name,
@@ -128,6 +129,15 @@ def record(settings: CorrectSettings, steps: list[Step]) -> dict[str, Any]:
     shared = {name: recorded[name] for name in _OWN_KEYS}
     complete = all(each.items() <= shared.items() for each in parameters)
     return recorded if complete else {**recorded, "parameters": parameters}
+
+
+def _parameters(step: Step) -> dict[str, Any]:
+    """Return the parameters of a step as they are recorded."""
+    # All axes were the default once, recorded as None: such an artefact is still the same work.
+    return {
+        name: None if name == "components" and value == ALL else value
+        for name, value in step.correction.get_params().items()
+    }
 
 
 def refuse_beside_saved(settings: CorrectSettings) -> None:

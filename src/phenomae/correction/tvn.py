@@ -18,7 +18,7 @@ from phenomae.correction.center_scale import center_and_spread, inverse, standar
 from phenomae.correction.correction import ControlCorrection, State
 from phenomae.correction.eigen import eigenvalues
 from phenomae.correction.pack import Matrices, join, split
-from phenomae.correction.principal_axes import PrincipalAxes
+from phenomae.correction.principal_axes import AUTO, PrincipalAxes, check_components
 
 
 class TVN(ControlCorrection):
@@ -34,8 +34,8 @@ class TVN(ControlCorrection):
     ridge
         Added to the diagonal of the covariance; 0.5 in the public benchmark.
     components
-        Number of principal axes to keep, by decreasing variance; None keeps all axes along which
-        the controls vary.
+        Number of principal axes to keep, by decreasing variance. "auto": 64, or two thirds of the
+        controls if these are fewer; "all": all axes along which the controls vary.
     """
 
     name = "tvn"
@@ -46,15 +46,15 @@ class TVN(ControlCorrection):
     matrix_: Float64[np.ndarray, "d k"]
     factors_: Matrices
 
-    def __init__(self, ridge: float = 0.5, components: int | None = None) -> None:
+    def __init__(self, ridge: float = 0.5, components: int | str | None = AUTO) -> None:
         self.ridge = ridge
         self.components = components
 
     def check_parameters(self) -> None:
-        """Raise ValueError unless `ridge` is above 0 and `components` is None or at least 1."""
+        """Raise ValueError unless `ridge` is above 0, and `components` at least 1, auto or all."""
         # A ridge of 0 would divide by 0 in directions in which no control varies.
         checks.above("ridge", self.ridge, 0)
-        checks.at_least("components", self.components, 1)
+        check_components(self.components)
 
     @property
     def known(self) -> frozenset[str]:
