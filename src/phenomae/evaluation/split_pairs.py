@@ -51,9 +51,10 @@ def _assign(
     groups: Int[np.ndarray, " genes"], order: Int[np.ndarray, " groups"]
 ) -> Int[np.ndarray, " genes"]:
     """Return the half, 0 or 1, of each gene."""
-    sizes = np.bincount(groups)
+    sizes: list[int] = np.bincount(groups).tolist()
     half_of, filled = np.zeros(len(sizes), dtype=np.int64), [0, 0]
     for group in order.tolist():
-        half_of[group] = int(filled[1] < filled[0])
-        filled[half_of[group]] += sizes[group]
+        half = int(filled[1] < filled[0])
+        half_of[group] = half
+        filled[half] += sizes[group]
     return half_of[groups]

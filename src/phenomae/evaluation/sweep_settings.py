@@ -122,7 +122,10 @@ def _usable(settings: SweepSettings, width: int | None) -> Iterator[str]:
 
 def _settings_of(name: str, settings: SweepSettings) -> CorrectSettings:
     method, *then = name.split(THEN)
-    return CorrectSettings(method, settings.batch, tuple(then), settings.few_controls)
+    try:
+        return CorrectSettings(method, settings.batch, tuple(then), settings.few_controls)
+    except ValueError as error:
+        raise ValueError(f"methods {name}: {error}") from None
 
 
 def _with_components(text: str, components: str) -> str:
