@@ -210,8 +210,9 @@ def test_components_are_tried_where_a_method_has_them():
         "tvn(ridge=1, components=all):batch",  # 64 of 64 features are all
         "sphering",
     ]
-    (first, *_), batch = list_trials(SweepSettings("a", ("tvn",), batch=""), 9), None
-    assert first.settings == CorrectSettings("tvn(components=all)", batch)
+    first, *others = list_trials(SweepSettings("a", ("tvn",), batch=""), 9)
+    assert first.settings == CorrectSettings("tvn(components=auto)", None)
+    assert [trial.name for trial in others] == ["tvn(components=all)"]
 
 
 @pytest.mark.parametrize(
@@ -221,8 +222,14 @@ def test_components_are_tried_where_a_method_has_them():
         ({"methods": ("tvn(ridge=0)",)}, r"ridge must be above 0, not 0"),
         ({"methods": ("tvn", "tvn")}, r"methods has tvn\(components=128\) twice: give it once"),
         ({"methods": ()}, "methods and components must have at least one value each"),
-        ({"components": ("0",)}, "components must be whole numbers of at least 1, or all, not 0"),
-        ({"components": ("few",)}, "components must be whole numbers of at least 1, or all, not f"),
+        (
+            {"components": ("0",)},
+            "components must be whole numbers of at least 1, auto or all, not 0",
+        ),
+        (
+            {"components": ("few",)},
+            "components must be whole numbers of at least 1, auto or all, not ",
+        ),
         ({"resamples": 0}, "resamples must be at least 1, not 0"),
         ({"low": 0.9, "high": 0.1}, "must be fractions of all pairs with"),
         ({"by": "guide"}, "by must be one of"),

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from phenomae import checks
 from phenomae.correction.methods import METHODS, load_method
+from phenomae.correction.principal_axes import ALL, AUTO
 from phenomae.correction.settings import CorrectSettings, FewControls
 from phenomae.evaluation.settings import BenchmarkSettings, Several
 from phenomae.maps.settings import MapSettings
@@ -36,9 +37,9 @@ class SweepSettings:
     )
     """Corrections to try, written as in --method of correct: "tvn(ridge=1):batch". "A then B" is A
     followed by B, as with --then; none leaves the wells as they are."""
-    components: Annotated[tuple[str, ...], Several] = ("32", "64", "128", "all")
-    """Numbers of principal axes, or all, to try in each method that has the setting and does not
-    set it itself. Numbers that are not below the number of features are left out."""
+    components: Annotated[tuple[str, ...], Several] = ("auto", "32", "128", "all")
+    """Numbers of principal axes, auto or all, to try in each method that has this setting and does
+    not set it itself. Numbers that are not below the number of features are left out."""
     batch: str | None = "plate"
     """Column of the batches, as in correct. Empty: all wells are one batch."""
     few_controls: FewControls = "error"
@@ -62,8 +63,9 @@ class SweepSettings:
             raise ValueError("methods and components must have at least one value each")
         checks.at_least("resamples", self.resamples, 1)
         for word in self.components:
-            number = word == "all" or (word.isascii() and word.isdecimal() and int(word) > 0)
-            checks.require(number, "components", "whole numbers of at least 1, or all", word)
+            number = word.isascii() and word.isdecimal() and int(word) > 0
+            rule = "whole numbers of at least 1, auto or all"
+            checks.require(number or word in (AUTO, ALL), "components", rule, word)
         if not self.batch:
             object.__setattr__(self, "batch", None)
         for made in (self.map, self.scoring):
@@ -116,7 +118,7 @@ def list_trials(settings: SweepSettings, width: int | None) -> list[Trial]:
 
 def _usable(settings: SweepSettings, width: int | None) -> Iterator[str]:
     for word in settings.components:
-        if word == "all" or width is None or int(word) < width:
+        if word in (AUTO, ALL) or width is None or int(word) < width:
             yield word
 
 
