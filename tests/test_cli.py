@@ -206,6 +206,7 @@ def _rest(command: tuple[str, ...]) -> list[str]:
         ("embed",): "B C",
         ("compare",): "B C",
         ("benchmark",): "B --annotations C",
+        ("sweep",): "B --annotations C",
         ("ask", "complexes"): "B --complexes C",
         ("ask", "compounds"): "B C --potencies D",
         ("ask", "mechanisms"): "B --mechanisms C",
