@@ -76,10 +76,7 @@ def main() -> None:
     (known,) = read_annotations(given.annotations)
     features = wells.features[:, : given.features].astype(np.float64)
     plates = wells.table["plate"].to_numpy().astype(str)
-    print(
-        *["features", "controls", "method", "components", "axes", "recall", "plate_accuracy"],
-        sep="\t",
-    )
+    print("features\tcontrols\tmethod\tcomponents\taxes\trecall\tplate_accuracy")
     for kept in given.controls:
         drawn = draw_controls(wells, kept)
         for method in METHODS:
