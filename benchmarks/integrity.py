@@ -21,11 +21,11 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = {
     "ingest": "ingest {at}/raw {out}",
     "embed": "embed {at}/store {at}/run {out} --device cpu",
-    "correct": "correct {at}/wells {out} --batch plate --method tvn",
+    "correct": "correct {at}/wells {out} --batch plate --method tvn(components=64)",
     "map": "map {at}/corrected {out}.h5ad --by gene",
     "benchmark": "benchmark {at}/map.h5ad {out} --annotations {at}/raw/relationships.csv "
     "--shuffle 200",
-    "correct, large": "correct {at}/large {out} --batch plate --method tvn",
+    "correct, large": "correct {at}/large {out} --batch plate --method tvn(components=64)",
     "map, large": "map {at}/large {out}.h5ad --by gene --through wells",
 }
 LIMITS = {"ingest": 1.10, "correct, large": 1.15, "map, large": 1.15}
@@ -87,7 +87,7 @@ def make_inputs(at: Path, checkout: Path, wells: int) -> None:
         "store": "ingest {at}/raw {at}/store",
         "run": f"pretrain energy-mae {{at}}/store {{at}}/run --config {recipe} --steps 4",
         "wells": "embed {at}/store {at}/run {at}/wells --device cpu",
-        "corrected": "correct {at}/wells {at}/corrected --batch plate --method tvn",
+        "corrected": "correct {at}/wells {at}/corrected --batch plate --method tvn(components=64)",
         "map.h5ad": "map {at}/corrected {at}/map.h5ad --by gene",
     }
     for name, line in steps.items():
