@@ -22,11 +22,12 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = {
     "ingest": "ingest {at}/raw {out}",
     "embed": "embed {at}/store {at}/run {out} --device cpu",
-    "correct": "correct {at}/wells {out} --batch plate --method tvn --config {at}/correct.toml",
+    "correct": "correct {at}/wells {out} --batch plate --method tvn(components=64) "
+    "--config {at}/correct.toml",
     "map": "map {at}/corrected {out}.h5ad --by gene",
     "benchmark": "benchmark {at}/map.h5ad {out} --annotations {at}/raw/relationships.csv "
     "--shuffle 200",
-    "correct, large": "correct {at}/large {out} --batch plate --method tvn "
+    "correct, large": "correct {at}/large {out} --batch plate --method tvn(components=64) "
     "--config {at}/correct.toml",
     "map, large": "map {at}/large {out}.h5ad --by gene --through wells",
 }
@@ -90,7 +91,7 @@ def make_inputs(at: Path, checkout: Path, wells: int) -> None:
         "store": "ingest {at}/raw {at}/store",
         "run": f"pretrain energy-mae {{at}}/store {{at}}/run --config {recipe} --steps 4",
         "wells": "embed {at}/store {at}/run {at}/wells --device cpu",
-        "corrected": "correct {at}/wells {at}/corrected --batch plate --method tvn",
+        "corrected": "correct {at}/wells {at}/corrected --batch plate --method tvn(components=64)",
         "map.h5ad": "map {at}/corrected {at}/map.h5ad --by gene",
     }
     for name, line in steps.items():

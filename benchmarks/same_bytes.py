@@ -58,7 +58,14 @@ RENAMED_OPTIONS: dict[str, dict[str, str]] = {
         "--most-names": "--max-names",
     },
     "correct wells pca": {"pca-center-scale --components 8": "'pca-center-scale(components=8)'"},
-    "correct wells tvn": {"--method tvn": "--method 'tvn(ridge=0.3)'", "--ridge 0.3": ""},
+    # All components were the default once.
+    "correct wells-": {"pca-center-scale": "'pca-center-scale(components=all)'"},
+    "correct wells tvn": {
+        "tvn --batch": "'tvn(ridge=0.3, components=all)' --batch",
+        "--ridge 0.3": "",
+    },
+    "correct wells arms": {"--batch batch": "--method 'tvn(components=all)' --batch batch"},
+    "correct plates-wells chain": {"tvn:batch": "'tvn(components=all):batch'"},
     "correct wells sphering": {"sphering --epsilon 1e-3": "'sphering(epsilon=1e-3)'"},
 }
 """Old words of a command line -> new ones, by what the old line begins with ("": any line)."""

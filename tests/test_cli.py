@@ -20,7 +20,8 @@ EVERY += [(group, name) for group, parts in GROUPS.items() for name in parts.tab
 SEVERAL = pytest.mark.parametrize("command", EVERY, ids=" ".join)
 PRINTING = (("models",), ("plan",), ("check",), ("store", "check"))
 CACHING = (("annotations", "fetch"),)  # what is there and whole stays
-WRITING = [command for command in EVERY if command not in (*PRINTING, *CACHING)]
+IN_PLACE = (("store", "relabel"),)
+WRITING = [command for command in EVERY if command not in (*PRINTING, *CACHING, *IN_PLACE)]
 
 
 def parse(*words: str, recipe: Path | None = None) -> dict:
@@ -206,6 +207,7 @@ def _rest(command: tuple[str, ...]) -> list[str]:
         ("embed",): "B C",
         ("compare",): "B C",
         ("benchmark",): "B --annotations C",
+        ("sweep",): "B --annotations C",
         ("ask", "complexes"): "B --complexes C",
         ("ask", "compounds"): "B C --potencies D",
         ("ask", "mechanisms"): "B --mechanisms C",

@@ -1,5 +1,7 @@
 """What is printed while a command runs."""
 
+import contextlib
+
 import pytest
 
 from phenomae import progress
@@ -37,3 +39,20 @@ def test_a_line_of_progress_has_a_rate_that_can_be_read(
     with progress.track("embed", 50_000, "crops") as advance:
         advance(25_600)
     assert capsys.readouterr().err == "embed: 25600/50000 crops, 1,280/s, 0:19 left\n"
+
+
+def test_a_block_can_be_silenced_and_what_was_before_comes_back(capsys: pytest.CaptureFixture[str]):
+    before = progress.is_quiet()
+    progress.set_quiet(False)
+    try:
+        with contextlib.suppress(KeyError), progress.silenced():
+            progress.info("not printed")
+            raise KeyError
+        progress.info("printed")
+        progress.set_quiet(True)
+        with progress.silenced():
+            pass
+        assert progress.is_quiet()
+    finally:
+        progress.set_quiet(before)
+    assert capsys.readouterr().err == "printed\n"

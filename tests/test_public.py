@@ -58,7 +58,7 @@ def call_all():
     assert phenomae.read_recipe("recipe.toml", ("embed",)) == {"crops_at_once": 3}
     assert isinstance(phenomae.list_models(json=True), list)
     assert phenomae.create_model("vit-mae/S16", channels=["DNA"]).family == "vit-mae"
-    for corrector in (phenomae.TVN, phenomae.Sphering, phenomae.CenterScale):
+    for corrector in (phenomae.TVN, phenomae.TVN2024, phenomae.Sphering, phenomae.CenterScale):
         assert "fit" in dir(corrector())
     absent = phenomae.BenchmarkSettings(annotations="absent")
     refused(phenomae.benchmark, "absent.h5ad", "out", settings=absent)
@@ -68,6 +68,7 @@ def call_all():
     refused(phenomae.compare, "a.h5ad", "b.h5ad", "out")
     refused(phenomae.study, "absent.toml", "out", settings=phenomae.StudySettings())
     refused(phenomae.fetch_annotations, "lists", place="http://127.0.0.1:9")
+    refused(phenomae.sweep, "wells", "out", settings=phenomae.SweepSettings("absent"))
     for name in ("vit_mae", "channel_mae", "energy_mae", "unet_mae", "classifier",
                  "vit_classifier"):
         pretrain = getattr(phenomae, f"pretrain_{name}")

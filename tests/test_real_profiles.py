@@ -38,8 +38,8 @@ def mitocheck(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("center-scale", None, 0.355, 0.266),
         ("center-scale", "plate", 0.431, 0.308),
-        ("tvn", None, 0.267, 0.207),
-        ("tvn", "plate", 0.303, 0.240),
+        ("tvn(components=all)", None, 0.267, 0.207),
+        ("tvn(components=all)", "plate", 0.303, 0.240),
     ],
 )
 def test_mitocheck(shared: Path, mitocheck: Path, tmp_path, method, batch, corum, stringdb):
@@ -76,8 +76,8 @@ def test_golden_recall_through_the_three_commands(golden_case: Callable[[str], P
     expected = pl.read_csv(golden_case("map") / "expected_recall.csv")
     for variant, settings in {
         "centerscale_by_batch": CorrectSettings("center-scale", "batch"),
-        "tvn": CorrectSettings("tvn"),
-        "tvn_coral": CorrectSettings("tvn", "batch"),
+        "tvn": CorrectSettings("tvn(components=all)"),
+        "tvn_coral": CorrectSettings("tvn(components=all)", "batch"),
     }.items():
         correct(tmp_path / "wells", tmp_path / variant, settings=settings)
         map_path = tmp_path / f"{variant}.h5ad"

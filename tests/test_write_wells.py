@@ -62,7 +62,7 @@ def test_words_for_empty_cells_are_empty_as_in_plate_maps(tmp_path, capsys):
     wells = read_wells(tmp_path / "wells").table
     assert wells["compound"].to_list() == [None, "NANS", None]
     assert wells["guide"].is_null().all()
-    said = "the table of wells: taken as empty: NA (1 cells), nan (1 cells), - (3 cells)"
+    said = "the table of wells: taken as empty: NA (1 cell), nan (1 cell), - (3 cells)"
     assert said in capsys.readouterr().err
     write_wells(tmp_path / "kept", table, ["score"], empty_words="-")
     assert read_wells(tmp_path / "kept").table["compound"].to_list() == ["nan", "NANS", "NA"]

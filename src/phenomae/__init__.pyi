@@ -52,6 +52,9 @@ from phenomae.evaluation.fetch import Annotations as Annotations
 from phenomae.evaluation.benchmark import benchmark as benchmark
 from phenomae.evaluation.settings import BenchmarkSettings as BenchmarkSettings
 from phenomae.evaluation.results import Results as Results
+from phenomae.evaluation.sweep import sweep as sweep
+from phenomae.evaluation.sweep import SweepSettings as SweepSettings
+from phenomae.evaluation.sweep import Sweep as Sweep
 from phenomae.explore.ask import ask_signal as ask_signal
 from phenomae.evaluation.questions.signal import SignalSettings as SignalSettings
 from phenomae.explore.ask import ask_replicates as ask_replicates
@@ -85,6 +88,7 @@ from phenomae.weights.load_model import load_model as load_model
 from phenomae.correction.center_scale import CenterScale as CenterScale
 from phenomae.correction.pca_center_scale import PcaCenterScale as PcaCenterScale
 from phenomae.correction.tvn import TVN as TVN
+from phenomae.correction.tvn_2024 import TVN2024 as TVN2024
 from phenomae.correction.sphering import Sphering as Sphering
 from phenomae.correction.harmony import Harmony as Harmony
 from phenomae.recipe import read_recipe as read_recipe

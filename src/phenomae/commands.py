@@ -50,6 +50,10 @@ COMMANDS: Table = {
         "phenomae.evaluation.benchmark:benchmark",
         "Measure the recall of known relationships on a map.",
     ),
+    "sweep": (
+        "phenomae.evaluation.sweep:sweep",
+        "Try corrections, and choose one by recall on a split of the known pairs.",
+    ),
     "models": (
         "phenomae.models.cost.catalogue:list_models",
         "List the networks with their parameters and FLOPs.",

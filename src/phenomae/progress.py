@@ -26,6 +26,17 @@ def is_quiet() -> bool:
     return _quiet
 
 
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Silence `info` and all progress in the block."""
+    before = _quiet
+    set_quiet(True)
+    try:
+        yield
+    finally:
+        set_quiet(before)
+
+
 def info(text: str) -> None:
     """Print one line for the user on standard error, unless the process is silenced."""
     if not _quiet:

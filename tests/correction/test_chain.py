@@ -102,9 +102,14 @@ def test_a_stopped_chain_goes_on_to_the_same_bytes(make_screen, tmp_path):
         ({"method": "tvn(ridge=1e999)"}, "ridge must be above 0, not inf"),
         ({"method": "tvn(ridge=wide)"}, "ridge must be of type float, not 'wide'"),
         ({"method": "tvn(ridge=True)"}, "ridge must be of type float, not True"),
-        ({"method": "tvn(components=2.5)"}, r"components must be of type int \| None, not 2.5"),
+        (
+            {"method": "tvn(components=2.5)"},
+            r"components must be of type int \| str \| None, not 2.5",
+        ),
         ({"method": "sphering(epsilon=-1.0)"}, "epsilon must be above 0, not -1.0"),
         ({"method": "tvn(components=0)"}, "components must be at least 1, not 0"),
+        ({"method": "tvn(components=most)"}, "components must be one of auto, all, not most"),
+        ({"method": "tvn-2024(ridge=0)"}, "ridge must be above 0, not 0"),
         ({"method": "pca-center-scale(components=0)"}, "components must be at least 1, not 0"),
         (
             {"method": "tvn(components=9)"},
@@ -155,7 +160,8 @@ def test_constant_features_are_counted(make_screen, tmp_path, capsys):
         ("tvn:", None, TVN()),
         ("tvn:plate (old)", "plate (old)", TVN()),
         (" tvn ( ridge = 1 , components=3 ) : plate", "plate", TVN(1.0, 3)),
-        ("tvn(components=None):plate", "plate", TVN()),
+        ("tvn(components=None):plate", "plate", TVN(components=None)),
+        ("tvn(components=all)", "plate", TVN(components="all")),
         ("sphering(epsilon=1e-3,):x:y", "x:y", Sphering(1e-3)),
     ],
 )
@@ -166,7 +172,9 @@ def test_a_step_is_a_name_settings_and_a_column(text, batch, expected):
 
 def test_settings_are_recorded_under_the_keys_of_old_artefacts():
     """Written down from an artefact of the version in which they were flags of the command."""
-    settings = CorrectSettings("tvn(ridge=0.3)", "plate", ("sphering(epsilon=1):batch",))
+    settings = CorrectSettings(
+        "tvn(ridge=0.3, components=all)", "plate", ("sphering(epsilon=1):batch",)
+    )
     assert record(settings, read_steps(settings)) == {
         "method": "tvn",
         "batch": "plate",
@@ -184,6 +192,6 @@ def test_what_the_keys_cannot_hold_is_recorded_beside_them():
     settings = CorrectSettings("tvn(ridge=0.3)", "plate", ("tvn(ridge=0.7):batch",))
     recorded = record(settings, read_steps(settings))
     assert recorded["parameters"] == [
-        {"ridge": 0.3, "components": None},
-        {"ridge": 0.7, "components": None},
+        {"ridge": 0.3, "components": "auto"},
+        {"ridge": 0.7, "components": "auto"},
     ]

@@ -125,7 +125,7 @@ def test_the_same_work_is_not_done_twice(tmp_path, capsys):
     assert repr(made) == f"Wells('{tmp_path}/out', 2 plates, 24 wells, 3 features)"
     assert correct(wells, made) == made
     assert "already there" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="another setting: method = 'tvn', now 'center-scale'"):
+    with pytest.raises(ValueError, match="another setting: components = 'auto', now None"):
         correct(wells, tmp_path / "out", settings=CorrectSettings("center-scale"))
     correct(wells, tmp_path / "out", settings=CorrectSettings("center-scale"), overwrite=True)
 

@@ -15,10 +15,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 
-from phenomae.correction import TVN, CenterScale, Harmony, PcaCenterScale, Sphering
+from phenomae.correction import TVN, TVN2024, CenterScale, Harmony, PcaCenterScale, Sphering
 
-METHODS = [CenterScale, PcaCenterScale, TVN, Sphering]
-OTHERS = {TVN: {"ridge": 0.3, "components": 2}, Sphering: {"epsilon": 0.1}}
+METHODS = [CenterScale, PcaCenterScale, TVN, TVN2024, Sphering]
+OTHERS = {TVN: {"ridge": 0.3, "components": 2}, TVN2024: {"ridge": 0.3}, Sphering: {"epsilon": 0.1}}
 CONTROL = np.arange(60) % 3 == 0
 BATCHES = np.repeat(["a", "b"], 30)
 COLUMNS = ["area", "roundness", "dna", "er"]

@@ -9,5 +9,6 @@ from phenomae.correction.harmony import Harmony
 from phenomae.correction.pca_center_scale import PcaCenterScale
 from phenomae.correction.sphering import Sphering
 from phenomae.correction.tvn import TVN
+from phenomae.correction.tvn_2024 import TVN2024
 
-__all__ = ["TVN", "CenterScale", "Harmony", "PcaCenterScale", "Sphering"]
+__all__ = ["TVN", "TVN2024", "CenterScale", "Harmony", "PcaCenterScale", "Sphering"]

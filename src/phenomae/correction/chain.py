@@ -1,6 +1,6 @@
 """Several corrections in sequence, each fitted on the output of the previous ones."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,9 @@ from phenomae.correction.batches import Batches, each_batch
 from phenomae.correction.center_scale import center_and_spread
 from phenomae.correction.correction import FittedCorrection, JointCorrection
 from phenomae.correction.covariates import Covariates, StepInput
+from phenomae.correction.design_warnings import warn_of_few_controls
 from phenomae.correction.plate_reader import PlateReader, replace_features
+from phenomae.correction.principal_axes import AUTO, count_axes
 from phenomae.correction.regression import Regression
 from phenomae.correction.steps import Step
 from phenomae.progress import info
@@ -24,6 +26,8 @@ class Chain:
     corrections: list[FittedCorrection[Any]]
     width: int
     """Number of input features of the first correction."""
+    warnings: list[str] = field(default_factory=list)
+    """Which batches had few controls for what was estimated from them."""
 
     def apply(
         self, features: Float64[np.ndarray, "n d"], inputs: list[StepInput]
@@ -38,6 +42,7 @@ class Chain:
         for correction, own in zip(self.corrections, inputs, strict=True):
             # Each step is fitted on the controls of new batches as corrected by the previous steps,
             # as `fit_chain` did for the first batches.
+            self.warnings.extend(_warn(correction, own, len(controls), correction.known))
             correction.learn_new(controls, own)
             controls = correction.apply(controls, own)
 
@@ -55,8 +60,10 @@ def fit_chain(
         if isinstance(step.correction, JointCorrection):
             _, before = fit_chain(plates, steps[:position], controls)
             plates = _correct_jointly(plates, before, step.correction)
-            return fit_chain(plates, steps[position + 1 :], _control_features(plates))
+            plates, chain = fit_chain(plates, steps[position + 1 :], _control_features(plates))
+            return plates, replace(chain, warnings=before.warnings + chain.warnings)
     width, corrections = controls.shape[1], []
+    warnings: list[str] = []
     # Not strict: `steps` may be only the steps before a joint correction, while `plates` has the
     # batches for all steps.
     for step, own in zip(steps, plates.control_inputs(), strict=False):
@@ -65,9 +72,10 @@ def fit_chain(
         corrected = correction.apply(controls, own)
         if not isinstance(own, Covariates):  # a regression does not divide by a spread
             _report_undefined(correction, controls, corrected, own)
+        warnings += _warn(correction, own, len(controls))
         corrections.append(correction)
         controls = corrected
-    return plates, Chain(steps, corrections, width)
+    return plates, Chain(steps, corrections, width, warnings)
 
 
 def report_extrapolation(plates: PlateReader, chain: Chain) -> None:
@@ -80,6 +88,17 @@ def report_extrapolation(plates: PlateReader, chain: Chain) -> None:
                     f"{correction.name}: {count} of {int(plates.kept.sum())} wells have covariates "
                     "outside the range of the controls, where the regression extrapolates"
                 )
+
+
+def _warn(
+    correction: FittedCorrection[Any],
+    own: StepInput,
+    count: int,
+    known: frozenset[str] = frozenset(),
+) -> list[str]:
+    if isinstance(own, Covariates):  # a regression is tested on plates that it has not seen
+        return []
+    return warn_of_few_controls(correction.name, correction.directions, own, count, known)
 
 
 def _correct_jointly(
@@ -122,11 +141,13 @@ def _report_undefined(
             f"{correction.name}: {worst} of {controls.shape[1]} features do not vary among the "
             f"controls of {batch} and become 0 in this batch"
         )
-    components = correction.get_params().get("components") or controls.shape[1]
-    expected = min(controls.shape[1], components)
+    components, width = correction.get_params().get("components"), controls.shape[1]
+    expected = count_axes(components, *controls.shape)
     after = int(corrected.any(axis=0).sum())
     if after < expected and not correction.keeps_features:
         info(
             f"{correction.name}: the {len(controls)} controls vary along {after} directions only, "
-            f"of {controls.shape[1]} features; all other directions are left out"
+            f"of {width} features; all other directions are left out"
         )
+    elif components == AUTO and expected < width:
+        info(f"{correction.name} keeps {after} of {width} axes; components=all keeps all of them")

@@ -15,7 +15,13 @@ from phenomae.correction.batches import Batches, require_controls
 from phenomae.correction.chain import Chain, fit_chain, report_extrapolation
 from phenomae.correction.correction import ControlCorrection
 from phenomae.correction.covariates import Covariates, StepInput, read_counts
-from phenomae.correction.diagnose import print_diagnosis, write_diagnosis
+from phenomae.correction.design_warnings import warn_of_single_conditions
+from phenomae.correction.diagnose import (
+    columns_of_batches,
+    print_diagnosis,
+    print_warnings,
+    write_diagnosis,
+)
 from phenomae.correction.explained import measure_all
 from phenomae.correction.few_controls import settle_batches
 from phenomae.correction.methods import load_method
@@ -330,5 +336,10 @@ def _write(
         if shifts:
             corrected = subtract_shifts(corrected, table, shifts)
         write_plate(folder, table, corrected.astype(np.float32))
+    warnings = list(chain.warnings)
+    for column in columns_of_batches(request.steps):
+        warnings += warn_of_single_conditions(plates.table, plates.kept, column)
     if settings.diagnose:
-        write_diagnosis(folder, request.files, plates, request.steps, covariates)
+        write_diagnosis(folder, request.files, plates, request.steps, covariates, warnings)
+    else:
+        print_warnings(warnings)

@@ -85,6 +85,14 @@ class FittedCorrection(Correction, Generic[Own]):
     def known(self) -> frozenset[str]:
         """The batches that this correction was fitted on."""
 
+    @property
+    def directions(self) -> int:
+        """Number of directions whose covariances are estimated from the controls of each batch.
+
+        0 for a method that only estimates means and standard deviations of a batch.
+        """
+        return 0
+
     @abstractmethod
     def learn(self, controls: Float64[np.ndarray, "m d"], own: Own, /) -> Self:
         """Fit the correction on the controls; `own` belongs to these controls."""

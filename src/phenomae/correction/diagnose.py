@@ -4,7 +4,7 @@ The same wells are measured before and after, so that any difference is an effec
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int, Shaped
 
 from phenomae.correction.batch_mixing import predict_labels
 from phenomae.correction.covariates import Covariates
+from phenomae.correction.design_warnings import perturbation_name
 from phenomae.correction.explained import explained_rows
 from phenomae.correction.least_squares import MIN_PLATES
 from phenomae.correction.plate_reader import PlateReader
@@ -68,11 +69,12 @@ def write_diagnosis(
     plates: PlateReader,
     steps: list[Step],
     covariates: dict[str, Covariates],
+    warnings: Sequence[str] = (),
 ) -> None:
     """Compare the wells of `files` with the corrected wells in `folder`.
 
-    Writes diagnosis.csv and verdict.json. `covariates` has those of all wells by name, as
-    `explained.measure_all` returns them.
+    Writes diagnosis.csv, and verdict.json with the verdict and the `warnings`. `covariates` has
+    those of all wells by name, as `explained.measure_all` returns them.
     """
     samples = _sample_mixing(files.table, plates, steps)
     named = _name_replicates(files.table, plates)
@@ -113,11 +115,11 @@ def write_diagnosis(
     write_bytes(folder / FILE, pl.DataFrame(found, schema=COLUMNS).write_csv().encode())
     lacking = [*([] if mixed else [f"one {samples[0].column}"])]
     lacking += [] if nearest else ["no replicates on two plates"]
-    write_json(folder / VERDICT, {"line": conclude(figures, lacking)})
+    write_json(folder / VERDICT, {"line": conclude(figures, lacking), "warnings": list(warnings)})
 
 
 def print_diagnosis(out: Path) -> None:
-    """Print diagnosis.csv as a table, and the verdict, on standard output.
+    """Print diagnosis.csv as a table, the warnings and the verdict, on standard output.
 
     Raises ValueError if diagnosis.csv is missing or damaged.
     """
@@ -128,7 +130,20 @@ def print_diagnosis(out: Path) -> None:
             f"{out / FILE} is missing or damaged: run correct again with diagnose and overwrite"
         ) from None
     show(table.drop("low", "high"))
-    print(json.loads((out / VERDICT).read_text())["line"])
+    verdict = json.loads((out / VERDICT).read_text())
+    print_warnings(verdict.get("warnings", []))  # earlier versions recorded none
+    print(verdict["line"])
+
+
+def print_warnings(warnings: Sequence[str]) -> None:
+    """Print one line per warning on standard output."""
+    for warning in warnings:
+        print(f"warning: {warning}")
+
+
+def columns_of_batches(steps: list[Step]) -> list[str]:
+    """Return the batch columns of the steps; `plate` if no step has one."""
+    return list(dict.fromkeys(step.batch for step in steps if step.batch)) or ["plate"]
 
 
 def _sample_mixing(table: pl.DataFrame, plates: PlateReader, steps: list[Step]) -> list[Sample]:
@@ -136,10 +151,9 @@ def _sample_mixing(table: pl.DataFrame, plates: PlateReader, steps: list[Step]) 
 
     If no step has a batch column, the samples are for the column `plate`.
     """
-    columns = list(dict.fromkeys(step.batch for step in steps if step.batch)) or ["plate"]
     kinds = {"controls": plates.kept & plates.control, "all": plates.kept}
     samples: list[Sample] = []
-    for column in columns:
+    for column in columns_of_batches(steps):
         for wells, members in kinds.items():
             rows = np.flatnonzero(members)
             batches = np.array([str(value) for value in table[column][rows]], dtype=np.str_)
@@ -159,12 +173,10 @@ def _name_replicates(table: pl.DataFrame, plates: PlateReader) -> pl.DataFrame:
 
     Wells without any name are left out.
     """
-    columns = ("perturbation", "guide", "gene", "compound")
-    name = pl.coalesce(pl.col(column).replace("", None) for column in columns)
     return (
         table.with_row_index("row")
         .filter(pl.Series(plates.kept & ~plates.control))
-        .select("row", "plate", name=name)
+        .select("row", "plate", name=perturbation_name())
         .drop_nulls()
     )
 

@@ -12,6 +12,7 @@ METHODS: dict[str, str] = {
     "center-scale": "phenomae.correction.center_scale:CenterScale",
     "pca-center-scale": "phenomae.correction.pca_center_scale:PcaCenterScale",
     "tvn": "phenomae.correction.tvn:TVN",
+    "tvn-2024": "phenomae.correction.tvn_2024:TVN2024",
     "sphering": "phenomae.correction.sphering:Sphering",
     "harmony": "phenomae.correction.harmony:Harmony",
     "position": "phenomae.correction.position:Position",

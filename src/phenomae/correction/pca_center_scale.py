@@ -9,7 +9,7 @@ from phenomae import checks
 from phenomae.correction.batches import Batches
 from phenomae.correction.center_scale import CenterScale
 from phenomae.correction.correction import ControlCorrection, State
-from phenomae.correction.principal_axes import PrincipalAxes
+from phenomae.correction.principal_axes import AUTO, PrincipalAxes, check_components
 
 
 class PcaCenterScale(ControlCorrection):
@@ -18,8 +18,8 @@ class PcaCenterScale(ControlCorrection):
     The center-scale step uses the batch's own controls.
 
     components
-        Number of principal axes to keep, by decreasing variance; None keeps all axes along which
-        the controls vary.
+        Number of principal axes to keep, by decreasing variance. "auto": 64, or two thirds of the
+        controls if these are fewer; "all": all axes along which the controls vary.
     """
 
     name = "pca-center-scale"
@@ -28,13 +28,13 @@ class PcaCenterScale(ControlCorrection):
     axes_: PrincipalAxes
     scale_: CenterScale
 
-    def __init__(self, components: int | None = None) -> None:
+    def __init__(self, components: int | str | None = AUTO) -> None:
         self.components = components
 
     def check_parameters(self) -> None:
-        """Raise ValueError unless `components` is None or at least 1."""
+        """Raise ValueError unless `components` is at least 1, auto or all."""
         self.components = checks.whole_number("components", self.components)
-        checks.at_least("components", self.components, 1)
+        check_components(self.components)
 
     @property
     def known(self) -> frozenset[str]:

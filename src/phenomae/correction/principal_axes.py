@@ -14,11 +14,43 @@ from phenomae.correction.center_scale import RESOLUTION
 from phenomae.correction.correction import State
 from phenomae.correction.eigen import eigenvalues, singular_values
 
+Components = int | str | None
+"""How many principal axes are kept: a number, `auto`, or `all` (or None, as in scikit-learn)."""
+AUTO, ALL = "auto", "all"
+_AUTO = 64
+
+
+def check_components(components: Components) -> None:
+    """Raise ValueError unless `components` is at least 1, auto, all or None."""
+    if isinstance(components, str):
+        checks.one_of("components", components, (AUTO, ALL))
+    else:
+        checks.at_least("components", components, 1)
+
+
+def count_axes(components: Components, controls: int, width: int) -> int:
+    """Return how many axes of `width` features to keep.
+
+    `auto` is 64, or two thirds of the controls, or the number of features, whichever is the least.
+    If there are about as many controls as features, the narrowest axes are accidents of these
+    wells, and scaled to the others they drown everything: recall .74 with all axes and .95 with 64,
+    on 384 controls and 336 features (docs/log.md, 2026-11-30).
+
+    Raises ValueError if a number is larger than the number of features.
+    """
+    if components is None or components == ALL:
+        return width
+    if isinstance(components, str):
+        return min(_AUTO, max(1, 2 * controls // 3), width)
+    rule = f"at most the number of features, {width}"
+    checks.require(components <= width, "components", rule, components)
+    return components
+
 
 class PrincipalAxes:
     """Rotates features to coordinates along the controls' principal axes.
 
-    The axes are those along which the controls vary, or the `components` axes of largest variance.
+    The axes are those along which the controls vary, or the `count_axes` axes of largest variance.
     There are fewer axes than features if there are at most as many controls as features, or if
     features are linearly dependent. The loading with the largest absolute value is positive on
     every axis.
@@ -27,7 +59,7 @@ class PrincipalAxes:
     mean: Float64[np.ndarray, " d"]
     axes: Float64[np.ndarray, "d k"]
 
-    def __init__(self, components: int | None = None) -> None:
+    def __init__(self, components: Components = ALL) -> None:
         self.components = components
 
     def fit(self, controls: Float64[np.ndarray, "n d"]) -> Self:
@@ -36,10 +68,7 @@ class PrincipalAxes:
         Raises ValueError if the controls do not differ in any feature, or if `components` is larger
         than the number of features.
         """
-        width = controls.shape[1]
-        enough = self.components is None or self.components <= width
-        rule = f"at most the number of features, {width}"
-        checks.require(enough, "components", rule, self.components)
+        count = count_axes(self.components, *controls.shape)
         self.mean = controls.mean(axis=0)
         deviations, axes = _spectrum(controls - self.mean)
         size = np.abs(controls).max(initial=0.0)
@@ -49,7 +78,7 @@ class PrincipalAxes:
             raise ValueError("the controls do not differ in any feature")
         # The centred matrix has rank n - 1 at most; rounding errors can make it appear higher.
         kept = np.flatnonzero(deviations > RESOLUTION * deviations[0])[: len(controls) - 1]
-        axes = axes[:, kept[: self.components]]
+        axes = axes[:, kept[:count]]
         # The sign of an eigenvector is arbitrary, and LAPACK's choice differs between machines.
         largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
         self.axes = axes * np.sign(largest)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from phenomae import checks
+from phenomae.correction.principal_axes import ALL
 from phenomae.correction.steps import Step, parse_step
 from phenomae.paths import PathLike
 
@@ -29,18 +30,22 @@ class CorrectSettings:
     method: str | None = None
     """center-scale: standardise features by mean and standard deviation of the controls;
     pca-center-scale: rotate to the controls' principal axes, then center-scale; tvn: typical
-    variation normalisation, as in the public EFAAR benchmark; sphering: whitening by the controls'
-    correlations (ZCA-cor); harmony: moves similar wells of different batches onto each other.
-    Settings of a method follow in parentheses: "tvn(ridge=0.5, components=64)",
-    "pca-center-scale(components=64)", "sphering(epsilon=1e-6)". position: and count: subtract what
-    the position on the plate, or the counts of --counts, explain of the controls of all plates;
-    they belong after a correction by plate (--then). Default: tvn."""
+    variation normalisation, as in the EFAAR package of August 2024, which leaves shifts between
+    batches; tvn-2024: as in the EFAAR repository since November 2024, which removes shifts;
+    sphering: whitening by the controls' correlations (ZCA-cor); harmony: moves similar wells of
+    different batches onto each other. Settings of a method follow in parentheses:
+    "tvn(ridge=0.5, components=all)", "pca-center-scale(components=128)", "sphering(epsilon=1e-6)".
+    components are the principal axes kept: by default 64, or two thirds of the controls. position:
+    and count: subtract what the position on the plate, or the counts of --counts, explain of the
+    controls of all plates; they belong after a correction by plate (--then). Default: tvn."""
     batch: str | None = None
     """Column whose values are the batches, such as plate or batch. Default: all wells are one
     batch."""
     then: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = ()
     """Further methods, each applied to the output of the previous method. METHOD uses the column of
-    --batch, METHOD:COLUMN uses COLUMN, and METHOD: (ending with a colon) uses no batches."""
+    --batch, METHOD:COLUMN uses COLUMN, and METHOD: (ending with a colon) uses no batches. On
+    simulated screens center-scale by plate and then tvn: has the recall of tvn by plate, and a
+    lower kNN plate accuracy. The verdict in the last line is that of the whole chain."""
     few_controls: FewControls = "error"
     """What to do with a batch of fewer than 2 controls: error stops the command; pool corrects its
     wells by the controls of all batches; drop leaves its wells out."""
@@ -110,7 +115,7 @@ def require_counts(settings: CorrectSettings, steps: list[Step]) -> None:
 def record(settings: CorrectSettings, steps: list[Step]) -> dict[str, Any]:
     """Return what determines the output, as JSON values: all steps and the settings after them."""
     chain = [f"{step.name}:{step.batch or ''}" for step in steps]
-    parameters = [step.correction.get_params() for step in steps]
+    parameters = [_parameters(step) for step in steps]
     values = {name: value for each in parameters for name, value in each.items()}
     recorded = {
         "method": steps[0].name,
@@ -129,6 +134,15 @@ def record(settings: CorrectSettings, steps: list[Step]) -> dict[str, Any]:
     shared = {name: recorded[name] for name in _OWN_KEYS}
     complete = all(each.items() <= shared.items() for each in parameters)
     return recorded if complete else {**recorded, "parameters": parameters}
+
+
+def _parameters(step: Step) -> dict[str, Any]:
+    """Return the parameters of a step as they are recorded."""
+    # All axes were the default once, recorded as None: such an artefact is still the same work.
+    return {
+        name: None if name == "components" and value == ALL else value
+        for name, value in step.correction.get_params().items()
+    }
 
 
 def refuse_beside_saved(settings: CorrectSettings) -> None:

@@ -68,6 +68,11 @@ class Sphering(ControlCorrection):
         """The batches that this correction was fitted on."""
         return frozenset(self.spheres_)
 
+    @property
+    def directions(self) -> int:
+        """The number of features."""
+        return len(self.spheres_[ALL_WELLS].center)
+
     def learn(self, controls: Float64[np.ndarray, "m d"], batches: Batches = None) -> Self:
         """Fit a transform on the controls of each batch, and one on all controls."""
         self.by_batch_ = batches is not None

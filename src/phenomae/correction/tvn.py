@@ -1,5 +1,7 @@
 """Typical variation normalisation (TVN): whitens features by the variation among the controls.
 
+This is TVN as the package 1.0 of the EFAAR benchmark codes it (August 2024); tvn_2024.py has the
+form that its repository has since November 2024.
 The covariances of the batches are aligned as in CORAL. A batch has few controls and many features,
 so the inverse square root of its covariance is stored as a low-rank factor and not as a d x d
 matrix.
@@ -16,11 +18,11 @@ from phenomae.correction.center_scale import center_and_spread, inverse, standar
 from phenomae.correction.correction import ControlCorrection, State
 from phenomae.correction.eigen import eigenvalues
 from phenomae.correction.pack import Matrices, join, split
-from phenomae.correction.principal_axes import PrincipalAxes
+from phenomae.correction.principal_axes import AUTO, PrincipalAxes, check_components
 
 
 class TVN(ControlCorrection):
-    """Typical variation normalisation (Ando et al. 2017), as in the public EFAAR benchmark.
+    """Typical variation normalisation (Ando et al. 2017), as in the EFAAR benchmark, package 1.0.
 
     Wells are standardised on all controls, rotated to the principal axes of all controls, and
     standardised on all controls again. If there are batches, the wells of each batch are then
@@ -32,8 +34,8 @@ class TVN(ControlCorrection):
     ridge
         Added to the diagonal of the covariance; 0.5 in the public benchmark.
     components
-        Number of principal axes to keep, by decreasing variance; None keeps all axes along which
-        the controls vary.
+        Number of principal axes to keep, by decreasing variance. "auto": 64, or two thirds of the
+        controls if these are fewer; "all": all axes along which the controls vary.
     """
 
     name = "tvn"
@@ -44,21 +46,26 @@ class TVN(ControlCorrection):
     matrix_: Float64[np.ndarray, "d k"]
     factors_: Matrices
 
-    def __init__(self, ridge: float = 0.5, components: int | None = None) -> None:
+    def __init__(self, ridge: float = 0.5, components: int | str | None = AUTO) -> None:
         self.ridge = ridge
         self.components = components
 
     def check_parameters(self) -> None:
-        """Raise ValueError unless `ridge` is above 0 and `components` is None or at least 1."""
+        """Raise ValueError unless `ridge` is above 0, and `components` at least 1, auto or all."""
         # A ridge of 0 would divide by 0 in directions in which no control varies.
         checks.above("ridge", self.ridge, 0)
         self.components = checks.whole_number("components", self.components)
-        checks.at_least("components", self.components, 1)
+        check_components(self.components)
 
     @property
     def known(self) -> frozenset[str]:
         """The batches that this correction was fitted on."""
         return frozenset(self.factors_) | {ALL_WELLS}
+
+    @property
+    def directions(self) -> int:
+        """The number of axes, if there are batches; axes alone are never more than controls."""
+        return self.matrix_.shape[1] if self.by_batch_ else 0
 
     def learn(self, controls: Float64[np.ndarray, "m d"], batches: Batches = None) -> Self:
         """Fit on the controls; without `batches`, the covariance step per batch is left out."""
@@ -91,10 +98,8 @@ class TVN(ControlCorrection):
         corrected = (features - self.center_) @ self.matrix_
         if batches is not None and self.by_batch_:
             for batch, rows in each_batch(batches, len(features)):
-                # Multiplies by the inverse square root of the covariance without computing that
-                # k x k matrix (see `whitening_factor`).
-                factor, part = self.factors_[batch], corrected[rows]
-                corrected[rows] = part / np.sqrt(self.ridge) - (part @ factor) @ factor.T
+                factor = self.factors_[batch]
+                corrected[rows] = divide_by_root(corrected[rows], factor, self.ridge)
         return corrected
 
     def state(self) -> State:
@@ -111,6 +116,14 @@ class TVN(ControlCorrection):
     def _learn_batches(self, whitened: Float64[np.ndarray, "m k"], batches: Batches) -> None:
         for batch, rows in new_batches(batches, self.factors_, len(whitened)):
             self.factors_[batch] = whitening_factor(whitened[rows], self.ridge)
+
+
+def divide_by_root(
+    features: Float64[np.ndarray, "n k"], factor: Float64[np.ndarray, "k r"], ridge: float
+) -> Float64[np.ndarray, "n k"]:
+    """Return features (C + ridge I)^(-1/2), given the `whitening_factor` of C."""
+    # Without computing the k x k matrix.
+    return features / np.sqrt(ridge) - (features @ factor) @ factor.T
 
 
 def whitening_factor(
