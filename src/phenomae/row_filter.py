@@ -44,7 +44,8 @@ _OPERATORS: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
     "lt": lambda one, other: one < other,
     "lte": lambda one, other: one <= other,
 }
-_MAX_LENGTH = 100_000  # characters, room for the names of all wells of many plates
+MAX_LENGTH = 100_000
+"""Characters of the longest condition: room for the names of all wells of many plates."""
 _ANSWER = "where"
 _LIKE_THIS = "write it like focus > 0.1 AND plate != 'P3'"
 
@@ -96,8 +97,8 @@ def _parse(text: str) -> "Expr":
     import sqlglot  # 0.2 s, and most commands have no condition
     from sqlglot.errors import SqlglotError
 
-    if len(text) > _MAX_LENGTH:
-        raise _UnusableError(f"it has {len(text)} characters, more than {_MAX_LENGTH}")
+    if len(text) > MAX_LENGTH:
+        raise _UnusableError(f"it has {len(text)} characters, more than {MAX_LENGTH}")
     # It logs a warning for statements that it does not know, which are refused below.
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
     try:
