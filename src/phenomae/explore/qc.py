@@ -17,7 +17,7 @@ from phenomae.quality.condition import leave_out
 from phenomae.quality.edges import compare_edges
 from phenomae.quality.flags import flag_fields
 from phenomae.quality.measure import measure_fields
-from phenomae.quality.plates import list_suspicious, summarize_plates
+from phenomae.quality.plates import list_dull_plates, list_suspicious, summarize_plates
 from phenomae.quality.settings import QcSettings
 from phenomae.row_filter import MAX_LENGTH, match_rows
 from phenomae.signatures import Origin, read_verified, settings_dict
@@ -99,13 +99,14 @@ def _write(folder: Path, store: Store, settings: QcSettings) -> None:
     fields = flag_fields(measure_fields(store, measured, settings.object_size), settings)
     wells = store.fields.select("plate", "well", "control").unique(maintain_order=True)
     edges = compare_edges(fields, wells, settings)
-    tables = {"fields": fields, "edges": edges, "plates": summarize_plates(fields, edges)}
+    plates = summarize_plates(fields, edges)
+    tables = {"fields": fields, "edges": edges, "plates": plates}
     for name, table in tables.items():
         write_bytes(folder / f"{name}.csv", table.write_csv().encode())
     bad = fields.filter("left_out").select("plate", "well", "site").unique(maintain_order=True)
     condition = leave_out(bad, store.fields, settings.where)
     write_bytes(folder / CONDITION, f"{condition}\n".encode())
-    for line in list_suspicious(bad, store.fields):
+    for line in (*list_dull_plates(plates), *list_suspicious(bad, store.fields)):
         info(line)
     _draw(folder, fields, wells)
     for path in measured.iterdir():

@@ -14,7 +14,9 @@ def leave_out(bad: pl.DataFrame, fields: pl.DataFrame, where: str | None = None)
     parts = [f"({where})"] if where else []
     for (plate,), rows in bad.partition_by("plate", as_dict=True, maintain_order=True).items():
         inside = fields.filter(pl.col("plate") == plate)
-        parts.append(f"NOT (plate = {_quote(plate)} AND ({' OR '.join(_name(rows, inside))}))")
+        names = list(_name(rows, inside))
+        listed = names[0] if len(names) == 1 else f"({' OR '.join(names)})"
+        parts.append(f"NOT (plate = {_quote(plate)} AND {listed})")
     return " AND ".join(parts) or "TRUE"
 
 

@@ -69,12 +69,12 @@ def flag_fields(measures: pl.DataFrame, settings: QcSettings) -> pl.DataFrame:
 
 
 def _saturation() -> pl.Expr:
-    """Return the share of pixels at the highest value, where it is that of plate and channel.
+    """Return the share of pixels at the highest value, or 0 in the darker half of the plate.
 
-    `ingest` takes any highest value that many pixels have for saturation; in a field that is darker
-    than others of its plate it cannot be.
+    `ingest` takes any highest value that many pixels have for saturation. Where a camera saturates,
+    no other field of plate and channel is brighter; the median allows for odd pixels.
     """
-    reached = pl.col("highest") >= pl.col("highest").max().over(_GROUP)
+    reached = pl.col("highest") >= pl.col("highest").median().over(_GROUP)
     return pl.when(reached).then(pl.col("saturation")).otherwise(0.0)
 
 

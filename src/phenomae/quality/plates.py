@@ -8,6 +8,7 @@ from phenomae.quality.settings import FLAGS
 
 _FIELD = ["plate", "well", "site"]
 _MIN_WELLS = 2
+_DULL = 0.5  # a Gaussian blur that adds its own variance to that of the optics halves the focus
 
 
 def summarize_plates(fields: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
@@ -41,6 +42,16 @@ def _relative_focus(fields: pl.DataFrame) -> pl.DataFrame:
     return ratios.group_by("plate").agg(relative_focus=pl.col("focus").min())
 
 
+def list_dull_plates(plates: pl.DataFrame) -> Iterator[str]:
+    """Yield a line if plates are less than half as sharp as the others; `plates` is plates.csv."""
+    names = plates.filter(pl.col("relative_focus") < _DULL)["plate"].to_list()
+    if names:
+        yield (
+            "plates less than half as sharp as the median plate in some channel, whose fields are "
+            f"compared with each other only: {len(names)} ({_shorten(names)})"
+        )
+
+
 def list_suspicious(bad: pl.DataFrame, fields: pl.DataFrame) -> Iterator[str]:
     """Yield a line if perturbations lose most of their fields in most of their wells.
 
@@ -58,8 +69,11 @@ def list_suspicious(bad: pl.DataFrame, fields: pl.DataFrame) -> Iterator[str]:
     enough = (pl.col("lost") >= _MIN_WELLS) & (pl.col("lost") > pl.col("len") / 2)
     names = counts.filter(enough)["perturbation"].sort().to_list()
     if names:
-        shown = ", ".join(names[:3]) + ("" if len(names) <= 3 else ", ...")
         yield (
-            f"perturbations that lose most of their wells, perhaps by their phenotype: "
-            f"{len(names)} ({shown}); look at them before they are left out"
+            "perturbations that lose most of their wells, perhaps by their phenotype: "
+            f"{len(names)} ({_shorten(names)}); look at them before they are left out"
         )
+
+
+def _shorten(names: list[str]) -> str:
+    return ", ".join(names[:3]) + ("" if len(names) <= 3 else ", ...")

@@ -22,12 +22,13 @@ class QcSettings:
     fields."""
     leave_out: Annotated[tuple[Flag, ...], Parameter(consume_multiple=True, negative=())] = FLAGS
     """Flags that leave a field out of the condition; several may be given."""
-    z: float = 4.0
+    z: float = 3.5
     """A field is blurred (or has debris) if the logarithm of its focus (of its brightest object) is
-    this many robust standard deviations below (above) the median of the plate and channel."""
+    this many robust standard deviations below (above) the median of the plate and channel; 3.5 as
+    Iglewicz and Hoaglin (1993)."""
     max_saturation: float = 0.01
-    """A field is saturated if a larger fraction of its pixels in a channel has the highest value of
-    the plate and channel."""
+    """A field is saturated if a larger fraction of its pixels in a channel has the field's highest
+    value, and half of the fields of the plate are not brighter."""
     min_foreground: float = 0.005
     """A field is empty if the fraction of foreground pixels is below this in every channel."""
     object_size: int = 8

@@ -21,10 +21,11 @@ _MEASURES = {
 _MARKS = {
     "blurred": ("focus", "o", COLOURS[1]),
     "empty": ("foreground", "x", COLOURS[1]),
-    "saturated": ("mean_intensity", "^", COLOURS[3]),
     "debris": ("mean_intensity", "s", COLOURS[1]),
+    "saturated": ("mean_intensity", "^", COLOURS[3]),
 }
 _GRID_INCHES = 2.6  # width of a grid
+_MARK_POINTS = 50 * _GRID_INCHES  # width of all marks of a row of wells, 70 % of the grid
 _COLOUR_MAP = "cividis"  # readable with colour blindness
 _LONGEST_NAME = 24
 
@@ -32,8 +33,8 @@ _LONGEST_NAME = 24
 def draw_plate(plate: str, fields: pl.DataFrame) -> Drawing:
     """Draw the wells of a plate from the rows of fields.csv: rows are measures, columns channels.
 
-    Colours are means over the fields of a well, from the 2nd to the 98th percentile of the plate
-    and channel; a well is marked if one of its fields is flagged.
+    Colours are means over the fields of a well, up to 3 robust standard deviations from the median
+    of the plate and channel; a well is marked if one of its fields is flagged.
     """
     channels = fields["channel"].unique(maintain_order=True).to_list()
     places = np.array([well_place(name) for name in fields["well"]])
@@ -71,14 +72,17 @@ def _draw_grid(ax: Axes, wells: pl.DataFrame, measure: str, shape: tuple[int, in
     for flag, (of_measure, _, _) in _MARKS.items():
         if of_measure == measure:
             marked = wells[flag].to_numpy()
-            _mark(ax, columns[marked], rows[marked], flag, 40 / shape[1])
+            _mark(ax, columns[marked], rows[marked], flag, _MARK_POINTS / shape[1])
 
 
 def _limits(values: Float64[np.ndarray, " n"]) -> tuple[float, float]:
     known = values[~np.isnan(values)]
     if not len(known):
         return 0.0, 1.0
-    low, high = np.percentile(known, [2, 98])
+    # Of a saturated well, the mean is many times that of all others.
+    median = np.median(known)
+    reach = 3 * 1.4826 * np.median(np.abs(known - median))
+    low, high = np.clip([median - reach, median + reach], known.min(), known.max())
     return float(low), float(max(high, low + 1e-9))
 
 
@@ -89,7 +93,7 @@ def _mark(ax: Axes, x: ArrayLike, y: ArrayLike, flag: str, size: float) -> Line2
         y,
         linestyle="none",
         marker=marker,
-        markersize=min(size, 6),
+        markersize=min(size, 8),
         markeredgecolor=colour,
         markerfacecolor="none",
         markeredgewidth=1.2,
