@@ -17,7 +17,12 @@ from phenomae.quality.condition import leave_out
 from phenomae.quality.edges import compare_edges
 from phenomae.quality.flags import flag_fields
 from phenomae.quality.measure import measure_fields
-from phenomae.quality.plates import list_dull_plates, list_suspicious, summarize_plates
+from phenomae.quality.plates import (
+    list_dark_channels,
+    list_dull_plates,
+    list_suspicious,
+    summarize_plates,
+)
 from phenomae.quality.settings import QcSettings
 from phenomae.row_filter import MAX_LENGTH, match_rows
 from phenomae.signatures import Origin, read_verified, settings_dict
@@ -106,7 +111,11 @@ def _write(folder: Path, store: Store, settings: QcSettings) -> None:
     bad = fields.filter("left_out").select("plate", "well", "site").unique(maintain_order=True)
     condition = leave_out(bad, store.fields, settings.where)
     write_bytes(folder / CONDITION, f"{condition}\n".encode())
-    for line in (*list_dull_plates(plates), *list_suspicious(bad, store.fields)):
+    for line in (
+        *list_dark_channels(fields, settings.min_foreground),
+        *list_dull_plates(plates),
+        *list_suspicious(bad, store.fields),
+    ):
         info(line)
     _draw(folder, fields, wells)
     for path in measured.iterdir():

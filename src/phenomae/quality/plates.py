@@ -52,6 +52,17 @@ def list_dull_plates(plates: pl.DataFrame) -> Iterator[str]:
         )
 
 
+def list_dark_channels(fields: pl.DataFrame, min_foreground: float) -> Iterator[str]:
+    """Yield a line for each plate and channel without foreground in any field that is not empty.
+
+    `fields` is fields.csv. A field is not left out for one dark channel: a reporter may be silent.
+    """
+    seen = fields.filter(~pl.col("empty"))
+    highest = seen.group_by("plate", "channel", maintain_order=True).agg(pl.col("foreground").max())
+    for plate, channel, _ in highest.filter(pl.col("foreground") < min_foreground).iter_rows():
+        yield f"plate {plate}, channel {channel}: no field has foreground"
+
+
 def list_suspicious(bad: pl.DataFrame, fields: pl.DataFrame) -> Iterator[str]:
     """Yield a line if perturbations lose most of their fields in most of their wells.
 
