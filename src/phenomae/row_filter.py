@@ -60,7 +60,7 @@ def match_rows(table: pl.DataFrame, expression: str, source: str) -> Bool[np.nda
     Raises ValueError, naming `source`, if the condition cannot be parsed, has an unknown column or
     a part that is not of the language, is not true or false, or matches no row.
     """
-    shown = f"where {expression if len(expression) < 200 else expression[:200] + '...'!r}"
+    shown = f"where {shorten_condition(expression)!r}"
     try:
         condition = _read(expression, table.columns)
         # polars takes NaN for greater than any number.
@@ -83,6 +83,12 @@ def match_rows(table: pl.DataFrame, expression: str, source: str) -> Bool[np.nda
     if not kept.any():
         raise ValueError(f"{shown} matches no row of {source}")
     return kept
+
+
+def shorten_condition(text: str) -> str:
+    """Return a condition as it is shown: without blanks around it, and at most 200 characters."""
+    text = text.strip()
+    return text if len(text) <= 200 else text[:200] + "..."
 
 
 def _read(text: str, columns: list[str]) -> pl.Expr:
