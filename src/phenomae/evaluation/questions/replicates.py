@@ -41,13 +41,15 @@ def find_replicates(table: pl.DataFrame, by: str, path: Path) -> Replicates:
     return Replicates(names.to_list(), groups, control, wells)
 
 
-def require_replicates(replicates: Replicates, minimum: int, by: str, path: Path) -> None:
+def require_replicates(
+    replicates: Replicates, minimum: int, by: str, path: Path, remedy: str = "use more replicates"
+) -> None:
     """Raise ValueError if no name has at least `minimum` wells."""
     largest = int(replicates.wells.max())
     if largest < minimum:
         raise ValueError(
             f"{path} has at most {largest} {'well' if largest == 1 else 'wells'} per {by}, but at "
-            f"least {minimum} are needed: use more replicates"
+            f"least {minimum} are needed: {remedy}"
         )
 
 
