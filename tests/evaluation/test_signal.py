@@ -262,7 +262,7 @@ BROKEN[5] = np.nan
 @pytest.mark.parametrize(
     ("features", "names", "sentence"),
     [
-        (NORMAL, ["A"] * 39 + ["NTC"], "WELLS has 1 control wells, but at least 2 are"),
+        (NORMAL, ["A"] * 39 + ["NTC"], "WELLS has 1 control well, but at least 2 are"),
         (NORMAL, ["A"] * 40, "no magnitude: WELLS has 0 control wells, but at least 10 are needed"),
         (NORMAL, ["NTC"] * 40, "WELLS has no treated well with a perturbation: fill the column"),
         (NORMAL, [f"G{row}" for row in range(20)] + ["NTC"] * 20, "at most 1 well per perturb"),
@@ -283,7 +283,7 @@ ZEROS[3] = 0
     [
         (NORMAL, [*"ABCDEFGHIJ"] * 2 + ["NTC"] * 20, "magnitude", "2 wells per perturbation"),
         (NORMAL, ["A"] * 20 + ["B"] * 11 + ["NTC"] * 9, "magnitude", "9 control wells, but at"),
-        (ZEROS, ["A"] * 20 + ["NTC"] * 20, "consistency", "1 wells that are NaN, infinite or all"),
+        (ZEROS, ["A"] * 20 + ["NTC"] * 20, "consistency", "1 well with a profile that is"),
     ],
 )
 def test_one_measure_is_reported_if_the_other_cannot_be_computed(

@@ -36,3 +36,8 @@ def _join(missing: Mapping[Key, ValueError], name: Callable[[Key], str]) -> Valu
     if len({str(error) for error in missing.values()}) == 1:
         return next(iter(missing.values()))
     return ValueError("; ".join(f"no {name(key)}: {error}" for key, error in missing.items()))
+
+
+def name_tier(tier: str) -> str:
+    """Return the name of a tier as a part."""
+    return f"tier {tier}"
