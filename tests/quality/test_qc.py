@@ -68,8 +68,8 @@ def test_counts_by_plate(planted, checked):
 
 
 def test_embed_and_pretrain_take_the_condition(planted, checked, tmp_path, capsys):
-    """The folders are made with the condition as it stands in where.txt."""
-    condition = (checked.path / "where.txt").read_text()
+    """The folders are made with the condition as it stands in where.sql."""
+    condition = (checked.path / "where.sql").read_text()
     network = [word for name, value in NETWORK.items() for word in (f"--{name}", str(value))]
     run, wells = tmp_path / "run", tmp_path / "wells"
     words = ["pretrain", "vit-mae", str(planted.store), str(run), *network, "--where", condition]
@@ -97,8 +97,8 @@ def test_check_verifies_it_and_a_repeated_call_finds_it(planted, checked, capsys
 def test_a_changed_condition_is_noticed(checked, tmp_path):
     copy = tmp_path / "qc"
     shutil.copytree(checked.path, copy)
-    (copy / "where.txt").write_text("TRUE\n")
-    with pytest.raises(ValueError, match=r"where\.txt has changed since phenomae wrote it"):
+    (copy / "where.sql").write_text("TRUE\n")
+    with pytest.raises(ValueError, match=r"where\.sql has changed since phenomae wrote it"):
         _ = QualityControl(copy).where
 
 

@@ -31,7 +31,8 @@ from phenomae.urls import Location, locate
 from phenomae.whole_files import write_bytes
 
 KIND = "quality"
-CONDITION = "where.txt"
+# Not .txt: readers refuse files with the suffix of one that is listed, such as a person's notes.
+CONDITION = "where.sql"
 _MEASURED = "measured"  # folder of an unfinished output with the measures of finished plates
 _SHOWN = 500  # characters of a condition that are printed
 
@@ -42,7 +43,7 @@ class QualityControl(TablesOutput):
     @property
     def where(self) -> str:
         """The condition that leaves the flagged fields out, for `where` of other commands."""
-        read_verified(self.path, KIND)
+        read_verified(self.path, KIND, (CONDITION,))
         return (self.path / CONDITION).read_text().strip()
 
 
@@ -57,7 +58,7 @@ def qc(
     """Find blurred, saturated and empty fields, debris, and edge effects of plates.
 
     Writes fields.csv (measures and flags of each field and channel), plates.csv (the numbers of
-    flagged fields, which is printed), edges.csv (tests of edge effects), where.txt (the condition
+    flagged fields, which is printed), edges.csv (tests of edge effects), where.sql (the condition
     that leaves the flagged fields out of embed and pretrain), and a picture of each plate in the
     folder figures. An interrupted call resumes with the plates that are not measured.
 
