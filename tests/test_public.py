@@ -81,7 +81,7 @@ def call_all():
         names = [p for p in __import__("inspect").signature(ask).parameters if p != "overwrite"]
         assert "settings" in names, name
     for name, words in {
-        "ingest": 2, "check_store": 1, "relabel_store": 1, "open_store": 1, "features": 2,
+        "ingest": 2, "check_store": 1, "relabel_store": 1, "open_store": 1, "qc": 2, "features": 2,
         "embed": 3, "load_model": 1, "import_weights": 2, "export_weights": 2,
     }.items():
         refused(getattr(phenomae, name), *["absent"] * (words - 1 or 1), *["out"] * (words > 1))

@@ -14,6 +14,9 @@ from phenomae.store.relabel import relabel_store as relabel_store
 from phenomae.images.platemap.settings import PlateMapSettings as PlateMapSettings
 from phenomae.store.check import check_store as check_store
 from phenomae.store.read import Store as Store
+from phenomae.explore.qc import qc as qc
+from phenomae.quality.settings import QcSettings as QcSettings
+from phenomae.explore.qc import QualityControl as QualityControl
 from phenomae.pretraining.plan.plan import plan as plan
 from phenomae.probes.commands import pretrain_vit_mae as pretrain_vit_mae
 from phenomae.probes.commands import VitMaeSettings as VitMaeSettings

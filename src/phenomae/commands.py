@@ -29,6 +29,10 @@ COMMANDS: Table = {
         "Simulate a screen with known ground truth.",
     ),
     "ingest": ("phenomae.store.ingest:ingest", "Convert raw plates to a store of OME-Zarr plates."),
+    "qc": (
+        "phenomae.explore.qc:qc",
+        "Find bad fields and edge effects in a store.",
+    ),
     "embed": (
         "phenomae.embedding.embed:embed",
         "Compute one embedding per well with a trained network.",

@@ -104,7 +104,7 @@ def normalize_well(name: str, plate_size: int | None = None) -> str:
     if not 1 <= int(text) <= plate_size:
         raise ValueError(f"{name!r} is not a well of a plate of {plate_size}")
     row, column = divmod(int(text) - 1, PLATE_SHAPES[plate_size][1])
-    return f"{_row_letters(row)}{column + 1:02d}"
+    return f"{row_letters(row)}{column + 1:02d}"
 
 
 def parse_well(row: str, column: str, plate_size: int | None = None) -> str:
@@ -114,7 +114,7 @@ def parse_well(row: str, column: str, plate_size: int | None = None) -> str:
     """
     row, column = (drop_zero_fraction(text.strip()) for text in (row, column))
     if re.fullmatch(_COUNT, row):
-        row = _row_letters(int(row) - 1)
+        row = row_letters(int(row) - 1)
     if not re.fullmatch(r"[A-Za-z]{1,2}", row) or not re.fullmatch(_COUNT, column):
         raise ValueError(
             f"row {row!r} and column {column!r} are not a well: expected letters or a number, "
@@ -129,7 +129,7 @@ def drop_zero_fraction(text: str) -> str:
     return match[1] if match else text
 
 
-def _row_letters(row: int) -> str:
+def row_letters(row: int) -> str:
     """Return the letters of a row, counted from 0: A to Z, then AA."""
     return chr(65 + row) if row < 26 else chr(64 + row // 26) + chr(65 + row % 26)
 
@@ -139,7 +139,7 @@ def _check_well(well: str, plate_size: int | None) -> str:
         return well
     rows, columns = PLATE_SHAPES[plate_size]
     row, column = split_well(well)
-    last = _row_letters(rows - 1)
+    last = row_letters(rows - 1)
     if (len(row), row) > (len(last), last) or int(column) > columns:
         raise ValueError(
             f"{well!r} is not a well of a plate of {plate_size}, whose last is {last}{columns:02d}"

@@ -44,7 +44,8 @@ _OPERATORS: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
     "lt": lambda one, other: one < other,
     "lte": lambda one, other: one <= other,
 }
-_MAX_LENGTH = 100_000  # characters, room for the names of all wells of many plates
+MAX_LENGTH = 100_000
+"""Characters of the longest condition: room for the names of all wells of many plates."""
 _ANSWER = "where"
 _LIKE_THIS = "write it like focus > 0.1 AND plate != 'P3'"
 
@@ -59,7 +60,7 @@ def match_rows(table: pl.DataFrame, expression: str, source: str) -> Bool[np.nda
     Raises ValueError, naming `source`, if the condition cannot be parsed, has an unknown column or
     a part that is not of the language, is not true or false, or matches no row.
     """
-    shown = f"where {expression if len(expression) < 200 else expression[:200] + '...'!r}"
+    shown = f"where {shorten_condition(expression)!r}"
     try:
         condition = _read(expression, table.columns)
         # polars takes NaN for greater than any number.
@@ -84,6 +85,12 @@ def match_rows(table: pl.DataFrame, expression: str, source: str) -> Bool[np.nda
     return kept
 
 
+def shorten_condition(text: str) -> str:
+    """Return a condition as it is shown: without blanks around it, and at most 200 characters."""
+    text = text.strip()
+    return text if len(text) <= 200 else text[:200] + "..."
+
+
 def _read(text: str, columns: list[str]) -> pl.Expr:
     try:
         return _translate(_parse(text), columns)
@@ -96,8 +103,8 @@ def _parse(text: str) -> "Expr":
     import sqlglot  # 0.2 s, and most commands have no condition
     from sqlglot.errors import SqlglotError
 
-    if len(text) > _MAX_LENGTH:
-        raise _UnusableError(f"it has {len(text)} characters, more than {_MAX_LENGTH}")
+    if len(text) > MAX_LENGTH:
+        raise _UnusableError(f"it has {len(text)} characters, more than {MAX_LENGTH}")
     # It logs a warning for statements that it does not know, which are refused below.
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
     try:

@@ -258,8 +258,8 @@ def test_wells_without_a_direction_are_found_before_anything_is_written(screen, 
     write_wells(screen / "wells", wells, FEATURES, overwrite=True)
     place = wells.row(3, named=True)
     sentence = (
-        rf"wells has 1 wells that are NaN, infinite or all 0 and have no cosine, first plate "
-        rf"{place['plate']}, well {place['well']}: leave these wells out"
+        rf"wells has 1 well with a profile that is NaN, infinite or all 0 and has no cosine, "
+        rf"first plate {place['plate']}, well {place['well']}: leave them out"
     )
     with pytest.raises(ValueError, match=sentence):
         run(screen)

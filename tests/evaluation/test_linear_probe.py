@@ -347,7 +347,7 @@ def test_blocks_that_will_not_do(planted, tmp_path):
             ["B"] * 8,
             "WELLS has wells of a single batch, but the linear probe is",
         ),
-        ([*"aabbccdd"], [None] * 8, "WELLS has wells of a single batch"),
+        ([*"aabbccdd"], [None] * 8, "WELLS has no value in the column batch: fill it in the plate"),
         (
             [*"abcdefgh"],
             [*"BBBBCCCC"],

@@ -221,12 +221,24 @@ def test_mechanisms_that_will_not_do(planted, text, sentence):
         match_mechanisms(wells, HERE, MechanismSettings(path))
 
 
+def test_nsc_is_reported_if_nscb_cannot_be_computed(planted, capsys):
+    wells, path = planted
+    one = Profiles(wells.table.with_columns(batch=pl.lit("B1")), wells.features, "")
+    found = match_mechanisms(one, HERE, MechanismSettings(path))
+    assert "no nscb: WELLS has wells of a single batch, but nscb needs" in capsys.readouterr().err
+    expected = match_mechanisms(one, HERE, MechanismSettings(path, match=("nsc",)))
+    assert found[0]["match"].to_list() == ["nsc"]
+    assert all(one.equals(other) for one, other in zip(found, expected, strict=True))
+
+
 def test_wells_that_will_not_do(planted):
     wells, path = planted
     one = Profiles(wells.table.with_columns(batch=pl.lit("B1")), wells.features, "")
     with pytest.raises(ValueError, match="WELLS has wells of a single batch, but nscb needs"):
-        match_mechanisms(one, HERE, MechanismSettings(path))
-    assert len(match_mechanisms(one, HERE, MechanismSettings(path, match=("nsc",)))[0]) == 1
+        match_mechanisms(one, HERE, MechanismSettings(path, match=("nscb",)))
+    genes = Profiles(wells.table.with_columns(compound=pl.lit(None, pl.String)), wells.features, "")
+    with pytest.raises(ValueError, match="WELLS has no treated well with a compound: fill the col"):
+        match_mechanisms(genes, HERE, MechanismSettings(path))
     with pytest.raises(ValueError, match=r"batch day: WELLS has no such column; it has .'plate'"):
         match_mechanisms(wells, HERE, MechanismSettings(path, batch="day"))
     apart = pl.when(pl.col("compound").is_in(["c0", "c3", "c6"])).then(pl.lit("B1"))

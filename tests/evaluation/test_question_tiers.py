@@ -405,6 +405,21 @@ def test_tiers_that_leave_no_pair(screen, tmp_path):
             ask(1)
 
 
+def test_tiers_that_have_pairs_are_reported_beside_one_that_has_none(screen, capsys):
+    one = Profiles(screen.table.with_columns(batch=pl.lit("B")), screen.features, "")
+    tiers = ("other-batch", "any", "other-plate")
+    settings = PrecisionSettings(plates="any", tiers=tiers, draws=2)
+    for measure, its in (
+        (measure_activity, settings),
+        (measure_agreement, settings),
+        (match_neighbours, NeighbourSettings(tiers=tiers, shuffle=2)),
+    ):
+        table = measure(one, HERE, its)
+        said = capsys.readouterr().err
+        assert "no tier other-batch: WELLS: tier other-batch leaves no pair, because all" in said
+        assert table["tier"].unique(maintain_order=True).to_list() == ["any", "other-plate"]
+
+
 def test_tiers_that_leave_no_replicates(screen, tmp_path):
     apart = screen.table.with_columns(plate="perturbation", batch="gene")
     wells = Profiles(apart, screen.features, "")

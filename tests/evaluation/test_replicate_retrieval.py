@@ -1,6 +1,7 @@
 """Mean average precision beside copairs' own calls, a count by hand, and chance."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -280,7 +281,7 @@ def test_wells_without_a_cosine_are_no_perfect_replicates(planted):
     features = planted.features.copy()
     features[6:12] = 0
     zero = replace(planted, features=features)
-    with pytest.raises(ValueError, match="WELLS has 6 wells that are NaN, infinite or"):
+    with pytest.raises(ValueError, match="WELLS has 6 wells with a profile that is NaN"):
         measure_activity(zero, HERE)
     with pytest.raises(
         ValueError, match="WELLS: the mean of the wells of g1 is zero, so it has no"
@@ -311,3 +312,61 @@ def test_pairs_within_large_groups_count_for_the_parts(monkeypatch):
     parts = list(retrieval._parts(Pairing(np.repeat(np.arange(-1, 10), [5, *[30] * 10]))))
     assert np.concatenate(parts).tolist() == list(range(10))
     assert max(map(len, parts)) == 3
+
+
+@pytest.fixture
+def guides(planted) -> Callable[..., Path]:
+    """A function that writes the planted wells, with other columns, and returns their folder."""
+
+    def write(folder: Path, **columns: object) -> Path:
+        table = planted.table.with_columns(**columns)
+        names = [f"f{column}" for column in range(planted.features.shape[1])]
+        features = pl.DataFrame(planted.features, names, orient="row")
+        write_wells(folder, pl.concat([table, features], how="horizontal"), names)
+        return folder
+
+    return write
+
+
+def test_agreement_is_reported_without_activity(guides, planted, tmp_path, capsys):
+    wells = guides(tmp_path / "wells", control=pl.lit(False))
+    settings = PrecisionSettings(draws=20)
+    answer = ask_replicates(wells, tmp_path / "out", settings=settings)
+    said = capsys.readouterr().err
+    assert "no activity.csv: " in said
+    assert "0 control wells, but at least 1 are needed" in said
+    assert answer.tables == ["agreement", "retrieved"]
+    assert answer.to_polars("retrieved")["asked"].to_list() == ["agreement"]
+
+
+def test_activity_is_reported_without_agreement(guides, planted, tmp_path, capsys):
+    """The first well of a guide has another gene than its other wells."""
+    first = pl.int_range(pl.len()) == 0
+    wells = guides(tmp_path / "wells", gene=pl.when(first).then(pl.lit("X")).otherwise("gene"))
+    settings = PrecisionSettings(draws=20)
+    answer = ask_replicates(wells, tmp_path / "out", settings=settings)
+    assert "no agreement.csv: " in (said := capsys.readouterr().err)
+    assert "the perturbation 'g0' has wells with two values of gene" in said
+    assert answer.tables == ["activity", "retrieved"]
+    expected = measure_activity(planted, HERE, settings)
+    assert answer.to_polars("activity").equals(expected)
+
+
+def test_a_file_of_mechanisms_that_names_no_compound_is_an_error(guides, tmp_path):
+    path = tmp_path / "mechanisms.csv"
+    path.write_text("compound,mechanism\nc0,m0\n")
+    settings = PrecisionSettings(agree="mechanism", mechanisms=path)
+    wells = guides(tmp_path / "wells")
+    with pytest.raises(ValueError, match=r"mechanisms.csv: none of its compounds is in"):
+        ask_replicates(wells, tmp_path / "out", settings=settings)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_neither_is_an_error_with_both_reasons(guides, tmp_path):
+    first = pl.int_range(pl.len()) == 0
+    gene = pl.when(first).then(pl.lit("X")).otherwise("gene")
+    wells = guides(tmp_path / "wells", gene=gene, control=pl.lit(False))
+    sentence = r"no activity.csv: .* 0 control wells, .*; no agreement.csv: .* two values of gene"
+    with pytest.raises(ValueError, match=sentence):
+        ask_replicates(wells, tmp_path / "out")
+    assert not list(tmp_path.glob("out*"))

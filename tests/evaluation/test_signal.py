@@ -221,8 +221,7 @@ def test_unexpressed_names_need_no_second_half_of_controls(tmp_path):
     rows = wells.features.astype(float)
     wanted = [energy(rows[start : start + 5], rows[10:]) for start in (0, 5)]
     np.testing.assert_allclose(table["magnitude"], wanted)
-    with pytest.raises(ValueError, match="WELLS has 5 control wells, but at least 10 are needed"):
-        measure_signal(wells, HERE)
+    assert measure_signal(wells, HERE)["magnitude"].null_count() == 2
 
 
 def test_few_wells_are_not_active_because_unexpressed_names_have_many(tmp_path):
@@ -257,23 +256,80 @@ def test_the_same_seed_gives_the_same_table(planted):
 
 NORMAL = np.random.default_rng(8).normal(size=(40, 3))
 BROKEN = NORMAL.copy()
-BROKEN[[2, 5]] = [[0], [np.nan]]
+BROKEN[5] = np.nan
 
 
 @pytest.mark.parametrize(
     ("features", "names", "sentence"),
     [
-        (NORMAL, ["A"] * 31 + ["NTC"] * 9, "WELLS has 9 control wells, but at least 10 are"),
-        (NORMAL, ["A"] * 40, "WELLS has 0 control wells, but at least 10 are needed"),
+        (NORMAL, ["A"] * 39 + ["NTC"], "WELLS has 1 control well, but at least 2 are"),
+        (NORMAL, ["A"] * 40, "no magnitude: WELLS has 0 control wells, but at least 10 are needed"),
         (NORMAL, ["NTC"] * 40, "WELLS has no treated well with a perturbation: fill the column"),
-        (NORMAL, [*"ABCDEFGHIJ"] * 2 + ["NTC"] * 20, "at most 2 wells per perturbation, but at"),
         (NORMAL, [f"G{row}" for row in range(20)] + ["NTC"] * 20, "at most 1 well per perturb"),
-        (BROKEN, ["A"] * 20 + ["NTC"] * 20, "WELLS has 2 wells that are NaN, infinite "),
+        (BROKEN, ["A"] * 20 + ["NTC"] * 20, "WELLS has features that are NaN, empty or infinite"),
     ],
 )
 def test_wells_that_will_not_do(features, names, sentence):
     with pytest.raises(ValueError, match=sentence):
         measure_signal(make_wells(features, names), HERE)
+
+
+ZEROS = NORMAL.copy()
+ZEROS[3] = 0
+
+
+@pytest.mark.parametrize(
+    ("features", "names", "missing", "reason"),
+    [
+        (NORMAL, [*"ABCDEFGHIJ"] * 2 + ["NTC"] * 20, "magnitude", "2 wells per perturbation"),
+        (NORMAL, ["A"] * 20 + ["B"] * 11 + ["NTC"] * 9, "magnitude", "9 control wells, but at"),
+        (ZEROS, ["A"] * 20 + ["NTC"] * 20, "consistency", "1 well with a profile that is"),
+    ],
+)
+def test_one_measure_is_reported_if_the_other_cannot_be_computed(
+    features, names, missing, reason, capsys
+):
+    table = measure_signal(make_wells(features, names), HERE)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("no ")]
+    assert line.startswith(f"no {missing}: WELLS has ")
+    assert reason in line
+    assert table[missing].null_count() == table[f"{missing}_p"].null_count() == len(table)
+    (other,) = {"consistency", "magnitude"} - {missing}
+    assert table[other].null_count() == table[f"{other}_p"].null_count() == 0
+    shares = share_active(table)
+    assert shares.filter(measure=missing).row(0) == (missing, 0, None, None)
+    first = features[[row for row, name in enumerate(names) if name == "A"]].astype(np.float32)
+    if other == "consistency":
+        unit = first / np.linalg.norm(first, axis=1, keepdims=True)
+        expected = (unit @ unit.T)[np.triu_indices(len(unit), k=1)].mean()
+    else:
+        controls = 20 + split_controls(np.arange(20, 40) % 4, 1000, 0)[0]
+        expected = energy(first, features[controls].astype(np.float32))
+    assert table[other][0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_unexpressed_names_of_few_wells_serve_for_consistency_alone(tmp_path, capsys):
+    """Without controls, too, which only magnitude needs."""
+    names = ["A"] * 10 + ["B"] * 4 + ["C"] * 4 + ["D"] * 22
+    path = tmp_path / "unexpressed.txt"
+    path.write_text("B\nC\n")
+    wells = make_wells(NORMAL, names)
+    table = measure_signal(wells, HERE, SignalSettings(unexpressed=path, level=0.4))
+    assert "no magnitude: WELLS has 0 control wells, but at least 5" in capsys.readouterr().err
+    assert table["magnitude"].null_count() == 4
+    unit = NORMAL / np.linalg.norm(NORMAL, axis=1, keepdims=True)
+    rows = {name: [row for row, other in enumerate(names) if other == name] for name in "ABCD"}
+    means = [
+        (unit[its] @ unit[its].T)[np.triu_indices(len(its), k=1)].mean() for its in rows.values()
+    ]
+    np.testing.assert_allclose(table["consistency"], means, atol=1e-6)
+    higher = (np.array(means[1:3]) >= means[0]).sum()
+    assert table["consistency_p"].to_list() == [
+        (higher + 1) / 3,
+        None,
+        None,
+        pytest.approx(((np.array(means[1:3]) >= means[3]).sum() + 1) / 3),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,9 @@ def test_wells_without_a_cosine_are_named(make_screen):
     zero = pl.col("well").is_in(["A01", "A20"])
     columns = {f"f{n}": pl.when(zero).then(0.0).otherwise(f"f{n}") for n in range(5)}
     wells = make_screen(**columns)
-    with pytest.raises(ValueError, match=r"has 8 wells that are .* all 0 .* P1, well A01"):
+    with pytest.raises(
+        ValueError, match=r"has 8 wells with a profile that is .* all 0 .* P1, well A01"
+    ):
         made(wells, phenotype=0.05)
     assert len(made(wells)) == 7
     kept = made(wells, phenotype=0.05, where="well NOT IN ('A01', 'A20')")

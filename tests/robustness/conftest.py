@@ -26,6 +26,7 @@ TABLE = {
     "published": ("weights export pretrain OUT", ""),
     "imported": ("weights import published OUT", "--channels 1,2,3,4,5,6"),
     "embed": ("embed ingest pretrain OUT --device cpu --precision float32", "--crops-at-once 7"),
+    "qc": ("qc ingest OUT", "--z 9"),
     "features": ("features ingest OUT", "--kind count"),
     "correct": ("correct embed OUT --batch plate", "--method center-scale"),
     "map": ("map correct OUT", "--through wells"),

@@ -52,6 +52,7 @@ def readers(made: dict[str, Path], out: Path) -> dict[str, list[list[object]]]:
         "ingest": [
             ["pretrain", "vit-mae", made["ingest"], out, *CPU],
             ["embed", made["ingest"], made["pretrain"], out, *CPU],
+            ["qc", made["ingest"], out],
             ["features", made["ingest"], out],
         ],
         "pretrain": [["embed", made["ingest"], made["pretrain"], out, *CPU]],
@@ -149,10 +150,11 @@ def test_an_empty_folder_for_every_command(copies, tmp_path, capsys):
         (["pretrain", "vit-mae", empty, out, *CPU], f"{empty} holds no store"),
         (["embed", empty, copies["pretrain"], out, *CPU], f"{empty} holds no store"),
         (["embed", copies["ingest"], empty, out, *CPU], "has no weights"),
+        (["qc", empty, out], f"{empty} holds no store"),
         (["features", empty, out], f"{empty} holds no store"),
         (["correct", empty, out], f"{empty} holds no wells"),
         (["map", empty, f"{out}.h5ad"], f"{empty} holds no wells"),
-        (["benchmark", empty, out, "--annotations", planted], "there is no file of that name"),
+        (["benchmark", empty, out, "--annotations", planted], "is not a map but a folder"),
         (
             ["benchmark", copies["map"], out, "--annotations", empty],
             "has no .txt, .csv, .tsv, .gmt file",

@@ -17,6 +17,7 @@ COMMANDS = (
     "published",
     pytest.param("imported", marks=pytest.mark.slow),  # writes as published does
     "embed",
+    "qc",
     "features",
     "correct",
     "map",

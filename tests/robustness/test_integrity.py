@@ -230,7 +230,7 @@ def test_what_version_1_made_is_read_and_not_vouched_for(works, tmp_path, capsys
     assert "overwrite makes it anew" in said
 
 
-@pytest.mark.parametrize("name", ["features", "correct", "benchmark"])
+@pytest.mark.parametrize("name", ["qc", "features", "correct", "benchmark"])
 def test_overwrite_keeps_what_is_not_the_artefacts(works, tmp_path, name, capsys):
     work = works[name]
     out = work.out(tmp_path)
@@ -260,7 +260,7 @@ def test_overwrite_keeps_labels_that_others_wrote_into_a_store(works, tmp_path):
     check(store)
 
 
-@pytest.mark.parametrize("name", ["simulate", "features", "correct", "map", "benchmark"])
+@pytest.mark.parametrize("name", ["simulate", "qc", "features", "correct", "map", "benchmark"])
 def test_an_output_inside_another_artefact_is_refused(works, tmp_path, name, capsys):
     wells = copy_to(works["embed"].whole, tmp_path)
     work = works[name]
@@ -296,6 +296,7 @@ def test_a_failed_command_leaves_nothing(works, tmp_path, capsys):
         ["ask", "probe", wells, str(deep / "out"), "--by", "compound"],
         ["benchmark", str(made["map"]), str(deep / "out"), "--annotations", "nowhere"],
         ["features", str(made["ingest"]), str(deep / "out"), "--where", "plate = 'P9'"],
+        ["qc", str(made["ingest"]), str(deep / "out"), "--where", "plate = 'P9'"],
     ):
         assert cli.run(words) == 1, words
         assert list(tmp_path.iterdir()) == [], words

@@ -12,7 +12,7 @@ import polars as pl
 from jaxtyping import Float64
 
 from phenomae.progress import info
-from phenomae.row_filter import match_rows
+from phenomae.row_filter import match_rows, shorten_condition
 from phenomae.store.read import Store
 
 _WEIGHT = "weight"
@@ -28,7 +28,8 @@ def keep_fields(store: Store, where: str | None) -> Store:
     if where is None or store.fields.is_empty():
         return store
     kept = match_rows(store.fields, where, str(store.path))
-    info(f"{store.path}: where {where!r} keeps {kept.sum()} of {len(kept)} fields")
+    shown = shorten_condition(where)
+    info(f"{store.path}: where {shown!r} keeps {kept.sum()} of {len(kept)} fields")
     return replace(store, fields=store.fields.filter(kept))
 
 

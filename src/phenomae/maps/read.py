@@ -119,6 +119,10 @@ def _signature(table: H5ad, path: Path) -> dict[str, Any] | None:
 
 def _open(path: Path) -> H5ad:
     """Return the contents of the file, read without anndata if possible."""
+    if path.is_dir():
+        raise ValueError(
+            f"{path} is not a map but a folder: make a map of a folder of wells with phenomae map"
+        )
     if not path.is_file():
         raise ValueError(f"{path} is not a map: there is no file of that name")
     found = read_h5ad(path, SIGNATURE)

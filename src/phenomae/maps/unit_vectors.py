@@ -12,6 +12,7 @@ import polars as pl
 from jaxtyping import Bool, Float, Float64
 
 from phenomae.maps.read import ConsensusProfiles
+from phenomae.progress import count_of
 
 
 def unit_rows(features: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
@@ -38,8 +39,8 @@ def unit_wells(
     if invalid.any():
         plate, well = table.select("plate", "well").row(int(np.flatnonzero(invalid)[0]))
         raise ValueError(
-            f"{source} has {invalid.sum()} wells that are NaN, infinite or all 0 and have no "
-            f"cosine, first plate {plate}, well {well}: leave these wells out"
+            f"{source} has {count_of(int(invalid.sum()), 'well')} with a profile that is NaN, "
+            f"infinite or all 0 and has no cosine, first plate {plate}, well {well}: leave them out"
         )
     return unit_rows(features)
 

@@ -108,11 +108,7 @@ def compare_complexes(
     members = rows_on_map(read_complexes(Path(settings.complexes)), profiles.names)
     enough = {name: rows for name, rows in members.items() if len(rows) >= settings.min_genes}
     if not enough:
-        raise ValueError(
-            f"{settings.complexes}: none of its {len(members)} complexes has "
-            f"{settings.min_genes} genes on the map {path}, which has names "
-            f"like {', '.join(profiles.names[:3])}"
-        )
+        raise _no_complex(members, profiles.names, path, settings)
     found = [compare_complex(unit, rows) for rows in enough.values()]
     return pl.DataFrame(
         [
@@ -122,6 +118,20 @@ def compare_complexes(
         schema=COMPLEXES,
         orient="row",
     ).fill_nan(None)
+
+
+def _no_complex(
+    members: dict[str, Rows], names: list[str], path: Path, settings: ComplexSettings
+) -> ValueError:
+    """Return the error for a file of which no complex has enough genes on the map."""
+    if not members:
+        return ValueError(f"{settings.complexes} holds no complex: expected one per line")
+    largest = max(map(len, members.values()))
+    return ValueError(
+        f"{settings.complexes}: none of its complexes has {settings.min_genes} genes on the map "
+        f"{path}, which has names like {', '.join(names[:3])}; the most are {largest}: set "
+        "min_genes lower, or use names like those of the map"
+    )
 
 
 def rows_on_map(complexes: dict[str, list[str]], names: list[str]) -> dict[str, Rows]:

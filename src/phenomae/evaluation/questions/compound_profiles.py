@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import Bool, Float64, Int
 
 from phenomae.evaluation.csv_lists import read_csv_list
 from phenomae.evaluation.questions.neighbours import Codes
+from phenomae.evaluation.questions.parts import compute_parts, name_tier
 from phenomae.evaluation.recall.tiers import TierName
 from phenomae.evaluation.tier_groups import tier_groups
 from phenomae.maps.unit_vectors import unit_rows
@@ -57,13 +59,15 @@ def make_profiles(
     Compounds that the file `mechanisms` does not list are left out, and their number is logged.
     `path` is named in errors. Raises ValueError if the file cannot be used, the wells have no
     column named by `batch`, a well has NaN, the wells have fewer than two mechanisms, a mean
-    profile is zero, or a tier leaves no pair of wells.
+    profile is zero, or no tier has a pair of wells; a tier that has none is left out, and logged.
     """
     require_finite(wells, path)
     kept, left_out = _choose_wells(wells.table, batch, mechanisms, path)
     if left_out:
         info(f"compounds left out, without a mechanism in {mechanisms}: {left_out}")
-    return {tier: _average(wells, kept, path, batch, tier) for tier in tiers}
+    return compute_parts(
+        {tier: partial(_average, wells, kept, path, batch, tier) for tier in tiers}, name_tier
+    )
 
 
 def code_profiles(
@@ -74,10 +78,13 @@ def code_profiles(
     Raises ValueError as `make_profiles` does.
     """
     kept, _ = _choose_wells(table, batch, mechanisms, path)
+    grouped = compute_parts(
+        {tier: partial(_group, table, kept, path, tier) for tier in tiers}, name_tier
+    )
     found = []
-    for tier in tiers:
+    for groups in grouped.values():
         codes = np.full(len(table), -1)
-        for code, rows in enumerate(_group(table, kept, path, tier)["row"]):
+        for code, rows in enumerate(groups["row"]):
             codes[rows.to_numpy()] = code
         found.append(codes)
     return found
@@ -176,6 +183,10 @@ def _choose_wells(
     treated = wells.select(
         "row", "compound", "concentration_um", batch=pl.col(batch).cast(pl.String).fill_null("")
     ).filter(pl.col("compound").fill_null("") != "")
+    if treated.is_empty():
+        raise ValueError(
+            f"{path} has no treated well with a compound: fill the column compound in the plate map"
+        )
     kept = treated.join(known, on="compound", maintain_order="left")
     if kept["mechanism"].n_unique() < 2:
         found = single.join(kept, on="compound", how="semi")["mechanism"].n_unique()
@@ -183,7 +194,7 @@ def _choose_wells(
         raise ValueError(
             f"{mechanisms}: {found} of its {single['mechanism'].n_unique()} mechanisms are in the "
             f"wells of {path}, but two that differ are needed; compounds there are like "
-            f"{compounds or '(none)'}"
+            f"{compounds}"
         )
     return kept, treated["compound"].n_unique() - kept["compound"].n_unique()
 

@@ -183,7 +183,8 @@ def _choose_compounds(
     if not chosen:
         raise ValueError(
             f"{settings.potencies}: no compound of the map has an active gene (up to "
-            f"{settings.active_um} uM) and {settings.min_inactive} inactive genes on the map"
+            f"{settings.active_um} uM) and {settings.min_inactive} inactive genes on the map: set "
+            "active_um higher or min_inactive lower, or list more genes"
         )
     if left_out := table["compound"].n_unique() - len(chosen):
         info(

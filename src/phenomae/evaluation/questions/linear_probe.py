@@ -211,6 +211,11 @@ def _encode(table: pl.DataFrame, column: str, labels: Codes, path: Path) -> Code
         raise ValueError(f"leave_out {column}: {path} has no such column; it has {table.columns}")
     named = table[column].cast(pl.String).fill_null("").to_numpy()
     codes = np.unique(named, return_inverse=True)[1]
+    if not any(named):
+        raise ValueError(
+            f"{path} has no value in the column {column}: fill it in the plate map, or set "
+            "leave_out to another column, like plate"
+        )
     if len(np.unique(codes[labels >= 0])) < 2:
         raise ValueError(
             f"{path} has wells of a single {column}, but the linear probe is validated on wells of "

@@ -8,6 +8,7 @@ accuracy. Tiers do the same for plates and well positions.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,6 +31,7 @@ from phenomae.evaluation.questions.neighbours import (
     matched_share,
     nearest_others,
 )
+from phenomae.evaluation.questions.parts import compute_parts
 from phenomae.evaluation.questions.question import Question, Score, Tables, takes_wells
 from phenomae.evaluation.questions.unit_scores import UnitScores, unit_scores
 from phenomae.evaluation.recall.baselines import split_by
@@ -111,9 +113,9 @@ def match_mechanisms(
     and standard deviation with the p-value. confusion.csv has the number of profiles for each pair
     of a mechanism and the mechanism of the nearest neighbour.
 
-    Raises ValueError if the file of mechanisms cannot be used, the wells have fewer than two
-    mechanisms, no neighbour can match, all wells are of one batch (for nscb), or a tier leaves no
-    pair of wells.
+    A kind of match or tier in which no neighbour can match, and nscb of a single batch, has no row,
+    and the reason is logged. Raises ValueError if the file of mechanisms cannot be used, the wells
+    have fewer than two mechanisms, or there is no row at all.
     """
     table, confusion, _ = _match_all(wells, path, settings)
     return table, confusion
@@ -124,22 +126,16 @@ def _match_all(
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Return the rows of mechanisms.csv, confusion.csv and compounds.csv."""
     made = make_profiles(wells, path, Path(settings.mechanisms), settings.batch, settings.tiers)
-    rows: list[Row] = []
-    confusions: list[pl.DataFrame] = []
-    matched: list[pl.DataFrame] = []
-    for tier, profiles in made.items():
-        if "nscb" in settings.match and len(np.unique(profiles.batches)) < 2:
-            raise ValueError(
-                f"{path} has wells of a single {settings.batch}, but nscb needs at least two: set "
-                "match to nsc, or batch to another column"
-            )
-        # Without duplicates: a kind that the user gives twice would have two equal rows.
-        for match in dict.fromkeys(settings.match):
-            row, confusion, of_compounds = _match(profiles, tier, match, path, settings)
-            rows.append(row)
-            confusions.append(confusion)
-            matched.append(of_compounds)
-    table = pl.DataFrame(rows, schema=MECHANISMS, orient="row")
+    found = compute_parts(
+        {
+            (tier, match): partial(_match, profiles, tier, match, path, settings)
+            for tier, profiles in made.items()
+            for match in settings.match
+        },
+        lambda key: key[1] if key[0] == "any" else f"{key[1]} in tier {key[0]}",
+    )
+    rows, confusions, matched = zip(*found.values(), strict=True)
+    table = pl.DataFrame(list(rows), schema=MECHANISMS, orient="row")
     return table, pl.concat(confusions), pl.concat(matched)
 
 
@@ -150,7 +146,15 @@ def _match(
     path: Path,
     settings: MechanismSettings,
 ) -> tuple[Row, pl.DataFrame, pl.DataFrame]:
-    """Return the row of mechanisms.csv, and the rows of the other tables, for one kind of match."""
+    """Return the row of mechanisms.csv, and the rows of the other tables, for one kind of match.
+
+    Raises ValueError if no neighbour can match, or all wells are of one batch (for nscb).
+    """
+    if match == "nscb" and len(np.unique(profiles.batches)) < 2:
+        raise ValueError(
+            f"{path} has wells of a single {settings.batch}, but nscb needs at least two: set "
+            "match to nsc, or batch to another column"
+        )
     excluded = excluded_codes(profiles, match)
     # Computed once, because permuting mechanisms does not change the neighbours.
     nearest = nearest_others(profiles.unit, *excluded)

@@ -6,6 +6,7 @@ the candidates, as the tiers do here.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +24,7 @@ from phenomae.evaluation.questions.neighbours import (
     matched_share,
     nearest_others,
 )
+from phenomae.evaluation.questions.parts import compute_parts, name_tier
 from phenomae.evaluation.questions.question import Question, Score, Tables, takes_wells
 from phenomae.evaluation.questions.replicates import find_replicates, require_replicates
 from phenomae.evaluation.questions.unit_scores import UnitScores, unit_scores
@@ -84,8 +86,8 @@ def match_neighbours(
     deviation of the rate under permuted names with the p-value. Candidates are the other treated
     wells that have a name and that the tier allows. `path` is named in errors.
 
-    Raises ValueError if no name has two wells, a well has no cosine, or a tier leaves no pair of
-    replicates.
+    A tier that leaves no pair of replicates has no row, and the reason is logged. Raises ValueError
+    if no name has two wells, a well has no cosine, or no tier has a pair of replicates.
     """
     return _match_all(profiles, path, settings)[0]
 
@@ -100,16 +102,20 @@ def _match_all(
     table = profiles.table.filter(treated)
     unit = unit_wells(profiles.features[treated], table, path)
     labels = replicates.groups[treated]
-    rows: list[Row] = []
-    of_names: list[Row] = []
-    for tier in settings.tiers:
-        groups = tier_groups(table, tier, path)
-        # In tier any a well is apart from itself alone.
-        apart = np.arange(len(labels)) if groups is None else groups
-        row, counts = _match(unit, labels, apart, tier, path, settings)
-        rows.append((tier, *row))
-        named = zip(replicates.names, *counts, strict=True)
-        of_names += [(tier, *its) for its in named if its[1]]
+    found = compute_parts(
+        {
+            tier: partial(_match, unit, labels, table, tier, path, settings)
+            for tier in settings.tiers
+        },
+        name_tier,
+    )
+    rows: list[Row] = [(tier, *row) for tier, (row, _) in found.items()]
+    of_names: list[Row] = [
+        (tier, *its)
+        for tier, (_, counts) in found.items()
+        for its in zip(replicates.names, *counts, strict=True)
+        if its[1]
+    ]
     return (
         pl.DataFrame(rows, schema=NEIGHBOURS, orient="row"),
         pl.DataFrame(of_names, schema=NAMES, orient="row"),
@@ -119,12 +125,15 @@ def _match_all(
 def _match(
     unit: Float64[np.ndarray, "n d"],
     labels: Codes,
-    apart: Codes,
+    table: pl.DataFrame,
     tier: TierName,
     path: Path,
     settings: NeighbourSettings,
 ) -> tuple[Row, tuple[Codes, Codes]]:
     """Return a row of neighbours.csv, and the numbers of wells and of right ones of each name."""
+    groups = tier_groups(table, tier, path)
+    # In tier any a well is apart from itself alone.
+    apart = np.arange(len(labels)) if groups is None else groups
     used = count_matches(labels, apart) > 0
     if not used.any():
         raise ValueError(
@@ -180,7 +189,7 @@ QUESTION = Question(
 
     Writes neighbours.csv, which is printed: the rate in each tier, beside that of permuted names;
     and names.csv, the number of wells of each name that have such a neighbour. Raises ValueError if
-    there are no replicates, or a tier leaves no pair of them.
+    there are no replicates, or no tier has a pair of them.
     """,
     takes=(takes_wells(),),
     settings=NeighbourSettings,

@@ -3,6 +3,7 @@
 Called phenotypic consistency by Kalinin et al. 2025 (Nature Communications 16, 5181).
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from phenomae.evaluation.questions.compound_profiles import (
 )
 from phenomae.evaluation.questions.copairs_map import mean_precisions
 from phenomae.evaluation.questions.pairing import Codes, Pairing
+from phenomae.evaluation.questions.parts import compute_parts, name_tier
 from phenomae.evaluation.questions.precision_settings import PrecisionSettings, name_rows
 from phenomae.evaluation.questions.replicates import find_replicates
 from phenomae.evaluation.recall.tiers import TierName
@@ -34,32 +36,35 @@ def measure_agreement(
     each other. The columns are those of `measure_activity`, where `rows` counts these profiles. For
     mechanisms, the doses of one compound are not positives of each other.
 
-    Raises ValueError if a perturbation has two genes or a mean profile of zero, no gene has two
-    perturbations (likewise for compounds and mechanisms), or a tier leaves no pair of wells.
+    A tier that leaves no pair has no row, and the reason is logged. Raises ValueError if a
+    perturbation has two genes or a mean profile of zero, no gene has two perturbations (likewise
+    for compounds and mechanisms), or no tier has a pair.
     """
     if settings.agree == settings.by:
         raise ValueError(f"agree and by must be different columns, not both {settings.by}")
     require_finite(profiles, path)
     replicates = find_replicates(profiles.table, settings.by, path)
     table = profiles.table.filter(replicates.groups >= 0)
-    labels = _labels(table, settings, path)
     named = pl.DataFrame({settings.by: replicates.names}).join(
-        labels, on=settings.by, how="left", maintain_order="left"
+        _labels(table, settings, path), on=settings.by, how="left", maintain_order="left"
     )
     # Means in float64, because sums over many wells in float32 lose digits.
     features = profiles.features[replicates.groups >= 0].astype(np.float64)
     groups = replicates.groups[replicates.groups >= 0]
-    tables = [
-        _agreement(features, groups, tier_groups(table, tier, path), named, tier, path, settings)
-        for tier in settings.tiers
-    ]
-    return pl.concat(tables)
+    found = compute_parts(
+        {
+            tier: partial(_agreement, features, groups, table, named, tier, path, settings)
+            for tier in settings.tiers
+        },
+        name_tier,
+    )
+    return pl.concat(found.values())
 
 
 def _agreement(
     features: Float64[np.ndarray, "k d"],
     groups: Codes,
-    apart: Codes | None,
+    table: pl.DataFrame,
     named: pl.DataFrame,
     tier: TierName,
     path: Path,
@@ -67,9 +72,10 @@ def _agreement(
 ) -> pl.DataFrame:
     """Return the rows of agreement.csv for a tier.
 
-    `groups` and `apart` have the perturbation of each well and its group in the tier; `named` has
-    the label of each perturbation and, for mechanisms, its compound.
+    `groups` has the perturbation of each well of `table`; `named` has the label of each
+    perturbation and, for mechanisms, its compound.
     """
+    apart = tier_groups(table, tier, path)
     keys = np.column_stack([groups, np.zeros_like(groups) if apart is None else apart])
     distinct, profile_of = np.unique(keys, axis=0, return_inverse=True)
     means = group_means(features, profile_of, len(distinct))
@@ -93,14 +99,14 @@ def _agreement(
         against="groups",
         members=members,
     )
-    table = mean_precisions(means[kept], pairing, settings.draws, settings.seed)
-    if table.is_empty():
+    found = mean_precisions(means[kept], pairing, settings.draws, settings.seed)
+    if found.is_empty():
         raise ValueError(
             f"{path}: no {settings.agree} has two {settings.by}s and other {settings.by}s to rank "
             f"them with{'' if tier == 'any' else f' in tier {tier}'}; set by to another column "
             f"than {settings.by}, or set another agree"
         )
-    return name_rows(table, tier, settings.agree, list(names), settings.level)
+    return name_rows(found, tier, settings.agree, list(names), settings.level)
 
 
 def can_agree(profiles: Profiles, settings: PrecisionSettings) -> bool:
@@ -116,6 +122,13 @@ def can_agree(profiles: Profiles, settings: PrecisionSettings) -> bool:
     named = treated.select(label=settings.agree, name=settings.by)
     pairs = named.select(pl.all().replace("", None)).drop_nulls().unique()
     return bool(pairs["label"].is_duplicated().any())
+
+
+def require_mechanisms(profiles: Profiles, path: Path, settings: PrecisionSettings) -> None:
+    """Raise ValueError if `agree` is mechanism and the file of mechanisms cannot be used."""
+    if settings.agree == "mechanism":
+        replicates = find_replicates(profiles.table, settings.by, path)
+        _labels(profiles.table.filter(replicates.groups >= 0), settings, path)
 
 
 def _labels(table: pl.DataFrame, settings: PrecisionSettings, path: Path) -> pl.DataFrame:

@@ -7,6 +7,7 @@ all other perturbations. In a tier, positives and negatives are both on another 
 so that neither can gain from the layout.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,12 @@ from jaxtyping import Float64
 
 from phenomae.evaluation.questions.copairs_map import mean_precisions
 from phenomae.evaluation.questions.pairing import Codes, Pairing
-from phenomae.evaluation.questions.perturbation_agreement import can_agree, measure_agreement
+from phenomae.evaluation.questions.parts import compute_parts, name_tier
+from phenomae.evaluation.questions.perturbation_agreement import (
+    can_agree,
+    measure_agreement,
+    require_mechanisms,
+)
 from phenomae.evaluation.questions.precision_settings import PrecisionSettings, name_rows
 from phenomae.evaluation.questions.question import Question, Score, Tables, takes_wells
 from phenomae.evaluation.questions.replicates import (
@@ -43,8 +49,9 @@ def measure_activity(
     p_adjusted (over the names of the tier), copairs_p, retrieved. In tier any, the replicates of a
     well may be on any plate. `path` is named in errors.
 
-    Raises ValueError if no perturbation has two wells, no well with replicates is on a plate with
-    controls, a tier leaves no pair of wells, or a profile is NaN or zero.
+    A tier that leaves no pair of wells has no row, and the reason is logged. Raises ValueError if
+    no perturbation has two wells, no well with replicates is on a plate with controls, no tier has
+    a pair of wells, or a profile is NaN or zero.
     """
     require_finite(profiles, path)
     replicates = find_replicates(profiles.table, settings.by, path)
@@ -55,11 +62,12 @@ def measure_activity(
     table = profiles.table.filter(used)
     # copairs would rank the NaN cosines of a zero profile first, so such profiles raise an error.
     vectors = unit_wells(profiles.features[used], table, path)
-    tables = [
-        _activity(vectors, table, replicates, replicates.groups[used], tier, path, settings)
-        for tier in settings.tiers
-    ]
-    return pl.concat(tables)
+    inputs = (vectors, table, replicates, replicates.groups[used])
+    found = compute_parts(
+        {tier: partial(_activity, *inputs, tier, path, settings) for tier in settings.tiers},
+        name_tier,
+    )
+    return pl.concat(found.values())
 
 
 def _activity(
@@ -104,11 +112,15 @@ def share_retrieved(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _tables(profiles: Profiles, path: Path, settings: PrecisionSettings) -> Tables:
-    tables = {"activity.csv": measure_activity(profiles, path, settings)}
+    require_finite(profiles, path)
+    inputs = (profiles, path, settings)
+    parts = {"activity.csv": partial(measure_activity, *inputs)}
+    require_mechanisms(*inputs)  # a file that cannot be used is an error, and no missing part
     if can_agree(profiles, settings):
-        tables["agreement.csv"] = measure_agreement(profiles, path, settings)
+        parts["agreement.csv"] = partial(measure_agreement, *inputs)
     elif settings.agree != settings.by:
         info(f"no agreement.csv: no {settings.agree} has two {settings.by}s")
+    tables = compute_parts(parts)
     rows = [
         share_retrieved(table).select(pl.lit(name.removesuffix(".csv")).alias("asked"), pl.all())
         for name, table in tables.items()
@@ -137,8 +149,9 @@ QUESTION = Question(
     help="""Do replicates retrieve each other? Mean average precision, computed by copairs.
 
     Writes activity.csv (wells of a perturbation among controls), agreement.csv (perturbations of a
-    gene among all others) if some gene has more than one, and retrieved.csv, which is printed.
-    Raises ValueError if copairs is not installed, or there are no replicates or no controls.
+    gene among all others) if some gene has more than one, and retrieved.csv, which is printed. If
+    one of the first two cannot be computed, the reason is logged. Raises ValueError if copairs is
+    not installed, or neither can be computed.
     """,
     takes=(takes_wells(),),
     settings=PrecisionSettings,

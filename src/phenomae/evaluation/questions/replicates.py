@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Int
 
+from phenomae.progress import count_of
+
 
 @dataclass(frozen=True)
 class Replicates:
@@ -41,13 +43,15 @@ def find_replicates(table: pl.DataFrame, by: str, path: Path) -> Replicates:
     return Replicates(names.to_list(), groups, control, wells)
 
 
-def require_replicates(replicates: Replicates, minimum: int, by: str, path: Path) -> None:
+def require_replicates(
+    replicates: Replicates, minimum: int, by: str, path: Path, remedy: str = "use more replicates"
+) -> None:
     """Raise ValueError if no name has at least `minimum` wells."""
     largest = int(replicates.wells.max())
     if largest < minimum:
         raise ValueError(
-            f"{path} has at most {largest} {'well' if largest == 1 else 'wells'} per {by}, but at "
-            f"least {minimum} are needed: use more replicates"
+            f"{path} has at most {count_of(largest, 'well')} per {by}, but at "
+            f"least {minimum} are needed: {remedy}"
         )
 
 
@@ -55,8 +59,9 @@ def require_controls(replicates: Replicates, minimum: int, path: Path) -> None:
     """Raise ValueError if there are fewer than `minimum` control wells."""
     if (count := int(replicates.control.sum())) < minimum:
         raise ValueError(
-            f"{path} has {count} control wells, but at least {minimum} are needed for the null "
-            "distribution: set `control` to true for wells whose perturbation should have no effect"
+            f"{path} has {count_of(count, 'control well')}, but at least {minimum} are needed for "
+            "the null distribution: set `control` to true for wells whose perturbation should have "
+            "no effect"
         )
 
 

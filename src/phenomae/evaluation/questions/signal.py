@@ -6,16 +6,18 @@ magnitude are defined as in the public benchmark of Celik et al. 2024.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import polars as pl
 from cyclopts import Parameter
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 
 from phenomae import checks
 from phenomae.evaluation.questions.magnitude import compare_magnitude
+from phenomae.evaluation.questions.parts import compute_parts
 from phenomae.evaluation.questions.question import Question, Score, Tables, takes_wells
 from phenomae.evaluation.questions.replicates import (
     Replicates,
@@ -24,20 +26,24 @@ from phenomae.evaluation.questions.replicates import (
     require_replicates,
 )
 from phenomae.evaluation.questions.unexpressed import (
-    Columns,
-    compare_with_unexpressed,
+    choose_null,
+    consistency_with_unexpressed,
     find_unexpressed,
+    magnitude_with_unexpressed,
+    report_smallest_p,
 )
 from phenomae.evaluation.questions.unit_scores import UnitScores, unit_scores
 from phenomae.evaluation.settings import check_level
 from phenomae.maps.consistency import compare_with_controls
+from phenomae.maps.control_groups import MIN_CONTROLS
 from phenomae.maps.null_checks import warn_centred
 from phenomae.maps.unit_vectors import unit_wells
 from phenomae.paths import PathLike
 from phenomae.progress import info
-from phenomae.wells import Profiles
+from phenomae.wells import Profiles, require_finite
 
-Unit = Float64[np.ndarray, "n d"]
+Values = Float64[np.ndarray, " g"]
+MEASURES = ("consistency", "magnitude")
 
 
 @Parameter(name="*")
@@ -79,23 +85,32 @@ def measure_signal(
 
     Columns: the name (its column is `settings.by`), wells, consistency, consistency_p, magnitude,
     magnitude_p. Values are null for perturbations with too few wells; p-values are also null for
-    the perturbations that form the null distribution. `path` is named in errors.
+    the perturbations that form the null distribution. If one of the two measures cannot be computed
+    at all, its columns are null, and the reason is logged. `path` is named in errors.
 
-    Raises ValueError if there are fewer than 2 * `min_wells` controls (`min_wells` controls with
-    `unexpressed`), or no perturbation, or none listed in `unexpressed`, has `min_wells` wells.
+    Consistency needs 2 wells of a perturbation, 2 controls (none with `unexpressed`) and profiles
+    that are not 0; magnitude needs `min_wells` wells and 2 * `min_wells` controls (`min_wells` with
+    `unexpressed`). Raises ValueError if neither can be computed.
     """
     replicates = find_replicates(profiles.table, settings.by, path)
-    require_replicates(replicates, settings.min_wells, settings.by, path)
-    # Controls are split into reference and null distribution, unless `unexpressed` is the null.
-    halves = 2 if settings.unexpressed is None else 1
-    require_controls(replicates, halves * settings.min_wells, path)
-    unit = unit_wells(profiles.features, profiles.table, path)
+    require_finite(profiles, path)
+    inputs = (profiles, replicates, settings, path)
+    found = compute_parts(
+        {
+            "consistency": partial(_measure_consistency, *inputs),
+            "magnitude": partial(_measure_magnitude, *inputs),
+        }
+    )
     if settings.unexpressed is None:
-        columns = _compare_with_controls(profiles, unit, replicates, settings)
+        warn_centred(profiles.features, _plates(profiles), replicates.control)
     else:
-        columns = _compare_with_unexpressed(profiles, unit, replicates, settings, path)
-    names = {settings.by: replicates.names, "wells": replicates.wells}
-    return pl.DataFrame(names | columns, nan_to_null=True)
+        null = choose_null(replicates, settings.unexpressed, settings.min_wells, 2, path)
+        report_smallest_p(null, settings.level)
+    columns = {settings.by: replicates.names, "wells": replicates.wells}
+    nothing = np.full(len(replicates.names), np.nan)
+    for measure in MEASURES:
+        columns[measure], columns[f"{measure}_p"] = found.get(measure, (nothing, nothing))
+    return pl.DataFrame(columns, nan_to_null=True)
 
 
 def share_active(table: pl.DataFrame, level: float = 0.05) -> pl.DataFrame:
@@ -107,7 +122,7 @@ def share_active(table: pl.DataFrame, level: float = 0.05) -> pl.DataFrame:
     from scipy.stats import false_discovery_control  # imported here: .6 s would delay --help
 
     rows: list[dict[str, str | int | float]] = []
-    for measure in ("consistency", "magnitude"):
+    for measure in MEASURES:
         p = table[f"{measure}_p"].drop_nulls().to_numpy()
         row: dict[str, str | int | float] = {"measure": measure, "perturbations": len(p)}
         if len(p):
@@ -118,54 +133,68 @@ def share_active(table: pl.DataFrame, level: float = 0.05) -> pl.DataFrame:
     return pl.DataFrame(rows, columns | dict.fromkeys(("active", "active_bh"), pl.Float64()))
 
 
-def _compare_with_controls(
-    profiles: Profiles, unit: Unit, replicates: Replicates, settings: SignalSettings
-) -> Columns:
-    plates = np.unique(profiles.table["plate"].to_numpy(), return_inverse=True)[1]
-    groups = (replicates.groups, len(replicates.names), plates, replicates.control)
-    warn_centred(profiles.features, plates, replicates.control)
-    consistency = compare_with_controls(unit, *groups, draws=settings.draws, seed=settings.seed)
-    magnitude = compare_magnitude(
-        profiles.features,
-        *groups,
-        min_wells=settings.min_wells,
-        max_controls=settings.max_controls,
+def _measure_consistency(
+    profiles: Profiles, replicates: Replicates, settings: SignalSettings, path: Path
+) -> tuple[Values, Values]:
+    """Return consistency and p-value of each perturbation; raises ValueError if there are none."""
+    require_replicates(replicates, 2, settings.by, path)
+    unit = unit_wells(profiles.features, profiles.table, path)
+    if settings.unexpressed is not None:
+        null = choose_null(replicates, settings.unexpressed, settings.min_wells, 2, path)
+        return consistency_with_unexpressed(unit, replicates, null, settings.seed)
+    require_controls(replicates, MIN_CONTROLS, path)
+    found = compare_with_controls(
+        unit,
+        replicates.groups,
+        len(replicates.names),
+        _plates(profiles),
+        replicates.control,
         draws=settings.draws,
         seed=settings.seed,
     )
-    for measure, loose in (("consistency", consistency.loose), ("magnitude", magnitude.loose)):
-        if loose:
-            info(
-                f"{measure}: perturbations whose plates have too few controls, compared with "
-                f"controls of any plate: {loose}"
-            )
-    return {
-        "consistency": consistency.values,
-        "consistency_p": consistency.p,
-        "magnitude": magnitude.values,
-        "magnitude_p": magnitude.p,
-    }
+    _report_loose("consistency", found.loose)
+    return found.values, found.p
 
 
-def _compare_with_unexpressed(
-    profiles: Profiles, unit: Unit, replicates: Replicates, settings: SignalSettings, path: Path
-) -> Columns:
-    assert settings.unexpressed is not None
-    null = find_unexpressed(Path(settings.unexpressed), replicates, settings.min_wells, path)
-    if (smallest := 1 / (null.sum() + 1)) > settings.level:
-        info(
-            f"the smallest p-value that {null.sum()} unexpressed names allow is {smallest:.2g}, "
-            f"above level {settings.level}: list more names"
+def _measure_magnitude(
+    profiles: Profiles, replicates: Replicates, settings: SignalSettings, path: Path
+) -> tuple[Values, Values]:
+    """Return magnitude and p-value of each perturbation; raises ValueError if there are none."""
+    remedy = "use more replicates, or a lower min_wells"
+    require_replicates(replicates, settings.min_wells, settings.by, path, remedy)
+    # Controls are split into reference and null distribution, unless `unexpressed` is the null.
+    halves = 2 if settings.unexpressed is None else 1
+    require_controls(replicates, halves * settings.min_wells, path)
+    sizes = {"min_wells": settings.min_wells, "max_controls": settings.max_controls}
+    if settings.unexpressed is not None:
+        null = find_unexpressed(replicates, settings.unexpressed, settings.min_wells, path)
+        return magnitude_with_unexpressed(
+            profiles.features, replicates, null, **sizes, seed=settings.seed
         )
-    return compare_with_unexpressed(
+    found = compare_magnitude(
         profiles.features,
-        unit,
-        replicates,
-        null,
-        min_wells=settings.min_wells,
-        max_controls=settings.max_controls,
+        replicates.groups,
+        len(replicates.names),
+        _plates(profiles),
+        replicates.control,
+        **sizes,
+        draws=settings.draws,
         seed=settings.seed,
     )
+    _report_loose("magnitude", found.loose)
+    return found.values, found.p
+
+
+def _plates(profiles: Profiles) -> Int[np.ndarray, " n"]:
+    return np.unique(profiles.table["plate"].to_numpy(), return_inverse=True)[1]
+
+
+def _report_loose(measure: str, count: int) -> None:
+    if count:
+        info(
+            f"{measure}: perturbations whose plates have too few controls, compared with "
+            f"controls of any plate: {count}"
+        )
 
 
 def _tables(profiles: Profiles, path: Path, settings: SignalSettings) -> Tables:
@@ -177,7 +206,7 @@ def _units(tables: Tables, settings: SignalSettings) -> dict[tuple[str, ...], Un
     """Return whether each perturbation is active; consistency is last, as the line is of it."""
     table = tables["signal.csv"]
     units = {}
-    for measure in ("magnitude", "consistency"):
+    for measure in reversed(MEASURES):
         tested = table.drop_nulls(f"{measure}_p")
         if len(tested):
             active = pl.col(f"{measure}_p") <= settings.level
@@ -190,7 +219,8 @@ QUESTION = Question(
     help="""Does a perturbation have an effect? Consistency and magnitude, with p-values.
 
     Writes signal.csv, one row per perturbation, and active.csv, the fraction of active
-    perturbations, which is printed. Raises ValueError if there are too few controls or replicates.
+    perturbations, which is printed. If one of the two cannot be computed, the reason is logged and
+    the other is reported. Raises ValueError if neither can.
     """,
     takes=(takes_wells(),),
     settings=SignalSettings,
