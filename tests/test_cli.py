@@ -20,8 +20,8 @@ EVERY += [(group, name) for group, parts in GROUPS.items() for name in parts.tab
 SEVERAL = pytest.mark.parametrize("command", EVERY, ids=" ".join)
 PRINTING = (("models",), ("plan",), ("check",), ("store", "check"))
 CACHING = (("annotations", "fetch"),)  # what is there and whole stays
-IN_PLACE = (("store", "relabel"),)
-WRITING = [command for command in EVERY if command not in (*PRINTING, *CACHING, *IN_PLACE)]
+CHANGING = (("store", "relabel"),)  # replaces labels, which is its work
+WRITING = [command for command in EVERY if command not in (*PRINTING, *CACHING, *CHANGING)]
 
 
 def parse(*words: str, recipe: Path | None = None) -> dict:

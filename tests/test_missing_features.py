@@ -76,6 +76,30 @@ def test_what_is_left_out_is_said(tmp_path, capsys):
     assert settings == {"features": NAMES}
 
 
+def test_wells_without_cells_do_not_count_against_features(tmp_path, capsys):
+    empty = [1, 2, 3, 30]  # a tenth of the wells
+    missing = dict.fromkeys(NAMES, empty) | {NAMES[0]: [*empty, 5], NAMES[1]: [*empty, 6, 7]}
+    write_wells(tmp_path / "wells", draw(missing), NAMES)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == (
+        "the table of wells: 4 of 40 wells are left out, in which every feature is missing; wells "
+        "P1 A02, P1 A03, P1 A04, P2 A11"
+    )
+    assert "1 of 12 features are left out" in said[1]
+    assert "in more than 5 % of 36 wells (max_missing): Cells_F1 (2 wells)" in said[1]
+    assert said[2].endswith(
+        "which lack a feature that others have: Cells_F0 (1 well); wells P1 A06"
+    )
+    wells = read_wells(tmp_path / "wells")
+    gone = [1, 2, 3, 5, 30]
+    rest = np.delete(
+        draw({}).select(pl.exclude("Cells_F1")).select("^Cells.*$").to_numpy(), gone, 0
+    )
+    np.testing.assert_array_equal(wells.features, rest.astype(np.float32))
+    settings = json.loads((tmp_path / "wells/artefact.json").read_text())["settings"]
+    assert settings["left_out_wells"] == ["P1 A02", "P1 A03", "P1 A04", "P1 A06", "P2 A11"]
+
+
 def test_all_commands_take_what_is_left(tmp_path):
     table = draw({"Cells_F0": list(range(0, 40, 2)), "Cells_F1": [5]}, count=48)
     write_wells(tmp_path / "wells", table, NAMES)
@@ -90,8 +114,11 @@ def test_all_commands_take_what_is_left(tmp_path):
 
 def test_nothing_is_left(tmp_path):
     every = {name: list(range(40)) for name in NAMES}
-    with pytest.raises(ValueError, match=r"every feature would be left out, .* \(40 wells\)"):
+    with pytest.raises(ValueError, match=r"every well would be left out, because of missing feat"):
         write_wells(tmp_path / "wells", draw(every), NAMES)
+    most = {name: list(range(number % 2, 40, 2)) for number, name in enumerate(NAMES)}
+    with pytest.raises(ValueError, match=r"every feature would be left out, .* \(20 wells\)"):
+        write_wells(tmp_path / "wells", draw(most), NAMES)
     one = {name: [2 * at, 2 * at + 1] for at, name in enumerate(NAMES[:10])}
     one |= {NAMES[10]: list(range(20, 40))}
     with pytest.raises(ValueError, match=r"every well would be left out, because of missing feat"):

@@ -62,41 +62,47 @@ def refuse_non_finite(wells: pl.DataFrame, counts: Int[np.ndarray, " d"], path: 
 def choose_complete(
     table: pl.DataFrame, values: Float[np.ndarray, "n d"], names: Sequence[str], max_missing: float
 ) -> Complete:
-    """Choose features, then wells, so that nothing is missing; what is left out is printed.
+    """Choose wells and features so that nothing is missing; what is left out is printed.
 
-    A feature is left out if it is missing in more than `max_missing` of the wells, and then each
-    well in which one of the others is missing. `table` has the columns plate and well.
+    Wells without any feature are left out first, as by `drop_na_rows` of cytominer. Then a feature
+    is left out if it is missing in more than `max_missing` of the other wells, and then each well
+    in which one of the other features is missing. `table` has the columns plate and well.
 
     Raises ValueError if no feature or no well is left.
     """
-    counts = count_non_finite(values)
-    kept = counts / len(values) <= max_missing
+    wells = np.asarray(np.isfinite(values).any(axis=1))
+    _report_wells(table, ~wells, "in which every feature is missing")
+    counts = count_non_finite(values[wells])
+    kept = counts / max(1, wells.sum()) <= max_missing
     left_out = {names[index]: int(counts[index]) for index in np.flatnonzero(~kept).tolist()}
-    share = f"{100 * max_missing:g} %"
     if left_out:
         info(
             f"the table of wells: {len(left_out)} of {count_of(len(names), 'feature')} are left "
-            f"out, missing (NaN, empty or infinite) in more than {share} of "
-            f"{count_of(len(values), 'well')} (max_missing): {_list(left_out)}"
+            f"out, missing (NaN, empty or infinite) in more than {100 * max_missing:g} % of "
+            f"{count_of(int(wells.sum()), 'well')} (max_missing): {_list(left_out)}"
         )
-    wells = ~find_non_finite(values[:, kept])
     lacking = {
         names[index]: int(counts[index]) for index in np.flatnonzero(kept & (counts > 0)).tolist()
     }
-    if lacking:
-        rows = table.filter(~wells).select("plate", "well").rows()
-        info(
-            f"the table of wells: {len(rows)} of {count_of(len(values), 'well')} are left out, "
-            f"which lack a feature that others have: {_list(lacking)}; wells "
-            f"{_first([f'{plate} {well}' for plate, well in rows])}"
-        )
+    lack_some = wells & find_non_finite(values[:, kept])
+    _report_wells(table, lack_some, f"which lack a feature that others have: {_list(lacking)}")
+    wells = wells & ~lack_some
     if not kept.any() or not wells.any():
-        what = "every feature" if not kept.any() else "every well"
+        what = "every well" if kept.any() else "every feature"
         raise ValueError(
-            f"the table of wells: {what} would be left out, because of missing features: "
-            f"{_list(left_out | lacking)}"
+            f"the table of wells: {what} would be left out, because of missing features"
+            + (f": {_list(left_out | lacking)}" if left_out or lacking else "")
         )
     return Complete([name for name, keep in zip(names, kept, strict=True) if keep], wells, left_out)
+
+
+def _report_wells(table: pl.DataFrame, gone: Bool[np.ndarray, " n"], why: str) -> None:
+    rows = table.filter(gone).select("plate", "well").rows()
+    if rows:
+        info(
+            f"the table of wells: {len(rows)} of {count_of(len(table), 'well')} are left out, "
+            f"{why}; wells {_first([f'{plate} {well}' for plate, well in rows])}"
+        )
 
 
 def _list(counts: dict[str, int]) -> str:

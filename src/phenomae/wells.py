@@ -189,8 +189,9 @@ def write_wells(
     `empty_words`, separated by commas, are taken as empty cells in all columns of text but plate
     and well, which is printed; "" for none.
 
-    A feature that is missing (NaN, empty or infinite) in more than `max_missing` of the wells is
-    left out, and then each well that lacks another one. Both are printed, and recorded in
+    Wells without any feature are left out. Then a feature that is missing (NaN, empty or infinite)
+    in more than `max_missing` of the wells is left out, as by `drop_na_columns` of pycytominer, and
+    then each well that lacks another one. All are printed, and recorded in
     `artefact.json`. With None nothing is left out, but most commands refuse such wells.
 
     Raises ValueError if a column is missing or has the wrong type, a well occurs twice, `control`

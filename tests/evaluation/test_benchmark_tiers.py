@@ -255,7 +255,7 @@ def test_wells_without_a_direction_are_found_before_anything_is_written(screen, 
         pl.when(fourth).then(value).otherwise(name).cast(pl.Float32).alias(name)
         for name in FEATURES
     )
-    write_wells(screen / "wells", wells, FEATURES, overwrite=True)
+    write_wells(screen / "wells", wells, FEATURES, max_missing=None, overwrite=True)
     place = wells.row(3, named=True)
     sentence = (
         rf"wells has 1 well with a profile that is NaN, infinite or all 0 and has no cosine, "
@@ -278,7 +278,7 @@ def test_wells_that_are_not_on_the_map_may_have_no_direction(screen):
         pl.when("control").then(np.nan).otherwise(name).cast(pl.Float32).alias(name)
         for name in FEATURES
     )
-    write_wells(screen / "wells", wells, FEATURES, overwrite=True)
+    write_wells(screen / "wells", wells, FEATURES, max_missing=None, overwrite=True)
     assert run(screen).equals(wanted)
 
 

@@ -16,7 +16,7 @@ from phenomae.paths import PathLike
 Several = Parameter(consume_multiple=True, negative=())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecallTails:
     """The tails of the cosines of all pairs in which a known pair is recalled."""
 
