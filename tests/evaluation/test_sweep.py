@@ -240,8 +240,24 @@ def test_settings_that_will_not_do(given, message):
         SweepSettings("annotations", **given)
 
 
-def test_a_correction_that_fails_is_named(screen, tmp_path):
-    settings = SweepSettings(screen / "pairs.csv", ("center-scale",), batch="day")
-    with pytest.raises(ValueError, match=r"center-scale: .*batch day: there is no such column"):
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"batch": "day"}, r"^center-scale: .*batch day: there is no such column"),
+        ({"low": 0.0005}, r"^center-scale: map.h5ad has 48 genes, too few"),
+        ({"by": "compound"}, "has no well with a compound: choose another column for by"),
+    ],
+)
+def test_a_sweep_that_fails_says_what_failed_and_leaves_nothing(screen, tmp_path, given, message):
+    settings = SweepSettings(screen / "pairs.csv", ("center-scale",), **given)
+    with pytest.raises(ValueError, match=message):
         sweep(screen / "wells", tmp_path / "out", settings=settings)
     assert not list(tmp_path.iterdir())
+
+
+def test_wells_as_they_are_alone(screen, tmp_path, capsys):
+    settings = SweepSettings(screen / "pairs.csv", ("none",), resamples=10)
+    found = sweep(screen / "wells", tmp_path / "out", settings=settings)
+    assert found.chosen == "none"
+    assert found.to_polars("sweep")["batch_accuracy"].to_list() == [None]
+    assert capsys.readouterr().out.splitlines()[-1].startswith("chosen: none, by the recall of")

@@ -102,7 +102,10 @@ def sweep(
     """
     wells, out = Path(wells), Path(out)
     files, annotations = open_wells(wells), read_annotations(settings.annotations)
-    trials, halves = list_trials(settings, files.width), _split(files, annotations, settings)
+    names = name_rows(files.table, settings.map)["name"].drop_nulls().unique().sort().to_list()
+    if not names:
+        raise ValueError(f"{wells} has no well with a {settings.by}: choose another column for by")
+    trials, halves = list_trials(settings, files.width), _split(names, annotations, settings)
     with artefact_folder(out, _origin(files, annotations, settings), overwrite) as folder:
         if folder is not None:
             rows = _try_all(wells, folder, trials, halves, settings)
@@ -115,10 +118,9 @@ def sweep(
 
 
 def _split(
-    files: PlateFiles, annotations: list[Annotation], settings: SweepSettings
+    names: list[str], annotations: list[Annotation], settings: SweepSettings
 ) -> list[Annotation]:
     """Return the pairs that choose and those that report; raises ValueError if they are few."""
-    names = name_rows(files.table, settings.map)["name"].drop_nulls().unique().sort().to_list()
     pairs = pool_pairs(find_pairs(annotations, names, settings.annotations))
     every = pairs.get(ALL_SOURCES, next(iter(pairs.values())))
     halves = zip((CHOOSING, REPORTING), split_pairs(every, settings.seed), strict=True)
@@ -163,17 +165,19 @@ def _try(
     # Outputs inside an unfinished artefact are refused, so they are made elsewhere.
     with tempfile.TemporaryDirectory(prefix="phenomae-sweep-") as name:
         corrected, map_path = Path(name) / "wells", Path(name) / "map.h5ad"
+        source = wells if trial.settings is None else corrected
         row: dict[str, Any] = {"correction": trial.name}
-        with silenced(), redirect_stdout(io.StringIO()):
-            if trial.settings is not None:
-                try:
+        try:
+            with silenced(), redirect_stdout(io.StringIO()):
+                if trial.settings is not None:
                     correct(wells, corrected, settings=trial.settings)
-                except ValueError as error:
-                    raise ValueError(f"{trial.name}: {error}") from None
-                row |= _read_diagnosis(corrected)
-            source = wells if trial.settings is None else corrected
-            map_wells(source, map_path, settings=settings.map)
-        return row | {"features": open_wells(source).width} | _score(map_path, halves, settings)
+                    row |= _read_diagnosis(corrected)
+                map_wells(source, map_path, settings=settings.map)
+            row["features"] = open_wells(source).width
+            return row | _score(map_path, halves, settings)
+        except ValueError as error:
+            sentence = str(error).replace(f"{name}/", "")  # a folder that nobody will find
+            raise ValueError(f"{trial.name}: {sentence}") from None
 
 
 def _read_diagnosis(corrected: Path) -> dict[str, Any]:

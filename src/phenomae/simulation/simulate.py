@@ -57,10 +57,10 @@ class SimulateSettings(LevelSettings):
     """Guides per gene, with strengths from 0.6 to 1; a single guide has strength 1."""
     batches: int = 2
     """Experimental batches; every guide is in one well of each batch."""
-    # With 192 controls for 192 features TVN had a recall of 0.11, with 384 it had 0.37.
+    # With 192 controls for 192 features TVN of all axes had a recall of 0.11, with 384 it had 0.37.
     controls: int = 96
-    """Negative control wells per 384-well plate. Corrections are fitted on the controls; those with
-    principal components need a few times as many controls as features."""
+    """Negative control wells per 384-well plate. Corrections are fitted on the controls; those that
+    keep all principal components need a few times as many controls as features."""
     sites: int = 2
     """Fields per well."""
     field_size: int = 256
