@@ -83,7 +83,7 @@ def test_the_proposal_reads_every_image_as_what_it_is(tmp_path: Path, kind: str)
     touch(tmp_path, "notes.txt", "._x.tif")
     sentence = refusal(tmp_path)
     count = len(expected)
-    assert f"{tmp_path} has no known layout, but {count} images, such as '" in sentence
+    assert f"{tmp_path} has no known layout; it has {count} images, such as '" in sentence
     assert sentence.endswith(f" reads {count} of them")
     shown = re.findall(r"such as '(.*?)', '(.*?)', '(.*?)': the pattern", sentence)
     assert all((tmp_path / name).exists() for name in shown[0])
@@ -101,6 +101,16 @@ def test_the_proposal_reads_every_image_as_what_it_is(tmp_path: Path, kind: str)
         for channel, image in zip(plates.channels, field.images, strict=True)
     }
     assert found == expected
+
+
+def test_a_layout_that_is_named_and_not_there(tmp_path: Path):
+    """Phenix images that were copied without their index."""
+    raw = touch(tmp_path, *(f"r01c0{c}f01p01-ch{n}sk1fk1fl1.tiff" for c in (1, 2) for n in (1, 2)))
+    with pytest.raises(
+        ValueError, match=r"does not have the layout phenix; it has 4 images"
+    ) as its:
+        list_fields(raw, LayoutSettings(layout="phenix"))
+    assert str(its.value).endswith("reads 4 of them")
 
 
 def test_images_beside_masks_are_read(tmp_path: Path):

@@ -6,11 +6,10 @@ The settings that all layouts share are applied here. Only names are used; no im
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from phenomae.images.compose_names import compose, compose_names
+from phenomae.images.duplicates import FieldKey, leave_out_shared, resolve_duplicates
 from phenomae.images.fields import (
     Listing,
     Place,
@@ -32,13 +31,6 @@ _TRANSMITTED = re.compile(
     r"bright[ _-]*field|phase|transmitted|(?:^|[^a-z])(?:bf|dic|dpc|tl)(?:[^a-z]|$)", re.I
 )
 
-_REPEATED = "(setting duplicates: first, last or apart reads such plates)"
-_MIXED = (
-    "and nothing tells which imaging they are of: keep one of them, or let a pattern take the part "
-    "of the name that differs as (?P<acquisition>...)"
-)
-
-_FieldKey = tuple[str, str, int]
 _Planes = dict[int, Place]
 _Times = dict[str, _Planes]
 """Planes by time point."""
@@ -57,12 +49,12 @@ def gather_fields(listing: Listing, settings: LayoutSettings, source: Path) -> R
     listing = compose_names(listing)
     problems = list(listing.problems)
     # Before channels are chosen: renaming plates of later acquisitions must cover all channels.
-    own = _leave_out_shared(listing.files, problems)
-    files, original_plates = _resolve_duplicates(own, settings.duplicates, problems)
+    own = leave_out_shared(listing.files, problems)
+    files, original_plates = resolve_duplicates(own, settings.duplicates, problems)
     _check_names(source, files, settings)
     # Channels are chosen before grouping, so that unwanted channels cause no problems.
     labels = _choose_channels(files or listing.files, settings.channels, source)
-    found: dict[_FieldKey, dict[str, _Times]] = defaultdict(lambda: defaultdict(dict))
+    found: dict[FieldKey, dict[str, _Times]] = defaultdict(lambda: defaultdict(dict))
     illumination: dict[Place, Place | None] = {}
     for file in files:
         # Also of a field that has none of the chosen channels, which is then a problem.
@@ -99,147 +91,6 @@ def is_transmitted(channel: str) -> bool:
     return _TRANSMITTED.search(channel) is not None
 
 
-def _leave_out_shared(files: Sequence[RawFile], problems: list[Problem]) -> list[RawFile]:
-    """Return the files without fields that share a file with another field or channel.
-
-    One of them has pixels that are not its own, and nothing tells which. A problem for each such
-    field is appended to `problems`.
-    """
-    first: dict[Place, RawFile] = {}
-    shared: dict[_FieldKey, Problem] = {}
-    for file in files:
-        other = first.setdefault(file.place, file)
-        if _image_of(other) != _image_of(file):
-            for one, two in ((other, file), (file, other)):
-                key = (one.plate, one.well, one.site)
-                what = f"{_describe(one)}, has the file of {_describe(two)}: {file.place}"
-                shared.setdefault(key, Problem(what, *key))
-    problems += shared.values()
-    return [file for file in files if (file.plate, file.well, file.site) not in shared]
-
-
-def _image_of(file: RawFile) -> tuple[str, str, int, str, int, str]:
-    return file.plate, file.well, file.site, file.channel, file.plane, file.time
-
-
-def _describe(file: RawFile) -> str:
-    field = RawField(file.plate, file.well, file.site, ())
-    time = f", time point {file.time}" if file.time else ""
-    return f"{field}, channel {file.channel}, plane {file.plane}{time}"
-
-
-def _resolve_duplicates(
-    files: Sequence[RawFile],
-    policy: Literal["error", "first", "last", "apart"],
-    problems: list[Problem],
-) -> tuple[list[RawFile], dict[str, str]]:
-    """Apply the setting `duplicates` to fields that were imaged more than once.
-
-    Returns the files to read, and the original plate of each plate that was renamed. A problem is
-    appended to `problems` for each such field with `error`, and with any setting for each field of
-    which nothing tells the imagings apart.
-    """
-    by_field: dict[_FieldKey, list[RawFile]] = defaultdict(list)
-    for file in _name_imagings(files):
-        by_field[file.plate, file.well, file.site].append(file)
-    twice = {key: clash for key, found in by_field.items() if (clash := _clash(found))}
-    for key, (one, other) in twice.items():
-        mixed = any(_clash(part) for part in _by_acquisition(by_field[key]).values())
-        if mixed or policy == "error":
-            what = f"{RawField(*key, ())}, channel {one.channel} has two files: {one.place} and "
-            what += f"{other.place} {_MIXED if mixed else _REPEATED}"
-            problems.append(Problem(what, *key))
-            del by_field[key]
-    if policy == "apart":
-        left = [file for found in by_field.values() for file in found]
-        return _rename_acquisitions(left, {plate for plate, _, _ in twice})
-    kept: list[RawFile] = []
-    choose = max if policy == "last" else min
-    for key, found in by_field.items():
-        if key in twice:
-            # The policy applies per field, because the acquisitions may cover different fields.
-            parts = _by_acquisition(found)
-            kept += parts[choose(parts, key=natural_key)]
-        else:
-            kept += found
-    return kept, {}
-
-
-def _name_imagings(files: Sequence[RawFile]) -> list[RawFile]:
-    """Return the files with their imaging in the acquisition where that tells files apart."""
-    found: dict[tuple[str, str], list[RawFile]] = defaultdict(list)
-    for file in files:
-        found[file.plate, file.acquisition].append(file)
-    told = {key for key, some in found.items() if _imagings_tell(some)}
-    return [
-        replace(file, acquisition=f"{file.acquisition}/{file.imaging}")
-        if (file.plate, file.acquisition) in told
-        else file
-        for file in files
-    ]
-
-
-def _imagings_tell(files: Sequence[RawFile]) -> bool:
-    """Return whether files of one acquisition are of several imagings, which `imaging` tells apart.
-
-    Some field then has a file of each channel in every imaging of the plate. That is not so where
-    names differ from file to file, by a GUID or the time of day.
-    """
-    fields: dict[_FieldKey, list[RawFile]] = defaultdict(list)
-    for file in files:
-        fields[file.plate, file.well, file.site].append(file)
-    imagings = {file.imaging for file in files}
-    for found in fields.values():
-        if _clash(found) and {file.imaging for file in found} == imagings:
-            parts = [[file for file in found if file.imaging == name] for name in imagings]
-            images = {frozenset(map(_image_of, part)) for part in parts}
-            if len(images) == 1 and not any(_clash(part) for part in parts):
-                return True
-    return False
-
-
-def _by_acquisition(files: Sequence[RawFile]) -> dict[str, list[RawFile]]:
-    parts: dict[str, list[RawFile]] = defaultdict(list)
-    for file in files:
-        parts[file.acquisition].append(file)
-    return parts
-
-
-def _clash(files: Sequence[RawFile]) -> tuple[RawFile, RawFile] | None:
-    """Return two files of one field with the same channel, plane and time point, or None."""
-    first: dict[tuple[str, int, str], RawFile] = {}
-    for file in files:
-        other = first.setdefault((file.channel, file.plane, file.time), file)
-        if other.place != file.place:
-            return other, file
-    return None
-
-
-def _rename_acquisitions(
-    files: Sequence[RawFile], plates: set[str]
-) -> tuple[list[RawFile], dict[str, str]]:
-    """Rename `plates` in every acquisition but the first: PLATE-2, PLATE-3.
-
-    Returns the files, and the original plate of each new name.
-    """
-    found: dict[str, set[str]] = defaultdict(set)
-    for file in files:
-        found[file.plate].add(file.acquisition)
-    names = {
-        (plate, acquisition): f"{plate}-{number}"
-        for plate in plates
-        for number, acquisition in enumerate(sorted(found[plate], key=natural_key)[1:], start=2)
-    }
-    if taken := sorted(set(names.values()) & set(found)):
-        raise ValueError(
-            f"duplicates = apart would rename a plate to {taken[0]}, but there is such a plate"
-        )
-    named = [
-        replace(file, plate=names.get((file.plate, file.acquisition), file.plate)) for file in files
-    ]
-    return named, {name: plate for (plate, _), name in names.items()}
-
-
 def _choose_channels(files: Sequence[RawFile], text: str, source: Path) -> dict[str, str]:
     """Return the channels to keep, in order, and their labels."""
     names = list(dict.fromkeys(file.channel for file in files))
@@ -254,8 +105,7 @@ def _choose_channels(files: Sequence[RawFile], text: str, source: Path) -> dict[
 
 
 def _check_names(source: Path, files: Sequence[RawFile], settings: LayoutSettings) -> None:
-    """Raise ValueError if a plate cannot be named so, or if no file has the time points that are
-    chosen from."""
+    """Raise ValueError for a plate that cannot be named so, and for a time point without series."""
     for plate in sorted({file.plate for file in files}):
         try:
             check_name(plate, "plate")
@@ -268,7 +118,7 @@ def _check_names(source: Path, files: Sequence[RawFile], settings: LayoutSetting
         )
 
 
-def _leave_out_series(found: dict[_FieldKey, dict[str, _Times]], problems: list[Problem]) -> None:
+def _leave_out_series(found: dict[FieldKey, dict[str, _Times]], problems: list[Problem]) -> None:
     """Remove plates with several time points of a channel from `found`; a problem for each.
 
     Different wells and channels may have different time points, as long as each channel of a field
@@ -301,7 +151,7 @@ def _choose_time(channels: Mapping[str, _Times], names: Sequence[str], choice: s
 
 
 def _make_images(
-    key: _FieldKey,
+    key: FieldKey,
     channels: Mapping[str, _Times],
     illumination: Mapping[Place, Place | None],
     names: Sequence[str],
@@ -311,25 +161,34 @@ def _make_images(
     images: list[RawImage] = []
     problems: list[Problem] = []
     label, choice = RawField(*key, ()), settings.time_point
-    chosen_time = _choose_time(channels, names, choice) if choice else None
-    if choice and not choice.isdecimal() and chosen_time is None:
+    time = _choose_time(channels, names, choice) if choice else None
+    if time is None and choice in ("first", "last"):
         return (), [Problem(f"{label} has all channels at no time point", *key)]
     for name in names:
-        if name not in channels:
-            problems.append(Problem(f"{label} lacks channel {name}", *key))
+        try:
+            places = _choose_planes(name, channels.get(name, {}), time, settings)
+        except ValueError as error:
+            problems.append(Problem(f"{label}{error}", *key))
             continue
-        times = channels[name]
-        planes = times.get(chosen_time or "") if choice else next(iter(times.values()))
-        if planes is None:
-            problems.append(Problem(f"{label}, channel {name} lacks time point {choice}", *key))
-            continue
-        # A channel with one plane has no choice: on an ImageXpress only some waves may be stacks.
-        single = settings.plane == "max" or len(planes) == 1
-        chosen = sorted(planes) if single else [int(settings.plane)]
-        if chosen[0] not in planes:
-            what = f"{label}, channel {name} lacks plane {settings.plane}"
-            problems.append(Problem(what, *key))
-            continue
-        places = tuple(planes[number] for number in chosen)
         images.append(RawImage(places, illumination[places[0]], settings.value_range))
     return tuple(images), problems
+
+
+def _choose_planes(
+    name: str, times: _Times, time: str | None, settings: LayoutSettings
+) -> tuple[Place, ...]:
+    """Return the planes to read of a channel; raises ValueError, for after a field's name."""
+    if not times:
+        raise ValueError(f" lacks channel {name}")
+    if settings.time_point is None:
+        (planes,) = times.values()  # plates with several are left out before
+    elif time is None or time not in times:
+        raise ValueError(f", channel {name} lacks time point {settings.time_point}")
+    else:
+        planes = times[time]
+    # A channel with one plane has no choice: on an ImageXpress only some waves may be stacks.
+    if settings.plane == "max" or len(planes) == 1:
+        return tuple(planes[number] for number in sorted(planes))
+    if int(settings.plane) not in planes:
+        raise ValueError(f", channel {name} lacks plane {settings.plane}")
+    return (planes[int(settings.plane)],)

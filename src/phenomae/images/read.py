@@ -12,7 +12,7 @@ from jaxtyping import UInt
 
 from phenomae.images.fields import Listing, Problem, RawField, RawImage, RawPlates
 from phenomae.images.gather import gather_fields
-from phenomae.images.layouts.explain import explain_unknown, is_empty
+from phenomae.images.layouts.explain import explain_unknown
 from phenomae.images.layouts.table import LAYOUTS, load_layout
 from phenomae.images.pixels.decode import read_header, read_scaled
 from phenomae.images.pixels.header import ImageHeader
@@ -121,8 +121,7 @@ def _list_files(raw: Path, settings: LayoutSettings) -> Listing:
     if settings.layout != "auto":
         layout = load_layout(settings.layout)
         if not (indices := layout.find(raw)):
-            state = "is empty" if is_empty(raw) else f"does not have the layout {layout.name}"
-            raise ValueError(f"{raw} {state}: looked for {layout.sign}")
+            raise ValueError(explain_unknown(raw, [layout], settings))
         return layout.list(raw, indices, settings)
     layouts = [load_layout(name) for name in LAYOUTS]
     found = {layout.name: indices for layout in layouts if (indices := layout.find(raw))}

@@ -12,21 +12,26 @@ from phenomae.progress import count_of
 
 
 def explain_unknown(raw: Path, layouts: Sequence[Layout], settings: LayoutSettings) -> str:
-    """Return one sentence on a folder in which no layout found its index."""
-    signs = ", ".join(f"{layout.sign} ({layout.name})" for layout in layouts)
+    """Return one sentence on a folder in which none of these layouts found its index."""
+    looked = f"looked for {', '.join(f'{layout.sign} ({layout.name})' for layout in layouts)}"
+    state = "has no known layout"
+    if len(layouts) == 1:
+        looked, state = (
+            f"looked for {layouts[0].sign}",
+            f"does not have the layout {settings.layout}",
+        )
     if is_empty(raw):
-        return f"{raw} is empty: looked for {signs}"
+        return f"{raw} is empty: {looked}"
     survey = survey_folder(raw)
     if not survey.images:
-        return survey.foreign or f"{raw} has no known layout: looked for {signs}"
-    count, shown = count_of(len(survey.images), "image"), show_names(survey.images)
+        return survey.foreign or f"{raw} {state}: {looked}"
+    images = count_of(len(survey.images), "image")
+    shown = f"it has {images}, such as {show_names(survey.images)}"
     proposal = propose_pattern(raw, survey.images, settings)
     if proposal is None:
-        return survey.foreign or (
-            f"{raw} has no known layout: looked for {signs}; it has {count}, such as {shown}, "
-            "whose names the setting pattern can describe"
-        )
-    start = survey.foreign or f"{raw} has no known layout, but {count}, such as {shown}"
+        described = "whose names the setting pattern can describe"
+        return survey.foreign or f"{raw} {state}: {looked}; {shown}, {described}"
+    start = survey.foreign or f"{raw} {state}; {shown}"
     also = f" with {' and '.join(proposal.also)}" if proposal.also else ""
     # Not as repr(), which would double the backslashes.
     return f"{start}: the pattern '{proposal.pattern}'{also} reads {proposal.images:,} of them"

@@ -96,7 +96,9 @@ def _check(raw: Path, pattern: str, settings: LayoutSettings) -> Proposal | None
     also = {name: value for name, value in needed.items() if getattr(settings, name) is None}
     also = {name: value for name, value in also.items() if value is not None}
     try:
-        listing = list_pattern(raw, (), replace(settings, pattern=pattern, **also))
+        listing = list_pattern(
+            raw, (), replace(settings, layout="pattern", pattern=pattern, images=None, **also)
+        )
     except ValueError:
         return None
     keys = {(f.plate, f.well, f.site, f.channel, f.plane, f.time) for f in listing.files}
@@ -110,7 +112,7 @@ def _compose(names: Sequence[str], files: Sequence[str]) -> Iterator[str]:
     split = [re.split(_SEPARATORS, file) for file in files]
     shape, _ = Counter(tuple(parts[1::2]) for parts in split).most_common(1)[0]
     alike = [parts[0::2] for parts in split if tuple(parts[1::2]) == shape]
-    groups: dict[str, int] = {}
+    groups: set[str] = set()
     columns = [set(column) for column in zip(*alike, strict=True)]
     pieces = [_describe_part(values, groups) for values in columns[:-1]]
     _name_the_rest(columns[:-1], pieces, groups)
@@ -125,28 +127,26 @@ def _compose(names: Sequence[str], files: Sequence[str]) -> Iterator[str]:
         yield _FOLDER + pattern
 
 
-def _name_the_rest(
-    columns: Sequence[set[str]], pieces: list[str | None], groups: dict[str, int]
-) -> None:
+def _name_the_rest(columns: Sequence[set[str]], pieces: list[str | None], groups: set[str]) -> None:
     """Take the last part that varies and has letters as the channel, and a number as the site."""
     for index in reversed([index for index, piece in enumerate(pieces) if piece is None]):
         is_number = all(value.isdecimal() for value in columns[index])
         few = len(columns[index]) <= _MAX_CHANNELS
         if "site" not in groups and is_number:
             pieces[index] = r"(?P<site>\d+)"
-            groups["site"] = 1
+            groups.add("site")
         elif "channel" not in groups and few and not is_number:
             pieces[index] = r"(?P<channel>[^/]+?)"
-            groups["channel"] = 1
+            groups.add("channel")
 
 
-def _describe_part(values: set[str], groups: dict[str, int]) -> str | None:
+def _describe_part(values: set[str], groups: set[str]) -> str | None:
     """Return the pattern of one part of the names; None if it varies and is not recognised.
 
     Adds the groups that it contains to `groups`.
     """
     if "well" not in groups and all(map(_WELL.fullmatch, values)):
-        groups["well"] = 1
+        groups.add("well")
         return r"(?P<well>[A-Pa-p]\d+)"
     matches = [_PARTS.findall(value) for value in values]
     letters = {tuple(letter for letter, _ in found) for found in matches}
@@ -162,9 +162,9 @@ def _describe_part(values: set[str], groups: dict[str, int]) -> str | None:
     return re.escape(next(iter(values))) if len(values) == 1 else None
 
 
-def _describe_number(letters: str, values: set[str], groups: dict[str, int]) -> str:
+def _describe_number(letters: str, values: set[str], groups: set[str]) -> str:
     group = _GROUP_OF.get(letters.lower())
     if group is not None and group not in groups:
-        groups[group] = 1
+        groups.add(group)
         return rf"{letters}(?P<{group}>\d+)"
     return letters + (next(iter(values)) if len(values) == 1 else r"\d+")
