@@ -72,6 +72,6 @@ def _read(
 
 
 def _write(value: Any) -> str:
-    if isinstance(value, list):
-        return " ".join(_write(item) for item in value)
-    return "not given" if value is None else "empty" if value == "" else str(value)
+    if value is None or value in ("", []):
+        return "not given"
+    return " ".join(_write(item) for item in value) if isinstance(value, list) else str(value)

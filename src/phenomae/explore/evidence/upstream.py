@@ -41,17 +41,23 @@ def find_upstream(records: Sequence[Record], places: Sequence[Path]) -> list[Sou
     """
     known = dict(_list_outputs(places))
     seen = {record["identity"] for record in records}
-    found, waiting = [], list(records)
-    while waiting:
-        for role, identity in waiting.pop(0)["sources"].items():
-            if role not in _ROLES or identity in seen:
-                continue
-            seen.add(identity)
-            path, record = known.get(identity, (None, None))
-            data = _describe_store(path) if path is not None and role == _STORE else {}
-            found.append(Source(_name(role, record), identity, record, data))
-            waiting += [] if record is None else [record]
-    return found
+    return [source for record in records for source in _walk(record, known, seen)]
+
+
+def _walk(
+    record: Record, known: Mapping[str, tuple[Path, Record]], seen: set[str]
+) -> Iterator[Source]:
+    """Yield the sources of an output, each before its own sources."""
+    for role, identity in record["sources"].items():
+        # The sources of a store are hashes of raw files and of a plate map.
+        if record["kind"] == _STORE or role not in _ROLES or identity in seen:
+            continue
+        seen.add(identity)
+        path, found = known.get(identity, (None, None))
+        data = _describe_store(path) if path is not None and role == _STORE else {}
+        yield Source(_name(role, found), identity, found, data)
+        if found is not None:
+            yield from _walk(found, known, seen)
 
 
 def _list_outputs(places: Sequence[Path]) -> Iterator[tuple[str, tuple[Path, Record]]]:
