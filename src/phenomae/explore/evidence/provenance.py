@@ -74,4 +74,4 @@ def _read(
 def _write(value: Any) -> str:
     if value is None or value in ("", []):
         return "not given"
-    return " ".join(_write(item) for item in value) if isinstance(value, list) else str(value)
+    return ", ".join(_write(item) for item in value) if isinstance(value, list) else str(value)
