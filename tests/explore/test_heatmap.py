@@ -103,6 +103,16 @@ def test_maps_in_which_nothing_varies_have_a_scale():
         assert (np.abs(values[~np.eye(len(features), dtype=bool)]) < scale.threshold).all()
 
 
+def test_a_scale_from_zero_has_the_same_units_and_colours_everything():
+    unit = NOISE["independent"] / np.linalg.norm(NOISE["independent"], axis=1, keepdims=True)
+    null, cosines = shuffle_features(unit), unit @ unit.T
+    gated, whole = (NullScale.fit(null, cosines, from_zero=begin) for begin in (False, True))
+    assert gated.limit == whole.limit == pytest.approx(2 * null.threshold)
+    middle = whole.colour_map(0.5 + 1 / (2 * whole.limit))  # one standard deviation
+    assert 0.5 < min(middle[:3]) < 1
+    assert gated.colour_map(0.5 + 1 / (2 * gated.limit))[:3] == (1, 1, 1)
+
+
 def pairs(*lines: str) -> pl.DataFrame:
     columns = {"entity1": pl.String, "entity2": pl.String}
     return pl.DataFrame([line.split() for line in lines], columns, orient="row")

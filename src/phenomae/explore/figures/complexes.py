@@ -71,7 +71,8 @@ def draw_complexes(profiles: ConsensusProfiles, chosen: dict[str, Rows]) -> Draw
     """
     rows, unit = np.concatenate(list(chosen.values())), unit_rows(profiles.features)
     cosines = unit[rows] @ unit[rows].T
-    scale = NullScale.fit(shuffle_features(unit), cosines)
+    # From zero: complexes are given, so that colours of noise do not make blocks.
+    scale = NullScale.fit(shuffle_features(unit), cosines, from_zero=True)
     np.fill_diagonal(cosines, np.nan)
     figure = Figure(figsize=(PAGE_INCHES + 1.6, PAGE_INCHES), layout="constrained")
     ax = figure.subplots()
@@ -95,6 +96,5 @@ def draw_complexes(profiles: ConsensusProfiles, chosen: dict[str, Rows]) -> Draw
     return Drawing(
         figure,
         f"Heat map of the cosines of {len(rows)} genes of {len(chosen)} complexes in standard "
-        f"deviations of the null distribution: {', '.join(chosen)}; red is similar, blue opposite, "
-        f"and white less than {scale.threshold:.1f} from the mean.",
+        f"deviations of the null distribution: {', '.join(chosen)}; red is similar, blue opposite.",
     )

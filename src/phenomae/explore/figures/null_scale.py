@@ -26,18 +26,25 @@ class NullScale:
     limit: float
 
     @classmethod
-    def fit(cls, null: NullCosines, cosines: Float64[np.ndarray, "cells cells"]) -> "NullScale":
+    def fit(
+        cls,
+        null: NullCosines,
+        cosines: Float64[np.ndarray, "cells cells"],
+        from_zero: bool = False,
+    ) -> "NullScale":
         """Return the scale for cosines off the diagonal of a symmetric matrix.
 
         Colours begin at the threshold of the null distribution, and end at the 99th percentile of
         the values, but not below twice the threshold: a map of noise is white, and its few values
-        above the threshold are pale. Nor do they end above what a cosine of 1 has.
+        above the threshold are pale. Nor do they end above what a cosine of 1 has. `from_zero`:
+        they begin at 0, for cells whose order the values themselves did not decide.
         """
         values = np.abs(null.standardise(cosines[np.triu_indices(len(cosines), k=1)]))
         highest = float(null.standardise(np.ones(1))[0])
         ninety_ninth = float(np.quantile(values, 0.99)) if len(values) else 0.0
         limit = min(highest, max(2 * null.threshold, ninety_ninth))
-        return cls(null, null.threshold, max(limit, 1.25 * null.threshold))
+        begin = 0.0 if from_zero else null.threshold
+        return cls(null, begin, max(limit, 1.25 * null.threshold))
 
     @property
     def colour_map(self) -> Colormap:
@@ -63,9 +70,13 @@ class NullScale:
     def draw_bar(self, figure: Figure, image: AxesImage, **place) -> None:
         """Draw the colour bar; `place` is that of matplotlib's `colorbar`."""
         bar = figure.colorbar(image, orientation="horizontal", **place)
-        ends = [-self.limit, -self.threshold, self.threshold, self.limit]
-        names = [f"≤ −{self.limit:.1f}\nopposite", f"−{self.threshold:.1f}"]
-        names += [f"+{self.threshold:.1f}", f"≥ +{self.limit:.1f}\nsimilar"]
+        begins = {
+            -self.threshold: f"−{self.threshold:.1f}",
+            self.threshold: f"+{self.threshold:.1f}",
+        }
+        ends = [-self.limit, *(begins if self.threshold else [0.0]), self.limit]
+        between = list(begins.values()) if self.threshold else ["0"]
+        names = [f"≤ −{self.limit:.1f}\nopposite", *between, f"≥ +{self.limit:.1f}\nsimilar"]
         bar.set_ticks(ends, labels=names)
         bar.ax.tick_params(labelsize=8)
         bar.outline.set(color=PALE, linewidth=0.6)  # pyright: ignore[reportCallIssue]
