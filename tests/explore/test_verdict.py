@@ -133,7 +133,7 @@ def test_the_table_of_neighbours_says_what_precision_csv_says(screen, tmp_path, 
 def test_cells_name_their_column_where_rows_are_cards(whole, read_page):
     page = read_page(whole)
     # On a narrow screen the row of headings is hidden, and each cell has its own.
-    narrow = page.source.partition("@media (max-width: 40rem) {\n  .paper")[2].partition("\n}")[0]
+    narrow = page.source.partition("@media (max-width: 50rem) {\n  .paper")[2].partition("\n}")[0]
     for rule in ("thead { display: none; }", "td::before { content: attr(data-column);"):
         assert rule in narrow
     for table in page.source.split("<table>")[1:]:
