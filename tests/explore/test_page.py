@@ -236,7 +236,7 @@ def test_where_it_all_comes_from_is_on_the_page(page, screen):
     assert "made from store" in " ".join(page.text.split())
     assert "family = vit-mae" in page.text
     assert "through = wells" in page.text
-    assert "low = 0.05 0.1" in page.text
+    assert "low = 0.05, 0.1" in page.text
     assert str(screen.run.parent) not in page.text
 
 
