@@ -14,14 +14,13 @@ import argparse
 import csv
 import json
 import shlex
-import shutil
 import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from phenomae import cli
-from phenomae.whole_files import whole_file, write_json
+from phenomae.whole_files import write_json
 
 RECIPES = Path(__file__).parent / "recipes"
 LEVEL = "real"
@@ -241,9 +240,7 @@ def main() -> int:
     _write_summary(folder / f"summary{suffix}.json", summary)
     if given.rivals:
         write_json(folder / "summary-rivals.json", summarise_rivals(folder))
-    with whole_file(folder / f"report{suffix}.html") as page:
-        shutil.copyfile(folder / f"report{suffix}" / "report.html", page)
-    print(f"\nThe report: {(folder / f'report{suffix}.html').resolve()}")
+    print(f"\nThe report: {(folder / f'report{suffix}' / 'report.html').resolve()}")
     return 0
 
 

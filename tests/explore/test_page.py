@@ -1,7 +1,9 @@
 """The page: what it shows of what was given, and that it is one whole, safe file."""
 
 import base64
+import re
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -21,6 +23,7 @@ def test_every_part_has_its_heading(page):
         "Comparison with baselines",
         "Recall of known pairs",
         "Recall across percentiles",
+        "Nearest neighbours",
         "Similarity of the map",
         "Reconstructions",
         "Loss",
@@ -29,7 +32,12 @@ def test_every_part_has_its_heading(page):
 
 
 PARTS = {
-    "results": {"Recall of known pairs", "Recall across percentiles", "Comparison with baselines"},
+    "results": {
+        "Recall of known pairs",
+        "Recall across percentiles",
+        "Nearest neighbours",
+        "Comparison with baselines",
+    },
     "map": {"Similarity of the map"},
     "run": {"Reconstructions", "Loss"},
 }
@@ -94,6 +102,27 @@ def test_the_table_of_recall_says_what_recall_csv_says(page, screen):
     assert groups == ["Lowest 5\xa0% and highest 5\xa0%", "Lowest 10\xa0% and highest 10\xa0%"]
 
 
+def with_paired_interval(screen, source: str, difference: float) -> str:
+    """Return a difference as on the page, by the pigeonhole bootstrap typed out."""
+    lists = [
+        pl.read_csv(results / "known_pairs.csv").filter(source=source)
+        for results in (screen.results, screen.baseline)
+    ]
+    assert lists[0]["entity1"].equals(lists[1]["entity1"])
+    assert lists[0]["entity2"].equals(lists[1]["entity2"])
+    genes = sorted({*lists[0]["entity1"], *lists[0]["entity2"]})
+    one, two = ([genes.index(gene) for gene in lists[0][name]] for name in ("entity1", "entity2"))
+    minus = lists[0]["recalled"].cast(int).to_numpy() - lists[1]["recalled"].cast(int).to_numpy()
+    drawn = []
+    for resample in range(1000):
+        rng = np.random.default_rng([0, resample])
+        times = np.bincount(rng.integers(len(genes), size=len(genes)), minlength=len(genes))
+        weights = times[one] * times[two]
+        drawn.append((weights * minus).sum() / weights.sum() if weights.any() else np.nan)
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return f"{difference:+.3f} ({low:.3f} to {high:.3f})"
+
+
 def test_the_table_of_other_results_says_what_their_files_say(page, screen):
     own = pl.read_csv(screen.results / "recall.csv")
     other = pl.read_csv(screen.baseline / "recall.csv")
@@ -114,12 +143,18 @@ def test_the_table_of_other_results_says_what_their_files_say(page, screen):
         )
         shown = [[cell.replace("\xa0", " ") for cell in row[1:]] for row in named[3 * place :][:3]]
         assert shown == [
-            [f"{mine['recall']:.3f} ({mine['ci_low']:.3f} to {mine['ci_high']:.3f})", ""],
+            [f"{mine['recall']:.3f} ({mine['ci_low']:.3f} to {mine['ci_high']:.3f})", "", ""],
             [
                 f"{theirs['recall']:.3f} ({theirs['ci_low']:.3f} to {theirs['ci_high']:.3f})",
-                f"{mine['recall'] - theirs['recall']:+.3f}",
+                with_paired_interval(screen, source, mine["recall"] - theirs["recall"]),
+                "better",
             ],
-            [f"{lucky['mean']:.3f}", f"{mine['recall'] - lucky['mean']:+.3f}"],
+            [
+                f"{lucky['mean']:.3f}",
+                f"{mine['recall'] - lucky['mean']:+.3f} "
+                f"({mine['ci_low'] - lucky['mean']:.3f} to {mine['ci_high'] - lucky['mean']:.3f})",
+                "better",
+            ],
         ]
 
 
@@ -159,7 +194,11 @@ def test_what_cannot_be_compared_is_said(screen, new_run, tmp_path, make_page, r
 
 
 def test_the_page_is_one_file_and_its_pictures_are_those_beside_it(whole, page):
-    assert all(address.startswith(("#", "data:")) for address in page.addresses)
+    links = {one for one in page.addresses if not one.startswith(("#", "data:"))}
+    # Files that are named on the page are beside it.
+    files = {f"figures/{path.name}" for path in (whole / "figures").iterdir()}
+    assert links == files - {"figures/similarity_order.csv"}
+    assert set(re.findall(r"figures/[\w.]+\w", page.text)) == files
     text = (whole / "report.html").read_text()
     assert "<script" not in text
     assert "@import" not in text
@@ -197,7 +236,7 @@ def test_where_it_all_comes_from_is_on_the_page(page, screen):
     assert "made from store" in " ".join(page.text.split())
     assert "family = vit-mae" in page.text
     assert "through = wells" in page.text
-    assert "low = 0.05 0.1" in page.text
+    assert "low = 0.05, 0.1" in page.text
     assert str(screen.run.parent) not in page.text
 
 

@@ -110,7 +110,7 @@ def test_a_section_is_one_module_and_one_line(screen, tmp_path, monkeypatch):
     assert '<a href="#toy">Toy</a>' in page
     assert '<section id="toy">' in page
     assert "It counts the sources &amp; says so." in page
-    assert '<th scope="row">sources</th>\n        <td>2</td>' in page
+    assert '<th scope="row">sources</th>\n        <td data-column="how many">2</td>' in page
     assert page.index("A toy section") < page.index("Comparison with baselines</h2>")
     assert run(["report", str(tmp_path / "without"), "--run", str(screen.run)]) == 0
     assert "toy" not in (tmp_path / "without" / "report.html").read_text()

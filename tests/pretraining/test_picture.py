@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from phenomae.pretraining.objectives.picture import draw_reconstructions
+from phenomae.pretraining.objectives.picture import draw_reconstructions, find_empty
 
 LEFT, TOP, GAP = 68, 24, 4
 HIDDEN = (49, 64, 92)
@@ -75,3 +75,51 @@ def test_channels_may_have_greek_names(tmp_path):
         draw_reconstructions(tmp_path / "picture.png", image, image, image > 0, (name,))
         pictures.append(np.asarray(Image.open(tmp_path / "picture.png")).tolist())
     assert pictures[0] != pictures[1]  # letters that a font lacks would all look the same
+
+
+def blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter
+
+    return gaussian_filter(image, (0, 0, sigma, sigma))
+
+
+@pytest.mark.parametrize("side", [32, 64, 128])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_channels_of_noise_alone_are_empty(side, dtype):
+    rng = np.random.default_rng(side)
+    signal = blur(rng.normal(size=(4, 1, side, side)), 1.5)
+    noise = rng.normal(size=(4, 1, side, side))
+    dim = 100 + 3 * noise + 3 * signal / signal.std()
+    channels = [100 + 3 * noise, np.full_like(noise, 100), rng.poisson(2, noise.shape), dim]
+    pixels = np.concatenate(channels, axis=1).round().clip(0, 255).astype(dtype)
+    np.testing.assert_array_equal(find_empty(pixels), [[True, True, True, False]] * 4)
+
+
+def test_empty_channels_are_dark_and_others_are_as_before(tmp_path):
+    rng = np.random.default_rng(0)
+    # As a network standardises them: a channel with structure, noise, and a constant.
+    cells, noise = blur(rng.normal(size=(1, 1, 64, 64)), 3), rng.normal(size=(1, 1, 64, 64))
+    images = np.concatenate([cells / cells.std(), noise, np.zeros_like(noise)], axis=1)
+    images = images.astype(np.float32)
+    rebuilt = images + 0.02 * rng.normal(size=images.shape).astype(np.float32)
+    hidden = np.zeros(images.shape, bool)
+    names = ("cells", "noise", "constant")
+    pictures = []
+    for empty in (None, find_empty(images)):
+        path = tmp_path / "picture.png"
+        draw_reconstructions(path, images, rebuilt, hidden, names, empty)
+        pictures.append(np.asarray(Image.open(io.BytesIO(path.read_bytes())))[TOP:, :, 0])
+    tile = 64 * 2 + GAP
+    before, after = (
+        [
+            [shown[row * tile :, LEFT + column * tile :][:128, :128] for column in range(3)]
+            for row in range(3)
+        ]
+        for shown in pictures
+    )
+    for row in range(3):
+        np.testing.assert_array_equal(after[row][0], before[row][0])
+        assert before[row][1].std() > 40
+        assert after[row][1].max() < 40
+        assert after[row][2].max() < 10
+    assert before[2][2].max() == 255

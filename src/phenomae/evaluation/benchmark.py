@@ -37,6 +37,12 @@ from phenomae.evaluation.learned import (
 )
 from phenomae.evaluation.recall.baselines import find_learned
 from phenomae.evaluation.recall.mean_cosines import MeanCosines
+from phenomae.evaluation.recall.precision import (
+    PRECISION_FILE,
+    measure_precision,
+    print_precision,
+    usable_neighbours,
+)
 from phenomae.evaluation.recall.recall import Percentiles, empty_tail
 from phenomae.evaluation.recall.recall_tables import measure
 from phenomae.evaluation.recall.tables import print_table
@@ -45,7 +51,7 @@ from phenomae.evaluation.results import Results
 from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.evaluation.tier_wells import WellsOfMap, read_wells_of_map
 from phenomae.maps.read import ConsensusProfiles, read_map
-from phenomae.maps.unit_vectors import require_directions
+from phenomae.maps.unit_vectors import require_directions, unit_rows
 from phenomae.paths import PathLike
 from phenomae.progress import info
 from phenomae.signatures import Origin, settings_dict
@@ -64,11 +70,12 @@ def benchmark(
 ) -> Results:
     """Compute the recall of known gene pairs among a map's most similar and most opposite pairs.
 
-    Writes recall.csv, curve.csv (recall across percentiles), unknown_genes.csv (names of the map
-    that are in no annotation), with `shuffle` shuffled.csv (the null distribution) and with
-    `baseline` baselines.csv and learned.json (whether the map has more than features without
-    learning), with `wells` tiers.csv (recall by pairs of wells on other plates, for example).
-    Prints recall.csv, tiers.csv and baselines.csv.
+    Writes recall.csv, curve.csv (recall across percentiles), precision.csv (the fraction of nearest
+    neighbours that are known partners), known_pairs.csv, unknown_genes.csv (names of the map that
+    are in no annotation), with `shuffle` shuffled.csv (the null distribution) and with `baseline`
+    baselines.csv and learned.json (whether the map has more than features without learning), with
+    `wells` tiers.csv (recall by pairs of wells on other plates, for example). Prints recall.csv,
+    precision.csv, tiers.csv and baselines.csv.
 
     Parameters
     ----------
@@ -104,6 +111,7 @@ def benchmark(
                 write_learned(partial, learned, line, names, shuffled=settings.shuffle > 0)
     # Read back from disk, so that results of an earlier identical call print the same tables.
     print_table(folder)
+    print_precision(folder)
     if inputs.wells is not None:
         print_tiers(folder)
     if inputs.baselines:
@@ -119,6 +127,8 @@ class _Inputs:
     annotations: list[Annotation]
     aliases: dict[str, str]
     pairs: dict[str, Int[np.ndarray, "pairs 2"]]
+    names: list[str]
+    """Names of the rows as they are on the map; `profiles` has those without aliases."""
     unknown: list[str]
     baselines: dict[str, ConsensusProfiles]
     wells: WellsOfMap | None
@@ -133,6 +143,7 @@ def _read_inputs(path: Path, settings: BenchmarkSettings) -> _Inputs:
     if settings.wells is not None:
         # Before aliases are replaced, because the wells have the names of the map as it is.
         wells = read_wells_of_map(settings.wells, path, profiles.names, settings.tiers)
+    names = profiles.names
     # Aliases may occur on the maps and in the annotations, so all are translated.
     profiles = replace(profiles, names=resolve_names(profiles.names, aliases))
     annotations = [rename_genes(annotation, aliases) for annotation in annotations]
@@ -143,7 +154,7 @@ def _read_inputs(path: Path, settings: BenchmarkSettings) -> _Inputs:
     }
     report_assumed_kinds(kinds_of(baselines))
     unknown = unknown_genes(annotations, profiles.names)
-    return _Inputs(profiles, annotations, aliases, pairs, unknown, baselines, wells)
+    return _Inputs(profiles, annotations, aliases, pairs, names, unknown, baselines, wells)
 
 
 def _read_tiers(
@@ -160,7 +171,11 @@ def _measure(
 ) -> dict[str, pl.DataFrame]:
     """Return the tables by file name."""
     percentiles, pairs = settings.percentiles, inputs.pairs
-    tables = measure(inputs.profiles, pairs, percentiles, settings, inputs.baselines)
+    profiles = replace(inputs.profiles, names=inputs.names)
+    tables = measure(profiles, pairs, percentiles, settings, inputs.baselines)
+    if ks := usable_neighbours(settings.neighbours, len(profiles.names)):
+        unit = unit_rows(profiles.features)
+        tables[PRECISION_FILE] = measure_precision(unit, pairs, ks, settings)
     tables["unknown_genes.csv"] = pl.DataFrame({"gene": inputs.unknown}, {"gene": pl.String})
     if tiers is not None:
         tables["tiers.csv"] = measure_tiers(tiers, pairs, percentiles, settings)

@@ -30,6 +30,7 @@ def render(title: str, origin: Origin, evidence: Evidence, parts: list[Part]) ->
         title=title,
         learned=learned_line(evidence),
         differences=differences_line(evidence),
+        tiles=[tile for part in parts for tile in part.tiles],
         parts=parts,
         making=trace(evidence, origin),
     )

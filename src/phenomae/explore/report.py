@@ -47,6 +47,9 @@ class ReportSettings:
     """Map (.h5ad): the page shows a clustered heat map of the cosines of its rows."""
     baseline: Annotated[tuple[str, ...], Several] = ()
     """NAME=RESULTS: benchmark results of another map, to compare with. Several may be given."""
+    among: Annotated[tuple[PathLike, ...], Several] = ()
+    """Folders in which the wells, runs and stores that the inputs were made from are looked for,
+    beside the folders of the inputs; the page lists their settings."""
     title: str = "phenomae report"
     """Heading of the page."""
 
@@ -85,7 +88,8 @@ def report(
     out, baselines = Path(out), parse_baselines(settings.baseline)
     _check(out, settings, baselines)
     shown = settings.shown
-    evidence = read_evidence(shown.get("run"), shown.get("results"), shown.get("map"), baselines)
+    inputs = (shown.get("run"), shown.get("results"), shown.get("map"))
+    evidence = read_evidence(*inputs, baselines, [Path(place) for place in settings.among])
     # Only what changes the page is recorded; paths are not, the identities of the inputs are.
     decisive = {"title": settings.title, "baselines": list(baselines)}
     origin = Origin(KIND, decisive, evidence.identities)

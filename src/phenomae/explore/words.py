@@ -22,6 +22,11 @@ def fraction(value: float | None) -> str:
     return _DASH if value is None else f"{value:.3f}"
 
 
+def p_value(value: float | None) -> str:
+    """Return a p-value with two significant digits, or a dash for None: `0.034`, `0.0005`."""
+    return _DASH if value is None else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
+
+
 def signed(value: float) -> str:
     """Return a difference with its sign and three decimals."""
     # Adding 0 makes 0 of -0.

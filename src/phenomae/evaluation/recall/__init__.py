@@ -1,1 +1,1 @@
-"""Recall of annotated gene pairs among all pairwise cosines, with bootstrap CI and p-values."""
+"""Recall of annotated gene pairs, and precision at k, with bootstrap CI and p-values."""

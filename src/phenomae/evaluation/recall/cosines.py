@@ -116,6 +116,14 @@ def mark_several_tails(
     return marks
 
 
+def mark_pairs(pairs: Pairs, count: int) -> UInt8[np.ndarray, "g eighth_of_g"]:
+    """Return the bits of `mark_tails` with a 1 for each of `pairs` of `count` rows."""
+    marks = np.zeros((count, -(-count // 8)), dtype=np.uint8)
+    rows, columns = pairs.min(axis=1), pairs.max(axis=1)
+    np.bitwise_or.at(marks, (rows, columns >> 3), (128 >> (columns & 7)).astype(np.uint8))
+    return marks
+
+
 def is_marked(
     marks: UInt8[np.ndarray, "g eighth_of_g"], pairs: Pairs
 ) -> Bool[np.ndarray, " pairs"]:

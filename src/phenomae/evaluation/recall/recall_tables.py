@@ -20,7 +20,13 @@ from phenomae.evaluation.recall.bootstrap import interval, resampled_recalls
 from phenomae.evaluation.recall.cosines import Pairs, Unit, mark_tails
 from phenomae.evaluation.recall.permutation import degree_strata, shuffled_recalls
 from phenomae.evaluation.recall.recall import Percentiles, Tails, find_tails
-from phenomae.evaluation.recall.tables import curve_table, recall_table, shuffled_table
+from phenomae.evaluation.recall.tables import (
+    KNOWN_PAIRS_FILE,
+    curve_table,
+    known_pairs_table,
+    recall_table,
+    shuffled_table,
+)
 from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.maps.p_values import p_values
 from phenomae.maps.read import ConsensusProfiles
@@ -37,7 +43,9 @@ def measure(
     settings: BenchmarkSettings,
     baselines: Mapping[str, ConsensusProfiles] = MappingProxyType({}),
 ) -> dict[str, pl.DataFrame]:
-    """Return recall.csv, curve.csv, with permuted names shuffled.csv, with baselines baselines.csv.
+    """Return recall.csv, curve.csv, known_pairs.csv and, with some settings, two more tables.
+
+    With permuted names there is shuffled.csv, with baselines baselines.csv.
 
     `pairs` are the known pairs of every source, as row indices of the map and of all baselines.
     """
@@ -68,6 +76,8 @@ def measure(
             recalls = tails.recall(of_sources[source])
             limits = [interval(column) for column in resampled.T[:count]]
             of_source = _tables(source, percentiles, known, recalls, limits, null)
+            of_pairs = (known, of_sources[source], marks[0])
+            of_source[KNOWN_PAIRS_FILE] = known_pairs_table(source, profiles.names, *of_pairs)
             for name, table in of_source.items():
                 tables.setdefault(name, []).append(table)
     return {name: pl.concat(parts) for name, parts in tables.items()}

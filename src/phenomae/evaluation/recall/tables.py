@@ -1,10 +1,11 @@
 """Result tables of `benchmark`: their columns, and how they are read and printed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int
 
 from phenomae.evaluation.recall.recall import Percentiles
 from phenomae.print_table import show
@@ -23,6 +24,14 @@ RECALL: dict[str, pl.DataType] = {
     "ci_low": pl.Float64(),
     "ci_high": pl.Float64(),
     "p": pl.Float64(),
+}
+KNOWN_PAIRS_FILE = "known_pairs.csv"
+KNOWN_PAIRS: dict[str, pl.DataType] = {
+    "source": pl.String(),
+    "entity1": pl.String(),
+    "entity2": pl.String(),
+    "cosine": pl.Float64(),
+    "recalled": pl.Boolean(),
 }
 SHUFFLED: dict[str, pl.DataType] = {
     "source": pl.String(),
@@ -77,6 +86,19 @@ def curve_table(
             "chance": [round(min(1.0, low + 1 - high), 12) for low, high in percentiles],
         }
     )
+
+
+def known_pairs_table(
+    source: str,
+    names: Sequence[str],
+    known: Int[np.ndarray, "pairs 2"],
+    cosines: Float64[np.ndarray, " pairs"],
+    recalled: Bool[np.ndarray, " pairs"],
+) -> pl.DataFrame:
+    """Return the rows of known_pairs.csv for one source; `names` are those of the map's rows."""
+    name = pl.Series(names, dtype=pl.String)
+    columns = [source, name[known[:, 0]], name[known[:, 1]], cosines, recalled]
+    return pl.DataFrame(dict(zip(KNOWN_PAIRS, columns, strict=True)), KNOWN_PAIRS)
 
 
 def shuffled_table(
@@ -136,5 +158,10 @@ def print_table(results: Path) -> None:
             on=["source", "low", "high"],
             maintain_order="left",
         )
-    # Columns without any value, such as p without permutations, would make the table too wide.
+    show_filled(table)
+
+
+def show_filled(table: pl.DataFrame) -> None:
+    """Print a table without the columns that have no value, such as p without permutations."""
+    # They would make the table too wide.
     show(table.select(column for column in table if column.null_count() < len(column)))

@@ -1,13 +1,15 @@
 """Compares the recall of a map with that of its baselines and of permuted gene names.
 
 Baselines of `benchmark` share the known pairs and the bootstrap of the map, so that differences
-have intervals; results of other maps (NAME=RESULTS) have a recall, and a difference without.
+have intervals. Results of other maps (NAME=RESULTS) list which known pairs they recalled; where
+these are the pairs of the map, the same bootstrap is done here.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from phenomae.evaluation.annotations import ALL_SOURCES
@@ -19,6 +21,7 @@ from phenomae.evaluation.baseline_maps import (
     name_baselines,
 )
 from phenomae.evaluation.recall.baselines import THESE, split_by
+from phenomae.evaluation.recall.bootstrap import interval, resampled_recalls
 from phenomae.evaluation.recall.recall import Percentiles
 from phenomae.explore.evidence.results import BenchmarkTables, at
 
@@ -35,7 +38,7 @@ class Entry:
     difference: float | None = None
     """None for this map."""
     difference_interval: Interval | None = None
-    """None for this map, and for results of other maps, whose resamples are not known."""
+    """None for this map, and for results of another map with other known pairs."""
     uneven: bool = False
     """Whether it is the recall of another number of known pairs than that of this map."""
 
@@ -78,7 +81,9 @@ def compare(results: BenchmarkTables, baselines: dict[str, BenchmarkTables]) -> 
             raise ValueError(f"baseline {name} is in the results already: choose another name")
         rows = _rows(other, results, name)
         comparisons = [
-            _join(part, name, results, rows.get(part.source)) if part.percentiles == main else part
+            _join(part, name, results, other, rows.get(part.source))
+            if part.percentiles == main
+            else part
             for part in comparisons
         ]
     ordered = [replace(part, entries=sorted(part.entries, key=_place)) for part in comparisons]
@@ -128,8 +133,10 @@ def _alone(results: BenchmarkTables) -> list[Comparison]:
     for row in results.main.iter_rows(named=True):
         entries = [Entry(THESE, row["recall"], _interval(row, ""))]
         if row["mean"] is not None:
-            difference = row["recall"] - row["mean"]
-            entries.append(Entry(SHUFFLED, row["mean"], difference=difference))
+            difference, own = row["recall"] - row["mean"], _interval(row, "")
+            # The mean over permutations is one number, so that only this map's recall varies.
+            paired = None if own is None else (own[0] - row["mean"], own[1] - row["mean"])
+            entries.append(Entry(SHUFFLED, row["mean"], None, difference, paired))
         comparisons.append(Comparison(row["source"], results.percentiles[0], entries))
     return comparisons
 
@@ -139,7 +146,13 @@ def _interval(row: dict, before: str) -> Interval | None:
     return None if low is None or high is None else (low, high)
 
 
-def _join(part: Comparison, name: str, results: BenchmarkTables, row: dict | None) -> Comparison:
+def _join(
+    part: Comparison,
+    name: str,
+    results: BenchmarkTables,
+    other: BenchmarkTables,
+    row: dict | None,
+) -> Comparison:
     """Add the recall of other results to a comparison, unless they do not have its source."""
     if row is None:
         return part
@@ -149,9 +162,39 @@ def _join(part: Comparison, name: str, results: BenchmarkTables, row: dict | Non
         row["recall"],
         _interval(row, ""),
         own["recall"] - row["recall"],
+        pair_interval(results, other, part.source),
         uneven=row["n_pairs"] != own["n_pairs"],
     )
     return replace(part, entries=[*part.entries, entry])
+
+
+def pair_interval(results: BenchmarkTables, other: BenchmarkTables, source: str) -> Interval | None:
+    """Return the 95 % CI of the difference of two recalls, from the same resamples of the genes.
+
+    None if the two were benchmarked with other known pairs, percentiles or no bootstrap.
+    """
+    resamples, seed = (results.signature["settings"].get(key, 0) for key in ("resamples", "seed"))
+    lists = [_list_pairs(tables, source) for tables in (results, other)]
+    if not resamples or results.percentiles[0] != other.percentiles[0] or None in lists:
+        return None
+    one, two = ({} if pairs is None else pairs for pairs in lists)
+    if one.keys() != two.keys():
+        return None
+    genes = {gene: number for number, gene in enumerate(sorted({g for pair in one for g in pair}))}
+    known = np.array([[genes[gene] for gene in pair] for pair in one])
+    found = np.array([[one[pair], two[pair]] for pair in one])
+    drawn = resampled_recalls(found, known, resamples, seed)
+    return interval(drawn[:, 0] - drawn[:, 1])
+
+
+def _list_pairs(tables: BenchmarkTables, source: str) -> dict[tuple[str, str], bool] | None:
+    """Return whether each known pair of a source was recalled; None if that is not listed."""
+    if tables.known is None:
+        return None
+    rows = tables.known.filter(pl.col("source") == source)
+    pairs = zip(rows["entity1"], rows["entity2"], rows["recalled"], strict=True)
+    # The order of two genes is that of the rows of the map, which may differ between maps.
+    return {(min(one, two), max(one, two)): recalled for one, two, recalled in pairs}
 
 
 def _rows(other: BenchmarkTables, results: BenchmarkTables, name: str) -> dict[str, dict]:

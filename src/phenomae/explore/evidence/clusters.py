@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Float64, Int
 
+from phenomae.explore.evidence.null_cosines import NullCosines, shuffle_features
 from phenomae.maps.aggregate import group_means
 from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import require_directions, unit_rows
@@ -26,8 +27,13 @@ class Clusters:
     tree: Float64[np.ndarray, "merges 4"]
     """Average linkage on 1 - cosine of the clustered rows, in scipy's format."""
     cosines: Float64[np.ndarray, "cells cells"]
-    """Cells of the heat map, each the mean of `rows_per_cell` x `rows_per_cell` cosines."""
+    """Cells of the heat map, each the mean of `rows_per_cell` x `rows_per_cell` cosines of
+    different rows; NaN if a cell has none, as those on the diagonal with one row."""
     rows_per_cell: int
+    links: Float64[np.ndarray, " links"]
+    """Cosine of each row and the next one in `order`."""
+    null: NullCosines
+    """Null distribution of the cosines."""
 
     @property
     def clustered(self) -> int:
@@ -62,20 +68,29 @@ def cluster_map(
     tree, leaves = _cluster(unit[sample])
     order = leaves if len(sample) == len(unit) else _place(unit, sample, leaves)
     rows_per_cell = -(-len(unit) // max_cells)
-    return Clusters(order, tree, block_cosines(unit[order], rows_per_cell), rows_per_cell)
+    ordered = unit[order]
+    links = np.einsum("nd,nd->n", ordered[:-1], ordered[1:])
+    cells = block_cosines(ordered, rows_per_cell)
+    return Clusters(order, tree, cells, rows_per_cell, links, shuffle_features(unit))
 
 
 def block_cosines(
     unit: Float64[np.ndarray, "g d"], size: int
 ) -> Float64[np.ndarray, "cells cells"]:
-    """Return the mean cosines between blocks of `size` neighbouring rows.
+    """Return the mean cosines between blocks of `size` neighbouring rows, without those of a row
+    and itself; NaN for a block of one row and itself.
 
     The mean of the inner products is the inner product of the means, so the full cosine matrix is
     never in memory.
     """
     cells = np.arange(len(unit)) // size
     means = group_means(unit, cells, cells[-1] + 1)
-    return means @ means.T
+    cosines = means @ means.T
+    sizes = np.bincount(cells)
+    with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 in blocks of one row
+        others = (sizes**2 * np.diag(cosines) - sizes) / (sizes**2 - sizes)
+    np.fill_diagonal(cosines, np.where(sizes > 1, others, np.nan))
+    return cosines
 
 
 def _cluster(

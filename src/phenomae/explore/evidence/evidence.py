@@ -1,5 +1,6 @@
 """Reads and checks all inputs of a report before any file is written."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,9 @@ from phenomae.explore.evidence.baselines import Comparison, compare
 from phenomae.explore.evidence.clusters import Clusters, cluster_map, require_cosines
 from phenomae.explore.evidence.results import BenchmarkTables, read_results
 from phenomae.explore.evidence.training import Training, read_training
+from phenomae.explore.evidence.upstream import Source, find_upstream
 from phenomae.maps.read import ConsensusProfiles, read_map
+from phenomae.whole_files import hash_json
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Evidence:
     baselines: dict[str, BenchmarkTables]
     comparison: list[Comparison]
     """Recall of the map, the baselines and the permuted names, for each source of the results."""
+    upstream: list[Source]
+    """What run, map and results were made from, as far as it was found."""
 
     @property
     def measured(self) -> BenchmarkTables:
@@ -49,6 +54,7 @@ class Evidence:
     def identities(self) -> dict[str, str]:
         """Identities of the inputs, by source name (run, results, map, baseline NAME)."""
         made = {"run": self.training, "results": self.results}
+        found = [source.identity for source in self.upstream if source.record is not None]
         return {
             **{name: part.signature["identity"] for name, part in made.items() if part},
             **({} if self.genes is None else {"map": self.genes.identity}),
@@ -56,13 +62,21 @@ class Evidence:
                 f"baseline {name}": part.signature["identity"]
                 for name, part in self.baselines.items()
             },
+            # The page shows their settings, so that it changes with what is found.
+            **({"upstream": hash_json(found)} if found else {}),
         }
 
 
 def read_evidence(
-    run: Path | None, results: Path | None, map_path: Path | None, baselines: dict[str, Path]
+    run: Path | None,
+    results: Path | None,
+    map_path: Path | None,
+    baselines: dict[str, Path],
+    among: Sequence[Path] = (),
 ) -> Evidence:
     """Read the inputs that are given.
+
+    What they were made from is looked for in their folders and in `among`.
 
     Raises ValueError if an input cannot be used, or the results were made from another map.
     """
@@ -83,4 +97,8 @@ def read_evidence(
     others = {name: read_results(path) for name, path in baselines.items()}
     report_assumed_kinds(kinds_of(others))
     comparison = [] if measured is None else compare(measured, others)
-    return Evidence(training, measured, genes, signature, others, comparison)
+    records = [part.signature for part in (measured, training) if part is not None]
+    records += [] if signature is None else [signature]
+    beside = [path.absolute().parent for path in (map_path, results, run) if path is not None]
+    upstream = find_upstream(records[::-1], list(dict.fromkeys([*beside, *among])))
+    return Evidence(training, measured, genes, signature, others, comparison, upstream)

@@ -1,6 +1,6 @@
 """Reads and checks the results of `benchmark`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,16 @@ from phenomae.evaluation.learned import (
     read_baselines,
     read_learned,
 )
+from phenomae.evaluation.recall.precision import PRECISION, PRECISION_FILE
 from phenomae.evaluation.recall.recall import Percentiles
-from phenomae.evaluation.recall.tables import CURVE, RECALL, SHUFFLED, read_results_table
+from phenomae.evaluation.recall.tables import (
+    CURVE,
+    KNOWN_PAIRS,
+    KNOWN_PAIRS_FILE,
+    RECALL,
+    SHUFFLED,
+    read_results_table,
+)
 from phenomae.signatures import read_verified
 
 _KEY = ["source", "low", "high"]
@@ -33,6 +41,10 @@ class BenchmarkTables:
     """baselines.csv; None if the map was benchmarked without baselines."""
     learned: str | None = None
     """The line of learned.json on what was learned; None without baselines."""
+    precision: pl.DataFrame | None = None
+    """precision.csv; None if the map has too few genes, or in results of an earlier version."""
+    known: pl.DataFrame | None = None
+    """known_pairs.csv; None in results of an earlier version."""
 
     @property
     def percentiles(self) -> list[Percentiles]:
@@ -76,8 +88,15 @@ def read_results(folder: Path) -> BenchmarkTables:
     # A left join keeps the rows of recall.csv for which there is no null distribution.
     joined = recall.join(shuffled, on=_KEY, how="left", maintain_order="left")
     curve = read_results_table(folder / "curve.csv", CURVE)
+    precision = _read_if_there(folder / PRECISION_FILE, PRECISION)
+    known = _read_if_there(folder / KNOWN_PAIRS_FILE, KNOWN_PAIRS)
+    tables = BenchmarkTables(joined, curve, signature, precision=precision, known=known)
     # With one of the two files the other is damaged or missing, which is an error.
     if not any((folder / name).exists() for name in (BASELINES_FILE, LEARNED_FILE)):
-        return BenchmarkTables(joined, curve, signature)
-    baselines, learned = read_baselines(folder), read_learned(folder)
-    return BenchmarkTables(joined, curve, signature, baselines, learned.line)
+        return tables
+    learned = read_learned(folder)
+    return replace(tables, baselines=read_baselines(folder), learned=learned.line)
+
+
+def _read_if_there(path: Path, columns: dict[str, pl.DataType]) -> pl.DataFrame | None:
+    return read_results_table(path, columns) if path.exists() else None

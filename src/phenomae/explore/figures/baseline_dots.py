@@ -72,7 +72,7 @@ def _label(left: Axes, right: Axes, rows: Sequence[Entry | str], places: Sequenc
     left.set_yticks(places, names)
     left.set_xlim(0, None)
     left.set_xlabel("recall")
-    right.set_xlabel(f"{THESE} minus the row")
+    right.set_xlabel("difference")
     for ax in (left, right):
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)

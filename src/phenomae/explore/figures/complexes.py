@@ -13,7 +13,8 @@ from phenomae.evaluation.questions.complexes import (
     rows_on_map,
 )
 from phenomae.evaluation.questions.question import Tables
-from phenomae.explore.figures.heatmap import COLOUR_MAP, symmetric_limit
+from phenomae.explore.evidence.null_cosines import shuffle_features
+from phenomae.explore.figures.null_scale import NullScale
 from phenomae.explore.figures.style import INK, PAGE_INCHES, Drawing
 from phenomae.explore.words import shorten
 from phenomae.maps.read import ConsensusProfiles
@@ -64,16 +65,18 @@ def choose_shown(
 
 
 def draw_complexes(profiles: ConsensusProfiles, chosen: dict[str, Rows]) -> Drawing:
-    """Draw the cosines of the chosen genes, with lines and names for the complexes."""
-    rows = np.concatenate(list(chosen.values()))
-    unit = unit_rows(profiles.features[rows])
-    cosines = unit @ unit.T
-    limit = symmetric_limit(cosines)
+    """Draw the cosines of the chosen genes, with lines and names for the complexes.
+
+    Colours are in standard deviations of the null distribution of all genes of the map.
+    """
+    rows, unit = np.concatenate(list(chosen.values())), unit_rows(profiles.features)
+    cosines = unit[rows] @ unit[rows].T
+    # From zero: complexes are given, so that colours of noise do not make blocks.
+    scale = NullScale.fit(shuffle_features(unit), cosines, from_zero=True)
+    np.fill_diagonal(cosines, np.nan)
     figure = Figure(figsize=(PAGE_INCHES + 1.6, PAGE_INCHES), layout="constrained")
     ax = figure.subplots()
-    image = ax.imshow(
-        cosines, cmap=COLOUR_MAP, vmin=-limit, vmax=limit, interpolation="none", aspect="equal"
-    )
+    image = scale.draw(ax, cosines)
     ends = np.cumsum([len(own) for own in chosen.values()])
     for end in ends[:-1]:
         ax.axhline(end - 0.5, color=INK, lw=0.8)
@@ -89,12 +92,9 @@ def draw_complexes(profiles: ConsensusProfiles, chosen: dict[str, Rows]) -> Draw
     else:
         ax.set(xticks=[], yticks=[])
     ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=ax, location="bottom", shrink=0.4, pad=0.02, aspect=30)
-    bar.set_ticks([-limit, 0, limit], labels=[f"−{limit:g} opposite", "0", f"{limit:g} similar"])
-    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    scale.draw_bar(figure, image, ax=ax, shrink=0.6, pad=0.02, aspect=30)
     return Drawing(
         figure,
-        f"Heat map of the cosines of {len(rows)} genes of {len(chosen)} complexes: "
-        f"{', '.join(chosen)}; red is similar, blue opposite.",
+        f"Heat map of the cosines of {len(rows)} genes of {len(chosen)} complexes in standard "
+        f"deviations of the null distribution: {', '.join(chosen)}; red is similar, blue opposite.",
     )

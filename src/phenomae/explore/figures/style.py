@@ -81,6 +81,8 @@ class Picture:
     width: int
     """Width in CSS pixels."""
     height: int
+    files: tuple[str, ...]
+    """Names of the image files in the folder of the figures."""
 
 
 @contextmanager
@@ -102,7 +104,8 @@ def save(drawing: Drawing, folder: Path, name: str) -> Picture:
         with whole_file(folder / f"{name}.{suffix}") as partial:
             partial.write_bytes(content)
     width, height = (round(_PIXELS_PER_INCH * inches) for inches in figure.get_size_inches())
-    return Picture(_data_url("image/svg+xml", drawn), drawing.alt, width, height)
+    files = (f"{name}.svg", f"{name}.png")
+    return Picture(_data_url("image/svg+xml", drawn), drawing.alt, width, height, files)
 
 
 def copy_png(content: bytes, folder: Path, name: str, alt: str) -> Picture:
@@ -111,7 +114,7 @@ def copy_png(content: bytes, folder: Path, name: str, alt: str) -> Picture:
         partial.write_bytes(content)
     # The first chunk of every PNG (IHDR) has width and height at these byte offsets.
     width, height = (int.from_bytes(content[start : start + 4]) for start in (16, 20))
-    return Picture(_data_url("image/png", content), alt, width, height)
+    return Picture(_data_url("image/png", content), alt, width, height, (f"{name}.png",))
 
 
 def _data_url(kind: str, content: bytes) -> str:

@@ -6,6 +6,7 @@ from phenomae.evaluation.learned import list_kinds
 from phenomae.evaluation.recall.baselines import SHUFFLED
 from phenomae.explore.evidence.baselines import Comparison, Entry, find_missing, with_missing
 from phenomae.explore.evidence.evidence import Evidence
+from phenomae.explore.evidence.verdict import describe_difference
 from phenomae.explore.figures.baseline_dots import draw_baselines
 from phenomae.explore.figures.style import Picture, save
 from phenomae.explore.sections.section import Row, Section, Table
@@ -25,8 +26,8 @@ def learned_line(evidence: Evidence) -> str | None:
         return evidence.results.learned
     if evidence.baselines:
         return (
-            "What was learned is unknown: results of other maps share no bootstrap with this map, "
-            f"so their differences have no interval; {_GIVE}."
+            "What was learned is unknown: these are results of other maps, which benchmark did "
+            f"not compare with this one; {_GIVE}."
         )
     return (
         f"Nothing was compared: {_GIVE}, such as random-network, spectra, count and position, to "
@@ -58,9 +59,10 @@ def _text(evidence: Evidence) -> str:
     return (
         "Recall of the same known pairs on maps that needed no training, and on other maps. "
         "Difference is the recall of these features minus that of the row; its 95 % CI is from a "
-        "bootstrap of the genes that all maps share. A network is worth its training if the "
-        "interval is above 0 for every map without learning. Shuffled is the null distribution: "
-        "the recall of these features with permuted gene names."
+        "bootstrap of the genes that all maps share. These features are better than another map if "
+        "the interval is above 0, and worse if it is below. A network is worth its training if it "
+        "is better than every map without learning. Shuffled is the null distribution: the recall "
+        "of these features with permuted gene names."
     )
 
 
@@ -97,8 +99,8 @@ def _table(evidence: Evidence) -> Table:
         for number, part in enumerate(parts)
     ]
     interval = "(95 % CI)".replace(" ", "\N{NO-BREAK SPACE}")
-    columns = ["map", f"recall {interval}", f"difference {interval}"]
-    return Table("Baselines by source", columns, groups, wraps=True)
+    columns = ["map", f"recall {interval}", f"difference {interval}", "these features are"]
+    return Table("Baselines by source", columns, groups)
 
 
 def _heading(part: Comparison, several_sources: bool, several_pairs: bool) -> str:
@@ -110,18 +112,19 @@ def _heading(part: Comparison, several_sources: bool, several_pairs: bool) -> st
 
 def _rows(part: Comparison, missing: dict[str, list[str]]) -> list[Row]:
     return [
-        Row([row, "missing", ""], faint=True) if isinstance(row, str) else _row(row)
+        Row([row, "missing", "", ""], faint=True) if isinstance(row, str) else _row(row)
         for row in with_missing(part, missing)
     ]
 
 
 def _row(entry: Entry) -> Row:
-    difference = ""
+    difference = verdict = ""
     if entry.difference is not None:
+        verdict = describe_difference(entry.difference_interval)
         difference = with_interval(signed(entry.difference), entry.difference_interval)
     recall = with_interval(fraction(entry.recall), entry.interval)
     note = entry.kind if entry.kind != entry.name else ""
-    return Row([entry.name, recall, difference], emphasised=not entry.kind, note=note)
+    return Row([entry.name, recall, difference, verdict], emphasised=not entry.kind, note=note)
 
 
 def _notes(evidence: Evidence) -> list[str]:

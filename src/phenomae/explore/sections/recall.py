@@ -6,8 +6,8 @@ from phenomae.explore.evidence.evidence import Evidence
 from phenomae.explore.evidence.results import BenchmarkTables, at
 from phenomae.explore.figures.recall_dots import draw_recall
 from phenomae.explore.figures.style import Picture, save
-from phenomae.explore.sections.section import Row, Section, Table, Tile
-from phenomae.explore.words import count, fraction, tails, times
+from phenomae.explore.sections.section import Row, Section, Table, Tile, make_tile
+from phenomae.explore.words import count, fraction, p_value, tails, times
 
 
 def _text(evidence: Evidence) -> str:
@@ -44,11 +44,7 @@ def _caption(evidence: Evidence) -> str:
 
 def _tiles(evidence: Evidence) -> list[Tile]:
     return [
-        Tile(
-            row["source"],
-            fraction(row["recall"]),
-            f"{times(row['recall'] / row['chance'] if row['chance'] else None)} chance",
-        )
+        make_tile(f"recall, {row['source']}", row["recall"], row)
         for row in evidence.measured.main.iter_rows(named=True)
     ]
 
@@ -89,7 +85,7 @@ def _cells(row: dict) -> list[str]:
         fraction(row["chance"]),
         times(row["recall"] / row["chance"] if row["chance"] else None),
         fraction(row["mean"]) + ("" if row["sd"] is None else f" ± {fraction(row['sd'])}"),
-        fraction(row["p"]),
+        p_value(row["p"]),
         count(row["n_pairs"]),
         count(row["n_genes"]),
     ]

@@ -40,6 +40,7 @@ SECTION = Section(
     draw=_draw,
     caption=lambda evidence: (
         "Images of validation wells, if there are any. In the reconstruction, patches that were "
-        "not masked are copied from the input."
+        "not masked are copied from the input. A channel that is dark in all rows has nothing but "
+        "noise in this image."
     ),
 )

@@ -3,12 +3,15 @@
 Texts of sections are plain text, which the page escapes, so sections contain no HTML.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from phenomae.explore.evidence.evidence import Evidence
+from phenomae.explore.evidence.verdict import ABOVE, compare_with_chance
 from phenomae.explore.figures.style import Picture
+from phenomae.explore.words import fraction, p_value
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,30 @@ class Row:
 
 @dataclass(frozen=True)
 class Tile:
-    """One number of the page, in large digits."""
+    """A card at the head of the page: one number in large digits, and what it shows."""
 
     heading: str
     value: str
-    below: str
-    """What is written below the number."""
+    below: list[str]
+    """Lines below the number: interval, chance, p-value."""
+    verdict: str
+    """What the number shows, in a few words."""
+    good: bool = False
+    """Whether the verdict is what one hopes for."""
+
+
+def make_tile(heading: str, value: float, row: Mapping[str, Any]) -> Tile:
+    """Return the card of a score; `row` has its chance, ci_low, ci_high and p, null if unknown."""
+    interval, p = (row["ci_low"], row["ci_high"]), row["p"]
+    verdict = compare_with_chance(row["chance"], interval, p)
+    space = "\N{NO-BREAK SPACE}"
+    ends = f"{space}to{space}".join(map(fraction, interval))
+    below = [
+        f"95{space}%{space}CI {ends}" if None not in interval else "no interval",
+        f"chance {fraction(row['chance'])}",
+        f"p {p_value(p)}" if p is not None else "no p-value",
+    ]
+    return Tile(heading, fraction(value), below, verdict, verdict == ABOVE)
 
 
 @dataclass(frozen=True)
@@ -41,8 +62,6 @@ class Table:
     columns: Sequence[str]
     groups: Sequence[tuple[str, Sequence[Row]]]
     """Heading and rows of each group of rows; an empty heading is not shown."""
-    wraps: bool = False
-    """Whether cells have several lines on a narrow screen."""
 
 
 def _nothing(evidence: Evidence) -> list:
@@ -63,7 +82,7 @@ class Section:
     text: Callable[[Evidence], str]
     """Returns the paragraph below the heading."""
     tiles: Callable[[Evidence], list[Tile]] = _nothing
-    """Returns numbers below the paragraph."""
+    """Returns cards for the head of the page."""
     draw: Callable[[Evidence, Path], Picture] | None = None
     """Writes the figure into a folder and returns it as a picture."""
     caption: Callable[[Evidence], str] = field(default=lambda evidence: "")

@@ -8,6 +8,7 @@ SECTIONS = [
     "phenomae.explore.sections.baselines:SECTION",
     "phenomae.explore.sections.recall:SECTION",
     "phenomae.explore.sections.percentiles:SECTION",
+    "phenomae.explore.sections.precision:SECTION",
     "phenomae.explore.sections.similarity:SECTION",
     "phenomae.explore.sections.reconstructions:SECTION",
     "phenomae.explore.sections.loss:SECTION",

@@ -19,7 +19,7 @@ from phenomae.models.vit.channel_mae import ChannelMae
 from phenomae.pretraining.data import Data, open_data, share_channels
 from phenomae.pretraining.objectives.objective import Objective
 from phenomae.pretraining.objectives.pair_loss import PairLoss, PairSettings
-from phenomae.pretraining.objectives.picture import draw_reconstructions
+from phenomae.pretraining.objectives.picture import draw_reconstructions, find_empty
 from phenomae.pretraining.pairs import list_pairs
 from phenomae.pretraining.settings import OPTIMISATION
 from phenomae.store.read import Store
@@ -119,7 +119,8 @@ class MaskedObjective(Objective):
         )
         # Predictions for visible patches are not trained, so the picture shows the input there.
         rebuilt = np.where(hidden > 0, guesses, images)
-        draw_reconstructions(path, images, rebuilt, hidden > 0, crops.channels)
+        empty = find_empty(crops.pixels.cpu().numpy())
+        draw_reconstructions(path, images, rebuilt, hidden > 0, crops.channels, empty)
         return True
 
     def _inputs(

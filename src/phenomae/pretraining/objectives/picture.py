@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from einops import rearrange, repeat
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32, Shaped, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from phenomae.whole_files import write_bytes
@@ -20,6 +20,9 @@ _SIDE = 144  # about the side of a tile; pixels become squares of a whole number
 _GAP = 4  # white line between tiles
 _LEFT, _TOP = 68, 24  # of the labels
 _FONT_SIZE = 13
+# White noise in a crop of 64 x 64 pixels has a correlation of 0 with a standard deviation of .011.
+_LEAST_CORRELATION = 0.1
+_FAINT = 10
 
 
 def draw_reconstructions(
@@ -28,12 +31,15 @@ def draw_reconstructions(
     rebuilt: Float32[np.ndarray, "b c h w"],
     hidden: Bool[np.ndarray, "b c h w"],
     channels: tuple[str, ...],
+    empty: Bool[np.ndarray, "b c"] | None = None,
 ) -> None:
     """Write a PNG with the rows input, masked and rebuilt for every crop, one column per channel.
 
-    Every channel is scaled from its 0.5th to its 99.5th percentile in the input.
+    Every channel is scaled from its 0.5th to its 99.5th percentile in the input. Those marked as
+    `empty` are scaled to a range ten times as wide, so that their noise is dark.
     """
-    tiles = _tile(images, rebuilt, hidden)
+    empty = np.zeros(images.shape[:2], dtype=bool) if empty is None else empty
+    tiles = _tile(images, rebuilt, hidden, empty)
     height, width, _ = tiles.shape
     page = Image.new("RGB", (_LEFT + width, _TOP + height), "white")
     page.paste(Image.fromarray(tiles), (_LEFT, _TOP))
@@ -41,6 +47,20 @@ def draw_reconstructions(
     buffer = io.BytesIO()
     page.save(buffer, format="png")
     write_bytes(path, buffer.getvalue())
+
+
+def find_empty(pixels: Shaped[np.ndarray, "b c h w"]) -> Bool[np.ndarray, "b c"]:
+    """Return which channels of crops show nothing but noise: neighbouring pixels do not correlate.
+
+    The optics of a microscope blur every structure over several pixels, but not the noise of the
+    camera. Networks and intensity windows standardise both to the same range.
+    """
+    centred = pixels.astype(np.float64)
+    centred -= centred.mean(axis=(2, 3), keepdims=True)
+    variance = np.square(centred).mean(axis=(2, 3))
+    across = (centred[..., 1:] * centred[..., :-1]).mean(axis=(2, 3))
+    down = (centred[..., 1:, :] * centred[..., :-1, :]).mean(axis=(2, 3))
+    return (across + down) / 2 <= _LEAST_CORRELATION * variance
 
 
 def _label(page: Image.Image, columns: tuple[str, ...], rows: list[str]) -> None:
@@ -66,11 +86,15 @@ def _tile(
     images: Float32[np.ndarray, "b c h w"],
     rebuilt: Float32[np.ndarray, "b c h w"],
     hidden: Bool[np.ndarray, "b c h w"],
+    empty: Bool[np.ndarray, "b c"],
 ) -> UInt8[np.ndarray, "y x 3"]:
     """Return all tiles as one RGB image, with white lines between them."""
     # The input's range for all three rows: a reconstruction that is too dim should look dim.
     low, high = np.percentile(images, [0.5, 99.5], axis=(2, 3), keepdims=True).astype(np.float32)
     scale = np.maximum(high - low, np.finfo(np.float32).tiny)
+    # Of a constant channel the range is 0, and the smallest error of the network would be white.
+    others = scale[~empty].max(initial=1.0)
+    scale[empty] = np.maximum(_FAINT * scale[empty], others)
     grey, rebuilt_grey = (
         (255 * np.clip((pixels - low) / scale, 0, 1)).round().astype(np.uint8)
         for pixels in (images, rebuilt)
