@@ -32,7 +32,5 @@ def test_only_wells_that_are_used_need_a_direction():
     np.testing.assert_array_equal(
         unit_wells(features, WELLS, Path("WELLS"), used), [[1, 0], [0, 0], [0, -1]]
     )
-    with pytest.raises(
-        ValueError, match=r"WELLS has 1 wells that .* first plate P1, well A02: lea"
-    ):
+    with pytest.raises(ValueError, match=r"WELLS has 1 well with .* first plate P1, well A02: lea"):
         unit_wells(features, WELLS, Path("WELLS"))

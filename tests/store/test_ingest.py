@@ -154,6 +154,17 @@ def test_the_same_work_again_is_told_and_other_work_refused(write_screen, tmp_pa
     assert open_store(store).dtype == "uint8"
 
 
+def test_settings_that_version_0_1_lacked_are_recorded_only_if_they_are_used(
+    write_screen, tmp_path
+):
+    raw, store = write_screen(), tmp_path / "store"
+    ingest(raw, store)
+    recorded = json.loads((store / "artefact.json").read_text())["settings"]
+    assert not {"pages", "time_point", "value_range", "metadata_column"} & {*recorded}
+    with pytest.raises(ValueError, match=r"another setting: pages = None, now 'plane'"):
+        ingest(raw, store, settings=IngestSettings(pages="plane"))
+
+
 def test_identity_follows_the_pixels(write_screen, tmp_path):
     raw = write_screen()
     ingest(raw, tmp_path / "store1")

@@ -199,6 +199,8 @@ def _origin(settings: BenchmarkSettings, inputs: _Inputs) -> Origin:
         if name not in ("annotations", "aliases", "baseline", "wells", "tiers")
     }
     # Recorded only if given, so that results from before these settings keep their identity.
+    if settings.neighbours == BenchmarkSettings.neighbours:
+        del plain["neighbours"]
     if inputs.aliases:
         of_files["aliases"] = hash_json(inputs.aliases)
     for name, profiles in inputs.baselines.items():

@@ -59,6 +59,7 @@ class SweepSettings:
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown method or a setting outside its range."""
+        checks.whole_numbers(self)
         if not self.methods or not self.components:
             raise ValueError("methods and components must have at least one value each")
         checks.at_least("resamples", self.resamples, 1)

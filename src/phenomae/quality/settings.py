@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from cyclopts import Parameter
 
-from phenomae.checks import above, at_least, between, one_of, require, share
+from phenomae.checks import above, at_least, between, one_of, require, share, whole_numbers
 
 Flag = Literal["blurred", "saturated", "empty", "debris"]
 FLAGS: tuple[Flag, ...] = get_args(Flag)
@@ -41,6 +41,7 @@ class QcSettings:
     deviations of the inner wells."""
 
     def __post_init__(self) -> None:
+        whole_numbers(self)
         require(bool(self.leave_out), "leave_out", f"one or more of {', '.join(FLAGS)}", "empty")
         for flag in self.leave_out:
             one_of("leave_out", flag, FLAGS)

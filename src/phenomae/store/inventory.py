@@ -73,6 +73,14 @@ _NOT_IDENTITY = (
     "check_raw",
     "dry_run",
 )
+_ADDED_LATER = {
+    "time_point": None,
+    "pages": "auto",
+    "value_range": None,
+    "metadata_column": None,
+}
+"""Settings that version 0.1 did not have. They are recorded only if they have another value, so
+that an ingest without them counts as the same work."""
 
 
 @dataclass(frozen=True)
@@ -255,6 +263,8 @@ def _origin(
     ]
     sources = {"raw": hash_json(files), "wells": hash_json(table.rows())}
     kept = {
-        key: value for key, value in settings_dict(settings).items() if key not in _NOT_IDENTITY
+        key: value
+        for key, value in settings_dict(settings).items()
+        if key not in _NOT_IDENTITY and (key, value) not in _ADDED_LATER.items()
     }
     return Origin(KIND, kept | {"channels": list(raw.channels), "dtype": dtype}, sources)
