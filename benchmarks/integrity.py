@@ -1,7 +1,7 @@
 """What it costs to verify what is read: the same commands before and after outputs had checksums.
 
     git worktree add ../before 01773ef
-    python benchmarks/integrity.py ../before FOLDER [--rounds 5] [--wells 100000]
+    python benchmarks/integrity.py ../before FOLDER [--rounds 5] [--only map benchmark]
 
 Each side makes its own inputs (the demo's screen, a network of four steps, and large random wells)
 and then runs the commands by turns, each in a process of its own with the outputs of the round
@@ -58,15 +58,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder for inputs and outputs")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--wells", type=int, default=100_000)
+    parser.add_argument("--only", nargs="+", choices=COMMANDS, default=list(COMMANDS))
     args = parser.parse_args()
     sides = {"before": args.before.resolve(), "after": ROOT.resolve()}
     for name, checkout in sides.items():
         make_inputs(args.folder.resolve() / name, checkout, args.wells)
     times: dict[str, dict[str, list[float]]] = {
-        name: {"before": [], "after": []} for name in COMMANDS
+        name: {"before": [], "after": []} for name in args.only
     }
     for turn in range(args.rounds):
-        for name in COMMANDS:
+        for name in args.only:
             # Who goes first changes, so that a slow spell of the machine hits both.
             for side in list(sides)[:: 1 if turn % 2 else -1]:
                 seconds = measure(args.folder.resolve() / side, sides[side], COMMANDS[name])
