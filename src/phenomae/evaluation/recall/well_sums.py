@@ -12,7 +12,6 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float, Float32, Int
 from scipy import sparse
-from scipy.linalg import helmert
 
 from phenomae.evaluation.recall import tiles
 from phenomae.evaluation.recall.tiers import TierName
@@ -162,6 +161,8 @@ def _finish(groups: WellGroups, sums: Float32[np.ndarray, "k d"]) -> GroupSums:
         return ManyGroups(groups, sums)
     number, width = len(groups.present), sums.shape[1]
     of_genes = sums.reshape(len(groups.wells), number, width)
+    from scipy.linalg import helmert  # a fifteenth of a small benchmark, needed for wells only
+
     contrasts = helmert(number).astype(np.float32)
     # In place, because these are the largest arrays of a tier.
     for first in range(0, len(of_genes), _ROWS):
