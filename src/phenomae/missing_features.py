@@ -37,7 +37,11 @@ def find_non_finite(features: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, " n"
 
 def count_non_finite(features: Float[np.ndarray, "n d"]) -> Int[np.ndarray, " d"]:
     """Return the number of wells in which each feature is NaN or infinite."""
-    return np.asarray((~np.isfinite(features)).sum(axis=0))
+    finite = np.isfinite(features)
+    # Mostly all are finite, and the test of it takes a tenth of the time of the sum.
+    if finite.all():
+        return np.zeros(features.shape[1], dtype=np.int64)
+    return np.asarray((~finite).sum(axis=0))
 
 
 def refuse_non_finite(wells: pl.DataFrame, counts: Int[np.ndarray, " d"], path: Path) -> None:

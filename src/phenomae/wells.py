@@ -219,8 +219,10 @@ def write_wells(
 
 def require_finite(wells: Profiles, path: Path) -> None:
     """Raise ValueError, naming plates and wells, if a feature is NaN or infinite."""
-    bad = wells.table.filter(find_non_finite(wells.features))
-    refuse_non_finite(bad, count_non_finite(wells.features), path)
+    counts = count_non_finite(wells.features)
+    if counts.any():
+        bad = wells.table.filter(find_non_finite(wells.features))
+        refuse_non_finite(bad, counts, path)
 
 
 def read_wells(folder: PathLike) -> Profiles:
