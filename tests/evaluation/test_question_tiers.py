@@ -485,6 +485,6 @@ def test_commands_write_a_row_for_each_tier(screen, tmp_path, capsys):
     tiers = ("other-plate", "other-position")
     settings = PrecisionSettings(plates="any", tiers=tiers, draws=2)
     answer = ask_replicates(tmp_path / "wells", tmp_path / "r", settings=settings)
-    rows = answer.to_polars("retrieved").select("asked", "tier").rows()
-    assert rows == [(asked, tier) for asked in ("activity", "agreement") for tier in tiers]
+    rows = answer.to_polars("retrieved").select("retrieval", "tier").rows()
+    assert rows == [(retrieval, tier) for retrieval in ("activity", "agreement") for tier in tiers]
     assert "other-position" in capsys.readouterr().out

@@ -220,7 +220,7 @@ def test_an_agreement_that_is_not_asked_is_told(planted, tmp_path, capsys):
     assert "no agreement.csv: no gene has two perturbations" in capsys.readouterr().err
     ask_replicates(tmp_path / "wells", tmp_path / "genes", settings=PrecisionSettings(by="gene"))
     assert capsys.readouterr().err == ""
-    assert pl.read_csv(tmp_path / "out/retrieved.csv")["asked"].to_list() == ["activity"]
+    assert pl.read_csv(tmp_path / "out/retrieved.csv")["retrieval"].to_list() == ["activity"]
 
 
 def test_without_copairs_it_says_what_to_install(planted, monkeypatch):
@@ -336,7 +336,7 @@ def test_agreement_is_reported_without_activity(guides, planted, tmp_path, capsy
     assert "no activity.csv: " in said
     assert "0 control wells, but at least 1 are needed" in said
     assert answer.tables == ["agreement", "retrieved"]
-    assert answer.to_polars("retrieved")["asked"].to_list() == ["agreement"]
+    assert answer.to_polars("retrieved")["retrieval"].to_list() == ["agreement"]
 
 
 def test_activity_is_reported_without_agreement(guides, planted, tmp_path, capsys):

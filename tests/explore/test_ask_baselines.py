@@ -50,7 +50,7 @@ ROWS = {
     ),
     "replicates": (
         "average_precision",
-        ["asked", "tier"],
+        ["retrieval", "tier"],
         [(asked, tier) for asked in ("activity", "agreement") for tier in ("other-plate", "any")],
     ),
     "neighbours": ("rate", ["tier"], [("any",), ("other-plate",)]),

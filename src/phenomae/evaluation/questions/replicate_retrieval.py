@@ -122,18 +122,21 @@ def _tables(profiles: Profiles, path: Path, settings: PrecisionSettings) -> Tabl
         info(f"no agreement.csv: no {settings.agree} has two {settings.by}s")
     tables = compute_parts(parts)
     rows = [
-        share_retrieved(table).select(pl.lit(name.removesuffix(".csv")).alias("asked"), pl.all())
-        for name, table in tables.items()
+        share_retrieved(table).select(_name_part(name), pl.all()) for name, table in tables.items()
     ]
     return {**tables, "retrieved.csv": pl.concat(rows)}
+
+
+def _name_part(file: str) -> pl.Expr:
+    return pl.lit(file.removesuffix(".csv")).alias("retrieval")
 
 
 def _units(tables: Tables, settings: PrecisionSettings) -> dict[tuple[str, ...], UnitScores]:
     """Return the average precision of each perturbation, then of each gene, in each tier."""
     return {
-        (asked, str(key["tier"])): unit_scores(rows, column, total=pl.col("average_precision"))
-        for asked, column in (("activity", settings.by), ("agreement", settings.agree))
-        if (table := tables.get(f"{asked}.csv")) is not None
+        (retrieval, str(key["tier"])): unit_scores(rows, column, total=pl.col("average_precision"))
+        for retrieval, column in (("activity", settings.by), ("agreement", settings.agree))
+        if (table := tables.get(f"{retrieval}.csv")) is not None
         for key, rows in split_by(table, ["tier"])
     }
 
@@ -159,5 +162,5 @@ QUESTION = Question(
     printed="retrieved.csv",
     files=("mechanisms",),
     averaged=_averaged,
-    score=Score("average_precision", _units, keys=("asked", "tier")),
+    score=Score("average_precision", _units, keys=("retrieval", "tier")),
 )
