@@ -324,4 +324,4 @@ def test_a_store_of_stacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
         np.testing.assert_array_equal(read_stored(open_store(tmp_path / "store"), row), expected)
     assert "2 files with 2 channels (DNA, ER), 3 planes" in capsys.readouterr().err
     signature = json.loads((tmp_path / "store/artefact.json").read_text())
-    assert signature["settings"]["pages"] == "auto"
+    assert "pages" not in signature["settings"]  # the default is that of version 0.1

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from phenomae.quality.condition import leave_out
@@ -26,6 +26,7 @@ FIELDS = pl.DataFrame(
 @given(st.integers(0, 2**32), st.floats(0, 0.98))
 def test_it_keeps_all_others(seed, share):
     bad = np.random.default_rng(seed).random(len(FIELDS)) < share
+    assume(not bad.all())  # a condition that matches nothing is an error
     condition = leave_out(FIELDS.filter(bad), FIELDS)
     np.testing.assert_array_equal(match_rows(FIELDS, condition, "table"), ~bad)
 

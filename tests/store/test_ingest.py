@@ -154,6 +154,16 @@ def test_the_same_work_again_is_told_and_other_work_refused(write_screen, tmp_pa
     assert open_store(store).dtype == "uint8"
 
 
+@pytest.mark.parametrize("on_bad", ["error", "skip"])
+def test_a_dry_run_lists_each_problem_once(on_bad, write_screen, tmp_path, capsys):
+    raw = write_screen(plates=("P1", "P2"))
+    (raw / "images/P1/A01_s1_DNA.tiff").unlink()
+    words = ["ingest", str(raw), str(tmp_path / "store"), "--dry-run", "--on-bad", on_bad]
+    assert run(words) == (on_bad == "error")
+    captured = capsys.readouterr()
+    assert (captured.out + captured.err).count("wrong: ") == 1
+
+
 def test_settings_that_version_0_1_lacked_are_recorded_only_if_they_are_used(
     write_screen, tmp_path
 ):

@@ -159,9 +159,8 @@ def refuse_problems(inventory: Inventory, problems: Sequence[Problem]) -> None:
         found = count_of(len(problems), "problem")
         info(f"left out: fields with {found}, listed in ingest-report.csv")
         return
-    if not inventory.settings.dry_run:  # which has listed them below the plates
-        for problem in problems:
-            info(f"wrong: {problem}")
+    for problem in problems:
+        info(f"wrong: {problem}")
     raise_problems(inventory.path, problems, " (on_bad = skip leaves such fields out)")
 
 

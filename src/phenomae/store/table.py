@@ -121,5 +121,6 @@ def print_inventory(inventory: "Inventory") -> None:
     fields = len(raw.fields)
     counts = {"plate": len(plates), "field": fields, "image": fields * len(raw.channels)}
     print(f"in all: {', '.join(count_of(count, noun) for noun, count in counts.items())}")
-    for problem in inventory.problems:
+    # With on_bad = error they are listed by the error that follows.
+    for problem in inventory.problems if inventory.settings.on_bad == "skip" else ():
         print(f"wrong: {problem}")
