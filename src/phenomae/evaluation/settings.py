@@ -42,8 +42,9 @@ class BenchmarkSettings:
     """Which relationships are tested, at which thresholds, and how uncertainty is estimated."""
 
     annotations: PathLike
-    """A file of known pairs with the columns entity1,entity2, or a folder of such .txt and .csv
-    files. Each file is a source, named by its stem. `annotations fetch` downloads public files."""
+    """A file of known pairs, or a folder of such .txt, .csv, .tsv and .gmt files: pairs
+    (entity1,entity2), sets (gene,set), or GMT. Each file is a source, named by its stem.
+    `annotations fetch` downloads public files."""
     aliases: PathLike | None = None
     """CSV file with the columns alias,gene: aliases, on the map or in the annotations, are replaced
     by their genes."""
