@@ -1,4 +1,4 @@
-"""Words that say whether a well is a negative control: true and false, or the labels of JUMP."""
+"""Words that mark negative controls: true and false, or the labels of JUMP."""
 
 import polars as pl
 

@@ -210,6 +210,9 @@ def test_components_are_tried_where_a_method_has_them():
         "tvn(ridge=1, components=all):batch",  # 64 of 64 features are all
         "sphering",
     ]
+    # The second method has as many features as the first one keeps, and chooses by them.
+    chain = list_trials(SweepSettings("a", ("pca-center-scale then tvn:",), ("8",)), 64)
+    assert [trial.name for trial in chain] == ["pca-center-scale(components=8) then tvn:"]
     first, *others = list_trials(SweepSettings("a", ("tvn",), batch=""), 9)
     assert first.settings == CorrectSettings("tvn(components=auto)", None)
     assert [trial.name for trial in others] == ["tvn(components=all)"]

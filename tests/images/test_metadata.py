@@ -90,6 +90,11 @@ def test_the_shared_column_is_the_one_that_is_unique_or_that_a_setting_names(tmp
             r"two different rows have the broad_sample ''",
         ),
         ("broad_sample,gene\n", {}, r"samples.tsv has a header but no rows"),
+        (
+            "broad_sample,gene,Metadata_Gene\nS1,PLK1,PLK1\n",
+            {},
+            r"samples.tsv has the columns 'gene' and 'Metadata_Gene': remove one of them",
+        ),
     ],
 )
 def test_tables_that_cannot_be_joined(tmp_path, samples, settings, sentence):

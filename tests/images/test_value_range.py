@@ -30,6 +30,23 @@ def ingested(raw: Path, store: Path, value_range: Any) -> Store:
     return open_store(store)
 
 
+def test_a_channel_that_is_scaled_in_some_fields_only_is_refused(tmp_path: Path):
+    write(tmp_path, "P/A01_DNA.tif", RNG.uniform(0, 1, (20, 30)).astype("float32"))
+    write(tmp_path, "P/A02_DNA.tif", RNG.integers(0, 4000, (20, 30)).astype("uint16"))
+    sentence = r"scales channel DNA of plate P, well A01, site 1, but not of plate P, well A02, sit"
+    with pytest.raises(ValueError, match=sentence):
+        ingested(tmp_path, tmp_path / "store", (0, 1))
+
+
+def test_planes_of_a_channel_that_are_scaled_beside_others_are_refused(tmp_path: Path):
+    pattern = r"(?P<plate>P)/(?P<well>A\d\d)_(?P<channel>\w+)_z(?P<plane>\d)\.tif"
+    write(tmp_path, "P/A01_DNA_z1.tif", RNG.uniform(0, 1, (20, 30)).astype("float32"))
+    write(tmp_path, "P/A01_DNA_z2.tif", RNG.integers(0, 4000, (20, 30)).astype("uint16"))
+    settings = IngestSettings(pattern=pattern, workers=1, value_range=(0, 1))
+    with pytest.raises(ValueError, match=r"has planes that value_range scales beside others: .*z1"):
+        ingest(tmp_path, tmp_path / "store", settings=settings)
+
+
 @pytest.mark.parametrize(
     ("dtype", "low", "high"),
     [

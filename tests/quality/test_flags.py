@@ -9,7 +9,7 @@ from phenomae.quality.flags import MIN_FIELDS, flag_fields, robust_z
 from phenomae.quality.measure import MEASURES
 from phenomae.quality.plates import (
     list_dark_channels,
-    list_dull_plates,
+    list_blurred_plates,
     list_suspicious,
     summarize_plates,
 )
@@ -150,7 +150,7 @@ def test_plates_are_compared_with_themselves_and_small_ones_are_named(capsys):
         for name in ("P1", "P2", "P3")
     ]
     assert plates["relative_focus"][1] == pytest.approx(0.05 / np.median(medians), rel=0.05)
-    (line,) = list_dull_plates(plates)
+    (line,) = list_blurred_plates(plates)
     assert line.endswith(": 1 (P2)")
 
 

@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 from phenomae.cli import run
 from phenomae.embedding.features import FeaturesSettings, features
 from phenomae.explore.check import check
+from phenomae.explore.qc import qc
 from phenomae.images.platemap.settings import PlateMapSettings
 from phenomae.store.check import check_store
 from phenomae.store.ingest import IngestSettings, ingest
@@ -209,6 +210,23 @@ def test_wells_that_do_not_match_are_said_as_ingest_says_them(raw, store, tmp_pa
     assert ingested is not None
     assert_frame_equal(relabelled.fields, ingested.fields)
     assert relabelled.fields["compound"].to_list()[-2:] == [None, None]
+
+
+def test_a_map_of_other_plates_is_refused_whatever_the_settings(raw, store, tmp_path):
+    write(tmp_path / "new.csv", NEW.replace("P1", "P7"))
+    chosen = {**COLUMNS, "plate_map": tmp_path / "new.csv", "unmapped": "keep", "unimaged": "skip"}
+    sentence = r"new\.csv names none of the wells that have images"
+    with pytest.raises(ValueError, match=sentence):
+        relabel_store(store, settings=PlateMapSettings(**chosen))
+    with pytest.raises(ValueError, match=sentence):
+        ingest(raw, tmp_path / "ingested", settings=IngestSettings(**chosen))
+
+
+def test_quality_control_depends_on_the_labels(store, tmp_path):
+    qc(store, tmp_path / "checked")
+    relabel_store(store, settings=write(tmp_path / "new.csv"))
+    with pytest.raises(ValueError, match=r"checked was made with another source: labels = None"):
+        qc(store, tmp_path / "checked")
 
 
 def test_settings_that_cannot_be(store, tmp_path, capsys):

@@ -32,7 +32,7 @@ def count_axes(components: Components, controls: int, width: int) -> int:
     """Return how many axes of `width` features to keep.
 
     `auto` is 64, or two thirds of the controls, or the number of features, whichever is the least.
-    If there are about as many controls as features, the narrowest axes are accidents of these
+    If there are about as many controls as features, the narrowest axes are noise of these
     wells, and scaled to the others they drown everything: recall .74 with all axes and .95 with 64,
     on 384 controls and 336 features (docs/log.md, 2026-11-30).
 

@@ -202,10 +202,10 @@ def _score(map_path: Path, halves: Sequence[Annotation], settings: SweepSettings
     table = measure(profiles, pairs, scoring.percentiles, scoring)["recall.csv"]
     recalls = {row["source"]: row for row in table.iter_rows(named=True)}
     reported = recalls[REPORTING]
-    wanted = ("recall", "ci_low", "ci_high", "n_pairs", "chance")
+    columns = ("recall", "ci_low", "ci_high", "n_pairs", "chance")
     return {
         "choosing_recall": recalls[CHOOSING]["recall"],
-        **{name: reported[name] for name in wanted},
+        **{name: reported[name] for name in columns},
     }
 
 
@@ -243,4 +243,5 @@ def _print(out: Path, wells: Path, settings: SweepSettings) -> None:
         method, *then = row["correction"].split(THEN)
         words = ["--method", method, *(["--batch", settings.batch] if settings.batch else [])]
         words += ["--then", *then] if then else []
+        words += ["--few-controls", settings.few_controls] * (settings.few_controls != "error")
         print(f"phenomae correct {shlex.join([str(wells), 'OUT', *words])}")

@@ -132,8 +132,15 @@ def _settings_of(name: str, settings: SweepSettings) -> CorrectSettings:
 
 
 def _with_components(text: str, components: str) -> str:
-    """Return the correction with this setting in each method that has it and does not set it."""
-    return THEN.join(_set(method, components) for method in text.split(THEN))
+    """Return the correction with this setting in the first method that has it and does not set it.
+
+    Later methods keep their default, because they have as many features as the first one keeps.
+    """
+    methods = text.split(THEN)
+    for place, method in enumerate(methods):
+        if (changed := _set(method, components)) != method:
+            return THEN.join([*methods[:place], changed, *methods[place + 1 :]])
+    return text
 
 
 def _set(method: str, components: str) -> str:

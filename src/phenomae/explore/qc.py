@@ -19,7 +19,7 @@ from phenomae.quality.flags import flag_fields
 from phenomae.quality.measure import measure_fields
 from phenomae.quality.plates import (
     list_dark_channels,
-    list_dull_plates,
+    list_blurred_plates,
     list_suspicious,
     summarize_plates,
 )
@@ -80,7 +80,7 @@ def qc(
     """
     path = Path(out)
     opened = _keep_fields(open_store(locate(store)), settings.where)
-    origin = Origin(KIND, settings_dict(settings), {"store": opened.identity})
+    origin = Origin(KIND, settings_dict(settings), opened.sources)
     with artefact_folder(path, origin, overwrite) as folder:
         if folder is not None:
             _write(folder, opened, settings)
@@ -114,7 +114,7 @@ def _write(folder: Path, store: Store, settings: QcSettings) -> None:
     write_bytes(folder / CONDITION, f"{condition}\n".encode())
     for line in (
         *list_dark_channels(fields, settings.min_foreground),
-        *list_dull_plates(plates),
+        *list_blurred_plates(plates),
         *list_suspicious(bad, store.fields),
     ):
         info(line)

@@ -88,16 +88,16 @@ def _name_imagings(files: Sequence[RawFile]) -> list[RawFile]:
     found: dict[tuple[str, str], list[RawFile]] = defaultdict(list)
     for file in files:
         found[file.plate, file.acquisition].append(file)
-    told = {key for key, some in found.items() if _imagings_tell(some)}
+    separable = {key for key, some in found.items() if _imagings_differ(some)}
     return [
         replace(file, acquisition=f"{file.acquisition}/{file.imaging}")
-        if (file.plate, file.acquisition) in told
+        if (file.plate, file.acquisition) in separable
         else file
         for file in files
     ]
 
 
-def _imagings_tell(files: Sequence[RawFile]) -> bool:
+def _imagings_differ(files: Sequence[RawFile]) -> bool:
     """Return whether files of one acquisition are of several imagings, which `imaging` tells apart.
 
     Some field then has a file of each channel in every imaging of the plate. That is not so where

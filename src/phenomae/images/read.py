@@ -36,8 +36,9 @@ class FieldHeader:
     """`uint8` or `uint16`."""
     bytes: tuple[int, ...]
     """Size of each image file, in the order of channels, then planes."""
-    is_scaled: bool = False
-    """Whether some pixels are of another type and become `uint16` by the setting value_range."""
+    scaled: tuple[bool, ...] = ()
+    """Whether the pixels of each channel are of another type and become `uint16` by the setting
+    value_range."""
 
 
 def list_fields(raw: PathLike, settings: LayoutSettings = DEFAULT) -> RawPlates:
@@ -139,12 +140,19 @@ def _check_field(field: RawField) -> tuple[FieldHeader | None, list[Problem]]:
     key = field.plate, field.well, field.site
     headers: list[ImageHeader] = []
     problems: list[Problem] = []
+    scaled: list[bool] = []
     for image in field.images:
+        planes: list[ImageHeader] = []
         for place in image.planes:
             try:
-                headers.append(read_header(place, image.value_range))
+                planes.append(read_header(place, image.value_range))
             except ValueError as error:
                 problems.append(Problem(str(error), *key))
+        if len({header.is_scaled for header in planes}) > 1:
+            what = f"{field} has planes that value_range scales beside others: {image.planes[0]}"
+            problems.append(Problem(what, *key))
+        scaled.append(any(header.is_scaled for header in planes))
+        headers += planes
     if problems:
         return None, problems
     # The store has one array per field, so all channels need the same size and type.
@@ -154,4 +162,4 @@ def _check_field(field: RawField) -> tuple[FieldHeader | None, list[Problem]]:
         what = f"{field} has channels of different sizes or types: {listed}"
         return None, [Problem(what, *key)]
     sizes = tuple(header.bytes for header in headers)
-    return FieldHeader(*kinds.pop(), sizes, any(header.is_scaled for header in headers)), []
+    return FieldHeader(*kinds.pop(), sizes, tuple(scaled)), []

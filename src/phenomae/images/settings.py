@@ -67,6 +67,9 @@ class LayoutSettings(WellSettings):
     def __post_init__(self) -> None:
         WellSettings.__post_init__(self)
         checks.one_of("layout", self.layout, ["auto", *LAYOUTS])
+        for name in ("plane", "time_point"):
+            if isinstance(number := getattr(self, name), int):  # from Python; flags are text
+                object.__setattr__(self, name, str(number))
         plane_is_known = self.plane == "max" or self.plane.isdecimal()
         checks.require(plane_is_known, "plane", "a number or max", repr(self.plane))
         time_is_known = self.time_point in (None, "first", "last") or self.time_point.isdecimal()

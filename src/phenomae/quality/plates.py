@@ -8,7 +8,7 @@ from phenomae.quality.settings import FLAGS
 
 _FIELD = ["plate", "well", "site"]
 _MIN_WELLS = 2
-_DULL = 0.5  # a Gaussian blur that adds its own variance to that of the optics halves the focus
+_BLURRED = 0.5  # a Gaussian blur that adds its own variance to that of the optics halves the focus
 
 
 def summarize_plates(fields: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
@@ -42,9 +42,9 @@ def _relative_focus(fields: pl.DataFrame) -> pl.DataFrame:
     return ratios.group_by("plate").agg(relative_focus=pl.col("focus").min())
 
 
-def list_dull_plates(plates: pl.DataFrame) -> Iterator[str]:
+def list_blurred_plates(plates: pl.DataFrame) -> Iterator[str]:
     """Yield a line if plates are less than half as sharp as the others; `plates` is plates.csv."""
-    names = plates.filter(pl.col("relative_focus") < _DULL)["plate"].to_list()
+    names = plates.filter(pl.col("relative_focus") < _BLURRED)["plate"].to_list()
     if names:
         yield (
             "plates less than half as sharp as the median plate in some channel, whose fields are "

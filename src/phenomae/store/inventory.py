@@ -130,8 +130,8 @@ def take_inventory(path: Path, settings: IngestSettings) -> Inventory:
         raise_problems(path, problems or ["no field can be read"])
     raw = replace(raw, fields=tuple(field for field, _ in pairs))
     headers = [header for _, header in pairs]
-    if settings.value_range and not any(header.is_scaled for header in headers):
-        info("value_range changes nothing: all pixels are uint8 or uint16")
+    if settings.value_range:
+        _check_scaled(path, raw, headers)
     raw_dtypes = _plate_dtypes(path, raw, headers)
     dtype = _stored_dtype(path, raw_dtypes, settings.bits)
     table = field_table(raw, headers, plate_map)
@@ -149,6 +149,25 @@ def take_inventory(path: Path, settings: IngestSettings) -> Inventory:
         problems=problems,
         origin=_origin(raw, headers, dtype, table, replace(settings, pixel_size_um=pixel_size_um)),
     )
+
+
+def _check_scaled(path: Path, raw: RawPlates, headers: list[FieldHeader]) -> None:
+    """Raise ValueError if value_range scales a channel in some fields only.
+
+    Prints a line if it scales none.
+    """
+    if not any(any(header.scaled) for header in headers):
+        info("value_range changes nothing: all pixels are uint8 or uint16")
+    for number, channel in enumerate(raw.channels):
+        kinds = {
+            header.scaled[number]: field for field, header in zip(raw.fields, headers, strict=True)
+        }
+        if len(kinds) > 1:
+            raise ValueError(
+                f"{path}: value_range scales channel {channel} of {kinds[True]}, but not of "
+                f"{kinds[False]}, where it is uint8 or uint16, so that their pixels could not be "
+                "compared: ingest them into two stores"
+            )
 
 
 def refuse_problems(inventory: Inventory, problems: Sequence[Problem]) -> None:

@@ -55,9 +55,10 @@ def relabel_store(
         raise ValueError(
             "unmapped must be error or keep, not skip: wells of a store cannot be left out"
         )
-    opened = open_store(path)
+    open_store(path)  # before the lock, which is only for stores
     with changing(path):
-        relabelled, labels = _relabel(opened, settings)
+        # Again, because another call may have added plates until the lock was free.
+        relabelled, labels = _relabel(open_store(path), settings)
         if labels is None:
             raise ValueError("a store is relabelled by a plate map: set plate_map")
         _write(path, relabelled, labels)

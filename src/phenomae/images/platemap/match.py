@@ -60,7 +60,7 @@ def require_same_wells(
     if unimaged and settings.unimaged == "error":
         what = f"is in the plate map but has no {noun}"
         _raise_unmatched(path, unimaged, what, "unimaged = skip")
-    if settings.unmapped == "skip" and len(unmapped) == len(found):
+    if found and len(unmapped) == len(found):
         raise ValueError(f"{path} names none of the wells that have {noun}")
 
 

@@ -30,6 +30,7 @@ def join_metadata(
     """
     metadata = metadata.unique(maintain_order=True)
     names = {_plain(name): name for name in table.columns}
+    _require_one_name(beside, metadata.columns)
     metadata = metadata.rename({name: names.get(_plain(name), name) for name in metadata.columns})
     key = _find_key(path, table, beside, metadata, column)
     _require_unique(beside, metadata, key)
@@ -47,6 +48,15 @@ def join_metadata(
 
 def _plain(name: str) -> str:
     return name.lower().removeprefix("metadata_")
+
+
+def _require_one_name(beside: Path, columns: Sequence[str]) -> None:
+    """Raise ValueError if two columns differ only in case or in the prefix `Metadata_`."""
+    found: dict[str, str] = {}
+    for name in columns:
+        other = found.setdefault(_plain(name), name)
+        if other != name:
+            raise ValueError(f"{beside} has the columns {other!r} and {name!r}: remove one of them")
 
 
 def _find_key(
