@@ -8,8 +8,8 @@ from scipy.stats import median_abs_deviation
 from phenomae.quality.flags import MIN_FIELDS, flag_fields, robust_z
 from phenomae.quality.measure import MEASURES
 from phenomae.quality.plates import (
-    list_dark_channels,
     list_blurred_plates,
+    list_dark_channels,
     list_suspicious,
     summarize_plates,
 )

@@ -32,9 +32,9 @@ def count_axes(components: Components, controls: int, width: int) -> int:
     """Return how many axes of `width` features to keep.
 
     `auto` is 64, or two thirds of the controls, or the number of features, whichever is the least.
-    If there are about as many controls as features, the narrowest axes are noise of these
-    wells, and scaled to the others they drown everything: recall .74 with all axes and .95 with 64,
-    on 384 controls and 336 features (docs/log.md, 2026-11-30).
+    If there are about as many controls as features, the narrowest axes are noise of these wells,
+    and after scaling they dominate all distances: recall .25 with all axes and .80 with 64, on 336
+    controls and 336 features (docs/log.md, 2026-11-30).
 
     Raises ValueError if a number is larger than the number of features.
     """

@@ -18,8 +18,8 @@ from phenomae.quality.edges import compare_edges
 from phenomae.quality.flags import flag_fields
 from phenomae.quality.measure import measure_fields
 from phenomae.quality.plates import (
-    list_dark_channels,
     list_blurred_plates,
+    list_dark_channels,
     list_suspicious,
     summarize_plates,
 )
