@@ -151,7 +151,7 @@ def test_pages_without_metadata(tmp_path: Path, meaning: str, channels: str, exp
 
 
 def test_the_setting_comes_before_the_metadata(tmp_path: Path):
-    """ImageJ calls the images of any stack slices."""
+    """Slices of a hyperstack may be channels that someone put into a stack."""
     (tmp_path / "P1").mkdir()
     as_imagej(tmp_path / "P1/A01_s1.tif", STACK[0, :, :1], "ZCYX")
     assert listed(tmp_path).channels == ("1",)
@@ -160,6 +160,19 @@ def test_the_setting_comes_before_the_metadata(tmp_path: Path):
     np.testing.assert_array_equal(read_field(plates.fields[0]), STACK[0, :, 0])
     times = listed(tmp_path, pages="time", time_point="last")
     np.testing.assert_array_equal(read_field(times.fields[0])[0], STACK[0, 2, 0])
+
+
+def test_slices_of_a_plain_imagej_stack_need_a_meaning(tmp_path: Path):
+    """ImageJ calls the images of any stack slices: planes, or dyes put into one stack."""
+    for well in ("A01", "A02"):
+        text = "ImageJ=1.54f\nimages=3\nslices=3\nloop=false\n"
+        write(tmp_path, f"P1/{well}_s1.tif", STACK[0, :, 0], description=text, metadata=None)
+    with pytest.raises(ValueError, match=r"A01_s1\.tif is an ImageJ stack that is no hyperstack"):
+        listed(tmp_path)
+    (field, _) = listed(tmp_path, pages="channel").fields
+    np.testing.assert_array_equal(read_field(field), STACK[0, :, 0])
+    (field, _) = listed(tmp_path, pages="plane").fields
+    np.testing.assert_array_equal(read_field(field)[0], STACK[0, :, 0].max(axis=0))
 
 
 def test_thumbnails_are_no_pages_of_a_stack(tmp_path: Path):
@@ -297,6 +310,49 @@ def test_frames_of_a_loaddata_csv_are_pages(tmp_path: Path):
     (tmp_path / "load_data.csv").write_text(text)
     _, problems = read_headers(list_fields(tmp_path).fields, workers=1)
     assert str(problems[0]).endswith("has no page 3: it has 3, counted from 0")
+
+
+def test_a_frame_of_0_is_the_first_page(tmp_path: Path):
+    """CellProfiler writes 0 for files of one image too, which are then no stacks."""
+    write(tmp_path, "a.tif", STACK[0, 0, :3], metadata=None)
+    write(tmp_path, "b.tif", STACK[0, 0, 3])
+    table = tmp_path / "load_data.csv"
+    head = "Metadata_Plate,Metadata_Well,FileName_ER,Frame_ER,FileName_DNA,Frame_DNA"
+    table.write_text(f"{head}\nP1,A01,a.tif,0,b.tif,0\n")
+    plates = list_fields(tmp_path)
+    assert plates.channels == ("ER", "DNA")
+    np.testing.assert_array_equal(read_field(plates.fields[0]), STACK[0, 0, [0, 3]])
+    by_setting = list_fields(tmp_path, LayoutSettings(pages="time"))
+    assert "imaged at 3 time points" in str(by_setting.skipped[0])  # the setting comes first
+    table.write_text(f"{head}\nP1,A01,,,b.tif,0\n")
+    (field,) = list_fields(tmp_path).fields
+    assert field.images[0].planes[0].page is None
+
+
+def test_a_frame_that_is_not_given(tmp_path: Path):
+    write(tmp_path, "a.tif", STACK[0, 0, :3], metadata=None)
+    head = "Metadata_Plate,Metadata_Well,FileName_ER,Frame_ER"
+    (tmp_path / "load_data.csv").write_text(f"{head}\nP1,A01,a.tif,\nP1,A02,a.tif,2\n")
+    plates = list_fields(tmp_path)
+    assert [field.well for field in plates.fields] == ["A02"]
+    assert str(plates.skipped[0]).endswith(
+        "line 2: its Frame_ER is empty, and the table has files of several pages"
+    )
+
+
+@pytest.mark.parametrize("names", [["DNA"], []])
+def test_ome_xml_with_fewer_channels_than_it_counts(tmp_path: Path, names: list[str]):
+    (tmp_path / "P1").mkdir()
+    channels = "".join(f'<Channel Name="{name}"/>' for name in names)
+    text = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image><Pixels '
+        'DimensionOrder="XYCZT" SizeC="3" SizeZ="1" SizeT="1" SizeX="30" SizeY="20" Type="uint16">'
+        f"{channels}<TiffData/></Pixels></Image></OME>"
+    )
+    write(tmp_path, "P1/A01_s1.tif", STACK[0, 0, :3], description=text, metadata=None)
+    plates = listed(tmp_path)
+    assert plates.channels == ("1", "2", "3")
+    np.testing.assert_array_equal(read_field(plates.fields[0]), STACK[0, 0, :3])
 
 
 def test_frames_without_a_column_of_planes_are_no_sites(tmp_path: Path):

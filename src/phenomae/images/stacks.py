@@ -19,6 +19,10 @@ from phenomae.progress import count_of, info, tracked
 _Found = Mapping[Place, Stack | str]
 """The stack of each file, or what is wrong with the file."""
 
+_PLAIN = (
+    "an ImageJ stack that is no hyperstack: ImageJ calls its images slices whatever they are, and "
+    "nothing names a channel (setting pages: channel, plane or time)"
+)
 _UNKNOWN = "pages and no metadata that say what they are (setting pages: channel, plane or time)"
 
 
@@ -30,13 +34,10 @@ def expand_stacks(listing: Listing, settings: LayoutSettings) -> Listing:
 
     Raises ValueError if neither the layout nor pages give channels.
     """
-    groups: dict[tuple[str, str], list[RawFile]] = defaultdict(list)
-    for file in listing.files:
-        groups[file.plate, file.channel].append(file)
-    listed = list(groups.values())
+    groups = group_by_channel(listing.files)
     # In threads, because each file is a look at a disk or a download.
-    have_stacks = map_in_threads(_has_stacks, listed, available_cores())
-    several = [group for group, has in zip(listed, have_stacks, strict=True) if has]
+    have_stacks = map_in_threads(has_stacks, groups, available_cores())
+    several = [group for group, has in zip(groups, have_stacks, strict=True) if has]
     _require_channels(groups, several)
     if not several:
         return listing
@@ -51,7 +52,15 @@ def expand_stacks(listing: Listing, settings: LayoutSettings) -> Listing:
     return replace(listing, files=kept, problems=problems)
 
 
-def _has_stacks(group: Sequence[RawFile]) -> bool:
+def group_by_channel(files: Sequence[RawFile]) -> list[list[RawFile]]:
+    """Return the files of each channel of each plate."""
+    groups: dict[tuple[str, str], list[RawFile]] = defaultdict(list)
+    for file in files:
+        groups[file.plate, file.channel].append(file)
+    return list(groups.values())
+
+
+def has_stacks(group: Sequence[RawFile]) -> bool:
     """Return whether the first or the last file of a channel has several pages."""
     ends = {group[0].place, group[-1].place}
     if any(place.row is not None or place.page is not None for place in ends):
@@ -59,11 +68,9 @@ def _has_stacks(group: Sequence[RawFile]) -> bool:
     return any(isinstance(found, Stack) and found.pages for found in map(_read_or_explain, ends))
 
 
-def _require_channels(
-    groups: Mapping[tuple[str, str], list[RawFile]], several: Sequence[list[RawFile]]
-) -> None:
-    for (_, channel), group in groups.items():
-        if not channel and group not in several:
+def _require_channels(groups: Sequence[list[RawFile]], several: Sequence[list[RawFile]]) -> None:
+    for group in groups:
+        if not group[0].channel and group not in several:
             raise ValueError(
                 f"nothing names the channel of {group[0].place}: the pattern has no group "
                 "(?P<channel>...), and the file has not several pages"
@@ -106,6 +113,8 @@ def _describe(stack: Stack) -> str:
     """Return what a file contains: `2 channels (DNA, ER), 3 planes`."""
     if stack.wrong or not stack.is_described:
         return f"{len(stack.pages)} pages without metadata that say what they are"
+    if stack.is_plain:
+        return f"{len(stack.pages)} slices, as ImageJ calls the images of any stack"
     names = f" ({', '.join(stack.channels)})" if stack.channels else ""
     counts = {
         f"channel{{}}{names}": stack.count("channel"),
@@ -131,6 +140,8 @@ def _expand_group(
             stack = f"{file.place} {stack.wrong}"
         elif isinstance(stack, Stack) and file.channel and not stack.is_described:
             stack = f"{file.place} has {len(stack.pages)} {_UNKNOWN}"
+        elif isinstance(stack, Stack) and stack.is_plain and not file.channel:
+            stack = f"{file.place} is {_PLAIN}"
         if isinstance(stack, str):
             problems.append(Problem(stack, file.plate, file.well, file.site))
             files[file] = []

@@ -28,6 +28,7 @@ from phenomae.images.layouts.loaddata_columns import (
 )
 from phenomae.images.layouts.loaddata_rows import LoadDataRows
 from phenomae.images.settings import LayoutSettings
+from phenomae.images.stacks import group_by_channel, has_stacks
 from phenomae.progress import info
 from phenomae.text_tables import find_separator, read_lines
 
@@ -88,7 +89,7 @@ def list_loaddata(raw: Path, csvs: Sequence[Path], settings: LayoutSettings) -> 
         for line, row in zip(lines, table.iter_rows(named=True), strict=True):
             reader.read(line, row)
         _report(csv, columns, reader)
-        files += reader.files
+        files += _choose_first_pages(reader.files, columns, settings)
         problems += reader.problems
         for plate, found in reader.pixel_sizes_um.items():
             sizes.setdefault(plate, set()).update(found)
@@ -134,6 +135,24 @@ def _has_pages(table: pl.DataFrame, columns: LoadDataColumns) -> bool:
     """Return whether frames are pages of files with several: CellProfiler also writes 0 for one."""
     frames = {image.frame for image in columns.channels.values()} - {None}
     return any((table[frame].drop_nulls() != "0").any() for frame in frames if frame)
+
+
+def _choose_first_pages(
+    files: list[RawFile], columns: LoadDataColumns, settings: LayoutSettings
+) -> list[RawFile]:
+    """Return the files of a table whose frames are all 0, with page 0 of those with several.
+
+    Of the channels without frames, and if the setting `pages` says what pages are, all are read.
+    """
+    framed = [
+        file
+        for file in files
+        if columns.channels[file.channel].frame is not None and file.place.page is None
+    ]
+    if settings.pages != "auto" or not any(map(has_stacks, group_by_channel(framed))):
+        return files
+    first = {file: replace(file, place=replace(file.place, page=0)) for file in framed}
+    return [first.get(file, file) for file in files]
 
 
 def _report(csv: Path, columns: LoadDataColumns, reader: LoadDataRows) -> None:

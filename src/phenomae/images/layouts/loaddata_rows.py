@@ -105,7 +105,12 @@ class LoadDataRows:
             return None
         if parse_site(series or "0", "series") > 0:
             raise ValueError(f"it names series {series} of {name or url}: only series 0 is read")
-        page = parse_site(frame or "0", "frame") if self._paged else None
+        if self._paged and columns.frame and frame is None:
+            # Page 0 would be another image than the one that the other rows lead one to expect.
+            raise ValueError(
+                f"its {columns.frame} is empty, and the table has files of several pages"
+            )
+        page = parse_site(frame, "frame") if self._paged and frame else None
         return Place(self._locator.find(folder or "", name, url), page=page)
 
     def _number(self, well: tuple[str, str, str], urls: tuple[str, ...]) -> int:

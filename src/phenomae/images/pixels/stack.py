@@ -39,6 +39,8 @@ class Stack:
     """Names of the channels; empty if there are none."""
     is_described: bool = True
     """Whether the metadata say what the pages are; else they count as channels."""
+    is_plain: bool = False
+    """Whether ImageJ calls the pages slices for want of a hyperstack: they may be channels."""
     are_labels: bool = False
     """Whether the names are labels of images, which may as well be names of files."""
     wrong: str = ""
@@ -96,7 +98,9 @@ def _read_imagej(metadata: Mapping[str, object], numbers: Sequence[int]) -> Stac
     labels = metadata.get("Labels")
     given = [str(label) for label in labels] if isinstance(labels, list) else []
     names = _name_by_labels(given, pages, sizes["C"])
-    return Stack(pages, names, are_labels=bool(names))
+    # ImageJ calls the images of any stack slices, also the channels of one made of single images.
+    is_plain = sizes["C"] == sizes["T"] == 1 and not metadata.get("hyperstack")
+    return Stack(pages, names, is_plain=is_plain, are_labels=bool(names))
 
 
 def _name_by_labels(labels: Sequence[str], pages: Sequence[Page], channels: int) -> tuple[str, ...]:
@@ -154,6 +158,7 @@ def _read_ome(text: str, numbers: Sequence[int], name: str) -> Stack | None:
         raise UnfitError(f"has {len(numbers)} pages, but {count} in its OME-XML")
     pixels, pages = found[0]
     names = [channel.get("Name", "").strip() for channel in pixels.findall("{*}Channel")]
+    names = names if len(names) == _count_channels(pixels) else []
     # The numbers of OME-XML count full-size pages.
     pages = tuple(Page(numbers[page.number], page.channel, page.plane, page.time) for page in pages)
     return Stack(pages, _check_names(names))
@@ -163,8 +168,8 @@ def _own_pages(
     pixels: ElementTree.Element, count: int, uuid: str | None, name: str
 ) -> tuple[Page, ...]:
     """Return the pages of an OME image that are in this file, sorted by number."""
-    channels = len(pixels.findall("{*}Channel")) or int(pixels.get("SizeC", "1"))
-    sizes = {"C": channels, "Z": int(pixels.get("SizeZ", "1")), "T": int(pixels.get("SizeT", "1"))}
+    sizes = {"C": _count_channels(pixels)}
+    sizes |= {"Z": int(pixels.get("SizeZ", "1")), "T": int(pixels.get("SizeT", "1"))}
     sizes = {axis: sizes[axis] for axis in pixels.get("DimensionOrder", "XYCZT")[2:]}
     pages: dict[int, Page] = {}
     for data in pixels.findall("{*}TiffData"):
@@ -180,6 +185,14 @@ def _own_pages(
         for offset in range(min(planes, count + 1)):
             pages[ifd + offset] = _page_at(ifd + offset, start + offset, sizes)
     return tuple(pages[number] for number in sorted(pages))
+
+
+def _count_channels(pixels: ElementTree.Element) -> int:
+    """Return the number of channels: SizeC counts colours, and some of them may not be listed."""
+    listed = pixels.findall("{*}Channel")
+    samples = sum(int(channel.get("SamplesPerPixel", "1")) for channel in listed)
+    size = int(pixels.get("SizeC", samples or 1))
+    return len(listed) if samples == size else size
 
 
 def _number_pages(numbers: Sequence[int], sizes: Mapping[str, int]) -> tuple[Page, ...]:
