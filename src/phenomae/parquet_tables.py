@@ -21,6 +21,9 @@ def read_parquet_as_text(path: Path) -> pl.DataFrame:
 
 def read_parquet_columns(path: Path) -> list[str]:
     """Return the names of a Parquet table's columns; raises ComputeError if it is damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         return pq.read_schema(path).names
     except pa.ArrowException as error:

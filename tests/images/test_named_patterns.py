@@ -1,9 +1,11 @@
 """Named patterns: real file names of instruments, and what each of their parts is."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from phenomae.cli import run
 from phenomae.images.fields import Listing, RawFile
 from phenomae.images.layouts.named_patterns import NAMED_PATTERNS
 from phenomae.images.layouts.pattern import list_pattern
@@ -235,3 +237,38 @@ def test_two_plates_of_one_name_are_an_error(tmp_path: Path):
 def test_a_pattern_that_is_wrong(tmp_path: Path, pattern: str, sentence: str):
     with pytest.raises(ValueError, match=sentence):
         listed(touch(tmp_path, "A01_1.tif"), pattern)
+
+
+# Number of fields, and channels, of real exports.
+REAL = {
+    "phenix-names": ("phenix_pe2loaddata/Version1", 1, tuple("123456")),
+    "imagexpress-names": ("imagexpress_faim", 4, ("1", "2")),
+    "cellvoyager-names": ("cellvoyager_cv8000_layout_only", 12, ("01", "02")),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_exports_without_their_index(shared, name: str):
+    """Named patterns find the images that the layout of the instrument finds by its index."""
+    folder, count, channels = REAL[name]
+    raw = shared / "data/images" / folder
+    plates = list_fields(raw, LayoutSettings(pattern=name))
+    by_index = list_fields(raw, LayoutSettings(layout=name.removesuffix("-names")))
+    assert not plates.skipped
+    assert len(plates.fields) == count
+    assert plates.channels == channels
+    # By its index alone the last channel of the Phenix is known as brightfield and left out.
+    stains = len(by_index.channels)
+    for field, expected in zip(plates.fields, by_index.fields, strict=True):
+        assert (field.well, field.site) == (expected.well, expected.site)
+        assert field.images[:stains] == expected.images
+
+
+def test_help_and_docs_list_the_names(capsys):
+    assert run(["ingest", "--help"]) == 0
+    words = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert f"names: {', '.join(NAMED_PATTERNS)}." in words
+    page = (Path(__file__).parents[2] / "docs/images.md").read_text()
+    for name, named in NAMED_PATTERNS.items():
+        (row,) = re.findall(rf"^\| `{name}` \|.*\| `(.*)` \|$", page, re.MULTILINE)
+        assert row in named.examples
