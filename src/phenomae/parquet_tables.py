@@ -19,6 +19,17 @@ def read_parquet_as_text(path: Path) -> pl.DataFrame:
         raise pl.exceptions.ComputeError(str(error)) from None
 
 
+def read_parquet_columns(path: Path) -> list[str]:
+    """Return the names of a Parquet table's columns; raises ComputeError if it is damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_schema(path).names
+    except pa.ArrowException as error:
+        raise pl.exceptions.ComputeError(str(error)) from None
+
+
 def _read(path: Path) -> pl.DataFrame:
     # Not pq.read_table, which makes a column of a folder named like plate=7.
     with pq.ParquetFile(path) as file:

@@ -62,6 +62,26 @@ def read_lines(path: Path) -> tuple[pl.DataFrame, list[int]]:
     return table.filter(filled), [line for line, its in enumerate(filled, start=2) if its]
 
 
+def read_columns(path: Path) -> list[str]:
+    """Return the names of a table's columns, reading only its first line.
+
+    Empty if the file cannot be read; whether it is a table is not checked.
+    """
+    try:
+        if path.suffix.lower() == ".parquet":
+            from phenomae.parquet_tables import read_parquet_columns
+
+            return read_parquet_columns(path)
+        open_table = gzip.open if path.suffix.lower() == ".gz" else open
+        with open_table(path, "rb") as file:
+            line = file.readline(1 << 20)
+        separator = find_separator(line)
+        cells = next(csv.reader([line.decode("utf-8-sig")], delimiter=separator), [])
+    except (*_ERRORS, ValueError):
+        return []
+    return [cell.strip() for cell in cells]
+
+
 def _read_any(path: Path) -> pl.DataFrame:
     if path.suffix.lower() != ".parquet":
         return _read_text(path)

@@ -36,15 +36,17 @@ def tidy_text(table: pl.DataFrame, source: str) -> pl.DataFrame:
     return tidied
 
 
-def empty_cells(table: pl.DataFrame, words: Sequence[str], source: str) -> pl.DataFrame:
+def empty_cells(
+    table: pl.DataFrame, words: Sequence[str], source: str, remedy: str = " (setting empty_words)"
+) -> pl.DataFrame:
     """Return a table of text with null for the words that stand for empty cells.
 
-    How many there were is printed, with the name `source`.
+    How many there were is printed, with the name `source` and what to do about it.
     """
     is_word = pl.all().is_in([word for word in words if word])
     counts = {
         word: sum(int((column == word).sum()) for column in table.iter_columns()) for word in words
     }
     if taken := [f"{word} ({count_of(count, 'cell')})" for word, count in counts.items() if count]:
-        info(f"{source}: taken as empty: {', '.join(taken)} (setting empty_words)")
+        info(f"{source}: taken as empty: {', '.join(taken)}{remedy}")
     return table.with_columns(pl.when(~is_word).then(pl.all()))

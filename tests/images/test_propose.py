@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from phenomae.images.layouts.named_patterns import NAMED_PATTERNS
 from phenomae.images.read import list_fields
 from phenomae.images.settings import LayoutSettings
 
@@ -29,6 +30,20 @@ def proposed(raw: Path) -> str:
     match = re.search(r"the pattern '(.*)'(?: with plate_(?:size|name))? reads", refusal(raw))
     assert match is not None, refusal(raw)
     return match[1]
+
+
+# Kinds of names below whose pattern has a name.
+NAMED = {
+    "Phenix": "phenix-names",
+    "Operetta": "phenix-names",
+    "CellVoyager": "cellvoyager-names",
+    "CQ1": "cq1",
+    "ScanR": "scanr",
+    "ScanR without labels": "scanr",
+    "ImageXpress": "imagexpress-names",
+    "ArrayScan": "cellomics",
+    "IN Cell": "incell",
+}
 
 
 def numbered(well: str, columns: int = 12) -> int:
@@ -93,6 +108,8 @@ def test_the_proposal_reads_every_image_as_what_it_is(tmp_path: Path, kind: str)
     elif kind == "folders of channels":
         also = {"plate_name": "P"}
     assert re.findall(r"' with (\w+) reads", sentence) == list(also)
+    assert (proposed(tmp_path) in NAMED_PATTERNS) == (kind in NAMED)
+    assert NAMED.get(kind) in (None, proposed(tmp_path))
     plates = list_fields(tmp_path, LayoutSettings(pattern=proposed(tmp_path), **also))
     assert not plates.skipped
     found = {
@@ -120,12 +137,71 @@ def test_images_beside_masks_are_read(tmp_path: Path):
     assert len(plates.fields) == 3
 
 
+PLATES = {
+    "plates of experiments": (
+        ["HRCE-1/Plate1", "HRCE-2/Plate1"],
+        ["HRCE-1_Plate1", "HRCE-2_Plate1"],
+        "(?P<plate_1>[^/]+)/(?P<plate_2>[^/]+)/(?P<well>[A-Z]{1,2}\\d+)_s",
+    ),
+    "one folder in each plate": (
+        ["P1/raw", "P2/raw"],
+        ["P1", "P2"],
+        "(?P<plate>[^/]+)/raw/(?P<well>[A-Z]{1,2}\\d+)_s",
+    ),
+    "one folder a plate": (["x/P1", "x/P2"], ["P1", "P2"], "(?P<well>[A-Z]{1,2}\\d+)_s"),
+}
+
+
+@pytest.mark.parametrize("kind", PLATES)
+@pytest.mark.parametrize("same_wells", [True, False])
+def test_folders_name_the_plate(tmp_path: Path, kind: str, same_wells: bool):
+    """Wells of rows A to AF, as on plates of 1536; also if the plates have no well in common."""
+    folders, names, start = PLATES[kind]
+    wells = [["B02", "AF48"], ["B02", "AF48"] if same_wells else ["B03", "Q03"]]
+    for folder, its in zip(folders, wells, strict=True):
+        touch(tmp_path, *(f"{folder}/{well}_s1_w{n}.png" for well in its for n in (1, 2)))
+    pattern = proposed(tmp_path)
+    assert pattern.startswith(start)
+    assert refusal(tmp_path).endswith("reads 8 of them")
+    plates = list_fields(tmp_path, LayoutSettings(pattern=pattern))
+    assert {(f.plate, f.well) for f in plates.fields} == {
+        (plate, well) for plate, its in zip(names, wells, strict=True) for well in its
+    }
+
+
+def test_folders_of_channels_in_folders_of_plates(tmp_path: Path):
+    raw = touch(
+        tmp_path, *(f"P{n}/{c}/{w}_001.tif" for n in (1, 2) for c in ("DAPI", "GFP") for w in WELLS)
+    )
+    plates = list_fields(raw, LayoutSettings(pattern=proposed(raw)))
+    assert plates.plate_names == ["P1", "P2"]
+    assert plates.channels == ("DAPI", "GFP")
+
+
+def test_measurements_of_an_instrument_are_two_plates(tmp_path: Path):
+    """Harmony's folders; what it calls a plate stands in front of the date."""
+    for plate in ("BR1__2020-11-05T19_51_35-Measurement1", "BR2__2020-11-06T19_51_35-Measurement1"):
+        touch(tmp_path, *(f"{plate}/Images/r01c01f01p01-ch{n}sk1fk1fl1.tiff" for n in (1, 2)))
+    assert proposed(tmp_path) == "phenix-names"
+    plates = list_fields(tmp_path, LayoutSettings(pattern="phenix-names"))
+    assert plates.plate_names == ["BR1", "BR2"]
+
+
+def test_the_pattern_that_reads_most_is_proposed(tmp_path: Path):
+    """A third of the images has the names of a CQ1; all can be read by their parts."""
+    touch(tmp_path, *(f"P/W000{n}F0001T0001Z001C1.tif" for n in (1, 2)))
+    touch(tmp_path, *(f"Q/{well}_s1_w{n}.tif" for well in WELLS for n in (1, 2)))
+    sentence = refusal(tmp_path)
+    assert sentence.endswith("reads 6 of them")
+    assert "cq1" not in sentence
+
+
 @pytest.mark.parametrize(
     "names",
     [
         ("x.tif", "y.tif"),  # no well
         ("A01.tif", "A1.tif", "B02.tif"),  # one well twice
-        ("HRCE-1/Plate1/B02_s1_w1.png", "HRCE-2/Plate1/B02_s1_w1.png"),  # one plate twice
+        ("a/HRCE-1/Plate1/B02_s1_w1.png", "b/HRCE-1/Plate1/B02_s1_w1.png"),  # one plate twice
     ],
 )
 def test_no_pattern_is_proposed_that_would_mix_images(tmp_path: Path, names: tuple[str, ...]):
@@ -184,27 +260,3 @@ def test_zarr_is_named(tmp_path: Path, name: str, content: dict, what: str, belo
     touch(folder, name, "A/01/0/0/0.0.0")
     (folder / name).write_text(json.dumps(content))
     assert refusal(tmp_path).startswith(f"{folder} is {what}, which is not read as raw data: give")
-
-
-@pytest.mark.parametrize(
-    "columns",
-    [
-        "site_id,well_id,cell_type,experiment,plate,well,site,treatment,treatment_conc",
-        "well_id,experiment_name,plate,address,gene,treatment,SMILES,concentration",
-    ],
-)
-def test_plates_of_rxrx_are_named(tmp_path: Path, columns: str):
-    touch(tmp_path, "images/HRCE-1/Plate1/B02_s1_w1.png", "images/HRCE-2/Plate1/B02_s1_w1.png")
-    cells = ",".join("1" for _ in columns.split(","))
-    (tmp_path / "metadata.csv").write_text(f"{columns}\n{cells}\n")
-    sentence = refusal(tmp_path)
-    assert sentence.startswith(f"{tmp_path / 'metadata.csv'} is of an RxRx data set whose plates")
-    assert "names like HRCE-1_Plate1" in sentence
-    # What the sentence advises.
-    for number in (1, 2):
-        link = tmp_path / f"linked/HRCE-{number}_Plate1"
-        link.parent.mkdir(exist_ok=True)
-        link.symlink_to(tmp_path / f"images/HRCE-{number}/Plate1")
-    pattern = r"(?P<plate>[^/]+)/(?P<well>[A-Z]\d\d)_s(?P<site>\d)_w(?P<channel>\d)\.png"
-    plates = list_fields(tmp_path / "linked", LayoutSettings(pattern=pattern))
-    assert plates.plate_names == ["HRCE-1_Plate1", "HRCE-2_Plate1"]

@@ -81,6 +81,9 @@ class Listing:
     """Pixel size in micrometres by plate, for the plates whose index gives it."""
     wells: pl.DataFrame | None = None
     """Plate map with the columns `records.PLATE_MAP_COLUMNS`, if the data set includes one."""
+    own_columns: pl.DataFrame | None = None
+    """Plate, well, and other columns of the data set's table, as text: what the settings
+    control_column and control_label can choose controls by, beside the columns of `wells`."""
     ignored: Mapping[str, int] = field(default_factory=dict)
     """Number of files that are not images of a field, by kind: `{"thumbnails": 8}`."""
     problems: Sequence[Problem] = ()
@@ -124,6 +127,8 @@ class RawPlates:
     """Pixel size in micrometres by plate, for the plates whose index gives it."""
     wells: pl.DataFrame | None = None
     """Plate map that the data set includes, or None."""
+    own_columns: pl.DataFrame | None = None
+    """Other columns of its table, as in `Listing.own_columns`."""
     skipped: tuple[Problem, ...] = ()
     """Why fields were left out, one problem per cause."""
     original_plates: Mapping[str, str] = field(default_factory=dict)

@@ -80,6 +80,7 @@ def gather_fields(listing: Listing, settings: LayoutSettings, source: Path) -> R
         fields=tuple(fields),
         pixel_sizes_um=pixel_sizes,
         wells=listing.wells,
+        own_columns=listing.own_columns,
         skipped=tuple(problems),
         original_plates=original_plates,
         used_settings=listing.used_settings,

@@ -31,8 +31,10 @@ class LayoutSettings(WellSettings):
     `auto` for the first of them whose index file is found."""
     pattern: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     """Regular expression that reads plate, well and channel from the path of an image below RAW, or
-    from the end of that path. Named groups: channel; well, or row and column; optionally plate,
-    site, plane, time and acquisition. Implies the layout `pattern`."""
+    from the end of that path. Named groups: channel; well, or row and column; optionally plate (or
+    its parts plate_1, plate_2, ..., joined by `_`), site, plane, time and acquisition. Or a name of
+    an instrument's file names: phenix-names, imagexpress-names, cellomics, scanr, incell, cq1,
+    cellvoyager-names. Implies the layout `pattern`."""
     plate_name: str | None = None
     """Name of the plate if the files do not give one; by default the name of the image folder."""
     images: PathLike | None = None

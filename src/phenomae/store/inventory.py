@@ -17,6 +17,7 @@ from phenomae.cores import available_cores
 from phenomae.images.fields import Problem, RawField, RawPlates, raise_problems
 from phenomae.images.pixels.open_image import name_of
 from phenomae.images.platemap.match import match_wells
+from phenomae.images.platemap.own_controls import choose_controls
 from phenomae.images.platemap.plate_map import (
     PlateMapSettings,
     find_plate_map,
@@ -197,7 +198,7 @@ def _find_wells(
         return map_path, _repeat_wells(plate_map, raw)
     _refuse_unused(path, raw, settings)
     if raw.wells is not None:
-        return None, _repeat_wells(raw.wells, raw)
+        return None, _repeat_wells(choose_controls(path, raw, settings), raw)
     if settings.control_label is not None:
         raise ValueError(
             f"control_label {settings.control_label!r} needs a plate map: there is no "

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from phenomae.images.layouts.index_files import IMAGE_SUFFIXES
-from phenomae.text_tables import read_table
 
 _CONVERT = "which is not read: convert it to OME-TIFF, for example with bfconvert of Bio-Formats"
 _SUFFIXES = {
@@ -28,7 +27,6 @@ _SUFFIXES = {
 }
 _COLUMBUS = re.compile(r"(?:image|measurement)index\.columbusidx\.xml")
 _ZARR = ("zarr.json", ".zattrs")
-_RXRX = ({"experiment", "plate", "well", "site"}, {"experiment_name", "plate", "address"})
 
 
 @dataclass
@@ -91,20 +89,6 @@ def _describe_file(path: Path) -> str | None:
             f"{path} is the index of a Columbus export, which is not read: give the names of the "
             "TIFFs with the setting pattern, or export from Harmony with Index.idx.xml"
         )
-    if name == "metadata.csv" and _is_rxrx(path):
-        return (
-            f"{path} is of an RxRx data set whose plates have the same names in each experiment "
-            "(HRCE-1/Plate1), which is not read: move or link the folders to names like "
-            "HRCE-1_Plate1, and take these as the group plate of the setting pattern"
-        )
     if (what := _SUFFIXES.get(path.suffix.lower())) is not None:
         return f"{path} is {what}, {_CONVERT}"
     return None
-
-
-def _is_rxrx(path: Path) -> bool:
-    try:
-        columns = set(read_table(path).columns)
-    except ValueError:
-        return False
-    return any(known <= columns for known in _RXRX)

@@ -4,8 +4,6 @@ The most general layout, because every row gives plate, well, site and paths exp
 tables with such columns, as data sets publish them, are read in the same way.
 """
 
-import csv as csv_format
-import gzip
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -13,8 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from phenomae.images.fields import Listing, Problem, RawFile
 from phenomae.images.layouts.index_files import find_indices
@@ -30,7 +26,7 @@ from phenomae.images.layouts.loaddata_rows import LoadDataRows
 from phenomae.images.settings import LayoutSettings
 from phenomae.images.stacks import group_by_channel, has_stacks
 from phenomae.progress import info
-from phenomae.text_tables import find_separator, read_lines
+from phenomae.text_tables import read_columns, read_lines
 
 # JUMP publishes the same table in several forms; the first of these that exists is read.
 _FORMS = (".csv", ".csv.gz", ".parquet")
@@ -44,7 +40,7 @@ def find_loaddata(raw: Path) -> list[Path]:
     In `raw` itself, a table of any name is one if its columns name images and wells.
     """
     if raw.is_file():
-        known = _NAME.fullmatch(raw.name.lower()) or may_name_images(_read_header(raw))
+        known = _NAME.fullmatch(raw.name.lower()) or may_name_images(read_columns(raw))
         return [raw] if known else []
     files = [path for path in sorted(raw.iterdir()) if path.is_file()]
     tables = [path for path in files if _TABLE.fullmatch(path.name.lower())]
@@ -52,7 +48,7 @@ def find_loaddata(raw: Path) -> list[Path]:
     # Folders below are searched only without a CSV in RAW itself, which covers them already.
     return (
         beside
-        or [path for path in tables if names_images(_read_header(path))]
+        or [path for path in tables if names_images(read_columns(path))]
         or find_indices(raw, lambda name: _NAME.fullmatch(name) is not None)
     )
 
@@ -114,21 +110,6 @@ def number_imagings(files: Sequence[RawFile]) -> list[RawFile]:
         numbered.append(replace(file, imaging=str(counts[key])))
         counts[key] += 1
     return numbered
-
-
-def _read_header(path: Path) -> list[str]:
-    """Return the columns of a table, reading only its first line; empty if it cannot be read."""
-    try:
-        if path.suffix.lower() == ".parquet":
-            return pq.read_schema(path).names
-        open_table = gzip.open if path.suffix.lower() == ".gz" else open
-        with open_table(path, "rb") as file:
-            line = file.readline(1 << 20)
-        separator = find_separator(line)
-        cells = next(csv_format.reader([line.decode("utf-8-sig")], delimiter=separator), [])
-    except (OSError, EOFError, ValueError, pa.ArrowException, csv_format.Error):
-        return []
-    return [cell.strip() for cell in cells]
 
 
 def _has_pages(table: pl.DataFrame, columns: LoadDataColumns) -> bool:

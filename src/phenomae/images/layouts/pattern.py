@@ -11,10 +11,12 @@ from pathlib import Path
 from phenomae.images.fields import Listing, Place, Problem, RawFile, natural_key, parse_site
 from phenomae.images.layouts.index_files import show_names
 from phenomae.images.layouts.layout import Layout
+from phenomae.images.layouts.named_patterns import NAMED_PATTERNS, plate_of_folder
 from phenomae.images.settings import LayoutSettings
 from phenomae.records import check_name, normalize_well, parse_well
 
 _GROUPS = ("plate", "well", "row", "column", "site", "plane", "time", "channel", "acquisition")
+_PLATE_PART = re.compile(r"plate_[1-9][0-9]?")
 
 
 def find_pattern(raw: Path) -> list[Path]:
@@ -25,14 +27,16 @@ def find_pattern(raw: Path) -> list[Path]:
 def list_pattern(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -> Listing:
     """List the files below `raw` whose path, or the end of it from some folder on, matches.
 
-    Named groups of `settings.pattern`: `well`, or `row` (letters or number) and `column`; `channel`
-    (may be missing if files have a page for each channel); optionally `plate` (default:
-    `settings.plate_name`, then the name of the file's folder), `site` and `plane` (default: 1),
-    `time`, and `acquisition` (default: what no other group matches of the folder). Hidden files are
-    ignored. A file that matches, but with an invalid plate, well, site or plane, becomes a problem.
+    `settings.pattern` is a name in `NAMED_PATTERNS`, or a regular expression with the named groups
+    `well`, or `row` (letters or number) and `column`; `channel` (may be missing if files have a
+    page for each channel); optionally `plate`, or its parts `plate_1`, `plate_2`, ..., which are
+    joined by `_` (default: `settings.plate_name`, then the name of the file's folder), `site` and
+    `plane` (default: 1), `time`, and `acquisition` (default: what no other group matches of the
+    folder). Hidden files are ignored. A file that matches, but with an invalid plate, well, site or
+    plane, becomes a problem.
 
     Raises ValueError if `raw` is not a folder, if the pattern is not a regular expression, lacks a
-    group or has an unknown one, or if no file matches.
+    group or has an unknown one, if no file matches, or if two plates would have one name.
     """
     assert not indices, "a pattern has no index files"
     assert settings.pattern is not None
@@ -44,14 +48,19 @@ def list_pattern(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -
         raise ValueError(f"{raw} holds no files")
     files: list[RawFile] = []
     problems: list[Problem] = []
+    plates: dict[str, tuple[str, ...]] = {}
     for path in paths:
         match = compiled.fullmatch(path.relative_to(raw).as_posix())
         if match is None:
             continue
+        plate = _plate_parts(match) or (_default_plate(path, settings),)
         try:
-            files.append(_parse_match(match, path, settings))
+            file = _parse_match(match, "_".join(plate), path, settings)
         except ValueError as error:
             problems.append(Problem(f"{path}: {error}"))
+            continue
+        _check_parts(plates, file.plate, plate)
+        files.append(file)
     if not files and not problems:
         names = show_names([path.relative_to(raw).as_posix() for path in paths])
         raise ValueError(
@@ -86,6 +95,8 @@ def _is_loop(folder: str, name: str) -> bool:
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
+    if pattern in NAMED_PATTERNS:
+        pattern = NAMED_PATTERNS[pattern].pattern
     # Python allows a global flag only at the very start, where the optional folders are put here.
     flags = re.IGNORECASE if pattern.startswith("(?i)") else re.NOFLAG
     try:
@@ -93,9 +104,21 @@ def _compile(pattern: str) -> re.Pattern[str]:
     except re.error as error:
         raise ValueError(f"pattern {pattern!r} is not a regular expression: {error}") from None
     names = set(compiled.groupindex)
-    if unknown := sorted(names - set(_GROUPS)):
+    if not names:
         raise ValueError(
-            f"pattern has an unknown group {unknown[0]!r}; groups are {', '.join(_GROUPS)}"
+            f"pattern {pattern!r} has no groups such as (?P<well>...), and is none of the names "
+            f"{', '.join(NAMED_PATTERNS)}"
+        )
+    parts = {name for name in names if _PLATE_PART.fullmatch(name)}
+    if unknown := sorted(names - parts - set(_GROUPS)):
+        raise ValueError(
+            f"pattern has an unknown group {unknown[0]!r}; groups are {', '.join(_GROUPS)}, and "
+            "plate_1, plate_2, ... for parts of the plate's name"
+        )
+    if parts and "plate" in names:
+        raise ValueError(
+            f"pattern has the group plate and the group {min(parts)}: call the parts of the "
+            "plate's name plate_1, plate_2, ..."
         )
     if ("well" in names) == ({"row", "column"} <= names):
         raise ValueError(
@@ -105,9 +128,8 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return compiled
 
 
-def _parse_match(match: re.Match[str], path: Path, settings: LayoutSettings) -> RawFile:
+def _parse_match(match: re.Match[str], plate: str, path: Path, settings: LayoutSettings) -> RawFile:
     groups, size = match.groupdict(), settings.plate_size
-    plate = groups.get("plate") or settings.plate_name or path.absolute().parent.name
     well = groups.get("well")
     acquisition, imaging = _name_acquisition(match)
     if groups.get("channel", "*") in ("", None):
@@ -125,6 +147,28 @@ def _parse_match(match: re.Match[str], path: Path, settings: LayoutSettings) -> 
         imaging=imaging,
         time=groups.get("time") or "",
     )
+
+
+def _plate_parts(match: re.Match[str]) -> tuple[str, ...]:
+    """Return the group plate, or the groups plate_1, plate_2, ...; without those that are empty."""
+    names = [name for name in match.re.groupindex if name.startswith("plate")]
+    return tuple(text for name in sorted(names, key=natural_key) if (text := match[name]))
+
+
+def _check_parts(plates: dict[str, tuple[str, ...]], plate: str, parts: tuple[str, ...]) -> None:
+    """Raise ValueError if other parts were joined to the same name before: a_1/2 and a/1_2."""
+    if (others := plates.setdefault(plate, parts)) != parts:
+        raise ValueError(
+            f"the plates {'/'.join(others)} and {'/'.join(parts)} would both be named {plate}: "
+            "choose other groups plate_1, plate_2, ... in the pattern"
+        )
+
+
+def _default_plate(path: Path, settings: LayoutSettings) -> str:
+    if settings.plate_name is not None:
+        return settings.plate_name
+    is_named = settings.pattern in NAMED_PATTERNS
+    return plate_of_folder(path) if is_named else path.absolute().parent.name
 
 
 def _name_acquisition(match: re.Match[str]) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The metadata of RxRx3-core as a plate map: which guide or compound each well received.
+"""The metadata of RxRx3 and RxRx3-core as a plate map: which guide or compound each well received.
 
 CRISPR and compound wells share the columns of one table, with different meanings.
 """
@@ -13,7 +13,7 @@ from phenomae.images.fields import raise_problems
 from phenomae.records import PLATE_MAP_COLUMNS, normalize_well
 from phenomae.text_tables import read_table
 
-_COLUMNS = (
+COLUMNS = (
     "experiment_name",
     "plate",
     "address",
@@ -37,11 +37,11 @@ def read_wells(path: Path) -> pl.DataFrame:
     a column is missing, a row cannot be understood or two rows of a well differ.
     """
     table = read_table(path)
-    if missing := [name for name in _COLUMNS if name not in table.columns]:
+    if missing := [name for name in COLUMNS if name not in table.columns]:
         raise ValueError(f"{path} is not the metadata of RxRx3-core: it has no column {missing[0]}")
     rows: dict[tuple[str, str], dict[str, object]] = {}
     problems: list[str] = []
-    for line, row in enumerate(table.select(_COLUMNS).iter_rows(named=True), start=2):
+    for line, row in enumerate(table.select(COLUMNS).iter_rows(named=True), start=2):
         try:
             well = _read_row(row)
         except ValueError as error:
@@ -58,10 +58,25 @@ def read_wells(path: Path) -> pl.DataFrame:
 
 def _read_row(row: Mapping[str, str | None]) -> dict[str, object]:
     """Return a well's row of the plate map."""
-    experiment, treatment = row["experiment_name"], row["treatment"]
-    number, kind = row["plate"] or "", row["perturbation_type"]
+    experiment, number = row["experiment_name"], row["plate"] or ""
     if experiment is None or re.fullmatch("[0-9]{1,6}", number) is None:
         raise ValueError(f"experiment {experiment!r} and plate {number!r} do not name a plate")
+    labels = read_labels(row)
+    return {
+        "plate": name_plate(experiment, number),
+        "well": normalize_well(row["address"] or ""),
+        "batch": experiment,
+        **labels,
+    }
+
+
+def read_labels(row: Mapping[str, str | None]) -> dict[str, object]:
+    """Return what was done to a well: columns of `records.LABEL_COLUMNS`.
+
+    The perturbation of a CRISPR well is the guide, that of other wells compound and concentration.
+    Wells with the treatment `EMPTY_control` are controls. Raises ValueError if the row is invalid.
+    """
+    treatment, kind = row["treatment"], row["perturbation_type"]
     if treatment is None or kind not in ("CRISPR", "COMPOUND"):
         raise ValueError(
             f"perturbation_type {kind!r}, treatment {treatment!r}: expected CRISPR or COMPOUND, "
@@ -69,15 +84,10 @@ def _read_row(row: Mapping[str, str | None]) -> dict[str, object]:
         )
     # EMPTY_control and, on compound plates, CRISPR_control are neither a gene nor a compound.
     is_treated = not treatment.endswith("_control")
-    amount = _read_amount(row["concentration"])
-    # The concentration is part of the perturbation, so that two doses are two perturbations.
+    amount = read_amount(row["concentration"])
     is_compound = is_treated and kind == "COMPOUND"
-    dose = f"_{amount:g}" if is_compound and amount is not None else ""
     return {
-        "plate": name_plate(experiment, number),
-        "well": normalize_well(row["address"] or ""),
-        "batch": experiment,
-        "perturbation": treatment + dose,
+        "perturbation": name_dose(treatment, amount) if is_compound else treatment,
         "gene": row["gene"] if is_treated and kind == "CRISPR" else None,
         "guide": treatment if is_treated and kind == "CRISPR" else None,
         "compound": treatment if is_compound else None,
@@ -86,7 +96,13 @@ def _read_row(row: Mapping[str, str | None]) -> dict[str, object]:
     }
 
 
-def _read_amount(text: str | None) -> float | None:
+def name_dose(compound: str, amount: float | None) -> str:
+    """Return the perturbation of a compound at a concentration: two doses are two of them."""
+    return compound if amount is None else f"{compound}_{amount:g}"
+
+
+def read_amount(text: str | None) -> float | None:
+    """Return a concentration; raises ValueError if it is not a number from 0."""
     try:
         amount = None if text is None else float(text)
     except ValueError:

@@ -21,6 +21,10 @@ LAYOUTS: dict[str, str] = {
     "cellvoyager": f"{_HERE}.cellvoyager",
     "rxrx3-core": f"{_HERE}.rxrx3_core",
     "rxrx1": f"{_HERE}.rxrx1",
+    "rxrx2": f"{_HERE}.rxrx2",
+    "rxrx3": f"{_HERE}.rxrx3",
+    "rxrx19a": f"{_HERE}.rxrx19a",
+    "rxrx19b": f"{_HERE}.rxrx19b",
     "pattern": f"{_HERE}.pattern",
 }
 """Module of each layout, which defines `LAYOUT`."""

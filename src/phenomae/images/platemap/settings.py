@@ -52,7 +52,8 @@ class PlateMapSettings(WellSettings):
     concentration_column: str = "concentration_um"
     """Column of the concentration, in micromolar."""
     control_column: str = "control"
-    """Column that marks negative controls with true or false, or with control_label."""
+    """Column that marks negative controls with true or false, or with control_label. Of a data set
+    that lists its own wells, such as RxRx19a, a column of its table, if there is no plate map."""
     control_label: str | None = None
     """Value of negative controls in the control column, such as `DMSO`; several are separated by
     commas, and an empty one stands for empty cells."""
