@@ -108,7 +108,7 @@ def test_a_map_made_elsewhere_is_read_but_not_replaced(wells, tmp_path):
         (
             {"guide": pl.col("guide").replace("g2", None)},
             {},
-            "1 wells have no guide, first TP53 on plate P1, well A03",
+            "1 well without a guide, first TP53 on plate P1, well A03",
         ),
         ({"compound": pl.lit(None)}, {"by": "compound"}, "has no well with a compound"),
         ({"control": pl.lit(True)}, {}, "has no well with a gene"),

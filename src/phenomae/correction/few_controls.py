@@ -18,7 +18,7 @@ from phenomae.correction.batches import (
 )
 from phenomae.correction.settings import FewControls
 from phenomae.correction.steps import Step
-from phenomae.progress import info
+from phenomae.progress import count_of, info
 
 Known = list[frozenset[str]]
 """For each step, the batches of a saved correction, which need no controls."""
@@ -102,6 +102,6 @@ def _refuse(few: dict[str, int], step: Step, saved: bool) -> None:
 
 def _report(few: dict[str, int], step: Step, count: int, what: str) -> None:
     info(
-        f"{count} wells of batches with too few controls for {step.name} {what}: "
+        f"{count_of(count, 'well')} of batches with too few controls for {step.name} {what}: "
         f"{name_batches(few)}"
     )

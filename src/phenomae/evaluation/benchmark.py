@@ -53,7 +53,7 @@ from phenomae.evaluation.tier_wells import WellsOfMap, read_wells_of_map
 from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.maps.unit_vectors import require_directions, unit_rows
 from phenomae.paths import PathLike
-from phenomae.progress import info
+from phenomae.progress import count_of, info
 from phenomae.signatures import Origin, settings_dict
 from phenomae.whole_files import hash_json, write_bytes
 
@@ -225,8 +225,8 @@ def check_count(count: int, where: Path | str, percentiles: list[Percentiles]) -
     pairs = count * (count - 1) // 2
     if (share := empty_tail(pairs, percentiles)) is not None:
         raise ValueError(
-            f"{where} has {count} genes, too few: {100 * share:.3g} % of all pairs ({pairs}) "
-            "is less than one pair; use more genes"
+            f"{where} has {count_of(count, 'gene')}, too few: {100 * share:.3g} % of all "
+            f"pairs ({pairs}) is less than one pair; use more genes"
         )
 
 

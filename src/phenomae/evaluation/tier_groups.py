@@ -7,6 +7,7 @@ import polars as pl
 from jaxtyping import Int
 
 from phenomae.evaluation.recall.tiers import TIERS, TierName
+from phenomae.progress import count_of
 
 Groups = Int[np.ndarray, " n"]
 
@@ -41,8 +42,8 @@ def require_groups(groups: Groups, tier: TierName, path: Path) -> None:
     column = "position" if TIERS[tier] == "well" else TIERS[tier]
     if (without := int((groups < 0).sum())) > 0:
         raise ValueError(
-            f"{path} has {without} wells without a {column}, which tier {tier} needs: fill the "
-            f"column, or leave {tier} out of tiers"
+            f"{path} has {count_of(without, 'well')} without a {column}, which tier {tier} needs: "
+            f"fill the column, or leave {tier} out of tiers"
         )
     if len(np.unique(groups)) < 2:
         raise ValueError(

@@ -12,6 +12,7 @@ import polars as pl
 from jaxtyping import Float, Float32, Float64, Int
 
 from phenomae.maps.modz import agreement_weights, rows_of_groups
+from phenomae.progress import count_of
 
 Statistic = Literal["mean", "median", "weighted"]
 _COLUMNS_AT_ONCE = 64  # limits the float64 copy to 64 columns of all wells
@@ -110,6 +111,6 @@ def _require_guides(table: pl.DataFrame) -> None:
         raise ValueError("the wells name no guides: map through wells")
     plate, well, name = bare.select("plate", "well", "name").row(0)
     raise ValueError(
-        f"{len(bare)} wells have no guide, first {name} on plate {plate}, well {well}: "
-        "fill the column in the plate map, or map through wells"
+        f"{count_of(len(bare), 'well')} without a guide, first {name} on plate {plate}, well "
+        f"{well}: fill the column in the plate map, or map through wells"
     )

@@ -19,7 +19,7 @@ from phenomae.maps.row_names import doses_of, in_large_rows, name_rows
 from phenomae.maps.settings import MapSettings
 from phenomae.maps.write import is_done, write_map
 from phenomae.paths import PathLike
-from phenomae.progress import info
+from phenomae.progress import count_of, info
 from phenomae.row_filter import match_rows
 from phenomae.signatures import Origin, settings_dict
 from phenomae.wells import Profiles, read_wells, require_finite
@@ -115,7 +115,7 @@ def _name_wells(table: pl.DataFrame, settings: MapSettings, wells: Path) -> pl.D
         sizes = named["name"].drop_nulls().value_counts()["count"]
         raise ValueError(
             f"min_wells {settings.min_wells} leaves no row of {wells}: no {settings.by} has "
-            f"more than {sizes.max()} wells"
+            f"more than {count_of(int(sizes.max()), 'well')}"
         )
     if settings.min_wells > 1:
         all_rows, large_rows = (

@@ -17,6 +17,7 @@ from phenomae.maps.content import hash_content
 from phenomae.maps.h5ad import H5ad, read_h5ad
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
+from phenomae.progress import count_of
 from phenomae.records import feature_names
 from phenomae.signatures import parse_record
 from phenomae.whole_files import hash_file
@@ -69,7 +70,7 @@ class Map(TableOutput):
             rows, width = read_map(self.path).features.shape
         except ValueError:
             return super().__repr__()
-        return f"Map({str(self.path)!r}, {rows} rows, {width} features)"
+        return f"Map({str(self.path)!r}, {count_of(rows, 'row')}, {count_of(width, 'feature')})"
 
 
 def read_map(path: PathLike) -> ConsensusProfiles:

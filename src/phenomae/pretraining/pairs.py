@@ -15,6 +15,7 @@ from jaxtyping import Int64
 from phenomae.checks import require
 from phenomae.crops.pairs import PairSampler, Wells
 from phenomae.pretraining.data import Data
+from phenomae.progress import count_of
 from phenomae.row_filter import match_rows
 
 _ROW, _STORE, _GROUP, _LABELS = "__row", "__store", "__group", "__labels"
@@ -42,9 +43,9 @@ def list_pairs(data: Data, settings: Any) -> PairSampler:
             break
     else:
         raise ValueError(
-            f"pair_weight needs replicates: a step has {needed} pairs of wells, each of another "
-            f"{column}, but only {len(usable)} of {table[column].n_unique()} have two training "
-            "wells; lower crops_per_step, raise pair_crops, or set pair_weight to 0"
+            f"pair_weight needs replicates: a step has {count_of(needed, 'pair')} of wells, each "
+            f"of another {column}, but only {len(usable)} of {table[column].n_unique()} have two "
+            "training wells; lower crops_per_step, raise pair_crops, or set pair_weight to 0"
         )
     if keys == _WELL and table.select(*_PLATE).n_unique() > 1:
         raise ValueError(

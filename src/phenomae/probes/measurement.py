@@ -27,7 +27,7 @@ from phenomae.maps.read import ConsensusProfiles
 from phenomae.pretraining.data import Data
 from phenomae.pretraining.session import Session
 from phenomae.probes.choose import Choice, choose_wells, thin
-from phenomae.progress import info
+from phenomae.progress import count_of, info
 from phenomae.wells import Profiles, require_finite
 
 _PERCENTILES = [(0.05, 0.95)]
@@ -144,11 +144,14 @@ class Measurement:
 
     def _report(self, chosen: Choice, genes: int) -> None:
         controls = int(self.table["control"].fill_null(False).sum())
-        pairs = ", ".join(f"{len(known)} pairs of {name}" for name, known in self.pairs.items())
+        pairs = ", ".join(
+            f"{count_of(len(known), 'pair')} of {name}" for name, known in self.pairs.items()
+        )
         crops = sum(self.embedder.count(plate) for plate in self.plates)
         info(
-            f"recall is measured on {len(self.table)} wells, including {controls} controls, and "
-            f"{crops} crops: {genes} genes, {pairs}; corrected "
+            f"recall is measured on {count_of(len(self.table), 'well')}, including "
+            f"{count_of(controls, 'control')}, and {count_of(crops, 'crop')}: "
+            f"{count_of(genes, 'gene')}, {pairs}; corrected "
             + ("plate by plate" if chosen.by_plate else "all together")
         )
 

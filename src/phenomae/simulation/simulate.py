@@ -22,7 +22,7 @@ from phenomae.artefacts import artefact_folder
 from phenomae.checks import above, at_least, between, require, whole_numbers
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
-from phenomae.progress import info, track
+from phenomae.progress import count_of, info, track
 from phenomae.records import split_well
 from phenomae.signatures import Origin, settings_dict
 from phenomae.simulation.cell_population import Population, draw_population
@@ -152,7 +152,10 @@ def simulate(
         ):
             write_bytes(folder / name, table.write_csv().encode())
     wells, pairs = len(design.plate_map), len(design.relationships)
-    info(f"{path}: {wells} wells, {wells * settings.sites} fields, {pairs} planted pairs")
+    info(
+        f"{path}: {count_of(wells, 'well')}, {count_of(wells * settings.sites, 'field')}, "
+        f"{count_of(pairs, 'planted pair')}"
+    )
     return SimulatedPlates(path)
 
 

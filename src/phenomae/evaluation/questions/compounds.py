@@ -22,7 +22,7 @@ from phenomae.evaluation.questions.question import Question, Tables, takes_map
 from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import unit_map
 from phenomae.paths import PathLike
-from phenomae.progress import info
+from phenomae.progress import count_of, info
 
 Row = tuple[str | float | bool | None, ...]
 COMPOUNDS: dict[str, pl.DataType] = {
@@ -87,8 +87,8 @@ def rank_targets(
     widths = gene_map.features.shape[1], compound_map.features.shape[1]
     if widths[0] != widths[1]:
         raise ValueError(
-            f"{genes_path} has {widths[0]} features and {compounds_path} has {widths[1]}: make "
-            "both maps from the same corrected wells"
+            f"{genes_path} has {count_of(widths[0], 'feature')} and {compounds_path} has "
+            f"{widths[1]}: make both maps from the same corrected wells"
         )
     table = read_potencies(Path(settings.potencies))
     doses = doses_of(compound_map)

@@ -27,7 +27,7 @@ from phenomae.evaluation.questions.batch_folds import (
 from phenomae.evaluation.questions.compound_profiles import read_mechanisms
 from phenomae.evaluation.questions.replicates import find_replicates
 from phenomae.paths import PathLike
-from phenomae.progress import info
+from phenomae.progress import count_of, info
 from phenomae.wells import Profiles, require_finite
 
 FOLDS: dict[str, pl.DataType] = {
@@ -179,8 +179,9 @@ def choose_wells(
     for column, codes in zip(settings.leave_out, columns, strict=True):
         if (count := len(repeated := repeated_labels(labels, codes))) < 2:
             raise ValueError(
-                f"{path} has {count} names in the column {settings.by} with wells of two values "
-                f"of {column}, but at least 2 are needed: set by or leave_out to another column"
+                f"{path} has {count_of(count, 'name')} in the column {settings.by} with wells of "
+                f"two values of {column}, but at least 2 are needed: set by or "
+                "leave_out to another column"
             )
         labels = np.where(np.isin(labels, repeated), labels, -1)
     groups = _combine(columns)

@@ -18,7 +18,7 @@ from phenomae.evaluation.recall.permutation import degree_strata, shuffle_rows
 from phenomae.evaluation.recall.tables import read_results_table, show_filled
 from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.maps.p_values import p_values
-from phenomae.progress import info
+from phenomae.progress import count_of, info
 
 PRECISION_FILE = "precision.csv"
 PRECISION: dict[str, pl.DataType] = {
@@ -38,7 +38,10 @@ def usable_neighbours(neighbours: Sequence[int], count: int) -> list[int]:
     """Return the numbers of neighbours that a gene of a map of `count` genes has; logs others."""
     usable = [k for k in neighbours if k < count]
     if left_out := [str(k) for k in neighbours if k >= count]:
-        info(f"neighbours {' '.join(left_out)}: left out, because the map has {count} genes")
+        info(
+            f"neighbours {' '.join(left_out)}: left out, because the map has "
+            f"{count_of(count, 'gene')}"
+        )
     return usable
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from phenomae.images.fields import Place, Problem, RawFile
+from phenomae.progress import count_of
 
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2"})
 OTHER_IMAGES = "images that the index does not name"
@@ -112,7 +113,7 @@ def check_plate_name(raw: Path, plate_name: str | None, own: Collection[str]) ->
     """Raise ValueError if `plate_name` is set but `raw` holds several plates (names in `own`)."""
     if plate_name is not None and len(plates := sorted(set(own))) > 1:
         raise ValueError(
-            f"plate_name is {plate_name!r}, but {raw} holds {len(plates)} plates: "
+            f"plate_name is {plate_name!r}, but {raw} holds {count_of(len(plates), 'plate')}: "
             f"{', '.join(plates[:4])}; leave it out, or choose the folder of one plate"
         )
 

@@ -13,6 +13,7 @@ import tifffile
 
 from phenomae.images.pixels.header import UnfitError
 from phenomae.images.pixels.tiff import full_pages
+from phenomae.progress import count_of
 
 # From the fastest to the slowest, as ImageJ writes the images of a hyperstack.
 _IMAGEJ = {"C": "channels", "Z": "slices", "T": "frames"}
@@ -93,7 +94,7 @@ def _read_imagej(metadata: Mapping[str, object], numbers: Sequence[int]) -> Stac
         return None
     if math.prod(sizes.values()) != len(numbers):
         listed = ", ".join(f"{size} {_IMAGEJ[axis]}" for axis, size in sizes.items())
-        raise UnfitError(f"has {len(numbers)} pages, but as an ImageJ stack {listed}")
+        raise UnfitError(f"has {count_of(len(numbers), 'page')}, but as an ImageJ stack {listed}")
     pages = _number_pages(numbers, sizes)
     labels = metadata.get("Labels")
     given = [str(label) for label in labels] if isinstance(labels, list) else []
@@ -155,7 +156,7 @@ def _read_ome(text: str, numbers: Sequence[int], name: str) -> Stack | None:
         raise UnfitError(f"holds {len(found)} images in the sense of OME: expected one field")
     if not found or {page.number for page in found[0][1]} != set(range(len(numbers))):
         count = len(found[0][1]) if found else 0
-        raise UnfitError(f"has {len(numbers)} pages, but {count} in its OME-XML")
+        raise UnfitError(f"has {count_of(len(numbers), 'page')}, but {count} in its OME-XML")
     pixels, pages = found[0]
     names = [channel.get("Name", "").strip() for channel in pixels.findall("{*}Channel")]
     names = names if len(names) == _count_channels(pixels) else []
