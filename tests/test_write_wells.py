@@ -139,7 +139,7 @@ def test_a_column_that_became_text_is_named(tmp_path, name, resign):
 def test_a_nan_is_named_with_its_well(tmp_path):
     table = profiles().with_columns(score=pl.Series([0.5, float("nan"), None]))
     write_wells(tmp_path / "wells", table, ["area", "score"], max_missing=None)
-    sentence = r"wells P1 B02, P1 B03, features feature_0001 \(2 wells\); leave these wells out, or"
+    sentence = r"wells P1 B02, P1 B03, features score \(2 wells\); leave these wells out, or"
     with pytest.raises(ValueError, match=sentence):
         require_finite(read_wells(tmp_path / "wells"), tmp_path / "wells")
 

@@ -13,7 +13,7 @@ from phenomae.images.fields import raise_problems
 from phenomae.records import PLATE_MAP_COLUMNS, normalize_well
 from phenomae.text_tables import read_table
 
-_COLUMNS = (
+COLUMNS = (
     "experiment_name",
     "plate",
     "address",
@@ -36,12 +36,16 @@ def read_wells(path: Path) -> pl.DataFrame:
     `Dequalinium_0.25`. Wells with the treatment `EMPTY_control` are controls. Raises ValueError if
     a column is missing, a row cannot be understood or two rows of a well differ.
     """
-    table = read_table(path)
-    if missing := [name for name in _COLUMNS if name not in table.columns]:
+    return parse_wells(path, read_table(path))
+
+
+def parse_wells(path: Path, table: pl.DataFrame) -> pl.DataFrame:
+    """Do as `read_wells` for a table of text that was read already."""
+    if missing := [name for name in COLUMNS if name not in table.columns]:
         raise ValueError(f"{path} is not the metadata of RxRx3-core: it has no column {missing[0]}")
     rows: dict[tuple[str, str], dict[str, object]] = {}
     problems: list[str] = []
-    for line, row in enumerate(table.select(_COLUMNS).iter_rows(named=True), start=2):
+    for line, row in enumerate(table.select(COLUMNS).iter_rows(named=True), start=2):
         try:
             well = _read_row(row)
         except ValueError as error:
