@@ -19,9 +19,10 @@ from phenomae.images.platemap.labels import Labels, read_labels, replace_labels
 from phenomae.images.platemap.plate_map import parse_rows, tidy_rows
 from phenomae.images.platemap.settings import PlateMapSettings
 from phenomae.parquet_tables import as_text
-from phenomae.profiles.columns import is_identifier, plain_name
+from phenomae.profiles.columns import is_identifier
 from phenomae.profiles.well_numbers import extra_metadata, read_numbers_of_wells
-from phenomae.records import LABEL_COLUMNS, normalize_well, split_well
+from phenomae.progress import silenced
+from phenomae.records import LABEL_COLUMNS, METADATA, WELL_COLUMNS, normalize_well, split_well
 
 _EFAAR = {"treatment": "perturbation", "concentration": "concentration_um"}
 _WELL_ID = "well_id"
@@ -116,7 +117,8 @@ def _find_keys(path: Path, rows: pl.DataFrame, settings: PlateMapSettings) -> li
     if _WELL_ID in rows.columns and settings.metadata is not None:
         return [_WELL_ID]  # plate and well are in the metadata
     text = rows.head(0).cast(pl.String)
-    sources = _find_places(path, text, settings)
+    with silenced():  # the same is printed when the columns are read
+        sources = _find_places(path, text, settings)
     return [*dict.fromkeys([*sources.get("plate", []), *sources["well"]])]
 
 
@@ -154,7 +156,8 @@ def _locate(
         plates = [name_plate(*pair) for pair in text.select("experiment_name", "plate").iter_rows()]
         wells = [normalize_well(address or "") for address in text["address"]]
         return [pl.Series("plate", plates), pl.Series("well", wells)]
-    sources = _find_places(path, text, settings)
+    with silenced():
+        sources = _find_places(path, text, settings)
     plate = join_columns(text, sources["plate"]).alias("plate")
     if plate.has_nulls():
         raise ValueError(f"{path}: no plate in {plate.null_count()} of {len(plate)} wells")
@@ -174,7 +177,7 @@ def _parse(
     if _is_rxrx3(text):
         return parse_wells(path, text)
     plates = named["plate"].unique().to_list()
-    kept = [name for name in text.columns if plain_name(name).startswith("Metadata_")]
+    kept = [name for name in text.columns if name.startswith(METADATA) or name in WELL_COLUMNS]
     return parse_rows(path, text, origins, settings, plates, kept=kept, varying=varying)
 
 
