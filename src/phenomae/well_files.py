@@ -7,6 +7,7 @@ columns; `features.csv` has their names, if they have any.
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -31,50 +32,63 @@ def plate_path(folder: Path, plate: str) -> Path:
     return folder / f"{check_name(plate, 'plate')}.parquet"
 
 
-def write_plate(
-    folder: Path,
-    table: pl.DataFrame,
-    features: Float32[np.ndarray, "n d"],
-    *,
-    many_columns: bool = False,
-) -> None:
+def write_plate(folder: Path, table: pl.DataFrame, features: Float32[np.ndarray, "n d"]) -> None:
     """Write the wells of one plate.
 
     `table` holds the columns of `WELL_COLUMNS` and any of `Metadata_...`, in any order.
-    `many_columns` is for thousands of features: pyarrow with LZ4 then writes the file, a few times
-    faster than polars with Zstandard, which starts anew for each column.
     """
     assert len(table) == len(features) > 0
     assert table["plate"].n_unique() == 1
-    columns = table.select(
-        *(pl.col(name).cast(kind) for name, kind in WELL_COLUMNS.items()),
-        *extra_columns(table.columns),
+    vectors = pl.from_numpy(
+        np.asarray(features, dtype=np.float32),
+        schema=feature_names(features.shape[1]),
+        orient="row",  # polars guesses, and wrongly if there are as many wells as features
     )
-    names = feature_names(features.shape[1])
-    values = np.asarray(features, dtype=np.float32)
     # Encoded in memory and then written by `write_bytes`, because libraries report a full disk in
     # different ways, or not at all.
     buffer = io.BytesIO()
-    if many_columns:
-        _encode_by_pyarrow(columns, values, names, buffer)
-    else:
-        # polars guesses the orientation, and wrongly if there are as many wells as features.
-        vectors = pl.from_numpy(values, schema=names, orient="row")
-        pl.concat([columns, vectors], how="horizontal").write_parquet(buffer)
+    pl.concat([_order_columns(table), vectors], how="horizontal").write_parquet(buffer)
     write_bytes(plate_path(folder, table["plate"][0]), buffer.getvalue())
 
 
-def _encode_by_pyarrow(
-    columns: pl.DataFrame, values: Float32[np.ndarray, "n d"], names: list[str], buffer: io.BytesIO
-) -> None:
+def write_plates(path: Path, table: pl.DataFrame, features: Float32[np.ndarray, "n d"]) -> None:
+    """Write the wells of several plates into one file, features without compression.
+
+    Each column of each file costs about 20 microseconds, more than its numbers if they are few, and
+    measured numbers hardly compress. pyarrow takes a third of the time of polars for it.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    metadata = columns.to_arrow()
-    vectors = [pa.array(column) for column in np.ascontiguousarray(values.T)]
-    whole = pa.table([*metadata.columns, *vectors], names=[*metadata.column_names, *names])
-    # A dictionary of numbers that are mostly distinct would be as large as the column.
-    pq.write_table(whole, buffer, compression="lz4", use_dictionary=metadata.column_names)
+    assert len(table) == len(features) > 0
+    records = _order_columns(table).to_arrow()
+    names = feature_names(features.shape[1])
+    by_column = np.ascontiguousarray(features.T, dtype=np.float32)
+    # Not pa.array, which imports pandas.
+    numbers, size = pa.py_buffer(by_column), 4 * len(table)
+    vectors = [
+        pa.Array.from_buffers(pa.float32(), len(table), [None, numbers.slice(at * size, size)])
+        for at in range(len(names))
+    ]
+    whole = pa.table([*records.columns, *vectors], names=[*records.column_names, *names])
+    options = dict.fromkeys(records.column_names, "zstd") | dict.fromkeys(names, "none")
+    stream = pa.BufferOutputStream()  # to files of Python, pyarrow writes each page by a call
+    pq.write_table(
+        whole,
+        stream,
+        compression=options,
+        use_dictionary=records.column_names,
+        write_statistics=records.column_names,
+    )
+    write_bytes(path, memoryview(stream.getvalue()))
+
+
+def _order_columns(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns of wells without the features, in the order of the files."""
+    return table.select(
+        *(pl.col(name).cast(kind) for name, kind in WELL_COLUMNS.items()),
+        *extra_columns(table.columns),
+    )
 
 
 def extra_columns(names: Iterable[str]) -> list[str]:
@@ -152,7 +166,18 @@ def _parquet_errors(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} is not a Parquet file that can be read: {error}") from None
 
 
-def read_features(path: Path, plate: str) -> Float32[np.ndarray, "m d"]:
-    table = read_plate(path)
-    of_plate, features = table["plate"] == plate, features_of(table)
-    return features if of_plate.all() else features[of_plate.to_numpy()]
+def read_features(path: Path, plate: str, is_shared: bool) -> Float32[np.ndarray, "m d"]:
+    """Return the features of a plate's wells in a file, which other plates may share."""
+    if is_shared:
+        found = path.stat()
+        table = _read_shared(path, (found.st_mtime_ns, found.st_size))
+    else:
+        table = read_plate(path)
+    of_plate = table["plate"] == plate
+    return features_of(table if of_plate.all() else table.filter(of_plate))
+
+
+@lru_cache(maxsize=1)
+def _read_shared(path: Path, stamp: tuple[int, int]) -> pl.DataFrame:
+    """Do as `read_plate`, once for all plates of a file, which are mostly read in turn."""
+    return read_plate(path)

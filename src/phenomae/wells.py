@@ -4,8 +4,10 @@ Plates have files of their own so that a screen larger than memory can be correc
 and a stopped command continues at the first plate that is missing.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -157,11 +159,17 @@ class PlateFiles:
             if path in self.checksums:
                 verify_file(path, self.checksums[path])
         # A file may hold several plates, and a plate may be in several files.
-        parts = [read_features(path, plate) for path in self.files[plate]]
+        parts = [read_features(path, plate, path in self._shared) for path in self.files[plate]]
         features = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if plate in self.kept:
             features = features[self.kept[plate]]
         return features[:, self.start : self.start + self.width]
+
+    @cached_property
+    def _shared(self) -> set[Path]:
+        """The files that hold several plates."""
+        counts = Counter(path for paths in self.files.values() for path in paths)
+        return {path for path, count in counts.items() if count > 1}
 
     def only(self, start: int, stop: int) -> Self:
         """Return the same wells with the features from `start` to `stop` (excluded) only."""

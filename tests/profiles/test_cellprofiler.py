@@ -1,6 +1,5 @@
 """Cells as CellProfiler measures them, joined by CytoTable; RxRx3-core's embeddings."""
 
-import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -65,50 +64,56 @@ def test_features_are_those_of_pycytominer_but_numbers_of_objects():
 @pytest.mark.slow
 def test_cytotable_itself(tmp_path):
     cytotable = pytest.importorskip("cytotable", reason="CytoTable is not installed")
-    table, source = joined_cells().to_pandas(), tmp_path / "measured.sqlite"
-    with sqlite3.connect(source) as file:  # as ExportToDatabase of CellProfiler names its tables
-        image = table.groupby("Metadata_ImageNumber").first().reset_index()
-        image = image.rename(columns={"Metadata_ImageNumber": "ImageNumber"})
-        columns = ["ImageNumber", "Image_Metadata_Plate", "Image_Metadata_Well"]
-        image[[*columns, "Image_FileName_DNA"]].to_sql("Per_Image", file, index=False)
-        for name in OBJECTS:
-            own = table[[column for column in table if column.startswith(f"{name}_")]].copy()
-            own["ImageNumber"] = table["Metadata_ImageNumber"]
-            own[f"{name}_Number_Object_Number"] = table["Metadata_ObjectNumber"]
-            if name == "Cytoplasm":
-                own["Cytoplasm_Parent_Cells"] = table["Metadata_ObjectNumber"]
-                own["Cytoplasm_Parent_Nuclei"] = table["Metadata_ObjectNumber"]
-            own.to_sql(f"Per_{name}", file, index=False)
+    import parsl
+
+    table, source = joined_cells().to_pandas(), tmp_path / "measured"
+    source.mkdir()
+    # As ExportToSpreadsheet of CellProfiler writes them: one file per object, names without it.
+    image = table.groupby("Metadata_ImageNumber").first().reset_index()
+    image[["Metadata_ImageNumber", "Image_Metadata_Plate", "Image_Metadata_Well"]].set_axis(
+        ["ImageNumber", "Metadata_Plate", "Metadata_Well"], axis=1
+    ).to_csv(source / "Image.csv", index=False)
+    for name in OBJECTS:
+        own = table[[f"{name}_{feature}" for feature in MEASURED]].set_axis(MEASURED, axis=1)
+        own.insert(0, "ImageNumber", table["Metadata_ImageNumber"])
+        own.insert(1, "ObjectNumber", table["Metadata_ObjectNumber"])
+        if name == "Cytoplasm":
+            own["Parent_Cells"] = own["Parent_Nuclei"] = table["Metadata_ObjectNumber"]
+        own.to_csv(source / f"{name}.csv", index=False)
     out = tmp_path / "joined.parquet"
     cytotable.convert(
-        str(source), str(out), dest_datatype="parquet", preset="cellprofiler_sqlite_pycytominer",
+        str(source),
+        str(out),
+        dest_datatype="parquet",
+        preset="cellprofiler_csv",
         joins=JOINS,
-    )  # fmt: skip
+        parsl_config=parsl.Config(executors=[parsl.ThreadPoolExecutor(label="threads")]),
+    )
     found = read_wells(import_profiles(out, tmp_path / "wells"))
     names = [f"{name}_{feature}" for name in OBJECTS for feature in MEASURED]
     assert sorted(found.names or []) == sorted(names)
     expected = table.groupby("Image_Metadata_Well")[found.names].mean()
     np.testing.assert_allclose(found.features, expected.to_numpy(), rtol=1e-5)
     assert found.table["Metadata_cells"].to_list() == [8] * 4
+    assert found.table["sites"].to_list() == [2] * 4
 
 
-# The preset's own joins, with plate and well of the image.
+# The joins of CytoTable's preset, with plate and well of the image.
 JOINS = """
 SELECT
-    per_image.Metadata_ImageNumber,
-    per_image.Image_Metadata_Well,
-    per_image.Image_Metadata_Plate,
-    per_cytoplasm.* EXCLUDE (Metadata_ImageNumber),
-    per_cells.* EXCLUDE (Metadata_ImageNumber),
-    per_nuclei.* EXCLUDE (Metadata_ImageNumber)
-FROM read_parquet('per_cytoplasm.parquet') AS per_cytoplasm
-LEFT JOIN read_parquet('per_cells.parquet') AS per_cells USING (Metadata_ImageNumber)
-LEFT JOIN read_parquet('per_nuclei.parquet') AS per_nuclei USING (Metadata_ImageNumber)
-LEFT JOIN read_parquet('per_image.parquet') AS per_image USING (Metadata_ImageNumber)
+    image.Metadata_ImageNumber,
+    image.Metadata_Plate,
+    image.Metadata_Well,
+    cytoplasm.* EXCLUDE (Metadata_ImageNumber),
+    cells.* EXCLUDE (Metadata_ImageNumber, Metadata_ObjectNumber),
+    nuclei.* EXCLUDE (Metadata_ImageNumber, Metadata_ObjectNumber)
+FROM read_parquet('cytoplasm.parquet') AS cytoplasm
+LEFT JOIN read_parquet('cells.parquet') AS cells USING (Metadata_ImageNumber)
+LEFT JOIN read_parquet('nuclei.parquet') AS nuclei USING (Metadata_ImageNumber)
+LEFT JOIN read_parquet('image.parquet') AS image USING (Metadata_ImageNumber)
 WHERE
-    per_cells.Metadata_Cells_Number_Object_Number = per_cytoplasm.Metadata_Cytoplasm_Parent_Cells
-    AND per_nuclei.Metadata_Nuclei_Number_Object_Number
-        = per_cytoplasm.Metadata_Cytoplasm_Parent_Nuclei
+    cells.Metadata_ObjectNumber = cytoplasm.Metadata_Cytoplasm_Parent_Cells
+    AND nuclei.Metadata_ObjectNumber = cytoplasm.Metadata_Cytoplasm_Parent_Nuclei
 """
 
 

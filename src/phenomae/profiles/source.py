@@ -57,10 +57,13 @@ class Source(ABC):
 
 
 def allocate(count: int, width: int, folder: Path) -> Float32[np.ndarray, "w d"]:
-    """Return an array for the features of `count` wells, in a temporary file if it is large."""
+    """Return an array for the features of `count` wells, in a temporary file if it is large.
+
+    Feature by feature in memory, as tables are read and written.
+    """
     if 4 * count * width <= _IN_MEMORY:
-        return np.empty((count, width), dtype=np.float32)
+        return np.empty((width, count), dtype=np.float32).T
     # The system removes an unnamed file when the process ends, however it ends.
     with tempfile.TemporaryFile(dir=folder) as file:
         file.truncate(4 * count * width)
-        return np.memmap(file, dtype=np.float32, mode="r+", shape=(count, width))
+        return np.memmap(file, dtype=np.float32, mode="r+", shape=(width, count)).T

@@ -152,7 +152,7 @@ def open_wide_table(path: Path) -> WideTable:
 
 def as_float32(table: pl.DataFrame, names: Sequence[str]) -> Float32[np.ndarray, "n b"]:
     """Return columns as float32; empty cells are NaN. Raises a polars error if one is text."""
-    return table.select(pl.col(names).cast(pl.Float32)).to_numpy()
+    return table.select(pl.col(names).cast(pl.Float32)).to_numpy(order="fortran")
 
 
 @contextmanager
