@@ -1,4 +1,4 @@
-"""A table like BBBC021's goes from file to mechanisms in three commands, those of docs/import.md."""
+"""A table like BBBC021's goes from file to mechanisms by the three commands of docs/import.md."""
 
 import re
 import shlex
