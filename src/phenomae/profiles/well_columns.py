@@ -26,6 +26,7 @@ from phenomae.records import LABEL_COLUMNS, METADATA, WELL_COLUMNS, normalize_we
 
 _EFAAR = {"treatment": "perturbation", "concentration": "concentration_um"}
 _WELL_ID = "well_id"
+_WELL = ["plate", "well"]
 
 
 @dataclass(frozen=True)
@@ -61,37 +62,42 @@ def label_wells(path: Path, rows: pl.DataFrame, settings: PlateMapSettings) -> L
     raw = raw.with_columns(text.select(name for name in text.columns if name not in raw.columns))
     origins = [f"row {row + 1}" for row in first.tolist()]
     named = raw.with_columns(_locate(path, text, origins, settings))
-    if not has_map:
-        labels, table = None, _parse(path, text, named, origins, settings, varying)
-        kept = np.ones(len(table), dtype=bool)
+    if has_map:
+        table, labels = _read_map(text, named, settings)
     else:
-        found = {
-            name for name in ("plate", "well") if _is_in(getattr(settings, setting_of(name)), text)
-        }
-        labels = read_labels(settings, named["plate"].to_list(), set(map(setting_of, found)))
-        assert labels is not None
-        bare = named.select("plate", "well").unique(maintain_order=True)
-        empty = [pl.lit(None, kind).alias(name) for name, kind in LABEL_COLUMNS.items()]
-        table, kept = replace_labels(bare.with_columns(empty), labels, "profiles")
-    table = table.filter(kept)
-    of_first = named.unique(["plate", "well"], keep="first", maintain_order=True)
-    numbers_and_extra = pl.concat(
-        [
-            of_first.select("plate", "well"),
-            read_numbers_of_wells(path, of_first, varying),
-            extra_metadata(of_first, varying),
-        ],
-        how="horizontal",
-    )
-    table = _sort(
-        table.join(numbers_and_extra, on=["plate", "well"], how="left", maintain_order="left")
-    )
-    numbers = table.select("plate", "well").with_row_index("number")
-    of_raw = named.select("plate", "well").join(
-        numbers, on=["plate", "well"], how="left", maintain_order="left"
-    )
+        table, labels = _parse(path, text, named, origins, settings, varying), None
+    table = _sort(_add_metadata(path, table, named, varying))
+    numbers = table.select(_WELL).with_row_index("number")
+    of_raw = named.select(_WELL).join(numbers, on=_WELL, how="left", maintain_order="left")
     number = of_raw["number"].cast(pl.Int64).fill_null(-1).to_numpy()
     return LabelledWells(table, number[place], labels)
+
+
+def _read_map(
+    text: pl.DataFrame, named: pl.DataFrame, settings: PlateMapSettings
+) -> tuple[pl.DataFrame, Labels]:
+    """Return the wells that are kept, with the labels of the plate map, and the plate map."""
+    found = {name for name in _WELL if _is_in(getattr(settings, setting_of(name)), text)}
+    labels = read_labels(settings, named["plate"].to_list(), set(map(setting_of, found)))
+    assert labels is not None
+    bare = named.select(_WELL).unique(maintain_order=True)
+    empty = [pl.lit(None, kind).alias(name) for name, kind in LABEL_COLUMNS.items()]
+    table, kept = replace_labels(bare.with_columns(empty), labels, "profiles")
+    return table.filter(kept), labels
+
+
+def _add_metadata(
+    path: Path, table: pl.DataFrame, named: pl.DataFrame, varying: Sequence[str]
+) -> pl.DataFrame:
+    """Return the wells with the numbers and the columns `Metadata_...` of their first rows."""
+    first = named.unique(_WELL, keep="first", maintain_order=True)
+    parts = [
+        first.select(_WELL),
+        read_numbers_of_wells(path, first, varying),
+        extra_metadata(first, varying),
+    ]
+    beside = pl.concat(parts, how="horizontal")
+    return table.join(beside, on=_WELL, how="left", maintain_order="left")
 
 
 def _name_as_ours(rows: pl.DataFrame) -> pl.DataFrame:

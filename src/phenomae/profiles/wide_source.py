@@ -30,7 +30,6 @@ class WideSource(Source):
         _require_same_features(paths, [each.features for each in columns])
         parts = [_read_metadata(*pair) for pair in zip(self._tables, columns, strict=True)]
         self.metadata = _concat(parts)
-        self._sizes = [len(part) for part in parts]
         if not len(self.metadata):
             raise ValueError(f"{paths[0]} has no rows: expected one per well, site or cell")
 

@@ -8,7 +8,7 @@ import gzip
 import io
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -156,7 +156,7 @@ def as_float32(table: pl.DataFrame, names: Sequence[str]) -> Float32[np.ndarray,
 
 
 @contextmanager
-def readable(path: Path) -> Any:
+def readable(path: Path) -> Iterator[None]:
     """Raise ValueError for what libraries raise if a file cannot be read."""
     try:
         yield
