@@ -53,6 +53,12 @@ def call_all():
     assert phenomae.read_map(genes).names == ["G1", "G2", "G3", "G4"]
     assert phenomae.check(genes)["state"][0] == "complete"
     assert isinstance(phenomae.export(genes, "map.parquet"), phenomae.Table)
+    phenomae.export(corrected, "wells.parquet")
+    settings = phenomae.ImportSettings(statistic="median")
+    imported = phenomae.import_profiles("wells.parquet", "imported", settings)
+    assert imported.to_polars().columns[-2:] == ["x", "y"]
+    for corrector in (phenomae.MadRobust, phenomae.FeatureSelect):
+        assert "fit_transform" in dir(corrector())
     with open("recipe.toml", "w") as file:
         file.write("[embed]\\ncrops_at_once = 3\\n")
     assert phenomae.read_recipe("recipe.toml", ("embed",)) == {"crops_at_once": 3}

@@ -139,7 +139,7 @@ def test_a_column_that_became_text_is_named(tmp_path, name, resign):
 def test_a_nan_is_named_with_its_well(tmp_path):
     table = profiles().with_columns(score=pl.Series([0.5, float("nan"), None]))
     write_wells(tmp_path / "wells", table, ["area", "score"], max_missing=None)
-    sentence = r"wells P1 B02, P1 B03, features feature_0001 \(2 wells\); leave these wells out, or"
+    sentence = r"wells P1 B02, P1 B03, features score \(2 wells\); leave these wells out, or"
     with pytest.raises(ValueError, match=sentence):
         require_finite(read_wells(tmp_path / "wells"), tmp_path / "wells")
 
@@ -240,12 +240,12 @@ def test_what_is_written_can_be_opened(tmp_path):
     assert repr(Wells(tmp_path / "absent")) == f"Wells('{tmp_path}/absent')"
     assert write_wells(wells, table, ["area", "dna"]) == wells  # found, and a path itself
     found = wells.to_polars()
-    assert found.select("plate", "well", "gene", "control", "feature_0000").rows() == [
+    assert found.select("plate", "well", "gene", "control", "area").rows() == [
         ("P1", "A01", "TP53", False, 1.0),
         ("P1", "A02", None, True, 2.0),
         ("P2", "A01", None, True, 3.0),
     ]
-    assert wells.to_pandas()["feature_0001"].tolist() == [4.0, 5.0, 6.0]
+    assert wells.to_pandas()["dna"].tolist() == [4.0, 5.0, 6.0]
     wells.to_anndata().write_h5ad(tmp_path / "wells.h5ad")  # text with empty cells, too
     read = anndata.read_h5ad(tmp_path / "wells.h5ad")
     assert read.obs_names.to_list() == ["P1/A01", "P1/A02", "P2/A01"]

@@ -41,6 +41,8 @@ from phenomae.embedding.embed import EmbedSettings as EmbedSettings
 from phenomae.embedding.embed import BlockWells as BlockWells
 from phenomae.embedding.features import features as features
 from phenomae.embedding.features import FeaturesSettings as FeaturesSettings
+from phenomae.profiles.import_profiles import import_profiles as import_profiles
+from phenomae.profiles.settings import ImportSettings as ImportSettings
 from phenomae.wells import Wells as Wells
 from phenomae.correction.correct import correct as correct
 from phenomae.correction.settings import CorrectSettings as CorrectSettings
@@ -89,6 +91,8 @@ from phenomae.studies.study import Study as Study
 from phenomae.models.create import create_model as create_model
 from phenomae.weights.load_model import load_model as load_model
 from phenomae.correction.center_scale import CenterScale as CenterScale
+from phenomae.correction.mad_robust import MadRobust as MadRobust
+from phenomae.correction.feature_select import FeatureSelect as FeatureSelect
 from phenomae.correction.pca_center_scale import PcaCenterScale as PcaCenterScale
 from phenomae.correction.tvn import TVN as TVN
 from phenomae.correction.tvn_2024 import TVN2024 as TVN2024

@@ -41,6 +41,10 @@ COMMANDS: Table = {
         "phenomae.embedding.features:features",
         "Compute profiles without learning: baselines for networks.",
     ),
+    "import": (
+        "phenomae.profiles.import_profiles:import_command",
+        "Turn profile tables of other software into wells.",
+    ),
     "correct": ("phenomae.correction.correct:correct", "Remove batch effects from profiles."),
     "map": (
         "phenomae.maps.map:map_wells",

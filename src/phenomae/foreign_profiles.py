@@ -11,6 +11,7 @@ from phenomae.control_words import has_labels, parse_controls
 from phenomae.missing_features import choose_complete
 from phenomae.records import (
     LABEL_COLUMNS,
+    METADATA,
     WELL_COLUMNS,
     cast_columns,
     drop_nan,
@@ -21,7 +22,9 @@ from phenomae.tidy_text import empty_cells, tidy_text
 
 
 def check_records(table: pl.DataFrame, features: Sequence[str], empty_words: str) -> pl.DataFrame:
-    """Return the columns of `WELL_COLUMNS`, checked; those that `table` lacks are empty.
+    """Return the columns of `WELL_COLUMNS`, checked, and those called `Metadata_...`.
+
+    Columns of `WELL_COLUMNS` that `table` lacks are empty.
 
     `empty_words` and the errors are those of `wells.write_wells`.
     """
@@ -38,7 +41,12 @@ def check_records(table: pl.DataFrame, features: Sequence[str], empty_words: str
         if table[name].has_nulls():
             raise ValueError(f"the table of wells has empty cells in the column {name!r}")
     absent = [pl.lit(None).alias(name) for name in WELL_COLUMNS if name not in table.columns]
-    cast = cast_columns(table.with_columns(absent), WELL_COLUMNS, "the table of wells")
+    extra = {
+        name: kind
+        for name, kind in table.schema.items()
+        if name.startswith(METADATA) and name not in features
+    }
+    cast = cast_columns(table.with_columns(absent), WELL_COLUMNS | extra, "the table of wells")
     records = tidy_text(drop_nan(cast), "the table of wells").with_columns(
         # A1, a01 and A-01 are the same well: normalised names show that a well occurs twice.
         pl.col("well").map_elements(normalize_well, return_dtype=pl.String),
@@ -59,7 +67,7 @@ def leave_out_missing(
     values = vectors.to_numpy()
     if np.isfinite(values).all():
         return records, vectors, {}
-    chosen = choose_complete(records, values, vectors.columns, max_missing)
+    chosen = choose_complete(records, np.isfinite(values), vectors.columns, max_missing)
     names = records.filter(~chosen.wells).select(pl.concat_str("plate", "well", separator=" "))
     left_out = {
         "max_missing": max_missing,

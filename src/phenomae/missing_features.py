@@ -44,16 +44,21 @@ def count_non_finite(features: Float[np.ndarray, "n d"]) -> Int[np.ndarray, " d"
     return np.asarray((~finite).sum(axis=0))
 
 
-def refuse_non_finite(wells: pl.DataFrame, counts: Int[np.ndarray, " d"], path: Path) -> None:
+def refuse_non_finite(
+    wells: pl.DataFrame,
+    counts: Int[np.ndarray, " d"],
+    path: Path,
+    names: Sequence[str] | None = None,
+) -> None:
     """Raise ValueError if `wells` is not empty, naming up to five of them and five features.
 
     `wells` are those with a feature that is NaN or infinite, and `counts` the number of such wells
-    of each feature.
+    of each feature. Features without `names` are called by their number.
     """
     rows = wells.select("plate", "well").rows()
     if not rows:
         return
-    names = feature_names(len(counts))
+    names = names or feature_names(len(counts))
     found = {names[index]: int(counts[index]) for index in np.flatnonzero(counts).tolist()}
     raise ValueError(
         f"{path} has features that are NaN, empty or infinite: wells "
@@ -64,19 +69,20 @@ def refuse_non_finite(wells: pl.DataFrame, counts: Int[np.ndarray, " d"], path: 
 
 
 def choose_complete(
-    table: pl.DataFrame, values: Float[np.ndarray, "n d"], names: Sequence[str], max_missing: float
+    table: pl.DataFrame, finite: Bool[np.ndarray, "n d"], names: Sequence[str], max_missing: float
 ) -> Complete:
     """Choose wells and features so that nothing is missing; what is left out is printed.
 
     Wells without any feature are left out first, as by `drop_na_rows` of cytominer. Then a feature
     is left out if it is missing in more than `max_missing` of the other wells, and then each well
-    in which one of the other features is missing. `table` has the columns plate and well.
+    in which one of the other features is missing. `table` has the columns plate and well, and
+    `finite` is false where a feature is missing.
 
     Raises ValueError if no feature or no well is left.
     """
-    wells = np.asarray(np.isfinite(values).any(axis=1))
+    wells = np.asarray(finite.any(axis=1))
     _report_wells(table, ~wells, "in which every feature is missing")
-    counts = count_non_finite(values[wells])
+    counts = np.asarray(wells.sum() - finite.sum(axis=0))  # the other wells have no feature
     kept = counts / max(1, wells.sum()) <= max_missing
     left_out = {names[index]: int(counts[index]) for index in np.flatnonzero(~kept).tolist()}
     if left_out:
@@ -88,7 +94,7 @@ def choose_complete(
     lacking = {
         names[index]: int(counts[index]) for index in np.flatnonzero(kept & (counts > 0)).tolist()
     }
-    lack_some = wells & find_non_finite(values[:, kept])
+    lack_some = wells & ~finite[:, kept].all(axis=1)
     _report_wells(table, lack_some, f"which lack a feature that others have: {_list(lacking)}")
     wells = wells & ~lack_some
     if not kept.any() or not wells.any():

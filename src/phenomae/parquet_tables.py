@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 
 def read_parquet_as_text(path: Path) -> pl.DataFrame:
@@ -13,6 +11,8 @@ def read_parquet_as_text(path: Path) -> pl.DataFrame:
     Raises polars' ComputeError, as polars does for text, if it is damaged, or if a column holds
     neither text nor numbers.
     """
+    import pyarrow as pa
+
     try:
         return _read(path)
     except pa.ArrowException as error:
@@ -31,6 +31,9 @@ def read_parquet_columns(path: Path) -> list[str]:
 
 
 def _read(path: Path) -> pl.DataFrame:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     # Not pq.read_table, which makes a column of a folder named like plate=7.
     with pq.ParquetFile(path) as file:
         table = file.read()
@@ -40,10 +43,10 @@ def _read(path: Path) -> pl.DataFrame:
             raise pa.ArrowInvalid(f"its column {field.name!r} is {field.type}, not text or numbers")
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
-    return frame.select(_as_text(column) for column in frame)
+    return frame.select(as_text(column) for column in frame)
 
 
-def _as_text(column: pl.Series) -> pl.Series:
+def as_text(column: pl.Series) -> pl.Series:
     """Return a column as text; floats that are all whole become integers first.
 
     pandas turns a column of integers with missing values into floats: site 1 becomes 1.0.

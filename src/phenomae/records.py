@@ -44,6 +44,10 @@ WELL_COLUMNS: dict[str, pl.DataType] = {
     **_QUALITY,
 }
 
+# Columns of a plate map or a table of profiles that have no meaning here begin with this prefix, as
+# in pycytominer; wells keep them after the columns above.
+METADATA = "Metadata_"
+
 # One row per field in a store's fields.parquet: treatment of its well, path, the window that scales
 # intensities to 0..1 ((pixel - window_low) / (window_high - window_low)), and image quality.
 FIELD_COLUMNS: dict[str, pl.DataType] = {

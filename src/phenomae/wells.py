@@ -4,10 +4,10 @@ Plates have files of their own so that a screen larger than memory can be correc
 and a stopped command continues at the first plate that is missing.
 """
 
-import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,32 +28,60 @@ from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
 from phenomae.progress import count_of
 from phenomae.records import (
+    METADATA,
     WELL_COLUMNS,
     cast_columns,
-    check_name,
-    drop_nan,
     feature_names,
     find_twice,
 )
 from phenomae.signatures import Origin, read_verified, verify_file
 from phenomae.tidy_text import EMPTY_WORDS
-from phenomae.whole_files import hash_json, write_bytes
+from phenomae.well_files import (
+    extra_columns,
+    features_of,
+    list_columns,
+    plate_path,
+    read_feature_names,
+    read_features,
+    read_plate,
+    read_records,
+    write_feature_names,
+    write_plate,
+)
+from phenomae.whole_files import hash_json
 
 if TYPE_CHECKING:
     import anndata
 
+__all__ = [
+    "KIND",
+    "PlateFiles",
+    "Profiles",
+    "Wells",
+    "features_of",
+    "open_wells",
+    "plate_path",
+    "read_plate",
+    "read_wells",
+    "require_finite",
+    "write_feature_names",
+    "write_plate",
+    "write_wells",
+]
+
 KIND = "wells"
-FEATURE_NAMES = "features.csv"
 
 
 class Wells(TableOutput):
     """A wells folder, as `embed`, `features` and `correct` write it."""
 
     def to_polars(self) -> pl.DataFrame:
-        """Return one row per well: `records.WELL_COLUMNS`, then `feature_0000` ... as float32."""
+        """Return one row per well: `records.WELL_COLUMNS`, columns `Metadata_...`, then features.
+
+        Features have their names, or are called `feature_0000` ... if they have none.
+        """
         wells = read_wells(self.path)
-        names = feature_names(wells.features.shape[1])
-        features = pl.from_numpy(wells.features, schema=names, orient="row")
+        features = pl.from_numpy(wells.features, schema=wells.columns, orient="row")
         return pl.concat([wells.table, features], how="horizontal")
 
     def to_anndata(self) -> "anndata.AnnData":
@@ -91,10 +119,17 @@ class Profiles:
     """The profiles of all wells of a screen, in memory, in the order of the file names."""
 
     table: pl.DataFrame
-    """One row per well, the columns of `records.WELL_COLUMNS`."""
+    """One row per well, the columns of `records.WELL_COLUMNS`, then those of `Metadata_...`."""
     features: Float32[np.ndarray, "n d"]
     identity: str
     """Hash of the settings and sources that determine the wells."""
+    names: Sequence[str] | None = None
+    """Names of the features; None if they are only numbered."""
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the features, or `feature_0000` ... if they are only numbered."""
+        return list(self.names or feature_names(self.features.shape[1]))
 
 
 @dataclass(frozen=True)
@@ -102,7 +137,7 @@ class PlateFiles:
     """The wells of a screen in the order of the file names; features are read plate by plate."""
 
     table: pl.DataFrame
-    """One row per well, the columns of `records.WELL_COLUMNS`."""
+    """One row per well, the columns of `records.WELL_COLUMNS`, then those of `Metadata_...`."""
     width: int
     """Number of features per well."""
     identity: str
@@ -115,6 +150,8 @@ class PlateFiles:
     """First feature that is read; those before it are left out."""
     kept: Mapping[str, Bool[np.ndarray, " m"]] = field(default_factory=dict)
     """Which wells of a plate are read; all if there is no entry for the plate."""
+    names: Sequence[str] | None = None
+    """Names of the features; None if they are only numbered."""
 
     def read(self, plate: str) -> Float32[np.ndarray, "m d"]:
         """Return the features of a plate's wells, in the order of the table."""
@@ -122,16 +159,23 @@ class PlateFiles:
             if path in self.checksums:
                 verify_file(path, self.checksums[path])
         # A file may hold several plates, and a plate may be in several files.
-        parts = [_read_features(path, plate) for path in self.files[plate]]
+        parts = [read_features(path, plate, path in self._shared) for path in self.files[plate]]
         features = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if plate in self.kept:
             features = features[self.kept[plate]]
         return features[:, self.start : self.start + self.width]
 
+    @cached_property
+    def _shared(self) -> set[Path]:
+        """The files that hold several plates."""
+        counts = Counter(path for paths in self.files.values() for path in paths)
+        return {path for path, count in counts.items() if count > 1}
+
     def only(self, start: int, stop: int) -> Self:
         """Return the same wells with the features from `start` to `stop` (excluded) only."""
         assert 0 <= start < stop <= self.width
-        return replace(self, width=stop - start, start=self.start + start)
+        names = None if self.names is None else self.names[start:stop]
+        return replace(self, width=stop - start, start=self.start + start, names=names)
 
     def relabel(self, table: pl.DataFrame, kept: Bool[np.ndarray, " n"]) -> Self:
         """Return the wells with the labels in `table`, and only those that are `kept`."""
@@ -141,34 +185,6 @@ class PlateFiles:
             for plate in table["plate"].unique(maintain_order=True)
         }
         return replace(self, table=table.filter(kept), kept=masks)
-
-
-def plate_path(folder: Path, plate: str) -> Path:
-    """Return the file of a plate: `FOLDER/PLATE.parquet`."""
-    return folder / f"{check_name(plate, 'plate')}.parquet"
-
-
-def write_plate(folder: Path, table: pl.DataFrame, features: Float32[np.ndarray, "n d"]) -> None:
-    """Write the wells of one plate; `table` holds the columns of `WELL_COLUMNS` in any order."""
-    assert len(table) == len(features) > 0
-    assert table["plate"].n_unique() == 1
-    columns = table.select([pl.col(name).cast(kind) for name, kind in WELL_COLUMNS.items()])
-    vectors = pl.from_numpy(
-        np.asarray(features, dtype=np.float32),
-        schema=feature_names(features.shape[1]),
-        orient="row",  # polars guesses, and wrongly if there are as many wells as features
-    )
-    # Encoded in memory and then written by `write_bytes`, because libraries report a full disk in
-    # different ways, or not at all.
-    buffer = io.BytesIO()
-    pl.concat([columns, vectors], how="horizontal").write_parquet(buffer)
-    write_bytes(plate_path(folder, table["plate"][0]), buffer.getvalue())
-
-
-def write_feature_names(folder: Path, names: Sequence[str]) -> None:
-    """Write what the columns `feature_0000` ... hold to `features.csv`: columns feature, name."""
-    table = pl.DataFrame({"feature": feature_names(len(names)), "name": list(names)})
-    write_bytes(folder / FEATURE_NAMES, table.write_csv().encode())
 
 
 def write_wells(
@@ -183,9 +199,11 @@ def write_wells(
     """Write profiles that were computed elsewhere as a wells folder, and return it.
 
     `table` has one row per well and the columns `plate`, `well`, `control`, and any others of
-    `records.WELL_COLUMNS`. Columns that are missing stay empty; `perturbation` is then the guide,
+    `records.WELL_COLUMNS`, and any called `Metadata_...`, which are kept. Columns that are missing
+    stay empty; `perturbation` is then the guide,
     or else the gene, or else the compound. `control` is true or false, or JUMP's `control_type`
-    (negcon, poscon_..., trt or empty). `features` names the feature columns, in order. The words
+    (negcon, poscon_..., trt or empty). `features` names the feature columns, in order; these names
+    are kept. The words
     `empty_words`, separated by commas, are taken as empty cells in all columns of text but plate
     and well, which is printed; "" for none.
 
@@ -214,6 +232,8 @@ def write_wells(
         for plate in records["plate"].unique().sort():
             rows = records["plate"] == plate
             write_plate(unfinished, records.filter(rows), vectors.filter(rows).to_numpy())
+        if vectors.columns != feature_names(vectors.width):
+            write_feature_names(unfinished, vectors.columns)
     return Wells(folder)
 
 
@@ -222,7 +242,7 @@ def require_finite(wells: Profiles, path: Path) -> None:
     counts = count_non_finite(wells.features)
     if counts.any():
         bad = wells.table.filter(find_non_finite(wells.features))
-        refuse_non_finite(bad, counts, path)
+        refuse_non_finite(bad, counts, path, wells.names)
 
 
 def read_wells(folder: PathLike) -> Profiles:
@@ -234,13 +254,14 @@ def read_wells(folder: PathLike) -> Profiles:
     folder = Path(folder)
     signature = read_verified(folder, KIND)
     plates = {path: read_plate(path) for path in _list_files(folder, signature)}
-    widths = {path.name: plate.width - len(WELL_COLUMNS) for path, plate in plates.items()}
-    _require_one_width(widths, folder)
+    kinds = {path.name: list_columns(path, plate.schema) for path, plate in plates.items()}
+    extra, width = _require_same_columns(kinds, folder)
     table = pl.concat(plates.values())
     _require_once(table, folder)
     # polars returns a column-major array, but most computations here are by row.
-    features = np.ascontiguousarray(_features_of(table).to_numpy())
-    return Profiles(table.select(list(WELL_COLUMNS)), features, signature["identity"])
+    features = np.ascontiguousarray(table.select(feature_names(width)).to_numpy())
+    records = table.select(*WELL_COLUMNS, *extra)
+    return Profiles(records, features, signature["identity"], read_feature_names(folder, width))
 
 
 def open_wells(folder: Path) -> PlateFiles:
@@ -250,9 +271,10 @@ def open_wells(folder: Path) -> PlateFiles:
     only when their plate is read.
     """
     signature = read_verified(folder, KIND)
-    read = {path: _read_records(path) for path in _list_files(folder, signature)}
-    widths = {path.name: width for path, (_, width) in read.items()}
-    _require_one_width(widths, folder)
+    read = {path: read_records(path) for path in _list_files(folder, signature)}
+    _, width = _require_same_columns(
+        {path.name: kinds for path, (_, kinds) in read.items()}, folder
+    )
     records = {path: table for path, (table, _) in read.items()}
     table = pl.concat(records.values())
     _require_once(table, folder)
@@ -261,57 +283,8 @@ def open_wells(folder: Path) -> PlateFiles:
         for plate in rows["plate"].unique(maintain_order=True):
             files[plate] = (*files.get(plate, ()), path)
     checksums = {folder / name: checksum for name, checksum in (signature["files"] or {}).items()}
-    width = next(iter(widths.values()))
-    return PlateFiles(table, width, signature["identity"], files, checksums)
-
-
-def read_plate(path: Path) -> pl.DataFrame:
-    """Return the wells in one file of a wells folder; raises ValueError if it is no such file."""
-    with _parquet_errors(path):
-        # A plate may be called P[1]. Naming hundreds of columns takes as long as reading them.
-        table = pl.read_parquet(path, glob=False)
-    kinds = {
-        name: WELL_COLUMNS.get(name, pl.Float32()) for name in _list_columns(path, table.columns)
-    }
-    return drop_nan(cast_columns(table, kinds, str(path)))
-
-
-def _read_records(path: Path) -> tuple[pl.DataFrame, int]:
-    """Do as `read_plate` for the columns of `WELL_COLUMNS`; also return the number of features."""
-    with _parquet_errors(path):
-        with open(path, "rb") as file:  # a name that is given could be a wild card
-            found = _list_columns(path, pl.read_parquet_schema(file))
-        table = pl.read_parquet(path, columns=list(WELL_COLUMNS), glob=False)
-    records = drop_nan(cast_columns(table, WELL_COLUMNS, str(path)))
-    return records, len(found) - len(WELL_COLUMNS)
-
-
-def _list_columns(path: Path, found: Iterable[str]) -> list[str]:
-    """Return the columns of a file of wells, in order; `found` are those it has, by name."""
-    names = set(found)
-    expected = [*WELL_COLUMNS, *feature_names(len(names - set(WELL_COLUMNS)))]
-    if wrong := sorted(set(expected) ^ names):
-        raise ValueError(f"{path} is not a wells file: columns missing or unknown: {wrong}")
-    return expected
-
-
-@contextmanager
-def _parquet_errors(path: Path) -> Iterator[None]:
-    """Raise ValueError for what polars raises if a file cannot be read."""
-    try:
-        yield
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise ValueError(f"{path} is not a Parquet file that can be read: {error}") from None
-
-
-def _read_features(path: Path, plate: str) -> Float32[np.ndarray, "m d"]:
-    table = read_plate(path)
-    of_plate, features = table["plate"] == plate, _features_of(table).to_numpy()
-    return features if of_plate.all() else features[of_plate.to_numpy()]
-
-
-def _features_of(table: pl.DataFrame) -> pl.DataFrame:
-    return table.select(pl.exclude(list(WELL_COLUMNS)))
+    names = read_feature_names(folder, width)
+    return PlateFiles(table, width, signature["identity"], files, checksums, names=names)
 
 
 def _list_files(folder: Path, signature: Mapping[str, Any]) -> list[Path]:
@@ -322,9 +295,22 @@ def _list_files(folder: Path, signature: Mapping[str, Any]) -> list[Path]:
     raise ValueError(f"{folder} holds no plate: expected one .parquet file per plate")
 
 
-def _require_one_width(widths: dict[str, int], folder: Path) -> None:
+def _require_same_columns(
+    kinds: Mapping[str, Mapping[str, pl.DataType]], folder: Path
+) -> tuple[list[str], int]:
+    """Return the columns `Metadata_...` and the number of features, the same in each file."""
+    widths = {
+        name: len(its) - len(WELL_COLUMNS) - len(extra_columns(its)) for name, its in kinds.items()
+    }
     if len(set(widths.values())) > 1:
         raise ValueError(f"{folder} mixes plates with different numbers of features: {widths}")
+    extras = {name: [(key, its[key]) for key in extra_columns(its)] for name, its in kinds.items()}
+    first, extra = next(iter(extras.items()))
+    if other := next((name for name, its in extras.items() if its != extra), None):
+        raise ValueError(
+            f"{folder} mixes plates with different {METADATA} columns: {first}, {other}"
+        )
+    return [name for name, _ in extra], widths[first]
 
 
 def _require_once(table: pl.DataFrame, folder: Path) -> None:

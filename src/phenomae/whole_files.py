@@ -102,7 +102,9 @@ def _system_error(error: Exception, partial: Path) -> int | None:
     return int(match[1]) if match else None
 
 
-def write_bytes(path: Path, content: bytes, sync: bool = True, replace: bool = True) -> None:
+def write_bytes(
+    path: Path, content: bytes | memoryview, sync: bool = True, replace: bool = True
+) -> None:
     """Write a file completely or not at all; see `whole_file`.
 
     Callers let libraries encode into memory and write the bytes here: on a full disk some libraries

@@ -4,6 +4,7 @@ The corrections are fitted on the controls of all plates. The corrected wells ar
 plate, so that a rerun after an interruption fits again and then writes only the missing plates.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,7 @@ from phenomae.correction.diagnose import (
     write_diagnosis,
 )
 from phenomae.correction.explained import measure_all
+from phenomae.correction.feature_select import FeatureSelect
 from phenomae.correction.few_controls import settle_batches
 from phenomae.correction.methods import load_method
 from phenomae.correction.plate_reader import PlateReader, read_controls
@@ -40,13 +42,22 @@ from phenomae.correction.settings import (
     refuse_beside_saved,
     require_counts,
 )
-from phenomae.correction.steps import Step
+from phenomae.correction.steps import Step, names_after
 from phenomae.images.platemap.labels import read_labels, replace_labels
 from phenomae.images.platemap.settings import LABELS, PlateMapSettings
 from phenomae.paths import PathLike
 from phenomae.progress import info, tracked
 from phenomae.signatures import Origin
-from phenomae.wells import KIND, PlateFiles, Profiles, Wells, open_wells, plate_path, write_plate
+from phenomae.wells import (
+    KIND,
+    PlateFiles,
+    Profiles,
+    Wells,
+    open_wells,
+    plate_path,
+    write_feature_names,
+    write_plate,
+)
 from phenomae.whole_files import hash_file, hash_json
 
 __all__ = ["CorrectSettings", "correct", "fit_controls"]
@@ -300,7 +311,8 @@ def _open(request: Request) -> PlateReader:
 
 def _fit(plates: PlateReader, request: Request, wells: Path) -> tuple[PlateReader, Chain]:
     """Return the wells to correct, and the chain fitted on their controls."""
-    controls = read_controls(plates, wells)
+    _name_features(request.steps, request.files.names)
+    controls = read_controls(plates, wells, request.files.names)
     if request.saved is None:
         plates, chain = fit_chain(plates, request.steps, controls)
     else:
@@ -308,6 +320,16 @@ def _fit(plates: PlateReader, request: Request, wells: Path) -> tuple[PlateReade
         chain.learn_new(controls, plates.control_inputs())
     report_extrapolation(plates, chain)
     return plates, chain
+
+
+def _name_features(steps: list[Step], names: Sequence[str] | None) -> None:
+    """Pass the names of their input features to steps that need them."""
+    for step in steps:
+        if isinstance(step.correction, FeatureSelect):
+            # What a second selection is given is not known before the first.
+            step.correction.names, names = names, None
+        elif not step.correction.keeps_features:
+            names = None
 
 
 def _write(
@@ -336,6 +358,8 @@ def _write(
         if shifts:
             corrected = subtract_shifts(corrected, table, shifts)
         write_plate(folder, table, corrected.astype(np.float32))
+    if (names := names_after(request.steps, request.files.names)) is not None:
+        write_feature_names(folder, names)
     warnings = list(chain.warnings)
     for column in columns_of_batches(request.steps):
         warnings += warn_of_single_conditions(plates.table, plates.kept, column)

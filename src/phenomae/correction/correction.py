@@ -6,6 +6,7 @@ implements the array methods (`learn`, `learn_new`, `apply`, `state`, `restore`)
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import numpy as np
@@ -48,6 +49,13 @@ class Correction(Estimator, ABC):
     keeps_features: ClassVar[bool] = True
     """Whether each output feature corresponds to one input feature, so that names stay valid."""
 
+    def output_names(self, names: Sequence[str]) -> Sequence[str] | None:
+        """Return the names of the output features; None if they are not those of input features.
+
+        `names` are the names of the input features. A fitted correction may keep only some.
+        """
+        return names if self.keeps_features else None
+
 
 class JointCorrection(Correction):
     """A correction computed from all wells at once; it cannot be saved or applied to new wells."""
@@ -57,7 +65,7 @@ class JointCorrection(Correction):
     @abstractmethod
     def correct_jointly(
         self, features: Float64[np.ndarray, "n d"], batches: Batches
-    ) -> Float64[np.ndarray, "n d"]:
+    ) -> Float64[np.ndarray, "n k"]:
         """Return the corrected features of all wells."""
 
     def fit_transform(
@@ -71,7 +79,8 @@ class JointCorrection(Correction):
         array = to_array(features)
         corrected = self.correct_jointly(array, to_batches(batches, len(array)))
         names = column_names(features) or _default_names(array.shape[1])
-        return like(features, corrected, names, self._output_kind)
+        kept = list(self.output_names(names) or _default_names(corrected.shape[1]))
+        return like(features, corrected, kept, self._output_kind)
 
 
 class FittedCorrection(Correction, Generic[Own]):

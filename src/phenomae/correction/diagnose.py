@@ -24,8 +24,8 @@ from phenomae.correction.subsample import sample_batches, sample_replicates
 from phenomae.correction.verdict import Figure, conclude
 from phenomae.print_table import show
 from phenomae.progress import info
-from phenomae.records import WELL_COLUMNS, split_well
-from phenomae.wells import PlateFiles, plate_path, read_plate
+from phenomae.records import split_well
+from phenomae.wells import PlateFiles, features_of, plate_path, read_plate
 from phenomae.whole_files import write_bytes, write_json
 
 FILE, VERDICT = "diagnosis.csv", "verdict.json"
@@ -199,7 +199,7 @@ def _gather(
 
 
 def _read_corrected(folder: Path, plate: str) -> Float32[np.ndarray, "m d"]:
-    return read_plate(plate_path(folder, plate)).select(pl.exclude(list(WELL_COLUMNS))).to_numpy()
+    return features_of(read_plate(plate_path(folder, plate)))
 
 
 def _center(

@@ -4,7 +4,7 @@ The features of each plate are read twice: once to collect the controls and once
 wells. So a screen can be corrected that does not fit into memory.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -81,8 +81,12 @@ class PlateReader:
         return self.inputs_of(rows[(self.kept & self.control)[rows]])
 
 
-def read_controls(plates: PlateReader, path: Path) -> Float64[np.ndarray, "m d"]:
+def read_controls(
+    plates: PlateReader, path: Path, names: Sequence[str] | None = None
+) -> Float64[np.ndarray, "m d"]:
     """Read every plate once and return the features of the kept controls.
+
+    `names` are those of the features, if they have any.
 
     Raises ValueError, naming plates and wells, if a feature of any kept well is NaN or infinite.
     """
@@ -95,7 +99,8 @@ def read_controls(plates: PlateReader, path: Path) -> Float64[np.ndarray, "m d"]
         # The files have float32 features, so float32 is exact and needs half the memory of float64
         # until all controls are read.
         controls.append(part.features[plates.control[part.rows]].astype(np.float32))
-    refuse_non_finite(plates.table[np.concatenate(non_finite)], np.sum(counts, axis=0), path)
+    bad = plates.table[np.concatenate(non_finite)]
+    refuse_non_finite(bad, np.sum(counts, axis=0), path, names)
     return np.concatenate(controls, dtype=np.float64)
 
 

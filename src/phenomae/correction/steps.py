@@ -6,7 +6,7 @@ arguments of the class's `__init__`, so a new correction needs no parsing code.
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from inspect import Parameter
 from types import UnionType
@@ -73,10 +73,26 @@ def make_step(name: str, values: dict[str, Any], batch: str | None, requested: s
         )
     if batch is not None and not correction.uses_batches:
         raise ValueError(
-            f"{name} is fitted on the controls of all plates together and takes no batch column: "
+            f"{name} {_together(correction)} and takes no batch column: "
             f"write {name}: with a colon and no column"
         )
     return Step(correction, batch, requested)
+
+
+def _together(correction: Correction) -> str:
+    if correction.fits_on == "all wells":
+        return "uses the wells of all plates together"
+    return "is fitted on the controls of all plates together"
+
+
+def names_after(steps: Sequence[Step], names: Sequence[str] | None) -> list[str] | None:
+    """Return the names of the features after fitted steps; None if they are only numbered.
+
+    `names` are those before. A step that rotates features to principal axes leaves no names.
+    """
+    for step in steps:
+        names = None if names is None else step.correction.output_names(names)
+    return None if names is None else list(names)
 
 
 def _parse_arguments(text: str) -> Iterator[tuple[str, Any]]:

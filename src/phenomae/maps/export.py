@@ -1,10 +1,12 @@
 """The command `export`: writes wells or a map as one wide table for other tools.
 
 An export contains no signature, because other tools would read a signature as data. `export`
-recognises its own files by the names of the feature columns.
+recognises its own files by the record beside them, or by numbered features.
 """
 
 import io
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +19,7 @@ from jaxtyping import Float32
 from phenomae import checks
 from phenomae.artefacts import refuse_inside
 from phenomae.maps.export_columns import (
+    COMPARTMENTS,
     EFAAR_FEATURE,
     PYCYTOMINER_FEATURE,
     efaar_map_columns,
@@ -27,10 +30,12 @@ from phenomae.maps.read import read_map
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
 from phenomae.progress import info
+from phenomae.records import feature_names
 from phenomae.signatures import Origin, record_beside, record_of, settings_dict
 from phenomae.wells import read_wells
 from phenomae.whole_files import remove_abandoned, sha256_of, write_bytes, write_json
 
+KIND = "export"
 FORMS = ("pycytominer", "efaar")
 SUFFIXES = (".parquet", ".csv")
 # The column of row names, for a map of other software, which does not record what its rows are.
@@ -52,9 +57,9 @@ class ExportSettings:
     """The tool whose column names are used."""
 
     form: Literal["pycytominer", "efaar"] = "pycytominer"
-    """pycytominer: columns Metadata_Plate, Metadata_Well, ..., then Cells_feature_0000, ...; also
-    for copairs. efaar: columns perturbation, concentration, ..., then feature_0, ..., for the
-    public EFAAR benchmark."""
+    """pycytominer: columns Metadata_Plate, Metadata_Well, ..., then the features by name, or
+    Cells_feature_0000, ... if they have no names; also for copairs. efaar: columns perturbation,
+    concentration, ..., then feature_0, ..., for the public EFAAR benchmark."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown form."""
@@ -90,24 +95,24 @@ def export(
             f"{out} cannot be the table: give it a name that ends with {' or '.join(SUFFIXES)}"
         )
     refuse_inside(out)
-    columns, features, identity = _read(source, settings.form)
-    content = _encode(_widen(columns, features, settings.form), out.suffix)
+    columns, profiles, identity = _read(source, settings.form)
+    content = _encode(pl.concat([columns, profiles], how="horizontal"), out.suffix)
     if not _is_done(out, content, overwrite):
         out.parent.mkdir(parents=True, exist_ok=True)
         remove_abandoned(out)
         write_bytes(out, content)
     # A table has no place for what it was made from and for its checksum.
-    origin = Origin("export", settings_dict(settings), {"source": identity})
+    origin = Origin(KIND, settings_dict(settings), {"source": identity})
     write_json(record_beside(out), record_of(origin, sha256_of(out)))
     return Table(out)
 
 
-def _read(source: Path, form: str) -> tuple[pl.DataFrame, Float32[np.ndarray, "rows d"], str]:
-    """Return the metadata columns with their names in `form`, the features and the identity."""
+def _read(source: Path, form: str) -> tuple[pl.DataFrame, pl.DataFrame, str]:
+    """Return metadata and features with the names of their columns in `form`, and the identity."""
     if source.is_dir():
         wells = read_wells(source)
         named = pycytominer_columns if form == "pycytominer" else efaar_well_columns
-        return named(wells.table), wells.features, wells.identity
+        return named(wells.table), _name(wells.features, wells.names, form), wells.identity
     if source.suffix != ".h5ad":
         raise ValueError(f"{source} is neither a folder of wells nor an .h5ad map: give one")
     rows = read_map(source)
@@ -120,17 +125,27 @@ def _read(source: Path, form: str) -> tuple[pl.DataFrame, Float32[np.ndarray, "r
         )
     table = table.insert_column(0, pl.Series(by, rows.names))
     named = pycytominer_columns(table) if form == "pycytominer" else efaar_map_columns(table, by)
-    return named, rows.features, rows.identity
+    # Maps of other software have all kinds of names, which pycytominer would not take for features.
+    is_named = rows.signature and rows.variables != feature_names(rows.features.shape[1])
+    return named, _name(rows.features, rows.variables if is_named else None, form), rows.identity
 
 
-def _widen(
-    columns: pl.DataFrame, features: Float32[np.ndarray, "rows d"], form: str
+def _name(
+    features: Float32[np.ndarray, "rows d"], names: Sequence[str] | None, form: str
 ) -> pl.DataFrame:
-    """Return one table: the metadata columns, then the feature columns."""
-    name = PYCYTOMINER_FEATURE if form == "pycytominer" else EFAAR_FEATURE
-    names = [name.format(index) for index in range(features.shape[1])]
-    vectors = pl.from_numpy(features, schema=names, orient="row")
-    return pl.concat([columns, vectors], how="horizontal")
+    """Return features with the names of their columns in `form`; `names` are their own, if any.
+
+    EFAAR's functions find features by their numbered names, so that form has no others.
+    """
+    if names is None or form == "efaar":
+        name = PYCYTOMINER_FEATURE if form == "pycytominer" else EFAAR_FEATURE
+        names = [name.format(index) for index in range(features.shape[1])]
+    elif not any(name.startswith(COMPARTMENTS) for name in names):
+        info(
+            f"features keep their names, such as {names[0]!r}; pycytominer finds by itself only "
+            f"those that begin with {', '.join(COMPARTMENTS)}: pass it features=[...]"
+        )
+    return pl.from_numpy(features, schema=list(names), orient="row")
 
 
 def _encode(table: pl.DataFrame, suffix: str) -> bytes:
@@ -161,7 +176,12 @@ def _is_done(out: Path, content: bytes, overwrite: bool) -> bool:
 
 
 def _is_export(out: Path) -> bool:
-    """Return whether a table has the feature columns of an export in any form."""
+    """Return whether a table has the record of an export, or its numbered features."""
+    try:
+        if json.loads(record_beside(out).read_bytes())["kind"] == KIND:
+            return True
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # moved without its record, or made by an old version
     try:
         if out.suffix == ".csv":
             names = pl.read_csv(out, n_rows=0, glob=False).columns
@@ -170,5 +190,4 @@ def _is_export(out: Path) -> bool:
                 names = list(pl.read_parquet_schema(file))
     except (pl.exceptions.PolarsError, OSError):
         return False
-    # Every export has at least one feature, and features are numbered from 0.
     return PYCYTOMINER_FEATURE.format(0) in names or EFAAR_FEATURE.format(0) in names

@@ -8,7 +8,8 @@ from collections import Counter
 
 import polars as pl
 
-# pycytominer infers features by the prefixes Cells_, Nuclei_ and Cytoplasm_.
+COMPARTMENTS = ("Cells_", "Nuclei_", "Cytoplasm_")
+"""Prefixes by which pycytominer infers features."""
 PYCYTOMINER_FEATURE = "Cells_feature_{:04d}"
 EFAAR_FEATURE = "feature_{}"
 CONTROL = "control"  # EFAAR's functions accept a single label for all control wells

@@ -80,7 +80,7 @@ def map_wells(
     rows = aggregate(named, features, origin.settings["through"] == "guides", settings.statistic)
     doses = [doses_of(named)] if settings.by == "dose" else []
     obs = pl.concat([rows.counts, *doses, *consistency], how="horizontal")
-    write_map(map_path, replace(rows, counts=obs), origin, overwrite)
+    write_map(map_path, replace(rows, counts=obs), profiles.columns, origin, overwrite)
     return Map(map_path)
 
 

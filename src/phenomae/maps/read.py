@@ -5,7 +5,7 @@ import.
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,6 @@ from phenomae.maps.h5ad import H5ad, read_h5ad
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
 from phenomae.progress import count_of
-from phenomae.records import feature_names
 from phenomae.signatures import parse_record
 from phenomae.whole_files import hash_file
 
@@ -42,6 +41,8 @@ class ConsensusProfiles:
     """Hash of the map's settings, sources and content; of the file if phenomae did not write it."""
     signature: dict[str, Any] | None = None
     """Settings and sources that the map records; None if phenomae did not write it."""
+    variables: list[str] = field(default_factory=list)
+    """Names of the features, `var_names` of the file."""
 
 
 class Map(TableOutput):
@@ -50,11 +51,10 @@ class Map(TableOutput):
     def to_polars(self) -> pl.DataFrame:
         """Return one row per name, with `name`, the columns of obs and the features.
 
-        The columns of the features are `feature_0000`, `feature_0001`, ...
+        Features have their names, or are called `feature_0000` ... if they have none.
         """
         profiles = read_map(self.path)
-        width = profiles.features.shape[1]
-        features = pl.from_numpy(profiles.features, schema=feature_names(width), orient="row")
+        features = pl.from_numpy(profiles.features, schema=profiles.variables, orient="row")
         names = pl.DataFrame({"name": profiles.names})
         return pl.concat([names, profiles.obs, features], how="horizontal")
 
@@ -88,6 +88,7 @@ def read_map(path: PathLike) -> ConsensusProfiles:
         obs=table.obs,
         identity=hash_file(path) if signature is None else signature["identity"],
         signature=signature,
+        variables=table.variables,
     )
 
 

@@ -9,18 +9,21 @@ from phenomae.maps.content import hash_content
 from phenomae.maps.encode import encode_h5ad
 from phenomae.maps.read import SIGNATURE, read_map, read_record_of_map
 from phenomae.progress import info
-from phenomae.records import feature_names
 from phenomae.signatures import Origin, already_there, record_of, require_same_work
 from phenomae.whole_files import remove_abandoned, write_bytes
 
 
-def write_map(map_path: Path, rows: Aggregate, origin: Origin, overwrite: bool) -> None:
+def write_map(
+    map_path: Path, rows: Aggregate, variables: list[str], origin: Origin, overwrite: bool
+) -> None:
     """Write the rows as X, the columns of `rows.counts` as obs, and the origin into uns.
+
+    `variables` are the names of the features.
 
     Without `overwrite` a map that appears meanwhile is kept. Raises ValueError if it is another.
     """
     map_path.parent.mkdir(parents=True, exist_ok=True)
-    content = _encode(rows, origin)
+    content = _encode(rows, variables, origin)
     try:
         write_bytes(map_path, content, replace=overwrite)
     except FileExistsError:  # another call was faster
@@ -50,9 +53,8 @@ def is_done(map_path: Path, origin: Origin, overwrite: bool) -> bool:
     return True
 
 
-def _encode(rows: Aggregate, origin: Origin) -> bytes:
+def _encode(rows: Aggregate, variables: list[str], origin: Origin) -> bytes:
     """Return the bytes of the .h5ad file."""
-    variables = feature_names(rows.features.shape[1])
     content = hash_content(rows.features, rows.names, rows.counts, variables, [])
     return encode_h5ad(
         rows.features,

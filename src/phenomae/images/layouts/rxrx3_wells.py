@@ -36,7 +36,11 @@ def read_wells(path: Path) -> pl.DataFrame:
     `Dequalinium_0.25`. Wells with the treatment `EMPTY_control` are controls. Raises ValueError if
     a column is missing, a row cannot be understood or two rows of a well differ.
     """
-    table = read_table(path)
+    return parse_wells(path, read_table(path))
+
+
+def parse_wells(path: Path, table: pl.DataFrame) -> pl.DataFrame:
+    """Do as `read_wells` for a table of text that was read already."""
     if missing := [name for name in COLUMNS if name not in table.columns]:
         raise ValueError(f"{path} is not the metadata of RxRx3-core: it has no column {missing[0]}")
     rows: dict[tuple[str, str], dict[str, object]] = {}

@@ -101,15 +101,19 @@ def read_wells(
     """
     problems: list[str] = []
     names: list[str] = []
+    known: dict[tuple[str | None, ...], str] = {}  # plates have the same wells
     for origin, cells in zip(origins, table.select(columns).iter_rows(), strict=True):
-        texts = [cell or "" for cell in cells]
-        try:
-            if len(texts) == 1:
-                names.append(normalize_well(texts[0], size))
-            else:
-                names.append(parse_well(texts[0], texts[1], size))
-        except ValueError as error:
-            problems.append(f"{origin}: {error}")
+        if cells not in known:
+            texts = [cell or "" for cell in cells]
+            try:
+                if len(texts) == 1:
+                    known[cells] = normalize_well(texts[0], size)
+                else:
+                    known[cells] = parse_well(texts[0], texts[1], size)
+            except ValueError as error:
+                problems.append(f"{origin}: {error}")
+                continue
+        names.append(known[cells])
     if problems:
         raise_problems(path, problems)
     return pl.Series(names, dtype=pl.String)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -40,13 +41,7 @@ class Labels:
     @cached_property
     def origin(self) -> Origin:
         """What determines the labels: the settings that are not the default, and the files."""
-        default = settings_dict(PlateMapSettings())
-        changed = {
-            name: value
-            for name, value in settings_dict(self.settings).items()
-            if name not in _NOT_IDENTITY and value != default[name]
-        }
-        return Origin(KIND, changed, self.hashes)
+        return Origin(KIND, changed_settings(self.settings), self.hashes)
 
     @property
     def sources(self) -> dict[str, str]:
@@ -54,8 +49,22 @@ class Labels:
         return {KIND: self.origin.identity, **self.hashes}
 
 
-def read_labels(settings: PlateMapSettings, plates: Sequence[str]) -> Labels | None:
+def changed_settings(settings: PlateMapSettings) -> dict[str, Any]:
+    """Return the settings that determine labels and are not the default, without files."""
+    default = settings_dict(PlateMapSettings())
+    return {
+        name: value
+        for name, value in settings_dict(settings).items()
+        if name not in _NOT_IDENTITY and value != default[name]
+    }
+
+
+def read_labels(
+    settings: PlateMapSettings, plates: Sequence[str], elsewhere: Collection[str] = ()
+) -> Labels | None:
     """Return the labels that the settings name, for `plates`; None if they name no plate map.
+
+    `elsewhere` are column settings that name columns of the table of wells.
 
     Raises ValueError as `plate_map.read_plate_map` does, or for a setting without a plate map.
     """
@@ -67,7 +76,7 @@ def read_labels(settings: PlateMapSettings, plates: Sequence[str]) -> Labels | N
         return None
     names = sorted(set(plates))
     hashes = hash_sources(path, settings, names)
-    return Labels(path, read_plate_map(path, settings, names), settings, hashes)
+    return Labels(path, read_plate_map(path, settings, names, elsewhere), settings, hashes)
 
 
 def _is_given(settings: PlateMapSettings, name: str) -> bool:

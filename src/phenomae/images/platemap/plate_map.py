@@ -82,12 +82,37 @@ def read_plate_map(
     """
     path = Path(path)
     table, origins = _read_rows(path, settings, plates)
+    return parse_rows(path, table, origins, settings, plates, elsewhere)
+
+
+def parse_rows(
+    path: Path,
+    table: pl.DataFrame,
+    origins: Sequence[str],
+    settings: PlateMapSettings,
+    plates: Sequence[str],
+    elsewhere: Collection[str] = (),
+    *,
+    kept: Collection[str] = (),
+    varying: Collection[str] = (),
+) -> pl.DataFrame:
+    """Do as `read_plate_map` for the rows of a table, all of text, that were read already.
+
+    `origins` gives file and line of each row, for errors. `kept` are columns that the caller uses
+    as well. `varying` are columns whose values differ within a well: ValueError if one is used.
+    """
     chosen = {name: getattr(settings, setting_of(name)) for name in PLATE_MAP_COLUMNS}
     defaults = {name: getattr(PlateMapSettings(), setting_of(name)) for name in PLATE_MAP_COLUMNS}
     if settings.barcode_map is not None:
         chosen["plate"] = BARCODE
     sources = find_columns(path, table, chosen, defaults, elsewhere)
-    _log_unused(path, table, sources)
+    for name, columns in sources.items():
+        if several := [column for column in columns if column in varying]:
+            raise ValueError(
+                f"{path}: the column {several[0]!r} has several values within a well, so it cannot "
+                f"be its {name} (setting {setting_of(name)})"
+            )
+    _log_unused(path, [name for name in table.columns if name not in kept], sources)
     well = read_wells(path, table, sources.pop("well"), origins, settings.plate_size)
     columns = {name: join_columns(table, names) for name, names in sources.items()} | {"well": well}
     if "plate" not in columns:
@@ -114,7 +139,7 @@ def hash_sources(path: Path, settings: PlateMapSettings, plates: Sequence[str]) 
     """
     sources = {}
     if settings.metadata is not None:
-        sources["metadata"] = sha256_of(_find_metadata(path, settings.metadata))
+        sources["metadata"] = sha256_of(find_metadata(path, settings.metadata))
     if settings.barcode_map is None:
         return {"plate_map": sha256_of(path), **sources}
     maps = find_maps(path, _find_map_folder(path, settings), plates)
@@ -137,15 +162,21 @@ def _read_rows(
         origins = [f"line {line}" for line in lines]
     else:
         table, origins = read_barcoded_maps(path, _find_map_folder(path, settings), plates)
+    return tidy_rows(path, table, settings), origins
+
+
+def tidy_rows(path: Path, table: pl.DataFrame, settings: PlateMapSettings) -> pl.DataFrame:
+    """Return the rows of a table of text with null for empty words, joined to the metadata."""
     table = _empty_words(path, tidy_text(table, str(path)), settings)
     if settings.metadata is None:
-        return table, origins
-    beside = _find_metadata(path, settings.metadata)
+        return table
+    beside = find_metadata(path, settings.metadata)
     metadata = _empty_words(beside, tidy_text(read_table(beside), str(beside)), settings)
-    return join_metadata(path, table, beside, metadata, settings.metadata_column), origins
+    return join_metadata(path, table, beside, metadata, settings.metadata_column)
 
 
-def _find_metadata(path: Path, name: PathLike) -> Path:
+def find_metadata(path: Path, name: PathLike) -> Path:
+    """Return the table of the setting `metadata`, which may be relative to the folder of `path`."""
     return _find(path.parent, Path(name), "metadata")
 
 
@@ -174,9 +205,9 @@ def _find_map_folder(barcodes: Path, settings: PlateMapSettings) -> Path:
     raise ValueError(f"{name or beside}: there is no such folder of plate maps (plate_map)")
 
 
-def _log_unused(path: Path, table: pl.DataFrame, sources: dict[str, list[str]]) -> None:
+def _log_unused(path: Path, names: Sequence[str], sources: dict[str, list[str]]) -> None:
     used = {column for columns in sources.values() for column in columns}
-    if unused := [column for column in table.columns if column not in used]:
+    if unused := [column for column in names if column not in used]:
         info(f"{path}: unused columns: {', '.join(unused)}")
 
 

@@ -1,0 +1,1 @@
+"""Turns profile tables of other software into wells: the command `import`."""

@@ -1,0 +1,124 @@
+"""Tells the feature columns of a profile table from its metadata, by their names.
+
+pycytominer and CellProfiler mark features by the compartment in front (`Cells_`), embeddings are
+mostly numbered (`feature_0`), and metadata is marked by `Metadata_`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from phenomae.records import METADATA, WELL_COLUMNS
+
+COMPARTMENTS = ("Cells_", "Cytoplasm_", "Nuclei_")
+_IMAGE_METADATA = "Image_Metadata_"  # what CellProfiler and CytoTable call metadata of the image
+_NUMBERED = re.compile(r"(?:Cells_)?feature_(\d+)")
+_METADATA_NAMES = {
+    *WELL_COLUMNS,
+    *(
+        "well_id",
+        "experiment_name",
+        "address",
+        "treatment",
+        "concentration",
+        "row",
+        "col",
+        "column",
+    ),
+    *("source", "site", "field", "fov", "imagenumber", "objectnumber", "tablenumber"),
+}
+_OBJECT = re.compile(r"(.*_)?(number_object_number|objectnumber|object_id|object id)")
+_IDENTIFIER = re.compile(
+    r"(.*_)?(number_object_number|objectnumber|imagenumber|tablenumber|parent_[a-z]+)"
+)
+_SITE = re.compile(r"(metadata_)?(image_)?(site|field|fov|imagenumber|fieldid|field_id)")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a profile table."""
+
+    metadata: list[str]
+    features: list[str]
+
+
+def split_columns(
+    path: Path, schema: Mapping[str, pl.DataType], prefixes: tuple[str, ...] | None
+) -> Columns:
+    """Return metadata and features of a table whose columns have the types `schema`.
+
+    `prefixes` are those of the setting `features`. Columns of lists and the like are left out.
+    Raises ValueError if there is no feature.
+    """
+    candidates = [
+        name for name, kind in schema.items() if not _is_metadata(name) and not kind.is_nested()
+    ]
+    features = _choose(candidates, schema, prefixes)
+    if not features:
+        expected = f"beginning with {', '.join(prefixes)}" if prefixes else "of numbers"
+        raise ValueError(
+            f"{path} has no features: expected columns {expected} that are not metadata (setting "
+            f"features); it has {', '.join(list(schema)[:8])}{', ...' if len(schema) > 8 else ''}"
+        )
+    taken = set(features)
+    plain = (pl.List, pl.Array, pl.Struct, pl.Binary, pl.Object)
+    metadata = [
+        name for name, kind in schema.items() if name not in taken and not isinstance(kind, plain)
+    ]
+    return Columns(metadata, features)
+
+
+def _is_metadata(name: str) -> bool:
+    lower = name.lower()
+    return (
+        name.startswith((METADATA, _IMAGE_METADATA))
+        or lower in _METADATA_NAMES
+        or is_identifier(name)
+    )
+
+
+def _choose(
+    names: list[str], schema: Mapping[str, pl.DataType], prefixes: tuple[str, ...] | None
+) -> list[str]:
+    for wanted in (prefixes,) if prefixes else (COMPARTMENTS, ("feature_",)):
+        if found := [name for name in names if name.startswith(wanted)]:
+            return found
+    if prefixes:
+        return []
+    marked = any(name.startswith((METADATA, _IMAGE_METADATA)) for name in schema)
+    # Where metadata is not marked, a column of integers may be a plate or a day.
+    return [
+        name
+        for name in names
+        if (schema[name].is_numeric() if marked else schema[name].is_float())
+        and not name.startswith("Image_")
+    ]
+
+
+def is_identifier(name: str) -> bool:
+    """Return whether a column numbers images or objects, which is no measurement."""
+    return _IDENTIFIER.fullmatch(name.lower()) is not None
+
+
+def numbers_objects(name: str) -> bool:
+    """Return whether a column numbers the cells of an image."""
+    return _OBJECT.fullmatch(name.lower()) is not None
+
+
+def numbers_sites(name: str) -> bool:
+    """Return whether a column numbers sites or images."""
+    return _SITE.fullmatch(name.lower()) is not None
+
+
+def plain_name(name: str) -> str:
+    """Return a metadata column's name as pycytominer has it: Image_Metadata_Well is a Metadata_."""
+    return name.removeprefix("Image_") if name.startswith(_IMAGE_METADATA) else name
+
+
+def are_numbered(names: list[str]) -> bool:
+    """Return whether features are only numbered from 0, as `export` writes those without names."""
+    found = [_NUMBERED.fullmatch(name) for name in names]
+    return all(match and int(match[1]) == index for index, match in enumerate(found))

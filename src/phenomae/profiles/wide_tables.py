@@ -1,0 +1,167 @@
+"""Opens wide profile tables, with one column per feature: Parquet, CSV and AnnData.
+
+A table is opened by its names and types only. Features are then read some columns at a time, as
+float32, so that a table is never in memory twice.
+"""
+
+import gzip
+import io
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float32
+
+from phenomae.profiles.columns import Columns
+from phenomae.text_tables import find_separator
+
+TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
+_MISSING = ["NA"]  # R writes it, and polars reads nan and inf by itself
+_ROWS_INFERRED = 1000
+
+
+class WideTable(ABC):
+    """A table of profiles with one row per well, site or cell."""
+
+    suffixes: ClassVar[tuple[str, ...]]
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with readable(path):
+            self.schema: Mapping[str, pl.DataType] = self._read_schema()
+
+    @abstractmethod
+    def _read_schema(self) -> Mapping[str, pl.DataType]:
+        """Return the type of each column."""
+
+    @abstractmethod
+    def read_metadata(self, columns: Columns) -> pl.DataFrame:
+        """Return the columns of metadata."""
+
+    @abstractmethod
+    def read_features(self, names: Sequence[str]) -> Float32[np.ndarray, "n b"]:
+        """Return some features, each of which is read once."""
+
+
+class ParquetTable(WideTable):
+    """A Parquet file, as pandas, pycytominer, CytoTable or DuckDB write it."""
+
+    suffixes = (".parquet", ".pq")
+
+    def _read_schema(self) -> Mapping[str, pl.DataType]:
+        with open(self.path, "rb") as file:  # a name that is given could be a wild card
+            return pl.read_parquet_schema(file)
+
+    def read_metadata(self, columns: Columns) -> pl.DataFrame:
+        return pl.read_parquet(self.path, columns=columns.metadata, glob=False)
+
+    def read_features(self, names: Sequence[str]) -> Float32[np.ndarray, "n b"]:
+        return as_float32(pl.read_parquet(self.path, columns=list(names), glob=False), names)
+
+
+class TextTable(WideTable):
+    """A text file separated by commas, tabs or semicolons, maybe compressed by gzip.
+
+    It is read once, because reading text takes longer than all else; columns that were handed out
+    are dropped.
+    """
+
+    suffixes = TEXT_SUFFIXES
+    _table: pl.DataFrame
+
+    def _read_schema(self) -> Mapping[str, pl.DataType]:
+        opened = gzip.open if self.path.suffix.lower() == ".gz" else open
+        with opened(self.path, "rb") as file:
+            self._separator = find_separator(file.readline())
+            file.seek(0)
+            head = io.BytesIO(b"".join(file.readline() for _ in range(_ROWS_INFERRED + 1)))
+        table = pl.read_csv(head, separator=self._separator, null_values=_MISSING)
+        # A column that is empty in the first rows may hold numbers further down.
+        empty = [name for name in table.columns if table[name].null_count() == len(table)]
+        return {**table.schema, **dict.fromkeys(empty, pl.Float32())}
+
+    def read_metadata(self, columns: Columns) -> pl.DataFrame:
+        kinds = {name: pl.String() for name in self.schema}
+        kinds |= dict.fromkeys(columns.features, pl.Float32())
+        self._table = pl.read_csv(
+            gzip.decompress(self.path.read_bytes())
+            if self.path.suffix.lower() == ".gz"
+            else self.path,
+            columns=[*columns.metadata, *columns.features],
+            separator=self._separator,
+            schema_overrides=kinds,
+            null_values=dict.fromkeys(columns.features, _MISSING[0]),
+            glob=False,
+        )
+        return self._table.select(columns.metadata)
+
+    def read_features(self, names: Sequence[str]) -> Float32[np.ndarray, "n b"]:
+        values = as_float32(self._table, names)
+        self._table = self._table.drop(names)
+        return values
+
+
+class AnnDataTable(WideTable):
+    """An .h5ad file: features in X, metadata in obs.
+
+    pycytominer writes all columns of numbers into X, also those called Metadata_.
+    """
+
+    suffixes = (".h5ad",)
+
+    def _read_schema(self) -> Mapping[str, pl.DataType]:
+        import anndata
+
+        try:
+            self._data: Any = anndata.read_h5ad(self.path)
+        except Exception as error:  # HDF5 and anndata raise many types of error on damaged files
+            raise ValueError(f"{self.path} is not a readable .h5ad file: {error}") from None
+        if self._data.X is None:
+            raise ValueError(f"{self.path} has no X: expected one row of features per well")
+        self._obs = pl.from_pandas(self._data.obs)
+        names = [str(name) for name in self._data.var_names]
+        self._index = {name: index for index, name in enumerate(names)}
+        return {**self._obs.schema, **dict.fromkeys(names, pl.Float32())}
+
+    def read_metadata(self, columns: Columns) -> pl.DataFrame:
+        in_x = [name for name in columns.metadata if name in self._index]
+        values = {name: self._read([name])[:, 0] for name in in_x}
+        obs = self._obs.select(name for name in columns.metadata if name not in self._index)
+        return obs.with_columns(**values)
+
+    def read_features(self, names: Sequence[str]) -> Float32[np.ndarray, "n b"]:
+        return self._read(names).astype(np.float32)
+
+    def _read(self, names: Sequence[str]) -> np.ndarray:
+        block = self._data.X[:, [self._index[name] for name in names]]
+        return np.asarray(block.toarray() if hasattr(block, "toarray") else block)
+
+
+def open_wide_table(path: Path) -> WideTable:
+    """Open a table by its suffix; raises ValueError if it cannot be read."""
+    for kind in (ParquetTable, TextTable, AnnDataTable):
+        if path.name.lower().endswith(kind.suffixes):
+            return kind(path)
+    raise AssertionError(path)
+
+
+def as_float32(table: pl.DataFrame, names: Sequence[str]) -> Float32[np.ndarray, "n b"]:
+    """Return columns as float32; empty cells are NaN. Raises a polars error if one is text."""
+    return table.select(pl.col(names).cast(pl.Float32)).to_numpy(order="fortran")
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Raise ValueError for what libraries raise if a file cannot be read."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such file") from None
+    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path} is not a readable table: {reason}") from None
