@@ -25,7 +25,7 @@ def select_files(listing: Listing, where: str, source: Path) -> Listing:
     if listing.wells is not None:
         on = ["plate", "well"]
         table = table.join(listing.wells, on=on, how="left", maintain_order="left")
-    kept = {*table.filter(match_rows(table, where, str(source))).select(_KEY).iter_rows()}
+    kept = {*table.filter(match_rows(table, where, str(source))).select(list(_KEY)).iter_rows()}
     wells = listing.wells
     if wells is not None:
         chosen = {(plate, well) for plate, well, _ in kept}
