@@ -279,6 +279,15 @@ def test_a_store_on_s3(written: Path, raw: Path, tmp_path: Path, bucket, store: 
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert f"there is no file {chunk}: Zarr would read the field as a black image" in told
+    key = chunk.removeprefix(f"s3://{bucket.name}/")
+    for length in (0, 10, 300):  # without and with a header
+        body = (written / store / KEYS[1] / CHUNKS[store]).read_bytes()[:length]
+        bucket.client.put_object(Bucket=bucket.name, Key=key, Body=body)
+        words[2] = str(tmp_path / f"store-{length}")
+        assert cli.run(words) == 1
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1
+        assert chunk in told
     words[words.index(address)] = bucket.address("gallery")
     assert cli.run(words) == 1
     assert f"{bucket.address('gallery')} is not a store of JUMP-Lite" in capsys.readouterr().err
@@ -517,7 +526,7 @@ def test_a_chunk_cut_short_is_one_sentence(raw: Path, tmp_path: Path):
     for length in (len(content) - 1, 10, 0):
         chunk.write_bytes(content[:length])
         assert problems_of(raw, "zstd.zarr") == [
-            f"{chunk} is truncated: it has {length} bytes, fewer than it says"
+            f"{chunk} is truncated: its header says that it has more bytes"
         ]
     chunk = raw / "jpegxl_lossy_mq.zarr" / KEYS[3] / "0.0.0"
     content = chunk.read_bytes()

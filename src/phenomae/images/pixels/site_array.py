@@ -152,18 +152,21 @@ def _decode_blosc(stream: BinaryIO, place: Place, array: SiteArray) -> UInt[np.n
 
 def _measure_chunk(place: Place, codec: str) -> int:
     """Return the bytes of a chunk; raises FileNotFoundError if there is none."""
-    if is_address(place.url):
-        if codec == _JPEG_XL:
-            return len(read_address(place.url))
-        # Of a chunk of megabytes only the header is fetched, which has the length.
-        return _BLOSC_HEADER.unpack(read_address(place.url, _BLOSC_HEADER.size))[0]
-    size = os.stat(place.url).st_size
-    if codec != _JPEG_XL:
-        with open_place(place) as stream:
+    is_remote = is_address(place.url)
+    if codec == _JPEG_XL:
+        return len(read_address(place.url)) if is_remote else os.stat(place.url).st_size
+    if is_remote:
+        # Of a chunk of megabytes only the header is fetched, which has the length of the chunk.
+        header = read_address(place.url, _BLOSC_HEADER.size)
+        size = None
+    else:
+        size = os.stat(place.url).st_size
+        with open_place(Place(place.url)) as stream:
             header = stream.read(_BLOSC_HEADER.size)
-        if size < _BLOSC_HEADER.size or size < _BLOSC_HEADER.unpack(header)[0]:
-            raise ValueError(f"{place.url} is truncated: it has {size} bytes, fewer than it says")
-    return size
+    claimed = _BLOSC_HEADER.unpack(header)[0] if len(header) == _BLOSC_HEADER.size else None
+    if claimed is None or (size is not None and size < claimed):
+        raise ValueError(f"{place.url} is truncated: its header says that it has more bytes")
+    return claimed if size is None else size
 
 
 def _read_v2(fields: Any) -> SiteArray:
