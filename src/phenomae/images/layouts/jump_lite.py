@@ -6,6 +6,7 @@ folder in the store.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import polars as pl
@@ -143,12 +144,21 @@ def _split_key(key: str) -> tuple[str, str, str, str, str, int]:
     parts = key.split("__")
     if len(parts) != 5:
         raise ValueError(f"it has {len(parts)} parts, expected 5: source__batch__plate__well__site")
-    # The parts become names of folders, of the store that is written and of the one that is read.
-    for part, noun in zip(parts, ("source", "batch", "plate"), strict=False):
-        check_name(part, noun)
     source, batch, plate, well, site = parts
-    check_name(key, "site")
-    return key, source, f"{source}__{batch}", plate, normalize_well(well), parse_site(site)
+    _check_start(source, batch, plate)
+    return key, source, f"{source}__{batch}", plate, _read_well(well), parse_site(site)
+
+
+@lru_cache(maxsize=4096)  # few are different, of 655,101 keys
+def _check_start(source: str, batch: str, plate: str) -> None:
+    # They become names of folders, of the store that is written and of the one that is read.
+    for part, noun in ((source, "source"), (batch, "batch"), (plate, "plate")):
+        check_name(part, noun)
+
+
+@lru_cache(maxsize=4096)
+def _read_well(text: str) -> str:
+    return normalize_well(text)
 
 
 def _check_plates(index: Path, sites: pl.DataFrame) -> None:
