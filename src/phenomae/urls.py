@@ -69,8 +69,8 @@ def kvstore_spec(address: str) -> dict[str, Any]:
     return spec
 
 
-def read_address(address: str) -> bytes:
-    """Return the bytes at an address.
+def read_address(address: str, first: int | None = None) -> bytes:
+    """Return the bytes at an address, or only the `first` ones; there must be as many.
 
     Raises FileNotFoundError if nothing is there, and OSError with the server's reason if the
     request fails.
@@ -78,7 +78,8 @@ def read_address(address: str) -> bytes:
     folder, _, name = address.rpartition("/")
     # S3 keys are used literally; a path in a URL may be percent-encoded.
     key = name if address.startswith("s3://") else unquote(name)
-    found = _request(address, "read", lambda: _open(folder + "/").read(key))
+    part = None if first is None else slice(0, first)
+    found = _request(address, "read", lambda: _open(folder + "/").read(key, byte_range=part))
     if found.state != "value":
         raise FileNotFoundError(address)
     return found.value

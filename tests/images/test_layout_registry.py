@@ -87,7 +87,7 @@ def test_a_toy_layout_is_ingested(raw: Path, tmp_path: Path, flags: list[str], c
 
 @pytest.mark.usefixtures("toy")
 def test_the_registry_is_what_settings_and_errors_know(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"layout must be one of auto, loaddata, .*toy, not tov"):
+    with pytest.raises(ValueError, match=r"layout must be one of auto, jump-lite, .*toy, not tov"):
         LayoutSettings(layout="tov")
     (tmp_path / "other").mkdir()
     (tmp_path / "other/a.txt").touch()
@@ -141,7 +141,7 @@ def test_only_the_layout_that_is_used_is_imported():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"layout": "phoenix"}, "layout must be one of auto, loaddata, phenix, .*, not phoenix"),
+        ({"layout": "phoenix"}, "layout must be one of auto, jump-lite, loaddata, .*, not phoenix"),
         ({"plane": "last"}, "plane must be a number or max, not 'last'"),
         ({"layout": "phenix", "pattern": "x"}, "pattern and layout 'phenix' exclude each other"),
         ({"layout": "pattern"}, "layout 'pattern' needs the setting pattern"),
@@ -157,7 +157,7 @@ def test_settings_are_checked_on_the_command_line_too(raw: Path, tmp_path: Path,
     for flags, sentence in (
         (["--plane", "last"], "plane must be a number or max, not 'last'"),
         (["--well-column", "a,b,c"], "well_column must be Well or Row,Column, not 'a,b,c'"),
-        (["--layout", "phoenix"], "layout must be one of auto, loaddata"),
+        (["--layout", "phoenix"], "layout must be one of auto, jump-lite, loaddata"),
     ):
         assert run(["ingest", str(raw), str(tmp_path / "store"), *flags]) != 0
         assert sentence in capsys.readouterr().err

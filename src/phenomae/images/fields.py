@@ -20,7 +20,8 @@ _PROBLEMS_SHOWN = 4
 
 @dataclass(frozen=True)
 class Place:
-    """Location of one image: a file, a page of a file, or a row of a Parquet file."""
+    """Location of one image: a file, a page of a file, a row of a Parquet file, or a channel of a
+    Zarr array."""
 
     url: str
     """A path, or an address: s3://, http:// or https://."""
@@ -28,10 +29,15 @@ class Place:
     """Row of a Parquet file; None if the image is a file of its own."""
     page: int | None = None
     """Page of a TIFF, counted from 0; None if the file holds one image."""
+    channel: tuple[int, int] | None = None
+    """Index of a channel, counted from 0, and the number of channels of a Zarr array (c y x), whose
+    only chunk is `url`; None if the image is no part of an array."""
 
     def __str__(self) -> str:
         if self.page is not None:
             return f"{self.url}, page {self.page}"
+        if self.channel is not None:
+            return f"{self.url}, channel {self.channel[0]}"
         return self.url if self.row is None else f"{self.url}, row {self.row}"
 
 
@@ -90,6 +96,8 @@ class Listing:
     """Entries of the index that cannot be understood."""
     used_settings: frozenset[str] = frozenset()
     """Which of the settings plate_column and well_column name columns of the layout's tables."""
+    is_selected: bool = False
+    """Whether the layout itself has left out what the setting `where` does not select."""
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,18 @@ from jaxtyping import UInt
 from phenomae.images.fields import Listing, Problem, RawField, RawImage, RawPlates
 from phenomae.images.gather import gather_fields
 from phenomae.images.layouts.explain import explain_unknown
+from phenomae.images.layouts.layout import Layout
 from phenomae.images.layouts.table import LAYOUTS, load_layout
 from phenomae.images.pixels.decode import read_header, read_scaled
 from phenomae.images.pixels.header import ImageHeader
 from phenomae.images.pixels.illumination import divide
+from phenomae.images.select_files import select_files
 from phenomae.images.settings import LayoutSettings
 from phenomae.images.stacks import expand_stacks
 from phenomae.images.threads import map_in_threads
 from phenomae.paths import PathLike
 from phenomae.progress import info, track
+from phenomae.urls import locate
 
 DEFAULT = LayoutSettings()
 
@@ -68,6 +71,8 @@ def list_fields(raw: PathLike, settings: LayoutSettings = DEFAULT) -> RawPlates:
     if not raw.exists():
         raise ValueError(f"{raw}: there is no such file or folder")
     listing = _list_files(raw, settings)
+    if settings.where is not None and not listing.is_selected:
+        listing = select_files(listing, settings.where, raw)
     for kind, count in listing.ignored.items():
         info(f"ignored: {kind} ({count:,})")
     return gather_fields(expand_stacks(listing, settings), settings, raw)
@@ -123,7 +128,7 @@ def _list_files(raw: Path, settings: LayoutSettings) -> Listing:
         layout = load_layout(settings.layout)
         if not (indices := layout.find(raw)):
             raise ValueError(explain_unknown(raw, [layout], settings))
-        return layout.list(raw, indices, settings)
+        return _list_with(layout, raw, indices, settings)
     layouts = [load_layout(name) for name in LAYOUTS]
     found = {layout.name: indices for layout in layouts if (indices := layout.find(raw))}
     if not found:
@@ -133,7 +138,18 @@ def _list_files(raw: Path, settings: LayoutSettings) -> Listing:
     beside = f"; ignored {' and '.join(others)}" if others else ""
     more = f" and {len(found[name]) - 1} more" if len(found[name]) > 1 else ""
     info(f"layout {name}, because of {found[name][0]}{more}{beside}")
-    return load_layout(name).list(raw, found[name], settings)
+    return _list_with(load_layout(name), raw, found[name], settings)
+
+
+def _list_with(
+    layout: Layout, raw: Path, indices: Sequence[Path], settings: LayoutSettings
+) -> Listing:
+    images = None if settings.images is None else locate(settings.images)
+    if isinstance(images, str) and not layout.takes_address:
+        raise ValueError(
+            f"images must be a folder on this machine for the layout {layout.name}, not {images}"
+        )
+    return layout.list(raw, indices, settings)
 
 
 def _check_field(field: RawField) -> tuple[FieldHeader | None, list[Problem]]:
@@ -147,7 +163,9 @@ def _check_field(field: RawField) -> tuple[FieldHeader | None, list[Problem]]:
             try:
                 planes.append(read_header(place, image.value_range))
             except ValueError as error:
-                problems.append(Problem(str(error), *key))
+                problem = Problem(str(error), *key)
+                # Channels that share a chunk have the same problem.
+                problems += [problem] if problem not in problems else []
         if len({header.is_scaled for header in planes}) > 1:
             what = f"{field} has planes that value_range scales beside others: {image.planes[0]}"
             problems.append(Problem(what, *key))

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from phenomae import checks
 from phenomae.images.layouts.table import LAYOUTS
 from phenomae.images.well_settings import WellSettings
-from phenomae.paths import PathLike
+from phenomae.urls import Location
 
 # cyclopts takes help from the docstring of a field, which cannot list the registry's names.
 _LAYOUT_HELP = (
@@ -37,9 +37,14 @@ class LayoutSettings(WellSettings):
     cellvoyager-names. Implies the layout `pattern`."""
     plate_name: str | None = None
     """Name of the plate if the files do not give one; by default the name of the image folder."""
-    images: PathLike | None = None
+    images: Location | None = None
     """Folder that holds the images now, if the LoadData CSV or metadata gives paths of another
-    machine."""
+    machine. Of JUMP-Lite the store of images, such as jpegxl_lossy_mq.zarr, also an s3:// address.
+    """
+    where: str | None = None
+    """Condition that selects the fields to read: `plate IN ('P1', 'P2') AND site < 3`. Columns:
+    plate, well, site; of a data set that says what is in its wells also batch, gene and so on; of
+    JUMP-Lite also source."""
     channels: str = ""
     """Channels to keep, in this order, separated by commas: `DNA,ER`; `1=DNA,2=ER` also renames
     them; a name that contains a comma needs double quotes. Empty keeps all channels except

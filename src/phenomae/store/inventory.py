@@ -69,6 +69,7 @@ _NOT_IDENTITY = (
     "barcode_map",
     "metadata",
     "images",
+    "where",
     "on_bad",
     "workers",
     "check_raw",

@@ -46,7 +46,8 @@ def find_indices(raw: Path, is_index: Callable[[str], bool]) -> list[Path]:
             below.clear()
             continue
         seen.add(real)
-        below.sort()
+        # No index is in a Zarr store, which may have a folder for each of 655,101 sites.
+        below[:] = sorted(name for name in below if not name.endswith(".zarr"))
         # macOS leaves a hidden ._Index.xml, which is not XML, beside each file on shared disks.
         indices += [
             Path(folder, name)

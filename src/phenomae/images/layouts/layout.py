@@ -23,3 +23,5 @@ class Layout:
     """Return the index files at or below a raw folder or file; empty if it has another layout."""
     list: Callable[[Path, Sequence[Path], LayoutSettings], Listing]
     """List the images that these index files name, without opening an image."""
+    takes_address: bool = False
+    """Whether the setting `images` may be an address, such as s3://BUCKET/FOLDER."""

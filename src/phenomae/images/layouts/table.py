@@ -12,9 +12,11 @@ if TYPE_CHECKING:  # layout.py needs the settings, and the settings need the nam
 
 _HERE = "phenomae.images.layouts"
 
-# The order is the precedence of `auto`. A LoadData CSV comes first because it says more than the
-# microscope's index beside it; a pattern never applies unless it is set.
+# The order is the precedence of `auto`. The index of JUMP-Lite is also a LoadData table, of other
+# images. A LoadData CSV says more than the microscope's index beside it; a pattern never applies
+# unless it is set.
 LAYOUTS: dict[str, str] = {
+    "jump-lite": f"{_HERE}.jump_lite",
     "loaddata": f"{_HERE}.loaddata",
     "phenix": f"{_HERE}.phenix",
     "imagexpress": f"{_HERE}.imagexpress",

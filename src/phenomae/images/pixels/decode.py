@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt
 
 from phenomae.images.fields import Place
-from phenomae.images.pixels import png_jp2, tiff
+from phenomae.images.pixels import png_jp2, site_array, tiff
 from phenomae.images.pixels.header import ImageHeader, UnfitError
 from phenomae.images.pixels.open_image import name_of, open_place
 from phenomae.images.pixels.stack import Stack, describe_stack
@@ -46,6 +46,8 @@ def read_header(place: Place, value_range: ValueRange | None = None) -> ImageHea
     and MemoryError if the machine fails.
     """
     has_range = value_range is not None
+    if place.channel is not None:
+        return site_array.read_header(place, has_range=has_range)
     with open_place(place) as stream, _one_sentence(place, "is not a complete image"):
         return _format_of(stream).read_header(stream, place.page, has_range=has_range)
 
@@ -66,8 +68,12 @@ def read_scaled(
     Also returns how many pixels were clipped because they are outside of the range.
     """
     has_range = value_range is not None
+    array = site_array.read_metadata(place) if place.channel is not None else None
     with open_place(place) as stream, _one_sentence(place, "cannot be decoded"):
-        pixels = _format_of(stream).read_pixels(stream, place.page, has_range=has_range)
+        if array is not None:
+            pixels = site_array.read_pixels(stream, place, array)
+        else:
+            pixels = _format_of(stream).read_pixels(stream, place.page, has_range=has_range)
         if value_range is None or pixels.dtype in (np.uint8, np.uint16):
             return pixels, 0
         return to_uint16(pixels, value_range)

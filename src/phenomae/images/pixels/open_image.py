@@ -25,7 +25,7 @@ _NO_FILES = {errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 _PARQUET_LOCK = Lock()
 _LAST = local()
-"""Address and content of the last stack that a thread has read."""
+"""Address and content of the last stack or chunk that a thread has read."""
 
 
 def open_place(place: Place) -> BinaryIO:
@@ -57,15 +57,17 @@ def open_place(place: Place) -> BinaryIO:
 
 
 def name_of(place: Place) -> str:
-    """Return file name and row or page of a place, which do not change if the folder is moved."""
+    """Return file name and row, page or channel, which do not change if the folder is moved."""
     part = place.row if place.page is None else place.page
+    if place.channel is not None:
+        part = place.channel[0]
     return Path(place.url).name if part is None else f"{Path(place.url).name}#{part}"
 
 
 def _read_address(place: Place) -> bytes:
-    if place.page is None:
+    if place.page is None and place.channel is None:
         return read_address(place.url)
-    # A thread reads the pages of a field one after another: the file is fetched once for all.
+    # A thread reads the pages or channels of a field in succession: the file is fetched once.
     if getattr(_LAST, "url", None) != place.url:
         _LAST.content, _LAST.url = read_address(place.url), place.url
     return _LAST.content
