@@ -7,6 +7,7 @@ path is an error of its own and not one of the network.
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from phenomae.paths import PathLike
 from phenomae.weights.hub import NotOnHub, fetch, is_hub_id
@@ -92,7 +93,7 @@ def _name_files(folder: Path) -> tuple[str, ...]:
     if (folder / TENSORS).exists() or not (folder / INDEX).exists():
         return (TENSORS,)
     listed = read_json(folder / INDEX).get("weight_map")
-    names = set(listed.values()) if isinstance(listed, dict) else {None}
+    names: set[Any] = set(listed.values()) if isinstance(listed, dict) else set()
     # A name with a slash would lead out of the folder.
     if not names or not all(isinstance(name, str) and _FILE.fullmatch(name) for name in names):
         raise ValueError(f"{folder / INDEX} is damaged: weight_map must name safetensors files")

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
 
 from phenomae.weights.public_encoder.find_encoder import CONFIG, EncoderFiles
 
@@ -75,8 +74,11 @@ def read_shapes(files: EncoderFiles) -> dict[str, tuple[int, ...]]:
 
 def load_transformer(
     files: EncoderFiles, config: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]
-) -> nn.Module:
-    """Return the encoder of a model in float32 and eval mode; raises ValueError unless complete."""
+) -> Any:
+    """Return the encoder of a model in float32 and eval mode; raises ValueError unless complete.
+
+    It is a model of transformers, whose attributes are its own.
+    """
     import transformers
 
     kind = KINDS[config["model_type"]]

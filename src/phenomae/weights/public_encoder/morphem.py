@@ -12,7 +12,7 @@ from typing import Any
 
 from jaxtyping import Float
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from phenomae.weights.public_encoder.find_encoder import EncoderFiles
 from phenomae.weights.public_encoder.load_transformer import load_complete
@@ -48,7 +48,7 @@ def is_morphem(config: Mapping[str, Any]) -> bool:
 
 def load_morphem(
     files: EncoderFiles, config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
-) -> nn.Module:
+) -> Any:
     """Return MorphEm as a ViTModel in float32 and eval mode.
 
     Raises ValueError if a tensor is missing, unexpected or of another shape.

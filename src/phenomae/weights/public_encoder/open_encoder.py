@@ -69,7 +69,7 @@ def open_encoder(
         "transformers": version,
     }
     if is_morphem(config):  # whose files do not say it
-        record["layer_norm_eps"] = encoder.model.config.layer_norm_eps
+        record["layer_norm_eps"] = model.config.layer_norm_eps
     return OpenedNetwork(network, {}, hash_json([config, sums]), record)
 
 

@@ -107,7 +107,7 @@ def _read_normalisation(
     found = []
     for key in ("image_mean", "image_std"):
         value = table.get(key)
-        numbers = value if isinstance(value, list) else [value]
+        numbers: list[Any] = value if isinstance(value, list) else [value]
         if not numbers or not all(map(_is_number, numbers)):
             raise ValueError(f"{path}: {key} must be numbers, not {value!r}; the setting gives it")
         found.append(tuple(map(float, numbers)))
