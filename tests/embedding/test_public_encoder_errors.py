@@ -184,7 +184,7 @@ def test_damaged_and_missing_files_are_one_sentence(changed, tmp_path: Path):
     index.unlink()
     tensors.write_bytes(content)
     (folder / "preprocessor_config.json").unlink()
-    with pytest.raises(ValueError, match=r"has no preprocessor_config\.json, which says how its im"):
+    with pytest.raises(ValueError, match=r"has no preprocessor_config\.json, which says how"):
         open_encoder(f"hf:{folder}", ["DNA"])
     given = PublicEncoderSettings(image_mean=(0.5,), image_std=(0.5,))
     assert open_encoder(f"hf:{folder}", ["DNA"], given).record["preprocessing"]["input_size"] == 28
