@@ -150,7 +150,6 @@ def test_the_filters_are_those_of_pillow(resample: str, size: int):
         ("vit_mae", "ViTMAEForPreTraining"),
         ("vit", "ViTForImageClassification"),
         ("dinov2", "Dinov2ForImageClassification"),
-        ("dinov3_vit", "DINOv3ViTForImageClassification"),
         ("deit", "DeiTForMaskedImageModeling"),
     ],
 )

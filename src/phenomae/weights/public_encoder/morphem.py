@@ -94,7 +94,7 @@ def _read_sizes(
 
     Raises ValueError unless the tensors are those of such a network.
     """
-    depth = 1 + max((int(found[1]) for name in shapes if (found := _BLOCK.match(name))), default=-1)
+    depth = 1 + max((int(found[1]) for name in shapes if (found := _BLOCK.match(name))), default=0)
     dim = shapes.get("cls_token", (1, 1, 0))[-1]
     hidden = shapes.get("blocks.0.mlp.fc1.bias", (0,))[0]
     patch = shapes.get("patch_embed.proj.weight", (0,))[-1]

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from phenomae.checks import require
 from phenomae.paths import PathLike
@@ -140,13 +140,9 @@ def _wrap(
         order = torch.arange(patches, dtype=torch.float32, device=images.device)
         return {**fixed, "noise": order.expand(len(images), -1)}
 
-    leading = kind.leading + int(getattr(model.config, "num_register_tokens", 0))
-    return PublicEncoder(_checked(model), prepare, model.config.num_hidden_layers, leading, options)
-
-
-def _checked(model: nn.Module) -> nn.Module:
     assert all(tensor.dtype == torch.float32 for tensor in model.parameters())
-    return model.requires_grad_(False)
+    leading = kind.leading + int(getattr(model.config, "num_register_tokens", 0))
+    return PublicEncoder(model, prepare, model.config.num_hidden_layers, leading, options)
 
 
 def _native(model: Any) -> int | None:
