@@ -17,6 +17,7 @@ from phenomae.weights.public_encoder.open_encoder import open_encoder
 from phenomae.weights.public_encoder.settings import PublicEncoderSettings
 
 transformers = pytest.importorskip("transformers", reason="needs transformers")
+NO_STAGES = dict.fromkeys(("stage_names", "out_features", "out_indices"), "absent")
 OWN_CODE = {"AutoModel": "modeling.Own", "AutoConfig": "modeling.OwnConfig"}
 
 
@@ -123,14 +124,15 @@ def test_a_path_never_reaches_the_hub(
             "changed needs code of its own (auto_map in config.json), which is not run: hf: opens",
         ),
         ({"model_type": "MAE"}, "is in the layout of OpenPhenom: phenomae weights import reads it"),
-        ({"model_type": "vit"}, "changed does not fit the ViTModel of transformers: of its tensor"),
-        ({"num_hidden_layers": 3}, "lacks encoder.layer.2"),
-        ({"num_hidden_layers": 1}, "has encoder.layer.1"),
+        ({"model_type": "vit"}, "changed does not fit the ViTModel of transformers, which would"),
+        ({"num_hidden_layers": 3}, "partly random: its files lack the tensors encoder.layer.2."),
+        ({"num_hidden_layers": 1, **NO_STAGES}, "have the unknown tensors encoder.layer.1."),
         ({"num_hidden_layers": 2**30}, "num_hidden_layers is 1073741824, which does not fit the "),
         ({"hidden_size": 2**30}, "hidden_size is 1073741824, which does not fit the"),
         ({"hidden_size": "32"}, "hidden_size is '32', which does not fit the"),
-        ({"hidden_size": 16}, "changed: transformers cannot load it: "),
-        ({"num_channels": 5}, "changed: transformers cannot load it: "),
+        ({"hidden_size": 16}, "its files have other shapes of embeddings.cls_token and"),
+        ({"num_channels": 5}, "have other shapes of embeddings.patch_embeddings.projection.weight"),
+        ({"num_hidden_layers": 1}, "changed: transformers cannot load it: out_features must be "),
         ({"hidden_act": "none such"}, "changed: transformers cannot load it: "),
     ],
 )

@@ -31,9 +31,16 @@ TINY = VitMaeModel(
 )
 COMMIT = "1234567890" * 4
 CARD = b"---\nlicense: other\nlicense_name: cells\n---\n"
+# pytorch_optimizer, which forked processes have, imports the library where transformers is installed.
+FORGET = """
+def forget(modules):
+    for name in [name for name in modules if name.partition(".")[0] == "huggingface_hub"]:
+        del modules[name]
+"""
 # Sources in the order they are asked for; prints what each command line ended with and said.
 PROGRAM = """
-import contextlib, io, json
+import contextlib, io, json, sys
+forget(sys.modules)
 from phenomae.cli import run
 found = []
 for words in {lines}:
@@ -46,7 +53,8 @@ print(json.dumps(found))
 
 # The same for public encoders, of which only the files are fetched.
 FIND = """
-import json
+import json, sys
+forget(sys.modules)
 from phenomae.progress import set_quiet
 from phenomae.weights.public_encoder.find_encoder import find_encoder
 set_quiet(True)
@@ -153,7 +161,7 @@ def run_import(fork_program: Callable, hub: str) -> Callable[..., list[tuple[int
     def run(lines: list[list[str]], cache: Path, **environment: str) -> list[tuple[int, str]]:
         settings = {"HF_ENDPOINT": hub, "HF_HOME": str(cache), "HF_HUB_DISABLE_TELEMETRY": "1"}
         settings |= {"NO_PROXY": "127.0.0.1", **environment}
-        done = fork_program(PROGRAM.format(lines=lines), **settings).wait()
+        done = fork_program(FORGET + PROGRAM.format(lines=lines), **settings).wait()
         assert done.returncode == 0, done.stderr
         return [(code, said) for code, said in json.loads(done.stdout)]
 
@@ -250,7 +258,7 @@ def test_public_encoders_come_from_the_hub_at_a_revision_and_then_from_its_cache
     def find(names: list[str], **environment: str) -> list:
         settings = {"HF_ENDPOINT": hub, "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
         settings |= {"HF_HUB_DISABLE_TELEMETRY": "1", **environment}
-        done = fork_program(FIND.format(lines=names), **settings).wait()
+        done = fork_program(FORGET + FIND.format(lines=names), **settings).wait()
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

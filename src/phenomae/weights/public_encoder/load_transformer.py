@@ -44,6 +44,11 @@ KINDS: Mapping[str, Kind] = {
     "deit": Kind("DeiT", leading=2, pooler=True, free_size=False),
 }
 """By the key model_type of config.json. Each is tested against the model of transformers."""
+_PROBLEMS = {
+    "missing_keys": "its files lack the tensors",
+    "unexpected_keys": "its files have the unknown tensors",
+    "mismatched_keys": "its files have other shapes of",
+}
 _HINT = "pip install 'phenomae[public]'"
 
 
@@ -110,6 +115,8 @@ def load_complete(built: Any, name: str, folder: Any, **options: Any) -> Any:
                 output_loading_info=True,
                 trust_remote_code=False,
                 use_safetensors=True,
+                # So that the report names them, which are refused below.
+                ignore_mismatched_sizes=True,
                 dtype=torch.float32,
                 **options,
             )
@@ -119,12 +126,14 @@ def load_complete(built: Any, name: str, folder: Any, **options: Any) -> Any:
         reason = lines[0] if lines else type(error).__name__
         raise ValueError(f"{name}: transformers cannot load it: {reason}") from None
     # Tensors that are missing would be random numbers, others each time.
-    for part, state in (("missing", "lacks"), ("unexpected", "has"), ("mismatched", "misfits")):
-        if keys := sorted(map(str, report[f"{part}_keys"])):
+    for part, problem in _PROBLEMS.items():
+        # Mismatched keys come with both shapes.
+        found = [key[0] if isinstance(key, tuple) else key for key in report[part]]
+        if keys := sorted(map(str, found)):
+            more = f" and {len(keys) - 1} more" * (len(keys) > 1)
             raise ValueError(
-                f"{name} does not fit the {built.__name__} of transformers: of its tensors it "
-                f"{state} {keys[0]}{f' and {len(keys) - 1} more' * (len(keys) > 1)} ({part}); its "
-                "embeddings would be partly random"
+                f"{name} does not fit the {built.__name__} of transformers, which would be partly "
+                f"random: {problem} {keys[0]}{more}"
             )
     if report["error_msgs"]:
         raise ValueError(f"{name} does not load: {report['error_msgs'][0]}")

@@ -83,7 +83,7 @@ def _read_size(table: dict[str, Any], path: Any) -> int | None:
 
 def _read_filter(table: dict[str, Any], path: Any) -> Filter:
     number = table.get("resample", 2)
-    if number not in _FILTERS:
+    if not isinstance(number, int) or number not in _FILTERS:
         raise ValueError(f"{path}: resample must be 2 (bilinear) or 3 (bicubic), not {number!r}")
     return _FILTERS[number]
 

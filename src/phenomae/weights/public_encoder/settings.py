@@ -1,7 +1,7 @@
 """Settings of public encoders, and the rule that other networks do not take them."""
 
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from cyclopts import Group, Parameter
 
@@ -11,6 +11,7 @@ from phenomae.paths import PathLike
 PREFIX = "hf:"
 ChannelsAs = Literal["grey", "rgb"]
 Intensities = Literal["plate", "crop"]
+Numbers = Annotated[tuple[float, ...], Parameter(consume_multiple=True, negative=())]
 
 
 ENCODER = Parameter(group=Group.create_ordered("Public encoders (hf:...)"))
@@ -39,10 +40,10 @@ class PublicEncoderSettings:
     intensities: Intensities = "plate"
     """Intensities that become 0 and 1: plate uses the window of plate and channel of the store;
     crop uses, after that, the minimum and maximum of each crop and channel."""
-    image_mean: tuple[float, ...] | None = None
+    image_mean: Numbers | None = None
     """Mean of each channel of the model, which is subtracted from intensities from 0 to 1. Default:
     that of preprocessor_config.json."""
-    image_std: tuple[float, ...] | None = None
+    image_std: Numbers | None = None
     """Standard deviation of each channel of the model. Default: that of preprocessor_config.json.
     """
 
