@@ -31,7 +31,7 @@ TINY = VitMaeModel(
 )
 COMMIT = "1234567890" * 4
 CARD = b"---\nlicense: other\nlicense_name: cells\n---\n"
-# pytorch_optimizer, which forked processes have, imports the library where transformers is installed.
+# pytorch_optimizer, which forked processes have, imports the library if there is transformers.
 FORGET = """
 def forget(modules):
     for name in [name for name in modules if name.partition(".")[0] == "huggingface_hub"]:
