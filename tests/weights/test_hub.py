@@ -93,15 +93,15 @@ class Hub(BaseHTTPRequestHandler):
             return self._send(403, {"X-Error-Code": "GatedRepo"})
         if repository not in self.files:
             return self._send(404, {"X-Error-Code": "RepoNotFound"})
-        content = self.files[repository].get(file)
-        if content is None:
-            return self._send(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
-        if repository == "lab/forbidden" and command == "GET":
-            return self._send(403, {})
         moved = revision == "v2" or (repository == "lab/moving" and file != "config.json")
         commit = COMMIT[::-1] if moved else COMMIT
-        # A commit is itself.
-        commit = revision if len(revision) == len(COMMIT) else commit
+        if len(revision) == len(COMMIT):
+            commit = revision
+        content = self.files[repository].get(file)
+        if content is None:
+            return self._send(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
+        if repository == "lab/forbidden" and command == "GET":
+            return self._send(403, {})
         headers = {
             "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
             "X-Repo-Commit": commit,
