@@ -11,7 +11,7 @@ from phenomae.paths import PathLike
 PREFIX = "hf:"
 ChannelsAs = Literal["grey", "rgb"]
 Intensities = Literal["plate", "crop"]
-Numbers = Annotated[tuple[float, ...], Parameter(consume_multiple=True, negative=())]
+Numbers = Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True, negative=())]
 
 
 ENCODER = Parameter(group=Group.create_ordered("Public encoders (hf:...)"))
@@ -40,10 +40,10 @@ class PublicEncoderSettings:
     intensities: Intensities = "plate"
     """Intensities that become 0 and 1: plate uses the window of plate and channel of the store;
     crop uses, after that, the minimum and maximum of each crop and channel."""
-    image_mean: Numbers | None = None
+    image_mean: Numbers = None
     """Mean of each channel of the model, which is subtracted from intensities from 0 to 1. Default:
     that of preprocessor_config.json."""
-    image_std: Numbers | None = None
+    image_std: Numbers = None
     """Standard deviation of each channel of the model. Default: that of preprocessor_config.json.
     """
 
