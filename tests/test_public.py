@@ -66,6 +66,7 @@ def call_all():
     assert phenomae.create_model("vit-mae/S16", channels=["DNA"]).family == "vit-mae"
     for corrector in (phenomae.TVN, phenomae.TVN2024, phenomae.Sphering, phenomae.CenterScale):
         assert "fit" in dir(corrector())
+    assert phenomae.PublicEncoderSettings(channels_as="rgb").crop_size is None
     absent = phenomae.BenchmarkSettings(annotations="absent")
     refused(phenomae.benchmark, "absent.h5ad", "out", settings=absent)
     refused(phenomae.simulate, "recipe.toml")

@@ -39,6 +39,7 @@ from phenomae.weights.import_export import Weights as Weights
 from phenomae.embedding.embed import embed as embed
 from phenomae.embedding.embed import EmbedSettings as EmbedSettings
 from phenomae.embedding.embed import BlockWells as BlockWells
+from phenomae.weights.public_encoder.settings import PublicEncoderSettings as PublicEncoderSettings
 from phenomae.embedding.features import features as features
 from phenomae.embedding.features import FeaturesSettings as FeaturesSettings
 from phenomae.profiles.import_profiles import import_profiles as import_profiles

@@ -31,9 +31,16 @@ TINY = VitMaeModel(
 )
 COMMIT = "1234567890" * 4
 CARD = b"---\nlicense: other\nlicense_name: cells\n---\n"
+# pytorch_optimizer, which forked processes have, imports the library if there is transformers.
+FORGET = """
+def forget(modules):
+    for name in [name for name in modules if name.partition(".")[0] == "huggingface_hub"]:
+        del modules[name]
+"""
 # Sources in the order they are asked for; prints what each command line ended with and said.
 PROGRAM = """
-import contextlib, io, json
+import contextlib, io, json, sys
+forget(sys.modules)
 from phenomae.cli import run
 found = []
 for words in {lines}:
@@ -44,8 +51,26 @@ print(json.dumps(found))
 """
 
 
+# The same for public encoders, of which only the files are fetched.
+FIND = """
+import json, sys
+forget(sys.modules)
+from phenomae.progress import set_quiet
+from phenomae.weights.public_encoder.find_encoder import find_encoder
+set_quiet(True)
+found = []
+for name in {lines}:
+    try:
+        files = find_encoder(name)
+        found.append([files.name, files.revision, *(path.name for path in files.tensors)])
+    except ValueError as error:
+        found.append(str(error))
+print(json.dumps(found))
+"""
+
+
 class Hub(BaseHTTPRequestHandler):
-    """Answers HEAD and GET of /OWNER/NAME/resolve/main/FILE."""
+    """Answers HEAD and GET of /OWNER/NAME/resolve/REVISION/FILE."""
 
     files: dict[str, dict[str, bytes]]
     """Of each repository."""
@@ -60,18 +85,23 @@ class Hub(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def _answer(self, command: str) -> None:
-        owner, name, *_, file = [*self.path.strip("/").split("/"), "", ""][:5]
+        owner, name, _, revision, file = [*self.path.strip("/").split("/"), "", "", ""][:5]
         repository = f"{owner}/{name}"
+        if revision == "absent":
+            return self._send(404, {"X-Error-Code": "RevisionNotFound"})
         if repository == "lab/gated":
             return self._send(403, {"X-Error-Code": "GatedRepo"})
         if repository not in self.files:
             return self._send(404, {"X-Error-Code": "RepoNotFound"})
+        moved = revision == "v2" or (repository == "lab/moving" and file != "config.json")
+        commit = COMMIT[::-1] if moved else COMMIT
+        if len(revision) == len(COMMIT):
+            commit = revision
         content = self.files[repository].get(file)
         if content is None:
-            return self._send(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+            return self._send(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
         if repository == "lab/forbidden" and command == "GET":
             return self._send(403, {})
-        commit = COMMIT if repository != "lab/moving" or file == "config.json" else COMMIT[::-1]
         headers = {
             "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
             "X-Repo-Commit": commit,
@@ -131,7 +161,7 @@ def run_import(fork_program: Callable, hub: str) -> Callable[..., list[tuple[int
     def run(lines: list[list[str]], cache: Path, **environment: str) -> list[tuple[int, str]]:
         settings = {"HF_ENDPOINT": hub, "HF_HOME": str(cache), "HF_HUB_DISABLE_TELEMETRY": "1"}
         settings |= {"NO_PROXY": "127.0.0.1", **environment}
-        done = fork_program(PROGRAM.format(lines=lines), **settings).wait()
+        done = fork_program(FORGET + PROGRAM.format(lines=lines), **settings).wait()
         assert done.returncode == 0, done.stderr
         return [(code, said) for code, said in json.loads(done.stdout)]
 
@@ -196,3 +226,52 @@ def test_a_cache_that_cannot_be_written_is_told_as_the_system_does(
     assert code == 1
     assert "Not a directory" in said
     assert said.count("\n") == 1
+
+
+SHARDS = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+ENCODERS = {
+    "hf:lab/dino": ["lab/dino", COMMIT, "model.safetensors"],
+    "hf:lab/dino@v2": ["lab/dino", COMMIT[::-1], "model.safetensors"],
+    f"hf:lab/dino@{COMMIT[::-1]}": ["lab/dino", COMMIT[::-1], "model.safetensors"],
+    "hf:lab/shards": ["lab/shards", COMMIT, "model-1.safetensors", "model-2.safetensors"],
+    "hf:lab/dino@absent": "lab/dino has no revision absent on the hub",
+    "hf:lab/pickle": "lab/pickle has no model.safetensors on the hub; weights in pickle files, ",
+    "hf:lab/lacking": "lab/lacking has no model-1.safetensors on the hub",
+    "hf:lab/unknown": "lab/unknown: there is no such folder, and on the hub no such repository",
+    "hf:lab/gated": "lab/gated is gated: accept its terms on the hub and log in",
+}
+
+
+def test_public_encoders_come_from_the_hub_at_a_revision_and_then_from_its_cache(
+    fork_program: Callable, hub: str, tmp_path: Path
+):
+    both = {"config.json": b"{}", "preprocessor_config.json": b"{}"}
+    index = {"config.json": b"{}", "model.safetensors.index.json": json.dumps(SHARDS).encode()}
+    shards = dict.fromkeys(SHARDS["weight_map"].values(), b"tensors")
+    Hub.files |= {
+        "lab/dino": {**both, "model.safetensors": b"tensors"},
+        "lab/shards": {**index, **shards},
+        "lab/lacking": index,
+        "lab/pickle": {"config.json": b"{}", "pytorch_model.bin": b"code"},
+    }
+
+    def find(names: list[str], **environment: str) -> list:
+        settings = {"HF_ENDPOINT": hub, "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
+        settings |= {"HF_HUB_DISABLE_TELEMETRY": "1", **environment}
+        done = fork_program(FORGET + FIND.format(lines=names), **settings).wait()
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    for expected, found in zip(ENCODERS.values(), find(list(ENCODERS)), strict=True):
+        if isinstance(expected, list):
+            assert found == expected
+        else:
+            assert found.startswith(expected)
+            assert "\n" not in found
+    names = ["hf:lab/dino", "hf:lab/dino@v2", "hf:lab/shards", "hf:lab/other"]
+    *cached, absent = find(names, HF_HUB_OFFLINE="1")
+    assert cached == [ENCODERS[name] for name in names[:3]]
+    assert absent.startswith("lab/other: there is no such folder, the hub cannot be reached, and")
+    (unreachable,) = find(["hf:lab/other"], HF_ENDPOINT="http://127.0.0.1:9")
+    assert unreachable.startswith("lab/other: ")
+    assert "\n" not in unreachable

@@ -20,6 +20,7 @@ from phenomae.crops.turns import TURNS, Turns
 from phenomae.devices import Device, Precision, all_cores, open_machine
 from phenomae.embedding.channels import match_channels
 from phenomae.embedding.covering import (
+    TRAIN_SMALLER,
     cover_fields,
     report_left_out_fields,
     report_left_out_pixels,
@@ -37,6 +38,11 @@ from phenomae.signatures import SIGNATURE, Origin, settings_dict
 from phenomae.store.read import Store, open_store
 from phenomae.store.relabel import relabel_fields
 from phenomae.urls import Location, locate
+from phenomae.weights.public_encoder.settings import (
+    ENCODER,
+    PublicEncoderSettings,
+    is_public_encoder,
+)
 from phenomae.weights.random_twin import PREFIX, OpenedNetwork, open_network
 from phenomae.wells import KIND, Wells, plate_path, write_plate
 
@@ -119,6 +125,7 @@ def embed(
     /,
     *,
     settings: EmbedSettings = EmbedSettings(),
+    encoder: Annotated[PublicEncoderSettings, ENCODER] = PublicEncoderSettings(),
     labels: Annotated[PlateMapSettings, LABELS] = PlateMapSettings(),
     overwrite: bool = False,
 ) -> Wells | BlockWells:
@@ -131,11 +138,14 @@ def embed(
     run
         Run of `phenomae pretrain`, or a folder of weights. With `random:` before it, the same
         network with random weights and LayerScale 1, an untrained baseline; `random:vit-mae/S16`
-        is a network of a published size.
+        is a network of a published size. `hf:OWNER/NAME` or `hf:FOLDER` is a public encoder that
+        the package transformers opens; `hf:OWNER/NAME@REVISION` fixes its version.
     wells
         Folder to write, one Parquet file per plate; with block all, one such folder per block.
     settings
         Settings of crops, pooling and device.
+    encoder
+        How crops become the images of a public encoder.
     labels
         A plate map whose labels replace those of the store.
     overwrite
@@ -145,13 +155,14 @@ def embed(
     ------
     ValueError
         If channels do not match, a field is smaller than a crop, a block or pool does not exist, a
-        seed is given for a network whose weights are not random, or the plate map is wrong.
+        seed is given for a network whose weights are not random, a public encoder cannot be opened
+        completely, or the plate map is wrong.
     """
     target, full = Path(wells), relabel_fields(open_store(locate(store)), labels)
     kept = keep_fields(full, settings.where)
     plates = read_plates(kept)
     _refuse_seed(run, settings)
-    network = open_network(run, _name_channels(kept, settings), settings.seed)
+    network = _open_network(run, kept, settings, encoder)
     blocks = _choose_blocks(network.model, target, settings)
     embedder = _build_embedder(kept, run, network, settings)
     sources = {**kept.sources, "run": network.identity}
@@ -159,7 +170,8 @@ def embed(
         folders: dict[int | None, Path] = {}
         for block in blocks:
             # As for a call with this block alone, so that either can continue the other.
-            origin = Origin(KIND, _record(replace(settings, block=block)), sources)
+            recorded = {**_record(replace(settings, block=block)), **network.record}
+            origin = Origin(KIND, recorded, sources)
             place = _block_path(target, block) if settings.block == "all" else target
             if folder := stack.enter_context(artefact_folder(place, origin, overwrite)):
                 folders[block] = folder
@@ -174,9 +186,30 @@ def embed(
 def _refuse_seed(run: PathLike, settings: EmbedSettings) -> None:
     """Raise ValueError if a seed is given for a network that is not drawn at random."""
     if settings.seed and not str(run).startswith(PREFIX):
+        twin = "RUN" if is_public_encoder(run) else run
         raise ValueError(
-            f"seed is of networks with random weights (random:{run}): leave it out for {run}"
+            f"seed is of networks with random weights (random:{twin}): leave it out for {run}"
         )
+
+
+def _open_network(
+    run: PathLike, store: Store, settings: EmbedSettings, encoder: PublicEncoderSettings
+) -> OpenedNetwork:
+    """Return the network to embed with, trained by phenomae or by others."""
+    channels = _name_channels(store, settings)
+    if not is_public_encoder(run):
+        encoder.refuse_for(run)
+        return open_network(run, channels, settings.seed)
+    # Only here, because transformers is an extra and takes seconds to import.
+    from phenomae.weights.public_encoder.open_encoder import open_encoder
+
+    # The order of a store's channels is not that of colours.
+    if encoder.channels_as == "rgb" and not settings.channels:
+        raise ValueError(
+            "channels_as rgb needs channels, three names in the order red, green and blue: "
+            f"{store.path} has {', '.join(store.channels)}"
+        )
+    return open_encoder(run, channels, encoder)
 
 
 def _name_channels(store: Store, settings: EmbedSettings) -> tuple[str, ...]:
@@ -204,11 +237,14 @@ def _build_embedder(
     # Field by field: `embed` uses every crop of a field, so that no field is read twice.
     reader = CropReader([store], "fields", channels, settings.pixel_size_um)
     crop_size = model.settings.crop_size
+    remedy = "choose a smaller crop_size" if is_public_encoder(run) else TRAIN_SMALLER
     # Of the only store: fields are read in the store's pixels and resampled afterwards.
     side = int(reader.sides(crop_size)[0])
     return Embedder(
         reader=reader,
-        tiles=cover_fields(store, crop_size, side, settings.tiling, settings.crops_per_field),
+        tiles=cover_fields(
+            store, crop_size, side, settings.tiling, settings.crops_per_field, remedy
+        ),
         model=model,
         machine=open_machine(settings.device, settings.precision),
         crops_at_once=settings.crops_at_once,

@@ -16,11 +16,17 @@ from huggingface_hub.errors import (
     HTTPError,  # pyright: ignore[reportPrivateImportUsage] (of whichever httpx the library has)
     RemoteEntryNotFoundError,
     RepositoryNotFoundError,
+    RevisionNotFoundError,
 )
 from huggingface_hub.utils import disable_progress_bars, logging
 
 from phenomae.progress import info, is_quiet
 from phenomae.weights.licence import CARD
+
+
+class NotOnHub(ValueError):  # noqa: N818
+    """Raised when a repository of the hub does not have a file."""
+
 
 _ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
@@ -30,19 +36,26 @@ def is_hub_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def fetch(repository: str, files: tuple[str, ...]) -> tuple[Path, str]:
+def fetch(
+    repository: str,
+    files: tuple[str, ...],
+    revision: str | None = None,
+    optional: tuple[str, ...] = (),
+) -> tuple[Path, str]:
     """Return a folder with `files` of a repository and its model card, if any, and the commit.
 
-    Files that were fetched before are taken from the cache if the hub cannot be reached. Raises
-    ValueError if the hub does not have the repository or a file, or denies access, or if the hub
-    cannot be reached and a file is not in the cache.
+    `revision` is a branch, tag or commit (None: the main branch), and `optional` are files that are
+    fetched if they are there. Files that were fetched before are taken from the cache if the hub
+    cannot be reached. Raises ValueError if the hub does not have the repository or a file
+    (NotOnHub), or denies access, or if the hub cannot be reached and a file is not in the cache.
     """
     info(f"fetching {repository} from the hub")
     # The card comes second: if the hub cannot be reached, the error should name a required file.
     first, *rest = files
     with _quiet_library():
-        paths = [_fetch(repository, first), _fetch(repository, CARD, needed=False)]
-        paths += [_fetch(repository, name) for name in rest]
+        paths = [_fetch(repository, first, revision)]
+        paths += [_fetch(repository, name, revision, needed=False) for name in (CARD, *optional)]
+        paths += [_fetch(repository, name, revision) for name in rest]
     # The cache has one folder per commit, so two folders mean two versions.
     folders = {path.parent for path in paths if path is not None}
     if len(folders) > 1:
@@ -51,9 +64,11 @@ def fetch(repository: str, files: tuple[str, ...]) -> tuple[Path, str]:
     return folder, folder.name
 
 
-def _fetch(repository: str, name: str, needed: bool = True) -> Path | None:
+def _fetch(
+    repository: str, name: str, revision: str | None = None, needed: bool = True
+) -> Path | None:
     try:
-        return Path(hf_hub_download(repository, name))
+        return Path(hf_hub_download(repository, name, revision=revision))
     except GatedRepoError:
         raise ValueError(f"{repository} is gated: accept its terms on the hub and log in") from None
     except RepositoryNotFoundError:
@@ -61,11 +76,13 @@ def _fetch(repository: str, name: str, needed: bool = True) -> Path | None:
             f"{repository}: there is no such folder, and on the hub no such repository, or it is "
             "private"
         ) from None
+    except RevisionNotFoundError:
+        raise ValueError(f"{repository} has no revision {revision} on the hub") from None
     except EntryNotFoundError as error:
         if not needed:
             return None  # if the hub cannot be reached, fetching the next file raises
         if isinstance(error, RemoteEntryNotFoundError):
-            raise ValueError(f"{repository} has no {name} on the hub") from None
+            raise NotOnHub(f"{repository} has no {name} on the hub") from None
         raise ValueError(
             f"{repository}: there is no such folder, the hub cannot be reached, and {name} is not "
             "in its cache"

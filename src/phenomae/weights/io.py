@@ -165,9 +165,17 @@ def _weights_folder(folder: Path) -> Path:
         if not (place / name).is_file():
             raise ValueError(
                 f"{folder} has no weights: {place / name} is missing; give a finished run or a "
-                f"folder with {TENSORS} and {CONFIG}"
+                f"folder with {TENSORS} and {CONFIG}{_hint(folder)}"
             )
     return place
+
+
+def _hint(folder: Path) -> str:
+    """Return what to write for a public encoder on the hub, if a missing folder may be meant so."""
+    from phenomae.weights.hub import is_hub_id  # only here: its library takes long to import
+
+    on_hub = not folder.exists() and is_hub_id(str(folder))
+    return f", or hf:{folder} in embed for a public encoder on the hub" if on_hub else ""
 
 
 def _read_settings(
@@ -201,8 +209,11 @@ def _read_blueprint(
         made_of = plan.family, plan.settings, plan.channels
         return made_of, publish(_sketch(made_of, tensors), plan.max_channels)
     except ValueError as error:
+        # Configurations of transformers have the key architectures, as the public layout has.
+        hint = f"; embed opens vision transformers of others as hf:{folder}"
         raise ValueError(
             f"{folder / CONFIG} and {TENSORS} do not describe a model: {error}"
+            f"{hint * ('model_type' in config)}"
         ) from None
 
 

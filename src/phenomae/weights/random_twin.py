@@ -5,8 +5,8 @@ published size. LayerScale is 1: at the 1e-4 with which trainings begin, a block
 identity and the network nearly linear, so that it would be too weak a baseline.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class OpenedNetwork:
     """config.json of its weights; empty for a network by name."""
     identity: str
     """Hash of its weights, or of what its random weights are drawn from."""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """What wells record of it beside the settings: of a public encoder, what it is."""
 
 
 def open_network(run: PathLike, channels: Sequence[str], seed: int = 0) -> OpenedNetwork:
