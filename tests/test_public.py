@@ -53,6 +53,7 @@ def call_all():
     assert phenomae.read_map(genes).names == ["G1", "G2", "G3", "G4"]
     assert phenomae.check(genes)["state"][0] == "complete"
     assert isinstance(phenomae.export(genes, "map.parquet"), phenomae.Table)
+    assert phenomae.to_anndata("wells").shape == (12, 2)
     with open("recipe.toml", "w") as file:
         file.write("[embed]\\ncrops_at_once = 3\\n")
     assert phenomae.read_recipe("recipe.toml", ("embed",)) == {"crops_at_once": 3}

@@ -50,6 +50,8 @@ from phenomae.maps.map import Map as Map
 from phenomae.maps.export import export as export
 from phenomae.maps.export import ExportSettings as ExportSettings
 from phenomae.maps.export import Table as Table
+from phenomae.maps.atlas import AtlasSettings as AtlasSettings
+from phenomae.maps.annotated import to_anndata as to_anndata
 from phenomae.evaluation.fetch import fetch_annotations as fetch_annotations
 from phenomae.evaluation.fetch import Annotations as Annotations
 from phenomae.evaluation.benchmark import benchmark as benchmark

@@ -59,7 +59,7 @@ class Wells(TableOutput):
     def to_anndata(self) -> "anndata.AnnData":
         """Return the wells as AnnData: X are the features, obs the other columns.
 
-        Observations are named `PLATE/WELL`.
+        Observations are named `PLATE/WELL`, variables as in `list_feature_names`.
         """
         from anndata import AnnData
 
@@ -71,7 +71,7 @@ class Wells(TableOutput):
         return AnnData(
             wells.features,
             obs=obs.set_index(names.to_numpy()),
-            var={"var_names": feature_names(wells.features.shape[1])},
+            var={"var_names": list_feature_names(self.path, wells.features.shape[1])},
         )
 
     def __repr__(self) -> str:
@@ -169,6 +169,17 @@ def write_feature_names(folder: Path, names: Sequence[str]) -> None:
     """Write what the columns `feature_0000` ... hold to `features.csv`: columns feature, name."""
     table = pl.DataFrame({"feature": feature_names(len(names)), "name": list(names)})
     write_bytes(folder / FEATURE_NAMES, table.write_csv().encode())
+
+
+def list_feature_names(folder: Path, count: int) -> list[str]:
+    """Return the names of the `count` features of wells that were read.
+
+    They are those in `features.csv`, else `feature_0000`, `feature_0001`, ...
+    """
+    path = folder / FEATURE_NAMES
+    if not path.exists():
+        return feature_names(count)
+    return pl.read_csv(path, schema_overrides={"name": pl.String}, glob=False)["name"].to_list()
 
 
 def write_wells(
