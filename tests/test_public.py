@@ -65,6 +65,8 @@ def call_all():
     refused(phenomae.benchmark, "absent.h5ad", "out", settings=absent)
     refused(phenomae.simulate, "recipe.toml")
     refused(phenomae.plan, ["absent", "run"], phenomae.VitMaeSettings())
+    refused(phenomae.export_plate, "absent", "P1", "P1.ozx")
+    refused(phenomae.push_weights, "absent", "hf:lab/model")
     refused(phenomae.report, "out", settings=phenomae.ReportSettings(run="absent"))
     refused(phenomae.compare, "a.h5ad", "b.h5ad", "out")
     refused(phenomae.study, "absent.toml", "out", settings=phenomae.StudySettings())

@@ -39,7 +39,7 @@ class AtlasSettings:
     neighbours: int = 15
     """Number of nearest neighbours of each row, by cosine distance over all rows."""
     seed: int = 0
-    """Seed of tsne and umap."""
+    """Seed of umap, and of the principal axes of large tables, from which tsne starts."""
     store: Location | None = None
     """Store from which a picture of each row is drawn, the first field of its first well; None for
     no pictures."""

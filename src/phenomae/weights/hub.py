@@ -40,7 +40,7 @@ def fetch(repository: str, files: tuple[str, ...]) -> tuple[Path, str]:
     info(f"fetching {repository} from the hub")
     # The card comes second: if the hub cannot be reached, the error should name a required file.
     first, *rest = files
-    with _quiet_library():
+    with quiet_library():
         paths = [_fetch(repository, first), _fetch(repository, CARD, needed=False)]
         paths += [_fetch(repository, name) for name in rest]
     # The cache has one folder per commit, so two folders mean two versions.
@@ -80,7 +80,7 @@ def _fetch(repository: str, name: str, needed: bool = True) -> Path | None:
 
 
 @contextmanager
-def _quiet_library() -> Iterator[None]:
+def quiet_library() -> Iterator[None]:
     """Silence warnings of huggingface_hub, and its progress bars if this process is quiet."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()
