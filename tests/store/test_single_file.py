@@ -92,6 +92,12 @@ def test_the_same_plate_gives_the_same_bytes_and_another_is_not_replaced(screen,
     assert table["state"].to_list()[:2] == ["complete", "complete"]
     export_plate(store, "P2", one, overwrite=True)
     assert one.read_bytes() != content
+    Path(f"{two}.artefact.json").unlink()  # as after a kill while another plate was replaced
+    with pytest.raises(ValueError, match="is there, and not as store export wrote it: choose"):
+        export_plate(store, "P2", two)
+    export_plate(store, "P2", two, overwrite=True)
+    assert two.read_bytes() == one.read_bytes()
+    Path(f"{one}.artefact.json").write_text("{")
     one.write_bytes(b"mine")
     for overwrite in (False, True):
         with pytest.raises(ValueError, match="is there, and not as store export wrote it: choose"):

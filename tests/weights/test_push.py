@@ -75,6 +75,8 @@ def answer(hub: Hub) -> flask.Flask:
 
     @app.get("/api/models/<owner>/<name>")
     def model_info(owner: str, name: str):
+        if owner == "odd":
+            return "no JSON"
         if (found := hub.repositories.get(f"{owner}/{name}")) is None:
             return flask.Response(status=404, headers={"X-Error-Code": "RepoNotFound"})
         return {"id": f"{owner}/{name}", "private": found["private"], "sha": "0" * 40}
@@ -88,6 +90,13 @@ def answer(hub: Hub) -> flask.Flask:
         private = asked.get("visibility") == "private" or bool(asked.get("private"))
         hub.repositories[name] = {"private": private, "files": {}}
         return {"url": f"{hub.address}/{name}", "id": name}
+
+    @app.post("/api/validate-yaml")
+    def validate():
+        asked = flask.request.json
+        assert asked["repoType"] == "model"
+        assert "library_name: phenomae" in asked["content"]
+        return {"errors": [], "warnings": []}
 
     @app.post("/api/models/<owner>/<name>/preupload/main")
     def preupload(owner: str, name: str):
@@ -239,21 +248,25 @@ def test_what_cannot_be_uploaded_is_one_sentence(
 ):
     weights.save(tmp_path / "bare", VitMae(TINY, channels=2), {})
     import_weights(str(exported), tmp_path / "imported")
-    for name, sentence in {
+    sentences = {
         "": "repository must be hf:OWNER/NAME, not hf:",
         "lab": "repository must be hf:OWNER/NAME, not hf:lab",
         "lab/a--b": "lab/a--b is not the name of a repository: ",
         "forbidden/model": "the token may not do this: it needs the right to write to forbidden/m",
-    }.items():
-        ((code, said),) = run([push(exported, name)])
-        assert (code, said.splitlines()[-1].startswith("phenomae: ")) == (1, True)
-        assert sentence in said.splitlines()[-1], said
-    lines = [push(tmp_path / name, "lab/model") for name in ("absent", "bare", "imported")]
-    absent, bare, imported = run(lines)
-    assert "absent holds no weights: there is nothing of that name" in absent[1]
-    assert "bare holds no weights: artefact.json is missing" in bare[1]
-    assert "imported has no model card (README.md): export the weights with phenomae" in imported[1]
-    assert {code for code, _ in (absent, bare, imported)} == {1}
+        "odd/model": "odd/model cannot be uploaded: Expecting value: line 1 column 1 (char 0); run",
+    }
+    folders = {
+        "absent": "absent holds no weights: there is nothing of that name",
+        "bare": "bare holds no weights: artefact.json is missing",
+        "imported": "imported has no model card (README.md): export the weights with phenomae wei",
+    }
+    lines = [push(exported, name) for name in sentences]
+    lines += [push(tmp_path / name, "lab/model") for name in folders]
+    expected = [*sentences.values(), *folders.values()]
+    for (code, said), sentence in zip(run(lines), expected, strict=True):
+        last = said.splitlines()[-1]
+        assert (code, last.startswith("phenomae: ")) == (1, True)
+        assert sentence in last
     assert set(hub.repositories) == {"lab/open"}
     (wrong,) = run([push(exported, "lab/model")], HF_TOKEN="hf_wrong")
     assert "the hub does not accept the token: log in again with hf auth login" in wrong[1]

@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
-from zipfile import ZIP_STORED, ZipFile, ZipInfo
+from typing import Any, BinaryIO
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 import polars as pl
 
@@ -76,11 +76,11 @@ def export_plate(
     _require_sound(opened)
     out.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(out)
-    # The file is put in place before its record, so that a record never describes another file.
-    record_beside(out).unlink(missing_ok=True)
-    with whole_file(out, replace=overwrite) as partial, open(partial, "wb") as file:
-        _write_zip(file, opened, plate)
-    write_json(record_beside(out), record_of(origin, sha256_of(out)))
+    with whole_file(out, replace=overwrite) as partial:
+        with open(partial, "wb") as file:
+            _write_zip(file, opened, plate)
+        # Before the file is put in place, so that a file is never without its record.
+        write_json(record_beside(out), record_of(origin, sha256_of(partial)))
     return PlateFile(out)
 
 
@@ -98,9 +98,11 @@ def _is_done(out: Path, origin: Origin, overwrite: bool) -> bool:
     """Return whether `out` has this plate already; raises ValueError if it holds something else."""
     if not out.exists():
         return False
-    beside = record_beside(out)
-    record = parse_record(beside.read_bytes(), out, str(beside)) if beside.is_file() else None
-    if record is None or not out.is_file() or record["content"] != sha256_of(out):
+    record = _read_record(out)
+    if record is None:
+        # What a call that was killed while it replaced a plate leaves is replaced where asked.
+        if overwrite and _is_plate(out):
+            return False
         raise ValueError(
             f"{out} is there, and not as store export wrote it: choose another name, or delete it"
         )
@@ -110,6 +112,27 @@ def _is_done(out: Path, origin: Origin, overwrite: bool) -> bool:
     elif not overwrite:
         raise ValueError(f"{out} holds another plate: choose another name, or overwrite it")
     return same
+
+
+def _read_record(out: Path) -> dict[str, Any] | None:
+    """Return the record beside a file; None if there is none, or it is of another file."""
+    beside = record_beside(out)
+    if not (out.is_file() and beside.is_file()):
+        return None
+    try:
+        record = parse_record(beside.read_bytes(), out, str(beside), KIND)
+    except ValueError:
+        return None
+    return record if record["content"] == sha256_of(out) else None
+
+
+def _is_plate(out: Path) -> bool:
+    """Return whether a file is a zipped plate that phenomae ingested."""
+    try:
+        with ZipFile(out) as archive:
+            return "phenomae" in json.loads(archive.read("zarr.json"))["attributes"]
+    except (BadZipFile, OSError, KeyError, TypeError, ValueError):
+        return False
 
 
 def _require_sound(store: Store) -> None:

@@ -109,7 +109,8 @@ def _one_sentence(name: str) -> Iterator[None]:
         yield
     except HFValidationError as error:
         raise ValueError(f"{name} is not the name of a repository: {error}") from None
-    except (HTTPError, OSError, RuntimeError) as error:
+    # ValueError is raised for an answer that is no JSON, and for a card that the hub refuses.
+    except (HTTPError, OSError, RuntimeError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # by the operating system: a file that cannot be read
         first = next(iter(str(error).splitlines()), "") or type(error).__name__
