@@ -175,7 +175,8 @@ def run(fork_program: Callable, hub: Hub, tmp_path: Path) -> Callable:
     def start(lines: list[list[str]], **environment: str) -> list[tuple[int, str]]:
         settings = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "cache")}
         settings |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-        settings |= {"NO_PROXY": "127.0.0.1", "HF_TOKEN": TOKEN, **environment}
+        settings |= {"NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        settings |= {"HF_TOKEN": TOKEN, **environment}
         done = fork_program(PROGRAM.format(lines=lines), **settings).wait()
         assert done.returncode == 0, done.stderr
         assert TOKEN not in done.stdout + done.stderr
