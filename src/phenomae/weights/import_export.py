@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
+from torch import Tensor
 
 from phenomae import __version__
 from phenomae.artefacts import artefact_folder
@@ -140,17 +141,7 @@ def export_weights(
     """
     source, out = Path(source), Path(out)
     config = weights.read_config(source)
-    family = config.get("family")
-    if not is_published(config) and family not in FAMILIES:
-        raise ValueError(
-            f"{source} is of family {family}, which the public layout does not have: it has "
-            f"{' and '.join(FAMILIES)}"
-        )
-    model = weights.load(source)
-    if model.settings.decoder_attention != "self":
-        raise ValueError(
-            f"{source} has a decoder with cross-attention, which the public layout does not have"
-        )
+    model = _load_exportable(source, config)
     kept = config if is_published(config) else config.get(PUBLISHED)
     published = kept if isinstance(kept, dict) else {}
     rows = find_max_channels(published, len(model.channels))
@@ -167,19 +158,41 @@ def export_weights(
     except ValueError as error:
         message = f"{source}: the key {PUBLISHED} belongs to other weights: {error}"
         raise ValueError(message) from None
-    text = write_card(out.name, source, config, plan, licence, scores, bool(sizes))
+    text = write_card(source, config, plan, licence, scores, bool(sizes))
     with artefact_folder(out, _export_origin(source, card, scores), overwrite, False) as folder:
         if folder is None:
             return Weights(out)
-        write_json(folder / weights.CONFIG, public)
-        write_bytes(folder / CARD, text.encode())
-        if sizes:
-            write_bytes(folder / CODE, read_code())
-        with whole_file(folder / weights.TENSORS) as partial:
-            save_file(tensors, partial, metadata={"format": "pt"})
+        _write_export(folder, public, tensors, text)
     if published:
         info(f"{out}: {licence_line(beside.get('licence'))}")
     return Weights(out)
+
+
+def _load_exportable(source: Path, config: dict[str, Any]) -> Network:
+    """Return the network of weights; raises ValueError if the public layout does not have it."""
+    family = config.get("family")
+    if not is_published(config) and family not in FAMILIES:
+        raise ValueError(
+            f"{source} is of family {family}, which the public layout does not have: it has "
+            f"{' and '.join(FAMILIES)}"
+        )
+    model = weights.load(source)
+    if model.settings.decoder_attention != "self":
+        raise ValueError(
+            f"{source} has a decoder with cross-attention, which the public layout does not have"
+        )
+    return model
+
+
+def _write_export(
+    folder: Path, public: dict[str, Any], tensors: dict[str, Tensor], card: str
+) -> None:
+    write_json(folder / weights.CONFIG, public)
+    write_bytes(folder / CARD, card.encode())
+    if has_own_class(public):
+        write_bytes(folder / CODE, read_code())
+    with whole_file(folder / weights.TENSORS) as partial:
+        save_file(tensors, partial, metadata={"format": "pt"})
 
 
 def _export_origin(source: Path, card: CardSettings, scores: Scores | None) -> Origin:

@@ -69,7 +69,6 @@ def choose_licence(settings: CardSettings, named: str | None, source: Path) -> s
 
 
 def write_card(
-    name: str,
     source: Path,
     config: Mapping[str, Any],
     blueprint: Blueprint,
@@ -87,12 +86,12 @@ def write_card(
         library_name="phenomae",
         pipeline_tag=_TASK,
         tags=tags,
-        model_name=name if scores else None,
+        model_name=blueprint.family if scores else None,
         eval_results=_evaluations(scores) if scores else None,
     )
     parts = [
         f"---\n{data.to_yaml()}\n---",
-        f"# {name}",
+        f"# {blueprint.family} for microscopy images of cells",
         _describe(blueprint),
         _licence_line(licence, bool(config.get("notice")) and not own_class),
         "## Data",
