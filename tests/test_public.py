@@ -59,6 +59,7 @@ def call_all():
     assert imported.to_polars().columns[-2:] == ["x", "y"]
     for corrector in (phenomae.MadRobust, phenomae.FeatureSelect):
         assert "fit_transform" in dir(corrector())
+    assert phenomae.to_anndata("wells").shape == (12, 2)
     with open("recipe.toml", "w") as file:
         file.write("[embed]\\ncrops_at_once = 3\\n")
     assert phenomae.read_recipe("recipe.toml", ("embed",)) == {"crops_at_once": 3}
@@ -71,6 +72,8 @@ def call_all():
     refused(phenomae.benchmark, "absent.h5ad", "out", settings=absent)
     refused(phenomae.simulate, "recipe.toml")
     refused(phenomae.plan, ["absent", "run"], phenomae.VitMaeSettings())
+    refused(phenomae.export_plate, "absent", "P1", "P1.ozx")
+    refused(phenomae.push_weights, "absent", "hf:lab/model")
     refused(phenomae.report, "out", settings=phenomae.ReportSettings(run="absent"))
     refused(phenomae.compare, "a.h5ad", "b.h5ad", "out")
     refused(phenomae.study, "absent.toml", "out", settings=phenomae.StudySettings())

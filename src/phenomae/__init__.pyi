@@ -13,6 +13,8 @@ from phenomae.store.inventory import IngestSettings as IngestSettings
 from phenomae.store.relabel import relabel_store as relabel_store
 from phenomae.images.platemap.settings import PlateMapSettings as PlateMapSettings
 from phenomae.store.check import check_store as check_store
+from phenomae.store.single_file import export_plate as export_plate
+from phenomae.store.single_file import PlateFile as PlateFile
 from phenomae.store.read import Store as Store
 from phenomae.explore.qc import qc as qc
 from phenomae.quality.settings import QcSettings as QcSettings
@@ -36,6 +38,8 @@ from phenomae.models.cost.catalogue import list_models as list_models
 from phenomae.weights.import_export import import_weights as import_weights
 from phenomae.weights.import_export import export_weights as export_weights
 from phenomae.weights.import_export import Weights as Weights
+from phenomae.weights.model_card import CardSettings as CardSettings
+from phenomae.weights.push import push_weights as push_weights
 from phenomae.embedding.embed import embed as embed
 from phenomae.embedding.embed import EmbedSettings as EmbedSettings
 from phenomae.embedding.embed import BlockWells as BlockWells
@@ -53,6 +57,8 @@ from phenomae.maps.map import Map as Map
 from phenomae.maps.export import export as export
 from phenomae.maps.export import ExportSettings as ExportSettings
 from phenomae.maps.export import Table as Table
+from phenomae.maps.atlas import AtlasSettings as AtlasSettings
+from phenomae.maps.annotated import to_anndata as to_anndata
 from phenomae.evaluation.fetch import fetch_annotations as fetch_annotations
 from phenomae.evaluation.fetch import Annotations as Annotations
 from phenomae.evaluation.benchmark import benchmark as benchmark

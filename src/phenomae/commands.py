@@ -132,7 +132,7 @@ GROUPS: Mapping[str, Group] = {
         },
     ),
     "store": Group(
-        "Check stores, and replace their labels.",
+        "Check stores, replace their labels, and export single plates.",
         lambda: {
             "relabel": (
                 "phenomae.store.relabel:relabel_store",
@@ -142,11 +142,15 @@ GROUPS: Mapping[str, Group] = {
                 "phenomae.store.check:check_store",
                 "Verify that a store is complete, down to every pixel.",
             ),
+            "export": (
+                "phenomae.store.single_file:export_plate",
+                "Write a plate as one file: a zipped OME-Zarr, .ozx.",
+            ),
         },
     ),
     "pretrain": Group("Train an encoder, one command per network family.", _families),
     "weights": Group(
-        "Import and export published weights.",
+        "Import, export and upload weights.",
         lambda: {
             "import": (
                 "phenomae.weights.import_export:import_weights",
@@ -155,6 +159,10 @@ GROUPS: Mapping[str, Group] = {
             "export": (
                 "phenomae.weights.import_export:export_weights",
                 "Export weights in the layout of the published ones.",
+            ),
+            "push": (
+                "phenomae.weights.push:push_weights",
+                "Upload exported weights to the Hugging Face hub.",
             ),
         },
     ),

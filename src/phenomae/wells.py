@@ -87,7 +87,8 @@ class Wells(TableOutput):
     def to_anndata(self) -> "anndata.AnnData":
         """Return the wells as AnnData: X are the features, obs the other columns.
 
-        Observations are named `PLATE/WELL`.
+        Observations are named `PLATE/WELL`, variables as the features, or
+        `feature_0000` ... if they have no names.
         """
         from anndata import AnnData
 
@@ -99,7 +100,7 @@ class Wells(TableOutput):
         return AnnData(
             wells.features,
             obs=obs.set_index(names.to_numpy()),
-            var={"var_names": feature_names(wells.features.shape[1])},
+            var={"var_names": wells.columns},
         )
 
     def __repr__(self) -> str:

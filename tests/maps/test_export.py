@@ -229,7 +229,12 @@ def test_what_export_did_not_make_is_not_replaced(wells, tmp_path, name, overwri
     ("source", "out", "form", "sentence"),
     [
         ("screen", "out.xlsx", "efaar", r"out.xlsx cannot be the table: .* \.parquet or \.csv"),
-        ("screen", "out.csv", "jump", "form must be one of pycytominer, efaar, not jump"),
+        (
+            "screen",
+            "out.csv",
+            "jump",
+            "form must be one of pycytominer, efaar, embedding-atlas, excel, not jump",
+        ),
         ("absent", "out.csv", "efaar", "absent is neither a folder of wells nor an .h5ad map"),
         ("folder", "out.csv", "efaar", "folder holds no wells: artefact.json is missing"),
         ("absent.h5ad", "out.csv", "efaar", "is not a map: there is no file of that name"),

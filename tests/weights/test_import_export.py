@@ -137,7 +137,9 @@ def test_channels_may_be_named(public: Path, tmp_path: Path):
     assert read_json(tmp_path / "unnamed")["channels"] == ["channel 1", "channel 2", "channel 3"]
     assert read_json(tmp_path / "named")["channels"] == ["Hoechst", "ConA", "WGA"]
     export_weights(tmp_path / "named", tmp_path / "public2")
-    assert read_json(tmp_path / "public2")["phenomae"] == {"channels": ["Hoechst", "ConA", "WGA"]}
+    named = read_json(tmp_path / "public2")["phenomae"]
+    assert named["channels"] == ["Hoechst", "ConA", "WGA"]
+    assert set(named) == {"channels", "encoder"}  # the latter for transformers
 
 
 @pytest.mark.parametrize("channels", ["DNA,ER", "DNA,ER,ER", "DNA,,AGP", ",", "a,b,c,d"])

@@ -136,11 +136,12 @@ def _open(path: Path) -> Artefact | None:
     """Return the output at `path` without reading its files; None if there is none."""
     if (path / SIGNATURE).is_file():
         return _open_folder(path)
-    if path.suffix == ".h5ad" and path.is_file():
-        return _open_map(path)
-    if path.suffix == ".npz" and path.is_file():
-        return _open_correction(path)
-    return _open_export(path) if path.is_file() and record_beside(path).is_file() else None
+    if not path.is_file():
+        return None
+    if record_beside(path).is_file():  # first: an export may be .h5ad, too
+        return _open_export(path)
+    openers = {".h5ad": _open_map, ".npz": _open_correction}
+    return openers[path.suffix](path) if path.suffix in openers else None
 
 
 def _open_folder(path: Path) -> Artefact:

@@ -1,24 +1,68 @@
-"""Encodes a map as an .h5ad file with h5py only.
+"""Encodes a map or wells as an .h5ad file with h5py only.
 
 Importing anndata would take half of the run time of `map` on a small screen. The encodings are
 those of the "AnnData on-disk format", written in the same order as by anndata, so that the bytes
-are those that anndata writes.
+are those that anndata writes, apart from `raw`. Only encodings that anndata 0.10 reads are used.
 """
 
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import h5py
 import numpy as np
-from jaxtyping import Float32, Shaped
+import polars as pl
+from jaxtyping import Bool, Float32, Int, Shaped
 
 _TEXT = h5py.string_dtype()  # variable length, UTF-8
 
 
+@dataclass(frozen=True)
+class Categories:
+    """A column of text that may have empty cells, which the encoding of text cannot have."""
+
+    codes: Int[np.ndarray, " g"]
+    """Index of each row's category; -1 for an empty cell."""
+    names: list[str]
+
+
+@dataclass(frozen=True)
+class Nullable:
+    """A column of whole numbers or bools, some of which are missing."""
+
+    values: Shaped[np.ndarray, " g"]
+    missing: Bool[np.ndarray, " g"]
+
+
+Column = Shaped[np.ndarray, " g"] | Categories | Nullable
+
+
+def obs_columns(table: pl.DataFrame) -> dict[str, Column]:
+    """Return the columns of a table in the types that `encode_h5ad` writes, by name.
+
+    Text becomes categories, because it may have empty cells; missing numbers become NaN, and whole
+    numbers and bools of which some are missing become `Nullable`.
+    """
+    return {column.name: _convert(column) for column in table.iter_columns()}
+
+
+def _convert(column: pl.Series) -> Column:
+    if not (column.dtype.is_numeric() or column.dtype == pl.Boolean):  # text, and rarely dates
+        texts = column.cast(pl.String)
+        names = texts.drop_nulls().unique().sort().to_list()
+        places = {name: index for index, name in enumerate(names)}
+        codes = [places.get(text, -1) for text in texts]
+        return Categories(np.array(codes, dtype=np.int32), names)
+    if column.null_count() and not column.dtype.is_float():
+        filled = column.fill_null(False if column.dtype == pl.Boolean else 0)
+        return Nullable(filled.to_numpy(), column.is_null().to_numpy())
+    return column.to_numpy()
+
+
 def encode_h5ad(
     features: Float32[np.ndarray, "g d"],
-    obs: Mapping[str, Shaped[np.ndarray, " g"]],
+    obs: Mapping[str, Column],
     obs_names: list[str],
     var_names: list[str],
     uns: Mapping[str, str],
@@ -31,17 +75,17 @@ def encode_h5ad(
         _write_array(file, "X", features)
         _write_frame(file, "obs", obs_names, obs)
         _write_frame(file, "var", var_names, {})
-        # anndata writes these groups, and the null dataset `raw`, even if they are empty.
+        # anndata writes these groups even if they are empty. Since 0.12 it also writes a dataset
+        # `raw` of the encoding `null`, which anndata 0.10 and 0.11 refuse: it is left out.
         for name in ("obsm", "varm", "obsp", "varp", "layers"):
             _mark(file.create_group(name), "dict", "0.1.0")
         _write_texts(file, "uns", uns)
-        _mark(file.create_dataset("raw", data=h5py.Empty("f")), "null", "0.1.0")
         _mark(file, "anndata", "0.1.0")
     return buffer.getvalue()
 
 
 def _write_frame(
-    file: h5py.File, name: str, index: list[str], columns: Mapping[str, Shaped[np.ndarray, " g"]]
+    file: h5py.File, name: str, index: list[str], columns: Mapping[str, Column]
 ) -> None:
     group = file.create_group(name)
     # h5py writes an empty list as float64, and so does anndata, which leaves the type to h5py.
@@ -49,8 +93,25 @@ def _write_frame(
     group.attrs["_index"] = "_index"
     _write_array(group, "_index", np.array(index, dtype=object))
     for column, values in columns.items():
-        _write_array(group, column, values)
+        _write_column(group, column, values)
     _mark(group, "dataframe", "0.2.0")
+
+
+def _write_column(group: h5py.Group, name: str, values: Column) -> None:
+    if isinstance(values, np.ndarray):
+        _write_array(group, name, values)
+        return
+    parts = group.create_group(name)
+    if isinstance(values, Categories):
+        parts.attrs["ordered"] = False
+        _write_array(parts, "codes", values.codes)
+        _write_array(parts, "categories", np.array(values.names, dtype=object))
+        _mark(parts, "categorical", "0.2.0")
+        return
+    _write_array(parts, "values", values.values)
+    _write_array(parts, "mask", values.missing)
+    is_bool = values.values.dtype == np.bool_
+    _mark(parts, "nullable-boolean" if is_bool else "nullable-integer", "0.1.0")
 
 
 def _write_array(group: h5py.Group, name: str, values: Shaped[np.ndarray, "..."]) -> None:

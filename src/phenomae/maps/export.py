@@ -1,23 +1,22 @@
 """The command `export`: writes wells or a map as one wide table for other tools.
 
-An export contains no signature, because other tools would read a signature as data. `export`
-recognises its own files by the record beside them, or by numbered features.
+A table has no place for a signature, and other tools would read one as data: it is written beside
+the table.
 """
 
 import io
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, get_args
 
-import numpy as np
 import polars as pl
 from cyclopts import Parameter
-from jaxtyping import Float32
 
 from phenomae import checks
 from phenomae.artefacts import refuse_inside
+from phenomae.maps.annotated import encode_rows
+from phenomae.maps.atlas import AtlasSettings, atlas_table, require_default, tell_command
 from phenomae.maps.export_columns import (
     COMPARTMENTS,
     EFAAR_FEATURE,
@@ -26,44 +25,53 @@ from phenomae.maps.export_columns import (
     efaar_well_columns,
     pycytominer_columns,
 )
-from phenomae.maps.read import read_map
+from phenomae.maps.export_source import Rows, read_rows
+from phenomae.maps.spreadsheet import encode_csv, encode_xlsx
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
 from phenomae.progress import info
-from phenomae.records import feature_names
-from phenomae.signatures import Origin, record_beside, record_of, settings_dict
-from phenomae.wells import read_wells
+from phenomae.signatures import Origin, parse_record, record_beside, record_of, settings_dict
 from phenomae.whole_files import remove_abandoned, sha256_of, write_bytes, write_json
 
 KIND = "export"
-FORMS = ("pycytominer", "efaar")
-SUFFIXES = (".parquet", ".csv")
-# The column of row names, for a map of other software, which does not record what its rows are.
-FOREIGN = "name"
+Form = Literal["pycytominer", "efaar", "embedding-atlas", "excel"]
+_SUFFIXES: dict[str, tuple[str, ...]] = {
+    "pycytominer": (".parquet", ".csv", ".h5ad"),
+    "efaar": (".parquet", ".csv"),
+    "embedding-atlas": (".parquet",),
+    "excel": (".xlsx", ".csv"),
+}
 
 
 class Table(TableOutput):
-    """A wide table that `export` wrote, CSV or Parquet."""
+    """A wide table that `export` wrote: Parquet, CSV, XLSX or AnnData."""
 
     def to_polars(self) -> pl.DataFrame:
-        """Return the table as read from the file."""
-        read = pl.read_csv if self.path.suffix == ".csv" else pl.read_parquet
-        return read(self.path, glob=False)
+        """Return the table as read from the file.
+
+        Raises ValueError for .h5ad and .xlsx, which `phenomae.to_anndata` and a spreadsheet read.
+        """
+        suffix = self.path.suffix
+        if suffix not in (".csv", ".parquet"):
+            raise ValueError(f"{self.path} is read by other software: only .parquet and .csv here")
+        return (pl.read_csv if suffix == ".csv" else pl.read_parquet)(self.path, glob=False)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ExportSettings:
-    """The tool whose column names are used."""
+    """The tool that reads the table."""
 
-    form: Literal["pycytominer", "efaar"] = "pycytominer"
+    form: Annotated[Form, Parameter(name=("--form", "--for"))] = "pycytominer"
     """pycytominer: columns Metadata_Plate, Metadata_Well, ..., then the features by name, or
     Cells_feature_0000, ... if they have no names; also for copairs. efaar: columns perturbation,
-    concentration, ..., then feature_0, ..., for the public EFAAR benchmark."""
+    concentration, ..., then feature_0, ..., for the public EFAAR benchmark. embedding-atlas: the
+    metadata, points in the plane and the nearest neighbours of each row. excel: the names used
+    here, and no cell that a spreadsheet would run as a formula."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown form."""
-        checks.one_of("form", self.form, FORMS)
+        checks.one_of("form", self.form, get_args(Form))
 
 
 def export(
@@ -72,6 +80,7 @@ def export(
     /,
     *,
     settings: ExportSettings = ExportSettings(),
+    atlas: AtlasSettings = AtlasSettings(),  # noqa: B008 (frozen)
     overwrite: bool = False,
 ) -> Table:
     """Write wells or a map as one wide table for other tools, with one row per well or map row.
@@ -81,8 +90,9 @@ def export(
     source
         Folder of wells, or an .h5ad map.
     out
-        File to write; its name ends with .parquet or .csv. What it was made from and its checksum
-        are written beside it, to `OUT.artefact.json`.
+        File to write; its name ends with .parquet or .csv, or with .h5ad for AnnData; for
+        embedding-atlas with .parquet, for excel with .xlsx or .csv. What it was made from and its
+        checksum are written beside it, to `OUT.artefact.json`.
     overwrite
         Replace `out` if it holds another export.
 
@@ -90,62 +100,80 @@ def export(
     holds something else.
     """
     source, out = Path(source), Path(out)
-    if out.suffix not in SUFFIXES:
+    suffixes = _SUFFIXES[settings.form]
+    if out.suffix not in suffixes:
         raise ValueError(
-            f"{out} cannot be the table: give it a name that ends with {' or '.join(SUFFIXES)}"
+            f"{out} cannot be the table: give it a name that ends with {' or '.join(suffixes)}"
         )
+    if settings.form != "embedding-atlas":
+        require_default(atlas)
     refuse_inside(out)
-    columns, profiles, identity = _read(source, settings.form)
-    content = _encode(pl.concat([columns, profiles], how="horizontal"), out.suffix)
+    rows = read_rows(source)
+    content, origin = _make(rows, out, settings, atlas)
     if not _is_done(out, content, overwrite):
         out.parent.mkdir(parents=True, exist_ok=True)
         remove_abandoned(out)
         write_bytes(out, content)
-    # A table has no place for what it was made from and for its checksum.
-    origin = Origin(KIND, settings_dict(settings), {"source": identity})
     write_json(record_beside(out), record_of(origin, sha256_of(out)))
+    if settings.form == "embedding-atlas":
+        tell_command(out, atlas)
     return Table(out)
 
 
-def _read(source: Path, form: str) -> tuple[pl.DataFrame, pl.DataFrame, str]:
-    """Return metadata and features with the names of their columns in `form`, and the identity."""
-    if source.is_dir():
-        wells = read_wells(source)
-        named = pycytominer_columns if form == "pycytominer" else efaar_well_columns
-        return named(wells.table), _name(wells.features, wells.names, form), wells.identity
-    if source.suffix != ".h5ad":
-        raise ValueError(f"{source} is neither a folder of wells nor an .h5ad map: give one")
-    rows = read_map(source)
-    by = str((rows.signature or {}).get("settings", {}).get("by", FOREIGN))
-    # Maps from other software may have categories; text is the type that CSV and other tools read.
-    table = rows.obs.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
-    if by in table.columns:
-        raise ValueError(
-            f"{source} has a column {by!r} in obs, the name of the column of row names: rename it"
-        )
-    table = table.insert_column(0, pl.Series(by, rows.names))
-    named = pycytominer_columns(table) if form == "pycytominer" else efaar_map_columns(table, by)
-    # Maps of other software have all kinds of names, which pycytominer would not take for features.
-    is_named = rows.signature and rows.variables != feature_names(rows.features.shape[1])
-    return named, _name(rows.features, rows.variables if is_named else None, form), rows.identity
+def _make(
+    rows: Rows, out: Path, settings: ExportSettings, atlas: AtlasSettings
+) -> tuple[bytes, Origin]:
+    """Return the bytes of the table, and what they were made from."""
+    origin = Origin(KIND, settings_dict(settings), {"source": rows.identity})
+    if out.suffix == ".h5ad":
+        return encode_rows(rows), origin
+    if settings.form == "excel":
+        table = _append(rows.named_table(), rows, rows.variables)
+        return encode_csv(table) if out.suffix == ".csv" else encode_xlsx(table, out), origin
+    if settings.form == "embedding-atlas":
+        table, sources = atlas_table(rows, atlas)
+        chosen = asdict(atlas)
+        del chosen["store"]  # the table depends on the store, not on its path
+        origin = Origin(KIND, origin.settings | chosen, origin.sources | sources)
+        return _encode(table, out.suffix), origin
+    is_pycytominer = settings.form == "pycytominer"
+    columns = pycytominer_columns(rows.named_table()) if is_pycytominer else _efaar_columns(rows)
+    return _encode(_append(columns, rows, _name_features(rows, settings.form)), out.suffix), origin
 
 
-def _name(
-    features: Float32[np.ndarray, "rows d"], names: Sequence[str] | None, form: str
-) -> pl.DataFrame:
-    """Return features with the names of their columns in `form`; `names` are their own, if any.
+def _name_features(rows: Rows, form: str) -> list[str]:
+    """Return the names of the feature columns for pycytominer or EFAAR.
 
     EFAAR's functions find features by their numbered names, so that form has no others.
     """
-    if names is None or form == "efaar":
-        name = PYCYTOMINER_FEATURE if form == "pycytominer" else EFAAR_FEATURE
-        names = [name.format(index) for index in range(features.shape[1])]
-    elif not any(name.startswith(COMPARTMENTS) for name in names):
+    if form == "efaar" or not rows.is_named:
+        name = EFAAR_FEATURE if form == "efaar" else PYCYTOMINER_FEATURE
+        return [name.format(index) for index in range(rows.features.shape[1])]
+    if not any(name.startswith(COMPARTMENTS) for name in rows.variables):
         info(
-            f"features keep their names, such as {names[0]!r}; pycytominer finds by itself only "
-            f"those that begin with {', '.join(COMPARTMENTS)}: pass it features=[...]"
+            f"features keep their names, such as {rows.variables[0]!r}; pycytominer finds by "
+            f"itself only those that begin with {', '.join(COMPARTMENTS)}: pass it features=[...]"
         )
-    return pl.from_numpy(features, schema=list(names), orient="row")
+    return rows.variables
+
+
+def _efaar_columns(rows: Rows) -> pl.DataFrame:
+    table = rows.named_table()
+    return efaar_well_columns(table) if rows.by is None else efaar_map_columns(table, rows.by)
+
+
+def _append(columns: pl.DataFrame, rows: Rows, names: list[str]) -> pl.DataFrame:
+    """Return one table: the metadata columns, then the feature columns.
+
+    Raises ValueError if a feature has the name of another column.
+    """
+    if twice := {*names} & {*columns.columns}:
+        raise ValueError(
+            f"{rows.path} has a feature and a column of metadata that are both called "
+            f"{min(twice)}: rename one of them"
+        )
+    vectors = pl.from_numpy(rows.features, schema=names, orient="row")
+    return pl.concat([columns, vectors], how="horizontal")
 
 
 def _encode(table: pl.DataFrame, suffix: str) -> bytes:
@@ -176,12 +204,19 @@ def _is_done(out: Path, content: bytes, overwrite: bool) -> bool:
 
 
 def _is_export(out: Path) -> bool:
-    """Return whether a table has the record of an export, or its numbered features."""
-    try:
-        if json.loads(record_beside(out).read_bytes())["kind"] == KIND:
-            return True
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # moved without its record, or made by an old version
+    """Return whether a file is an export: as its record says, or by its feature columns."""
+    if not out.is_file():
+        return False
+    beside = record_beside(out)
+    if beside.is_file():
+        with suppress(ValueError):
+            if parse_record(beside.read_bytes(), out, str(beside), KIND)["content"] == sha256_of(
+                out
+            ):
+                return True
+    if out.suffix not in (".csv", ".parquet"):
+        return False
+    # Exports of version 0.1 have no record.
     try:
         if out.suffix == ".csv":
             names = pl.read_csv(out, n_rows=0, glob=False).columns
@@ -190,4 +225,5 @@ def _is_export(out: Path) -> bool:
                 names = list(pl.read_parquet_schema(file))
     except (pl.exceptions.PolarsError, OSError):
         return False
+    # Those had numbered features only.
     return PYCYTOMINER_FEATURE.format(0) in names or EFAAR_FEATURE.format(0) in names

@@ -5,6 +5,7 @@ A profile of zeros has no direction and so no cosine. `unit_rows` leaves such pr
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,11 +59,18 @@ def require_directions(profiles: ConsensusProfiles, source: Path) -> None:
     """Raise ValueError if a row is NaN, infinite or all 0, or two rows have the same name."""
     if twice := [name for name, count in Counter(profiles.names).items() if count > 1]:
         raise ValueError(f"{source} has {twice[0]} more than once: expected one row per name")
-    if rows := np.flatnonzero(_lacks_direction(profiles.features)).tolist():
-        names = ", ".join(profiles.names[row] for row in rows[:5])
+    require_directions_of(profiles.features, profiles.names, source)
+
+
+def require_directions_of(
+    features: Float[np.ndarray, "n d"], names: Sequence[str], source: Path
+) -> None:
+    """Raise ValueError if a row is NaN, infinite or all 0."""
+    if rows := np.flatnonzero(_lacks_direction(features)).tolist():
+        shown = ", ".join(names[row] for row in rows[:5])
         raise ValueError(
             f"{source} has rows that are NaN, infinite or all 0 and have no cosine: "
-            f"{names} ({len(rows)} in total); leave them out of the map"
+            f"{shown} ({len(rows)} in total); leave them out of the map"
         )
 
 

@@ -6,7 +6,7 @@ extra files. All damage is found, not only the first.
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -89,13 +89,20 @@ def find_damage(store: Store, quick: bool, workers: int) -> Iterator[str]:
     sound = _sound_rows(store)
     bad = set(range(len(store.fields))) - set(sound)
     yield from (f"{TABLE}: row {row} does not describe a field" for row in sorted(bad))
-    groups = _expected_groups(store.fields[sound])
+    groups = expected_groups(store.fields[sound])
     for wrong in map_in_threads(
         lambda item: find_group_damage(store.path, *item), list(groups.items()), workers
     ):
         yield from wrong
     yield from _find_strangers(store, {*groups, *store.fields["path"].drop_nulls()})
-    fields = [_listed(store, row) for row in sound]
+    yield from find_listed_damage(store, sound, quick, workers)
+
+
+def find_listed_damage(
+    store: Store, rows: Sequence[int], quick: bool, workers: int
+) -> Iterator[str]:
+    """Yield one sentence per problem of the fields in these rows of the table: images, pixels."""
+    fields = [_listed(store, row) for row in rows]
     look = partial(find_field_damage, store.path, quick)
     found = map_in_threads(look, fields, workers)
     for wrong in tracked(found, "checking", len(fields), "fields"):
@@ -147,7 +154,7 @@ def _sound_rows(store: Store) -> list[int]:
     return sound
 
 
-def _expected_groups(fields: pl.DataFrame) -> dict[str, dict[str, Any]]:
+def expected_groups(fields: pl.DataFrame) -> dict[str, dict[str, Any]]:
     """Return the expected attributes of the groups of plates, rows and wells, keyed by path."""
     groups: dict[str, dict[str, Any]] = {}
     for (plate,), rows in fields.group_by("plate", maintain_order=True):

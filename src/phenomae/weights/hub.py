@@ -52,7 +52,7 @@ def fetch(
     info(f"fetching {repository} from the hub")
     # The card comes second: if the hub cannot be reached, the error should name a required file.
     first, *rest = files
-    with _quiet_library():
+    with quiet_library():
         paths = [_fetch(repository, first, revision)]
         paths += [_fetch(repository, name, revision, needed=False) for name in (CARD, *optional)]
         paths += [_fetch(repository, name, revision) for name in rest]
@@ -97,7 +97,7 @@ def _fetch(
 
 
 @contextmanager
-def _quiet_library() -> Iterator[None]:
+def quiet_library() -> Iterator[None]:
     """Silence warnings of huggingface_hub, and its progress bars if this process is quiet."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()

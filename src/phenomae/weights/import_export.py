@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
+from torch import Tensor
 
 from phenomae import __version__
 from phenomae.artefacts import artefact_folder
@@ -16,7 +17,23 @@ from phenomae.paths import PathLike
 from phenomae.progress import info
 from phenomae.signatures import Origin
 from phenomae.weights import io as weights
-from phenomae.weights.licence import NOTICE, licence_line, plain, read_licence
+from phenomae.weights.auto_class import (
+    AUTO_MAP,
+    CODE,
+    ENCODER,
+    encoder_sizes,
+    has_own_class,
+    read_code,
+)
+from phenomae.weights.licence import CARD, NOTICE, licence_line, plain, read_licence
+from phenomae.weights.model_card import (
+    RESULTS,
+    CardSettings,
+    Scores,
+    choose_licence,
+    read_scores,
+    write_card,
+)
 from phenomae.weights.origin import WeightsOrigin, find_weights
 from phenomae.weights.public_config import complete, write_config
 from phenomae.weights.public_names import FAMILIES, publish
@@ -27,7 +44,7 @@ from phenomae.weights.public_sizes import (
     is_published,
     look_up,
 )
-from phenomae.whole_files import hash_file, whole_file, write_json
+from phenomae.whole_files import hash_file, whole_file, write_bytes, write_json
 
 PUBLISHED = "published"
 """Key of phenomae's `config.json` under which the public configuration is kept unchanged."""
@@ -93,11 +110,19 @@ def import_weights(
     return Weights(out)
 
 
-def export_weights(source: PathLike, out: PathLike, /, *, overwrite: bool = False) -> Weights:
-    """Write the weights of a run, or imported weights, in the public layout.
+def export_weights(
+    source: PathLike,
+    out: PathLike,
+    /,
+    *,
+    card: CardSettings = CardSettings(),  # noqa: B008 (frozen)
+    overwrite: bool = False,
+) -> Weights:
+    """Write the weights of a run, or imported weights, in the public layout, with a model card.
 
     Imported weights are written as they were before the import. Settings without a public key are
-    written under the key `phenomae`, so that an import restores the same network.
+    written under the key `phenomae`, so that an import restores the same network. Beside weights
+    that phenomae trained is a file of code with which transformers loads them.
 
     Parameters
     ----------
@@ -111,10 +136,40 @@ def export_weights(source: PathLike, out: PathLike, /, *, overwrite: bool = Fals
     Raises
     ------
     ValueError
-        If there are no weights, or if the public layout does not have their family or decoder.
+        If there are no weights, if the public layout does not have their family or decoder, if
+        `results` are no results, or if imported weights have another licence.
     """
     source, out = Path(source), Path(out)
     config = weights.read_config(source)
+    model = _load_exportable(source, config)
+    kept = config if is_published(config) else config.get(PUBLISHED)
+    published = kept if isinstance(kept, dict) else {}
+    rows = find_max_channels(published, len(model.channels))
+    plan = Blueprint(model.family, model.settings, model.channels, rows)
+    tensors = {name: tensor.detach().contiguous() for name, tensor in publish(model, rows).items()}
+    beside, scores = _beside(config, source), read_scores(card.results)
+    licence = choose_licence(card, beside.get("licence"), source)
+    if licence is not None:
+        beside["licence"] = licence
+    base = published or {**write_config(plan), "auto_map": AUTO_MAP}
+    sizes = {ENCODER: encoder_sizes(plan, tensors)} if has_own_class(base) else {}
+    try:
+        public = complete(base, tensors, plan, beside | sizes)
+    except ValueError as error:
+        message = f"{source}: the key {PUBLISHED} belongs to other weights: {error}"
+        raise ValueError(message) from None
+    text = write_card(source, config, plan, licence, scores, bool(sizes))
+    with artefact_folder(out, _export_origin(source, card, scores), overwrite, False) as folder:
+        if folder is None:
+            return Weights(out)
+        _write_export(folder, public, tensors, text)
+    if published:
+        info(f"{out}: {licence_line(beside.get('licence'))}")
+    return Weights(out)
+
+
+def _load_exportable(source: Path, config: dict[str, Any]) -> Network:
+    """Return the network of weights; raises ValueError if the public layout does not have it."""
     family = config.get("family")
     if not is_published(config) and family not in FAMILIES:
         raise ValueError(
@@ -126,27 +181,25 @@ def export_weights(source: PathLike, out: PathLike, /, *, overwrite: bool = Fals
         raise ValueError(
             f"{source} has a decoder with cross-attention, which the public layout does not have"
         )
-    kept = config if is_published(config) else config.get(PUBLISHED)
-    published = kept if isinstance(kept, dict) else {}
-    rows = find_max_channels(published, len(model.channels))
-    plan = Blueprint(model.family, model.settings, model.channels, rows)
-    tensors = {name: tensor.detach().contiguous() for name, tensor in publish(model, rows).items()}
-    beside = _beside(config, source)
-    try:
-        public = complete(published or write_config(plan), tensors, plan, beside)
-    except ValueError as error:
-        message = f"{source}: the key {PUBLISHED} belongs to other weights: {error}"
-        raise ValueError(message) from None
-    origin = Origin(weights.KIND, {"layout": "public"}, {"weights": weights.identify(source)})
-    with artefact_folder(out, origin, overwrite, resume=False) as folder:
-        if folder is None:
-            return Weights(out)
-        write_json(folder / weights.CONFIG, public)
-        with whole_file(folder / weights.TENSORS) as partial:
-            save_file(tensors, partial, metadata={"format": "pt"})
-    if published:
-        info(f"{out}: {licence_line(beside.get('licence'))}")
-    return Weights(out)
+    return model
+
+
+def _write_export(
+    folder: Path, public: dict[str, Any], tensors: dict[str, Tensor], card: str
+) -> None:
+    write_json(folder / weights.CONFIG, public)
+    write_bytes(folder / CARD, card.encode())
+    if has_own_class(public):
+        write_bytes(folder / CODE, read_code())
+    with whole_file(folder / weights.TENSORS) as partial:
+        save_file(tensors, partial, metadata={"format": "pt"})
+
+
+def _export_origin(source: Path, card: CardSettings, scores: Scores | None) -> Origin:
+    """Return what determines an export; what is not given is not recorded, as in version 0.1."""
+    settings = {"layout": "public"} | ({"licence": card.licence} if card.licence else {})
+    sources = {"weights": weights.identify(source)}
+    return Origin(weights.KIND, settings, sources | ({RESULTS: scores.identity} if scores else {}))
 
 
 def _provenance(found: WeightsOrigin, config: dict[str, Any]) -> dict[str, Any]:
