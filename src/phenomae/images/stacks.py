@@ -54,7 +54,7 @@ def expand_stacks(listing: Listing, settings: LayoutSettings) -> Listing:
 def _has_stacks(group: Sequence[RawFile]) -> bool:
     """Return whether the first or the last file of a channel has several pages."""
     ends = {group[0].place, group[-1].place}
-    if any(place.row is not None or place.page is not None for place in ends):
+    if any((place.row, place.page, place.index) != (None, None, None) for place in ends):
         return False
     return any(isinstance(found, Stack) and found.pages for found in map(_read_or_explain, ends))
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from phenomae.images.fields import Place, Problem, RawFile
 
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2"})
+ZARR_FILES = frozenset({"zarr.json", ".zattrs", ".zgroup"})
+"""Files of which every Zarr group has one."""
 OTHER_IMAGES = "images that the index does not name"
 
 
@@ -45,6 +47,8 @@ def find_indices(raw: Path, is_index: Callable[[str], bool]) -> list[Path]:
             below.clear()
             continue
         seen.add(real)
+        if ZARR_FILES & set(names):
+            below.clear()  # a Zarr group has chunks by the million, and no index
         below.sort()
         # macOS leaves a hidden ._Index.xml, which is not XML, beside each file on shared disks.
         indices += [
@@ -108,7 +112,7 @@ def mark_transmitted(name: str, kind: str) -> str:
     return name
 
 
-def check_plate_name(raw: Path, plate_name: str | None, own: Collection[str]) -> None:
+def check_plate_name(raw: Path | str, plate_name: str | None, own: Collection[str]) -> None:
     """Raise ValueError if `plate_name` is set but `raw` holds several plates (names in `own`)."""
     if plate_name is not None and len(plates := sorted(set(own))) > 1:
         raise ValueError(

@@ -21,6 +21,7 @@ LAYOUTS: dict[str, str] = {
     "cellvoyager": f"{_HERE}.cellvoyager",
     "rxrx3-core": f"{_HERE}.rxrx3_core",
     "rxrx1": f"{_HERE}.rxrx1",
+    "ome-zarr": f"{_HERE}.ome_zarr",
     "pattern": f"{_HERE}.pattern",
 }
 """Module of each layout, which defines `LAYOUT`."""

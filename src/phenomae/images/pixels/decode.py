@@ -20,6 +20,7 @@ from phenomae.images.pixels.header import ImageHeader, UnfitError
 from phenomae.images.pixels.open_image import name_of, open_place
 from phenomae.images.pixels.stack import Stack, describe_stack
 from phenomae.images.pixels.value_range import ValueRange, to_uint16
+from phenomae.images.pixels.zarr_array import read_plane, read_plane_header
 
 # By content, not by name: files are often renamed (.tif that is a PNG, .TIF, .jpg).
 _FORMATS = {
@@ -46,6 +47,9 @@ def read_header(place: Place, value_range: ValueRange | None = None) -> ImageHea
     and MemoryError if the machine fails.
     """
     has_range = value_range is not None
+    if place.index is not None:
+        with _one_sentence(place, "is not a complete image"):
+            return read_plane_header(place, has_range=has_range)
     with open_place(place) as stream, _one_sentence(place, "is not a complete image"):
         return _format_of(stream).read_header(stream, place.page, has_range=has_range)
 
@@ -66,8 +70,13 @@ def read_scaled(
     Also returns how many pixels were clipped because they are outside of the range.
     """
     has_range = value_range is not None
-    with open_place(place) as stream, _one_sentence(place, "cannot be decoded"):
-        pixels = _format_of(stream).read_pixels(stream, place.page, has_range=has_range)
+    with _one_sentence(place, "cannot be decoded"):
+        if place.index is not None:
+            pixels = read_plane(place, has_range=has_range)
+        else:
+            with open_place(place) as stream:
+                module = _format_of(stream)
+                pixels = module.read_pixels(stream, place.page, has_range=has_range)
         if value_range is None or pixels.dtype in (np.uint8, np.uint16):
             return pixels, 0
         return to_uint16(pixels, value_range)

@@ -57,8 +57,10 @@ def open_place(place: Place) -> BinaryIO:
 
 
 def name_of(place: Place) -> str:
-    """Return file name and row or page of a place, which do not change if the folder is moved."""
+    """Return file name and row, page or index, which do not change if the folder is moved."""
     part = place.row if place.page is None else place.page
+    if place.index is not None:  # all arrays are called alike, and so say their image too
+        return "/".join(Path(place.url).parts[-2:]) + "#" + ",".join(map(str, place.index))
     return Path(place.url).name if part is None else f"{Path(place.url).name}#{part}"
 
 
