@@ -1,6 +1,6 @@
 """Stores in place: their fields stay in the OME-Zarr plates that other software wrote.
 
-The table `in-place.parquet` has the array of every field and the planes of its channels. It is no
+The table `in-place.arrow` has the array of every field and the planes of its channels. It is no
 part of the store's identity, so that plates may be moved and the store told where they are.
 """
 
@@ -22,7 +22,7 @@ from phenomae.store.handles import Target, open_arrays
 from phenomae.urls import below, is_address
 from phenomae.whole_files import hash_json
 
-REFERENCES = "in-place.parquet"
+REFERENCES = "in-place.arrow"
 _SCHEMA: dict[str, Any] = {
     "path": pl.String,
     "array": pl.String,
@@ -113,7 +113,7 @@ def read_references(store: Path | str, *, is_new: bool = False) -> dict[str, Ref
     """
     location = below(store, REFERENCES)
     try:
-        table = pl.read_parquet(io.BytesIO(read_file(location)))
+        table = pl.read_ipc(io.BytesIO(read_file(location)))
         rows = table.select(list(_SCHEMA)).iter_rows(named=True)
         return {row.pop("path"): _read_row(row) for row in rows}
     except FileNotFoundError:
@@ -134,7 +134,7 @@ def write_references(store: Path | str, references: References) -> None:
     """Write what `read_references` reads, completely or not at all."""
     rows = [{"path": path, **asdict(reference)} for path, reference in references.items()]
     buffer = io.BytesIO()
-    pl.DataFrame(rows, _SCHEMA).write_parquet(buffer)
+    pl.DataFrame(rows, _SCHEMA).write_ipc(buffer, compression="zstd")
     write_file(below(store, REFERENCES), buffer.getvalue())
 
 

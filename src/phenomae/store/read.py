@@ -220,6 +220,7 @@ def _read_settings(
 def read_store_signature(location: Path | str) -> dict[str, Any]:
     """Return the signature of a finished store; raises ValueError if there is none."""
     if isinstance(location, Path):
+        _refuse_plate(location)
         return settle(location, read_verified(location, KIND, ()))
     found = read_remote_signature(location, KIND)
     if found is None or found["identity"] is None:
@@ -228,6 +229,15 @@ def read_store_signature(location: Path | str) -> dict[str, Any]:
         state = nothing if found is None else "it is unfinished: ingest it again"
         raise ValueError(f"{location} holds no store: {state}")
     return settle(location, found)
+
+
+def _refuse_plate(folder: Path) -> None:
+    """Raise ValueError if a folder is a Zarr group, such as a plate of other software."""
+    if any((folder / name).exists() for name in ("zarr.json", ".zattrs", ".zgroup")):
+        raise ValueError(
+            f"{folder} is a Zarr group and no store: make one of OME-Zarr plates with ingest, which "
+            "leaves the pixels where they are with in_place"
+        )
 
 
 def settle(location: Path | str, signature: dict[str, Any]) -> dict[str, Any]:
@@ -320,7 +330,7 @@ def read_crops(
     for read, (index, _, _) in zip(reads, places, strict=True):
         _finish(store, index, read)
     for crop, target in zip(crops, targets, strict=True):
-        if target is not crop:
+        if target.ndim > crop.ndim:
             target.max(axis=1, out=crop)
     return crops
 

@@ -105,7 +105,7 @@ def _read_axes(axes: Any, count: int) -> tuple[str, tuple[str, ...]]:
     items = [{"name": axis} if isinstance(axis, str) else axis for axis in listed]
     if not items or not all(isinstance(axis, dict) for axis in items):
         raise ValueError(f"the axes {axes} are not understood: {_AXES}")
-    names = [str(axis.get("name")) for axis in items]
+    names = [str(axis.get("name")).lower() for axis in items]  # iohub writes capital letters
     known = names[-2:] == ["y", "x"] and set(names[:-2]) <= set("tcz")
     if not known or len(set(names)) < len(names):
         raise ValueError(f"the axes {' '.join(names)} are not understood: {_AXES}")
