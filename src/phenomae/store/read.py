@@ -235,8 +235,8 @@ def _refuse_plate(folder: Path) -> None:
     """Raise ValueError if a folder is a Zarr group, such as a plate of other software."""
     if any((folder / name).exists() for name in ("zarr.json", ".zattrs", ".zgroup")):
         raise ValueError(
-            f"{folder} is a Zarr group and no store: make one of OME-Zarr plates with ingest, which "
-            "leaves the pixels where they are with in_place"
+            f"{folder} is a Zarr group and no store: make one of OME-Zarr plates with ingest, "
+            "which leaves the pixels where they are with in_place"
         )
 
 
