@@ -65,10 +65,11 @@ def open_plane(place: Place, *, strict: bool = False) -> "ts.TensorStore":
     """
     assert place.index is not None, f"{place} is no plane of an array"
     array = _open(place.url, strict)
-    try:
-        return array[place.index]
-    except (IndexError, ValueError):
-        raise UnfitError(f"is not a plane of an array of shape {tuple(array.shape)}") from None
+    # tensorstore checks bounds only when it reads.
+    outside = any(at >= size for at, size in zip(place.index, array.shape, strict=False))
+    if outside or len(place.index) != array.rank - 2:
+        raise UnfitError(f"is not a plane of an array of shape {tuple(array.shape)}")
+    return array[place.index]
 
 
 def read_plane_header(place: Place, *, has_range: bool) -> ImageHeader:
