@@ -113,14 +113,15 @@ def read_references(store: Path | str, *, is_new: bool = False) -> dict[str, Ref
     """
     location = below(store, REFERENCES)
     try:
-        table = pl.read_ipc(io.BytesIO(read_file(location)))
-        rows = table.select(list(_SCHEMA)).iter_rows(named=True)
-        return {row.pop("path"): _read_row(row) for row in rows}
+        content = read_file(location)
     except FileNotFoundError:
         if is_new:
             return {}
         raise ValueError(f"{location} is missing: the store is damaged") from None
-    except (pl.exceptions.PolarsError, TypeError) as error:
+    try:
+        rows = pl.read_ipc(io.BytesIO(content)).select(list(_SCHEMA)).iter_rows(named=True)
+        return {row.pop("path"): _read_row(row) for row in rows}
+    except (pl.exceptions.PolarsError, TypeError, OSError) as error:  # OSError: a file cut short
         reason = str(error).splitlines()[0]
         raise ValueError(f"{location} cannot be read as a table: {reason}") from None
 
