@@ -7,7 +7,7 @@ import json
 import multiprocessing
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -141,6 +141,89 @@ def _write_store(
     files = {name: sha256_of(path / name) for name in (TABLE, REPORT)}
     sign(path, origin, origin.identity, files)
     return path
+
+
+class WriteZarrPlate(Protocol):
+    """Writes an OME-Zarr plate of arrays given as `B/03/0` -> pixels; returns its folder."""
+
+    def __call__(
+        self,
+        folder: Path,
+        images: Mapping[str, np.ndarray],
+        *,
+        version: str = "0.4",
+        axes: str = "cyx",
+        labels: Sequence[str] = (),
+        scale: float | None = 0.5,
+        unit: str | None = "micrometer",
+        acquisitions: Mapping[str, int] | None = None,
+        **kwargs: Any,
+    ) -> Path: ...
+
+
+@pytest.fixture(scope="session")
+def write_zarr_plate() -> WriteZarrPlate:
+    """A plate as the specifications of OME-Zarr 0.4 and 0.5 describe it, written by zarr-python."""
+    return _write_zarr_plate
+
+
+def _write_zarr_plate(
+    folder: Path,
+    images: Mapping[str, np.ndarray],
+    *,
+    version: str = "0.4",
+    axes: str = "cyx",
+    labels: Sequence[str] = (),
+    scale: float | None = 0.5,
+    unit: str | None = "micrometer",
+    acquisitions: Mapping[str, int] | None = None,
+    **kwargs: Any,
+) -> Path:
+    import zarr
+
+    is_new = version == "0.5"
+    root = zarr.open_group(folder, mode="w", zarr_format=3 if is_new else 2)
+
+    def describe(group: zarr.Group, **keys: Any) -> None:
+        group.attrs.update({"ome": {"version": version, **keys}} if is_new else keys)
+
+    wells: dict[str, list[str]] = {}
+    for path in images:
+        well, _, image = path.rpartition("/")
+        wells.setdefault(well, []).append(image)
+    rows = sorted({well.split("/")[0] for well in wells})
+    columns = sorted({well.split("/")[1] for well in wells})
+    listed = [
+        {"path": well, "rowIndex": rows.index(row), "columnIndex": columns.index(column)}
+        for well, (row, column) in ((well, well.split("/")) for well in wells)
+    ]
+    plate = {"rows": [{"name": name} for name in rows], "wells": listed}
+    plate["columns"] = [{"name": name} for name in columns]
+    describe(root, plate=plate)
+    for well, names in wells.items():
+        extra = {name: {"acquisition": acquisitions[name]} for name in names if acquisitions}
+        items = [{"path": name, **extra.get(name, {})} for name in names]
+        describe(root.create_group(well), well={"images": items})
+    kinds = {"t": "time", "c": "channel"}
+    for path, pixels in images.items():
+        group = root.create_group(path)
+        spaces = {"unit": unit} if unit else {}
+        listed_axes = [
+            {"name": name, "type": kinds.get(name, "space"), **({} if name in kinds else spaces)}
+            for name in axes
+        ]
+        scales = [scale if name in "yx" else 1.0 for name in axes]
+        steps = [] if scale is None else [{"type": "scale", "scale": scales}]
+        dataset = {"path": "0", "coordinateTransformations": steps}
+        keys: dict[str, Any] = {"multiscales": [{"axes": listed_axes, "datasets": [dataset]}]}
+        if labels:
+            keys["omero"] = {"channels": [{"label": name} for name in labels]}
+        describe(group, **keys)
+        chunks = (1,) * (pixels.ndim - 2) + (32, 32)
+        settings = {"chunks": chunks, "config": {"write_empty_chunks": False}, **kwargs}
+        array = group.create_array("0", shape=pixels.shape, dtype=pixels.dtype, **settings)
+        array[...] = pixels
+    return folder
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from phenomae.whole_files import PARTIAL
 # What version 0.1 wrote beside tables (.csv, .parquet) and figures, by name: it listed no files.
 _OF_VERSION_1 = {"environment.txt", "log.jsonl", "config.toml", "config.json"}
 _SUFFIXES_OF_VERSION_1 = {".csv", ".html", ".json", ".parquet", ".png", ".safetensors", ".svg"}
-_UNLISTED = {SIGNATURE, LOCK, "raw-files.json"}  # the last is of stores
+_UNLISTED = {SIGNATURE, LOCK, "raw-files.json", "in-place.arrow"}  # the last two are of stores
 # Folders in an OME-Zarr plate that other programs write, and that belong to their users.
 _ADDED_TO_PLATES = {"labels", "tables"}
 

@@ -259,4 +259,5 @@ def test_zarr_is_named(tmp_path: Path, name: str, content: dict, what: str, belo
     folder = tmp_path / below
     touch(folder, name, "A/01/0/0/0.0.0")
     (folder / name).write_text(json.dumps(content))
-    assert refusal(tmp_path).startswith(f"{folder} is {what}, which is not read as raw data: give")
+    sentence = " that lists no wells" if "plate" in what else ", and no plate, so nothing says of"
+    assert refusal(tmp_path).startswith(f"{folder} is {what}{sentence}")

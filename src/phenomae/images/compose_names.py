@@ -23,6 +23,7 @@ def compose_names(listing: Listing) -> Listing:
             for file in listing.files
         ],
         pixel_sizes_um={compose(name): size for name, size in listing.pixel_sizes_um.items()},
+        colors={compose(name): color for name, color in listing.colors.items()},
         wells=wells if wells is None else tidy_text(wells, "the list of wells"),
         problems=[
             problem if problem.plate is None else replace(problem, plate=compose(problem.plate))

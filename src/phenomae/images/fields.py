@@ -20,7 +20,7 @@ _PROBLEMS_SHOWN = 4
 
 @dataclass(frozen=True)
 class Place:
-    """Location of one image: a file, a page of a file, a row of a Parquet file, or a channel of a
+    """Location of one image: a file, a page of a file, a row of a Parquet file, or a plane of a
     Zarr array."""
 
     url: str
@@ -32,8 +32,14 @@ class Place:
     channel: tuple[int, int] | None = None
     """Index of a channel, counted from 0, and the number of channels of a Zarr array (c y x), whose
     only chunk is `url`; None if the image is no part of an array."""
+    index: tuple[int, ...] | None = None
+    """Index of a plane in a Zarr array, on the axes before y and x; None if `url` is no array."""
 
     def __str__(self) -> str:
+        if self.index is not None:
+            return (
+                f"{self.url}, plane {', '.join(map(str, self.index))}" if self.index else self.url
+            )
         if self.page is not None:
             return f"{self.url}, page {self.page}"
         if self.channel is not None:
@@ -94,6 +100,8 @@ class Listing:
     """Number of files that are not images of a field, by kind: `{"thumbnails": 8}`."""
     problems: Sequence[Problem] = ()
     """Entries of the index that cannot be understood."""
+    colors: Mapping[str, str] = field(default_factory=dict)
+    """Display colours of channels, as RRGGBB, for the channels whose index gives one."""
     used_settings: frozenset[str] = frozenset()
     """Which of the settings plate_column and well_column name columns of the layout's tables."""
     is_selected: bool = False
@@ -141,6 +149,8 @@ class RawPlates:
     """Why fields were left out, one problem per cause."""
     original_plates: Mapping[str, str] = field(default_factory=dict)
     """Original plate of each plate that is a repeated acquisition: `{"P1-2": "P1"}`."""
+    colors: Mapping[str, str] = field(default_factory=dict)
+    """Display colours of channels, as RRGGBB, for the channels whose index gives one."""
     used_settings: frozenset[str] = frozenset()
     """Which of the settings plate_column and well_column name columns of the layout's tables."""
 
@@ -174,7 +184,7 @@ def parse_site(text: str, noun: str = "site") -> int:
     return int(text)
 
 
-def raise_problems(source: Path, problems: Sequence[object], remedy: str = "") -> NoReturn:
+def raise_problems(source: Path | str, problems: Sequence[object], remedy: str = "") -> NoReturn:
     """Raise one ValueError that counts the problems, quotes the first four and adds a remedy."""
     shown = "; ".join(str(problem) for problem in problems[:_PROBLEMS_SHOWN])
     rest = len(problems) - _PROBLEMS_SHOWN

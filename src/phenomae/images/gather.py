@@ -36,7 +36,7 @@ _Times = dict[str, _Planes]
 """Planes by time point."""
 
 
-def gather_fields(listing: Listing, settings: LayoutSettings, source: Path) -> RawPlates:
+def gather_fields(listing: Listing, settings: LayoutSettings, source: Path | str) -> RawPlates:
     """Group files into fields; a field with a problem is left out and listed in `skipped`.
 
     Raises ValueError, naming `source`, if there are no files, if a requested channel is in no
@@ -83,6 +83,9 @@ def gather_fields(listing: Listing, settings: LayoutSettings, source: Path) -> R
         own_columns=listing.own_columns,
         skipped=tuple(problems),
         original_plates=original_plates,
+        colors={
+            label: color for name, label in labels.items() if (color := listing.colors.get(name))
+        },
         used_settings=listing.used_settings,
     )
 
@@ -92,7 +95,7 @@ def is_transmitted(channel: str) -> bool:
     return _TRANSMITTED.search(channel) is not None
 
 
-def _choose_channels(files: Sequence[RawFile], text: str, source: Path) -> dict[str, str]:
+def _choose_channels(files: Sequence[RawFile], text: str, source: Path | str) -> dict[str, str]:
     """Return the channels to keep, in order, and their labels."""
     names = list(dict.fromkeys(file.channel for file in files))
     # Only by default: a channel that the setting names is kept, whatever it is.
@@ -105,7 +108,7 @@ def _choose_channels(files: Sequence[RawFile], text: str, source: Path) -> dict[
     return choose_channels(compose(text), names, str(source))
 
 
-def _check_names(source: Path, files: Sequence[RawFile], settings: LayoutSettings) -> None:
+def _check_names(source: Path | str, files: Sequence[RawFile], settings: LayoutSettings) -> None:
     """Raise ValueError for a plate that cannot be named so, and for a time point without series."""
     for plate in sorted({file.plate for file in files}):
         try:

@@ -14,6 +14,7 @@ from phenomae.images.fields import Listing, Problem, RawField, RawImage, RawPlat
 from phenomae.images.gather import gather_fields
 from phenomae.images.layouts.explain import explain_unknown
 from phenomae.images.layouts.layout import Layout
+from phenomae.images.layouts.ome_zarr import list_address
 from phenomae.images.layouts.table import LAYOUTS, load_layout
 from phenomae.images.pixels.decode import read_header, read_scaled
 from phenomae.images.pixels.header import ImageHeader
@@ -22,9 +23,8 @@ from phenomae.images.select_files import select_files
 from phenomae.images.settings import LayoutSettings
 from phenomae.images.stacks import expand_stacks
 from phenomae.images.threads import map_in_threads
-from phenomae.paths import PathLike
 from phenomae.progress import info, track
-from phenomae.urls import locate
+from phenomae.urls import Location, locate
 
 DEFAULT = LayoutSettings()
 
@@ -44,7 +44,7 @@ class FieldHeader:
     value_range."""
 
 
-def list_fields(raw: PathLike, settings: LayoutSettings = DEFAULT) -> RawPlates:
+def list_fields(raw: Location, settings: LayoutSettings = DEFAULT) -> RawPlates:
     """List all fields of a raw folder.
 
     Images are opened only to see whether their files have several pages, and all of them if so.
@@ -52,7 +52,8 @@ def list_fields(raw: PathLike, settings: LayoutSettings = DEFAULT) -> RawPlates:
     Parameters
     ----------
     raw
-        Folder, or an index file in it (LoadData CSV, `Index.idx.xml`, ...).
+        Folder, or an index file in it (LoadData CSV, `Index.idx.xml`, ...); or the address of an
+        OME-Zarr plate.
     settings
         Which layout `raw` has, and which channels, planes and acquisitions to read.
 
@@ -67,10 +68,13 @@ def list_fields(raw: PathLike, settings: LayoutSettings = DEFAULT) -> RawPlates:
         If `raw` does not exist, is empty or has no known layout, if the setting `channels` names a
         channel that is missing, or if `plate_name` is set but `raw` holds several plates.
     """
-    raw = Path(raw)
-    if not raw.exists():
+    raw = locate(raw)
+    if isinstance(raw, str):
+        listing = list_address(raw, settings)
+    elif raw.exists():
+        listing = _list_files(raw, settings)
+    else:
         raise ValueError(f"{raw}: there is no such file or folder")
-    listing = _list_files(raw, settings)
     if settings.where is not None and not listing.is_selected:
         listing = select_files(listing, settings.where, raw)
     for kind, count in listing.ignored.items():

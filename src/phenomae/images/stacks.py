@@ -63,7 +63,7 @@ def group_by_channel(files: Sequence[RawFile]) -> list[list[RawFile]]:
 def has_stacks(group: Sequence[RawFile]) -> bool:
     """Return whether the first or the last file of a channel has several pages."""
     ends = {group[0].place, group[-1].place}
-    if any((place.row, place.page, place.channel) != (None, None, None) for place in ends):
+    if any((place.row, place.page, place.channel, place.index) != (None,) * 4 for place in ends):
         return False
     return any(isinstance(found, Stack) and found.pages for found in map(_read_or_explain, ends))
 

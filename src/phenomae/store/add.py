@@ -13,6 +13,7 @@ from phenomae.artefacts import artefact_folder, remove_artefact
 from phenomae.progress import count_of, info
 from phenomae.signatures import Origin, read_signature, sign
 from phenomae.store.finish import changing, finish_store, write_plates
+from phenomae.store.in_place import read_references, write_references
 from phenomae.store.inventory import Inventory
 from phenomae.store.raw_files import read_times, write_times
 from phenomae.store.read import (
@@ -29,7 +30,15 @@ from phenomae.whole_files import sha256_of, write_bytes
 
 _ADDITION = "plates to add to a store"
 # A network takes all plates of a store in the same way, so these settings must agree.
-_SHARED = ("channels", "dtype", "pixel_size_um", "bits", "low_percentile", "high_percentile")
+_SHARED = (
+    "channels",
+    "dtype",
+    "pixel_size_um",
+    "bits",
+    "low_percentile",
+    "high_percentile",
+    "in_place",
+)
 
 
 def add_plates(store: Path | str, inventory: Inventory) -> None:
@@ -59,6 +68,8 @@ def add_plates(store: Path | str, inventory: Inventory) -> None:
             if folder is not None:
                 _make(folder, inventory, addition)
         write_times(store, {**read_times(store), **read_times(added)})
+        if inventory.settings.in_place:
+            write_references(store, {**read_references(store), **read_references(added)})
         _move_in(added, store, inventory)
         signed = read_signature(added)
         table, problems = read_table(added, signed), read_problems(added, signed)
@@ -90,7 +101,8 @@ def _clear(added: Path | str) -> None:
 
 def _require_alike(store: Path | str, origin: Origin, inventory: Inventory) -> None:
     for name in _SHARED:
-        old, new = origin.settings[name], inventory.origin.settings[name]
+        # Of in_place, which older stores do not record.
+        old, new = origin.settings.get(name, False), inventory.origin.settings.get(name, False)
         if old != new:
             raise ValueError(
                 f"{store} has {name} = {old!r}, but the plates to add have {new!r}: ingest them "

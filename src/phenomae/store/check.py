@@ -21,9 +21,18 @@ from phenomae.signatures import Origin
 from phenomae.store.damage import ListedField, find_field_damage, find_group_damage
 from phenomae.store.files import read_file
 from phenomae.store.finish import identify
+from phenomae.store.in_place import find_reference_damage
 from phenomae.store.metadata import plate_attributes
-from phenomae.store.read import REPORT, TABLE, Store, open_store, read_store_signature
+from phenomae.store.read import (
+    REPORT,
+    TABLE,
+    Store,
+    open_store,
+    read_field,
+    read_store_signature,
+)
 from phenomae.store.table import parse_problems, report_problems
+from phenomae.store.write import checksum
 from phenomae.urls import Location, below, list_addresses, locate
 
 _SHOWN = 50
@@ -79,6 +88,9 @@ def check_store(store: Location, /, *, quick: bool = False, workers: int | None 
     plates = opened.fields["plate"].n_unique()
     fields = count_of(len(opened.fields), "field")
     print(f"{path}: {fields} of {count_of(plates, 'plate')}, no damage found")
+    if opened.references is not None:
+        times = "pixels (only the times of their files) and " if quick else ""
+        info(f"not compared: {times}the names of channels and pixel size in the plates themselves")
     return opened
 
 
@@ -89,6 +101,10 @@ def find_damage(store: Store, quick: bool, workers: int) -> Iterator[str]:
     sound = _sound_rows(store)
     bad = set(range(len(store.fields))) - set(sound)
     yield from (f"{TABLE}: row {row} does not describe a field" for row in sorted(bad))
+    if store.references is not None:
+        yield from _find_strangers(store, set())
+        yield from _find_damage_in_place(store, sound, quick, workers)
+        return
     groups = expected_groups(store.fields[sound])
     for wrong in map_in_threads(
         lambda item: find_group_damage(store.path, *item), list(groups.items()), workers
@@ -107,6 +123,30 @@ def find_listed_damage(
     found = map_in_threads(look, fields, workers)
     for wrong in tracked(found, "checking", len(fields), "fields"):
         yield from wrong
+
+
+def _find_damage_in_place(
+    store: Store, rows: Sequence[int], quick: bool, workers: int
+) -> Iterator[str]:
+    """Yield one sentence per field whose array is not there or has changed since ingest."""
+    assert store.references is not None
+    references = store.references
+
+    def look(row: int) -> str | None:
+        path, expected = store.fields["path"][row], store.fields["checksum"][row]
+        damage = find_reference_damage(references.get(path), store.dtype, store.identity, quick)
+        if damage is None and not quick:
+            try:
+                if checksum(read_field(store, row)) != expected:
+                    damage = f"the pixels of {store.locate_array(row)} have changed since ingest"
+            except ValueError as error:
+                damage = str(error)
+        return damage and f"{path}: {damage}"
+
+    found = map_in_threads(look, rows, workers)
+    for damage in tracked(found, "checking", len(rows), "fields"):
+        if damage is not None:
+            yield damage
 
 
 def _find_table_damage(store: Store) -> Iterator[str]:

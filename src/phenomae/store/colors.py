@@ -4,7 +4,8 @@ Stains are recognised by words in the channel's name, because data sets have no 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 # Names of stains, structures and dyes, and excitation wavelengths in nm (488: green).
 _BY_NAME = {
@@ -18,16 +19,23 @@ _BY_NAME = {
 _OTHERS = ("FF00FF", "00FFFF")
 
 
-def choose_colors(channels: Sequence[str]) -> list[str]:
+def choose_colors(
+    channels: Sequence[str], given: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
     """Return one colour per channel, as RRGGBB.
 
-    A channel gets the colour of its stain. If the name has no known word or the colour is taken,
-    the channel gets the first unused colour. Colours repeat once all are used.
+    A channel keeps the colour that is `given`; others get the colour of their stain. If the name
+    has no known word or the colour is taken, the channel gets the first unused colour. Colours
+    repeat once all are used.
     """
     free = [*_BY_NAME, *_OTHERS]
     chosen: dict[int, str] = {}
     for index, channel in enumerate(channels):
-        color = _find_color(channel)
+        if channel in given:
+            chosen[index] = given[channel]
+            free = [color for color in free if color != given[channel]]
+    for index, channel in enumerate(channels):
+        color = None if index in chosen else _find_color(channel)
         if color in free:
             free.remove(color)
             chosen[index] = color

@@ -23,6 +23,7 @@ from phenomae.store.inventory import Inventory, refuse_problems
 from phenomae.store.plate import write_plate
 from phenomae.store.raw_files import begin_plates
 from phenomae.store.read import LABELS, REPORT, TABLE, settle
+from phenomae.store.refer import refer
 from phenomae.store.table import encode_table, report_problems, write_table
 from phenomae.urls import below
 from phenomae.whole_files import PARTIAL, hash_bytes, hash_json
@@ -64,6 +65,8 @@ def write_plates(folder: Path | str, inventory: Inventory) -> tuple[pl.DataFrame
     table = pl.concat(tables)
     if table.is_empty():
         raise_problems(inventory.path, problems)
+    if inventory.settings.in_place:
+        refer(folder, inventory, table)
     return table, problems
 
 

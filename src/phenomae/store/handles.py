@@ -7,11 +7,12 @@ filtered.
 import os
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import tensorstore as ts
 
 from phenomae.store.files import array_location
-from phenomae.urls import locate
+from phenomae.urls import first_reason, locate
 
 # 512 and not 4,096 (docs/log.md, 2026-11-25): a handle itself takes only 10 kB, but is allocated
 # between pixel buffers and keeps their memory from being freed, so that memory grew by up to 200 kB
@@ -19,44 +20,60 @@ from phenomae.urls import locate
 _MAX_HANDLES = 512
 
 
-Shape = tuple[int, int, int]
+class Target(NamedTuple):
+    """An array to open."""
+
+    path: str
+    """Absolute path or address."""
+    shape: tuple[int, ...]
+    driver: str | None = None
+    """tensorstore's driver of an array that other software wrote; None for a store's own."""
+    whole: bool = True
+    """Whether a chunk that is missing is damage; it is of the fill value otherwise."""
 
 
-def open_arrays(
-    places: Sequence[tuple[str, Shape]], dtype: str, identity: str
-) -> list[ts.TensorStore]:
+def open_arrays(places: Sequence[Target], dtype: str, identity: str) -> list[ts.TensorStore]:
     """Return the arrays at absolute paths or addresses, opened or from the cache.
 
     All arrays are requested before the first is awaited, because on S3 each opening is a round
     trip. `identity` is the store's identity. Raises ValueError if an array cannot be opened, or if
-    its shape (c, h, w) or dtype is not the expected one.
+    its shape or dtype is not the expected one.
     """
-    pending = {
-        path: _begin_opening(path, shape, dtype, identity, os.getpid()) for path, shape in places
-    }
-    return [_finish_opening(path, pending[path]) for path, _ in places]
+    pending = {target: _begin_opening(target, dtype, identity, os.getpid()) for target in places}
+    return [_finish_opening(target, dtype, pending[target]) for target in places]
 
 
-def _finish_opening(path: str, pending: ts.Future) -> ts.TensorStore:
+def _finish_opening(target: Target, dtype: str, pending: ts.Future) -> ts.TensorStore:
     try:
-        return pending.result()
+        array = pending.result()
+        is_other = array.shape != target.shape or array.dtype.name != dtype
+        if target.driver is None or not is_other:
+            return array
+        reason = f"it is {array.dtype.name} of the shape {array.shape} now"
     except ValueError as error:
-        # The cache also keeps failed openings: without this line a repaired store would still fail.
-        _begin_opening.cache_clear()
-        raise ValueError(f"{path} cannot be opened: {error}") from None
+        reason = first_reason(error) if target.driver else str(error)
+    # The cache also keeps failed openings: without this line a repaired store would still fail.
+    _begin_opening.cache_clear()
+    if target.driver is None:
+        raise ValueError(f"{target.path} cannot be opened: {reason}")
+    raise ValueError(
+        f"{target.path}, to which the store refers, cannot be opened; if its plate was moved, "
+        f"ingest it in place again from where it is; if it has changed, with overwrite: {reason}"
+    )
 
 
 # The identity is part of the cache key so that a store replaced under the same path is opened
 # again, and the process id so that a forked process does not use its parent's handles.
 @lru_cache(maxsize=_MAX_HANDLES)
-def _begin_opening(path: str, shape: Shape, dtype: str, identity: str, process: int) -> ts.Future:
+def _begin_opening(target: Target, dtype: str, identity: str, process: int) -> ts.Future:
     spec = {
-        "driver": "zarr3",
-        "kvstore": array_location(locate(path)),
-        "metadata": {"shape": list(shape), "data_type": dtype},  # others are an error
+        "driver": target.driver or "zarr3",
+        "kvstore": array_location(locate(target.path)),
         "recheck_cached_data": "open",  # a finished store does not change
         # `ingest` writes every shard, even of a field of zeros, so a missing shard is damage. By
         # default tensorstore would read a missing shard as zeros.
-        "fill_missing_data_reads": False,
+        "fill_missing_data_reads": not target.whole,
     }
+    if target.driver is None:  # other shapes and types are an error
+        spec["metadata"] = {"shape": list(target.shape), "data_type": dtype}
     return ts.open(spec, open=True, read=True)

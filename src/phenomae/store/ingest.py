@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from phenomae.artefacts import artefact_folder
-from phenomae.paths import PathLike
 from phenomae.progress import count_of, info
 from phenomae.signatures import Origin
 from phenomae.store.add import add_plates
@@ -18,13 +17,14 @@ from phenomae.store.inventory import (
 )
 from phenomae.store.raw_files import require_unchanged
 from phenomae.store.read import Store, open_store
+from phenomae.store.refer import refer_anew
 from phenomae.store.remote import remote_artefact
 from phenomae.store.table import print_inventory
 from phenomae.urls import Location, locate
 
 
 def ingest(
-    raw: PathLike,
+    raw: Location,
     store: Location,
     /,
     *,
@@ -37,7 +37,8 @@ def ingest(
     Parameters
     ----------
     raw
-        Folder of a microscope or a public data set, or its index file.
+        Folder of a microscope or a public data set, or its index file; or the address of an
+        OME-Zarr plate.
     store
         Folder or s3:// address to write.
     add
@@ -57,7 +58,7 @@ def ingest(
     if add and overwrite:
         raise ValueError("add and overwrite exclude each other: leave one out")
     path = locate(store)
-    inventory = take_inventory(Path(raw), settings)
+    inventory = take_inventory(locate(raw), settings)
     if settings.dry_run:
         print_inventory(inventory)
     refuse_problems(inventory, inventory.problems)
@@ -72,7 +73,8 @@ def ingest(
         table, problems = write_plates(folder, inventory)
         finish_store(folder, table, [*inventory.problems, *problems], inventory.origin)
     plates = table["plate"].n_unique()
-    info(f"{path}: {count_of(len(table), 'field')} of {count_of(plates, 'plate')}")
+    where = f", whose pixels stay in {inventory.path}" if settings.in_place else ""
+    info(f"{path}: {count_of(len(table), 'field')} of {count_of(plates, 'plate')}{where}")
     return open_store(path)
 
 
@@ -80,6 +82,9 @@ def _reopen(path: Path | str, inventory: Inventory) -> Store:
     """Return a store that is there already; raises ValueError if its raw files have changed."""
     store = open_store(path)
     require_unchanged(store, inventory)
+    if inventory.settings.in_place and refer_anew(store, inventory):
+        info(f"{path} refers to the plates in {inventory.path} now")
+        store = open_store(path)
     if store.label_sources:
         info(f"{path} has the labels that store relabel gave, not those of this plate map")
     return store

@@ -27,6 +27,7 @@ from phenomae.images.read import FieldHeader, list_fields, read_headers
 from phenomae.images.settings import LayoutSettings
 from phenomae.progress import count_of, info
 from phenomae.signatures import Origin, settings_dict
+from phenomae.store.in_place import require_referable
 from phenomae.store.read import KIND
 from phenomae.store.table import field_table
 from phenomae.store.windows import WindowSettings
@@ -50,6 +51,9 @@ class IngestSettings(WindowSettings, PlateMapSettings, LayoutSettings):
     check_raw: bool = False
     """Compare the pixels of all raw files with those of a store that is there already. Without it,
     only the times at which files were changed are compared."""
+    in_place: bool = False
+    """Leave the pixels of OME-Zarr plates where they are: the store refers to their arrays. It
+    takes no space, but crops are read more slowly, because chunks of other software are large."""
     dry_run: bool = False
     """List the plates that would be read and their problems, and write nothing."""
 
@@ -59,6 +63,14 @@ class IngestSettings(WindowSettings, PlateMapSettings, LayoutSettings):
         LayoutSettings.__post_init__(self)
         between("pixel_size_um", self.pixel_size_um, 0, 10_000)
         at_least("workers", self.workers, 1)
+        changes = {"bits": self.bits == 8, "value_range": self.value_range is not None}
+        changes["illumination"] = self.illumination == "divide"
+        if self.in_place and any(changes.values()):
+            name = next(name for name, is_set in changes.items() if is_set)
+            raise ValueError(
+                f"in_place leaves pixels as they are, but {name} = {getattr(self, name)!r} changes "
+                "them: leave one out"
+            )
 
 
 # Settings that are no part of the store's identity, because no pixel depends on them. `on_bad`
@@ -80,6 +92,7 @@ _ADDED_LATER = {
     "pages": "auto",
     "value_range": None,
     "metadata_column": None,
+    "in_place": False,
 }
 """Settings that version 0.1 did not have. They are recorded only if they have another value, so
 that an ingest without them counts as the same work."""
@@ -89,8 +102,8 @@ that an ingest without them counts as the same work."""
 class Inventory:
     """Raw plates as described by their file listing, image headers and plate map."""
 
-    path: Path
-    """The raw folder, or its index file."""
+    path: Path | str
+    """The raw folder, its index file, or the address of a plate."""
     settings: IngestSettings
     raw: RawPlates
     """The fields whose image headers can all be read."""
@@ -115,16 +128,18 @@ class Inventory:
         return self.settings.workers or available_cores()
 
 
-def take_inventory(path: Path, settings: IngestSettings) -> Inventory:
+def take_inventory(path: Path | str, settings: IngestSettings) -> Inventory:
     """List and check the fields of a raw folder, and join them with the plate map.
 
     Problems of single fields are collected in `Inventory.problems`. Raises ValueError if no field
     can be read, or if the listing, plate map, pixel types or pixel sizes are inconsistent.
     """
     raw = list_fields(path, settings)
+    if settings.in_place:
+        require_referable(path, raw.fields)
     map_path, plate_map = _find_wells(path, raw, settings)
     if plate_map is not None:
-        raw = match_wells(raw, plate_map, map_path or path, settings)
+        raw = match_wells(raw, plate_map, map_path or Path(path), settings)
     found, damaged = read_headers(raw.fields, settings.workers or available_cores())
     problems = [*raw.skipped, *damaged]
     pairs = [(field, header) for field, header in zip(raw.fields, found, strict=True) if header]
@@ -153,7 +168,7 @@ def take_inventory(path: Path, settings: IngestSettings) -> Inventory:
     )
 
 
-def _check_scaled(path: Path, raw: RawPlates, headers: list[FieldHeader]) -> None:
+def _check_scaled(path: Path | str, raw: RawPlates, headers: list[FieldHeader]) -> None:
     """Raise ValueError if value_range scales a channel in some fields only.
 
     Prints a line if it scales none.
@@ -186,7 +201,7 @@ def refuse_problems(inventory: Inventory, problems: Sequence[Problem]) -> None:
 
 
 def _find_wells(
-    path: Path, raw: RawPlates, settings: IngestSettings
+    path: Path | str, raw: RawPlates, settings: IngestSettings
 ) -> tuple[Path | None, pl.DataFrame | None]:
     """Return the path of the plate map and the map itself.
 
@@ -209,7 +224,7 @@ def _find_wells(
     return None, None
 
 
-def _refuse_unused(path: Path, raw: RawPlates, settings: IngestSettings) -> None:
+def _refuse_unused(path: Path | str, raw: RawPlates, settings: IngestSettings) -> None:
     """Raise ValueError if a setting names a column, but there is neither plate map nor column."""
     for name in ("plate_column", "well_column"):
         value = getattr(settings, name)
@@ -229,7 +244,7 @@ def _repeat_wells(plate_map: pl.DataFrame, raw: RawPlates) -> pl.DataFrame:
     return pl.concat([plate_map, *later])
 
 
-def _plate_dtypes(path: Path, raw: RawPlates, headers: list[FieldHeader]) -> dict[str, str]:
+def _plate_dtypes(path: Path | str, raw: RawPlates, headers: list[FieldHeader]) -> dict[str, str]:
     first: dict[str, tuple[str, RawField]] = {}
     for field, header in zip(raw.fields, headers, strict=True):
         dtype, other = first.setdefault(field.plate, (header.dtype, field))
@@ -241,7 +256,7 @@ def _plate_dtypes(path: Path, raw: RawPlates, headers: list[FieldHeader]) -> dic
     return {plate: dtype for plate, (dtype, _) in first.items()}
 
 
-def _stored_dtype(path: Path, raw_dtypes: dict[str, str], bits: int) -> str:
+def _stored_dtype(path: Path | str, raw_dtypes: dict[str, str], bits: int) -> str:
     if bits == 8:
         return "uint8"
     plates = {dtype: plate for plate, dtype in raw_dtypes.items()}
@@ -253,7 +268,7 @@ def _stored_dtype(path: Path, raw_dtypes: dict[str, str], bits: int) -> str:
     return next(iter(plates))
 
 
-def _find_pixel_size(path: Path, raw: RawPlates) -> float | None:
+def _find_pixel_size(path: Path | str, raw: RawPlates) -> float | None:
     """Return the pixel size in the layout's index, or None; raises ValueError if plates differ."""
     sizes = {raw.pixel_sizes_um.get(plate) for plate in raw.plate_names}
     if len(sizes) > 1:

@@ -5,8 +5,9 @@ can compute the expected attributes of every group.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -94,11 +95,13 @@ def image_attributes(
     windows: Float64[np.ndarray, "c 2"],
     dtype: str,
     pixel_size_um: float | None,
+    colors: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return the attributes of an image group: axes, scale, and channels with their windows.
 
     `windows` has the low and high end of each channel's intensity window in stored pixel values,
     the range that viewers display. With a `pixel_size_um` of None the scale is 1 without a unit.
+    `colors` has the display colours that the raw plates give.
     """
     unit = {} if pixel_size_um is None else {"unit": "micrometer"}
     scale = 1.0 if pixel_size_um is None else pixel_size_um
@@ -123,6 +126,8 @@ def image_attributes(
                 "end": float(high),
             },
         }
-        for name, color, (low, high) in zip(channels, choose_colors(channels), windows, strict=True)
+        for name, color, (low, high) in zip(
+            channels, choose_colors(channels, colors), windows, strict=True
+        )
     ]
     return {"ome": {"version": VERSION, "multiscales": [multiscale], "omero": {"channels": shown}}}

@@ -92,7 +92,8 @@ def write_plate(
     ]
     written: list[_Written] = []
     problems: list[Problem] = []
-    for done in crew.map(partial(_write_field, folder, raw_windows if shrinks else None), jobs):
+    write = partial(_write_field, folder, raw_windows if shrinks else None)
+    for done in crew.map(_measure_field if inventory.settings.in_place else write, jobs):
         written.append(done) if isinstance(done, _Written) else problems.append(done)
         advance()
     if not written:
@@ -103,7 +104,8 @@ def write_plate(
         raw_windows = _find_windows(plate, [done.levels for done in written], inventory.settings)
     windows = np.tile(BYTE_WINDOW, (len(raw_windows), 1)) if shrinks else raw_windows
     rows = _finish_rows(table, written, windows)
-    _write_metadata(folder, plate, rows["path"].to_list(), inventory, windows, raw_windows)
+    if not inventory.settings.in_place:
+        _write_metadata(folder, plate, rows["path"].to_list(), inventory, windows, raw_windows)
     return rows, problems
 
 
@@ -117,7 +119,8 @@ def _write_metadata(
 ) -> None:
     """Write the OME-Zarr groups of one plate: images, wells, rows, and the plate itself."""
     channels = inventory.raw.channels
-    attributes = image_attributes(channels, windows, inventory.dtype, inventory.pixel_size_um)
+    size, colors = inventory.pixel_size_um, inventory.raw.colors
+    attributes = image_attributes(channels, windows, inventory.dtype, size, colors)
     for path in paths:
         write_group(below(folder, path), attributes)
     provenance = _describe(inventory, inventory.raw_dtypes[plate], raw_windows)
@@ -173,6 +176,16 @@ def _write_field(folder: Path | str, shrink: _Windows | None, job: _Job) -> _Wri
         if shrink is not None:
             pixels = to_bytes(pixels, shrink)
         write_array(location, pixels)
+    return _measure(job, pixels, clipped)
+
+
+def _measure_field(job: _Job) -> _Written | Problem:
+    """Measure one field that is left where it is."""
+    read = _read(job.field)
+    return read if isinstance(read, Problem) else _measure(job, *read)
+
+
+def _measure(job: _Job, pixels: UInt[np.ndarray, "c h w"], clipped: tuple[int, ...]) -> _Written:
     levels = count_levels(pixels)
     quality = measure_quality(pixels, levels)
     blank = tuple(bool(used == 1) for used in np.count_nonzero(levels, axis=1))

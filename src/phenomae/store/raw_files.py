@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from phenomae.images.fields import RawField
+from phenomae.images.fields import Place, RawField
+from phenomae.images.pixels.zarr_array import list_chunk_times
 from phenomae.images.read import read_field
 from phenomae.images.threads import map_in_threads
 from phenomae.progress import info, tracked
@@ -90,9 +91,16 @@ def hash_times(inventory: Inventory) -> dict[str, str]:
     """Return a hash of the times at which each plate's files on this machine last changed."""
     times: dict[str, list[int]] = {plate: [] for plate in inventory.raw.plate_names}
     for field in inventory.raw.fields:
-        places = [place.url for image in field.images for place in image.planes]
-        times[field.plate] += [os.stat(url).st_mtime_ns for url in places if not is_address(url)]
+        places = [place for image in field.images for place in image.planes]
+        for place in places:
+            times[field.plate] += _read_place_times(place)
     return {plate: hash_json(values) for plate, values in times.items()}
+
+
+def _read_place_times(place: Place) -> list[int]:
+    if is_address(place.url):
+        return []
+    return [os.stat(place.url).st_mtime_ns] if place.index is None else list_chunk_times(place)
 
 
 def _compare_pixels(store: Store, inventory: Inventory) -> None:

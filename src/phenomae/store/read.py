@@ -20,7 +20,8 @@ from jaxtyping import Float32, Int, UInt
 from phenomae.records import FIELD_COLUMNS, LABEL_COLUMNS, PLATE_MAP_COLUMNS, cast_columns
 from phenomae.signatures import SIGNATURE, read_verified, verify_content
 from phenomae.store.files import read_file
-from phenomae.store.handles import open_arrays
+from phenomae.store.handles import Target, open_arrays
+from phenomae.store.in_place import REFERENCES, Reference, open_references, read_references
 from phenomae.store.remote import read_remote_signature
 from phenomae.urls import Location, below, locate
 
@@ -56,6 +57,8 @@ class Store:
     label_sources: Mapping[str, str] = field(default_factory=dict)
     """Identities of the labels that replace those of ingest, and of their files; empty if none
     do."""
+    references: Mapping[str, Reference] | None = None
+    """Where the pixels are, by the `path` of a field, if the store was made with `in_place`."""
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -95,18 +98,34 @@ class Store:
         return pixel_size_um / self.pixel_size_um
 
     def array(self, index: int) -> ts.TensorStore:
-        """Return the tensorstore array (c, h, w) of the field in row `index` of `fields`."""
+        """Return the tensorstore array (c, h, w) of the field in row `index` of `fields`.
+
+        It is (c, z, h, w) if a store in place has the planes of a stack, to be projected.
+        """
         return self.arrays([index])[0]
 
     def arrays(self, indices: Sequence[int]) -> list[ts.TensorStore]:
         """Return the tensorstore arrays of several fields, which are opened concurrently."""
-        places = [(self._array_path(index), self._shape(index)) for index in indices]
+        if self.references is not None:
+            found = [self._reference(index) for index in indices]
+            return open_references(found, self.dtype, self.identity)
+        places = [Target(self.locate_array(index), self._shape(index)) for index in indices]
         return open_arrays(places, self.dtype, self.identity)
+
+    def _reference(self, index: int) -> Reference:
+        assert self.references is not None
+        path = self.fields["path"][index]
+        if path not in self.references:
+            raise ValueError(f"{below(self.path, REFERENCES)} has no array for {path}")
+        return self.references[path]
 
     def _shape(self, index: int) -> tuple[int, int, int]:
         return len(self.channels), self.fields["height"][index], self.fields["width"][index]
 
-    def _array_path(self, index: int) -> str:
+    def locate_array(self, index: int) -> str:
+        """Return the absolute path or address of the array of the field in row `index`."""
+        if self.references is not None:
+            return self._reference(index).array
         location = below(self.path, f"{self.fields['path'][index]}/0")
         # Absolute, because open arrays are cached by path: after os.chdir a relative path could
         # name an array of another store.
@@ -142,6 +161,7 @@ def open_store(location: Location) -> Store:
         fields=fields,
         identity=signature["identity"],
         label_sources=label_sources,
+        references=read_references(path) if signature["settings"].get("in_place") else None,
     )
 
 
@@ -200,6 +220,7 @@ def _read_settings(
 def read_store_signature(location: Path | str) -> dict[str, Any]:
     """Return the signature of a finished store; raises ValueError if there is none."""
     if isinstance(location, Path):
+        _refuse_plate(location)
         return settle(location, read_verified(location, KIND, ()))
     found = read_remote_signature(location, KIND)
     if found is None or found["identity"] is None:
@@ -208,6 +229,15 @@ def read_store_signature(location: Path | str) -> dict[str, Any]:
         state = nothing if found is None else "it is unfinished: ingest it again"
         raise ValueError(f"{location} holds no store: {state}")
     return settle(location, found)
+
+
+def _refuse_plate(folder: Path) -> None:
+    """Raise ValueError if a folder is a Zarr group, such as a plate of other software."""
+    if any((folder / name).exists() for name in ("zarr.json", ".zattrs", ".zgroup")):
+        raise ValueError(
+            f"{folder} is a Zarr group and no store: make one of OME-Zarr plates with ingest, "
+            "which leaves the pixels where they are with in_place"
+        )
 
 
 def settle(location: Path | str, signature: dict[str, Any]) -> dict[str, Any]:
@@ -245,7 +275,8 @@ def read_table(location: Path | str, signature: dict[str, Any], name: str = TABL
 
 def read_field(store: Store, index: int) -> UInt[np.ndarray, "c h w"]:
     """Return all pixels of the field in row `index`; raises ValueError if they cannot be read."""
-    return _finish(store, index, store.array(index).read())
+    pixels = _finish(store, index, store.array(index).read())
+    return pixels if pixels.ndim == 3 else pixels.max(axis=1)
 
 
 def read_crops(
@@ -287,13 +318,20 @@ def read_crops(
     # tensorstore writes straight into `crops`, which saves a copy: 1.15 instead of 1.35 ms per crop
     # of 6 x 256 x 256 (docs/log.md, 2026-11-25). Within a batch, the shard index and the chunks
     # that several crops of a field need are read once.
+    targets = [
+        crop if view.ndim == 3 else np.empty(view.shape, store.dtype)
+        for crop, view in zip(crops, views, strict=True)
+    ]
     with ts.Batch() as batch:
         reads = [
-            ts.array(crop).write(view, batch=batch).commit
-            for crop, view in zip(crops, views, strict=True)
+            ts.array(target).write(view, batch=batch).commit
+            for target, view in zip(targets, views, strict=True)
         ]
     for read, (index, _, _) in zip(reads, places, strict=True):
         _finish(store, index, read)
+    for crop, target in zip(crops, targets, strict=True):
+        if target.ndim > crop.ndim:
+            target.max(axis=1, out=crop)
     return crops
 
 
@@ -312,14 +350,14 @@ def windows(
 def _view_crop(
     store: Store, array: ts.TensorStore, index: int, top: int, left: int, size: int
 ) -> ts.TensorStore:
-    _, height, width = array.shape
+    height, width = array.shape[-2:]
     if not (0 <= top <= height - size and 0 <= left <= width - size):
         where = below(store.path, store.fields["path"][index])
         raise ValueError(
             f"{where} has no crop of {size} at {top}, {left}: the field is {height} x {width}"
         )
     # A tensorstore slice keeps its coordinates, so it is moved to begin at 0 like its target array.
-    return array[:, top : top + size, left : left + size][ts.d[:].translate_to[0]]
+    return array[..., top : top + size, left : left + size][ts.d[:].translate_to[0]]
 
 
 def _finish(store: Store, index: int, read: ts.Future) -> np.ndarray:
@@ -327,4 +365,6 @@ def _finish(store: Store, index: int, read: ts.Future) -> np.ndarray:
         return read.result()
     except ValueError as error:
         where = below(store.path, store.fields["path"][index])
+        if store.references is not None:
+            where = f"{where}, which is {store.locate_array(index)},"
         raise ValueError(f"{where} cannot be read: {error}") from None

@@ -1,13 +1,13 @@
 """Formats that are recognised but not read: what they are, and what to do with them."""
 
-import json
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from phenomae.images.layouts.index_files import IMAGE_SUFFIXES
+from phenomae.images.layouts.index_files import IMAGE_SUFFIXES, ZARR_FILES
+from phenomae.images.layouts.zarr_groups import name_kind, read_group
 
 _CONVERT = "which is not read: convert it to OME-TIFF, for example with bfconvert of Bio-Formats"
 _SUFFIXES = {
@@ -26,7 +26,6 @@ _SUFFIXES = {
     ".mvd2": "a Volocity .mvd2 library",
 }
 _COLUMBUS = re.compile(r"(?:image|measurement)index\.columbusidx\.xml")
-_ZARR = ("zarr.json", ".zattrs")
 
 
 @dataclass
@@ -57,7 +56,7 @@ def _walk(raw: Path) -> Iterator[Path]:
     """Yield all files below a folder, and the folders that are Zarr groups, without their files."""
     for folder, below, names in os.walk(raw):
         below.sort()
-        groups = [name for name in below if any((Path(folder, name, z)).exists() for z in _ZARR)]
+        groups = [name for name in below if ZARR_FILES & set(os.listdir(Path(folder, name)))]
         below[:] = [name for name in below if name not in groups and not name.startswith(".")]
         yield from (Path(folder, name) for name in groups)
         yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
@@ -65,20 +64,18 @@ def _walk(raw: Path) -> Iterator[Path]:
 
 def _describe_zarr(folder: Path) -> str | None:
     """Return what a Zarr group is; None if it is none."""
-    for name in _ZARR:
-        try:
-            content = json.loads((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        attributes = content.get("attributes", {}) if name == "zarr.json" else content
-        attributes = attributes.get("ome", attributes) if isinstance(attributes, dict) else {}
-        kinds = {"plate": "an OME-Zarr plate", "multiscales": "an OME-Zarr image"}
-        what = next((kind for key, kind in kinds.items() if key in attributes), "a Zarr group")
-        return (
-            f"{folder} is {what}, which is not read as raw data: give the raw files "
-            "that it was made from, or export its images as OME-TIFF"
-        )
-    return None
+    try:
+        keys = read_group(folder)
+    except (OSError, ValueError):
+        return None
+    if keys is None:
+        return None
+    if "well" in keys or "plate" in keys:
+        return f"{folder} is {name_kind(keys)}: give the folder of the plate, with layout ome-zarr"
+    return (
+        f"{folder} is {name_kind(keys)}, and no plate, so nothing says of which well it is: give "
+        "an OME-Zarr plate, or the raw files"
+    )
 
 
 def _describe_file(path: Path) -> str | None:

@@ -14,6 +14,8 @@ from phenomae.images.fields import Place, Problem, RawFile
 from phenomae.progress import count_of
 
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2"})
+ZARR_FILES = frozenset({"zarr.json", ".zattrs", ".zgroup"})
+"""Files of which every Zarr group has one."""
 OTHER_IMAGES = "images that the index does not name"
 
 
@@ -46,7 +48,9 @@ def find_indices(raw: Path, is_index: Callable[[str], bool]) -> list[Path]:
             below.clear()
             continue
         seen.add(real)
-        # No index is in a Zarr store, which may have a folder for each of 655,101 sites.
+        if ZARR_FILES & set(names):
+            below.clear()  # a Zarr group has chunks by the million, and no index
+        # Nor do the stores of JUMP-Lite, whose roots have a folder for each of 655,101 sites.
         below[:] = sorted(name for name in below if not name.endswith(".zarr"))
         # macOS leaves a hidden ._Index.xml, which is not XML, beside each file on shared disks.
         indices += [
@@ -110,7 +114,7 @@ def mark_transmitted(name: str, kind: str) -> str:
     return name
 
 
-def check_plate_name(raw: Path, plate_name: str | None, own: Collection[str]) -> None:
+def check_plate_name(raw: Path | str, plate_name: str | None, own: Collection[str]) -> None:
     """Raise ValueError if `plate_name` is set but `raw` holds several plates (names in `own`)."""
     if plate_name is not None and len(plates := sorted(set(own))) > 1:
         raise ValueError(

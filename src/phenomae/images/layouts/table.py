@@ -27,6 +27,7 @@ LAYOUTS: dict[str, str] = {
     "rxrx3": f"{_HERE}.rxrx3",
     "rxrx19a": f"{_HERE}.rxrx19a",
     "rxrx19b": f"{_HERE}.rxrx19b",
+    "ome-zarr": f"{_HERE}.ome_zarr",
     "pattern": f"{_HERE}.pattern",
 }
 """Module of each layout, which defines `LAYOUT`."""

@@ -20,6 +20,7 @@ from phenomae.images.pixels.header import ImageHeader, UnfitError
 from phenomae.images.pixels.open_image import name_of, open_place
 from phenomae.images.pixels.stack import Stack, describe_stack
 from phenomae.images.pixels.value_range import ValueRange, to_uint16
+from phenomae.images.pixels.zarr_array import read_plane, read_plane_header
 
 # By content, not by name: files are often renamed (.tif that is a PNG, .TIF, .jpg).
 _FORMATS = {
@@ -48,6 +49,9 @@ def read_header(place: Place, value_range: ValueRange | None = None) -> ImageHea
     has_range = value_range is not None
     if place.channel is not None:
         return site_array.read_header(place, has_range=has_range)
+    if place.index is not None:
+        with _one_sentence(place, "is not a complete image"):
+            return read_plane_header(place, has_range=has_range)
     with open_place(place) as stream, _one_sentence(place, "is not a complete image"):
         return _format_of(stream).read_header(stream, place.page, has_range=has_range)
 
@@ -69,11 +73,16 @@ def read_scaled(
     """
     has_range = value_range is not None
     array = site_array.read_metadata(place) if place.channel is not None else None
-    with open_place(place) as stream, _one_sentence(place, "cannot be decoded"):
-        if array is not None:
-            pixels = site_array.read_pixels(stream, place, array)
+    with _one_sentence(place, "cannot be decoded"):
+        if place.index is not None:
+            pixels = read_plane(place, has_range=has_range)
         else:
-            pixels = _format_of(stream).read_pixels(stream, place.page, has_range=has_range)
+            with open_place(place) as stream:
+                if array is not None:
+                    pixels = site_array.read_pixels(stream, place, array)
+                else:
+                    module = _format_of(stream)
+                    pixels = module.read_pixels(stream, place.page, has_range=has_range)
         if value_range is None or pixels.dtype in (np.uint8, np.uint16):
             return pixels, 0
         return to_uint16(pixels, value_range)

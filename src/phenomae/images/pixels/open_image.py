@@ -57,7 +57,9 @@ def open_place(place: Place) -> BinaryIO:
 
 
 def name_of(place: Place) -> str:
-    """Return file name and row, page or channel, which do not change if the folder is moved."""
+    """Return file name and row, page, channel or index, which stay if the folder is moved."""
+    if place.index is not None:  # all arrays are called alike, and so say their image too
+        return "/".join(Path(place.url).parts[-2:]) + "#" + ",".join(map(str, place.index))
     part = place.row if place.page is None else place.page
     if place.channel is not None:
         part = place.channel[0]

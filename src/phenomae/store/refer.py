@@ -1,0 +1,48 @@
+"""Makes the references of a store in place from an inventory of OME-Zarr plates."""
+
+from pathlib import Path
+
+import polars as pl
+
+from phenomae.images.fields import RawField
+from phenomae.images.pixels.zarr_array import open_plane
+from phenomae.images.threads import map_in_threads
+from phenomae.progress import info
+from phenomae.store.in_place import (
+    Reference,
+    make_reference,
+    read_references,
+    write_references,
+)
+from phenomae.store.inventory import Inventory
+from phenomae.store.read import Store
+
+
+def refer(folder: Path | str, inventory: Inventory, table: pl.DataFrame) -> None:
+    """Write the references of the fields in `table`, beside those that are there already."""
+    made = _make_references(inventory, table)
+    write_references(folder, {**read_references(folder, is_new=True), **made})
+    place = inventory.raw.fields[0].images[0].planes[0]
+    height, width = open_plane(place).chunk_layout.read_chunk.shape or ("?", "?")
+    info(
+        f"in place: crops are read from chunks of {height} x {width} pixels, where a store of its "
+        "own has 128 x 128, so reading them is slower"
+    )
+
+
+def refer_anew(store: Store, inventory: Inventory) -> bool:
+    """Refer to the plates where they are now; return whether they were elsewhere before."""
+    known = read_references(store.path)
+    made = _make_references(inventory, store.fields)
+    if all(known.get(path) == reference for path, reference in made.items()):
+        return False
+    write_references(store.path, {**known, **made})
+    return True
+
+
+def _make_references(inventory: Inventory, table: pl.DataFrame) -> dict[str, Reference]:
+    paths = dict(zip(table.select("plate", "well", "site").rows(), table["path"], strict=True))
+    named = {(field.plate, field.well, field.site): field for field in inventory.raw.fields}
+    fields: dict[str, RawField] = {paths[key]: named[key] for key in paths.keys() & named.keys()}
+    made = map_in_threads(make_reference, list(fields.values()), inventory.workers)
+    return dict(zip(fields, made, strict=True))
