@@ -2,12 +2,13 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from phenomae import cli
-from phenomae.commands import COMMANDS, GROUPS
+from phenomae.commands import COMMANDS, GROUPS, NETWORK_PACKAGES
 from phenomae.shipped_recipes import recipe_names
 
 ASK = """
@@ -58,6 +59,24 @@ def test_other_shells_take_their_script(shell, tmp_path, capsys):
     assert cli.run(["completion", shell]) == 0
     (tmp_path / "script").write_text(capsys.readouterr().out)
     subprocess.run([shell, "-n", tmp_path / "script"], check=True)
+
+
+def test_without_torch_the_commands_that_need_it_are_left_out(tmp_path):
+    program = f"""
+import sys
+for name in {NETWORK_PACKAGES}:
+    sys.modules[name] = None  # as if it were not installed
+from phenomae.cli import run
+codes = [run(words) for words in (["completion", "bash"], ["info"], ["recipes"])]
+sys.exit(max(codes))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "device                  none: torch is not installed" in done.stdout
+    assert '"correct")' in done.stdout
+    assert "--method" in done.stdout
+    assert "energy-mae)" not in done.stdout
+    assert "--weight-decay" not in done.stdout
 
 
 def test_another_shell_is_refused(capsys):
