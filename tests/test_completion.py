@@ -38,6 +38,7 @@ def complete(script: Path, *words: str, cwd: Path) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow  # all commands are imported
 def test_bash_completes_commands_flags_recipes_and_files(script, tmp_path):
     assert {*COMMANDS, *GROUPS} <= {*complete(script, "", cwd=tmp_path)}
     assert complete(script, "pretrain", "energy", cwd=tmp_path) == ["energy-mae"]
@@ -51,6 +52,7 @@ def test_bash_completes_commands_flags_recipes_and_files(script, tmp_path):
     assert "complete -o default -F _phenomae phenomae" in script.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_other_shells_take_their_script(shell, tmp_path, capsys):
     if not shutil.which(shell):
@@ -61,6 +63,7 @@ def test_other_shells_take_their_script(shell, tmp_path, capsys):
     subprocess.run([shell, "-n", tmp_path / "script"], check=True)
 
 
+@pytest.mark.slow
 def test_without_torch_the_commands_that_need_it_are_left_out(tmp_path):
     program = f"""
 import sys

@@ -86,7 +86,10 @@ class _Held:
         """Return whether the lock at `path` is this one."""
         if self.descriptor is not None:
             return _is_open(path, self.descriptor)
-        return path.exists() and path.read_bytes() == self.content
+        try:
+            return path.read_bytes() == self.content
+        except FileNotFoundError:
+            return False
 
     def close(self) -> None:
         """Release the lock."""
