@@ -52,11 +52,15 @@ def _is_installed(function: str) -> bool:
 
 
 def _add_common_flags(parser: App) -> None:
-    recipes: Any = Literal[tuple(recipe_names())]
-
-    @parser.meta.default
     def common(
         *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-        config: Annotated[recipes | Path | None, Parameter(help="Settings of a recipe.")] = None,
+        config: str | None = None,
         quiet: Annotated[bool, Parameter(help="Print only results.", negative=())] = False,
     ) -> None: ...
+
+    # The names are known only now.
+    recipes: Any = Literal[tuple(recipe_names())]  # pyright: ignore[reportInvalidTypeForm]
+    common.__annotations__["config"] = Annotated[
+        recipes | Path | None, Parameter(help="Settings of a recipe.")
+    ]
+    parser.meta.default(common)
