@@ -2,6 +2,9 @@
 # make demo-rivals: the demo beside turns, spread, and a classifier trained for the same seconds.
 # make demo-families: the demo with every network family, to compare their recall.
 # make torch-check: networks, trainer and a short demo under several versions of PyTorch.
+# make release: source distribution, wheel, SBOM and checksums in dist/, checked; publishes nothing.
+# make wheel-test: the wheel alone, in a new environment, runs the quickstart.
+# make hashes: requirements with hashes (release/requirements) of the versions in constraints.txt.
 # make gpu-kit: an archive with all that a GPU node without a package index lacks (docs/gpu.md).
 PYTHON ?= python3
 SEED ?= 0
@@ -12,7 +15,7 @@ BIN = .venv/bin
 PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
 	$(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: install demo demo-rivals demo-families test test-all gpu-kit torch-check clean
+.PHONY: install demo demo-rivals demo-families test test-all gpu-kit torch-check release wheel-test hashes clean
 
 install: .venv/installed
 
@@ -47,5 +50,24 @@ gpu-kit: install
 torch-check:
 	benchmarks/torch_check.sh
 
+# Tools of releases have an environment of their own: their requirements are not ours.
+TOOLS = .release/tools
+
+$(TOOLS)/installed: release/tools.txt
+	$(PYTHON) -m venv --clear $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet -r release/tools.txt
+	touch $@
+
+release: $(TOOLS)/installed
+	release/build.sh
+
+wheel-test: $(TOOLS)/installed
+	rm -rf .release/dist
+	$(TOOLS)/bin/python -m build --wheel --outdir .release/dist
+	$(TOOLS)/bin/python release/wheel_test.py .release/dist/*.whl .release/wheel
+
+hashes: $(TOOLS)/installed
+	$(TOOLS)/bin/python release/hashes.py
+
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .release demo

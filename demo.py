@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 from phenomae import cli
 from phenomae.whole_files import write_json
 
-RECIPES = Path(__file__).parent / "recipes"
 LEVEL = "real"
 # Controls estimate few axes well: with all axes of wide features recall is lower (docs/log.md).
 CORRECTION = "pca-center-scale(components=64)"
@@ -132,8 +131,8 @@ def map_steps(at: str, name: str) -> list[str]:
 
 
 def recipe_of(family: str) -> str:
-    """Return the recipe of a family as a shell word."""
-    return shlex.quote(str(RECIPES / f"demo-{family}.toml"))
+    """Return the name of the recipe of a family."""
+    return f"demo-{family}"
 
 
 def wells_of(name: str) -> str:

@@ -37,7 +37,7 @@ from safetensors.torch import load_file
 from phenomae.signatures import SIGNATURE
 
 BBBC013 = "shared/data/images/bbbc013_cellprofiler_sbs96"
-RECIPE = Path(__file__).parents[1] / "recipes/bbbc013.toml"
+RECIPE = Path(__file__).parents[1] / "src/phenomae/recipes/bbbc013.toml"
 PHENOMAE = (sys.executable, "-m", "phenomae")
 # Logged lines and the last step are between checkpoints, so that steps have to be repeated.
 NETWORK = (

@@ -23,7 +23,7 @@ from phenomae.evaluation.recall.bootstrap import interval, resampled_recalls
 from phenomae.maps.read import read_map
 
 ROOT = Path(__file__).parents[1]
-RECIPE = ROOT / "recipes" / "demo-energy-mae.toml"
+RECIPE = ROOT / "src/phenomae/recipes/demo-energy-mae.toml"
 CORRECTION = "pca-center-scale(components=64)"
 RESAMPLES = 2000
 

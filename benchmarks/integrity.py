@@ -86,7 +86,7 @@ def make_inputs(at: Path, checkout: Path, wells: int) -> None:
     """Make what the commands read, except what an earlier call has made."""
     at.mkdir(parents=True, exist_ok=True)
     (at / "correct.toml").write_text("[correct]\ndiagnose = false\n")
-    recipe = checkout / "recipes/demo-energy-mae.toml"
+    recipe = checkout / "src/phenomae/recipes/demo-energy-mae.toml"
     steps = {
         "raw": "simulate {at}/raw --level real",
         "store": "ingest {at}/raw {at}/store",

@@ -7,7 +7,7 @@
 #     benchmarks/real_cells.sh bbbc013 FOLDER OUT             a plate of 96 wells, two dose series
 #     benchmarks/real_cells.sh mitocheck FOLDER OUT spectra intensity      only these rows
 #
-# FOLDER is described in real_cells/lay_out.py; of BBBC013, it is the raw folder of recipes/bbbc013.toml.
+# FOLDER is described in real_cells/lay_out.py; of BBBC013, it is the raw folder of the recipe bbbc013.
 # Rows that begin with trained are trained for three seeds, minutes each. Everything in OUT is kept: a
 # second call continues where the first stopped.
 set -eu
@@ -23,10 +23,10 @@ if [ $# -lt 3 ]; then
 fi
 set_name=$1 folder=$2 out=$3
 shift 3
-recipe=$root/recipes/$set_name.toml
+recipe=$root/src/phenomae/recipes/$set_name.toml
 # What is trained on energies has the settings of mitocheck-energies, but for bbbc021.
-energies=$root/recipes/mitocheck-energies.toml classes=$root/recipes/mitocheck-classes.toml
-[ "$set_name" != bbbc021 ] || energies=$root/recipes/bbbc021-pairs.toml
+energies=$root/src/phenomae/recipes/mitocheck-energies.toml classes=$root/src/phenomae/recipes/mitocheck-classes.toml
+[ "$set_name" != bbbc021 ] || energies=$root/src/phenomae/recipes/bbbc021-pairs.toml
 case $set_name in
 bbbc021 | mitocheck | rxrx1) labels=$folder/labels.csv ;;
 bbbc013) labels=$folder/1049_Metadata.csv ;;

@@ -2,7 +2,7 @@
 
     python benchmarks/relation_bound.py --seed 1 --steps 1500
 
-The encoder of `recipes/demo-vit-mae.toml` learns the true states of the compartments of single
+The encoder of the recipe `demo-vit-mae` learns the true states of the compartments of single
 cells, on fields of another seed. A well's profile is the mean over its cells of the ten products of
 three predicted states. It prints the accuracy of the states, and the recall of relation pairs of
 the screen of --seed (chance: .10) by predicted and by true states, with 95 % bootstrap intervals

@@ -162,7 +162,7 @@ compare run-vit-mae run-unet-mae compared-runs; report report --run run-vit-mae
 does not ask for. What follows >> takes what is printed."""
 
 _WORDS = {
-    "recipe": "--config ../recipes/demo-vit-mae.toml",
+    "recipe": "--config demo-vit-mae",
     "pairs": "--annotations raw/relationships.csv",
     "acts": "--mechanisms ../inputs/mechanisms.csv",
     "pattern": r"--pattern '(?P<plate>[^/]+)/(?P<well>[A-P]\d\d)_s(?P<site>\d+)_z(?P<plane>\d)"
@@ -227,7 +227,10 @@ def spell_anew(line: str) -> str:
 
 def run_side(checkout: Path, side: Path, part: str, spell: Callable[[str], str]) -> None:
     """Run what a side has not yet done of a part; leaves by SystemExit where a command fails."""
-    shutil.copytree(checkout / "recipes", side / "recipes", dirs_exist_ok=True)
+    # They were in the folder of the checkout once, and are in the package now.
+    places = (checkout / "recipes", checkout / "src/phenomae/recipes")
+    recipes = next(place for place in places if place.exists())
+    shutil.copytree(recipes, side / "recipes", dirs_exist_ok=True)
     if not (side / "inputs").exists():
         shutil.rmtree(side / "inputs.partial", ignore_errors=True)
         write_inputs(side / "inputs.partial")

@@ -4,7 +4,7 @@
     python benchmarks/train.py --folder /data/screen    keeps the fields for the next time
     python benchmarks/train.py --crop-size 256 --crops-per-step 8
 
-Both train the network of recipes/demo-vit-mae.toml on random crops of the same pixels: a simulated
+Both train the network of the recipe demo-vit-mae on random crops of the same pixels: a simulated
 screen of 6 x 1080 x 1080 uint16, as LZW TIFFs (one file per channel) and as the store that
 `phenomae ingest` makes of these files. The sides take turns, each in its own process, so that other
 work on the machine slows both. A number is the median over rounds, and a ratio the median of the
@@ -60,7 +60,7 @@ from phenomae.progress import set_quiet
 from phenomae.runs import read_log
 from phenomae.store.read import open_store
 
-RECIPE = Path(__file__).parents[1] / "recipes/demo-vit-mae.toml"
+RECIPE = Path(__file__).parents[1] / "src/phenomae/recipes/demo-vit-mae.toml"
 SIDES = ("ours", "plain", "data free")
 TARGET = 3.0
 MAX_WAIT = 0.05

@@ -29,6 +29,7 @@ from phenomae.explore.sections.table import SECTIONS
 from phenomae.images.layouts.table import LAYOUTS
 from phenomae.models.families import FAMILIES
 from phenomae.records import FIELD_COLUMNS, WELL_COLUMNS
+from phenomae.shipped_recipes import find_recipe, recipe_names
 from phenomae.simulation.phenotype import PARAMETERS
 from phenomae.simulation.simulate import SimulateSettings, simulate
 
@@ -37,7 +38,7 @@ README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
 # The log tells what was run once; a command in it may be gone since.
 MANUALS = [page for page in PAGES if page.name != "log.md"]
-RECIPE = "recipes/demo-energy-mae.toml"
+RECIPE = "demo-energy-mae"
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 EACH_MANUAL = pytest.mark.parametrize("page", MANUALS, ids=lambda page: page.name)
 
@@ -91,16 +92,16 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     simulate(folder / "raw", settings=small)
     (folder / "annotations").mkdir()
     shutil.copy(folder / "raw/relationships.csv", folder / "annotations/planted.csv")
-    recipe = tomllib.loads((ROOT / RECIPE).read_text())
+    recipe = tomllib.loads(find_recipe(RECIPE).read_text())
     network = {"embed_dim": 24, "depth": 1, "decoder_embed_dim": 16, "decoder_depth": 1}
     recipe["pretrain"]["energy-mae"] |= {**network, "steps": 2, "crops_per_step": 4}
-    (folder / RECIPE).parent.mkdir()
+    # A file of its name comes before the recipe in the package.
     (folder / RECIPE).write_text(tomli_w.dumps(recipe))
     return folder
 
 
 def lay_out(desk: Path, folder: Path) -> None:
-    for name in ("raw", "annotations", "recipes"):
+    for name in ("raw", "annotations", RECIPE):
         (folder / name).symlink_to(desk / name)
 
 
@@ -197,8 +198,8 @@ def parse(command: str, is_name: bool) -> None:
     words = 2 if tokens[0] in GROUPS else 1
     if tokens[-1] in command_parser.FLAGS or (is_name and len(tokens) <= words):
         return
-    shipped = recipe is not None and recipe.parts[0] == "recipes"
-    arguments = command_parser.parse(tokens, ROOT / recipe if shipped and recipe else None)
+    shipped = recipe is not None and str(recipe) in recipe_names()
+    arguments = command_parser.parse(tokens, recipe if shipped else None)
     if tokens[0] == "plan":
         command_parser.parse(list(arguments["words"]))
 

@@ -124,7 +124,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(home, with_pip=False, symlinks=True)
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(home)}))
     project.mkdir()
-    for name in ("src", "benchmarks", "recipes"):
+    for name in ("src", "benchmarks"):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     (project / "kit").mkdir()
     at_home = {name.lower() for name in (*AT_HOME, *BROUGHT)}

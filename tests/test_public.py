@@ -64,6 +64,8 @@ def call_all():
         file.write("[embed]\\ncrops_at_once = 3\\n")
     assert phenomae.read_recipe("recipe.toml", ("embed",)) == {"crops_at_once": 3}
     assert isinstance(phenomae.list_models(json=True), list)
+    assert isinstance(phenomae.list_recipes()[0], phenomae.ShippedRecipe)
+    assert isinstance(phenomae.info(), phenomae.Installation)
     assert phenomae.create_model("vit-mae/S16", channels=["DNA"]).family == "vit-mae"
     for corrector in (phenomae.TVN, phenomae.TVN2024, phenomae.Sphering, phenomae.CenterScale):
         assert "fit" in dir(corrector())

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from phenomae import cli
 from phenomae.wells import read_wells
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "bbbc013.toml"
+RECIPE = Path(__file__).parents[1] / "src/phenomae/recipes/bbbc013.toml"
 
 
 @pytest.fixture(scope="module")

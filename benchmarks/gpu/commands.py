@@ -13,7 +13,6 @@ from rows import Site
 from phenomae.runs import read_log
 
 ROOT = Path(__file__).parents[2]
-RECIPES = ROOT / "recipes"
 SMALL_SCREEN = "--genes 8 --complexes 2 --guides 1 --batches 1 --controls 24 --sites 1"
 TINY_NETWORK = (
     "--crop-size 32 --patch-size 8 --embed-dim 24 --depth 2 --num-heads 2 --decoder-embed-dim 16 "
@@ -24,7 +23,7 @@ CORRECTION = "--method pca-center-scale --batch plate"
 
 def command(site: Site, words: str) -> list[str]:
     """Return the words of a process that runs a command line of phenomae."""
-    filled = words.format(at=site.folder, recipes=RECIPES, device=site.device)
+    filled = words.format(at=site.folder, device=site.device)
     return [sys.executable, "-m", "phenomae", *filled.split()]
 
 
@@ -49,7 +48,7 @@ def make_screen(site: Site) -> Iterator[str]:
 
 def pretrain(site: Site, name: str, crops: int, steps: int, flags: str = "") -> str:
     """Return the command line of a training of S/16, or of a tiny network."""
-    network = TINY_NETWORK if site.tiny else "--config {recipes}/mae-s16.toml"
+    network = TINY_NETWORK if site.tiny else "--config mae-s16"
     crops, steps = (8, 12) if site.tiny else (crops, steps)
     return (
         f"pretrain vit-mae {{at}}/store {{at}}/{name} {network} --steps {steps} "
@@ -164,7 +163,7 @@ def measure_recall(site: Site, name: str, config: str = "") -> str:
 
 def run_the_demo(site: Site) -> Iterator[str]:
     """Train the demo's recipe; compare its recall with a random network and with spectra."""
-    recipe = "--config {recipes}/demo-vit-mae.toml"
+    recipe = "--config demo-vit-mae"
     network = f"{TINY_NETWORK} --crops-per-step 8 --log-every 2" if site.tiny else recipe
     flags = f"{network} --device {{device}} --compile off --quiet --overwrite"
     steps = "--steps 6" if site.tiny else ""

@@ -40,7 +40,7 @@ TRAVEL = {
     "tomli-w": "tomli_w",
     "zarr": "zarr",
 }
-SOURCE = ("src", "benchmarks", "recipes", "pyproject.toml", "LICENSE")
+SOURCE = ("src", "benchmarks", "pyproject.toml", "LICENSE")
 LIMIT_MB = 63.0
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
 

@@ -4,7 +4,7 @@
 
 OUT is that of `benchmarks/real_cells.sh bbbc021 FOLDER OUT random-network-turns trained-energies
 trained-pairs`. Five networks learn from pairs of cells of one treatment, as in
-`recipes/bbbc021-pairs.toml`; each leaves a fifth of the compounds, whole, out of the pairs, so that
+`bbbc021-pairs`; each leaves a fifth of the compounds, whole, out of the pairs, so that
 every compound is left out once. Prints the fraction of treatments whose nearest treatment of
 another compound shares the mechanism: in the network that has not seen the labels of their
 compound, in the others (their mean over four networks), and in the rows of OUT, with 95 % bootstrap
@@ -23,7 +23,7 @@ from train_by_fold import phenomae
 
 from phenomae.row_filter import match_rows
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPES = Path(__file__).parents[2] / "src/phenomae/recipes"
 PAIRS, CORRECTION = RECIPES / "bbbc021-pairs.toml", RECIPES / "bbbc021.toml"
 QUESTIONS = {"nearest other compound": "corrected nsc", "... of another week": "corrected nscb"}
 ROWS = ("random-network-turns", "trained-energies", "trained-pairs")

@@ -35,6 +35,10 @@ from phenomae.probes.commands import VitClassifierSettings as VitClassifierSetti
 from phenomae.probes.recall import Recall as Recall
 from phenomae.runs import Run as Run
 from phenomae.models.cost.catalogue import list_models as list_models
+from phenomae.shipped_recipes import list_recipes as list_recipes
+from phenomae.shipped_recipes import ShippedRecipe as ShippedRecipe
+from phenomae.installation import info as info
+from phenomae.installation import Installation as Installation
 from phenomae.weights.import_export import import_weights as import_weights
 from phenomae.weights.import_export import export_weights as export_weights
 from phenomae.weights.import_export import Weights as Weights

@@ -104,7 +104,7 @@ def _run_command(arguments: list[str]) -> int:
 
 
 def split_common_flags(arguments: list[str]) -> tuple[list[str], Path | None]:
-    """Apply `--quiet` and return the remaining words and the file of `--config`.
+    """Apply `--quiet` and return the remaining words and the recipe of `--config`.
 
     Every command takes these two flags, so no command has to declare them. Raises CycloptsError if
     `--config` has no value.
@@ -121,7 +121,9 @@ def split_common_flags(arguments: list[str]) -> tuple[list[str], Path | None]:
             if value is None:
                 from cyclopts.exceptions import CycloptsError
 
-                raise CycloptsError(msg="--config needs a file: --config recipe.toml")
+                raise CycloptsError(
+                    msg="--config needs a file or the name of a recipe: --config recipe.toml"
+                )
             config = Path(value)
         else:
             tokens.append(token)
@@ -155,9 +157,11 @@ def _is_reader_gone(error: OSError) -> bool:
     if not isinstance(error, BrokenPipeError):
         return False
     # A BrokenPipeError may also come from a socket; only standard output's reader is of interest.
-    poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)
-    gone = any(event & select.POLLERR for _, event in poll.poll(0))
+    gone = True
+    if hasattr(select, "poll"):  # not on Windows
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        gone = any(event & select.POLLERR for _, event in poll.poll(0))
     if gone:  # Python would try to write the rest while it exits, and complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return gone

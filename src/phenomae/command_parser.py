@@ -5,8 +5,7 @@ dataclass are the flags, and the docstring under each field is the flag's help.
 """
 
 import difflib
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +16,8 @@ from cyclopts.exceptions import CycloptsError, MissingArgumentError, UnknownOpti
 from phenomae import __version__
 from phenomae.checks import is_whole
 from phenomae.commands import ABOUT, COMMANDS, FOOTER, GROUPS, Table, overview
-from phenomae.recipe import read_recipe
+from phenomae.recipe import parse_recipe, read_recipe
+from phenomae.shipped_recipes import find_recipe
 
 
 def convert_words(kind: Any, tokens: Sequence[Token]) -> Any:
@@ -39,18 +39,29 @@ def _has_fraction(text: str) -> bool:
         return False  # cyclopts says what is wrong with it
 
 
-FLAGS = ("--help", "-h", "--version")
+VERSION_FLAGS = ("--version", "-V")
+FLAGS = ("--help", "-h", *VERSION_FLAGS)
 
-app = App(
-    name="phenomae",
-    help=ABOUT,
-    version=__version__,
-    help_epilogue=FOOTER,
-    result_action="return_value",
-    suppress_keyboard_interrupt=False,
-    # Without --no-overwrite, --empty-betas and the like.
-    default_parameter=Parameter(negative=(), converter=convert_words),
-)
+
+def build_parser(select: Callable[[Table], Table] = lambda table: table) -> App:
+    """Return the parser of the command line, with the commands of each table that are selected."""
+    parser = App(
+        name="phenomae",
+        help=ABOUT,
+        version=__version__,
+        version_flags=VERSION_FLAGS,
+        help_epilogue=FOOTER,
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+        # Without --no-overwrite, --empty-betas and the like.
+        default_parameter=Parameter(negative=(), converter=convert_words),
+    )
+    _register(select(COMMANDS), parser)
+    for name, group in GROUPS.items():
+        several = App(name=name, help=group.help)
+        _register(select(group.table), several)
+        parser.command(several)
+    return parser
 
 
 def _register(table: Table, parent: App) -> None:
@@ -58,11 +69,7 @@ def _register(table: Table, parent: App) -> None:
         parent.command(function, name=name, help=help, result_action="return_value")
 
 
-_register(COMMANDS, app)
-for _name, _group in GROUPS.items():
-    _app = App(name=_name, help=_group.help)
-    _register(_group.table, _app)
-    app.command(_app)
+app = build_parser()
 
 
 def plan(
@@ -191,5 +198,5 @@ def _planned_source(path: Path, tokens: list[str]) -> Dict:
     """Return the settings of the planned command, and beside them those of `plan` itself."""
     planned = tokens[tokens.index("pretrain") :] if "pretrain" in tokens else ["pretrain"]
     settings = _recipe_source(path, planned).data
-    own = tomllib.loads(path.read_text()).get("plan", {})
+    own = parse_recipe(find_recipe(path)).get("plan", {})
     return Dict({**settings, "plan": own}, source=str(path))

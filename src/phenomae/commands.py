@@ -66,6 +66,10 @@ COMMANDS: Table = {
         "phenomae.models.cost.catalogue:list_models",
         "List the networks with their parameters and FLOPs.",
     ),
+    "recipes": (
+        "phenomae.shipped_recipes:list_recipes",
+        "List the recipes that come with phenomae, and what they cost.",
+    ),
     "plan": ("phenomae.command_parser:plan", PLAN),
     "compare": ("phenomae.explore.compare:compare", "Compare maps, or training runs."),
     "report": ("phenomae.explore.report:report", "Write report.html: figures and tables."),
@@ -76,6 +80,14 @@ COMMANDS: Table = {
     "study": (
         "phenomae.studies.study:study",
         "Train networks of several sizes, and fit recall over training FLOPs.",
+    ),
+    "info": (
+        "phenomae.installation:info",
+        "Show versions, device, memory and disk, for reports of bugs.",
+    ),
+    "completion": (
+        "phenomae.completion:completion",
+        "Print the script that completes commands in a shell.",
     ),
 }
 
@@ -169,7 +181,7 @@ GROUPS: Mapping[str, Group] = {
 }
 
 ABOUT = "Masked autoencoders for cell morphology: from raw plates to a benchmarked map of genes."
-FOOTER = "Every command takes --config FILE.toml (settings; flags win) and --quiet."
+FOOTER = "Every command takes --config RECIPE (settings; flags win) and --quiet."
 
 
 def overview() -> str:
@@ -194,7 +206,7 @@ def overview() -> str:
             "Groups of commands:",
             *lines(groups),
             "",
-            "phenomae COMMAND --help lists the settings of a command.",
+            "phenomae COMMAND --help lists the settings of a command; phenomae -V is the version.",
             FOOTER,
         ]
     )

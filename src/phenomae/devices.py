@@ -23,7 +23,7 @@ from lightning_fabric.strategies.strategy import Strategy as FabricStrategy
 from phenomae.cores import available_cores
 from phenomae.memory import kept_memory
 
-Device = Literal["auto", "cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bf16"]
 Strategy = Literal["auto", "ddp", "fsdp"]
 
@@ -61,6 +61,8 @@ def open_machine(
     # At level INFO, Fabric prints its choice of device at each start.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     plugin = Precision32() if precision == "float32" else _Bfloat16("bf16-mixed", device)
+    if device == "mps" and processes is not None and processes.count > 1:
+        raise ValueError("device must be cpu or cuda for several processes, not mps")
     if processes is None or processes.count == 1:
         return Machine(Fabric(accelerator=device, devices=1, plugins=plugin), precision)
     fabric = Fabric(
@@ -74,10 +76,16 @@ def open_machine(
     return Machine(fabric, precision)
 
 
-def choose_device(device: Device) -> Literal["cpu", "cuda"]:
-    """Return `cuda` or `cpu`; `auto` is a GPU if there is one. Raises ValueError if none exists."""
+def choose_device(device: Device) -> Literal["cpu", "cuda", "mps"]:
+    """Return the device that is asked for; `auto` is a CUDA GPU if there is one, else the CPU.
+
+    Raises ValueError if this machine does not have it.
+    """
     if device == "auto":
+        # Not MPS, on which phenomae has never run: it must be asked for.
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("device must be cpu or auto, not mps: torch finds no Apple GPU (MPS) here")
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device must be cpu or auto, not cuda: torch finds no GPU on this machine")
     return device
@@ -96,7 +104,7 @@ def measure_peak(machine: Machine) -> float:
 @cache
 def _measure_peak(device: torch.device, kind: torch.dtype, threads: int) -> float:
     # `threads` is there for the cache: a CPU with other threads has another peak.
-    if device.type == "cuda":
+    if device.type != "cpu":
         return max(_time_products(device, kind, 8192, products=5))
     # The best side depends on the caches; one of 8192 would take seconds.
     rates: list[float] = []
@@ -120,15 +128,20 @@ def _time_products(
     )
     rates = []
     for _ in range(products):
-        # Kernels run asynchronously: without synchronising, only the launch would be timed.
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        synchronise(device)
         begun = time.perf_counter()
         torch.mm(left, right)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        synchronise(device)
         rates.append(2 * side**3 / (time.perf_counter() - begun))
     return rates
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for a GPU: kernels run asynchronously, and otherwise only their launch is timed."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 @dataclass(frozen=True)
@@ -175,6 +188,8 @@ def bf16_is_fast(device: str) -> bool:
     """Return whether a device multiplies bf16 in hardware; emulation is slower than float32."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device == "mps":
+        return False  # not measured
     flags = _CPU_FLAGS.read_text().split() if _CPU_FLAGS.exists() else []
     return bool({"amx_bf16", "avx512_bf16"} & set(flags))
 

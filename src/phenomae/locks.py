@@ -7,9 +7,11 @@ stopped process keeps. The file says who holds it, or who held it last.
 import json
 import os
 import platform
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from phenomae.progress import info
@@ -19,6 +21,9 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+
+# Windows has no O_NOFOLLOW, and would translate line endings without O_BINARY.
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 class BeingWrittenError(ValueError):
@@ -34,10 +39,10 @@ def writer_lock(folder: Path, name: str) -> Iterator[Callable[[], None]]:
     signed: it raises BeingWrittenError if somebody has removed the folder or the lock meanwhile.
     Raises BeingWrittenError, naming process and machine, if another process holds the lock.
     """
-    descriptor = _acquire(folder, name)
+    held = _acquire(folder, name)
 
     def require_held() -> None:
-        if not _is_open(folder / LOCK, descriptor):
+        if not held.is_at(folder / LOCK):
             raise BeingWrittenError(
                 f"{folder} was removed or taken over by another call while this one was writing "
                 "it: nothing of this call was kept"
@@ -48,11 +53,11 @@ def writer_lock(folder: Path, name: str) -> Iterator[Callable[[], None]]:
     finally:
         # Where it was created, renamed to, or set aside.
         for place in (folder, folder.with_name(name), folder.with_name(f"{name}.replaced")):
-            if _is_open(place / LOCK, descriptor):
+            if held.is_at(place / LOCK):
                 (place / LOCK).unlink()
         if folder.is_dir() and not any(folder.iterdir()):  # nothing was begun
             folder.rmdir()
-        os.close(descriptor)
+        held.close()
 
 
 def remove_stale_lock(folder: Path) -> None:
@@ -60,7 +65,7 @@ def remove_stale_lock(folder: Path) -> None:
     path = folder / LOCK
     if not path.exists():
         return
-    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    descriptor = os.open(path, os.O_RDWR | _FLAGS)
     try:
         if _lock(descriptor) and _is_open(path, descriptor):
             path.unlink()
@@ -68,13 +73,36 @@ def remove_stale_lock(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _acquire(folder: Path, name: str) -> int:
+@dataclass(frozen=True)
+class _Held:
+    """A lock that this process holds."""
+
+    descriptor: int | None
+    """The open file; None on Windows, where a folder with an open file cannot be renamed."""
+    content: bytes
+    """What this process, and no other, has written into the file."""
+
+    def is_at(self, path: Path) -> bool:
+        """Return whether the lock at `path` is this one."""
+        if self.descriptor is not None:
+            return _is_open(path, self.descriptor)
+        try:
+            return path.read_bytes() == self.content
+        except FileNotFoundError:
+            return False
+
+    def close(self) -> None:
+        """Release the lock."""
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+
+
+def _acquire(folder: Path, name: str) -> _Held:
     path = folder / LOCK
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         try:
-            descriptor = os.open(path, flags, 0o666)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o666)
         except FileNotFoundError:  # the folder was renamed since
             continue
         locked = _lock(descriptor)
@@ -89,8 +117,11 @@ def _acquire(folder: Path, name: str) -> int:
             )
         # The folder may have been renamed or removed between opening and locking.
         if _is_open(path, descriptor):
-            _take_over(descriptor, folder.with_name(name))
-            return descriptor
+            content = _take_over(descriptor, folder.with_name(name))
+            if fcntl is not None:
+                return _Held(descriptor, content)
+            os.close(descriptor)
+            return _Held(None, content)
         os.close(descriptor)
 
 
@@ -115,19 +146,27 @@ def _is_open(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _take_over(descriptor: int, path: Path) -> None:
-    """Write this process into the lock; say so if it holds the name of one that was killed."""
+def _take_over(descriptor: int, path: Path) -> bytes:
+    """Write this process into the lock and return what was written.
+
+    Prints a line if the lock holds the name of a process that was killed.
+    """
     if os.fstat(descriptor).st_size:
         info(f"{path}: an earlier call, {_read_holder(descriptor)}, stopped before it finished")
-    holder = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%F %T%z")}
+    since = time.strftime("%Y-%m-%d %H:%M:%S%z")
+    holder = {"pid": os.getpid(), "host": platform.node(), "since": since}
+    content = (json.dumps({**holder, "token": secrets.token_hex(8)}) + "\n").encode()
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, (json.dumps(holder) + "\n").encode(), 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.write(descriptor, content)
+    return content
 
 
 def _read_holder(descriptor: int) -> str:
     """Return the process that wrote itself into a lock, in words."""
     try:
-        found = json.loads(os.pread(descriptor, 4096, 0))
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        found = json.loads(os.read(descriptor, 4096))
         return f"process {found['pid']} on {found['host']} since {found['since']}"
     except (ValueError, KeyError, TypeError):
         return "whose process is not known"

@@ -5,6 +5,7 @@ every new page. This cost up to a quarter of the run time (docs/log.md, 2026-11-
 """
 
 import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,8 +30,9 @@ def keep_memory() -> ctypes.CDLL | None:
 
     Returns the C library, or None if it has no `mallopt` (it is not glibc): nothing changes then.
     """
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "mallopt"):
+    # On Windows the program itself cannot be opened as a library.
+    library = ctypes.CDLL(None) if os.name == "posix" else None
+    if library is None or not hasattr(library, "mallopt"):
         return None
     # 0: no buffer gets its own mapping, which `free` would return to the kernel at once.
     library.mallopt(_MMAP_MAX, 0)

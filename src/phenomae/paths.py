@@ -17,6 +17,7 @@ def _convert(type_: Any, tokens: Sequence[Token]) -> Path:
 
 
 # The converter is needed because cyclopts cannot make an os.PathLike from text; without the metavar
-# `--help` would print the union as STR|PATHLIKE[STR].
-PathLike = Annotated[str | os.PathLike[str], Parameter(converter=_convert, metavar="PATH")]
+# `--help` would print the union as STR|PATHLIKE[STR]. `Path` is there for shell completion, which
+# offers the names of files for this type alone.
+PathLike = Annotated[str | Path | os.PathLike[str], Parameter(converter=_convert, metavar="PATH")]
 """A file or folder on this machine."""

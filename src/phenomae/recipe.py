@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from phenomae.commands import COMMANDS, GROUPS, is_command
+from phenomae.shipped_recipes import find_recipe, suggest
 
 
 def read_recipe(path: str | os.PathLike[str], command: tuple[str, ...]) -> dict[str, Any]:
@@ -14,15 +15,16 @@ def read_recipe(path: str | os.PathLike[str], command: tuple[str, ...]) -> dict[
     Parameters
     ----------
     path
-        TOML file. It may hold a whole pipeline, one table per command (`[pretrain.vit-mae]`), or
-        the settings of a single command without a table.
+        TOML file, or the name of a recipe that comes with phenomae (`demo-vit-mae`). It may hold a
+        whole pipeline, one table per command (`[pretrain.vit-mae]`), or the settings of a single
+        command without a table.
     command
         The words of the command: `("pretrain", "vit-mae")`.
 
     Raises ValueError if the file cannot be read, or has a table that is not a command.
     """
-    path = Path(path)
-    recipe = _parse(path)
+    path = find_recipe(path)
+    recipe = parse_recipe(path)
     _require_commands(path, recipe)
     section: Any = recipe
     for word in command:
@@ -39,11 +41,12 @@ def read_recipe(path: str | os.PathLike[str], command: tuple[str, ...]) -> dict[
     return {**loose, **section}
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def parse_recipe(path: Path) -> dict[str, Any]:
+    """Return the tables of a recipe file; raises ValueError if it cannot be read."""
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such recipe file") from None
+        raise ValueError(f"{path}: there is no such recipe file{suggest(path)}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not TOML: {error}") from None
 

@@ -165,7 +165,7 @@ def append_log(folder: Path, **record: Any) -> None:
     """Append a line to `log.jsonl`, with the current Unix time as `time`."""
     path = folder / "log.jsonl"
     try:
-        with open(path, "a") as file:
+        with open(path, "a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps({**record, "time": round(time.time(), 3)}) + "\n")
     except OSError as error:
         # On a full disk `write` raises an error without a file name.
@@ -286,4 +286,4 @@ def _list_packages() -> list[str]:
 
 def _write_text(path: Path, text: str) -> None:
     with whole_file(path) as partial:
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8", newline="\n")

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from phenomae import cli, command_parser
+from phenomae import cli, command_parser, shipped_recipes
 from phenomae.commands import GROUPS
 from phenomae.models.build import find_network
 from phenomae.models.cost.catalogue import describe
 from phenomae.runs import read_log
 
 ROOT = Path(__file__).parents[2]
-RECIPES = {path.stem: path for path in sorted((ROOT / "recipes").glob("*.toml"))}
+RECIPES = {path.stem: path for path in sorted(shipped_recipes.RECIPES.glob("*.toml"))}
 EACH = pytest.mark.parametrize("name", RECIPES)
 HEAD = ("command", "hardware", "hours", "score", "source")
 
@@ -78,8 +78,7 @@ def head_of(name: str) -> dict[str, str]:
 def settings_of(name: str) -> Any:
     """Return the settings that a recipe's own command would train with."""
     words = head_of(name)["command"].split()[1:]
-    tokens, path = words[: words.index("--config")], ROOT / words[-1]
-    return command_parser.parse(tokens, path)["settings"]
+    return command_parser.parse(words[: words.index("--config")], Path(words[-1]))["settings"]
 
 
 def flags_of(settings: dict[str, Any]) -> list[str]:
@@ -127,7 +126,7 @@ def test_its_first_lines_say_what_it_is(name: str):
     head = head_of(name)
     family, _ = table_of(name)
     assert tuple(head) == HEAD
-    command = f"phenomae pretrain {family} STORE RUN --config recipes/{name}.toml"
+    command = f"phenomae pretrain {family} STORE RUN --config {name}"
     assert head["command"] == command
     measured = head["source"] == "measured by us (docs/log.md)"
     untried = head["source"].startswith("untried (not run")

@@ -228,7 +228,7 @@ def test_no_plate_map_is_allowed_and_told(write_screen, tmp_path, capsys):
 
 def test_a_whole_real_plate_with_its_recipe(shared, tmp_path):
     raw = shared / "data/images/bbbc013_cellprofiler_sbs96"
-    recipe = Path(__file__).parents[2] / "recipes/bbbc013.toml"
+    recipe = Path(__file__).parents[2] / "src/phenomae/recipes/bbbc013.toml"
     assert run(["ingest", str(raw), str(tmp_path / "store"), "--config", str(recipe)]) == 0
     store = open_store(tmp_path / "store")
     assert (store.channels, store.dtype, len(store.fields)) == (("FKHR-GFP", "DNA"), "uint8", 96)

@@ -130,7 +130,7 @@ def print_diagnosis(out: Path) -> None:
             f"{out / FILE} is missing or damaged: run correct again with diagnose and overwrite"
         ) from None
     show(table.drop("low", "high"))
-    verdict = json.loads((out / VERDICT).read_text())
+    verdict = json.loads((out / VERDICT).read_text(encoding="utf-8"))
     print_warnings(verdict.get("warnings", []))  # earlier versions recorded none
     print(verdict["line"])
 

@@ -66,7 +66,7 @@ def read_learned(folder: Path) -> Learned:
     """Read learned.json; raises ValueError if it is missing, damaged or of an earlier version."""
     path = folder / LEARNED_FILE
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         line, kinds = found["line"], list_kinds(found["missing"])
         if not isinstance(line, str | None):
             raise ValueError

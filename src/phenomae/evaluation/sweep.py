@@ -155,7 +155,7 @@ def _try_all(
             if not path.exists():
                 write_json(path, _try(wells, trial, halves, settings))
                 advance(note=trial.name)
-    return _add_before([json.loads(path.read_text()) for path in paths])
+    return _add_before([json.loads(path.read_text(encoding="utf-8")) for path in paths])
 
 
 def _try(
@@ -188,7 +188,7 @@ def _read_diagnosis(corrected: Path) -> dict[str, Any]:
         own = table.filter((pl.col("measure") == measure_name) & (pl.col("wells") == kind))
         for when in own.head(1).iter_rows(named=True):
             found[name], found["before"][name] = when["after"], when["before"]
-    verdict = json.loads((corrected / VERDICT).read_text())
+    verdict = json.loads((corrected / VERDICT).read_text(encoding="utf-8"))
     found["before"]["batch"] = found["batch"] = table["column"][0]
     found["verdict"] = verdict["line"].removeprefix("verdict: ").partition(" ")[0]
     return found | {"warnings": "; ".join(verdict["warnings"]) or None}

@@ -44,7 +44,7 @@ class QualityControl(TablesOutput):
     def where(self) -> str:
         """The condition that leaves the flagged fields out, for `where` of other commands."""
         read_verified(self.path, KIND, (CONDITION,))
-        return (self.path / CONDITION).read_text().strip()
+        return (self.path / CONDITION).read_text(encoding="utf-8").strip()
 
 
 def qc(

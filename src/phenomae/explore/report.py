@@ -98,7 +98,7 @@ def report(
             parts = draw_parts(folder / "figures", evidence)
             page = render(settings.title, origin, evidence, parts)
             with whole_file(folder / PAGE) as partial:
-                partial.write_text(page, encoding="utf-8")
+                partial.write_text(page, encoding="utf-8", newline="\n")
     info(f"open {out / PAGE} in a browser")
     return Report(out)
 

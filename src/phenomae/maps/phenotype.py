@@ -72,7 +72,7 @@ def read_unexpressed(path: PathLike | None) -> list[str]:
     if path is None:
         return []
     try:
-        lines = Path(path).read_text().splitlines()
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         raise ValueError(
             f"unexpressed {path} is not a readable text file: expected one gene per line"

@@ -61,7 +61,7 @@ def check_made(recipes: dict[Path, dict[str, Any]], plan: StudyFile, folder: Stu
         made = made_of.get(path, [path.with_name("raw")])
         if not path.exists() or not any(is_begun(output) for output in made):
             continue
-        before = tomllib.loads(path.read_text())
+        before = tomllib.loads(path.read_text(encoding="utf-8"))
         if difference := _find_difference(before, recipe):
             raise ValueError(
                 f"{made[0]} was made from another study file ({difference}): give it another name, "

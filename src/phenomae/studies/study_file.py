@@ -8,6 +8,7 @@ from typing import Any
 
 from phenomae.commands import GROUPS
 from phenomae.recipe import read_recipe
+from phenomae.shipped_recipes import recipe_names
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 RESERVED = ("recipes", "results", "runs")
@@ -65,7 +66,7 @@ def read_study(path: Path) -> StudyFile:
     key that is not known.
     """
     try:
-        tables = tomllib.loads(path.read_text())
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such study file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -114,7 +115,7 @@ def _read_network(path: Path, table: dict[str, Any], seed: int) -> Network:
     _require(path, f"steps of network {name}", whole and distinct, rule, steps)
     settings, embed = {}, {}
     if "recipe" in table:
-        recipe = _read_path(path, "recipe", table["recipe"])
+        recipe = _find_recipe(path, table["recipe"])
         settings = read_recipe(recipe, ("pretrain", str(family)))
         embed = read_recipe(recipe, ("embed",))
     own = ("name", "family", "steps", "recipe", "embed", "seed")
@@ -142,6 +143,12 @@ def _read_path(path: Path, key: str, value: Any) -> Path:
     """Return a path of a study file, relative to the folder of the file."""
     _require(path, key, isinstance(value, str) and value != "", "a path", value)
     return path.parent / Path(value).expanduser()
+
+
+def _find_recipe(path: Path, value: Any) -> Path:
+    """Return the recipe of a network: a path, or the name of a recipe that comes with phenomae."""
+    beside = _read_path(path, "recipe", value)
+    return Path(value) if value in recipe_names() and not beside.is_file() else beside
 
 
 def _read_seed(path: Path, name: str, value: Any) -> int:

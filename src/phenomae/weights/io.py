@@ -127,7 +127,7 @@ def read_config(folder: PathLike) -> dict[str, Any]:
     """
     path = _weights_folder(Path(folder)) / CONFIG
     try:
-        config = json.loads(path.read_text())
+        config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):  # RecursionError: deeply nested lists
         raise ValueError(f"{path} is damaged: it should be JSON") from None
     if not isinstance(config, dict):

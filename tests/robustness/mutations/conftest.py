@@ -149,7 +149,7 @@ def write_bbbc013(raw: Path) -> list[str]:
         for channel in (1, 2):
             name = f"images/Channel{channel}-{int(number):02d}-{row}-{column}.tif"
             crop(source / name, raw / name, "deflate")
-    return ["--config", str(ROOT / "recipes/bbbc013.toml")]
+    return ["--config", str(ROOT / "src/phenomae/recipes/bbbc013.toml")]
 
 
 def write_phenix(raw: Path) -> list[str]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from phenomae.models.conv.convolutions import batch_norms
+from phenomae.models.float64 import double
 from phenomae.models.network import Network
 
 
@@ -86,7 +87,7 @@ class _Total:
         x = inputs[0].float()
         count = x.numel() // x.shape[1]
         axes = [axis for axis in range(x.ndim) if axis != 1]
-        variance, mean = (part.double() for part in torch.var_mean(x, axes, correction=0))
+        variance, mean = (double(part) for part in torch.var_mean(x, axes, correction=0))
         share = count / (self.count + count)
         shift = mean - self.mean
         self.mean = self.mean + shift * share

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from scipy import fft
 from torch import Tensor, nn
 
+from phenomae.models.float64 import double
 from phenomae.models.precision import without_autocast
 
 # Added to powers, where a self-standardised channel has variance 1: far below it the logarithm
@@ -62,7 +63,7 @@ class LocalEnergies(nn.Module):
 
         They are set once, before training: statistics of a step would depend on micro-batches.
         """
-        found = self.measure(patches).double().flatten(0, 1)
+        found = double(self.measure(patches)).flatten(0, 1)
         self.mean.copy_(found.mean(0))
         deviations = found.std(0, correction=0)
         self.scale.copy_(torch.where(deviations > _CONSTANT, deviations, 1.0))

@@ -13,7 +13,8 @@ from phenomae.pretraining.loop import Losses
 from phenomae.pretraining.team import Team
 from phenomae.runs import Stopped
 
-_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+# Windows has no SIGUSR1.
+_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 
 
 class Stopping:

@@ -215,7 +215,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _read_id(path: Path) -> str | None:
-    return path.read_text().strip() if path.exists() else None
+    return path.read_text(encoding="utf-8").strip() if path.exists() else None
 
 
 def _write_id(path: Path, value: str) -> None:

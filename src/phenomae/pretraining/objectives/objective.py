@@ -117,4 +117,4 @@ class Objective(nn.Module):
         if self.device.type == "cuda":
             # A copy from pageable memory would wait until the GPU has finished the previous step.
             sent = sent.pin_memory()
-        return sent.to(self.device, non_blocking=True)
+        return sent.to(self.device, non_blocking=self.device.type == "cuda")

@@ -5,7 +5,6 @@ steps, because they depend on the machine, the store and the compiler.
 """
 
 import math
-import platform
 import shutil
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 
 from phenomae.checks import above, at_least, whole_number
+from phenomae.cores import cpu_name
 from phenomae.devices import Processes, all_cores, count_processes, open_machine
 from phenomae.models.cost.flops import ShapesOnly
 from phenomae.models.network import Network
@@ -44,8 +44,6 @@ from phenomae.pretraining.settings import TrainingSettings
 from phenomae.pretraining.team import Team, check_shares
 from phenomae.progress import info
 from phenomae.urls import Location
-
-_CPU_NAMES = Path("/proc/cpuinfo")
 
 
 def plan(
@@ -167,7 +165,7 @@ def _describe_machine(
     return MachineEstimate(
         processes=processes,
         device=_name(device),
-        kind="cuda" if device.type == "cuda" else "cpu",
+        kind=device.type,
         cores=torch.get_num_threads(),
         strategy="alone" if processes == 1 else shared,
         precision=team.machine.precision,
@@ -179,10 +177,7 @@ def _describe_machine(
 def _name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    lines = _CPU_NAMES.read_text().splitlines() if _CPU_NAMES.exists() else []
-    # platform.processor() returns only the architecture on Linux.
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return "MPS" if device.type == "mps" else cpu_name()
 
 
 def _estimate_memory(

@@ -58,7 +58,8 @@ class MachineEstimate:
     processes: int
     device: str
     """Name of the GPU or of the CPU."""
-    kind: Literal["cuda", "cpu"]
+    kind: str
+    """Kind of device: cpu, cuda or mps."""
     cores: int
     """CPU cores per process."""
     strategy: Literal["alone", "ddp", "fsdp"]
@@ -74,8 +75,11 @@ class MemoryEstimate:
 
     state: int
     """Weights, gradients, and the moments of the optimiser."""
-    peak: int
-    """Measured with the whole network: peak GPU memory, or on a CPU the growth of the process."""
+    peak: int | None
+    """Measured with the whole network: peak GPU memory, or on a CPU the growth of the process.
+
+    None where the system does not tell.
+    """
     fields: int
     """Main memory for whole fields; 0 if crops are read one by one."""
 
@@ -190,9 +194,10 @@ def _rows_of_machine(machine: MachineEstimate) -> _Rows:
 
 
 def _rows_of_memory(memory: MemoryEstimate, machine: MachineEstimate) -> _Rows:
-    kind = "of GPU memory" if machine.kind == "cuda" else "growth of the process"
+    kind = "growth of the process" if machine.kind == "cpu" else "of GPU memory"
     yield "weights", f"{format_bytes(memory.state)}, with gradients and moments"
-    yield "measured peak", f"{format_bytes(memory.peak)}, {kind}"
+    peak = "not known" if memory.peak is None else f"{format_bytes(memory.peak)}, {kind}"
+    yield "measured peak", peak
     kept = (
         f"{format_bytes(memory.fields)}, kept in memory" if memory.fields else "read crop by crop"
     )
@@ -215,7 +220,7 @@ def _rows_of_time(time: TimeEstimate, machine: MachineEstimate) -> _Rows:
     validating = f"{time.validations:,} x {_format_seconds(time.validation_s)}"
     yield "validation", f"{validating}, {time.validation_share:.1%} of the time"
     yield "the run", _format_seconds(time.hours * 3600)
-    unit = "GPU-hours" if machine.kind == "cuda" else "core-hours"
+    unit = "core-hours" if machine.kind == "cpu" else "GPU-hours"
     yield unit, format_number(time.device_hours)
 
 

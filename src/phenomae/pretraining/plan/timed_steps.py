@@ -4,7 +4,6 @@ A few steps are taken before the timed ones, to warm up memory allocator, compil
 prefetched crops: the first steps are several times slower than later steps.
 """
 
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -17,10 +16,16 @@ import torch
 
 from phenomae.crops.prefetch import prefetch
 from phenomae.crops.tensors import Crops
+from phenomae.devices import synchronise
 from phenomae.pretraining.callbacks.validation import Validation
 from phenomae.pretraining.data import Data
 from phenomae.pretraining.session import Session
 from phenomae.progress import info
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 _WARM_UP = 5  # steps before the timed ones; prefetched crops are then ready, as later in a run
 _MIN_STEPS = 3
@@ -43,11 +48,14 @@ class TimedSteps:
     """Duration of reading all fields once, if they are kept in memory; else 0."""
     validation_s: float
     """Duration of one computation of the validation loss; 0 without validation crops."""
-    peak_bytes: int
-    """Peak GPU memory; on a CPU, the growth of the process since its size was `resident` bytes."""
+    peak_bytes: int | None
+    """Peak GPU memory; on a CPU, the growth of the process since its size was `resident` bytes.
+
+    None where the system does not tell.
+    """
 
 
-def time_steps(session: Session, share: range, burst_s: float, resident: int) -> TimedSteps:
+def time_steps(session: Session, share: range, burst_s: float, resident: int | None) -> TimedSteps:
     """Take steps for about `burst_s` seconds, at least three; nothing is written.
 
     `share` are the indices of one process's crops in a step. If fields are kept in memory, the same
@@ -80,8 +88,10 @@ def time_steps(session: Session, share: range, burst_s: float, resident: int) ->
     )
 
 
-def resident_memory() -> int:
-    """Return the resident memory of this process in bytes."""
+def resident_memory() -> int | None:
+    """Return the resident memory of this process in bytes; None where the system does not tell."""
+    if resource is None:
+        return None
     if _STATM.exists():
         return int(_STATM.read_text().split()[1]) * resource.getpagesize()
     # Without /proc only the peak is known; macOS gives bytes, other systems kilobytes.
@@ -110,9 +120,7 @@ class _Steps:
             self.learner(crops, self.done)
             self.done += 1
             steps += 1
-        # Kernels run asynchronously: without synchronising, only their launch would be timed.
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        synchronise(self.device)
         return steps, time.perf_counter() - started, waited
 
 
@@ -135,8 +143,11 @@ def _time_validation(session: Session) -> float:
     return (time.perf_counter() - started) * crops / measured
 
 
-def _peak_memory(device: torch.device, resident: int) -> int:
+def _peak_memory(device: torch.device, resident: int | None) -> int | None:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if device.type == "mps":  # has no record of its peak, but keeps what was freed
+        return torch.mps.driver_allocated_memory()
     # Inside `all_cores` the process keeps freed memory, so its current size is its peak.
-    return max(resident_memory() - resident, 0)
+    now = resident_memory()
+    return None if now is None or resident is None else max(now - resident, 0)
