@@ -1,6 +1,7 @@
 # make demo: the whole pipeline on a simulated screen.  make test: style, types, imports, tests.
 # make demo-rivals: the demo beside turns, spread, and a classifier trained for the same seconds.
 # make demo-families: the demo with every network family, to compare their recall.
+# make docs: the site, in docs/_build/html; a warning of Sphinx is an error.
 # make torch-check: networks, trainer and a short demo under several versions of PyTorch.
 # make gpu-kit: an archive with all that a GPU node without a package index lacks (docs/gpu.md).
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN = .venv/bin
 PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
 	$(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: install demo demo-rivals demo-families test test-all gpu-kit torch-check clean
+.PHONY: install demo demo-rivals demo-families test test-all gpu-kit torch-check docs clean
 
 install: .venv/installed
 
@@ -44,8 +45,12 @@ test-all: install
 gpu-kit: install
 	$(BIN)/python benchmarks/gpu/kit.py gpu-kit.tar.xz
 
+docs: install
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,docs]'
+	$(BIN)/sphinx-build -W --keep-going -q -d docs/_build/doctrees docs docs/_build/html
+
 torch-check:
 	benchmarks/torch_check.sh
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo docs/_build docs/_generated

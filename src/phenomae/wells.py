@@ -185,7 +185,7 @@ def write_wells(
     `table` has one row per well and the columns `plate`, `well`, `control`, and any others of
     `records.WELL_COLUMNS`. Columns that are missing stay empty; `perturbation` is then the guide,
     or else the gene, or else the compound. `control` is true or false, or JUMP's `control_type`
-    (negcon, poscon_..., trt or empty). `features` names the feature columns, in order. The words
+    (negcon, `poscon_...`, trt or empty). `features` names the feature columns, in order. The words
     `empty_words`, separated by commas, are taken as empty cells in all columns of text but plate
     and well, which is printed; "" for none.
 
