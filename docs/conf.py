@@ -26,7 +26,11 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
-    *(path.stem for path in sorted((HERE / "extensions").glob("*.py"))),
+    "api_pages",
+    "command_pages",
+    "contents",
+    "root_pages",
+    "signatures",
 ]
 source_suffix = {".md": "myst-nb", ".rst": "restructuredtext", ".ipynb": "myst-nb"}
 exclude_patterns = ["_build", "extensions", "**.ipynb_checkpoints"]

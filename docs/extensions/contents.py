@@ -1,49 +1,60 @@
 """Gives the index its tables of contents, from the links that stand on it.
 
 Each heading of `index.md` becomes a caption of the sidebar, and the links below it become its
-entries, so that the page stays plain Markdown. Pages that it does not link to are listed last.
+entries with their own words, so that the page stays plain Markdown. Pages that it does not link to
+are listed last.
 """
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
-GENERATED = {
-    "Reference": ["_generated/commands/index", "_generated/api/index"],
-    "Tutorials": ["_generated/readme"],
-    "Project": ["_generated/changelog", "_generated/contributing"],
+Entries = dict[str, str]
+"""Title in the sidebar by page, without suffix; an empty title is the page's own."""
+
+GENERATED: dict[str, Entries] = {
+    "Tutorials": {"_generated/readme": "Overview"},
+    "Reference": {"_generated/commands/index": "Commands", "_generated/api/index": "Python API"},
+    "Project": {"_generated/changelog": "Changes", "_generated/contributing": "Contributing"},
 }
 """Pages without a file in the repository, by the heading of the index that they belong to."""
 
 
-def read_sections(index: str) -> dict[str, list[str]]:
-    """Return the pages that each section of the index links to, without their suffix."""
+def read_sections(index: str) -> dict[str, Entries]:
+    """Return the pages that each section of the index links to."""
     sections = {}
     for part in re.split(r"^## ", index, flags=re.MULTILINE)[1:]:
         caption, _, text = part.partition("\n")
-        links = re.findall(r"\]\(([\w/-]+)\.(?:md|ipynb)\)", text)
-        sections[caption] = list(dict.fromkeys(links))
+        entries: Entries = {}
+        for title, page in re.findall(r"\[([^\]]+)\]\(([\w/-]+)\.(?:md|ipynb)\)", text):
+            entries.setdefault(page, title[0].upper() + title[1:])
+        sections[caption] = entries
     return sections
 
 
-def complete_sections(sections: dict[str, list[str]], pages: list[str]) -> dict[str, list[str]]:
-    """Add the generated pages, and the pages that no section links to."""
-    complete = {
-        caption: [*links, *GENERATED.get(caption, [])] for caption, links in sections.items()
-    }
-    linked = {link for links in complete.values() for link in links}
-    if rest := [page for page in pages if page not in linked and page != "index"]:
+def complete_sections(sections: dict[str, Entries], pages: list[str]) -> dict[str, Entries]:
+    """Add the generated pages, and list every page once; those without a link come last."""
+    complete: dict[str, Entries] = {}
+    listed = {"index"}
+    for caption, entries in sections.items():
+        entries = GENERATED.get(caption, {}) | entries
+        complete[caption] = {page: title for page, title in entries.items() if page not in listed}
+        listed |= {*entries}
+    if rest := {page: "" for page in pages if page not in listed}:
         complete["More"] = rest
     return complete
 
 
-def write_toctree(caption: str, entries: list[str]) -> str:
-    lines = ["```{toctree}", ":hidden:", ":maxdepth: 1", f":caption: {caption}", "", *entries]
-    return "\n".join([*lines, "```", ""])
+def write_toctree(caption: str, entries: Entries) -> str:
+    lines = [f"{title} <{page}>" if title else page for page, title in entries.items()]
+    head = ["```{toctree}", ":hidden:", ":maxdepth: 1", f":caption: {caption}", ""]
+    return "\n".join([*head, *lines, "```", ""])
 
 
-def add_toctrees(app: Sphinx, docname: str, source: list[str]) -> None:
+def add_toctrees(app: "Sphinx", docname: str, source: list[str]) -> None:
     """Append the tables of contents to the text of the index."""
     if docname != "index":
         return
@@ -54,6 +65,6 @@ def add_toctrees(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] += "\n" + "\n".join(write_toctree(*item) for item in sections.items())
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: "Sphinx") -> dict[str, bool]:
     app.connect("source-read", add_toctrees)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

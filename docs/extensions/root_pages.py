@@ -5,8 +5,10 @@ Links on pages are written for a code host, where these three stand above the fo
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 ROOT_PAGES = ("README", "CONTRIBUTING", "CHANGELOG")
 LINK = re.compile(r"\]\((?!\w+:|#)([^)\s]+)")
@@ -21,7 +23,7 @@ def move_link(target: str) -> str:
     return f"{name.lower()}.md{hash}{heading}" if name in ROOT_PAGES else f"../../{target}"
 
 
-def write_root_pages(app: Sphinx) -> None:
+def write_root_pages(app: "Sphinx") -> None:
     folder = Path(app.srcdir) / "_generated"
     folder.mkdir(exist_ok=True)
     for name in ROOT_PAGES:
@@ -32,14 +34,14 @@ def write_root_pages(app: Sphinx) -> None:
             path.write_text(moved)
 
 
-def lead_links_to_root_pages(app: Sphinx, docname: str, source: list[str]) -> None:
+def lead_links_to_root_pages(app: "Sphinx", docname: str, source: list[str]) -> None:
     """Replace `../README.md` by the page of the site, on the pages in docs/."""
     if "/" not in docname:
         for name in ROOT_PAGES:
             source[0] = source[0].replace(f"](../{name}.md", f"](_generated/{name.lower()}.md")
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: "Sphinx") -> dict[str, bool]:
     app.connect("builder-inited", write_root_pages)
     app.connect("source-read", lead_links_to_root_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

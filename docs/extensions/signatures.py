@@ -59,7 +59,12 @@ def replace_signature(
     """Return the signature of a function; that of a dataclass is empty, for its fields follow."""
     if what == "class":
         return ("", None) if is_dataclass(obj) else None
-    return write_signature(obj) if what in ("function", "method") and callable(obj) else None
+    if what not in ("function", "method"):
+        return None
+    try:
+        return write_signature(obj)
+    except NameError:  # a type that is imported for type checkers only: autodoc shows it as text
+        return None
 
 
 def document_fields(kind: type) -> list[str]:
