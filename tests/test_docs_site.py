@@ -77,7 +77,7 @@ def test_links_of_pages_at_the_root_are_moved(target, moved):
 @pytest.mark.slow
 @pytest.mark.usefixtures("extensions")
 def test_the_pages_of_commands_have_the_flags_of_their_help(capsys, monkeypatch):
-    """cyclopts lists flags that the program refuses (findings/cyclopts_docs_default_parameter.sh)."""
+    """cyclopts can list others: findings/cyclopts_docs_default_parameter.sh."""
     monkeypatch.setenv("COLUMNS", "200")
     pages = load("command_pages").command_pages()
     words = [(name,) for name in COMMANDS]
