@@ -1,6 +1,7 @@
 # make demo: the whole pipeline on a simulated screen.  make test: style, types, imports, tests.
 # make demo-rivals: the demo beside turns, spread, and a classifier trained for the same seconds.
 # make demo-families: the demo with every network family, to compare their recall.
+# make docs: the site, in docs/_build/html; a warning of Sphinx is an error.
 # make torch-check: networks, trainer and a short demo under several versions of PyTorch.
 # make release: source distribution, wheel, SBOM and checksums in dist/, checked; publishes nothing.
 # make wheel-test: the wheel alone, in a new environment, runs the quickstart.
@@ -15,7 +16,7 @@ BIN = .venv/bin
 PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
 	$(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: install demo demo-rivals demo-families test test-all gpu-kit torch-check release wheel-test hashes clean
+.PHONY: install demo demo-rivals demo-families test test-all gpu-kit torch-check docs release wheel-test hashes clean
 
 install: .venv/installed
 
@@ -47,6 +48,10 @@ test-all: install
 gpu-kit: install
 	$(BIN)/python benchmarks/gpu/kit.py gpu-kit.tar.xz
 
+docs: install
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,docs]'
+	$(BIN)/sphinx-build -W --keep-going -q -d docs/_build/doctrees docs docs/_build/html
+
 torch-check:
 	benchmarks/torch_check.sh
 
@@ -70,4 +75,4 @@ hashes: $(TOOLS)/installed
 	$(TOOLS)/bin/python release/hashes.py
 
 clean:
-	rm -rf .venv .release demo
+	rm -rf .venv .release demo docs/_build docs/_generated

@@ -203,8 +203,8 @@ def write_wells(
     `records.WELL_COLUMNS`, and any called `Metadata_...`, which are kept. Columns that are missing
     stay empty; `perturbation` is then the guide,
     or else the gene, or else the compound. `control` is true or false, or JUMP's `control_type`
-    (negcon, poscon_..., trt or empty). `features` names the feature columns, in order; these names
-    are kept. The words
+    (negcon, `poscon_...`, trt or empty). `features` names the feature columns, in order; these
+    names are kept. The words
     `empty_words`, separated by commas, are taken as empty cells in all columns of text but plate
     and well, which is printed; "" for none.
 
