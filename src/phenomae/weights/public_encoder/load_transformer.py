@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -52,13 +53,15 @@ _PROBLEMS = {
 _HINT = "pip install 'phenomae[public]'"
 
 
-def require_transformers() -> str:
-    """Return the version of transformers; raises ValueError if the package is not installed."""
+def import_transformers(module: str = "transformers") -> Any:
+    """Return the package transformers or a module of it; raises ValueError if it is missing.
+
+    It has no type here, because type checkers take minutes to analyse its 500 packages.
+    """
     try:
-        import transformers
+        return import_module(module)
     except ImportError:
         raise ValueError(f"hf: needs the package transformers: {_HINT}") from None
-    return transformers.__version__
 
 
 def read_shapes(files: EncoderFiles) -> dict[str, tuple[int, ...]]:
@@ -84,8 +87,7 @@ def load_transformer(
 
     It is a model of transformers, whose attributes are its own.
     """
-    import transformers
-
+    transformers = import_transformers()
     kind = KINDS[config["model_type"]]
     _refuse_depth(files, config, shapes)
     listed = config.get("architectures")
@@ -161,8 +163,7 @@ def _refuse_depth(
 @contextmanager
 def _quiet_library() -> Iterator[None]:
     """Silence reports and progress bars of transformers: what matters of them is checked."""
-    from transformers.utils import logging as library
-
+    library = import_transformers("transformers.utils.logging")
     level, bars = library.get_verbosity(), library.is_progress_bar_enabled()
     library.set_verbosity(logging.CRITICAL)
     library.disable_progress_bar()

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from phenomae.weights.public_encoder.find_encoder import EncoderFiles
-from phenomae.weights.public_encoder.load_transformer import load_complete
+from phenomae.weights.public_encoder.load_transformer import import_transformers, load_complete
 
 EPS = 1e-7
 """Added to the variance of a channel before its square root (InstanceNorm2d of its code)."""
@@ -53,16 +53,19 @@ def load_morphem(
 
     Raises ValueError if a tensor is missing, unexpected or of another shape.
     """
-    from transformers import ViTConfig, ViTModel
-
+    transformers = import_transformers()
     numbers = _read_sizes(files, config, shapes)
     tensors: dict[str, Tensor] = {}
     for path in files.tensors:
         tensors |= load_file(path)
     named = rename(tensors)
-    options = {"config": ViTConfig(**numbers), "state_dict": named, "add_pooling_layer": False}
+    options = {
+        "config": transformers.ViTConfig(**numbers),
+        "state_dict": named,
+        "add_pooling_layer": False,
+    }
     # Without a folder: transformers takes the tensors that it is given.
-    return load_complete(ViTModel, files.name, None, **options)
+    return load_complete(transformers.ViTModel, files.name, None, **options)
 
 
 def rename(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

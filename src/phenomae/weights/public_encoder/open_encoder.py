@@ -16,9 +16,9 @@ from phenomae.weights.public_encoder.json_file import read_json, read_side
 from phenomae.weights.public_encoder.load_transformer import (
     KINDS,
     Kind,
+    import_transformers,
     load_transformer,
     read_shapes,
-    require_transformers,
 )
 from phenomae.weights.public_encoder.morphem import EPS, is_morphem, load_morphem
 from phenomae.weights.public_encoder.preparation import (
@@ -42,7 +42,7 @@ def open_encoder(
     Raises ValueError if there is no such encoder, if it is no vision transformer of a known kind,
     needs code of its own, does not load completely, or if the settings do not fit it.
     """
-    version = require_transformers()
+    version = import_transformers().__version__
     files = find_encoder(run)
     config = read_json(files.folder / CONFIG)
     if is_morphem(config):
