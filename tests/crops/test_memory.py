@@ -30,7 +30,7 @@ for step, _ in stream.steps(0, 10_000):
 
 @pytest.mark.slow
 def test_memory_is_the_same_after_a_thousand_steps_and_ten_thousand(
-    tmp_path: Path, make_store
+    tmp_path: Path, make_store, resign
 ) -> None:
     rng = np.random.default_rng(0)
     pixels = {("P1", "A01", 1): rng.integers(0, 4000, (2, 64, 64), dtype=np.uint16)}
@@ -43,6 +43,7 @@ def test_memory_is_the_same_after_a_thousand_steps_and_ten_thousand(
         path=pl.Series(names), site=pl.int_range(1, FIELDS + 1, dtype=pl.Int32)
     )
     many.write_parquet(path / "fields.parquet")
+    resign(path)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, path], capture_output=True, text=True, check=True
     )

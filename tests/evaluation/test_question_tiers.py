@@ -359,7 +359,10 @@ def test_p_of_mechanisms_holds_under_the_null_hypothesis_in_2000_draws():
         compounds, plates = np.repeat(np.arange(12), 2), rng.integers(3, size=24)
         labels = rng.permutation(np.arange(12) // 3)
         unit = unit_rows(rng.normal(size=(24, 4)))
-        profiles = CompoundProfiles(unit, compounds, plates, plates, labels, [*"abcd"])
+        single, named = np.eye(4, dtype=bool), [f"c{number}" for number in range(12)]
+        profiles = CompoundProfiles(
+            unit, compounds, plates, plates, labels, [*"abcd"], single, named
+        )
         excluded = excluded_codes(profiles, "nsc")
         nearest, of_rows = nearest_others(unit, *excluded), labels[compounds]
         rate = matched_share(of_rows, nearest, count_matches(of_rows, *excluded) > 0)
