@@ -334,7 +334,7 @@ def test_counts_that_will_not_do(tmp_path):
     write(tmp_path / "broken", broken, "counts", COUNTS)
     with pytest.raises(
         ValueError,
-        match=r"broken has features that are NaN, .*: wells P1 A02, features feature_0001 \(1",
+        match=r"broken has features that are NaN, .*: wells P1 A02, features blob_area \(1",
     ):
         correct(
             wells, tmp_path / "out", settings=CorrectSettings("count", counts=tmp_path / "broken")

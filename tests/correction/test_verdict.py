@@ -15,6 +15,7 @@ from phenomae import cli
 from phenomae.correction.batch_mixing import predict_labels
 from phenomae.correction.correct import CorrectSettings, correct
 from phenomae.correction.verdict import Figure, conclude
+from phenomae.records import WELL_COLUMNS
 from phenomae.wells import write_wells
 
 
@@ -144,7 +145,7 @@ def test_a_correction_by_controls_that_moved_alone_hurt(make_screen, tmp_path):
     """On each plate the controls, and nothing else, lie in another direction."""
     settings = CorrectSettings("center-scale", "plate")
     centred = correct(make_screen(), tmp_path / "centred", settings=settings).to_polars()
-    names = [name for name in centred.columns if name.startswith("feature_")]
+    names = centred.columns[len(WELL_COLUMNS) :]
     moves = {"P1": (0, 8), "P2": (0, -8), "P3": (1, 8), "P4": (1, -8)}
     moved = centred
     for plate, (index, by) in moves.items():

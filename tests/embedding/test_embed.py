@@ -183,7 +183,7 @@ def test_uint8_stores_are_embedded_as_they_are(run: Path, tmp_path: Path, make_s
             "pool must be one of mean, mean-std, class, channel, not max",
         ),
         (EmbedSettings(), "adabn", "yes", "adabn must be one of auto, on, off, not yes"),
-        (EmbedSettings(), "device", "tpu", "device must be one of auto, cpu, cuda, not tpu"),
+        (EmbedSettings(), "device", "tpu", "device must be one of auto, cpu, cuda, mps, not tpu"),
         (EmbedSettings(), "precision", "fp8", "must be one of auto, float32, bf16, not fp8"),
         (FeaturesSettings(), "tiling", "dense", "tiling must be one of grid, overlap, not dense"),
     ],

@@ -10,12 +10,12 @@ from phenomae.correction.correction import Correction
 
 METHODS: dict[str, str] = {
     "center-scale": "phenomae.correction.center_scale:CenterScale",
-    "mad-robust": "phenomae.correction.mad_robust:MadRobust",
-    "feature-select": "phenomae.correction.feature_select:FeatureSelect",
     "pca-center-scale": "phenomae.correction.pca_center_scale:PcaCenterScale",
     "tvn": "phenomae.correction.tvn:TVN",
     "tvn-2024": "phenomae.correction.tvn_2024:TVN2024",
     "sphering": "phenomae.correction.sphering:Sphering",
+    "mad-robust": "phenomae.correction.mad_robust:MadRobust",
+    "feature-select": "phenomae.correction.feature_select:FeatureSelect",
     "harmony": "phenomae.correction.harmony:Harmony",
     "position": "phenomae.correction.position:Position",
     "count": "phenomae.correction.count:Count",
