@@ -257,7 +257,7 @@ def test_other_counts_than_the_file_was_fitted_on(saved, tmp_path):
     screen, file = saved
     narrow = screen | {"counts": screen["counts"][:, :1]}
     counts = write(tmp_path / "narrow", narrow, "counts", COUNTS[:1])
-    with pytest.raises(ValueError, match="counts has 1 features, but count was fitted on 2: both"):
+    with pytest.raises(ValueError, match="counts has 1 feature, but count was fitted on 2: both"):
         correct(
             tmp_path / "wells",
             tmp_path / "new",

@@ -163,7 +163,7 @@ ZERO[3] = 0
     ("features", "names", "pairs", "sentence"),
     [
         (NORMAL[:2], None, "G00,G01", r"has 2 genes, too few: 5 % of all pairs \(1\) is less"),
-        (NORMAL[:1], None, "G00,G01", "has 1 genes, too few"),
+        (NORMAL[:1], None, "G00,G01", "has 1 gene, too few"),
         (BROKEN, None, "G00,G01", r"rows that are NaN, .* have no cosine: G02 \(1 in total"),
         (ZERO, None, "G00,G01", "all 0 and have no cosine: G03"),
         (NORMAL, ["A", "B", "A", *"CDEFG"], "A,B", "has A more than once"),

@@ -218,7 +218,7 @@ def test_wells_that_will_not_do(screen):
     values = np.random.default_rng(0).normal(size=(len(names), 3)).astype(np.float32)
     anndata.AnnData(values, obs={"obs_names": names}).write_h5ad(screen / "other.h5ad")
     settings = BenchmarkSettings(screen / "known.csv", wells=screen / "wells")
-    with pytest.raises(ValueError, match=r"wells has no well of 1 rows of .*other.h5ad, like X"):
+    with pytest.raises(ValueError, match=r"wells has no well of 1 row of .*other.h5ad, like X"):
         benchmark(screen / "other.h5ad", screen / "results", settings=settings)
 
 

@@ -237,7 +237,7 @@ def test_draws_depend_on_the_seed_and_the_name_of_the_compound(planted):
     ("text", "sentence"),
     [
         ("compound,gene\nhit,G03\n", "potencies.csv lacks the columns activity_um: a table of pot"),
-        (HEAD + "hit,G03,>10\n", "1 rows whose activity_um is not a number above 0, the first is"),
+        (HEAD + "hit,G03,>10\n", "1 row whose activity_um is not a number above 0, the first is"),
         (HEAD + "hit,G03,0\n", "first is hit on G03: '0'"),
         (HEAD + "hit,G03\n", "first is hit on G03: None"),
         (HEAD + "hit,G03,1,2,3\n", "potencies.csv is not a readable table"),

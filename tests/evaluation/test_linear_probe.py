@@ -356,7 +356,7 @@ def test_blocks_that_will_not_do(planted, tmp_path):
         (
             [*"aabcdefg"],
             [*"BCBBCCCC"],
-            "WELLS has 1 names in the column perturbation with wells of two values of batch",
+            "WELLS has 1 name in the column perturbation with wells of two values of batch",
         ),
         (["NTC"] * 8, [*"BBBBCCCC"], "has no treated well with a perturbation: fill the column"),
     ],

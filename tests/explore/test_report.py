@@ -246,7 +246,7 @@ def test_results_that_are_none(screen, tmp_path):
 @pytest.mark.parametrize(
     ("features", "sentence"),
     [
-        (np.ones((1, 3)), "has 1 rows: at least two are needed"),
+        (np.ones((1, 3)), "has 1 row: at least two are needed"),
         (np.array([[1, 2], [0, 0], [3, 1]]), r"have no cosine: G1 \(1 in total\)"),
         (np.array([[1, np.nan], [1, 2], [np.inf, 1]]), r"have no cosine: G0, G2 \(2 in total\)"),
     ],

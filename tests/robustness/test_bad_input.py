@@ -114,7 +114,7 @@ def write_map(path: Path, features: np.ndarray, names: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("genes", "sentence"),
-    [(2, "has 2 genes, too few"), (1, "has 1 genes, too few"), (0, "has 0 genes, too few")],
+    [(2, "has 2 genes, too few"), (1, "has 1 gene, too few"), (0, "has 0 genes, too few")],
 )
 def test_a_map_of_few_genes(genes, sentence, copies, tmp_path, capsys):
     names = ["G001", "G005", "G009"][:genes]

@@ -10,6 +10,7 @@ from jaxtyping import Float64
 
 from phenomae.correction.covariates import match_counts
 from phenomae.correction.regression import Regression
+from phenomae.progress import count_of
 from phenomae.wells import Profiles
 
 
@@ -29,7 +30,7 @@ class Count(Regression):
         fitted, given = getattr(self, "coefficients_", None), counts.features.shape[1]
         if fitted is not None and len(fitted) != given:
             raise ValueError(
-                f"counts has {given} features, but count was fitted on {len(fitted)}: both must "
-                "come from the same measurement"
+                f"counts has {count_of(given, 'feature')}, but count was fitted on "
+                f"{len(fitted)}: both must come from the same measurement"
             )
         return match_counts(table, counts)

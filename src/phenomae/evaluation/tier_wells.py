@@ -24,6 +24,7 @@ from phenomae.maps.row_names import name_rows
 from phenomae.maps.settings import MapSettings
 from phenomae.maps.unit_vectors import unit_wells
 from phenomae.paths import PathLike
+from phenomae.progress import count_of
 from phenomae.row_filter import match_rows
 from phenomae.wells import PlateFiles, open_wells
 
@@ -123,6 +124,6 @@ def _require_wells(wells: WellsOfMap, names: Sequence[str], map_path: Path) -> N
     numbers = np.bincount(wells.genes[wells.genes >= 0], minlength=wells.rows)
     if without := np.flatnonzero(numbers == 0).tolist():
         raise ValueError(
-            f"{wells.path} has no well of {len(without)} rows of {map_path}, like "
+            f"{wells.path} has no well of {count_of(len(without), 'row')} of {map_path}, like "
             f"{names[without[0]]}: give the wells that the map was made from"
         )

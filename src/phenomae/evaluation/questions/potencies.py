@@ -8,6 +8,7 @@ import polars as pl
 from jaxtyping import Int
 
 from phenomae.evaluation.csv_lists import read_csv_list
+from phenomae.progress import count_of
 
 COLUMNS = ("compound", "gene", "activity_um")
 
@@ -36,8 +37,8 @@ def read_potencies(path: Path) -> pl.DataFrame:
     if invalid.any():
         compound, gene, value = table.filter(invalid).row(0)
         raise ValueError(
-            f"{path} has {invalid.sum()} rows whose activity_um is not a number above 0, the first "
-            f"is {compound} on {gene}: {value!r}"
+            f"{path} has {count_of(int(invalid.sum()), 'row')} whose activity_um is not a number "
+            f"above 0, the first is {compound} on {gene}: {value!r}"
         )
     return (
         table.with_columns(potency)

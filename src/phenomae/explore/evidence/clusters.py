@@ -11,6 +11,7 @@ from phenomae.explore.evidence.null_cosines import NullCosines, shuffle_features
 from phenomae.maps.aggregate import group_means
 from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import require_directions, unit_rows
+from phenomae.progress import count_of
 
 MAX_CLUSTERED = 6_000  # rows; their cosine matrix takes 300 MB, and clustering another 300 MB
 MAX_CELLS = 700  # per side of the heat map, because a page shows no more pixels
@@ -50,7 +51,8 @@ def require_cosines(genes: ConsensusProfiles, path: Path) -> None:
     """Raise ValueError if a map has fewer than two rows, or a row that has no cosine."""
     if len(genes.names) < 2:
         raise ValueError(
-            f"{path} has {len(genes.names)} rows: at least two are needed to compare rows"
+            f"{path} has {count_of(len(genes.names), 'row')}: at least two are needed to "
+            "compare rows"
         )
     require_directions(genes, path)
 
