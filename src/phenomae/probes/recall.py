@@ -37,7 +37,7 @@ class Recall:
     crops: Annotated[int, Parameter(name="--recall-crops")] = 8
     """Maximum number of crops per well, evenly spaced over those that `embed` would use."""
     method: Annotated[
-        Literal["center-scale", "pca-center-scale", "tvn", "tvn-2024", "sphering"],
+        Literal["center-scale", "pca-center-scale", "tvn", "tvn-2024", "sphering", "mad-robust"],
         Parameter(name="--recall-method"),
     ] = "center-scale"
     """Correction of the wells, as in `correct`."""
