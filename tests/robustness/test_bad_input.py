@@ -146,7 +146,7 @@ def test_an_empty_folder_for_every_command(copies, tmp_path, capsys):
     empty.mkdir()
     planted = copies["simulate"] / "relationships.csv"
     for words, sentence in (
-        (["ingest", empty, out], "is empty: looked for load_data*.csv or a table"),
+        (["ingest", empty, out], "is empty: looked for jump_lite_site_index.parquet"),
         (["pretrain", "vit-mae", empty, out, *CPU], f"{empty} holds no store"),
         (["embed", empty, copies["pretrain"], out, *CPU], f"{empty} holds no store"),
         (["embed", copies["ingest"], empty, out, *CPU], "has no weights"),
