@@ -206,14 +206,16 @@ def test_the_pattern_that_reads_most_is_proposed(tmp_path: Path):
 )
 def test_no_pattern_is_proposed_that_would_mix_images(tmp_path: Path, names: tuple[str, ...]):
     sentence = refusal(touch(tmp_path, *names))
-    assert "looked for load_data*.csv" in sentence
+    assert "looked for jump_lite_site_index.parquet" in sentence
     assert sentence.endswith(f"{names[-1]!r}, whose names the setting pattern can describe")
 
 
 def test_a_folder_without_images(tmp_path: Path):
-    assert "is empty: looked for load_data*.csv" in refusal(tmp_path)
+    assert "is empty: looked for jump_lite_site_index.parquet" in refusal(tmp_path)
     sentence = refusal(touch(tmp_path, "notes.txt"))
-    assert sentence.startswith(f"{tmp_path} has no known layout: looked for load_data*.csv")
+    assert sentence.startswith(
+        f"{tmp_path} has no known layout: looked for jump_lite_site_index.parquet"
+    )
 
 
 @pytest.mark.parametrize(
