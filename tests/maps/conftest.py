@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from phenomae.records import feature_names
 from phenomae.wells import write_wells
 
 MakeScreen = Callable[..., Path]
@@ -34,7 +35,7 @@ def draw_table(seed: int = 0) -> pl.DataFrame:
                     "gene": name,
                     "guide": f"{name}_{place // 6}",
                     "control": name == "NTC",
-                    **{f"f{index}": value for index, value in enumerate(vector)},
+                    **{f"feature_{index:04d}": value for index, value in enumerate(vector)},
                 }
             )
     return pl.DataFrame(parts)
@@ -46,7 +47,7 @@ def make_screen(tmp_path: Path) -> MakeScreen:
 
     def make(name: str = "screen", **columns: pl.Expr) -> Path:
         folder = tmp_path / name
-        write_wells(folder, draw_table().with_columns(**columns), [f"f{n}" for n in range(5)])
+        write_wells(folder, draw_table().with_columns(**columns), feature_names(5))
         return folder
 
     return make

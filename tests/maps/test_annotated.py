@@ -69,7 +69,7 @@ def test_wells_as_anndata_and_as_a_file_are_the_same(wells, tmp_path):
     found, expected = anndata.read_h5ad(tmp_path / "out.h5ad"), to_anndata(wells)
     np.testing.assert_array_equal(found.X, expected.X)
     assert found.obs_names[0] == "P1/A01"
-    assert list(found.var_names) == [f"f{index}" for index in range(5)]
+    assert list(found.var_names) == [f"feature_{index:04d}" for index in range(5)]
     table = pd.concat([pd.read_parquet(path) for path in sorted(wells.glob("*.parquet"))])
     for name in ("plate", "well", "gene", "guide", "concentration_um", "control", "sites"):
         for column in (found.obs[name], expected.obs[name]):

@@ -218,7 +218,10 @@ def test_profiles_that_have_no_place_are_refused(make_screen, tmp_path):
     wells = make_screen(
         "zero",
         **{
-            f"f{n}": pl.when(pl.col("well") != "A01").then(f"f{n}").otherwise(0.0) for n in range(5)
+            f"feature_{n:04d}": pl.when(pl.col("well") != "A01")
+            .then(f"feature_{n:04d}")
+            .otherwise(0.0)
+            for n in range(5)
         },
     )
     with pytest.raises(ValueError, match=r"NaN, infinite or all 0 and have no cosine: P1/A01"):

@@ -191,7 +191,9 @@ def test_lists_of_genes_that_will_not_do(make_screen, tmp_path, text, sentence):
 
 def test_wells_without_a_cosine_are_named(make_screen):
     zero = pl.col("well").is_in(["A01", "A20"])
-    columns = {f"f{n}": pl.when(zero).then(0.0).otherwise(f"f{n}") for n in range(5)}
+    columns = {
+        f"feature_{n:04d}": pl.when(zero).then(0.0).otherwise(f"feature_{n:04d}") for n in range(5)
+    }
     wells = make_screen(**columns)
     with pytest.raises(
         ValueError, match=r"has 8 wells with a profile that is .* all 0 .* P1, well A01"

@@ -80,7 +80,7 @@ class TextTable(WideTable):
             self._separator = find_separator(file.readline())
             file.seek(0)
             head = io.BytesIO(b"".join(file.readline() for _ in range(_ROWS_INFERRED + 1)))
-        table = pl.read_csv(head, separator=self._separator, null_values=_MISSING)
+        table = pl.read_csv(head, separator=self._separator, null_values=_MISSING, glob=False)
         # A column that is empty in the first rows may hold numbers further down.
         empty = [name for name in table.columns if table[name].null_count() == len(table)]
         return {**table.schema, **dict.fromkeys(empty, pl.Float32())}
