@@ -51,9 +51,9 @@ def test_no_cell_of_text_in_the_csv_is_a_formula_and_numbers_are_unchanged(wells
     rows = list(csv.DictReader(content.decode("utf-8-sig").splitlines()))
     assert [row["gene"] for row in rows] == [*HOSTILE.values(), ""]
     assert {row["plate"] for row in rows} == {"'-0042"}
-    numbers = np.array([row["feature_0000"] for row in rows], dtype=np.float32)
+    numbers = np.array([row["x"] for row in rows], dtype=np.float32)
     np.testing.assert_array_equal(numbers, read_wells(wells).features[:, 0])
-    assert rows[0]["feature_0000"] == "-1.5"
+    assert rows[0]["x"] == "-1.5"
     assert [row["control"] for row in rows] == ["false"] * 8 + ["true"]
 
 
@@ -79,8 +79,8 @@ def test_text_in_xlsx_is_text_and_numbers_are_numbers(wells, tmp_path):
     # s is text, f would be a formula.
     assert {row["gene"].data_type for row in rows[:8]} == {"s"}
     assert {row["plate"].value for row in rows} == {"-0042"}
-    assert rows[0]["feature_0000"].value == -1.5
-    assert rows[0]["feature_0000"].data_type == "n"
+    assert rows[0]["x"].value == -1.5
+    assert rows[0]["x"].data_type == "n"
     assert [row["control"].value for row in rows] == [False] * 8 + [True]
     first = (tmp_path / "out.xlsx").read_bytes()
     export(wells, tmp_path / "again.xlsx", settings=EXCEL)
