@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -71,7 +72,8 @@ def write_plates(path: Path, table: pl.DataFrame, features: Float32[np.ndarray, 
         for at in range(len(names))
     ]
     whole = pa.table([*records.columns, *vectors], names=[*records.column_names, *names])
-    options = dict.fromkeys(records.column_names, "zstd") | dict.fromkeys(names, "none")
+    # Its stubs know one compression for all columns only.
+    options: Any = dict.fromkeys(records.column_names, "zstd") | dict.fromkeys(names, "none")
     stream = pa.BufferOutputStream()  # to files of Python, pyarrow writes each page by a call
     pq.write_table(
         whole,

@@ -36,8 +36,12 @@ TOKEN = "hf_secret"
 FILES = (
     *("README.md", "artefact.json", "config.json", "model.safetensors", "modeling_phenomae.py"),
 )
+# pytorch_optimizer, which forked processes have, imports the library if there is transformers, and
+# the library reads HF_ENDPOINT when it is imported.
 PROGRAM = """
-import contextlib, io, json
+import contextlib, io, json, sys
+for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
+    del sys.modules[name]
 from phenomae.cli import run
 found = []
 for words in {lines}:

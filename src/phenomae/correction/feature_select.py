@@ -75,7 +75,7 @@ class FeatureSelect(JointCorrection):
             )
         names = list(self.names or map(str, range(features.shape[1])))
         selected = pycytominer.feature_select(
-            pd.DataFrame(features, columns=names),
+            pd.DataFrame(features, columns=pd.Index(names)),
             features=names,
             operation=operations,
             corr_threshold=self.corr_threshold,

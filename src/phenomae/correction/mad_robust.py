@@ -90,7 +90,7 @@ class MadRobust(ControlCorrection):
 
     def _learn_batch(self, batch: str, controls: Float64[np.ndarray, "m d"]) -> None:
         fitted = _fit_scaler(controls, self.epsilon)
-        median, mad = fitted.median.to_numpy(), fitted.mad.to_numpy()
+        median, mad = np.asarray(fitted.median), np.asarray(fitted.mad)
         if not mad.any():
             raise ValueError(f"the controls of {batch} have a MAD of 0 in every feature")
         if constant := int((mad == 0).sum()):

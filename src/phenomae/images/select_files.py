@@ -11,7 +11,7 @@ from phenomae.row_filter import match_rows
 _KEY = {"plate": pl.String(), "well": pl.String(), "site": pl.Int64()}
 
 
-def select_files(listing: Listing, where: str, source: Path) -> Listing:
+def select_files(listing: Listing, where: str, source: Path | str) -> Listing:
     """Return the files, wells and problems of the fields that a condition selects.
 
     It may use plate, well, site, and the columns of the wells that the layout lists. A problem

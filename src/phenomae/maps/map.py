@@ -112,10 +112,10 @@ def _name_wells(table: pl.DataFrame, settings: MapSettings, wells: Path) -> pl.D
         info(f"wells without a {column}, left out of the map: {left_out}")
     large = pl.Series(in_large_rows(named["name"], settings.min_wells))
     if not large.any():
-        sizes = named["name"].drop_nulls().value_counts()["count"]
+        largest = named["name"].drop_nulls().value_counts()["count"].to_numpy().max()
         raise ValueError(
             f"min_wells {settings.min_wells} leaves no row of {wells}: no {settings.by} has "
-            f"more than {count_of(int(sizes.max()), 'well')}"
+            f"more than {count_of(largest, 'well')}"
         )
     if settings.min_wells > 1:
         all_rows, large_rows = (

@@ -128,7 +128,7 @@ def read_numbers(path: Path, texts: pl.Series) -> pl.Series:
     return numbers
 
 
-def read_controls(path: Path, texts: pl.Series, column: str, label: str | None) -> pl.Series:
+def read_controls(path: Path | str, texts: pl.Series, column: str, label: str | None) -> pl.Series:
     """Return which wells are negative controls: those with a label, or without one with true.
 
     `label` may be several, separated by commas; an empty one stands for empty cells. Raises

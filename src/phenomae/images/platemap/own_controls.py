@@ -15,7 +15,7 @@ from phenomae.images.platemap.settings import PlateMapSettings
 _KEYS = ["plate", "well"]
 
 
-def choose_controls(source: Path, raw: RawPlates, settings: PlateMapSettings) -> pl.DataFrame:
+def choose_controls(source: Path | str, raw: RawPlates, settings: PlateMapSettings) -> pl.DataFrame:
     """Return the plate map of `raw`, with the controls that the settings choose.
 
     Without these settings the controls are those of the layout. Raises ValueError, naming `source`,
