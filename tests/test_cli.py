@@ -23,7 +23,8 @@ PRINTING = (
     *(("check",), ("store", "check")),
 )
 CACHING = (("annotations", "fetch"),)  # what is there and whole stays
-CHANGING = (("store", "relabel"),)  # replaces labels, which is its work
+# One replaces labels, which is its work, and one commits to a repository, which keeps its history.
+CHANGING = (("store", "relabel"), ("weights", "push"))
 WRITING = [command for command in EVERY if command not in (*PRINTING, *CACHING, *CHANGING)]
 
 

@@ -59,6 +59,8 @@ def import_command(
         A table of profiles, or a folder of tables; several may be given.
     wells
         Folder to write; the last path.
+    more
+        More tables before `wells`.
     labels
         How the columns of plate, well, perturbation and control are called in the tables; or a
         plate map that has the labels.
