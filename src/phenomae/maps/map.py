@@ -115,7 +115,7 @@ def _name_wells(table: pl.DataFrame, settings: MapSettings, wells: Path) -> pl.D
         largest = named["name"].drop_nulls().value_counts()["count"].to_numpy().max()
         raise ValueError(
             f"min_wells {settings.min_wells} leaves no row of {wells}: no {settings.by} has "
-            f"more than {count_of(largest, 'well')}"
+            f"more than {count_of(int(largest), 'well')}"
         )
     if settings.min_wells > 1:
         all_rows, large_rows = (
