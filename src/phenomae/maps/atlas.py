@@ -88,7 +88,7 @@ def atlas_table(rows: Rows, settings: AtlasSettings) -> tuple[pl.DataFrame, dict
     return table, sources
 
 
-def tell_command(out: Path, settings: AtlasSettings) -> None:
+def print_command(out: Path, settings: AtlasSettings) -> None:
     """Print the command that opens the table."""
     name = settings.projection
     image = f" --image {IMAGE}" if settings.store is not None else ""

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from phenomae import checks
 from phenomae.artefacts import refuse_inside
 from phenomae.maps.annotated import encode_rows
-from phenomae.maps.atlas import AtlasSettings, atlas_table, require_default, tell_command
+from phenomae.maps.atlas import AtlasSettings, atlas_table, print_command, require_default
 from phenomae.maps.export_columns import (
     COMPARTMENTS,
     EFAAR_FEATURE,
@@ -116,7 +116,7 @@ def export(
         write_bytes(out, content)
     write_json(record_beside(out), record_of(origin, sha256_of(out)))
     if settings.form == "embedding-atlas":
-        tell_command(out, atlas)
+        print_command(out, atlas)
     return Table(out)
 
 

@@ -94,7 +94,7 @@ NAMED_PATTERNS: dict[str, NamedPattern] = {
 def folder_of_plate(path: Path) -> Path:
     """Return the folder of the plate of an instrument's file.
 
-    Folders inside of it (Images, Image, data, Projection, TimePoint_1, ZStep_1) are passed over.
+    Folders inside of it (Images, Image, data, Projection, TimePoint_1, ZStep_1) are not the plate.
     """
     folders = path.absolute().parents
     return next((one for one in folders if not _INNER.fullmatch(one.name)), folders[0])
