@@ -111,3 +111,12 @@ def test_files_have_the_names_of_their_channels():
     assert make_files("P", Path("raw"), "M", {"1": "DNA"}, [image]) == [
         RawFile("P", "A01", 2, "DNA", Place("raw/a #1.tif"), 3, "M", time="7")
     ]
+
+
+def test_folders_called_zarr_are_searched_unless_they_are_zarr_groups(tmp_path: Path):
+    for folder in ("plain.zarr", "group.zarr"):
+        (tmp_path / folder / "P1").mkdir(parents=True)
+        (tmp_path / folder / "P1/index.xml").touch()
+    (tmp_path / "group.zarr/.zgroup").touch()
+    found = find_indices(tmp_path, lambda name: name == "index.xml")
+    assert found == [tmp_path / "plain.zarr/P1/index.xml"]

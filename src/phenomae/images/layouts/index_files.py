@@ -6,7 +6,7 @@ names are handled in the same way.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,6 +33,21 @@ class IndexedImage:
     """Path relative to the folder of the images."""
 
 
+def walk_once(raw: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield folder, folders in it and files in it as os.walk does; links are followed.
+
+    Each folder comes once: links may gather plates from several disks, but a link to a parent
+    folder would never end.
+    """
+    seen: set[str] = set()
+    for folder, below, names in os.walk(raw, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        yield Path(folder), below, names
+
+
 def find_indices(raw: Path, is_index: Callable[[str], bool]) -> list[Path]:
     """Return the index files at or below `raw`, sorted; `is_index` gets names in lower case.
 
@@ -41,24 +56,21 @@ def find_indices(raw: Path, is_index: Callable[[str], bool]) -> list[Path]:
     if raw.is_file():
         return [raw] if is_index(raw.name.lower()) else []
     indices: list[Path] = []
-    # Links may gather plates from several disks, but a link to a parent folder would never end.
-    seen: set[str] = set()
-    for folder, below, names in os.walk(raw, followlinks=True):
-        if (real := os.path.realpath(folder)) in seen:
-            below.clear()
-            continue
-        seen.add(real)
+    for folder, below, names in walk_once(raw):
         if ZARR_FILES & set(names):
             below.clear()  # a Zarr group has chunks by the million, and no index
-        # Nor do the stores of JUMP-Lite, whose roots have a folder for each of 655,101 sites.
-        below[:] = sorted(name for name in below if not name.endswith(".zarr"))
+        # Not even listed: the root of a store of JUMP-Lite has a folder for each of 655,101 sites.
+        below[:] = sorted(name for name in below if not _is_zarr_group(folder / name))
         # macOS leaves a hidden ._Index.xml, which is not XML, beside each file on shared disks.
         indices += [
-            Path(folder, name)
-            for name in names
-            if not name.startswith(".") and is_index(name.lower())
+            folder / name for name in names if not name.startswith(".") and is_index(name.lower())
         ]
     return sorted(indices)
+
+
+def _is_zarr_group(folder: Path) -> bool:
+    """Return whether a folder called *.zarr is a Zarr group; others may hold plates."""
+    return folder.suffix == ".zarr" and any((folder / name).exists() for name in ZARR_FILES)
 
 
 def list_images(folder: Path) -> list[str]:

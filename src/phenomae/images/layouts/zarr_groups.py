@@ -4,12 +4,11 @@ OME-Zarr 0.4 has its keys in `.zattrs` (Zarr 2), 0.5 under `ome` in `zarr.json` 
 """
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from phenomae.images.layouts.index_files import ZARR_FILES
+from phenomae.images.layouts.index_files import ZARR_FILES, walk_once
 from phenomae.images.pixels.zarr_array import read_file
 
 _KINDS = {
@@ -52,20 +51,15 @@ def walk_groups(raw: Path) -> Iterator[tuple[Path, dict[str, Any] | None]]:
 
     The keys are None if they are damaged. Links to folders are followed, each folder once.
     """
-    seen: set[str] = set()
-    for folder, below, names in os.walk(raw, followlinks=True):
-        if (real := os.path.realpath(folder)) in seen:
-            below.clear()
-            continue
-        seen.add(real)
+    for folder, below, names in walk_once(raw):
         below[:] = sorted(name for name in below if not name.startswith("."))
         if not ZARR_FILES & set(names):
             continue
         try:
-            keys = read_group(Path(folder))
+            keys = read_group(folder)
         except ValueError:
             keys = None
         # Plain groups may hold plates; what has keys of OME-Zarr holds chunks by the million.
         if keys is None or name_kind(keys) != "a Zarr group":
             below.clear()
-            yield Path(folder), keys
+            yield folder, keys
