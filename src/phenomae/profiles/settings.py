@@ -26,9 +26,9 @@ class ImportSettings:
     """How sites or cells are averaged to wells: mean or median of each feature. Cells in which a
     feature is missing are left out of its average."""
     features: str | None = None
-    """Prefixes of the names of features, separated by commas, such as Cells_,Nuclei_. Default:
-    Cells_, Cytoplasm_ and Nuclei_ if there are such columns, otherwise feature_, otherwise all
-    columns of numbers that are not metadata."""
+    """Prefixes of the names of features, separated by commas, such as `Cells_,Nuclei_`. Default:
+    `Cells_`, `Cytoplasm_` and `Nuclei_` if there are such columns, otherwise `feature_`, otherwise
+    all columns of numbers that are not metadata."""
     max_missing: float = MAX_MISSING
     """Largest share of wells in which a feature may be missing (NaN, empty or infinite). Features
     missing in more wells are left out, and then each well that lacks another feature."""
