@@ -1,5 +1,6 @@
 """A map is encoded as anndata encodes it, byte for byte but for what old versions refuse."""
 
+import hashlib
 import io
 import subprocess
 import sys
@@ -40,7 +41,9 @@ def test_the_bytes_are_those_of_anndata(columns):
             write_elem(file, part, dict(value) if part not in ("X", "obs", "var") else value)
         file.attrs["encoding-type"] = "anndata"
         file.attrs["encoding-version"] = "0.1.0"
-    assert encode_h5ad(FEATURES, obs, NAMES, VARIABLES, UNS) == buffer.getvalue()
+    expected = buffer.getvalue()
+    checksum = f"\nsha256:{hashlib.sha256(expected).hexdigest()}\n".encode()
+    assert encode_h5ad(FEATURES, obs, NAMES, VARIABLES, UNS) == expected + checksum
 
 
 def test_anndata_and_scipy_are_not_imported():

@@ -15,6 +15,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float32, Int, Shaped
 
+from phenomae.hdf5_files import append_checksum
+
 _TEXT = h5py.string_dtype()  # variable length, UTF-8
 
 
@@ -67,7 +69,10 @@ def encode_h5ad(
     var_names: list[str],
     uns: Mapping[str, str],
 ) -> bytes:
-    """Return the bytes of an AnnData file that has only X, obs, var and strings in uns."""
+    """Return the bytes of an AnnData file that has only X, obs, var and strings in uns.
+
+    They end with a checksum (`hdf5_files`), which HDF5 ignores.
+    """
     # Encoded in memory and then written by `write_bytes`, which raises an error on a full disk;
     # HDF5 would end the process.
     buffer = io.BytesIO()
@@ -81,7 +86,7 @@ def encode_h5ad(
             _mark(file.create_group(name), "dict", "0.1.0")
         _write_texts(file, "uns", uns)
         _mark(file, "anndata", "0.1.0")
-    return buffer.getvalue()
+    return append_checksum(buffer.getvalue())
 
 
 def _write_frame(

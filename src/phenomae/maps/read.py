@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
+from phenomae.hdf5_files import require_readable
 from phenomae.maps.content import hash_content
 from phenomae.maps.h5ad import H5ad, read_h5ad
 from phenomae.outputs import TableOutput
@@ -127,6 +128,7 @@ def _open(path: Path) -> H5ad:
         )
     if not path.is_file():
         raise ValueError(f"{path} is not a map: there is no file of that name")
+    require_readable(path)
     found = read_h5ad(path, SIGNATURE)
     return _open_with_anndata(path) if found is None else found
 

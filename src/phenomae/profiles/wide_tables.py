@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
+from phenomae.hdf5_files import require_readable
 from phenomae.profiles.columns import Columns
 from phenomae.text_tables import find_separator
 
@@ -117,6 +118,7 @@ class AnnDataTable(WideTable):
     def _read_schema(self) -> Mapping[str, pl.DataType]:
         import anndata
 
+        require_readable(self.path)
         try:
             self._data: Any = anndata.read_h5ad(self.path)
         except Exception as error:  # HDF5 and anndata raise many types of error on damaged files
