@@ -72,6 +72,22 @@ def test_mad_robust_is_mad_robustize_of_pycytominer(profiles, wells, tmp_path):
     np.testing.assert_array_equal(read_wells(tmp_path / "again").features, found.features)
 
 
+@pytest.mark.parametrize("names", [[*NAMES[::-1], BLOCKED], ["x1", "x2", "x3", "x4", "x5", "x6"]])
+def test_a_saved_correction_is_for_features_of_the_same_names(profiles, wells, tmp_path, names):
+    settings = CorrectSettings("center-scale", "plate", diagnose=False)
+    correct(wells, tmp_path / "out", settings=settings, save=tmp_path / "saved.npz")
+    table = pl.DataFrame({"plate": ["P1"] * 24, "well": [f"A{at + 1:02d}" for at in range(24)]})
+    values = pl.from_pandas(profiles[[*NAMES, BLOCKED]][:24])
+    values.columns = names
+    table = table.with_columns(pl.Series("control", [True, False] * 12), *values)
+    write_wells(tmp_path / "others", table, names)
+    message = rf"feature 0 is '{names[0]}' instead of 'Cells_A'; give wells with the same features"
+    with pytest.raises(ValueError, match=message):
+        correct(tmp_path / "others", tmp_path / "again", settings=CorrectSettings(diagnose=False),
+                apply=tmp_path / "saved.npz")  # fmt: skip
+    assert not (tmp_path / "again").exists()
+
+
 @pytest.mark.parametrize(
     "operation",
     [

@@ -1,5 +1,6 @@
 """Several corrections in sequence, each fitted on the output of the previous ones."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,6 +29,8 @@ class Chain:
     """Number of input features of the first correction."""
     warnings: list[str] = field(default_factory=list)
     """Which batches had few controls for what was estimated from them."""
+    names: Sequence[str] | None = None
+    """Names of the input features; None for a saved chain of an earlier version."""
 
     def apply(
         self, features: Float64[np.ndarray, "n d"], inputs: list[StepInput]

@@ -5,7 +5,7 @@ plate, so that a rerun after an interruption fits again and then writes only the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +47,7 @@ from phenomae.images.platemap.labels import read_labels, replace_labels
 from phenomae.images.platemap.settings import LABELS, PlateMapSettings
 from phenomae.paths import PathLike
 from phenomae.progress import info, tracked
+from phenomae.records import feature_names
 from phenomae.signatures import Origin
 from phenomae.wells import (
     KIND,
@@ -163,7 +164,7 @@ def _fit_and_write(
         covariates = measure_all(plates.table, plates.kept, request.counts)
     plates, chain = _fit(plates, request, wells)
     if save is not None and unsaved:
-        write_chain(save, chain, request.fitted_identity)
+        write_chain(save, replace(chain, names=_names(request.files)), request.fitted_identity)
     if not done:
         with artefact_folder(out, request.origin, overwrite) as folder:
             assert folder is not None
@@ -206,7 +207,7 @@ def _read_request(
         refuse_beside_saved(settings)
         saved = read_chain(apply)
         steps, sources["correction"] = saved.steps, hash_file(apply)
-        _require_width(wells, files, apply, saved)
+        _require_same_features(wells, files, apply, saved)
     joint = [step.name for step in steps if step.correction.fits_on == "all wells"]
     if save is not None and joint:
         raise ValueError(
@@ -268,12 +269,25 @@ def _read_counts(settings: CorrectSettings, steps: list[Step]) -> Profiles | Non
     return read_counts(Path(settings.counts))
 
 
-def _require_width(wells: Path, files: PlateFiles, apply: Path, saved: Chain) -> None:
+def _require_same_features(wells: Path, files: PlateFiles, apply: Path, saved: Chain) -> None:
     if saved.width != files.width:
         raise ValueError(
             f"{wells} has {files.width} features, but {apply} was fitted on {saved.width}: "
             "both must come from the same network or measurements"
         )
+    # Numbers that stand for other features would be corrected without an error.
+    found = _names(files)
+    for index, (name, expected) in enumerate(zip(found, saved.names or found, strict=True)):
+        if name != expected:
+            raise ValueError(
+                f"{wells} has other features than {apply} was fitted on: feature {index} is "
+                f"{name!r} instead of {expected!r}; give wells with the same features in the same "
+                "order"
+            )
+
+
+def _names(files: PlateFiles) -> list[str]:
+    return list(files.names or feature_names(files.width))
 
 
 def _is_saved(path: Path, identity: str, overwrite: bool) -> bool:

@@ -34,6 +34,7 @@ def write_chain(path: Path, chain: Chain, identity: str) -> None:
         "format": FORMAT,
         "identity": identity,
         "width": chain.width,
+        "names": chain.names,
         "steps": [
             {"method": step.name, "batch": step.batch, "settings": step.correction.get_params()}
             for step in chain.steps
@@ -76,7 +77,7 @@ def read_chain(path: Path) -> Chain:
         assert isinstance(step.correction, FittedCorrection)  # joint corrections are never saved
         corrections.append(step.correction.restore(state))
         steps.append(step)
-    return Chain(steps, corrections, header["width"])
+    return Chain(steps, corrections, header["width"], names=header.get("names"))
 
 
 def read_saved_identity(path: Path) -> str:
