@@ -11,6 +11,7 @@ import pytest
 from pycytominer import aggregate
 from pycytominer.cyto_utils import output
 
+from phenomae.correction.correct import CorrectSettings, correct
 from phenomae.images.platemap.settings import PlateMapSettings
 from phenomae.maps.export import ExportSettings, export
 from phenomae.profiles.import_profiles import ImportSettings, import_profiles
@@ -99,6 +100,48 @@ def test_an_export_is_read_back(tmp_path, names, form, suffix):
     assert found.table.equals(expected.table)
     np.testing.assert_array_equal(found.features, expected.features)
     assert found.names == (None if form == "efaar" else expected.names)
+
+
+def test_plates_of_a_large_screen_share_files(tmp_path):
+    rng = np.random.default_rng(5)
+    count, size = 5184, 384
+    at = np.arange(count)
+    values = (rng.normal(size=(count, 2)) + at[:, None] // size).astype(np.float32)
+    table = pl.DataFrame(
+        {
+            "Metadata_Plate": [f"P{index // size:02d}" for index in at],
+            "Metadata_Well": [
+                f"{chr(65 + index % size // 24)}{index % 24 + 1:02d}" for index in at
+            ],
+            "Metadata_gene": [f"G{index % 9}" for index in at],
+            "Metadata_control": [bool(index % 9 == 0) for index in at],
+            "Nuclei_A": values[:, 0],
+            "Nuclei_B": values[:, 1],
+        }
+    )
+    # Rows in any order, and a plate that is not next to the others in the table.
+    table.sample(fraction=1, shuffle=True, seed=1).write_parquet(tmp_path / "profiles.parquet")
+    made = import_profiles(tmp_path / "profiles.parquet", tmp_path / "wells").path
+    files = sorted(path.name for path in made.glob("*.parquet"))
+    assert files == ["plates-0000.parquet", "plates-0001.parquet"]
+    found = read_wells(made)
+    assert found.table["plate"].equals(table["Metadata_Plate"].alias("plate"))
+    assert found.table["well"].equals(table["Metadata_Well"].alias("well"))
+    np.testing.assert_array_equal(found.features, values)
+    settings = CorrectSettings("center-scale", "plate", diagnose=False)
+    correct(made, tmp_path / "corrected", settings=settings)
+    corrected = read_wells(tmp_path / "corrected")
+    for plate in range(14):
+        own, its = at // size == plate, values[at // size == plate].astype(np.float64)
+        controls = its[at[own] % 9 == 0]
+        expected = (its - controls.mean(axis=0)) / controls.std(axis=0)
+        np.testing.assert_allclose(corrected.features[own], expected, rtol=1e-4, atol=1e-5)
+    damaged = made / "plates-0001.parquet"
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    with pytest.raises(ValueError, match=r"plates-0001.parquet"):
+        read_wells(made)
 
 
 def test_labels_come_from_a_plate_map_and_the_tables_of_jump(cells, tmp_path):
