@@ -13,22 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from phenomae.models.settings import VitMaeModel
 from phenomae.models.vit.vit_mae import VitMae
 from phenomae.weights import io as weights
 from phenomae.weights.import_export import export_weights
 
-TINY = VitMaeModel(
-    crop_size=16,
-    patch_size=8,
-    embed_dim=8,
-    depth=1,
-    num_heads=2,
-    decoder_embed_dim=8,
-    decoder_depth=1,
-    decoder_num_heads=2,
-    mask_ratio=0.5,
-)
 COMMIT = "1234567890" * 4
 CARD = b"---\nlicense: other\nlicense_name: cells\n---\n"
 # pytorch_optimizer, which forked processes have, imports the library if there is transformers.
@@ -121,11 +109,11 @@ class Hub(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def files(tmp_path_factory: pytest.TempPathFactory, tiny_model) -> dict[str, bytes]:
     """A published model."""
     folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
-    weights.save(folder / "ours", VitMae(TINY, channels=2), {})
+    weights.save(folder / "ours", VitMae(tiny_model, channels=2), {})
     export_weights(folder / "ours", folder / "public")
     names = ("config.json", "model.safetensors")
     return {name: (folder / "public" / name).read_bytes() for name in names}
@@ -169,7 +157,7 @@ def run_import(fork_program: Callable, hub: str) -> Callable[..., list[tuple[int
 
 
 def test_weights_come_from_the_hub_and_then_from_its_cache(
-    run_import: Callable, files, tmp_path: Path
+    run_import: Callable, files, tiny_model, tmp_path: Path
 ):
     lines = [["lab/model", str(tmp_path / "a")], ["lab/plain", str(tmp_path / "b"), "--quiet"]]
     (first, said), (second, silence) = run_import(lines, tmp_path / "cache")
@@ -180,7 +168,7 @@ def test_weights_come_from_the_hub_and_then_from_its_cache(
     config = weights.read_config(tmp_path / "a")
     assert (config["source"], config["revision"]) == ("lab/model", COMMIT)
     assert config["published"] == json.loads(files["config.json"])
-    assert weights.load(tmp_path / "a").settings == TINY
+    assert weights.load(tmp_path / "a").settings == tiny_model
     assert weights.read_config(tmp_path / "b")["licence"] is None
 
     lines = [["lab/model", str(tmp_path / "c")], ["lab/unknown", str(tmp_path / "d")]]

@@ -16,22 +16,10 @@ import pytest
 import torch
 from werkzeug.serving import make_server
 
-from phenomae.models.settings import VitMaeModel
 from phenomae.models.vit.vit_mae import VitMae
 from phenomae.weights import io as weights
 from phenomae.weights.import_export import export_weights, import_weights
 
-TINY = VitMaeModel(
-    crop_size=16,
-    patch_size=8,
-    embed_dim=8,
-    depth=1,
-    num_heads=2,
-    decoder_embed_dim=8,
-    decoder_depth=1,
-    decoder_num_heads=2,
-    mask_ratio=0.5,
-)
 TOKEN = "hf_secret"
 FILES = (
     *("README.md", "artefact.json", "config.json", "model.safetensors", "modeling_phenomae.py"),
@@ -190,10 +178,10 @@ def run(fork_program: Callable, hub: Hub, tmp_path: Path) -> Callable:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(tmp_path_factory: pytest.TempPathFactory, tiny_model) -> Path:
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
-    weights.save(folder / "ours", VitMae(TINY, channels=("DNA", "ER")), {})
+    weights.save(folder / "ours", VitMae(tiny_model, channels=("DNA", "ER")), {})
     export_weights(folder / "ours", folder / "public")
     return folder / "public"
 
@@ -203,7 +191,7 @@ def push(folder: Path, name: str, *flags: str) -> list[str]:
 
 
 def test_a_new_repository_is_private_and_its_weights_come_back(
-    run: Callable, hub: Hub, exported: Path, tmp_path: Path
+    run: Callable, hub: Hub, exported: Path, tiny_model, tmp_path: Path
 ):
     import_line = ["weights", "import", "lab/model", str(tmp_path / "back")]
     (first, said), (second, _) = run([push(exported, "lab/model"), import_line])
@@ -249,9 +237,9 @@ def test_a_repeated_upload_sends_only_what_is_missing(run: Callable, hub: Hub, e
 
 
 def test_what_cannot_be_uploaded_is_one_sentence(
-    run: Callable, hub: Hub, exported: Path, tmp_path: Path
+    run: Callable, hub: Hub, exported: Path, tiny_model, tmp_path: Path
 ):
-    weights.save(tmp_path / "bare", VitMae(TINY, channels=2), {})
+    weights.save(tmp_path / "bare", VitMae(tiny_model, channels=2), {})
     import_weights(str(exported), tmp_path / "imported")
     sentences = {
         "": "repository must be hf:OWNER/NAME, not hf:",
