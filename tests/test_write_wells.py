@@ -101,6 +101,14 @@ def test_other_content_is_another_identity(tmp_path):
             profiles().with_columns(control=pl.Series(["no", "", "yes"])),
             "empty cells in the column",
         ),
+        *(
+            (profiles().with_columns(control=pl.Series(numbers)), sentence)
+            for numbers, sentence in (
+                ([0, 1, 2], "control has '2', which is neither"),
+                ([-1, 0, 1], "control has '-1', which is neither"),
+                ([1.0, 0.0, float("nan")], "empty cells in the column 'control'"),
+            )
+        ),
         (profiles().with_columns(score=pl.lit("high")), "'score' is String, not Float32"),
     ],
 )
@@ -108,6 +116,15 @@ def test_a_table_that_will_not_do(tmp_path, table, sentence):
     with pytest.raises(ValueError, match=sentence):
         write_wells(tmp_path / "wells", table, ["score"])
     assert not list(tmp_path.iterdir())
+
+
+def test_controls_and_plates_that_are_numbers_or_categories(tmp_path):
+    labels = pl.Series(["negcon", "trt", "negcon"], dtype=pl.Categorical)
+    for index, control in enumerate((pl.Series([1.0, 0.0, 1.0]), pl.Series([1, 0, 1]), labels)):
+        table = profiles().with_columns(control=control, plate=pl.lit(41.0))
+        found = read_wells(write_wells(tmp_path / str(index), table, ["score"])).table
+        assert found["control"].to_list() == [True, False, True]
+        assert found["plate"].to_list() == ["41"] * 3
 
 
 def test_a_feature_named_twice_or_like_a_column_of_wells(tmp_path):

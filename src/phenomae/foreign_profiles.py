@@ -9,6 +9,7 @@ import polars as pl
 
 from phenomae.control_words import has_labels, parse_controls
 from phenomae.missing_features import choose_complete
+from phenomae.parquet_tables import as_text
 from phenomae.records import (
     LABEL_COLUMNS,
     METADATA,
@@ -46,6 +47,13 @@ def check_records(table: pl.DataFrame, features: Sequence[str], empty_words: str
         for name, kind in table.schema.items()
         if name.startswith(METADATA) and name not in features
     }
+    # A float column of plates 41 and 42 is not of plates called 41.0.
+    numbers = [
+        as_text(table[name])
+        for name, kind in WELL_COLUMNS.items()
+        if kind == pl.String and name in table.columns and table.schema[name].is_float()
+    ]
+    table = table.with_columns(numbers)
     cast = cast_columns(table.with_columns(absent), WELL_COLUMNS | extra, "the table of wells")
     records = tidy_text(drop_nan(cast), "the table of wells").with_columns(
         # A1, a01 and A-01 are the same well: normalised names show that a well occurs twice.
@@ -86,8 +94,9 @@ def _drop_words(table: pl.DataFrame, words: str) -> pl.DataFrame:
 
 def _parse_control(table: pl.DataFrame) -> pl.DataFrame:
     """Return the table with the words of its column `control` as true and false."""
-    if table["control"].dtype != pl.String:
+    if table["control"].dtype == pl.Boolean:
         return table
+    table = table.with_columns(as_text(table["control"]))
     text = pl.col("control").str.strip_chars()
     words = table.select(pl.when(text.str.len_chars() > 0).then(text)).to_series()
     # An empty cell among true and false is a mistake, but among JUMP's labels a treated well.

@@ -13,6 +13,7 @@ from pycytominer import aggregate, consensus, feature_select, normalize
 from phenomae.maps.export import ExportSettings, export
 from phenomae.maps.map import MapSettings, map_wells
 from phenomae.maps.read import read_map
+from phenomae.profiles.import_profiles import import_profiles
 from phenomae.records import WELL_COLUMNS
 from phenomae.wells import read_wells, write_wells
 
@@ -157,6 +158,54 @@ def test_a_map_made_elsewhere(tmp_path):
     assert table["Metadata_kind"].to_list() == ["a", "b"]
     table = written(tmp_path / "map.h5ad", "efaar.parquet", "efaar")
     assert table["perturbation"].to_list() == ["TP53", "PLK1"]
+
+
+def test_features_of_a_map_made_elsewhere_keep_names_that_pycytominer_finds(tmp_path):
+    var = pd.DataFrame(index=["Cells_AreaShape_Area", "Nuclei_y"])
+    table = anndata.AnnData(np.eye(2), obs=pd.DataFrame(index=["TP53", "PLK1"]), var=var)
+    table.write_h5ad(tmp_path / "map.h5ad")
+    assert list(written(tmp_path / "map.h5ad", "out.parquet"))[1:] == list(var.index)
+
+
+@pytest.mark.parametrize("form", ["pycytominer", "efaar"])
+def test_names_that_look_like_numbers_stay_text(tmp_path, form):
+    rows = 120  # more than polars looks at to tell a type
+    names = [f"{at:04d}" for at in range(rows - 1)] + ["P0"]
+    table = pl.DataFrame(
+        {
+            "plate": names,
+            "well": ["A01"] * rows,
+            "gene": names,
+            "control": [False] * rows,
+            "Metadata_lot": [f"{at:03d}" for at in range(rows)],
+            "Nuclei_A": [0.5] * rows,
+        }
+    )
+    made = write_wells(tmp_path / "wells", table, ["Nuclei_A"])
+    found = export(made, tmp_path / "out.csv", settings=ExportSettings(form)).to_polars()
+    prefix = "Metadata_" if form == "pycytominer" else ""
+    plate = "Metadata_Plate" if prefix else "plate"
+    assert found[plate].to_list() == names
+    assert found[f"{prefix}gene"].to_list() == names
+    assert found["Metadata_lot"].to_list() == table["Metadata_lot"].to_list()
+    assert found[f"{prefix}control"].dtype == pl.Boolean
+
+
+def test_labels_of_positive_controls_outlive_an_export(tmp_path):
+    table = pl.DataFrame(
+        {
+            "plate": ["P1"] * 3,
+            "well": ["A01", "A02", "A03"],
+            "control": [True, False, False],
+            "Metadata_control_type": ["negcon", "poscon_cp", None],
+            "Nuclei_A": [1.0, 2.0, 3.0],
+        }
+    )
+    made = write_wells(tmp_path / "wells", table, ["Nuclei_A"])
+    export(made, tmp_path / "out.csv")
+    found = read_wells(import_profiles(tmp_path / "out.csv", tmp_path / "again")).table
+    assert found["Metadata_control_type"].to_list() == ["negcon", "poscon_cp", None]
+    assert "Metadata_pert_type" not in found.columns
 
 
 def test_what_a_map_made_elsewhere_says_of_controls_stays(tmp_path):

@@ -103,11 +103,21 @@ def test_missing_numbers_are_empty_cells_in_xlsx(tmp_path):
     assert sheet["B2"].hyperlink is None
 
 
+def test_infinite_numbers_are_text_in_xlsx(tmp_path):
+    pytest.importorskip("xlsxwriter", reason="needs XlsxWriter")
+    openpyxl = pytest.importorskip("openpyxl", reason="needs openpyxl")
+    table = pl.DataFrame({"x": [float("inf"), -float("inf"), 1.0]})
+    (tmp_path / "out.xlsx").write_bytes(encode_xlsx(table, tmp_path / "out.xlsx"))
+    sheet = openpyxl.load_workbook(tmp_path / "out.xlsx").active
+    assert [cell.value for cell in sheet["A"]] == ["x", "inf", "-inf", 1.0]
+
+
 @pytest.mark.parametrize(
     ("table", "sentence"),
     [
         (pl.DataFrame({"x": range(1_048_576)}), "would have 1048577 rows, 1 columns and cells of"),
         (pl.DataFrame({str(n): [1] for n in range(16_385)}), "would have 2 rows, 16385 columns"),
+        (pl.DataFrame({str(n): range(10_000) for n in range(1_000)}), "would have 10001000 cells"),
         (pl.DataFrame({"x": ["a" * 32_768]}), "cells of 32768 characters, but a sheet has at most"),
     ],
 )

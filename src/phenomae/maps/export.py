@@ -23,6 +23,7 @@ from phenomae.maps.export_columns import (
     PYCYTOMINER_FEATURE,
     efaar_map_columns,
     efaar_well_columns,
+    is_text,
     pycytominer_columns,
 )
 from phenomae.maps.export_source import Rows, read_rows
@@ -54,7 +55,12 @@ class Table(TableOutput):
         suffix = self.path.suffix
         if suffix not in (".csv", ".parquet"):
             raise ValueError(f"{self.path} is read by other software: only .parquet and .csv here")
-        return (pl.read_csv if suffix == ".csv" else pl.read_parquet)(self.path, glob=False)
+        if suffix == ".parquet":
+            return pl.read_parquet(self.path, glob=False)
+        columns = pl.read_csv(self.path, n_rows=0, glob=False).columns
+        # Plate 0042 is no number.
+        text = {name: pl.String() for name in columns if is_text(name)}
+        return pl.read_csv(self.path, schema_overrides=text, infer_schema_length=None, glob=False)
 
 
 @Parameter(name="*")

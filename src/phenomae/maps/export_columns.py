@@ -8,11 +8,23 @@ from collections import Counter
 
 import polars as pl
 
+from phenomae.records import METADATA, WELL_COLUMNS
+
 COMPARTMENTS = ("Cells_", "Nuclei_", "Cytoplasm_")
 """Prefixes by which pycytominer infers features."""
 PYCYTOMINER_FEATURE = "Cells_feature_{:04d}"
 EFAAR_FEATURE = "feature_{}"
 CONTROL = "control"  # EFAAR's functions accept a single label for all control wells
+
+
+def is_text(column: str) -> bool:
+    """Return whether a column of an exported table is text, whatever its values look like."""
+    plain = column.removeprefix(METADATA).lower()
+    if plain in WELL_COLUMNS:
+        return WELL_COLUMNS[plain] == pl.String
+    if column == f"{METADATA}cells":
+        return False
+    return column.startswith(METADATA) or plain in ("treatment", "dose", "name")
 
 
 def pycytominer_columns(table: pl.DataFrame) -> pl.DataFrame:

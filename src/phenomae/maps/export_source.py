@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32
 
-from phenomae.maps.read import read_map
+from phenomae.maps.export_columns import COMPARTMENTS
+from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.records import feature_names
 from phenomae.wells import read_wells
 
@@ -77,7 +78,13 @@ def read_rows(source: Path) -> Rows:
         rows.features,
         rows.names,
         variables=rows.variables,
-        is_named=bool(rows.signature) and rows.variables != feature_names(rows.features.shape[1]),
+        is_named=_are_named(rows),
         identity=rows.identity,
         by=by,
     )
+
+
+def _are_named(rows: ConsensusProfiles) -> bool:
+    if rows.signature:
+        return rows.variables != feature_names(rows.features.shape[1])
+    return any(name.startswith(COMPARTMENTS) for name in rows.variables)

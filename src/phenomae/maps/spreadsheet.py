@@ -14,6 +14,8 @@ import polars as pl
 # The characters that the OWASP page on CSV injection lists, with their full-width forms.
 _FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"
 _MAX_ROWS, _MAX_COLUMNS, _MAX_LETTERS = 1_048_576, 16_384, 32_767  # of a sheet of Excel
+_MAX_CELLS = 10_000_000  # XlsxWriter takes over a minute and 2 GB for so many
+_INFINITE = (float("inf"), -float("inf"))
 # XLSX records when it was created: with a fixed time the same source gives the same bytes.
 _CREATED = datetime.datetime(2000, 1, 1)  # XLSX has no time zones
 
@@ -39,8 +41,8 @@ def _guard(name: str) -> str:
 def encode_xlsx(table: pl.DataFrame, out: Path) -> bytes:
     """Return an XLSX file of one sheet, in which text is text and numbers are numbers.
 
-    NaN is an empty cell. Raises ValueError if XlsxWriter is not installed, or if the table is
-    larger than a sheet can be.
+    NaN is an empty cell, an infinite number the text inf. Raises ValueError if XlsxWriter is not
+    installed, or if the table is larger than a sheet can be.
     """
     try:
         import xlsxwriter  # pyright: ignore[reportMissingImports] (an extra)
@@ -61,7 +63,9 @@ def encode_xlsx(table: pl.DataFrame, out: Path) -> bytes:
             write = sheet.write_string if column.dtype == pl.String else sheet.write
             filled = column.fill_nan(None) if column.dtype.is_float() else column
             for row, value in enumerate(filled, start=1):
-                if value is not None:
+                if value in _INFINITE:  # a sheet has no such number
+                    sheet.write_string(row, number, str(value))
+                elif value is not None:
                     write(row, number, value)
     return buffer.getvalue()
 
@@ -70,6 +74,11 @@ def _require_fit(table: pl.DataFrame, out: Path) -> None:
     rows, columns = table.height + 1, table.width
     letters = table.select(pl.col(pl.String).str.len_chars()).max().row(0) if rows > 1 else ()
     longest = max((count for count in letters if count is not None), default=0)
+    if rows * columns > _MAX_CELLS:
+        raise ValueError(
+            f"{out} would have {rows * columns} cells, more than {_MAX_CELLS}: write .csv, or "
+            "export fewer rows or features"
+        )
     if rows > _MAX_ROWS or columns > _MAX_COLUMNS or longest > _MAX_LETTERS:
         raise ValueError(
             f"{out} would have {rows} rows, {columns} columns and cells of {longest} characters, "

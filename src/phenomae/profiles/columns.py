@@ -5,12 +5,13 @@ mostly numbered (`feature_0`), and metadata is marked by `Metadata_`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from phenomae.progress import count_of, info
 from phenomae.records import METADATA, WELL_COLUMNS
 
 COMPARTMENTS = ("Cells_", "Cytoplasm_", "Nuclei_")
@@ -30,6 +31,8 @@ _METADATA_NAMES = {
     ),
     *("source", "site", "field", "fov", "imagenumber", "objectnumber", "tablenumber"),
 }
+# The index of a pandas table, in Parquet and in CSV; polars calls an empty head so.
+_INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+(_level_\d+)?|")
 _OBJECT = re.compile(r"(.*_)?(number_object_number|objectnumber|object_id|object id)")
 _IDENTIFIER = re.compile(
     r"(.*_)?(number_object_number|objectnumber|imagenumber|tablenumber|parent_[a-z]+)"
@@ -46,15 +49,22 @@ class Columns:
 
 
 def split_columns(
-    path: Path, schema: Mapping[str, pl.DataType], prefixes: tuple[str, ...] | None
+    path: Path,
+    schema: Mapping[str, pl.DataType],
+    prefixes: tuple[str, ...] | None,
+    labels: Collection[str] = (),
 ) -> Columns:
     """Return metadata and features of a table whose columns have the types `schema`.
 
-    `prefixes` are those of the setting `features`. Columns of lists and the like are left out.
-    Raises ValueError if there is no feature.
+    `prefixes` are those of the setting `features`. Columns that `labels` names are metadata;
+    columns of lists and the like, and the index of a pandas table, are left out. Other columns of
+    numbers are printed. Raises ValueError if there is no feature.
     """
+    schema = {name: kind for name, kind in schema.items() if not _INDEX.fullmatch(name)}
     candidates = [
-        name for name, kind in schema.items() if not _is_metadata(name) and not kind.is_nested()
+        name
+        for name, kind in schema.items()
+        if not (_is_metadata(name) or name in labels or kind.is_nested())
     ]
     features = _choose(candidates, schema, prefixes)
     if not features:
@@ -64,11 +74,24 @@ def split_columns(
             f"features); it has {', '.join(list(schema)[:8])}{', ...' if len(schema) > 8 else ''}"
         )
     taken = set(features)
+    _report_unused(path, [name for name in candidates if name not in taken], schema, features)
     plain = (pl.List, pl.Array, pl.Struct, pl.Binary, pl.Object)
     metadata = [
         name for name, kind in schema.items() if name not in taken and not isinstance(kind, plain)
     ]
     return Columns(metadata, features)
+
+
+def _report_unused(
+    path: Path, names: Sequence[str], schema: Mapping[str, pl.DataType], features: Sequence[str]
+) -> None:
+    """Print the columns of measurements that are not taken for features."""
+    if numbers := [name for name in names if schema[name].is_float()]:
+        more = ", ..." if len(numbers) > 3 else ""
+        info(
+            f"{path}: {count_of(len(numbers), 'column')} of numbers are no features "
+            f"({', '.join(numbers[:3])}{more}), but others such as {features[0]} (setting features)"
+        )
 
 
 def _is_metadata(name: str) -> bool:

@@ -22,8 +22,8 @@ from phenomae.profiles.columns import are_numbered
 from phenomae.profiles.open_tables import open_tables
 from phenomae.profiles.settings import ImportSettings
 from phenomae.profiles.source import Grouping, Source
-from phenomae.profiles.units import count_rows, count_sites, find_unit
-from phenomae.profiles.well_columns import LabelledWells, label_wells
+from phenomae.profiles.units import count_rows, count_sites, find_twice, find_unit, sum_cells
+from phenomae.profiles.well_columns import LabelledWells, label_wells, named_columns
 from phenomae.profiles.well_numbers import CELLS
 from phenomae.progress import tracked
 from phenomae.signatures import Origin, settings_dict
@@ -90,7 +90,7 @@ def import_profiles(
     kinds, have different features or contradict each other, or no feature or well is left.
     """
     given = [tables] if isinstance(tables, str) or not isinstance(tables, Sequence) else tables
-    source = open_tables(given, settings)
+    source = open_tables(given, settings, named_columns(labels))
     named = label_wells(source.paths[0], source.metadata, labels)
     if not len(named.table):
         raise ValueError(f"{source.paths[0]}: no well is left")
@@ -120,6 +120,13 @@ def _write(folder: Path, source: Source, named: LabelledWells, settings: ImportS
     table, rows = named.table, named.well
     names = table.select(pl.format("plate {}, well {}", "plate", "well")).to_series().to_list()
     unit = source.unit or find_unit(source.paths[0], source.metadata, rows, settings.rows)
+    # A file of one site has all its cells.
+    if twice := find_twice(source.metadata, rows, "sites" if source.unit else unit):
+        well, places = names[int(rows[twice[0]])], [source.origin(row) for row in twice]
+        raise ValueError(
+            f"{well}: the same {'cell' if unit == 'cells' and not source.unit else 'site'} is in "
+            f"{places[0]} and in {places[1]}: leave one of them out"
+        )
     grouping = Grouping(rows, len(table), names, unit, settings.statistic)
     profiles, cells = source.aggregate(grouping, folder)
     table = _count(table, source, grouping, cells)
@@ -132,7 +139,7 @@ def _write(folder: Path, source: Source, named: LabelledWells, settings: ImportS
     else:
         columns = np.flatnonzero(np.isin(source.names, kept))
         _write_plates(folder, table, profiles, columns, chosen.wells)
-    if not are_numbered(source.names):
+    if not are_numbered(kept):  # without a feature, the numbers of the others have a gap
         write_feature_names(folder, kept)
 
 
@@ -142,6 +149,8 @@ def _count(table: pl.DataFrame, source: Source, rows: Grouping, cells: Any) -> p
     sites = None
     if rows.unit == "sites" or source.unit is not None:
         sites = counted
+        if source.unit is None:
+            cells = sum_cells(source.metadata, rows.well, rows.count)
     elif rows.unit == "cells":
         cells, sites = counted, count_sites(source.metadata, rows.well, rows.count)
     added = {"sites": sites, CELLS: cells}

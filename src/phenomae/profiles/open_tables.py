@@ -1,6 +1,6 @@
 """Finds the profile tables that were named, and opens them by their kind."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -15,8 +15,12 @@ from phenomae.profiles.wide_tables import TEXT_SUFFIXES, AnnDataTable, ParquetTa
 SUFFIXES = (*ParquetTable.suffixes, *TEXT_SUFFIXES, *AnnDataTable.suffixes, ".npz")
 
 
-def open_tables(tables: Sequence[PathLike], settings: ImportSettings) -> Source:
+def open_tables(
+    tables: Sequence[PathLike], settings: ImportSettings, labels: Collection[str] = ()
+) -> Source:
     """Open profile tables; a folder stands for all tables in it and below.
+
+    `labels` are columns that are no features, because a setting names them.
 
     Raises ValueError if there are none, if one cannot be read, or if they are of several kinds or
     have different features.
@@ -30,7 +34,7 @@ def open_tables(tables: Sequence[PathLike], settings: ImportSettings) -> Source:
             "a time"
         )
     if first is WideSource:
-        return WideSource(paths, settings.prefixes)
+        return WideSource(paths, settings.prefixes, labels)
     if settings.features is not None:
         raise ValueError(f"features chooses columns, but {first.kind} have none: leave it out")
     return JumpLite(paths) if first is JumpLite else DeepProfiler(paths)

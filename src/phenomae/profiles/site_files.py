@@ -5,9 +5,11 @@ one well.
 """
 
 import re
+import zlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import polars as pl
@@ -29,6 +31,10 @@ class SiteFiles(Source):
         self.paths = paths
         self.metadata = pl.DataFrame([self._read_path(path) for path in paths])
         self.names = self._list_names(paths[0])
+
+    def origin(self, row: int) -> str:
+        """Return the file."""
+        return str(self.paths[row])
 
     def aggregate(
         self, rows: Grouping, folder: Path
@@ -100,7 +106,7 @@ class DeepProfiler(SiteFiles):
         try:
             with np.load(path, allow_pickle=False) as file:
                 features = file["features"]
-        except (ValueError, KeyError, OSError, EOFError) as error:
+        except (ValueError, KeyError, OSError, EOFError, BadZipFile, zlib.error) as error:
             raise ValueError(
                 f"{path} is not a file of DeepProfiler: expected an array features of cells x "
                 f"features ({type(error).__name__})"
@@ -115,6 +121,16 @@ class JumpLite(SiteFiles):
 
     kind = "JUMP-Lite's long tables"
     unit = "sites"
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        super().__init__(paths)
+        column = "Metadata_Model"
+        models = self.metadata[column].unique() if column in self.metadata.columns else []
+        if len(models) > 1:
+            raise ValueError(
+                f"the tables are of {len(models)} models, {', '.join(sorted(map(str, models)))}: "
+                "import one at a time"
+            )
 
     def _read_path(self, path: Path) -> dict[str, str | int]:
         """Return source, batch, plate, well and site, and the model.

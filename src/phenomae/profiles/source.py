@@ -46,6 +46,10 @@ class Source(ABC):
     """Names of the features."""
 
     @abstractmethod
+    def origin(self, row: int) -> str:
+        """Return where a row of `metadata` is from, for messages."""
+
+    @abstractmethod
     def aggregate(
         self, rows: Grouping, folder: Path
     ) -> tuple[Float32[np.ndarray, "w d"], Int[np.ndarray, " w"] | None]:

@@ -5,7 +5,7 @@ read like those of a plate map, by the same settings. With `plate_map` the label
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,13 @@ from jaxtyping import Int
 
 from phenomae.images.layouts.rxrx3_wells import COLUMNS as RXRX3
 from phenomae.images.layouts.rxrx3_wells import name_plate, parse_wells
-from phenomae.images.platemap.columns import find_columns, join_columns, read_wells, setting_of
+from phenomae.images.platemap.columns import (
+    find_columns,
+    join_columns,
+    read_controls,
+    read_wells,
+    setting_of,
+)
 from phenomae.images.platemap.labels import Labels, read_labels, replace_labels
 from phenomae.images.platemap.plate_map import parse_rows, tidy_rows
 from phenomae.images.platemap.settings import PlateMapSettings
@@ -71,6 +77,14 @@ def label_wells(path: Path, rows: pl.DataFrame, settings: PlateMapSettings) -> L
     of_raw = named.select(_WELL).join(numbers, on=_WELL, how="left", maintain_order="left")
     number = of_raw["number"].cast(pl.Int64).fill_null(-1).to_numpy()
     return LabelledWells(table, number[place], labels)
+
+
+def named_columns(settings: PlateMapSettings) -> set[str]:
+    """Return the columns that the settings name."""
+    chosen = [
+        getattr(settings, each.name) for each in fields(settings) if each.name.endswith("_column")
+    ]
+    return {name.strip() for names in chosen if names for name in names.split(",")}
 
 
 def _read_map(
@@ -159,6 +173,13 @@ def _locate(
 ) -> list[pl.Series]:
     """Return plate and well of rows of text, under our names."""
     if _is_rxrx3(text):
+        lacking = text.filter(pl.any_horizontal(pl.col("experiment_name", "plate").is_null()))
+        if len(lacking):
+            first = lacking.row(0, named=True).get(_WELL_ID, "an empty row")
+            raise ValueError(
+                f"{path}: experiment_name and plate of {len(lacking)} of {len(text)} wells are "
+                f"not known, such as {first}: metadata must have a row for each well_id"
+            )
         plates = [name_plate(*pair) for pair in text.select("experiment_name", "plate").iter_rows()]
         wells = [normalize_well(address or "") for address in text["address"]]
         return [pl.Series("plate", plates), pl.Series("well", wells)]
@@ -181,10 +202,36 @@ def _parse(
 ) -> pl.DataFrame:
     """Return the wells with the labels that the profile tables have themselves."""
     if _is_rxrx3(text):
-        return parse_wells(path, text)
+        return _parse_rxrx3(path, text, named, settings)
     plates = named["plate"].unique().to_list()
     kept = [name for name in text.columns if name.startswith(METADATA) or name in WELL_COLUMNS]
     return parse_rows(path, text, origins, settings, plates, kept=kept, varying=varying)
+
+
+def _parse_rxrx3(
+    path: Path, text: pl.DataFrame, named: pl.DataFrame, settings: PlateMapSettings
+) -> pl.DataFrame:
+    """Return the wells of RxRx3's columns, with the controls that the settings choose."""
+    default = PlateMapSettings()
+    fixed = [setting_of(name) for name in (*_WELL, *LABEL_COLUMNS) if name != "control"]
+    for name in fixed:
+        if getattr(settings, name) != getattr(default, name):
+            raise ValueError(
+                f"{path} has the columns of RxRx3, which have fixed meanings: leave out {name}"
+            )
+    wells = parse_wells(path, text)
+    column, label = settings.control_column, settings.control_label
+    if label is None and column == default.control_column:
+        return wells
+    names = [name.strip() for name in column.split(",")]
+    if missing := [name for name in names if name not in text.columns]:
+        raise ValueError(
+            f"{path} has no column {missing[0]!r} (setting control_column); it has "
+            f"{', '.join(text.columns)}"
+        )
+    chosen = read_controls(path, join_columns(text, names), column, label)
+    controls = named.select(_WELL).with_columns(control=chosen).unique(_WELL, keep="first")
+    return wells.drop("control").join(controls, on=_WELL, how="left", maintain_order="left")
 
 
 def _first_rows(

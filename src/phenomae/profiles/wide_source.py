@@ -1,12 +1,14 @@
 """Wide tables of one kind as a source: Parquet, CSV and AnnData files with the same features."""
 
-from collections.abc import Sequence
+import bisect
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float32, Int
 
+from phenomae.parquet_tables import as_text
 from phenomae.profiles.columns import Columns, plain_name, split_columns
 from phenomae.profiles.reduce_rows import Reducer
 from phenomae.profiles.source import Grouping, Source, allocate
@@ -22,16 +24,27 @@ class WideSource(Source):
 
     kind = "a table with a column per feature"
 
-    def __init__(self, paths: Sequence[Path], prefixes: tuple[str, ...] | None) -> None:
+    def __init__(
+        self, paths: Sequence[Path], prefixes: tuple[str, ...] | None, labels: Collection[str]
+    ) -> None:
         self.paths = paths
         self._tables = [open_wide_table(path) for path in paths]
-        columns = [split_columns(each.path, each.schema, prefixes) for each in self._tables]
+        columns = [
+            split_columns(each.path, each.schema, prefixes, {*labels, *each.annotations})
+            for each in self._tables
+        ]
         self.names = columns[0].features
         _require_same_features(paths, [each.features for each in columns])
         parts = [_read_metadata(*pair) for pair in zip(self._tables, columns, strict=True)]
         self.metadata = _concat(parts)
+        self._ends = np.cumsum([len(part) for part in parts]).tolist()
         if not len(self.metadata):
             raise ValueError(f"{paths[0]} has no rows: expected one per well, site or cell")
+
+    def origin(self, row: int) -> str:
+        """Return the table and the row in it, from 1."""
+        table = bisect.bisect_right(self._ends, row)
+        return f"{self.paths[table]} row {row + 1 - ([0, *self._ends][table])}"
 
     def aggregate(
         self, rows: Grouping, folder: Path
@@ -71,15 +84,14 @@ def _read_metadata(table: WideTable, columns: Columns) -> pl.DataFrame:
 def _concat(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Return the metadata of all tables; a column that one lacks is empty there.
 
-    Columns that have different types, such as plates called 1 and P1, become text.
+    Columns that have different types, such as plates called 1 and P1, become text; a table in which
+    a column of integers has empty cells has it as floats, and 1.0 is the text 1.
     """
-    if len(parts) == 1:
-        return parts[0]
     kinds = [part.schema for part in parts]
     names = list(dict.fromkeys(name for schema in kinds for name in schema))
     mixed = [name for name in names if len({each[name] for each in kinds if name in each}) > 1]
     text = [
-        part.with_columns(pl.col(name).cast(pl.String) for name in mixed if name in part.columns)
+        part.with_columns(as_text(part[name]) for name in mixed if name in part.columns)
         for part in parts
     ]
     return pl.concat(text, how="diagonal")

@@ -8,21 +8,23 @@ import gzip
 import io
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float32
+from jaxtyping import Float32, Shaped
 
 from phenomae.hdf5_files import require_readable
 from phenomae.profiles.columns import Columns
 from phenomae.text_tables import find_separator
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
-_MISSING = ["NA"]  # R writes it, and polars reads nan and inf by itself
+# What R, pandas, Excel and databases write for a number that is missing; polars reads nan and inf.
+_MISSING = ["NA", "N/A", "#N/A", "#VALUE!", "#DIV/0!", "NULL", "null", "None", "none", "<NA>"]
 _ROWS_INFERRED = 1000
 
 
@@ -30,6 +32,8 @@ class WideTable(ABC):
     """A table of profiles with one row per well, site or cell."""
 
     suffixes: ClassVar[tuple[str, ...]]
+    annotations: Collection[str] = ()
+    """Columns that are no features, whatever they are called."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -87,19 +91,21 @@ class TextTable(WideTable):
         return {**table.schema, **dict.fromkeys(empty, pl.Float32())}
 
     def read_metadata(self, columns: Columns) -> pl.DataFrame:
-        kinds = {name: pl.String() for name in self.schema}
-        kinds |= dict.fromkeys(columns.features, pl.Float32())
-        self._table = pl.read_csv(
+        # Words for missing numbers may be names of genes, so metadata is read without them.
+        self._table = self._read(columns.features, pl.Float32(), _MISSING)
+        return self._read(columns.metadata, pl.String(), [])
+
+    def _read(self, names: Sequence[str], kind: pl.DataType, missing: list[str]) -> pl.DataFrame:
+        return pl.read_csv(
             gzip.decompress(self.path.read_bytes())
             if self.path.suffix.lower() == ".gz"
             else self.path,
-            columns=[*columns.metadata, *columns.features],
+            columns=list(names),
             separator=self._separator,
-            schema_overrides=kinds,
-            null_values=dict.fromkeys(columns.features, _MISSING[0]),
+            schema_overrides=dict.fromkeys(names, kind),
+            null_values=missing,
             glob=False,
         )
-        return self._table.select(columns.metadata)
 
     def read_features(self, names: Sequence[str]) -> Float32[np.ndarray, "n b"]:
         values = as_float32(self._table, names)
@@ -127,17 +133,35 @@ class AnnDataTable(WideTable):
             raise ValueError(f"{self.path} has no X: expected one row of features per well")
         self._obs = pl.from_pandas(self._data.obs)
         names = [str(name) for name in self._data.var_names]
+        if twice := [
+            name for name, count in Counter([*names, *self._obs.columns]).items() if count > 1
+        ]:
+            raise ValueError(
+                f"{self.path} has {twice[0]!r} twice in var_names and obs: give each column a name "
+                "of its own"
+            )
+        self.annotations = self._obs.columns
         self._index = {name: index for index, name in enumerate(names)}
         return {**self._obs.schema, **dict.fromkeys(names, pl.Float32())}
 
     def read_metadata(self, columns: Columns) -> pl.DataFrame:
         in_x = [name for name in columns.metadata if name in self._index]
-        values = {name: self._read([name])[:, 0] for name in in_x}
+        values = {name: self._read_exact(name) for name in in_x}
         obs = self._obs.select(name for name in columns.metadata if name not in self._index)
         return obs.with_columns(**values)
 
     def read_features(self, names: Sequence[str]) -> Float32[np.ndarray, "n b"]:
         return self._read(names).astype(np.float32)
+
+    def _read_exact(self, name: str) -> Shaped[np.ndarray, " n"]:
+        """Return a column of X; raises ValueError if its type cannot hold its whole numbers."""
+        values = self._read([name])[:, 0]
+        if values.dtype == np.float32 and (np.abs(values) > 2**24).any():
+            raise ValueError(
+                f"{self.path}: {name} is in X as float32, which rounds numbers above 2^24, so that "
+                "two of them may be the same: write it as text in obs"
+            )
+        return values
 
     def _read(self, names: Sequence[str]) -> np.ndarray:
         block = self._data.X[:, [self._index[name] for name in names]]
