@@ -16,6 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 
 from phenomae import cli
+from phenomae.images.platemap.settings import PlateMapSettings
 from phenomae.maps.atlas import AtlasSettings, find_neighbours
 from phenomae.maps.export import ExportSettings, export
 from phenomae.maps.map import MapSettings, map_wells
@@ -178,6 +179,43 @@ def test_pictures_of_a_map_are_those_of_the_first_well_of_each_row(pictured, tmp
     table = made(tmp_path / "map.h5ad", AtlasSettings("pca", store=store, thumbnail=30))
     # The store's wells of column 1 are controls, which the name of the gene finds all the same.
     assert pictures(table) == [*(((30, 20), color) for color in COLORS), None]
+
+
+def test_pictures_of_a_map_are_of_wells_that_are_in_it(tmp_path, make_store):
+    """A01 and A02 are red on plate P1, which the map leaves out, and green on plate P2."""
+    light = {"P1": (4000, 100), "P2": (100, 4000)}
+    keys = [(plate, well) for plate in light for well in ("A01", "A02", "A03")]
+    pixels = {
+        (plate, well, 1): np.stack([np.full((20, 20), value, np.uint16) for value in light[plate]])
+        for plate, well in keys
+    }
+    store = make_store(tmp_path / "store", pixels, ["Mito", "ER"])
+    table = pl.DataFrame(keys, schema=["plate", "well"], orient="row").with_columns(
+        gene=pl.lit("gene ") + pl.col("well"),
+        control=False,
+        x=pl.Series([1.0, 2, 3, 4, 5, 6]),
+        y=pl.Series([1.0, -2, 3, -4, 5, -6]),
+    )
+    wells = write_wells(tmp_path / "wells", table, ["x", "y"]).path
+    settings = MapSettings(through="wells", where="plate != 'P1'")
+    map_wells(wells, tmp_path / "map.h5ad", settings=settings)
+    atlas = AtlasSettings("pca", neighbours=2, store=store, thumbnail=30)
+    assert pictures(made(tmp_path / "map.h5ad", atlas)) == [((30, 30), (0, 255, 0))] * 3
+
+
+def test_pictures_of_a_map_with_other_labels_than_the_store_are_refused(pictured, tmp_path):
+    wells, store = pictured
+    labels = read_wells(wells).table.select("plate", "well", "gene", "control")
+    swapped = labels.with_columns(pl.col("gene").reverse())
+    swapped.write_csv(tmp_path / "plate_map.csv")
+    map_wells(
+        wells,
+        tmp_path / "map.h5ad",
+        settings=MapSettings(through="wells"),
+        labels=PlateMapSettings(plate_map=tmp_path / "plate_map.csv"),
+    )
+    with pytest.raises(ValueError, match=r"map.h5ad has the labels of a plate map that .* has not"):
+        made(tmp_path / "map.h5ad", AtlasSettings("pca", store=store, thumbnail=30))
 
 
 def test_pictures_of_what_the_store_does_not_have_are_refused(pictured, make_screen, tmp_path):

@@ -35,6 +35,10 @@ class Rows:
     by: str | None
     """What the rows of a map are: gene, compound, dose or perturbation, or `name` if the map does
     not record it; None for wells."""
+    where: str | None = None
+    """The condition by which the wells of a map were selected."""
+    labels: str | None = None
+    """The plate map whose labels a map has instead of those of its wells."""
 
     def named_table(self) -> pl.DataFrame:
         """Return the table, of a map with the names of its rows as first column.
@@ -69,7 +73,8 @@ def read_rows(source: Path) -> Rows:
     if source.suffix != ".h5ad":
         raise ValueError(f"{source} is neither a folder of wells nor an .h5ad map: give one")
     rows = read_map(source)
-    by = str((rows.signature or {}).get("settings", {}).get("by", FOREIGN))
+    settings, sources = ((rows.signature or {}).get(part, {}) for part in ("settings", "sources"))
+    by = str(settings.get("by", FOREIGN))
     # Maps from other software may have categories; text is the type that CSV and other tools read.
     table = rows.obs.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
     return Rows(
@@ -81,6 +86,8 @@ def read_rows(source: Path) -> Rows:
         is_named=_are_named(rows),
         identity=rows.identity,
         by=by,
+        where=settings.get("where"),
+        labels=sources.get("labels"),
     )
 
 

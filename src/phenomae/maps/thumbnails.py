@@ -10,6 +10,7 @@ from phenomae.maps.export_source import FOREIGN, Rows
 from phenomae.maps.row_names import name_rows
 from phenomae.maps.settings import MapSettings
 from phenomae.progress import count_of, info, tracked
+from phenomae.row_filter import match_rows
 from phenomae.store.colors import choose_colors
 from phenomae.store.read import Store, open_store, read_field, windows
 from phenomae.urls import Location
@@ -53,8 +54,15 @@ def _find_fields(rows: Rows, store: Store) -> pl.Series:
             f"{rows.path} does not record what its rows are, so the store's wells of a row are "
             "not known: leave out store"
         )
+    elif rows.labels not in (None, store.sources.get("labels")):
+        raise ValueError(
+            f"{rows.path} has the labels of a plate map that {store.path} has not, so the wells of "
+            "its rows are not known: leave out store, or relabel it (store relabel)"
+        )
     else:
         keys = ["name"]
+        if rows.where is not None:
+            fields = fields.filter(match_rows(fields, rows.where, str(store.path)))
         settings = MapSettings(by=rows.by, controls=True)  # pyright: ignore[reportArgumentType]
         fields = name_rows(fields, settings)
         table = pl.DataFrame({"name": rows.names})
