@@ -134,6 +134,70 @@ def test_cycles_with_other_channels_are_joined(write_zarr_plate, draw, tmp_path)
     np.testing.assert_array_equal(read_field(plates.fields[0]), np.concatenate([*images.values()]))
 
 
+def write_cycles(write_zarr_plate, folder, numbers, second):
+    """A plate whose images, by name, hold one number; those in `second` are of another stain."""
+    images = {f"A/1/{name}": np.full((1, 32, 32), n, "uint16") for name, n in numbers.items()}
+    images["A/2/0"] = np.full((1, 32, 32), 9, "uint16")
+    acquisitions = {name: int(name in second) for name in [*numbers, "0"]}
+    plate = write_zarr_plate(folder, images, labels=["DNA"], acquisitions=acquisitions)
+    for name in second:
+        change = {"omero": {"channels": [{"label": "ER"}]}}
+        edit(plate / "A/1" / name / ".zattrs", lambda keys, more=change: keys.update(more))
+    return plate
+
+
+MATCHING = {
+    "one after the other": (["0", "1", "2", "3"], ["2", "3"], [("0", "2"), ("1", "3")]),
+    "interleaved": (["0", "1", "2", "3"], ["1", "3"], [("0", "1"), ("2", "3")]),
+    "same numbers with a gap": (["0_a", "2_a", "0_b", "2_b"], ["0_b", "2_b"], "by number"),
+    "names": (["fov1_c0", "fov2_c0", "fov1_c1", "fov2_c1"], ["fov1_c1", "fov2_c1"], "by number"),
+    "names that count on": (["fov1", "fov2", "fov3", "fov4"], ["fov3", "fov4"], "by place"),
+    "names without numbers": (["up", "low", "up_er", "low_er"], ["up_er", "low_er"], "by place"),
+}
+
+
+@pytest.mark.parametrize("name", MATCHING)
+def test_cycles_whose_images_match(write_zarr_plate, tmp_path, name):
+    names, second, pairs = MATCHING[name]
+    if isinstance(pairs, str):
+        pairs = [*zip([one for one in names if one not in second], second, strict=True)]
+    numbers = {name: number for number, name in enumerate(names, start=1)}
+    plate = write_cycles(write_zarr_plate, tmp_path / "P.zarr", numbers, second)
+    [other, *problems] = list_fields(plate).skipped
+    assert problems == []
+    assert other.well == "A02"
+    found = [read_field(field)[:, 0, 0].tolist() for field in list_fields(plate).fields]
+    assert found == [[numbers[dna], numbers[er]] for dna, er in pairs]
+
+
+NOT_MATCHING = {
+    "first of the second": (["0", "1", "2", "3", "5", "6", "7"], ["5", "6", "7"]),
+    "last of the first too": (["0", "1", "2", "5", "6", "7"], ["5", "6", "7"]),
+    "middle": (["0", "1", "2", "3", "5"], ["3", "5"]),
+    "other sites": (["0_a", "1_a", "1_b", "2_b"], ["1_b", "2_b"]),
+    "interleaved": (["0", "4", "1", "5"], ["1", "5"]),
+    "names": (["fov1_c0", "fov2_c0", "fov3_c0", "fov1_c1", "fov3_c1"], ["fov1_c1", "fov3_c1"]),
+    "as many names": (["fov1_c0", "fov2_c0", "fov1_c1", "fov3_c1"], ["fov1_c1", "fov3_c1"]),
+    "names in another order": (["a1_c0", "a2_c0", "a2_c1", "a1_c1"], ["a1_c1", "a2_c1"]),
+}
+
+
+@pytest.mark.parametrize("name", NOT_MATCHING)
+def test_cycles_whose_images_do_not_match(write_zarr_plate, tmp_path, name):
+    """Pixels of different sites are never joined: the well is left out, the other one stays."""
+    names, second = NOT_MATCHING[name]
+    numbers = {name: number for number, name in enumerate(names, start=1)}
+    plate = write_cycles(write_zarr_plate, tmp_path / "P.zarr", numbers, second)
+    plates = list_fields(plate, LayoutSettings(channels="DNA"))
+    assert [(field.well, field.site) for field in plates.fields] == [("A02", 0)]
+    [problem] = plates.skipped
+    assert problem.well == "A01"
+    sentence = str(problem)
+    assert sentence.startswith(f"{plate}/A/1: its acquisitions do not have the same sites")
+    first = ", ".join(name for name in names if name not in second)
+    assert f"acquisition 0 has {first}; acquisition 1 has " in sentence
+
+
 def test_pixel_size_is_a_product_in_its_unit(write_zarr_plate, draw, tmp_path):
     """Of the dataset's and the multiscale's scale, in nanometres here."""
     plate = write_zarr_plate(

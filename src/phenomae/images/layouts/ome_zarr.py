@@ -21,6 +21,7 @@ from phenomae.images.layouts.index_files import (
 )
 from phenomae.images.layouts.layout import Layout
 from phenomae.images.layouts.ome_zarr_image import ZarrImage, read_image
+from phenomae.images.layouts.ome_zarr_sites import number_sites, version_of
 from phenomae.images.layouts.zarr_groups import name_kind, read_group, walk_groups
 from phenomae.images.settings import LayoutSettings
 from phenomae.images.threads import map_in_threads
@@ -29,8 +30,6 @@ from phenomae.records import parse_well
 from phenomae.urls import below
 
 _SUFFIX = re.compile(r"(\.ome)?\.zarr", re.I)
-# `0` and `0_registered`: a field, and what Fractal's tasks made of it.
-_NUMBERED = re.compile(r"([0-9]{1,6})(?:_(.+))?", re.ASCII)
 _IGNORED = ("labels", "tables")
 _REQUESTS = 32  # concurrent reads at an address, where threads mostly wait for the server
 
@@ -191,10 +190,12 @@ def _list_images(location: Path | str, name: str, prefix: str, plate: _Plate) ->
             )
     read = map_in_threads(lambda entry: _read_well(below(location, entry[1])), entries, workers)
     for (well, path), found in zip(entries, read, strict=True):
-        if isinstance(found, str):
-            plate.problems.append(Problem(found, name, well))
-        else:
+        try:
+            if isinstance(found, str):
+                raise ValueError(found)
             images += _number_images(below(location, path), well, found, prefix)
+        except ValueError as error:
+            plate.problems.append(Problem(str(error), name, well))
     return images
 
 
@@ -230,20 +231,15 @@ def _read_well(location: Path | str) -> list[tuple[str, str]] | str:
 def _number_images(
     location: Path | str, well: str, images: Sequence[tuple[str, str]], prefix: str
 ) -> list[_Image]:
-    """Return the images of a well with their sites."""
-    matches = [_NUMBERED.fullmatch(path) for path, _ in images]
-    numbers = [int(match[1]) for match in matches if match]
-    if len(numbers) < len(images):  # names like fov1: in their order, counted from 1
-        numbers = list(range(1, len(images) + 1))
-    first: dict[str, int] = {}
-    for (_, acquisition), number in zip(images, numbers, strict=True):
-        first[acquisition] = min(number, first.get(acquisition, number))
+    """Return the images of a well with their sites; raises ValueError as `number_sites` does."""
+    try:
+        sites = number_sites(images)
+    except ValueError as error:
+        raise ValueError(f"{location}: {error}") from None
     found: list[_Image] = []
-    for (path, acquisition), number, match in zip(images, numbers, matches, strict=True):
-        # The images of a second acquisition go on counting: its first is the site of the first.
-        site = number - first[acquisition] + min(numbers)
-        version = match[2] if match and match[2] else ""
-        label = "/".join(part for part in (prefix, acquisition, version) if part)
+    for (path, acquisition), site in zip(images, sites, strict=True):
+        parts = prefix, acquisition, version_of(path)
+        label = "/".join(part for part in parts if part)
         found.append(_Image(well, site, label, below(location, path)))
     return found
 
