@@ -16,6 +16,7 @@ from jaxtyping import Num
 
 from phenomae.images.fields import Place
 from phenomae.images.pixels.header import ImageHeader, UnfitError, check_grey
+from phenomae.images.pixels.stamp import Stamp, stamp_of
 from phenomae.urls import first_reason, is_address, kvstore_spec, read_address
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def open_plane(place: Place, *, strict: bool = False) -> "ts.TensorStore":
     Raises UnfitError if there is no such plane, and OSError if the machine fails.
     """
     assert place.index is not None, f"{place} is no plane of an array"
-    array = _open(place.url, strict)
+    # An array may be replaced, and with it its type and byte order, while a process runs.
+    names = () if is_address(place.url) else (f"{place.url}/{name}" for name in _DRIVERS)
+    array = _open(place.url, strict, tuple(map(stamp_of, names)))
     # tensorstore checks bounds only when it reads.
     outside = any(at >= size for at, size in zip(place.index, array.shape, strict=False))
     if outside or len(place.index) != array.rank - 2:
@@ -160,7 +163,7 @@ def _name_chunks(driver: str, metadata: dict[str, Any], index: tuple[int, ...]) 
 
 # Few arrays at a time: a field is one array, and its planes are read one after another.
 @lru_cache(maxsize=64)
-def _open(url: str, strict: bool) -> "ts.TensorStore":
+def _open(url: str, strict: bool, stamps: tuple[Stamp, ...]) -> "ts.TensorStore":
     import tensorstore as ts  # not at the top: its import takes 0.1 s
 
     found = read_metadata(url)
