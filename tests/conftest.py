@@ -2,13 +2,16 @@
 
 import contextlib
 import csv
+import functools
 import gc
 import json
 import multiprocessing
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol
@@ -141,6 +144,21 @@ def _write_store(
     files = {name: sha256_of(path / name) for name in (TABLE, REPORT)}
     sign(path, origin, origin.identity, files)
     return path
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """The URL of a web server of `tmp_path`."""
+    handler = functools.partial(_Quiet, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 class WriteZarrPlate(Protocol):

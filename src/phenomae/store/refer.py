@@ -7,7 +7,7 @@ import polars as pl
 from phenomae.images.fields import RawField
 from phenomae.images.pixels.zarr_array import open_plane
 from phenomae.images.threads import map_in_threads
-from phenomae.progress import info
+from phenomae.progress import count_of, info
 from phenomae.store.in_place import (
     Reference,
     make_reference,
@@ -16,12 +16,20 @@ from phenomae.store.in_place import (
 )
 from phenomae.store.inventory import Inventory
 from phenomae.store.read import Store
+from phenomae.urls import is_address
 
 
 def refer(folder: Path | str, inventory: Inventory, table: pl.DataFrame) -> None:
     """Write the references of the fields in `table`, beside those that are there already."""
     made = _make_references(inventory, table)
     write_references(folder, {**read_references(folder, is_new=True), **made})
+    unsure = sum(is_address(it.array) and not it.whole for it in made.values())
+    if unsure:
+        info(
+            f"in place: at addresses, {count_of(unsure, 'field')} with black chunks that are not "
+            "stored: chunks that are lost there later are read as black too, which only store "
+            "check finds"
+        )
     place = inventory.raw.fields[0].images[0].planes[0]
     height, width = open_plane(place).chunk_layout.read_chunk.shape or ("?", "?")
     info(

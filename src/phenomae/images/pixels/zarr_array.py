@@ -7,7 +7,9 @@ a plane of which no chunk is stored is an error, because it is more likely lost 
 import json
 import os
 import re
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +49,13 @@ def read_metadata(location: Path | str) -> tuple[str, dict[str, Any]] | None:
         if isinstance(metadata, dict) and metadata.get("node_type", "array") == "array":
             return driver, metadata
     return None
+
+
+def require_metadata(location: Path | str) -> tuple[str, dict[str, Any]]:
+    """Return what `read_metadata` returns; raises ValueError also if there is no array."""
+    if (found := read_metadata(location)) is None:
+        raise ValueError(f"there is no Zarr array {location}")
+    return found
 
 
 def read_file(folder: Path | str, name: str) -> bytes:
@@ -117,18 +126,44 @@ def read_plane(place: Place, *, has_range: bool) -> Num[np.ndarray, "h w"]:
 def list_chunk_times(place: Place) -> list[int]:
     """Return when the files of a local plane last changed, in ns: metadata, then stored chunks."""
     folder = Path(place.url)
-    found = read_metadata(folder)
-    if found is None or place.index is None:
-        raise ValueError(f"there is no Zarr array {place.url}")
-    driver, metadata = found
+    driver, metadata = require_metadata(place.url)
     name = next(name for name, its in _DRIVERS.items() if its == driver)
     times = [os.stat(folder / name).st_mtime_ns]
+    assert place.index is not None, f"{place} is no plane of an array"
     for chunk in _name_chunks(driver, metadata, place.index):
         try:
             times.append(os.stat(folder / chunk).st_mtime_ns)
         except (FileNotFoundError, NotADirectoryError):
             times.append(0)  # a chunk of the fill value
     return times
+
+
+def list_missing_chunks(url: str, planes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Return, for planes of an array, which of their chunks (or shards) are not stored.
+
+    Chunks of a plane are counted from 0, row by row. At an address a byte of each is asked for.
+    """
+    driver, metadata = require_metadata(url)
+    names = [_name_chunks(driver, metadata, index) for index in planes]
+    # Planes of a stack may share their chunks.
+    stored = {name: _is_stored(url, name) for name in dict.fromkeys(chain(*names))}
+    return [tuple(n for n, name in enumerate(its) if not stored[name]) for its in names]
+
+
+def _is_stored(url: str, name: str) -> bool:
+    try:
+        if not is_address(url):
+            os.stat(Path(url, name))
+            return True
+        try:
+            read_address(f"{url}/{name}", 1)
+        except FileNotFoundError:
+            raise
+        except OSError:  # a server that knows no byte ranges
+            read_address(f"{url}/{name}")
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def explain(error: Exception, url: str) -> Exception:
@@ -147,7 +182,7 @@ def _name_chunks(driver: str, metadata: dict[str, Any], index: tuple[int, ...]) 
     shape = metadata["shape"]
     if driver == "zarr":
         chunks = metadata["chunks"]
-        start, separator = (), metadata.get("dimension_separator", ".")
+        start, separator = (), metadata.get("dimension_separator") or "."
     else:
         chunks = metadata["chunk_grid"]["configuration"]["chunk_shape"]
         encoding = metadata["chunk_key_encoding"]
