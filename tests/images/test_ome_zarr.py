@@ -367,6 +367,46 @@ def test_missing_fields_and_wells(write_zarr_plate, draw, tmp_path):
     assert len(told) == 7
 
 
+def test_wells_by_path_and_by_indices(write_zarr_plate, draw, tmp_path):
+    """Where both are there they agree; one is enough."""
+    images = {"A/1/0": draw(1, 32, 32), "B/2/0": draw(1, 32, 32)}
+    changes = {
+        "neither lists": lambda keys: [keys["plate"].pop(name) for name in ("rows", "columns")],
+        "no columns": lambda keys: keys["plate"].update(columns=None),
+        "no indices": lambda keys: [well.pop("rowIndex") for well in keys["plate"]["wells"]],
+    }
+    for name, change in changes.items():
+        plate = write_zarr_plate(tmp_path / f"{name}.zarr", images)
+        edit(plate / ".zattrs", change)
+        assert [field.well for field in list_fields(plate).fields] == ["A01", "B02"]
+    # Counted from 0 in the path, as in version 0.1.
+    plate = write_zarr_plate(tmp_path / "0.zarr", {"0/0/0": images["A/1/0"]})
+    edit(plate / ".zattrs", lambda keys: keys["plate"].update(rows=[{"name": "A"}]))
+    edit(plate / ".zattrs", lambda keys: keys["plate"].update(columns=[{"name": "1"}]))
+    assert [field.well for field in list_fields(plate).fields] == ["A01"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"columnIndex": 1}, "its path is A/1, its indices name A02"),
+        ({"rowIndex": 1}, "its path is A/1, its indices name B01"),
+        ({"rowIndex": -1}, "its rowIndex is -1: expected a whole number from 0 to 1"),
+        ({"columnIndex": 2}, "its columnIndex is 2: expected a whole number from 0 to 1"),
+        ({"rowIndex": "0"}, "its rowIndex is '0': expected a whole number from 0 to 1"),
+        ({"rowIndex": True}, "its rowIndex is True: expected a whole number from 0 to 1"),
+    ],
+)
+def test_indices_that_contradict_the_path(write_zarr_plate, draw, tmp_path, change, sentence):
+    images = {"A/1/0": draw(1, 32, 32), "B/2/0": draw(1, 32, 32)}
+    plate = write_zarr_plate(tmp_path / "P.zarr", images)
+    edit(plate / ".zattrs", lambda keys: keys["plate"]["wells"][0].update(change))
+    plates = list_fields(plate)
+    assert [field.well for field in plates.fields] == ["B02"]
+    [problem] = plates.skipped
+    assert str(problem) == f"{plate} lists the well A/1: {sentence}"
+
+
 def test_channels_that_differ(write_zarr_plate, draw, tmp_path):
     images = {f"A/1/{number}": draw(2, 32, 32) for number in range(3)}
     plate = write_zarr_plate(tmp_path / "P.zarr", images, labels=["DNA", "ER"])

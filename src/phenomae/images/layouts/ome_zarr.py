@@ -30,6 +30,7 @@ from phenomae.records import parse_well
 from phenomae.urls import below
 
 _SUFFIX = re.compile(r"(\.ome)?\.zarr", re.I)
+_WELL_PATH = re.compile(r"[A-Za-z]{1,2}/0*[1-9][0-9]*", re.ASCII)
 _IGNORED = ("labels", "tables")
 _REQUESTS = 32  # concurrent reads at an address, where threads mostly wait for the server
 
@@ -200,13 +201,36 @@ def _list_images(location: Path | str, name: str, prefix: str, plate: _Plate) ->
 
 
 def _name_well(plate: dict[str, Any], entry: dict[str, Any], path: str) -> str:
-    """Return the well that an entry of a plate names by the indices of its row and column."""
+    """Return the well that the path of an entry of a plate names, and its indices if it has any.
+
+    Raises ValueError if they name different wells, or none.
+    """
     parts = path.split("/")
     row, column = parts[-2:] if len(parts) > 1 else ("", "")
-    if "rowIndex" in entry and "columnIndex" in entry:
-        row = str(plate["rows"][entry["rowIndex"]]["name"])
-        column = str(plate["columns"][entry["columnIndex"]]["name"])
-    return parse_well(row, column)
+    if not {"rowIndex", "columnIndex"} <= entry.keys():
+        return parse_well(row, column)
+    names = [_name_index(plate, kind, entry) for kind in ("row", "column")]
+    if None in names:
+        return parse_well(row, column)
+    well = parse_well(*map(str, names))
+    # Rows or columns of a path that are counted from 0 say nothing against the indices.
+    if _WELL_PATH.fullmatch(f"{row}/{column}") and parse_well(row, column) != well:
+        raise ValueError(f"its path is {path}, its indices name {well}")
+    return well
+
+
+def _name_index(plate: dict[str, Any], kind: str, entry: dict[str, Any]) -> str | None:
+    """Return the name of an entry's row or column; None if the plate does not list them."""
+    listed, index = plate.get(f"{kind}s"), entry[f"{kind}Index"]
+    if not isinstance(listed, list) or not listed:
+        return None
+    if type(index) is not int or not 0 <= index < len(listed):
+        raise ValueError(
+            f"its {kind}Index is {index!r}: expected a whole number from 0 to {len(listed) - 1}"
+        )
+    if not isinstance(listed[index], dict) or "name" not in listed[index]:
+        raise ValueError(f"its {kind}Index is {index}, but that {kind} has no name")
+    return str(listed[index]["name"])
 
 
 def _read_well(location: Path | str) -> list[tuple[str, str]] | str:
