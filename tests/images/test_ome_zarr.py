@@ -221,6 +221,43 @@ def test_a_scale_without_unit_is_told(write_zarr_plate, draw, tmp_path, capsys):
     assert "no unit" not in capsys.readouterr().err
 
 
+SCALE = {"type": "scale", "scale": [1, 0.325, 0.325]}
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ([], None),
+        (None, None),
+        ([{"type": "identity"}, {"type": "translation", "translation": [0, 1, 1]}], None),
+        ([SCALE, SCALE], "(scale, scale) are not understood"),
+        (SCALE, "are no list of objects"),
+        ([{"type": "sequence", "transformations": [SCALE]}], "(sequence) are not understood"),
+        ([SCALE, {"type": "affine", "affine": []}], "(scale, affine) are not understood"),
+    ],
+)
+def test_no_pixel_size_is_invented(write_zarr_plate, draw, tmp_path, capsys, steps, words):
+    """Without a scale, or with one that is not understood, it is not 1 micrometre."""
+    pixels = draw(1, 32, 32)
+    plate = write_zarr_plate(tmp_path / "P.zarr", {"A/1/0": pixels})
+    edit(
+        plate / "A/1/0/.zattrs",
+        lambda keys: multiscale(keys)["datasets"][0].update(coordinateTransformations=steps),
+    )
+    plates = list_fields(plate)
+    assert plates.pixel_sizes_um == {}
+    np.testing.assert_array_equal(read_field(plates.fields[0]), pixels)
+    told = capsys.readouterr().err
+    assert ("so the pixel size is not known" in told) == (words is not None)
+    assert words is None or f"plate P: the coordinateTransformations {words}, so the" in told
+    # The multiscale's own scale is enough.
+    edit(
+        plate / "A/1/0/.zattrs",
+        lambda keys: multiscale(keys).update(coordinateTransformations=[SCALE]),
+    )
+    assert list_fields(plate).pixel_sizes_um == ({} if words else {"P": 0.325})
+
+
 def test_several_pixel_sizes_are_told(write_zarr_plate, draw, tmp_path, capsys):
     images = {"A/1/0": draw(1, 32, 32), "A/1/1": draw(1, 32, 32)}
     plate = write_zarr_plate(tmp_path / "P.zarr", images)

@@ -53,8 +53,8 @@ class _Plate:
     problems: list[Problem] = field(default_factory=list)
     sizes: set[float | None] = field(default_factory=set)
     """Pixel sizes in micrometres; None stands for images without one."""
-    scales: set[float] = field(default_factory=set)
-    """Scales without a unit."""
+    no_sizes: set[str] = field(default_factory=set)
+    """Why scales do not give pixel sizes."""
     colors: dict[str, str] = field(default_factory=dict)
     ignored: Counter[str] = field(default_factory=Counter)
 
@@ -131,11 +131,10 @@ def _only(sizes: set[float | None]) -> float | None:
 
 def _report_scales(name: str, plate: _Plate, settings: LayoutSettings) -> None:
     """Print why the pixel size of a plate is not known, if its images have scales."""
-    scales = ", ".join(f"{scale:g}" for scale in sorted(plate.scales))
-    if scales:
+    if plate.no_sizes:
+        why = ", and ".join(sorted(plate.no_sizes))
         info(
-            f"plate {name}: the scale {scales} has no unit, so the pixel size is not known "
-            "(setting pixel_size_um gives it)"
+            f"plate {name}: {why}, so the pixel size is not known (setting pixel_size_um gives it)"
         )
     elif len(plate.sizes) > 1:
         listed = ", ".join("none" if size is None else f"{size:g}" for size in plate.sizes)
@@ -293,8 +292,8 @@ def _find_usual_channels(
 
 def _add_image(plate: _Plate, name: str, image: _Image, content: ZarrImage) -> None:
     plate.sizes.add(content.pixel_size_um)
-    if content.unknown_scale is not None:
-        plate.scales.add(content.unknown_scale)
+    if content.no_size:
+        plate.no_sizes.add(content.no_size)
     for channel, color in zip(content.channels, content.colors, strict=True):
         if color:
             plate.colors.setdefault(channel, color)
