@@ -100,6 +100,22 @@ def test_plates_sites_and_ignored(write_zarr_plate, draw, tmp_path, capsys):
         list_fields(tmp_path / "raw", LayoutSettings(plate_name="X"))
 
 
+def test_two_plates_of_one_name(write_zarr_plate, draw, tmp_path):
+    """Without an image in common they are two plates, and else a plate that was imaged again."""
+    write_zarr_plate(tmp_path / "b1/P.zarr", {"A/1/0": draw(1, 32, 32)})
+    write_zarr_plate(tmp_path / "b2/P.zarr", {"A/2/0": draw(1, 32, 32)})
+    sentence = r"b1/P\.zarr and .*b2/P\.zarr would both be the plate P, but have no channel of a"
+    with pytest.raises(ValueError, match=sentence):
+        list_fields(tmp_path)
+    one = list_fields(tmp_path, LayoutSettings(plate_name="P"))
+    assert [field.well for field in one.fields] == ["A01", "A02"]
+    write_zarr_plate(tmp_path / "b2/P.zarr", {"A/1/0": draw(1, 32, 32), "A/2/0": draw(1, 32, 32)})
+    plates = list_fields(tmp_path, LayoutSettings(duplicates="last"))
+    assert [field.images[0].planes[0].url for field in plates.fields] == [
+        f"{tmp_path}/b2/P.zarr/A/{column}/0/0" for column in (1, 2)
+    ]
+
+
 def test_acquisitions_are_duplicates(write_zarr_plate, draw, tmp_path):
     """The images of a second acquisition go on counting, but are of the same sites."""
     images = {f"A/1/{number}": draw(1, 32, 32) for number in range(4)}

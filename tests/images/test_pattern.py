@@ -66,6 +66,29 @@ def test_plate_falls_back_to_setting_then_folder_and_site_and_plane_to_one(tmp_p
     assert listed(folder, pattern).files[0].plate == "plate 7"
 
 
+@pytest.mark.parametrize(
+    "others",
+    [
+        ["A02_w1.tif"],  # another well
+        ["A01_w2.tif"],  # another channel
+    ],
+)
+def test_folders_of_one_name_without_a_common_image_are_two_plates(tmp_path: Path, others):
+    touch(tmp_path, "x/P1/A01_w1.tif", *(f"y/P1/{name}" for name in others))
+    pattern = r"(?P<well>[A-P]\d\d)_w(?P<channel>\d)\.tif"
+    with pytest.raises(ValueError, match=r"x/P1 and .*y/P1 would both be the plate P1, but have"):
+        listed(tmp_path, pattern)
+    assert {file.plate for file in listed(tmp_path, pattern, plate_name="P1").files} == {"P1"}
+    named = rf"(?P<plate>[^/]+)/{pattern}"
+    assert {file.plate for file in listed(tmp_path, named).files} == {"P1"}
+
+
+def test_folders_of_one_name_with_common_images_are_a_plate_imaged_again(tmp_path: Path):
+    touch(tmp_path, *(f"{day}/P1/A01_w{n}.tif" for day in ("x", "y") for n in (1, 2)))
+    files = listed(tmp_path, r"(?P<well>[A-P]\d\d)_w(?P<channel>\d)\.tif").files
+    assert {(file.plate, file.acquisition) for file in files} == {("P1", "x/P1"), ("P1", "y/P1")}
+
+
 def test_planes_names_with_spaces_and_signs_and_hidden_files(tmp_path: Path):
     touch(tmp_path, "P #1/A-01 z3 a.TIF", "P #1/A-01 z12 a.TIF", "P #1/._A-01 z3 a.TIF")
     listing = listed(tmp_path, r"(?P<well>\w-\d\d) z(?P<plane>\d+) (?P<channel>\w)\.TIF")

@@ -135,6 +135,23 @@ def check_plate_name(raw: Path | str, plate_name: str | None, own: Collection[st
         )
 
 
+def require_repeats(images: Mapping[tuple[str, Path], Collection[tuple[str, str]]]) -> None:
+    """Raise ValueError if folders with one name are different plates: they share no image.
+
+    `images` are the wells and channels by plate and folder. A plate that was imaged again has the
+    same ones in both folders, which is what the setting `duplicates` is for.
+    """
+    seen: dict[str, tuple[Path, set[tuple[str, str]]]] = {}
+    for (plate, folder), its in images.items():
+        first, known = seen.setdefault(plate, (folder, set(its)))
+        if known.isdisjoint(its):
+            raise ValueError(
+                f"{first} and {folder} would both be the plate {plate}, but have no channel of a "
+                "well in common: give them different names, or set plate_name if they are one plate"
+            )
+        known.update(its)
+
+
 def locate_problems(problems: Iterable[Problem], index: Path, plate: str) -> list[Problem]:
     """Return the problems with the path of their index in front and with their plate."""
     return [replace(it, what=f"{index}, {it.what}", plate=plate) for it in problems]

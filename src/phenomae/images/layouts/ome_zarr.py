@@ -18,6 +18,7 @@ from phenomae.images.layouts.index_files import (
     check_file_name,
     check_plate_name,
     name_folders,
+    require_repeats,
 )
 from phenomae.images.layouts.layout import Layout
 from phenomae.images.layouts.ome_zarr_image import ZarrImage, read_image
@@ -77,8 +78,8 @@ def list_ome_zarr(raw: Path, indices: Sequence[Path], settings: LayoutSettings) 
     their labels in `omero`, or else numbers. An image that cannot be understood, or whose channels
     are not those of most images of its plate and acquisition, becomes a problem.
 
-    Raises ValueError if the metadata of a plate are damaged, or if `plate_name` is set but there
-    are several plates.
+    Raises ValueError if the metadata of a plate are damaged, if `plate_name` is set but there are
+    several plates, or if different plates have one name.
     """
     plates = [index.parent for index in indices]
     listing = list_plates(raw, plates, settings)
@@ -99,6 +100,7 @@ def list_plates(raw: Path | str, plates: Sequence[Path | str], settings: LayoutS
     sizes: dict[str, set[float | None]] = defaultdict(set)
     colors: dict[str, str] = {}
     ignored: Counter[str] = Counter()
+    by_folder: dict[tuple[str, Path], set[tuple[str, str]]] = {}
     for location in plates:
         name = settings.plate_name or names[location]
         prefix = acquisitions[location] if isinstance(location, Path) else ""
@@ -109,6 +111,9 @@ def list_plates(raw: Path | str, plates: Sequence[Path | str], settings: LayoutS
         colors = {**plate.colors, **colors}
         ignored += plate.ignored
         _report_scales(name, plate, settings)
+        if plate.files and isinstance(location, Path) and settings.plate_name is None:
+            by_folder[name, location] = {(file.well, file.channel) for file in plate.files}
+    require_repeats(by_folder)
     known = {name: size for name, found in sizes.items() if (size := _only(found)) is not None}
     return Listing(files, known, ignored=ignored, problems=problems, colors=colors)
 
