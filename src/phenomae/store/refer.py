@@ -15,7 +15,8 @@ from phenomae.store.in_place import (
     write_references,
 )
 from phenomae.store.inventory import Inventory
-from phenomae.store.read import Store
+from phenomae.store.raw_files import require_unchanged
+from phenomae.store.read import Store, open_store
 from phenomae.urls import is_address
 
 
@@ -38,8 +39,22 @@ def refer(folder: Path | str, inventory: Inventory, table: pl.DataFrame) -> None
     )
 
 
-def refer_anew(store: Store, inventory: Inventory) -> bool:
-    """Refer to the plates where they are now; return whether they were elsewhere before."""
+def reopen(path: Path | str, inventory: Inventory) -> Store:
+    """Return a store that has the fields of an inventory; in place it refers to where they are now.
+
+    Raises ValueError if their raw files have changed.
+    """
+    store = open_store(path)
+    require_unchanged(store, inventory)
+    in_place = inventory.settings.in_place and store.references is not None
+    if not in_place or not _refer_anew(store, inventory):
+        return store
+    info(f"{path} refers to the plates in {inventory.path} now")
+    return open_store(path)
+
+
+def _refer_anew(store: Store, inventory: Inventory) -> bool:
+    """Refer to the fields of an inventory where they are now; return whether any was elsewhere."""
     known = read_references(store.path)
     made = _make_references(inventory, store.fields)
     if all(known.get(path) == reference for path, reference in made.items()):
