@@ -570,3 +570,16 @@ def test_colours_are_kept(write_zarr_plate, draw, tmp_path):
     colors = {channel["label"]: channel["color"] for channel in keys["omero"]["channels"]}
     assert colors == {"nuclei": "00FFFF", "ER": "00FF00", "tubulin": "0000FF"}
     assert cli.run(["store", "check", str(store)]) == 0
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_server_that_denies_what_is_not_there(
+    write_zarr_plate, draw, tmp_path, served_hiding, version
+):
+    """Each version has files that the other lacks; without any, access is what is missing."""
+    pixels = draw(2, 32, 32)
+    write_zarr_plate(tmp_path / "P.zarr", {"A/1/0": pixels}, version=version)
+    [field] = list_fields(f"{served_hiding}/P.zarr").fields
+    np.testing.assert_array_equal(read_field(field), pixels)
+    with pytest.raises(OSError, match=r"none/zarr\.json cannot be read: the server denies access"):
+        list_fields(f"{served_hiding}/none")

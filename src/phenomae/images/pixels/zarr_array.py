@@ -7,7 +7,7 @@ a plane of which no chunk is stored is an error, because it is more likely lost 
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -19,7 +19,7 @@ from jaxtyping import Num
 from phenomae.images.fields import Place
 from phenomae.images.pixels.header import ImageHeader, UnfitError, check_grey
 from phenomae.images.pixels.stamp import Stamp, stamp_of
-from phenomae.urls import first_reason, is_address, kvstore_spec, read_address
+from phenomae.urls import DeniedError, first_reason, is_address, kvstore_spec, read_address
 
 if TYPE_CHECKING:
     import tensorstore as ts
@@ -39,15 +39,13 @@ def read_metadata(location: Path | str) -> tuple[str, dict[str, Any]] | None:
 
     Raises ValueError if the metadata are not JSON, and OSError if they cannot be read.
     """
-    for name, driver in _DRIVERS.items():
+    for name, content in read_present(location, list(_DRIVERS)):
         try:
-            metadata = json.loads(read_file(location, name))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+            metadata = json.loads(content)
         except (ValueError, RecursionError):
             raise ValueError(f"{location}/{name} is not JSON") from None
         if isinstance(metadata, dict) and metadata.get("node_type", "array") == "array":
-            return driver, metadata
+            return _DRIVERS[name], metadata
     return None
 
 
@@ -58,8 +56,29 @@ def require_metadata(location: Path | str) -> tuple[str, dict[str, Any]]:
     return found
 
 
-def read_file(folder: Path | str, name: str) -> bytes:
-    """Return the bytes of a file in a folder or below an address; raises OSError."""
+def read_present(folder: Path | str, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the files that are there, of a folder or below an address.
+
+    Raises OSError if one cannot be read. Access that a server denies is no such error if another
+    file is there: buckets that may not be listed answer so for what is not there.
+    """
+    denied: DeniedError | None = None
+    is_empty = True
+    for name in names:
+        try:
+            content = _read_file(folder, name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except DeniedError as error:
+            denied = denied or error
+            continue
+        is_empty = False
+        yield name, content
+    if denied is not None and is_empty:
+        raise denied
+
+
+def _read_file(folder: Path | str, name: str) -> bytes:
     address = os.fspath(folder)
     return (
         read_address(f"{address}/{name}")
