@@ -49,6 +49,25 @@ def test_a_link_that_leads_back_is_not_followed(tmp_path: Path):
     assert len(listed(tmp_path / "raw", FULL).files) == 1
 
 
+def test_a_link_to_a_plate_beside_it_is_no_second_plate(tmp_path: Path):
+    """Whatever the order of their names is."""
+    touch(tmp_path, "P1/A01_s1_DNA.tiff", "P2/A01_s1_DNA.tiff")
+    (tmp_path / "latest").symlink_to("P1")
+    (tmp_path / "zlatest").symlink_to("P2")
+    assert sorted(file.plate for file in listed(tmp_path, FULL).files) == ["P1", "P2"]
+
+
+def test_folders_that_link_to_each_other_are_walked_once(tmp_path: Path):
+    """With the eight of them, all paths along their links would be more than 100,000."""
+    names = [f"P{n}" for n in range(8)]
+    touch(tmp_path, *(f"{name}/A01_s1_DNA.tiff" for name in names))
+    for name in names:
+        for other in names:
+            if other != name:
+                (tmp_path / name / f"to_{other}").symlink_to(f"../{other}")
+    assert sorted(file.plate for file in listed(tmp_path, FULL).files) == names
+
+
 def test_a_pattern_may_ignore_case(tmp_path: Path):
     touch(tmp_path, "P1/A01_s1_DNA.TIFF", "P1/A01_s2_DNA.tiff")
     assert len(listed(tmp_path, "(?i)" + FULL).files) == 2

@@ -5,7 +5,7 @@ names are handled in the same way.
 """
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,16 +36,21 @@ class IndexedImage:
 def walk_once(raw: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Yield folder, folders in it and files in it as os.walk does; links are followed.
 
-    Each folder comes once: links may gather plates from several disks, but a link to a parent
-    folder would never end.
+    Each folder comes once, as links may lead to a parent, and under its own name: links such as
+    `latest`, which name a plate beside them anew, are followed after all other folders.
     """
     seen: set[str] = set()
-    for folder, below, names in os.walk(raw, followlinks=True):
-        if (real := os.path.realpath(folder)) in seen:
-            below.clear()
-            continue
-        seen.add(real)
-        yield Path(folder), below, names
+    starts = deque([str(raw)])
+    while starts:
+        for folder, below, names in os.walk(starts.popleft()):
+            if (real := os.path.realpath(folder)) in seen:
+                below.clear()
+                continue
+            seen.add(real)
+            yield Path(folder), below, names
+            # Only now: who walks may have taken folders out of `below`.
+            paths = (os.path.join(folder, name) for name in below)
+            starts += [path for path in paths if os.path.islink(path)]
 
 
 def find_indices(raw: Path, is_index: Callable[[str], bool]) -> list[Path]:
