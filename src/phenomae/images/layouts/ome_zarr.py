@@ -213,10 +213,10 @@ def _name_well(plate: dict[str, Any], entry: dict[str, Any], path: str) -> str:
     row, column = parts[-2:] if len(parts) > 1 else ("", "")
     if not {"rowIndex", "columnIndex"} <= entry.keys():
         return parse_well(row, column)
-    names = [_name_index(plate, kind, entry) for kind in ("row", "column")]
-    if None in names:
+    by_index = [_name_index(plate, kind, entry) for kind in ("row", "column")]
+    if by_index[0] is None or by_index[1] is None:
         return parse_well(row, column)
-    well = parse_well(*map(str, names))
+    well = parse_well(by_index[0], by_index[1])
     # Rows or columns of a path that are counted from 0 say nothing against the indices.
     if _WELL_PATH.fullmatch(f"{row}/{column}") and parse_well(row, column) != well:
         raise ValueError(f"its path is {path}, its indices name {well}")

@@ -146,11 +146,11 @@ def _decode_jpeg_xl(content: bytes, array: SiteArray) -> UInt[np.ndarray, "c h w
 def _decode_blosc(content: bytes, array: SiteArray) -> UInt[np.ndarray, "c h w"]:
     import imagecodecs
 
-    content = imagecodecs.blosc_decode(content)
+    decoded = imagecodecs.blosc_decode(content)
     kind = np.dtype(array.dtype).newbyteorder("<")
-    if len(content) != math.prod(array.shape) * kind.itemsize:
-        raise UnfitError(f"has {len(content)} bytes of pixels, unlike its array")
-    return np.frombuffer(content, kind).reshape(array.shape).astype(array.dtype, copy=False)
+    if len(decoded) != math.prod(array.shape) * kind.itemsize:
+        raise UnfitError(f"has {len(decoded)} bytes of pixels, unlike its array")
+    return np.frombuffer(decoded, kind).reshape(array.shape).astype(array.dtype, copy=False)
 
 
 def _measure_chunk(place: Place, codec: str) -> int:
