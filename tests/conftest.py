@@ -2,13 +2,16 @@
 
 import contextlib
 import csv
+import functools
 import gc
 import json
 import multiprocessing
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol
@@ -141,6 +144,44 @@ def _write_store(
     files = {name: sha256_of(path / name) for name in (TABLE, REPORT)}
     sign(path, origin, origin.identity, files)
     return path
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    hides = False
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Deny what is not there, as a bucket that may not be listed does, if this server hides."""
+        super().send_error(403 if code == 404 and self.hides else code, message, explain)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+class _Hiding(_Quiet):
+    hides = True
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """The URL of a web server of `tmp_path`."""
+    with _serve(_Quiet, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def served_hiding(tmp_path: Path) -> Iterator[str]:
+    """The URL of a web server of `tmp_path` that denies access to what is not there."""
+    with _serve(_Hiding, tmp_path) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _serve(kind: type[_Quiet], folder: Path) -> Iterator[str]:
+    handler = functools.partial(kind, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 class WriteZarrPlate(Protocol):

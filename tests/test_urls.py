@@ -1,10 +1,6 @@
 """Addresses of other machines: what is a name in them, and servers that do not answer."""
 
-import functools
-import threading
 import time
-from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,21 +13,6 @@ from phenomae.urls import (
     read_address,
     write_address,
 )
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[str]:
-    """The URL of a web server of `tmp_path`."""
-    handler = functools.partial(Quiet, directory=str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def test_an_address_is_no_path():

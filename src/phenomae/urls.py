@@ -69,11 +69,15 @@ def kvstore_spec(address: str) -> dict[str, Any]:
     return spec
 
 
+class DeniedError(OSError):
+    """A server denied access: to what may be there, or, on some servers, to what is not."""
+
+
 def read_address(address: str, first: int | None = None) -> bytes:
     """Return the bytes at an address, or only the `first` ones; there must be as many.
 
-    Raises FileNotFoundError if nothing is there, and OSError with the server's reason if the
-    request fails.
+    Raises FileNotFoundError if nothing is there, DeniedError if the server denies access, and
+    OSError with the server's reason if the request fails otherwise.
     """
     folder, _, name = address.rpartition("/")
     # S3 keys are used literally; a path in a URL may be percent-encoded.
@@ -118,6 +122,7 @@ def _request(address: str, done: str, request: Callable[[], Any]) -> Any:
         if reason.startswith("PERMISSION_DENIED"):
             reason = f"the server denies access ({reason}); set AWS_NO_SIGN_REQUEST=1 for public "
             reason += "buckets; others need credentials"
+            raise DeniedError(f"{address} cannot be {done}: {reason}") from None
         raise OSError(f"{address} cannot be {done}: {reason}") from None
 
 

@@ -53,6 +53,50 @@ def test_repeated_acquisitions_become_plates_of_their_own():
         gather(*twice, file("first/c.tif", plate="P1-2"), duplicates="apart")
 
 
+CYCLES = [
+    *(file(f"{folder}/dna.tif") for folder in ("c1", "c2", "c10")),
+    *(file(f"{folder}/er.tif", channel="ER") for folder in ("c1",)),
+    *(file(f"{folder}/rna.tif", channel="RNA") for folder in ("c2", "c10")),
+]
+
+
+@pytest.mark.parametrize(
+    ("policy", "urls"),
+    [
+        ("first", ["c1/dna.tif", "c1/er.tif", "c2/rna.tif"]),
+        ("last", ["c10/dna.tif", "c1/er.tif", "c10/rna.tif"]),
+    ],
+)
+def test_cycles_that_share_a_stain_keep_all_others(policy: str, urls: list[str]):
+    """Each channel is that of the first or last acquisition that has it."""
+    plates = gather(*CYCLES, duplicates=policy)
+    assert (plates.channels, plates.skipped) == (("DNA", "ER", "RNA"), ())
+    assert [image.planes[0].url for image in plates.fields[0].images] == urls
+
+
+def test_imagings_of_the_same_channels_are_not_mixed():
+    """The first acquisition lacks ER here, but has it elsewhere on the plate."""
+    files = [file(f"{c}/{n}.tif", channel=n) for c in ("c1", "c2") for n in ("DNA", "ER")]
+    others = [replace(one, well="A02", place=Place(f"{one.place}2")) for one in files]
+    plates = gather(
+        *files, *(one for one in others if one.place.url != "c1/ER.tif2"), duplicates="first"
+    )
+    assert [field.well for field in plates.fields] == ["A01"]
+    assert [str(problem) for problem in plates.skipped] == [
+        "plate P1, well A02, site 1 lacks channel ER"
+    ]
+
+
+def test_repeated_channels_that_are_not_read_are_no_problem():
+    (problem,) = gather(*CYCLES[:4], channels="DNA,ER").skipped
+    assert "channel DNA has two files" in str(problem)
+    plates = gather(*CYCLES[:4], channels="ER")
+    assert plates.skipped == ()
+    assert [image.planes[0].url for image in plates.fields[0].images] == ["c1/er.tif"]
+    bright = [file(f"{c}/bf.tif", channel="Brightfield") for c in ("c1", "c2")]
+    assert gather(*bright, file("c1/er.tif", channel="ER")).skipped == ()
+
+
 def in_one_folder(*imagings: tuple[str, str], well: str = "A01") -> list[RawFile]:
     """Files of two channels of a well, of (name, imaging), all in one folder."""
     return [

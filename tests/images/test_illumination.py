@@ -48,3 +48,10 @@ def test_a_file_that_is_not_npy(tmp_path: Path):
     (tmp_path / "x.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(ValueError, match=r"x\.npy is not a readable \.npy file"):
         divide(np.ones((2, 3), np.uint8), Place(str(tmp_path / "x.npy")))
+
+
+def test_a_function_that_is_replaced_is_read_anew(tmp_path: Path):
+    pixels = np.full((2, 3), 8, np.uint16)
+    for light in (1.0, 2.0):
+        values = np.full((2, 3), light, "float32" if light == 1 else "float64")
+        np.testing.assert_array_equal(divide(pixels, save(tmp_path, values)), pixels / light)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import imagecodecs
@@ -555,6 +556,21 @@ def test_a_chunk_unlike_its_array(raw: Path):
         (field,) = list_fields(raw, LayoutSettings(images=raw / store, where=where)).fields
         with pytest.raises(ValueError, match=r"channel 0 has .*, unlike its array"):
             read_field(field)
+
+
+@pytest.mark.parametrize("distance", [0.0, 3.0])
+@pytest.mark.parametrize("count", [1, 2, 4, 6])
+def test_a_chunk_with_another_number_of_frames(raw: Path, count: int, distance: float):
+    """Channels that are not there are an error, and never whatever is in memory."""
+    store = raw / "jpegxl_lossy_mq.zarr"
+    frames = pixels(KEYS[3], count) if count > 1 else pixels(KEYS[3], 1)[0]
+    content = imagecodecs.jpegxl_encode(frames, distance=distance, lossless=distance == 0)
+    (store / KEYS[3] / "0.0.0").write_bytes(content)
+    (field,) = list_fields(raw, LayoutSettings(images=store, where="site = 0")).fields
+    sentence = rf"has the shape \({count}, 40, 48\) and type uint16, unlike its array"
+    for image in field.images:
+        with pytest.raises(ValueError, match=sentence):
+            read_field(replace(field, images=(image,)))
 
 
 def test_a_file_that_was_replaced_is_read_again(raw: Path):

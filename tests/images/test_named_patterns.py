@@ -166,6 +166,8 @@ def test_other_forms_of_the_names(tmp_path: Path, name: str, file: str, expected
         ("P7/data", "P7"),
         ("P7/TimePoint_1/ZStep_2", "P7"),
         ("__x", "__x"),
+        ("screen1__P2/Images", "screen1__P2"),
+        ("screen1__P2__2020-11-05T19_51_35-Measurement1", "screen1__P2"),
     ],
 )
 def test_the_plate_is_the_folder_that_is_the_users(tmp_path: Path, folder: str, plate: str):

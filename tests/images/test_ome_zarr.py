@@ -100,6 +100,22 @@ def test_plates_sites_and_ignored(write_zarr_plate, draw, tmp_path, capsys):
         list_fields(tmp_path / "raw", LayoutSettings(plate_name="X"))
 
 
+def test_two_plates_of_one_name(write_zarr_plate, draw, tmp_path):
+    """Without an image in common they are two plates, and else a plate that was imaged again."""
+    write_zarr_plate(tmp_path / "b1/P.zarr", {"A/1/0": draw(1, 32, 32)})
+    write_zarr_plate(tmp_path / "b2/P.zarr", {"A/2/0": draw(1, 32, 32)})
+    sentence = r"b1/P\.zarr and .*b2/P\.zarr would both be the plate P, but have no channel of a"
+    with pytest.raises(ValueError, match=sentence):
+        list_fields(tmp_path)
+    one = list_fields(tmp_path, LayoutSettings(plate_name="P"))
+    assert [field.well for field in one.fields] == ["A01", "A02"]
+    write_zarr_plate(tmp_path / "b2/P.zarr", {"A/1/0": draw(1, 32, 32), "A/2/0": draw(1, 32, 32)})
+    plates = list_fields(tmp_path, LayoutSettings(duplicates="last"))
+    assert [field.images[0].planes[0].url for field in plates.fields] == [
+        f"{tmp_path}/b2/P.zarr/A/{column}/0/0" for column in (1, 2)
+    ]
+
+
 def test_acquisitions_are_duplicates(write_zarr_plate, draw, tmp_path):
     """The images of a second acquisition go on counting, but are of the same sites."""
     images = {f"A/1/{number}": draw(1, 32, 32) for number in range(4)}
@@ -134,6 +150,70 @@ def test_cycles_with_other_channels_are_joined(write_zarr_plate, draw, tmp_path)
     np.testing.assert_array_equal(read_field(plates.fields[0]), np.concatenate([*images.values()]))
 
 
+def write_cycles(write_zarr_plate, folder, numbers, second):
+    """A plate whose images, by name, hold one number; those in `second` are of another stain."""
+    images = {f"A/1/{name}": np.full((1, 32, 32), n, "uint16") for name, n in numbers.items()}
+    images["A/2/0"] = np.full((1, 32, 32), 9, "uint16")
+    acquisitions = {name: int(name in second) for name in [*numbers, "0"]}
+    plate = write_zarr_plate(folder, images, labels=["DNA"], acquisitions=acquisitions)
+    for name in second:
+        change = {"omero": {"channels": [{"label": "ER"}]}}
+        edit(plate / "A/1" / name / ".zattrs", lambda keys, more=change: keys.update(more))
+    return plate
+
+
+MATCHING = {
+    "one after the other": (["0", "1", "2", "3"], ["2", "3"], [("0", "2"), ("1", "3")]),
+    "interleaved": (["0", "1", "2", "3"], ["1", "3"], [("0", "1"), ("2", "3")]),
+    "same numbers with a gap": (["0_a", "2_a", "0_b", "2_b"], ["0_b", "2_b"], "by number"),
+    "names": (["fov1_c0", "fov2_c0", "fov1_c1", "fov2_c1"], ["fov1_c1", "fov2_c1"], "by number"),
+    "names that count on": (["fov1", "fov2", "fov3", "fov4"], ["fov3", "fov4"], "by place"),
+    "names without numbers": (["up", "low", "up_er", "low_er"], ["up_er", "low_er"], "by place"),
+}
+
+
+@pytest.mark.parametrize("name", MATCHING)
+def test_cycles_whose_images_match(write_zarr_plate, tmp_path, name):
+    names, second, pairs = MATCHING[name]
+    if isinstance(pairs, str):
+        pairs = [*zip([one for one in names if one not in second], second, strict=True)]
+    numbers = {name: number for number, name in enumerate(names, start=1)}
+    plate = write_cycles(write_zarr_plate, tmp_path / "P.zarr", numbers, second)
+    [other, *problems] = list_fields(plate).skipped
+    assert problems == []
+    assert other.well == "A02"
+    found = [read_field(field)[:, 0, 0].tolist() for field in list_fields(plate).fields]
+    assert found == [[numbers[dna], numbers[er]] for dna, er in pairs]
+
+
+NOT_MATCHING = {
+    "first of the second": (["0", "1", "2", "3", "5", "6", "7"], ["5", "6", "7"]),
+    "last of the first too": (["0", "1", "2", "5", "6", "7"], ["5", "6", "7"]),
+    "middle": (["0", "1", "2", "3", "5"], ["3", "5"]),
+    "other sites": (["0_a", "1_a", "1_b", "2_b"], ["1_b", "2_b"]),
+    "interleaved": (["0", "4", "1", "5"], ["1", "5"]),
+    "names": (["fov1_c0", "fov2_c0", "fov3_c0", "fov1_c1", "fov3_c1"], ["fov1_c1", "fov3_c1"]),
+    "as many names": (["fov1_c0", "fov2_c0", "fov1_c1", "fov3_c1"], ["fov1_c1", "fov3_c1"]),
+    "names in another order": (["a1_c0", "a2_c0", "a2_c1", "a1_c1"], ["a1_c1", "a2_c1"]),
+}
+
+
+@pytest.mark.parametrize("name", NOT_MATCHING)
+def test_cycles_whose_images_do_not_match(write_zarr_plate, tmp_path, name):
+    """Pixels of different sites are never joined: the well is left out, the other one stays."""
+    names, second = NOT_MATCHING[name]
+    numbers = {name: number for number, name in enumerate(names, start=1)}
+    plate = write_cycles(write_zarr_plate, tmp_path / "P.zarr", numbers, second)
+    plates = list_fields(plate, LayoutSettings(channels="DNA"))
+    assert [(field.well, field.site) for field in plates.fields] == [("A02", 0)]
+    [problem] = plates.skipped
+    assert problem.well == "A01"
+    sentence = str(problem)
+    assert sentence.startswith(f"{plate}/A/1: its acquisitions do not have the same sites")
+    first = ", ".join(name for name in names if name not in second)
+    assert f"acquisition 0 has {first}; acquisition 1 has " in sentence
+
+
 def test_pixel_size_is_a_product_in_its_unit(write_zarr_plate, draw, tmp_path):
     """Of the dataset's and the multiscale's scale, in nanometres here."""
     plate = write_zarr_plate(
@@ -155,6 +235,43 @@ def test_a_scale_without_unit_is_told(write_zarr_plate, draw, tmp_path, capsys):
     plate = write_zarr_plate(tmp_path / "Q.zarr", images, scale=1.0, unit=None)
     list_fields(plate)
     assert "no unit" not in capsys.readouterr().err
+
+
+SCALE = {"type": "scale", "scale": [1, 0.325, 0.325]}
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ([], None),
+        (None, None),
+        ([{"type": "identity"}, {"type": "translation", "translation": [0, 1, 1]}], None),
+        ([SCALE, SCALE], "(scale, scale) are not understood"),
+        (SCALE, "are no list of objects"),
+        ([{"type": "sequence", "transformations": [SCALE]}], "(sequence) are not understood"),
+        ([SCALE, {"type": "affine", "affine": []}], "(scale, affine) are not understood"),
+    ],
+)
+def test_no_pixel_size_is_invented(write_zarr_plate, draw, tmp_path, capsys, steps, words):
+    """Without a scale, or with one that is not understood, it is not 1 micrometre."""
+    pixels = draw(1, 32, 32)
+    plate = write_zarr_plate(tmp_path / "P.zarr", {"A/1/0": pixels})
+    edit(
+        plate / "A/1/0/.zattrs",
+        lambda keys: multiscale(keys)["datasets"][0].update(coordinateTransformations=steps),
+    )
+    plates = list_fields(plate)
+    assert plates.pixel_sizes_um == {}
+    np.testing.assert_array_equal(read_field(plates.fields[0]), pixels)
+    told = capsys.readouterr().err
+    assert ("so the pixel size is not known" in told) == (words is not None)
+    assert words is None or f"plate P: the coordinateTransformations {words}, so the" in told
+    # The multiscale's own scale is enough.
+    edit(
+        plate / "A/1/0/.zattrs",
+        lambda keys: multiscale(keys).update(coordinateTransformations=[SCALE]),
+    )
+    assert list_fields(plate).pixel_sizes_um == ({} if words else {"P": 0.325})
 
 
 def test_several_pixel_sizes_are_told(write_zarr_plate, draw, tmp_path, capsys):
@@ -303,6 +420,46 @@ def test_missing_fields_and_wells(write_zarr_plate, draw, tmp_path):
     assert len(told) == 7
 
 
+def test_wells_by_path_and_by_indices(write_zarr_plate, draw, tmp_path):
+    """Where both are there they agree; one is enough."""
+    images = {"A/1/0": draw(1, 32, 32), "B/2/0": draw(1, 32, 32)}
+    changes = {
+        "neither lists": lambda keys: [keys["plate"].pop(name) for name in ("rows", "columns")],
+        "no columns": lambda keys: keys["plate"].update(columns=None),
+        "no indices": lambda keys: [well.pop("rowIndex") for well in keys["plate"]["wells"]],
+    }
+    for name, change in changes.items():
+        plate = write_zarr_plate(tmp_path / f"{name}.zarr", images)
+        edit(plate / ".zattrs", change)
+        assert [field.well for field in list_fields(plate).fields] == ["A01", "B02"]
+    # Counted from 0 in the path, as in version 0.1.
+    plate = write_zarr_plate(tmp_path / "0.zarr", {"0/0/0": images["A/1/0"]})
+    edit(plate / ".zattrs", lambda keys: keys["plate"].update(rows=[{"name": "A"}]))
+    edit(plate / ".zattrs", lambda keys: keys["plate"].update(columns=[{"name": "1"}]))
+    assert [field.well for field in list_fields(plate).fields] == ["A01"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"columnIndex": 1}, "its path is A/1, its indices name A02"),
+        ({"rowIndex": 1}, "its path is A/1, its indices name B01"),
+        ({"rowIndex": -1}, "its rowIndex is -1: expected a whole number from 0 to 1"),
+        ({"columnIndex": 2}, "its columnIndex is 2: expected a whole number from 0 to 1"),
+        ({"rowIndex": "0"}, "its rowIndex is '0': expected a whole number from 0 to 1"),
+        ({"rowIndex": True}, "its rowIndex is True: expected a whole number from 0 to 1"),
+    ],
+)
+def test_indices_that_contradict_the_path(write_zarr_plate, draw, tmp_path, change, sentence):
+    images = {"A/1/0": draw(1, 32, 32), "B/2/0": draw(1, 32, 32)}
+    plate = write_zarr_plate(tmp_path / "P.zarr", images)
+    edit(plate / ".zattrs", lambda keys: keys["plate"]["wells"][0].update(change))
+    plates = list_fields(plate)
+    assert [field.well for field in plates.fields] == ["B02"]
+    [problem] = plates.skipped
+    assert str(problem) == f"{plate} lists the well A/1: {sentence}"
+
+
 def test_channels_that_differ(write_zarr_plate, draw, tmp_path):
     images = {f"A/1/{number}": draw(2, 32, 32) for number in range(3)}
     plate = write_zarr_plate(tmp_path / "P.zarr", images, labels=["DNA", "ER"])
@@ -413,3 +570,16 @@ def test_colours_are_kept(write_zarr_plate, draw, tmp_path):
     colors = {channel["label"]: channel["color"] for channel in keys["omero"]["channels"]}
     assert colors == {"nuclei": "00FFFF", "ER": "00FF00", "tubulin": "0000FF"}
     assert cli.run(["store", "check", str(store)]) == 0
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_server_that_denies_what_is_not_there(
+    write_zarr_plate, draw, tmp_path, served_hiding, version
+):
+    """Each version has files that the other lacks; without any, access is what is missing."""
+    pixels = draw(2, 32, 32)
+    write_zarr_plate(tmp_path / "P.zarr", {"A/1/0": pixels}, version=version)
+    [field] = list_fields(f"{served_hiding}/P.zarr").fields
+    np.testing.assert_array_equal(read_field(field), pixels)
+    with pytest.raises(OSError, match=r"none/zarr\.json cannot be read: the server denies access"):
+        list_fields(f"{served_hiding}/none")

@@ -35,6 +35,14 @@ def test_several_threads_read_one_file(tmp_path: Path):
     assert subprocess.run(command, timeout=60).returncode == 0
 
 
+def test_a_parquet_file_that_is_replaced_is_read_anew(tmp_path: Path):
+    path = tmp_path / "shard.parquet"
+    for content in (b"before", b"afterwards"):
+        pq.write_table(pa.table({"jp2": [{"bytes": content}]}), tmp_path / "new.parquet")
+        (tmp_path / "new.parquet").replace(path)
+        assert open_place(Place(str(path), row=0)).read() == content
+
+
 @pytest.mark.parametrize("value", ["text", 1, None, {"path": "a.jp2"}, {"bytes": None}, [b"x"]])
 def test_a_row_without_bytes(value, tmp_path: Path):
     path = tmp_path / "shard.parquet"

@@ -49,6 +49,25 @@ def test_a_link_that_leads_back_is_not_followed(tmp_path: Path):
     assert len(listed(tmp_path / "raw", FULL).files) == 1
 
 
+def test_a_link_to_a_plate_beside_it_is_no_second_plate(tmp_path: Path):
+    """Whatever the order of their names is."""
+    touch(tmp_path, "P1/A01_s1_DNA.tiff", "P2/A01_s1_DNA.tiff")
+    (tmp_path / "latest").symlink_to("P1")
+    (tmp_path / "zlatest").symlink_to("P2")
+    assert sorted(file.plate for file in listed(tmp_path, FULL).files) == ["P1", "P2"]
+
+
+def test_folders_that_link_to_each_other_are_walked_once(tmp_path: Path):
+    """With the eight of them, all paths along their links would be more than 100,000."""
+    names = [f"P{n}" for n in range(8)]
+    touch(tmp_path, *(f"{name}/A01_s1_DNA.tiff" for name in names))
+    for name in names:
+        for other in names:
+            if other != name:
+                (tmp_path / name / f"to_{other}").symlink_to(f"../{other}")
+    assert sorted(file.plate for file in listed(tmp_path, FULL).files) == names
+
+
 def test_a_pattern_may_ignore_case(tmp_path: Path):
     touch(tmp_path, "P1/A01_s1_DNA.TIFF", "P1/A01_s2_DNA.tiff")
     assert len(listed(tmp_path, "(?i)" + FULL).files) == 2
@@ -64,6 +83,29 @@ def test_plate_falls_back_to_setting_then_folder_and_site_and_plane_to_one(tmp_p
     assert first.place.url == str(folder / "r02c03-ch2.tiff")
     assert listed(tmp_path, pattern, plate_name="X").files[0].plate == "X"
     assert listed(folder, pattern).files[0].plate == "plate 7"
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        ["A02_w1.tif"],  # another well
+        ["A01_w2.tif"],  # another channel
+    ],
+)
+def test_folders_of_one_name_without_a_common_image_are_two_plates(tmp_path: Path, others):
+    touch(tmp_path, "x/P1/A01_w1.tif", *(f"y/P1/{name}" for name in others))
+    pattern = r"(?P<well>[A-P]\d\d)_w(?P<channel>\d)\.tif"
+    with pytest.raises(ValueError, match=r"x/P1 and .*y/P1 would both be the plate P1, but have"):
+        listed(tmp_path, pattern)
+    assert {file.plate for file in listed(tmp_path, pattern, plate_name="P1").files} == {"P1"}
+    named = rf"(?P<plate>[^/]+)/{pattern}"
+    assert {file.plate for file in listed(tmp_path, named).files} == {"P1"}
+
+
+def test_folders_of_one_name_with_common_images_are_a_plate_imaged_again(tmp_path: Path):
+    touch(tmp_path, *(f"{day}/P1/A01_w{n}.tif" for day in ("x", "y") for n in (1, 2)))
+    files = listed(tmp_path, r"(?P<well>[A-P]\d\d)_w(?P<channel>\d)\.tif").files
+    assert {(file.plate, file.acquisition) for file in files} == {("P1", "x/P1"), ("P1", "y/P1")}
 
 
 def test_planes_names_with_spaces_and_signs_and_hidden_files(tmp_path: Path):

@@ -120,6 +120,47 @@ def test_the_proposal_reads_every_image_as_what_it_is(tmp_path: Path, kind: str)
     assert found == expected
 
 
+GRID = [(well, site, n) for well in ("A01", "A02", "B01") for site in (1, 2) for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "screen_c{n}_{well}_s{site}.tif",
+        "c{n}_{well}_s{site}.tif",
+        "d{n}_f{site}_{well}.tif",
+        "P1_{well}_s{site}_c{n}.tif",
+        "e1_{short}_s{site}_c{n}.tif",
+        "f{site}_{lower}_c{n}.tif",
+        "{lower}_f{site}_d{n}.tif",
+    ],
+)
+def test_the_well_is_told_from_what_looks_like_one(tmp_path: Path, form: str):
+    """Channels, sites and plates that are a letter and a number stand before or behind the well."""
+    expected = {}
+    for well, site, n in GRID:
+        short = f"{well[0]}{int(well[1:])}"
+        name = form.format(well=well, short=short, lower=short.lower(), site=site, n=n)
+        touch(tmp_path, name)
+        expected[str(tmp_path / name)] = (well, site, str(n))
+    plates = list_fields(tmp_path, LayoutSettings(pattern=proposed(tmp_path)))
+    assert not plates.skipped
+    assert expected == {
+        image.planes[0].url: (field.well, field.site, channel)
+        for field in plates.fields
+        for channel, image in zip(plates.channels, field.images, strict=True)
+    }
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["f{site}/{well}_c{n}.tif", "Site {site}/{well}_c{n}.tif", "{well}/{well}_s{site}_c{n}.tif"],
+)
+def test_a_folder_of_a_well_or_site_is_no_plate(tmp_path: Path, form: str):
+    touch(tmp_path, *(form.format(well=well, site=site, n=n) for well, site, n in GRID))
+    assert refusal(tmp_path).endswith("whose names the setting pattern can describe")
+
+
 def test_a_layout_that_is_named_and_not_there(tmp_path: Path):
     """Phenix images that were copied without their index."""
     raw = touch(tmp_path, *(f"r01c0{c}f01p01-ch{n}sk1fk1fl1.tiff" for c in (1, 2) for n in (1, 2)))

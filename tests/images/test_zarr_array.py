@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from phenomae.images.fields import Place
 from phenomae.images.pixels.decode import read_header, read_pixels
 from phenomae.images.pixels.header import UnfitError
 from phenomae.images.pixels.zarr_array import explain, list_chunk_times
-from phenomae.images.read import list_fields
+from phenomae.images.read import list_fields, read_field
 from phenomae.store.in_place import make_reference
 
 
@@ -85,3 +86,18 @@ def test_a_field_whose_array_is_gone_has_no_reference(write_zarr_plate, tmp_path
     plate.rename(tmp_path / "moved.zarr")
     with pytest.raises(ValueError, match=r"there is no Zarr array .*P\.zarr/A/1/0/0"):
         make_reference(field)
+
+
+@pytest.mark.parametrize(
+    ("version", "dtype"), [("0.4", "<u2"), ("0.4", ">u2"), ("0.4", "uint8"), ("0.5", "uint16")]
+)
+def test_a_plate_that_is_replaced_is_read_anew(write_zarr_plate, tmp_path, version, dtype):
+    """In the same process, with its shape, type, byte order and version of Zarr."""
+    rng = np.random.default_rng(0)
+    before = rng.integers(1, 255, (2, 64, 40), dtype="uint16")
+    plate = write_zarr_plate(tmp_path / "P.zarr", {"A/1/0": before})
+    np.testing.assert_array_equal(read_field(list_fields(plate).fields[0]), before)
+    shutil.rmtree(plate)
+    after = rng.integers(1, 255, (2, 32, 72)).astype(dtype)
+    write_zarr_plate(plate, {"A/1/0": after}, version=version)
+    np.testing.assert_array_equal(read_field(list_fields(plate).fields[0]), after)

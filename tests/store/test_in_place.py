@@ -227,6 +227,34 @@ def test_plates_are_added(plate, write_zarr_plate, tmp_path):
     check_store(store)
 
 
+def test_moved_plates_of_an_extended_store_are_found_by_adding_again(
+    plate, write_zarr_plate, tmp_path, capsys
+):
+    """The first one and the added one; pixels that changed meanwhile are noticed."""
+    ingest(plate, tmp_path / "store", settings=IN_PLACE)
+    pixels = np.random.default_rng(3).integers(1, 99, (2, 40, 40), "uint16")
+    more = write_zarr_plate(tmp_path / "Q.zarr", {"A/1/0": pixels}, labels=["DNA", "ER"])
+    before = ingest(more, tmp_path / "store", add=True, settings=IN_PLACE)
+    first = read_field(before, 0)
+    for folder in (plate, more):
+        place = tmp_path / "elsewhere" / folder.name
+        place.parent.mkdir(exist_ok=True)
+        folder.rename(place)
+        handles._begin_opening.cache_clear()  # as in a new process
+        with pytest.raises(ValueError, match=r"again from where it is \(with add, if plates were"):
+            read_field(before, 0 if folder is plate else 4)
+        after = ingest(place, tmp_path / "store", add=True, settings=IN_PLACE)
+        assert f"refers to the plates in {place} now" in capsys.readouterr().err
+        before = after
+    assert len(after.fields) == 5
+    np.testing.assert_array_equal(read_field(after, 0), first)
+    np.testing.assert_array_equal(read_field(after, 4), pixels)
+    check_store(after, quick=True)
+    os.utime(place / "A/1/0/0/0.0.0", ns=(0, 0))
+    with pytest.raises(ValueError, match="raw files of plate Q have changed since"):
+        ingest(place, tmp_path / "store", add=True, settings=IN_PLACE)
+
+
 def test_what_cannot_stay_in_place(write_screen, write_zarr_plate, tmp_path):
     with pytest.raises(ValueError, match=r"in_place needs OME-Zarr plates, but .* is a"):
         ingest(write_screen(), tmp_path / "store", settings=IN_PLACE)

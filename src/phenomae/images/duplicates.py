@@ -1,7 +1,7 @@
 """Files that two images share, and images that two files give: repeated acquisitions of a plate."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -50,19 +50,22 @@ def resolve_duplicates(
     files: Sequence[RawFile],
     policy: Literal["error", "first", "last", "apart"],
     problems: list[Problem],
+    channels: Container[str],
 ) -> tuple[list[RawFile], dict[str, str]]:
-    """Apply the setting `duplicates` to fields that were imaged more than once.
+    """Apply the setting `duplicates` to fields of which one of `channels` was imaged repeatedly.
 
     Returns the files to read, and the original plate of each plate that was renamed. A problem is
     appended to `problems` for each such field with `error`, and with any setting for each field of
     which nothing tells the imagings apart.
     """
     by_field: dict[FieldKey, list[RawFile]] = defaultdict(list)
-    for file in _name_imagings(files):
+    files = _name_imagings(files)
+    for file in files:
         by_field[file.plate, file.well, file.site].append(file)
-    twice = {key: clash for key, found in by_field.items() if (clash := _clash(found))}
+    read = {key: [f for f in found if f.channel in channels] for key, found in by_field.items()}
+    twice = {key: clash for key, found in read.items() if (clash := _clash(found))}
     for key, (one, other) in twice.items():
-        mixed = any(_clash(part) for part in _by_acquisition(by_field[key]).values())
+        mixed = any(_clash(part) for part in _by_acquisition(read[key]).values())
         if mixed or policy == "error":
             what = f"{RawField(*key, ())}, channel {one.channel} has two files: {one.place} and "
             what += f"{other.place} {_MIXED if mixed else _REPEATED}"
@@ -72,15 +75,40 @@ def resolve_duplicates(
         left = [file for found in by_field.values() for file in found]
         return _rename_acquisitions(left, {plate for plate, _, _ in twice})
     kept: list[RawFile] = []
-    choose = max if policy == "last" else min
+    stains = _channels_by_acquisition(files)
     for key, found in by_field.items():
-        if key in twice:
-            # The policy applies per field, because the acquisitions may cover different fields.
-            parts = _by_acquisition(found)
-            kept += parts[choose(parts, key=natural_key)]
-        else:
-            kept += found
+        # The policy applies per field, because the acquisitions may cover different fields.
+        kept += _keep_one(found, stains, policy) if key in twice else found
     return kept, {}
+
+
+def _channels_by_acquisition(files: Sequence[RawFile]) -> dict[tuple[str, str], set[str]]:
+    """Return the channels of each acquisition of each plate."""
+    channels: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for file in files:
+        channels[file.plate, file.acquisition].add(file.channel)
+    return channels
+
+
+def _keep_one(
+    files: Sequence[RawFile], stains: Mapping[tuple[str, str], set[str]], policy: str
+) -> list[RawFile]:
+    """Return the files of a field with each channel from one acquisition, the first or the last.
+
+    Cycles share some stains (DAPI) and have others for themselves, which all stay. An acquisition
+    that has a channel elsewhere on the plate is chosen for it although its file is missing here:
+    imagings of the same channels are not mixed.
+    """
+    choose = max if policy == "last" else min
+    acquisitions = {(file.plate, file.acquisition) for file in files}
+    chosen = {
+        channel: choose(
+            (its for its in acquisitions if channel in stains[its]),
+            key=lambda its: natural_key(its[1]),
+        )
+        for channel in {file.channel for file in files}
+    }
+    return [file for file in files if (file.plate, file.acquisition) == chosen[file.channel]]
 
 
 def _name_imagings(files: Sequence[RawFile]) -> list[RawFile]:

@@ -5,7 +5,7 @@ The settings that all layouts share are applied here. Only names are used; no im
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from phenomae.images.compose_names import compose, compose_names
@@ -50,10 +50,13 @@ def gather_fields(listing: Listing, settings: LayoutSettings, source: Path | str
     problems = list(listing.problems)
     # Before channels are chosen: renaming plates of later acquisitions must cover all channels.
     own = leave_out_shared(listing.files, problems)
-    files, original_plates = resolve_duplicates(own, settings.duplicates, problems)
+    # Repeated images of a channel that is not read are no problem.
+    wanted = _choose_channels(own or listing.files, settings.channels, source)
+    files, original_plates = resolve_duplicates(own, settings.duplicates, problems, wanted)
     _check_names(source, files, settings)
     # Channels are chosen before grouping, so that unwanted channels cause no problems.
     labels = _choose_channels(files or listing.files, settings.channels, source)
+    _tell_left_out(files or listing.files, labels, settings.channels)
     found: dict[FieldKey, dict[str, _Times]] = defaultdict(lambda: defaultdict(dict))
     illumination: dict[Place, Place | None] = {}
     for file in files:
@@ -100,12 +103,14 @@ def _choose_channels(files: Sequence[RawFile], text: str, source: Path | str) ->
     names = list(dict.fromkeys(file.channel for file in files))
     # Only by default: a channel that the setting names is kept, whatever it is.
     if not text.strip():
-        transmitted = [name for name in names if is_transmitted(name)]
-        if transmitted and len(transmitted) < len(names):
-            left_out = ", ".join(transmitted)
-            info(f"left out, not a stain: {left_out} (setting channels chooses what to keep)")
-            names = [name for name in names if name not in transmitted]
+        names = [name for name in names if not is_transmitted(name)] or names
     return choose_channels(compose(text), names, str(source))
+
+
+def _tell_left_out(files: Sequence[RawFile], labels: Collection[str], text: str) -> None:
+    left_out = ", ".join(dict.fromkeys(it.channel for it in files if it.channel not in labels))
+    if left_out and not text.strip():
+        info(f"left out, not a stain: {left_out} (setting channels chooses what to keep)")
 
 
 def _check_names(source: Path | str, files: Sequence[RawFile], settings: LayoutSettings) -> None:

@@ -25,6 +25,7 @@ from phenomae.store.read import (
     read_store_signature,
     read_table,
 )
+from phenomae.store.refer import reopen
 from phenomae.store.table import read_problems, report_problems, write_table
 from phenomae.whole_files import sha256_of, write_bytes
 
@@ -44,9 +45,10 @@ _SHARED = (
 def add_plates(store: Path | str, inventory: Inventory) -> None:
     """Add the plates of an inventory to a finished store.
 
-    A repeated call continues an interrupted one. Raises ValueError if `store` is not a finished
-    store, if its channels, dtype, pixel size, bits or window percentiles differ from those of the
-    inventory, or if it already has a plate of the same name made from other files.
+    A repeated call continues an interrupted one; if that was finished, a store in place refers to
+    where the plates are now. Raises ValueError if `store` is not a finished store, if its channels,
+    dtype, pixel size, bits or window percentiles differ from those of the inventory, if it already
+    has a plate of the same name made from other files, or if the files have changed since.
     """
     signature = read_store_signature(store)
     origin = Origin(KIND, signature["settings"], signature["sources"])
@@ -55,6 +57,7 @@ def add_plates(store: Path | str, inventory: Inventory) -> None:
     if inventory.origin.sources["raw"] in origin.sources.values():
         _clear(added)
         info(f"{store} has the plates of {inventory.path} already")
+        reopen(store, inventory)
         return
     _require_alike(store, origin, inventory)
     known = read_problems(store, signature)  # before hours of writing, in case it is damaged

@@ -58,7 +58,8 @@ def _finish_opening(target: Target, dtype: str, pending: ts.Future) -> ts.Tensor
         raise ValueError(f"{target.path} cannot be opened: {reason}")
     raise ValueError(
         f"{target.path}, to which the store refers, cannot be opened; if its plate was moved, "
-        f"ingest it in place again from where it is; if it has changed, with overwrite: {reason}"
+        "ingest it in place again from where it is (with add, if plates were added to the store); "
+        f"if it has changed, with overwrite: {reason}"
     )
 
 

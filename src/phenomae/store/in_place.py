@@ -8,6 +8,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,19 @@ import polars as pl
 import tensorstore as ts
 
 from phenomae.images.fields import Place, RawField
-from phenomae.images.pixels.zarr_array import list_chunk_times, open_plane, read_metadata
+from phenomae.images.pixels.zarr_array import (
+    list_chunk_times,
+    list_missing_chunks,
+    open_plane,
+    require_metadata,
+)
 from phenomae.store.files import read_file, write_file
 from phenomae.store.handles import Target, open_arrays
 from phenomae.urls import below, is_address
 from phenomae.whole_files import hash_json
 
 REFERENCES = "in-place.arrow"
+_LOST = "lacks chunks that it had at ingest"
 _SCHEMA: dict[str, Any] = {
     "path": pl.String,
     "array": pl.String,
@@ -30,6 +37,7 @@ _SCHEMA: dict[str, Any] = {
     "shape": pl.List(pl.Int64),
     "planes": pl.List(pl.List(pl.List(pl.Int64))),
     "whole": pl.Boolean,
+    "missing": pl.List(pl.List(pl.Int64)),
     "times": pl.String,
 }
 
@@ -48,12 +56,18 @@ class Reference:
     read as their maximum projection."""
     whole: bool
     """Whether all chunks of the planes were stored at ingest, so that a missing one is damage."""
+    missing: tuple[tuple[int, ...], ...]
+    """Numbers of the chunks of each plane that were not stored at ingest; empty if `whole`."""
     times: str
     """Hash of the times at which the files of the planes last changed; empty for addresses."""
 
+    def indices(self) -> list[tuple[int, ...]]:
+        """Return the index of every plane."""
+        return [index for planes in self.planes for index in planes]
+
     def places(self) -> list[Place]:
         """Return the place of every plane."""
-        return [Place(self.array, index=index) for planes in self.planes for index in planes]
+        return [Place(self.array, index=index) for index in self.indices()]
 
 
 References = Mapping[str, Reference]
@@ -83,12 +97,12 @@ def make_reference(field: RawField) -> Reference:
     places = [place for image in field.images for place in image.planes]
     url = places[0].url
     array = url if is_address(url) else os.path.abspath(url)
-    found = read_metadata(array)
-    if found is None:
-        raise ValueError(f"there is no Zarr array {array}")
-    driver, metadata = found
-    whole = all(_is_whole(place) for place in places)
-    return Reference(array, driver, tuple(metadata["shape"]), planes, whole, hash_places(places))
+    driver, metadata = require_metadata(array)
+    indices = [place.index or () for place in places]
+    whole = _is_whole(places, metadata)
+    missing = () if whole else tuple(list_missing_chunks(array, indices))
+    shape, times = tuple(metadata["shape"]), hash_places(places)
+    return Reference(array, driver, shape, planes, whole, missing, times)
 
 
 def hash_places(places: Sequence[Place]) -> str:
@@ -98,12 +112,21 @@ def hash_places(places: Sequence[Place]) -> str:
     return hash_json([list_chunk_times(place) for place in places])
 
 
-def _is_whole(place: Place) -> bool:
+def _is_whole(places: Sequence[Place], metadata: Mapping[str, Any]) -> bool:
+    """Return whether all chunks of planes of an array are stored, also those inside of shards."""
     try:
-        found = open_plane(place).storage_statistics(query_fully_stored=True).result()
-    except (ValueError, NotImplementedError):  # servers of plain HTTP list no files
+        for place in places:
+            found = open_plane(place).storage_statistics(query_fully_stored=True).result()
+            if not found.fully_stored:
+                return False
+    except NotImplementedError:  # servers of plain HTTP list no files
+        if any(codec.get("name") == "sharding_indexed" for codec in metadata.get("codecs", ())):
+            return False
+        planes = [place.index or () for place in places]
+        return not any(list_missing_chunks(places[0].url, planes))
+    except ValueError:
         return False
-    return bool(found.fully_stored)
+    return True
 
 
 def read_references(store: Path | str, *, is_new: bool = False) -> dict[str, Reference]:
@@ -128,7 +151,8 @@ def read_references(store: Path | str, *, is_new: bool = False) -> dict[str, Ref
 
 def _read_row(row: dict[str, Any]) -> Reference:
     planes = tuple(tuple(tuple(index) for index in planes) for planes in row.pop("planes"))
-    return Reference(planes=planes, shape=tuple(row.pop("shape")), **row)
+    missing = tuple(map(tuple, row.pop("missing")))
+    return Reference(planes=planes, shape=tuple(row.pop("shape")), missing=missing, **row)
 
 
 def write_references(store: Path | str, references: References) -> None:
@@ -144,11 +168,31 @@ def open_references(
 ) -> list[ts.TensorStore]:
     """Return views (c, h, w) of the fields, or (c, z, h, w) of planes to be projected.
 
-    Raises ValueError if an array is not there, or if it is not of the recorded shape and dtype.
+    Raises ValueError if an array is not there, if it is not of the recorded shape and dtype, or if
+    chunks on this machine are missing that were there at ingest.
     """
     targets = [Target(it.array, it.shape, it.driver, it.whole) for it in references]
     arrays = open_arrays(targets, dtype, identity)
+    for reference in references:
+        # Where no chunk was missing at ingest, tensorstore itself notices one when it is read.
+        if not reference.whole and not is_address(reference.array):
+            _require_chunks(reference, identity)
     return [_view(*pair) for pair in zip(arrays, references, strict=True)]
+
+
+# Once per field, because it looks for each file. The identity is that of the store, as in
+# handles.py: a store that is replaced is looked at again.
+@lru_cache(maxsize=4096)
+def _require_chunks(reference: Reference, identity: str) -> None:
+    if _lacks_chunks(reference):
+        raise ValueError(f"{reference.array} {_LOST}: they would be read as black")
+
+
+def _lacks_chunks(reference: Reference) -> bool:
+    """Return whether a chunk (or shard) is missing that was stored at ingest."""
+    now = list_missing_chunks(reference.array, reference.indices())
+    before = reference.missing or ((),) * len(now)
+    return any(set(one) - set(other) for one, other in zip(now, before, strict=True))
 
 
 def _view(array: ts.TensorStore, reference: Reference) -> ts.TensorStore:
@@ -176,8 +220,16 @@ def find_reference_damage(
             return None
         if hash_places(reference.places()) != reference.times:
             return f"files of {reference.array} have changed since ingest (by their times)"
-        kept = view.storage_statistics(query_fully_stored=True, query_not_stored=True).result()
+        return f"{reference.array} {_LOST}" if _is_incomplete(reference, view) else None
     except (ValueError, OSError, NotImplementedError) as error:
         return str(error).splitlines()[0]
-    is_damaged = kept.not_stored or (reference.whole and not kept.fully_stored)
-    return f"{reference.array} lacks chunks that it had at ingest" if is_damaged else None
+
+
+def _is_incomplete(reference: Reference, view: ts.TensorStore) -> bool:
+    try:
+        kept = view.storage_statistics(query_fully_stored=True, query_not_stored=True).result()
+    except NotImplementedError:  # servers of plain HTTP list no files
+        return _lacks_chunks(reference)
+    if kept.not_stored or (reference.whole and not kept.fully_stored):
+        return True
+    return not reference.whole and _lacks_chunks(reference)

@@ -15,9 +15,8 @@ from phenomae.store.inventory import (
     refuse_problems,
     take_inventory,
 )
-from phenomae.store.raw_files import require_unchanged
 from phenomae.store.read import Store, open_store
-from phenomae.store.refer import refer_anew
+from phenomae.store.refer import reopen
 from phenomae.store.remote import remote_artefact
 from phenomae.store.table import print_inventory
 from phenomae.urls import Location, locate
@@ -80,11 +79,7 @@ def ingest(
 
 def _reopen(path: Path | str, inventory: Inventory) -> Store:
     """Return a store that is there already; raises ValueError if its raw files have changed."""
-    store = open_store(path)
-    require_unchanged(store, inventory)
-    if inventory.settings.in_place and refer_anew(store, inventory):
-        info(f"{path} refers to the plates in {inventory.path} now")
-        store = open_store(path)
+    store = reopen(path, inventory)
     if store.label_sources:
         info(f"{path} has the labels that store relabel gave, not those of this plate map")
     return store

@@ -12,6 +12,7 @@ _SEPARATORS = r"([-_. ()\[\]]+)"
 _WELL = re.compile(r"[A-Pa-p](?:0?[1-9]|1[0-9]|2[0-4])")
 # Of a plate of 1536; alone it would also take w1, s1 and z1.
 _WIDE_WELL = re.compile(r"(?:[A-Z]|A[A-F])(?:0?[1-9]|[1-3][0-9]|4[0-8])")
+_TIDY_WELL = re.compile(r"[A-Z]{1,2}[0-9]{2}")
 _PARTS = re.compile(r"([A-Za-z]+)([0-9]+)")
 # Letters in front of a number, and what the number then is.
 _LETTERS = {
@@ -32,7 +33,16 @@ def compose_patterns(names: Sequence[str], files: Sequence[str]) -> Iterator[str
     alike = [parts[0::2] for parts in split if tuple(parts[1::2]) == shape]
     groups: set[str] = set()
     columns = [set(column) for column in zip(*alike, strict=True)]
-    pieces = [_describe_part(values, groups) for values in columns[:-1]]
+    well = _find_well(columns[:-1])
+    if well is not None:
+        groups.add("well")
+    described: dict[int, str | None] = {}
+    # Parts that vary come first: the P1 in front of all names is no site if there is s1 and s2.
+    for index in sorted(range(len(columns) - 1), key=lambda index: len(columns[index]) == 1):
+        values = columns[index]
+        is_well = index == well
+        described[index] = _describe_well(values) if is_well else _describe_part(values, groups)
+    pieces = [described[index] for index in sorted(described)]
     _name_the_rest(columns[:-1], pieces, groups)
     ends = [re.escape(end) for end in sorted(columns[-1])]
     suffix = ends[0] if len(ends) == 1 else f"(?:{'|'.join(ends)})"
@@ -58,18 +68,36 @@ def _name_the_rest(columns: Sequence[set[str]], pieces: list[str | None], groups
             groups.add("channel")
 
 
+def _find_well(columns: Sequence[set[str]]) -> int | None:
+    """Return the index of the part that is the well; None if there is none.
+
+    Plates, channels and sites look like wells too (P1, c1, f1), but wells vary, are in several rows
+    and are mostly written with a capital letter and two digits.
+    """
+    ranks = [
+        (
+            len(values) > 1,
+            len({value.rstrip("0123456789") for value in values}) > 1,
+            all(map(_TIDY_WELL.fullmatch, values)),
+            index,
+        )
+        for index, values in enumerate(columns)
+        if any(map(_WELL.fullmatch, values))
+        and (all(map(_WELL.fullmatch, values)) or all(map(_WIDE_WELL.fullmatch, values)))
+    ]
+    return max(ranks)[-1] if ranks else None
+
+
+def _describe_well(values: set[str]) -> str:
+    is_narrow = all(map(_WELL.fullmatch, values))
+    return r"(?P<well>[A-Pa-p]\d+)" if is_narrow else r"(?P<well>[A-Z]{1,2}\d+)"
+
+
 def _describe_part(values: set[str], groups: set[str]) -> str | None:
     """Return the pattern of one part of the names; None if it varies and is not recognised.
 
     Adds the groups that it contains to `groups`.
     """
-    if "well" not in groups and all(map(_WELL.fullmatch, values)):
-        groups.add("well")
-        return r"(?P<well>[A-Pa-p]\d+)"
-    is_wide = any(map(_WELL.fullmatch, values)) and all(map(_WIDE_WELL.fullmatch, values))
-    if "well" not in groups and is_wide:
-        groups.add("well")
-        return r"(?P<well>[A-Z]{1,2}\d+)"
     matches = [_PARTS.findall(value) for value in values]
     letters = {tuple(letter for letter, _ in found) for found in matches}
     whole = all(

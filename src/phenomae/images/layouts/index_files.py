@@ -5,7 +5,7 @@ names are handled in the same way.
 """
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,16 +36,21 @@ class IndexedImage:
 def walk_once(raw: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Yield folder, folders in it and files in it as os.walk does; links are followed.
 
-    Each folder comes once: links may gather plates from several disks, but a link to a parent
-    folder would never end.
+    Each folder comes once, as links may lead to a parent, and under its own name: links such as
+    `latest`, which name a plate beside them anew, are followed after all other folders.
     """
     seen: set[str] = set()
-    for folder, below, names in os.walk(raw, followlinks=True):
-        if (real := os.path.realpath(folder)) in seen:
-            below.clear()
-            continue
-        seen.add(real)
-        yield Path(folder), below, names
+    starts = deque([str(raw)])
+    while starts:
+        for folder, below, names in os.walk(starts.popleft()):
+            if (real := os.path.realpath(folder)) in seen:
+                below.clear()
+                continue
+            seen.add(real)
+            yield Path(folder), below, names
+            # Only now: who walks may have taken folders out of `below`.
+            paths = (os.path.join(folder, name) for name in below)
+            starts += [path for path in paths if os.path.islink(path)]
 
 
 def find_indices(raw: Path, is_index: Callable[[str], bool]) -> list[Path]:
@@ -133,6 +138,23 @@ def check_plate_name(raw: Path | str, plate_name: str | None, own: Collection[st
             f"plate_name is {plate_name!r}, but {raw} holds {count_of(len(plates), 'plate')}: "
             f"{', '.join(plates[:4])}; leave it out, or choose the folder of one plate"
         )
+
+
+def require_repeats(images: Mapping[tuple[str, Path], Collection[tuple[str, str]]]) -> None:
+    """Raise ValueError if folders with one name are different plates: they share no image.
+
+    `images` are the wells and channels by plate and folder. A plate that was imaged again has the
+    same ones in both folders, which is what the setting `duplicates` is for.
+    """
+    seen: dict[str, tuple[Path, set[tuple[str, str]]]] = {}
+    for (plate, folder), its in images.items():
+        first, known = seen.setdefault(plate, (folder, set(its)))
+        if known.isdisjoint(its):
+            raise ValueError(
+                f"{first} and {folder} would both be the plate {plate}, but have no channel of a "
+                "well in common: give them different names, or set plate_name if they are one plate"
+            )
+        known.update(its)
 
 
 def locate_problems(problems: Iterable[Problem], index: Path, plate: str) -> list[Problem]:

@@ -10,6 +10,8 @@ from pathlib import Path
 _ROWS = "[A-Z]{1,2}"
 _TIFF = r"\.(?i:tiff?)"
 _GUID = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+# BR1__2020-11-05T19_51_35-Measurement1, which Harmony writes; __ may also be in other names.
+_MEASUREMENT = re.compile(r"__[0-9]{4}-[0-9]{2}-[0-9]{2}.*", re.DOTALL)
 # Folders of an instrument that are inside of the folder of a plate.
 _INNER = re.compile(r"images?|data|projection|(?:timepoint|zstep)_[0-9]+", re.IGNORECASE)
 
@@ -106,4 +108,4 @@ def plate_of_folder(path: Path) -> str:
     The date of a measurement after `__`, which Harmony writes, is left out.
     """
     name = folder_of_plate(path).name
-    return name.partition("__")[0] or name
+    return _MEASUREMENT.sub("", name) or name

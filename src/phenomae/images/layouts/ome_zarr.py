@@ -18,9 +18,11 @@ from phenomae.images.layouts.index_files import (
     check_file_name,
     check_plate_name,
     name_folders,
+    require_repeats,
 )
 from phenomae.images.layouts.layout import Layout
 from phenomae.images.layouts.ome_zarr_image import ZarrImage, read_image
+from phenomae.images.layouts.ome_zarr_sites import number_sites, version_of
 from phenomae.images.layouts.zarr_groups import name_kind, read_group, walk_groups
 from phenomae.images.settings import LayoutSettings
 from phenomae.images.threads import map_in_threads
@@ -29,8 +31,7 @@ from phenomae.records import parse_well
 from phenomae.urls import below
 
 _SUFFIX = re.compile(r"(\.ome)?\.zarr", re.I)
-# `0` and `0_registered`: a field, and what Fractal's tasks made of it.
-_NUMBERED = re.compile(r"([0-9]{1,6})(?:_(.+))?", re.ASCII)
+_WELL_PATH = re.compile(r"[A-Za-z]{1,2}/0*[1-9][0-9]*", re.ASCII)
 _IGNORED = ("labels", "tables")
 _REQUESTS = 32  # concurrent reads at an address, where threads mostly wait for the server
 
@@ -53,8 +54,8 @@ class _Plate:
     problems: list[Problem] = field(default_factory=list)
     sizes: set[float | None] = field(default_factory=set)
     """Pixel sizes in micrometres; None stands for images without one."""
-    scales: set[float] = field(default_factory=set)
-    """Scales without a unit."""
+    no_sizes: set[str] = field(default_factory=set)
+    """Why scales do not give pixel sizes."""
     colors: dict[str, str] = field(default_factory=dict)
     ignored: Counter[str] = field(default_factory=Counter)
 
@@ -77,8 +78,8 @@ def list_ome_zarr(raw: Path, indices: Sequence[Path], settings: LayoutSettings) 
     their labels in `omero`, or else numbers. An image that cannot be understood, or whose channels
     are not those of most images of its plate and acquisition, becomes a problem.
 
-    Raises ValueError if the metadata of a plate are damaged, or if `plate_name` is set but there
-    are several plates.
+    Raises ValueError if the metadata of a plate are damaged, if `plate_name` is set but there are
+    several plates, or if different plates have one name.
     """
     plates = [index.parent for index in indices]
     listing = list_plates(raw, plates, settings)
@@ -99,6 +100,7 @@ def list_plates(raw: Path | str, plates: Sequence[Path | str], settings: LayoutS
     sizes: dict[str, set[float | None]] = defaultdict(set)
     colors: dict[str, str] = {}
     ignored: Counter[str] = Counter()
+    by_folder: dict[tuple[str, Path], set[tuple[str, str]]] = {}
     for location in plates:
         name = settings.plate_name or names[location]
         prefix = acquisitions[location] if isinstance(location, Path) else ""
@@ -109,6 +111,9 @@ def list_plates(raw: Path | str, plates: Sequence[Path | str], settings: LayoutS
         colors = {**plate.colors, **colors}
         ignored += plate.ignored
         _report_scales(name, plate, settings)
+        if plate.files and isinstance(location, Path) and settings.plate_name is None:
+            by_folder[name, location] = {(file.well, file.channel) for file in plate.files}
+    require_repeats(by_folder)
     known = {name: size for name, found in sizes.items() if (size := _only(found)) is not None}
     return Listing(files, known, ignored=ignored, problems=problems, colors=colors)
 
@@ -131,11 +136,10 @@ def _only(sizes: set[float | None]) -> float | None:
 
 def _report_scales(name: str, plate: _Plate, settings: LayoutSettings) -> None:
     """Print why the pixel size of a plate is not known, if its images have scales."""
-    scales = ", ".join(f"{scale:g}" for scale in sorted(plate.scales))
-    if scales:
+    if plate.no_sizes:
+        why = ", and ".join(sorted(plate.no_sizes))
         info(
-            f"plate {name}: the scale {scales} has no unit, so the pixel size is not known "
-            "(setting pixel_size_um gives it)"
+            f"plate {name}: {why}, so the pixel size is not known (setting pixel_size_um gives it)"
         )
     elif len(plate.sizes) > 1:
         listed = ", ".join("none" if size is None else f"{size:g}" for size in plate.sizes)
@@ -191,21 +195,46 @@ def _list_images(location: Path | str, name: str, prefix: str, plate: _Plate) ->
             )
     read = map_in_threads(lambda entry: _read_well(below(location, entry[1])), entries, workers)
     for (well, path), found in zip(entries, read, strict=True):
-        if isinstance(found, str):
-            plate.problems.append(Problem(found, name, well))
-        else:
+        try:
+            if isinstance(found, str):
+                raise ValueError(found)
             images += _number_images(below(location, path), well, found, prefix)
+        except ValueError as error:
+            plate.problems.append(Problem(str(error), name, well))
     return images
 
 
 def _name_well(plate: dict[str, Any], entry: dict[str, Any], path: str) -> str:
-    """Return the well that an entry of a plate names by the indices of its row and column."""
+    """Return the well that the path of an entry of a plate names, and its indices if it has any.
+
+    Raises ValueError if they name different wells, or none.
+    """
     parts = path.split("/")
     row, column = parts[-2:] if len(parts) > 1 else ("", "")
-    if "rowIndex" in entry and "columnIndex" in entry:
-        row = str(plate["rows"][entry["rowIndex"]]["name"])
-        column = str(plate["columns"][entry["columnIndex"]]["name"])
-    return parse_well(row, column)
+    if not {"rowIndex", "columnIndex"} <= entry.keys():
+        return parse_well(row, column)
+    by_index = [_name_index(plate, kind, entry) for kind in ("row", "column")]
+    if by_index[0] is None or by_index[1] is None:
+        return parse_well(row, column)
+    well = parse_well(by_index[0], by_index[1])
+    # Rows or columns of a path that are counted from 0 say nothing against the indices.
+    if _WELL_PATH.fullmatch(f"{row}/{column}") and parse_well(row, column) != well:
+        raise ValueError(f"its path is {path}, its indices name {well}")
+    return well
+
+
+def _name_index(plate: dict[str, Any], kind: str, entry: dict[str, Any]) -> str | None:
+    """Return the name of an entry's row or column; None if the plate does not list them."""
+    listed, index = plate.get(f"{kind}s"), entry[f"{kind}Index"]
+    if not isinstance(listed, list) or not listed:
+        return None
+    if type(index) is not int or not 0 <= index < len(listed):
+        raise ValueError(
+            f"its {kind}Index is {index!r}: expected a whole number from 0 to {len(listed) - 1}"
+        )
+    if not isinstance(listed[index], dict) or "name" not in listed[index]:
+        raise ValueError(f"its {kind}Index is {index}, but that {kind} has no name")
+    return str(listed[index]["name"])
 
 
 def _read_well(location: Path | str) -> list[tuple[str, str]] | str:
@@ -230,20 +259,15 @@ def _read_well(location: Path | str) -> list[tuple[str, str]] | str:
 def _number_images(
     location: Path | str, well: str, images: Sequence[tuple[str, str]], prefix: str
 ) -> list[_Image]:
-    """Return the images of a well with their sites."""
-    matches = [_NUMBERED.fullmatch(path) for path, _ in images]
-    numbers = [int(match[1]) for match in matches if match]
-    if len(numbers) < len(images):  # names like fov1: in their order, counted from 1
-        numbers = list(range(1, len(images) + 1))
-    first: dict[str, int] = {}
-    for (_, acquisition), number in zip(images, numbers, strict=True):
-        first[acquisition] = min(number, first.get(acquisition, number))
+    """Return the images of a well with their sites; raises ValueError as `number_sites` does."""
+    try:
+        sites = number_sites(images)
+    except ValueError as error:
+        raise ValueError(f"{location}: {error}") from None
     found: list[_Image] = []
-    for (path, acquisition), number, match in zip(images, numbers, matches, strict=True):
-        # The images of a second acquisition go on counting: its first is the site of the first.
-        site = number - first[acquisition] + min(numbers)
-        version = match[2] if match and match[2] else ""
-        label = "/".join(part for part in (prefix, acquisition, version) if part)
+    for (path, acquisition), site in zip(images, sites, strict=True):
+        parts = prefix, acquisition, version_of(path)
+        label = "/".join(part for part in parts if part)
         found.append(_Image(well, site, label, below(location, path)))
     return found
 
@@ -273,8 +297,8 @@ def _find_usual_channels(
 
 def _add_image(plate: _Plate, name: str, image: _Image, content: ZarrImage) -> None:
     plate.sizes.add(content.pixel_size_um)
-    if content.unknown_scale is not None:
-        plate.scales.add(content.unknown_scale)
+    if content.no_size:
+        plate.no_sizes.add(content.no_size)
     for channel, color in zip(content.channels, content.colors, strict=True):
         if color:
             plate.colors.setdefault(channel, color)

@@ -26,6 +26,7 @@ _MICROMETRES = {
     "meter": 1e6,
 }
 _COLOR = re.compile(r"#?([0-9A-Fa-f]{6})(?:[0-9A-Fa-f]{2})?")
+_KNOWN_STEPS = {"scale", "translation", "identity"}
 _SQUARE = 1e-3  # relative difference of height and width up to which a pixel is square
 
 
@@ -43,9 +44,10 @@ class ZarrImage:
     colors: tuple[str, ...]
     """Display colours of the channels, as RRGGBB; empty where none is given."""
     pixel_size_um: float | None
-    """None if the unit of the scale is not known."""
-    unknown_scale: float | None
-    """Scale without a unit, unless it is 1, which stands for an unknown pixel size."""
+    """None if there is no scale, or its unit is not known."""
+    no_size: str
+    """Why a scale does not give the pixel size; empty if it does, or if there is none. A scale of 1
+    without a unit is none."""
 
     def size(self, axis: str) -> int:
         """Return the length of an axis; 1 if the array does not have it."""
@@ -83,10 +85,10 @@ def read_image(location: Path | str) -> ZarrImage:
         axes, units = _read_axes(multiscales[0].get("axes"), len(shape))
         count = shape[axes.index("c")] if "c" in axes else 1
         channels, colors = _read_channels(keys.get("omero"), count)
-        size, unknown = _read_pixel_size(multiscales[0], dataset, axes, units)
+        size, no_size = _read_pixel_size(multiscales[0], dataset, axes, units)
     except ValueError as error:
         raise ValueError(f"{location}: {error}") from None
-    return ZarrImage(str(array), axes, shape, channels, colors, size, unknown)
+    return ZarrImage(str(array), axes, shape, channels, colors, size, no_size)
 
 
 def _read_shape(metadata: dict[str, Any]) -> tuple[int, ...]:
@@ -132,11 +134,15 @@ def _read_channels(omero: Any, count: int) -> tuple[tuple[str, ...], tuple[str, 
 
 def _read_pixel_size(
     multiscale: dict[str, Any], dataset: dict[str, Any], axes: str, units: Sequence[str]
-) -> tuple[float | None, float | None]:
-    """Return the pixel size in micrometres, and a scale whose unit is not known."""
-    scale = [1.0, 1.0]
-    for owner in (dataset, multiscale):
-        scale = [a * b for a, b in zip(scale, _read_scale(owner, len(axes)), strict=True)]
+) -> tuple[float | None, str]:
+    """Return the pixel size in micrometres, or why the image's scales do not give it."""
+    owners = dataset, multiscale
+    if unclear := next(filter(None, map(_find_unclear, owners)), ""):
+        return None, unclear
+    scales = [scale for owner in owners if (scale := _read_scale(owner, len(axes))) is not None]
+    if not scales:
+        return None, ""
+    scale = [math.prod(values) for values in zip(*scales, strict=True)]
     height, width = (
         value * _MICROMETRES.get(unit, 1) for value, unit in zip(scale, units[-2:], strict=True)
     )
@@ -146,19 +152,31 @@ def _read_pixel_size(
     # Products such as 162.5 nm x 0.001 end in rounding errors.
     size = float(f"{width:.9g}")
     if units[-1] in _MICROMETRES:
-        return size, None
-    return None, None if size == 1 else size
+        return size, ""
+    return None, "" if size == 1 else f"the scale {size:g} has no unit"
 
 
-def _read_scale(owner: dict[str, Any], count: int) -> list[float]:
-    """Return the scale of y and x that a dataset or a multiscale gives; 1 if it gives none."""
+def _find_unclear(owner: dict[str, Any]) -> str:
+    """Return why the transformations of a dataset or a multiscale are not understood, or nothing.
+
+    OME-Zarr has at most one scale and one translation; what others do to the scale is not known.
+    """
     steps = owner.get("coordinateTransformations") or []
-    scales = [
-        step.get("scale")
-        for step in (steps if isinstance(steps, list) else [])
-        if isinstance(step, dict) and step.get("type") == "scale"
-    ]
-    scale = scales[0] if scales else [1.0] * count
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        return "the coordinateTransformations are no list of objects"
+    types = [str(step.get("type")) for step in steps]
+    if set(types) <= _KNOWN_STEPS and types.count("scale") < 2:
+        return ""
+    return f"the coordinateTransformations ({', '.join(types)}) are not understood"
+
+
+def _read_scale(owner: dict[str, Any], count: int) -> list[float] | None:
+    """Return the scale of y and x that a dataset or a multiscale gives; None if it gives none."""
+    steps = owner.get("coordinateTransformations") or []
+    scales = [step.get("scale") for step in steps if step["type"] == "scale"]
+    if not scales:
+        return None
+    [scale] = scales
     if (
         not isinstance(scale, list)
         or len(scale) != count

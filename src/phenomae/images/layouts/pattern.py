@@ -3,15 +3,15 @@
 The layout for everything without an index file; it is used only if the setting `pattern` is given.
 """
 
-import os
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from phenomae.images.fields import Listing, Place, Problem, RawFile, natural_key, parse_site
-from phenomae.images.layouts.index_files import show_names
+from phenomae.images.layouts.index_files import require_repeats, show_names, walk_once
 from phenomae.images.layouts.layout import Layout
-from phenomae.images.layouts.named_patterns import NAMED_PATTERNS, plate_of_folder
+from phenomae.images.layouts.named_patterns import NAMED_PATTERNS, folder_of_plate, plate_of_folder
 from phenomae.images.settings import LayoutSettings
 from phenomae.records import check_name, normalize_well, parse_well
 
@@ -49,11 +49,13 @@ def list_pattern(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -
     files: list[RawFile] = []
     problems: list[Problem] = []
     plates: dict[str, tuple[str, ...]] = {}
+    by_folder: dict[tuple[str, Path], set[tuple[str, str]]] = defaultdict(set)
     for path in paths:
         match = compiled.fullmatch(path.relative_to(raw).as_posix())
         if match is None:
             continue
-        plate = _plate_parts(match) or (_default_plate(path, settings),)
+        parts = _plate_parts(match)
+        plate = parts or (_default_plate(path, settings),)
         try:
             file = _parse_match(match, "_".join(plate), path, settings)
         except ValueError as error:
@@ -61,6 +63,10 @@ def list_pattern(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -
             continue
         _check_parts(plates, file.plate, plate)
         files.append(file)
+        if not parts and settings.plate_name is None:
+            folder = folder_of_plate(path) if settings.pattern in NAMED_PATTERNS else path.parent
+            by_folder[file.plate, folder].add((file.well, file.channel))
+    require_repeats(by_folder)
     if not files and not problems:
         names = show_names([path.relative_to(raw).as_posix() for path in paths])
         raise ValueError(
@@ -77,21 +83,13 @@ def list_pattern(raw: Path, indices: Sequence[Path], settings: LayoutSettings) -
 
 
 def _walk_files(raw: Path) -> list[Path]:
-    """Return all files below a folder, sorted; links to folders are followed."""
-    files: list[Path] = []
-    for folder, below, names in os.walk(raw, followlinks=True):
-        below[:] = [name for name in below if not _is_loop(folder, name)]
-        files += [Path(folder, name) for name in names if not name.startswith(".")]
-    return sorted(files)
-
-
-def _is_loop(folder: str, name: str) -> bool:
-    """Return whether a link points to a folder that contains it, so that a walk would not end."""
-    path = os.path.join(folder, name)
-    if not os.path.islink(path):
-        return False
-    # With separators at the end, /data/P1 does not count as a parent of /data/P10.
-    return (os.path.realpath(folder) + os.sep).startswith(os.path.realpath(path) + os.sep)
+    """Return all files below a folder, sorted; links to folders are followed, each folder once."""
+    return sorted(
+        folder / name
+        for folder, _, names in walk_once(raw)
+        for name in names
+        if not name.startswith(".")
+    )
 
 
 def _compile(pattern: str) -> re.Pattern[str]:

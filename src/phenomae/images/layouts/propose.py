@@ -15,6 +15,7 @@ from phenomae.images.layouts.compose_pattern import CHANNEL_FOLDER, compose_patt
 from phenomae.images.layouts.named_patterns import NAMED_PATTERNS, folder_of_plate
 from phenomae.images.layouts.pattern import list_pattern
 from phenomae.images.settings import LayoutSettings
+from phenomae.records import normalize_well, split_well
 
 # Conventions that are too loose for a name of their own.
 _OTHERS = (
@@ -26,6 +27,8 @@ _OTHERS = (
 
 _MIN_SHARE = 0.25  # masks and pictures for people may lie beside the images
 _ALL_WELLS = 1536
+# Not p1 and S1, which may be plates.
+_SITE_FOLDER = re.compile(r"(?:[sf]|(?i:site|fld|field|fov|pos|xy))[-_ ]?[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -116,11 +119,35 @@ def _try(
     keys = {(f.plate, f.well, f.site, f.channel, f.plane, f.time) for f in listing.files}
     if listing.problems or len(keys) < len(listing.files):
         return None
+    if _are_parts([(f, its) for f in listing.files if (its := _folder_of(pattern, f))], raw):
+        return None
     plates = {(file.plate, _folder_of(pattern, file)) for file in listing.files}
     # HRCE-1/Plate1 and HRCE-2/Plate1 are two plates, also where they have no well in common.
     if len({plate for plate, _ in plates}) < len(plates):
         return None
     return Proposal(pattern, len(keys), tuple(also))
+
+
+def _are_parts(files: Sequence[tuple[RawFile, Path]], raw: Path) -> bool:
+    """Return whether the folders that would name plates are those of wells or of sites."""
+    names = {folder.name for _, folder in files if folder != raw}
+    if not names:
+        return False
+    if all(map(_SITE_FOLDER.fullmatch, names)):
+        return True
+    wells = {name: _read_well(name) for name in names}
+    # P1 is a well, too, but not that of its files, and all plates begin with the same letters.
+    rows = {split_well(well)[0] for well in wells.values() if well}
+    return all(wells.values()) and (
+        len(rows) > 1 or all(file.well == wells.get(folder.name) for file, folder in files)
+    )
+
+
+def _read_well(name: str) -> str | None:
+    try:
+        return normalize_well(name)
+    except ValueError:
+        return None
 
 
 def _folder_of(pattern: str, file: RawFile) -> Path | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from phenomae.images.layouts.index_files import ZARR_FILES, walk_once
-from phenomae.images.pixels.zarr_array import read_file
+from phenomae.images.pixels.zarr_array import read_present
 
 _KINDS = {
     "plate": "an OME-Zarr plate",
@@ -24,11 +24,9 @@ def read_group(location: Path | str) -> dict[str, Any] | None:
 
     Raises ValueError if the metadata are not a JSON object, and OSError if they cannot be read.
     """
-    for name in ("zarr.json", ".zattrs", ".zgroup"):
+    for name, text in read_present(location, ("zarr.json", ".zattrs", ".zgroup")):
         try:
-            content = json.loads(read_file(location, name))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+            content = json.loads(text)
         except (ValueError, RecursionError):
             content = None
         if not isinstance(content, dict):

@@ -11,6 +11,7 @@ from jaxtyping import Float32, UInt
 
 from phenomae.images.fields import Place
 from phenomae.images.pixels.open_image import open_place
+from phenomae.images.pixels.stamp import Stamp, stamp_of
 
 
 def divide(pixels: UInt[np.ndarray, "h w"], function: Place) -> UInt[np.ndarray, "h w"]:
@@ -19,7 +20,7 @@ def divide(pixels: UInt[np.ndarray, "h w"], function: Place) -> UInt[np.ndarray,
     The result is rounded and clipped to the range of the image's type. Raises ValueError if the
     function is not an array of the image's size with values above 0.
     """
-    light = _read_function(function)
+    light = _read_function(function, stamp_of(function.url))
     if light.shape != pixels.shape:
         raise ValueError(
             f"{function} has the shape {light.shape}, but the image to be divided has "
@@ -31,7 +32,7 @@ def divide(pixels: UInt[np.ndarray, "h w"], function: Place) -> UInt[np.ndarray,
 
 
 @lru_cache(maxsize=16)  # one per channel of a plate, which thousands of images share
-def _read_function(place: Place) -> Float32[np.ndarray, "h w"]:
+def _read_function(place: Place, stamp: Stamp) -> Float32[np.ndarray, "h w"]:
     with open_place(place) as stream:
         try:
             # Without pickle, because a .npy with objects in it could run code.

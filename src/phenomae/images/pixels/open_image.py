@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from phenomae.images.fields import Place
+from phenomae.images.pixels.stamp import Stamp, stamp_of
 from phenomae.urls import is_address, read_address
 
 PARQUET_COLUMN = "jp2"
@@ -83,25 +84,27 @@ def _read_row(path: str, row: int) -> object:
 
 
 def _read_row_locked(path: str, row: int) -> object:
-    file = _open_parquet(path)
+    stamp = stamp_of(path)
+    file = _open_parquet(path, stamp)
     group = 0
     while row >= (rows := file.metadata.row_group(group).num_rows):
         row -= rows
         group += 1
         if group == file.num_row_groups:
             raise FileNotFoundError(path)
-    images = _read_group(path, group)
+    images = _read_group(path, stamp, group)
     value = images[row].as_py()
     return value.get("bytes") if isinstance(value, dict) else value
 
 
 @lru_cache(maxsize=4)  # opening a file parses its whole footer
-def _open_parquet(path: str) -> pq.ParquetFile:
+def _open_parquet(path: str, stamp: Stamp) -> pq.ParquetFile:
     return pq.ParquetFile(path)
 
 
 # The images of a field are consecutive rows, so a row group is needed several times in succession;
 # two, because a field may begin in one group and end in the next.
 @lru_cache(maxsize=2)
-def _read_group(path: str, group: int) -> pa.ChunkedArray:
-    return _open_parquet(path).read_row_group(group, columns=[PARQUET_COLUMN])[PARQUET_COLUMN]
+def _read_group(path: str, stamp: Stamp, group: int) -> pa.ChunkedArray:
+    file = _open_parquet(path, stamp)
+    return file.read_row_group(group, columns=[PARQUET_COLUMN])[PARQUET_COLUMN]

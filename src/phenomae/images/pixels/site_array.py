@@ -120,34 +120,37 @@ def read_header(place: Place, *, has_range: bool = False) -> ImageHeader:
 
 def read_pixels(stream: BinaryIO, place: Place, array: SiteArray) -> UInt[np.ndarray, "h w"]:
     """Decode one channel of a chunk; raises the decoder's own error if that fails."""
+    assert place.channel is not None
+    # All channels are decoded at once, for the others of a field that a thread reads: decoding
+    # frames of JPEG XL one by one takes as long, and gives a frame that is not there any pixels.
+    if (pixels := _PIXELS.take(place)) is None:
+        decode = _decode_jpeg_xl if array.codec == _JPEG_XL else _decode_blosc
+        pixels = decode(stream.read(), array)
+        _PIXELS.keep(place, pixels)
+    return pixels[place.channel[0]]
+
+
+def _decode_jpeg_xl(content: bytes, array: SiteArray) -> UInt[np.ndarray, "c h w"]:
     # Imported here: it is large, and a GPU node that reads no such images may lack it.
     import imagecodecs
 
-    assert place.channel is not None
-    channel = place.channel[0]
-    if array.codec == _JPEG_XL:
-        # The channels are frames: one is decoded in a fifth of the time of five.
-        pixels = imagecodecs.jpegxl_decode(stream.read(), index=channel)
-    else:
-        pixels = _decode_blosc(stream, place, array)[channel]
+    pixels = imagecodecs.jpegxl_decode(content)
+    if pixels.ndim == 2:  # a single frame
+        pixels = pixels[None]
     # A chunk that was cut between two frames is decoded without an error.
-    if pixels.shape != array.shape[1:] or pixels.dtype != array.dtype:
+    if pixels.shape != array.shape or pixels.dtype != array.dtype:
         raise UnfitError(f"has the shape {pixels.shape} and type {pixels.dtype}, unlike its array")
     return pixels
 
 
-def _decode_blosc(stream: BinaryIO, place: Place, array: SiteArray) -> UInt[np.ndarray, "c h w"]:
-    """Return all channels, decoded once for the channels of a field that a thread reads."""
+def _decode_blosc(content: bytes, array: SiteArray) -> UInt[np.ndarray, "c h w"]:
     import imagecodecs
 
-    if (pixels := _PIXELS.take(place)) is None:
-        content = imagecodecs.blosc_decode(stream.read())
-        kind = np.dtype(array.dtype).newbyteorder("<")
-        if len(content) != math.prod(array.shape) * kind.itemsize:
-            raise UnfitError(f"has {len(content)} bytes of pixels, unlike its array")
-        pixels = np.frombuffer(content, kind).reshape(array.shape).astype(array.dtype, copy=False)
-        _PIXELS.keep(place, pixels)
-    return pixels
+    decoded = imagecodecs.blosc_decode(content)
+    kind = np.dtype(array.dtype).newbyteorder("<")
+    if len(decoded) != math.prod(array.shape) * kind.itemsize:
+        raise UnfitError(f"has {len(decoded)} bytes of pixels, unlike its array")
+    return np.frombuffer(decoded, kind).reshape(array.shape).astype(array.dtype, copy=False)
 
 
 def _measure_chunk(place: Place, codec: str) -> int:

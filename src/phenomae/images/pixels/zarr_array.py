@@ -7,7 +7,9 @@ a plane of which no chunk is stored is an error, because it is more likely lost 
 import json
 import os
 import re
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,8 @@ from jaxtyping import Num
 
 from phenomae.images.fields import Place
 from phenomae.images.pixels.header import ImageHeader, UnfitError, check_grey
-from phenomae.urls import first_reason, is_address, kvstore_spec, read_address
+from phenomae.images.pixels.stamp import Stamp, stamp_of
+from phenomae.urls import DeniedError, first_reason, is_address, kvstore_spec, read_address
 
 if TYPE_CHECKING:
     import tensorstore as ts
@@ -36,20 +39,46 @@ def read_metadata(location: Path | str) -> tuple[str, dict[str, Any]] | None:
 
     Raises ValueError if the metadata are not JSON, and OSError if they cannot be read.
     """
-    for name, driver in _DRIVERS.items():
+    for name, content in read_present(location, list(_DRIVERS)):
         try:
-            metadata = json.loads(read_file(location, name))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+            metadata = json.loads(content)
         except (ValueError, RecursionError):
             raise ValueError(f"{location}/{name} is not JSON") from None
         if isinstance(metadata, dict) and metadata.get("node_type", "array") == "array":
-            return driver, metadata
+            return _DRIVERS[name], metadata
     return None
 
 
-def read_file(folder: Path | str, name: str) -> bytes:
-    """Return the bytes of a file in a folder or below an address; raises OSError."""
+def require_metadata(location: Path | str) -> tuple[str, dict[str, Any]]:
+    """Return what `read_metadata` returns; raises ValueError also if there is no array."""
+    if (found := read_metadata(location)) is None:
+        raise ValueError(f"there is no Zarr array {location}")
+    return found
+
+
+def read_present(folder: Path | str, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the files that are there, of a folder or below an address.
+
+    Raises OSError if one cannot be read. Access that a server denies is no such error if another
+    file is there: buckets that may not be listed answer so for what is not there.
+    """
+    denied: DeniedError | None = None
+    is_empty = True
+    for name in names:
+        try:
+            content = _read_file(folder, name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except DeniedError as error:
+            denied = denied or error
+            continue
+        is_empty = False
+        yield name, content
+    if denied is not None and is_empty:
+        raise denied
+
+
+def _read_file(folder: Path | str, name: str) -> bytes:
     address = os.fspath(folder)
     return (
         read_address(f"{address}/{name}")
@@ -64,7 +93,9 @@ def open_plane(place: Place, *, strict: bool = False) -> "ts.TensorStore":
     Raises UnfitError if there is no such plane, and OSError if the machine fails.
     """
     assert place.index is not None, f"{place} is no plane of an array"
-    array = _open(place.url, strict)
+    # An array may be replaced, and with it its type and byte order, while a process runs.
+    names = () if is_address(place.url) else (f"{place.url}/{name}" for name in _DRIVERS)
+    array = _open(place.url, strict, tuple(map(stamp_of, names)))
     # tensorstore checks bounds only when it reads.
     outside = any(at >= size for at, size in zip(place.index, array.shape, strict=False))
     if outside or len(place.index) != array.rank - 2:
@@ -114,18 +145,44 @@ def read_plane(place: Place, *, has_range: bool) -> Num[np.ndarray, "h w"]:
 def list_chunk_times(place: Place) -> list[int]:
     """Return when the files of a local plane last changed, in ns: metadata, then stored chunks."""
     folder = Path(place.url)
-    found = read_metadata(folder)
-    if found is None or place.index is None:
-        raise ValueError(f"there is no Zarr array {place.url}")
-    driver, metadata = found
+    driver, metadata = require_metadata(place.url)
     name = next(name for name, its in _DRIVERS.items() if its == driver)
     times = [os.stat(folder / name).st_mtime_ns]
+    assert place.index is not None, f"{place} is no plane of an array"
     for chunk in _name_chunks(driver, metadata, place.index):
         try:
             times.append(os.stat(folder / chunk).st_mtime_ns)
         except (FileNotFoundError, NotADirectoryError):
             times.append(0)  # a chunk of the fill value
     return times
+
+
+def list_missing_chunks(url: str, planes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Return, for planes of an array, which of their chunks (or shards) are not stored.
+
+    Chunks of a plane are counted from 0, row by row. At an address a byte of each is asked for.
+    """
+    driver, metadata = require_metadata(url)
+    names = [_name_chunks(driver, metadata, index) for index in planes]
+    # Planes of a stack may share their chunks.
+    stored = {name: _is_stored(url, name) for name in dict.fromkeys(chain(*names))}
+    return [tuple(n for n, name in enumerate(its) if not stored[name]) for its in names]
+
+
+def _is_stored(url: str, name: str) -> bool:
+    try:
+        if not is_address(url):
+            os.stat(Path(url, name))
+            return True
+        try:
+            read_address(f"{url}/{name}", 1)
+        except FileNotFoundError:
+            raise
+        except OSError:  # a server that knows no byte ranges
+            read_address(f"{url}/{name}")
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def explain(error: Exception, url: str) -> Exception:
@@ -144,7 +201,7 @@ def _name_chunks(driver: str, metadata: dict[str, Any], index: tuple[int, ...]) 
     shape = metadata["shape"]
     if driver == "zarr":
         chunks = metadata["chunks"]
-        start, separator = (), metadata.get("dimension_separator", ".")
+        start, separator = (), metadata.get("dimension_separator") or "."
     else:
         chunks = metadata["chunk_grid"]["configuration"]["chunk_shape"]
         encoding = metadata["chunk_key_encoding"]
@@ -160,7 +217,7 @@ def _name_chunks(driver: str, metadata: dict[str, Any], index: tuple[int, ...]) 
 
 # Few arrays at a time: a field is one array, and its planes are read one after another.
 @lru_cache(maxsize=64)
-def _open(url: str, strict: bool) -> "ts.TensorStore":
+def _open(url: str, strict: bool, stamps: tuple[Stamp, ...]) -> "ts.TensorStore":
     import tensorstore as ts  # not at the top: its import takes 0.1 s
 
     found = read_metadata(url)
