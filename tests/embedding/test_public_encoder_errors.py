@@ -17,6 +17,7 @@ from phenomae.weights.public_encoder.open_encoder import open_encoder
 from phenomae.weights.public_encoder.settings import PublicEncoderSettings
 
 transformers = pytest.importorskip("transformers", reason="needs transformers")
+BIT = "BitImageProcessor"
 NO_STAGES = dict.fromkeys(("stage_names", "out_features", "out_indices"), "absent")
 OWN_CODE = {"AutoModel": "modeling.Own", "AutoConfig": "modeling.OwnConfig"}
 
@@ -153,7 +154,12 @@ def test_other_models_are_one_sentence(keys: dict, sentence: str, changed):
         ({"image_std": [0.5, 0.5, 0]}, "image_std must be above 0, not [0.5, 0.5, 0.0]"),
         ({"size": {"height": 28, "width": 56}}, "size must be the side of a square, not {'height"),
         ({"size": {"longest_edge": 28}}, "size must be the side of a square, not {'longest_edge'"),
-        ({"crop_size": True}, "crop_size must be the side of a square, not True; input_size sets"),
+        ({"image_processor_type": BIT}, "crop_size must be the side of a square, not None; inpu"),
+        ({"do_center_crop": True, "crop_size": True}, "crop_size must be the side of a square, no"),
+        ({"do_center_crop": 1}, "do_center_crop must be true, false or null, not 1"),
+        ({"do_resize": "no"}, "do_resize must be true, false or null, not 'no'"),
+        ({"do_rescale": 0}, "do_rescale must be true, false or null, not 0"),
+        ({"do_normalize": "false"}, "do_normalize must be true, false or null, not 'false'"),
         ({"size": 30}, "input_size must be a multiple of 7, the patch size of changed, not 30"),
         ({"resample": 1}, "resample must be 2 (bilinear) or 3 (bicubic), not 1"),
         ({"resample": [3]}, "resample must be 2 (bilinear) or 3 (bicubic), not [3]"),
@@ -166,6 +172,28 @@ def test_numbers_of_a_processor_that_cannot_be_used_are_one_sentence(
     with pytest.raises(ValueError, match=r".") as caught:
         open_encoder(f"hf:{changed('preprocessor_config.json', **keys)}", ["DNA"])
     assert sentence in str(caught.value)
+
+
+def test_crops_are_not_resized_by_a_filter_that_nobody_names(changed):
+    keys = {"resample": "absent", "image_processor_type": "OwnImageProcessor"}
+    run = f"hf:{changed('preprocessor_config.json', **keys)}"
+    with pytest.raises(ValueError, match=r"names no filter \(resample\) to resize crops, and that"):
+        open_encoder(run, ["DNA"], PublicEncoderSettings(crop_size=40))
+    opened = open_encoder(run, ["DNA"])
+    assert opened.record["preprocessing"]["resample"] is None
+    assert opened.model.embed(torch.zeros(1, 1, 28, 28)).shape == (1, 32)
+    with pytest.raises(ValueError, match="crops must be 28 x 28 pixels, not 40 x 41: the model's"):
+        opened.model.embed(torch.zeros(1, 1, 40, 41))
+
+
+@pytest.mark.parametrize("channels", [2, 5])
+def test_models_of_neither_grey_nor_colour_images_are_refused(
+    channels: int, save_encoder, tmp_path: Path
+):
+    folder = save_encoder(tmp_path / "multiplex", "vit", num_channels=channels)
+    given = PublicEncoderSettings(image_mean=(0.5,), image_std=(0.5,))
+    with pytest.raises(ValueError, match=rf"multiplex has images of {channels} channels: hf: open"):
+        open_encoder(f"hf:{folder}", ["DNA"], given)
 
 
 def test_damaged_and_missing_files_are_one_sentence(changed, tmp_path: Path):

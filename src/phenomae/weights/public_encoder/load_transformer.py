@@ -32,17 +32,19 @@ class Kind:
     """Whether it hides patches, at random, also in eval mode."""
     free_size: bool = True
     """Whether it takes images of any size without being told."""
+    processor: str = "ViT"
+    """The type of its image processor where preprocessor_config.json names none."""
 
 
 KINDS: Mapping[str, Kind] = {
-    "dinov2": Kind("Dinov2"),
-    "dinov2_with_registers": Kind("Dinov2WithRegisters"),
-    "dinov3_vit": Kind("DINOv3ViT"),
+    "dinov2": Kind("Dinov2", processor="Bit"),
+    "dinov2_with_registers": Kind("Dinov2WithRegisters", processor="Bit"),
+    "dinov3_vit": Kind("DINOv3ViT", processor="DINOv3ViT"),
     "vit_mae": Kind("ViTMAE", masks=True, free_size=False),
     "vit": Kind("ViT", pooler=True, free_size=False),
     "vit_msn": Kind("ViTMSN", free_size=False),
     "ijepa": Kind("IJepa", leading=0, free_size=False),
-    "deit": Kind("DeiT", leading=2, pooler=True, free_size=False),
+    "deit": Kind("DeiT", leading=2, pooler=True, free_size=False, processor="DeiT"),
 }
 """By the key model_type of config.json. Each is tested against the model of transformers."""
 _PROBLEMS = {

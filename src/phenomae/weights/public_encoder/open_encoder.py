@@ -51,7 +51,7 @@ def open_encoder(
     else:
         kind = _find_kind(files, config)
         model = load_transformer(files, config, read_shapes(files))
-        prepare = _prepare(files, model, settings)
+        prepare = _prepare(files, kind, model, settings)
     if settings.channels_as == "rgb" and len(channels) != 3:
         raise ValueError(
             "channels_as rgb makes an image of 3 channels: name them with channels in the order "
@@ -96,14 +96,20 @@ def _find_kind(files: EncoderFiles, config: dict[str, Any]) -> Kind:
     )
 
 
-def _prepare(files: EncoderFiles, model: Any, settings: PublicEncoderSettings) -> Preparation:
+def _prepare(
+    files: EncoderFiles, kind: Kind, model: Any, settings: PublicEncoderSettings
+) -> Preparation:
     channels = model.config.num_channels
+    if channels not in (1, 3):
+        raise ValueError(
+            f"{files.name} has images of {channels} channels: hf: opens models of grey or colour "
+            "images, with 1 or 3 channels"
+        )
     if settings.channels_as == "rgb" and channels != 3:
         raise ValueError(
             f"channels_as must be grey for {files.name}, whose images have {channels} channels"
         )
-    native = read_side(_plain(model.config.image_size))
-    processor = read_processor(files, native, channels, settings)
+    processor = read_processor(files, _native(model), channels, kind.processor, settings)
     return ProcessorPreparation(settings.channels_as, settings.intensities, processor, channels)
 
 
