@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from phenomae import cli
+from phenomae.embedding.embed import EmbedSettings, embed
 from phenomae.weights.public_encoder.find_encoder import find_encoder
 from phenomae.weights.public_encoder.load_transformer import load_complete
 from phenomae.weights.public_encoder.open_encoder import open_encoder
@@ -67,6 +68,8 @@ def refuse(folder: Path | str, *flags: str, store: Path, place: Path, capsys) ->
         ("--image-mean 0.5", "image_mean must be given together with image_std, or neither, not "),
         ("--image-mean 0.5 --image-std 0", "image_std must be above 0, not 0"),
         ("--image-mean 0.5 0.5 --image-std 1", "image_mean must be one number or 3, as the model"),
+        ("--image-mean nan --image-std 1", "image_mean must be finite numbers, not nan"),
+        ("--image-mean 1 inf 1 --image-std 1", "image_mean must be finite numbers, not inf"),
         ("--crop-size 0", "crop_size must be at least 1, not 0"),
         ("--channels DNA,AGP", "has no channel 'AGP'"),
     ],
@@ -135,6 +138,12 @@ def test_a_path_never_reaches_the_hub(
         ({"num_channels": 5}, "have other shapes of embeddings.patch_embeddings.projection.weight"),
         ({"num_hidden_layers": 1}, "changed: transformers cannot load it: out_features must be "),
         ({"hidden_act": "none such"}, "changed: transformers cannot load it: "),
+        ({"image_size": 7 * 10**6}, "config.json describes a network of 32,000,000"),
+        ({"mlp_ratio": 10**9}, "config.json describes a network of "),
+        ({"num_labels": 2**40}, "num_labels is 1099511627776, which does not fit the"),
+        ({"image_size": [14, 56]}, "image_size must be the side of a square in changed, not [14, "),
+        ({"transformers_weights": "other.safetensors"}, "has the key transformers_weights, which "),
+        ({"quantization_config": {}}, "has the key quantization_config, which is not supported"),
     ],
 )
 def test_other_models_are_one_sentence(keys: dict, sentence: str, changed):
@@ -238,6 +247,48 @@ def test_anything_but_a_complete_load_is_refused(how: str, changed):
         open_encoder(f"hf:{folder}", ["DNA"])
 
 
+@pytest.mark.parametrize("kind", [torch.int8, torch.int64, torch.bool, torch.float8_e4m3fn])
+def test_weights_of_other_than_floating_point_numbers_are_refused(kind: torch.dtype, changed):
+    folder = changed()
+    tensors = load_file(folder / "model.safetensors")
+    name = "encoder.layer.0.norm1.weight"
+    tensors[name] = tensors[name].to(kind)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    sentence = rf"{name} has numbers of type \w+: weights must be F64, F32, F16, BF16"
+    with pytest.raises(ValueError, match=sentence):
+        open_encoder(f"hf:{folder}", ["DNA"])
+
+
+def test_features_that_are_not_finite_are_not_written(changed, screen_path: Path, tmp_path: Path):
+    folder = changed()
+    tensors = load_file(folder / "model.safetensors")
+    tensors["layernorm.weight"][3] = float("nan")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    settings = EmbedSettings(device="cpu", precision="float32")
+    sentence = "NaN or infinite features for 3 of 3 wells of plate P1, such as A01: give weights of"
+    with pytest.raises(ValueError, match=sentence):
+        embed(screen_path, f"hf:{folder}", tmp_path / "wells", settings=settings)
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"num_register_tokens": 4},  # which this kind does not have
+        {"return_dict": False},
+        {"attn_implementation": "lab/kernel"},  # which would be fetched and imported
+        {"_attn_implementation": "lab/kernel@main:name"},
+    ],
+)
+def test_keys_that_are_not_of_the_network_change_nothing(keys: dict, encoder: Path, changed):
+    crops = torch.rand(1, 1, 28, 28)
+    one, other = (
+        open_encoder(f"hf:{folder}", ["DNA"]).model.encoder for folder in (encoder, changed(**keys))
+    )
+    assert torch.equal(other.embed(crops), one.embed(crops))
+    assert torch.equal(other.embed(crops, block=1), one.embed(crops, block=1))
+
+
 def test_errors_that_transformers_only_reports_are_refused():
     class Library:
         """A library that reports an error instead of raising it."""
@@ -245,6 +296,7 @@ def test_errors_that_transformers_only_reports_are_refused():
         @classmethod
         def from_pretrained(cls, folder: object, **options: object) -> tuple[object, dict]:
             assert options["trust_remote_code"] is False
+            assert options["attn_implementation"] == "sdpa"
             assert options["use_safetensors"] is True
             assert options["dtype"] == torch.float32
             keys = {f"{part}_keys": set() for part in ("missing", "unexpected", "mismatched")}
@@ -269,6 +321,18 @@ def test_a_model_of_one_channel_is_no_colour_image(save_encoder, tmp_path: Path)
         open_encoder(f"hf:{folder}", ["DNA", "ER", "AGP"], rgb)
     network = open_encoder(f"hf:{folder}", ["DNA"], PublicEncoderSettings(**numbers)).model
     assert network.embed(torch.zeros(2, 3, 28, 28)).shape == (2, 96)
+
+
+def test_a_number_is_the_mean_of_all_channels(fork_program: Callable):
+    # In a process of its own: here beartype checks the arguments.
+    program = """
+from phenomae.weights.public_encoder.settings import PublicEncoderSettings
+print(PublicEncoderSettings(image_mean=0.5, image_std=1))
+PublicEncoderSettings(image_mean=0.5, image_std=0)
+"""
+    done = fork_program(program).wait()
+    assert "image_mean=(0.5,), image_std=(1.0,)" in done.stdout
+    assert "ValueError: image_std must be above 0, not 0.0" in done.stderr
 
 
 def test_colours_of_another_number_of_channels_are_refused(encoder: Path):

@@ -109,7 +109,9 @@ def _prepare(
         raise ValueError(
             f"channels_as must be grey for {files.name}, whose images have {channels} channels"
         )
-    processor = read_processor(files, _native(model), channels, kind.processor, settings)
+    native, built_for = _native(model), model.config.image_size
+    require(native is not None, "image_size", f"the side of a square in {files.name}", built_for)
+    processor = read_processor(files, native, channels, kind.processor, settings)
     return ProcessorPreparation(settings.channels_as, settings.intensities, processor, channels)
 
 
@@ -147,7 +149,7 @@ def _wrap(
         return {**fixed, "noise": order.expand(len(images), -1)}
 
     assert all(tensor.dtype == torch.float32 for tensor in model.parameters())
-    leading = kind.leading + int(getattr(model.config, "num_register_tokens", 0))
+    leading = kind.leading + (model.config.num_register_tokens if kind.registers else 0)
     return PublicEncoder(model, prepare, model.config.num_hidden_layers, leading, options)
 
 
