@@ -1,6 +1,6 @@
 """Converts weights from and to the public layout: `phenomae weights import` and `weights export`.
 
-Exporting imported weights restores the original tensors to the bit and the same `config.json`.
+Exporting imported float32 weights restores their tensors to the bit and the same `config.json`.
 """
 
 from pathlib import Path
@@ -120,9 +120,9 @@ def export_weights(
 ) -> Weights:
     """Write the weights of a run, or imported weights, in the public layout, with a model card.
 
-    Imported weights are written as they were before the import. Settings without a public key are
-    written under the key `phenomae`, so that an import restores the same network. Beside weights
-    that phenomae trained is a file of code with which transformers loads them.
+    Imported weights are written as they were before the import, in float32. Settings without a
+    public key are written under the key `phenomae`, so that an import restores the same network.
+    Beside weights that phenomae trained is a file of code with which transformers loads them.
 
     Parameters
     ----------
