@@ -45,11 +45,12 @@ def changed(encoder: Path, tmp_path: Path) -> Callable[..., Path]:
 
 
 def refuse(folder: Path | str, *flags: str, store: Path, place: Path, capsys) -> str:
-    """Return the only line that `embed` prints when it refuses an encoder."""
+    """Return the only line, but for licences, that `embed` prints when it refuses an encoder."""
     before = sorted(place.iterdir())
     words = ["embed", str(store), f"{folder}", str(place / "wells"), "--device", "cpu", *flags]
     assert cli.run(words) == 1
-    (line,) = capsys.readouterr().err.strip().splitlines()
+    *told, line = capsys.readouterr().err.strip().splitlines()
+    assert all(": licence: " in text for text in told)
     assert sorted(place.iterdir()) == before
     return line
 

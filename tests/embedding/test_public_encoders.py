@@ -182,8 +182,9 @@ def test_a_model_without_a_pooler_in_bf16_and_several_files_is_opened_in_float32
     np.testing.assert_allclose(opened.model.embed(crops), expected, atol=1e-5)
 
 
-def test_wells_record_what_the_encoder_is(save_encoder, screen_path: Path, tmp_path: Path):
+def test_wells_record_what_the_encoder_is(save_encoder, screen_path: Path, tmp_path: Path, capsys):
     folder = save_encoder(tmp_path / "dino", "dinov2")
+    (folder / "README.md").write_text("---\nlicense: other\nlicense_name: cells\n---\n")
     encoder = PublicEncoderSettings(crop_size=24)
     wells = tmp_path / "wells"
     embed(screen_path, f"hf:{folder}", wells, settings=CPU, encoder=encoder)
@@ -191,6 +192,8 @@ def test_wells_record_what_the_encoder_is(save_encoder, screen_path: Path, tmp_p
     content = (folder / "model.safetensors").read_bytes()
     assert recorded["encoder"] == "dino"
     assert recorded["revision"] is None
+    assert recorded["licence"] == {"license": "other", "license_name": "cells"}
+    assert "dino: licence: other, cells\n" in capsys.readouterr().err
     assert recorded["weights_sha256"] == {"model.safetensors": hashlib.sha256(content).hexdigest()}
     assert recorded["transformers"] == transformers.__version__
     assert recorded["preprocessing"] == {

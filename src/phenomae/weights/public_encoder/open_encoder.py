@@ -10,6 +10,7 @@ from torch import Tensor
 from phenomae.checks import require
 from phenomae.paths import PathLike
 from phenomae.progress import info
+from phenomae.weights.licence import licence_text, read_licence
 from phenomae.weights.public_encoder.encoder import PublicEncoder, PublicModel, PublicNetwork
 from phenomae.weights.public_encoder.find_encoder import CONFIG, EncoderFiles, find_encoder
 from phenomae.weights.public_encoder.json_file import read_json, read_side
@@ -60,10 +61,13 @@ def open_encoder(
     size = int(prepare.record()["input_size"])
     encoder = _wrap(files, kind, model, prepare, size)
     network = PublicNetwork(PublicModel(settings.crop_size or size), channels, encoder).eval()
+    licence = read_licence(files.folder)
+    info(f"{files.name}: {licence_text(licence)}")
     sums = {path.name: sha256_of(path) for path in files.tensors}
     record = {
         "encoder": files.name,
         "revision": files.revision,
+        "licence": licence,
         "weights_sha256": sums,
         "preprocessing": {"crop_size": network.settings.crop_size, **prepare.record()},
         "transformers": version,
