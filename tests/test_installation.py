@@ -91,6 +91,8 @@ def test_free_memory_is_that_of_the_machine_or_of_the_container(monkeypatch, tmp
     assert free_memory_gb() == 16.4
     (tmp_path / "memory.max").write_text("3000000000\n")
     assert free_memory_gb() == 2.0
+    (tmp_path / "memory.stat").write_text("anon 1\nfile 900000000\ninactive_file 400000000\n")
+    assert free_memory_gb() == 2.4
     monkeypatch.setattr(installation, "_MEMORY", tmp_path / "absent")
     monkeypatch.setattr(installation, "_CGROUP", tmp_path / "absent")
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9

@@ -141,7 +141,12 @@ def _left_in_container() -> int | None:
     limit, used = _CGROUP / "memory.max", _CGROUP / "memory.current"
     if not (limit.exists() and used.exists()) or limit.read_text().strip() == "max":
         return None
-    return max(int(limit.read_text()) - int(used.read_text()), 0)
+    # The kernel counts cached files as used, but gives their memory to whoever asks for it.
+    counts = _CGROUP / "memory.stat"
+    listed = counts.read_text() if counts.exists() else ""
+    cached = re.search(r"^inactive_file (\d+)", listed, re.MULTILINE)
+    free = int(limit.read_text()) - int(used.read_text()) + (int(cached[1]) if cached else 0)
+    return max(free, 0)
 
 
 def _describe(found: Installation) -> str:

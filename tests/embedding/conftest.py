@@ -13,6 +13,7 @@ from phenomae.probes.commands import VitMaeSettings, pretrain_vit_mae
 
 CHANNELS = ("DNA", "ER")
 PROCESSOR = {
+    "image_processor_type": "ViTImageProcessor",
     "do_resize": True,
     "size": {"height": 28, "width": 28},
     "resample": 3,

@@ -194,7 +194,13 @@ def test_wrong_heads_are_refused(save_morphem):
         open_encoder(f"hf:{save_morphem(draw_tensors(), num_heads=5)}", ["DNA"])
 
 
+def test_numbers_that_transformers_refuses_are_one_sentence(save_morphem):
+    folder = save_morphem(draw_tensors(), layer_norm_eps="small")
+    with pytest.raises(ValueError, match="morphem: transformers cannot load it: Validation error"):
+        open_encoder(f"hf:{folder}", ["DNA"])
+
+
 def test_its_tensors_without_its_configuration_are_never_random(save_morphem):
     folder = save_morphem(draw_tensors(), auto_map="absent", architectures=["ViTModel"])
-    with pytest.raises(ValueError, match="does not fit the ViTModel of transformers"):
+    with pytest.raises(ValueError, match="describes a network of 85,798,656 numbers"):
         open_encoder(f"hf:{folder}", ["DNA"])

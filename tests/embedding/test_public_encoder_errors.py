@@ -11,12 +11,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from phenomae import cli
+from phenomae.embedding.embed import EmbedSettings, embed
 from phenomae.weights.public_encoder.find_encoder import find_encoder
 from phenomae.weights.public_encoder.load_transformer import load_complete
 from phenomae.weights.public_encoder.open_encoder import open_encoder
 from phenomae.weights.public_encoder.settings import PublicEncoderSettings
 
 transformers = pytest.importorskip("transformers", reason="needs transformers")
+BIT = "BitImageProcessor"
 NO_STAGES = dict.fromkeys(("stage_names", "out_features", "out_indices"), "absent")
 OWN_CODE = {"AutoModel": "modeling.Own", "AutoConfig": "modeling.OwnConfig"}
 
@@ -43,11 +45,12 @@ def changed(encoder: Path, tmp_path: Path) -> Callable[..., Path]:
 
 
 def refuse(folder: Path | str, *flags: str, store: Path, place: Path, capsys) -> str:
-    """Return the only line that `embed` prints when it refuses an encoder."""
+    """Return the only line, but for licences, that `embed` prints when it refuses an encoder."""
     before = sorted(place.iterdir())
     words = ["embed", str(store), f"{folder}", str(place / "wells"), "--device", "cpu", *flags]
     assert cli.run(words) == 1
-    (line,) = capsys.readouterr().err.strip().splitlines()
+    *told, line = capsys.readouterr().err.strip().splitlines()
+    assert all(": licence: " in text for text in told)
     assert sorted(place.iterdir()) == before
     return line
 
@@ -66,6 +69,8 @@ def refuse(folder: Path | str, *flags: str, store: Path, place: Path, capsys) ->
         ("--image-mean 0.5", "image_mean must be given together with image_std, or neither, not "),
         ("--image-mean 0.5 --image-std 0", "image_std must be above 0, not 0"),
         ("--image-mean 0.5 0.5 --image-std 1", "image_mean must be one number or 3, as the model"),
+        ("--image-mean nan --image-std 1", "image_mean must be finite numbers, not nan"),
+        ("--image-mean 1 inf 1 --image-std 1", "image_mean must be finite numbers, not inf"),
         ("--crop-size 0", "crop_size must be at least 1, not 0"),
         ("--channels DNA,AGP", "has no channel 'AGP'"),
     ],
@@ -134,6 +139,12 @@ def test_a_path_never_reaches_the_hub(
         ({"num_channels": 5}, "have other shapes of embeddings.patch_embeddings.projection.weight"),
         ({"num_hidden_layers": 1}, "changed: transformers cannot load it: out_features must be "),
         ({"hidden_act": "none such"}, "changed: transformers cannot load it: "),
+        ({"image_size": 7 * 10**6}, "config.json describes a network of 32,000,000"),
+        ({"mlp_ratio": 10**9}, "config.json describes a network of "),
+        ({"num_labels": 2**40}, "num_labels is 1099511627776, which does not fit the"),
+        ({"image_size": [14, 56]}, "image_size must be the side of a square in changed, not [14, "),
+        ({"transformers_weights": "other.safetensors"}, "has the key transformers_weights, which "),
+        ({"quantization_config": {}}, "has the key quantization_config, which is not supported"),
     ],
 )
 def test_other_models_are_one_sentence(keys: dict, sentence: str, changed):
@@ -153,7 +164,12 @@ def test_other_models_are_one_sentence(keys: dict, sentence: str, changed):
         ({"image_std": [0.5, 0.5, 0]}, "image_std must be above 0, not [0.5, 0.5, 0.0]"),
         ({"size": {"height": 28, "width": 56}}, "size must be the side of a square, not {'height"),
         ({"size": {"longest_edge": 28}}, "size must be the side of a square, not {'longest_edge'"),
-        ({"crop_size": True}, "crop_size must be the side of a square, not True; input_size sets"),
+        ({"image_processor_type": BIT}, "crop_size must be the side of a square, not None; inpu"),
+        ({"do_center_crop": True, "crop_size": True}, "crop_size must be the side of a square, no"),
+        ({"do_center_crop": 1}, "do_center_crop must be true, false or null, not 1"),
+        ({"do_resize": "no"}, "do_resize must be true, false or null, not 'no'"),
+        ({"do_rescale": 0}, "do_rescale must be true, false or null, not 0"),
+        ({"do_normalize": "false"}, "do_normalize must be true, false or null, not 'false'"),
         ({"size": 30}, "input_size must be a multiple of 7, the patch size of changed, not 30"),
         ({"resample": 1}, "resample must be 2 (bilinear) or 3 (bicubic), not 1"),
         ({"resample": [3]}, "resample must be 2 (bilinear) or 3 (bicubic), not [3]"),
@@ -166,6 +182,28 @@ def test_numbers_of_a_processor_that_cannot_be_used_are_one_sentence(
     with pytest.raises(ValueError, match=r".") as caught:
         open_encoder(f"hf:{changed('preprocessor_config.json', **keys)}", ["DNA"])
     assert sentence in str(caught.value)
+
+
+def test_crops_are_not_resized_by_a_filter_that_nobody_names(changed):
+    keys = {"resample": "absent", "image_processor_type": "OwnImageProcessor"}
+    run = f"hf:{changed('preprocessor_config.json', **keys)}"
+    with pytest.raises(ValueError, match=r"names no filter \(resample\) to resize crops, and that"):
+        open_encoder(run, ["DNA"], PublicEncoderSettings(crop_size=40))
+    opened = open_encoder(run, ["DNA"])
+    assert opened.record["preprocessing"]["resample"] is None
+    assert opened.model.embed(torch.zeros(1, 1, 28, 28)).shape == (1, 32)
+    with pytest.raises(ValueError, match="crops must be 28 x 28 pixels, not 40 x 41: the model's"):
+        opened.model.embed(torch.zeros(1, 1, 40, 41))
+
+
+@pytest.mark.parametrize("channels", [2, 5])
+def test_models_of_neither_grey_nor_colour_images_are_refused(
+    channels: int, save_encoder, tmp_path: Path
+):
+    folder = save_encoder(tmp_path / "multiplex", "vit", num_channels=channels)
+    given = PublicEncoderSettings(image_mean=(0.5,), image_std=(0.5,))
+    with pytest.raises(ValueError, match=rf"multiplex has images of {channels} channels: hf: open"):
+        open_encoder(f"hf:{folder}", ["DNA"], given)
 
 
 def test_damaged_and_missing_files_are_one_sentence(changed, tmp_path: Path):
@@ -210,6 +248,48 @@ def test_anything_but_a_complete_load_is_refused(how: str, changed):
         open_encoder(f"hf:{folder}", ["DNA"])
 
 
+@pytest.mark.parametrize("kind", [torch.int8, torch.int64, torch.bool, torch.float8_e4m3fn])
+def test_weights_of_other_than_floating_point_numbers_are_refused(kind: torch.dtype, changed):
+    folder = changed()
+    tensors = load_file(folder / "model.safetensors")
+    name = "encoder.layer.0.norm1.weight"
+    tensors[name] = tensors[name].to(kind)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    sentence = rf"{name} has numbers of type \w+: weights must be F64, F32, F16, BF16"
+    with pytest.raises(ValueError, match=sentence):
+        open_encoder(f"hf:{folder}", ["DNA"])
+
+
+def test_features_that_are_not_finite_are_not_written(changed, screen_path: Path, tmp_path: Path):
+    folder = changed()
+    tensors = load_file(folder / "model.safetensors")
+    tensors["layernorm.weight"][3] = float("nan")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    settings = EmbedSettings(device="cpu", precision="float32")
+    sentence = "NaN or infinite features for 3 of 3 wells of plate P1, such as A01: give weights of"
+    with pytest.raises(ValueError, match=sentence):
+        embed(screen_path, f"hf:{folder}", tmp_path / "wells", settings=settings)
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"num_register_tokens": 4},  # which this kind does not have
+        {"return_dict": False},
+        {"attn_implementation": "lab/kernel"},  # which would be fetched and imported
+        {"_attn_implementation": "lab/kernel@main:name"},
+    ],
+)
+def test_keys_that_are_not_of_the_network_change_nothing(keys: dict, encoder: Path, changed):
+    crops = torch.rand(1, 1, 28, 28)
+    one, other = (
+        open_encoder(f"hf:{folder}", ["DNA"]).model.encoder for folder in (encoder, changed(**keys))
+    )
+    assert torch.equal(other.embed(crops), one.embed(crops))
+    assert torch.equal(other.embed(crops, block=1), one.embed(crops, block=1))
+
+
 def test_errors_that_transformers_only_reports_are_refused():
     class Library:
         """A library that reports an error instead of raising it."""
@@ -217,6 +297,7 @@ def test_errors_that_transformers_only_reports_are_refused():
         @classmethod
         def from_pretrained(cls, folder: object, **options: object) -> tuple[object, dict]:
             assert options["trust_remote_code"] is False
+            assert options["attn_implementation"] == "sdpa"
             assert options["use_safetensors"] is True
             assert options["dtype"] == torch.float32
             keys = {f"{part}_keys": set() for part in ("missing", "unexpected", "mismatched")}
@@ -241,6 +322,18 @@ def test_a_model_of_one_channel_is_no_colour_image(save_encoder, tmp_path: Path)
         open_encoder(f"hf:{folder}", ["DNA", "ER", "AGP"], rgb)
     network = open_encoder(f"hf:{folder}", ["DNA"], PublicEncoderSettings(**numbers)).model
     assert network.embed(torch.zeros(2, 3, 28, 28)).shape == (2, 96)
+
+
+def test_a_number_is_the_mean_of_all_channels(fork_program: Callable):
+    # In a process of its own: here beartype checks the arguments.
+    program = """
+from phenomae.weights.public_encoder.settings import PublicEncoderSettings
+print(PublicEncoderSettings(image_mean=0.5, image_std=1))
+PublicEncoderSettings(image_mean=0.5, image_std=0)
+"""
+    done = fork_program(program).wait()
+    assert "image_mean=(0.5,), image_std=(1.0,)" in done.stdout
+    assert "ValueError: image_std must be above 0, not 0.0" in done.stderr
 
 
 def test_colours_of_another_number_of_channels_are_refused(encoder: Path):

@@ -14,6 +14,7 @@ from PIL import Image
 from phenomae import cli
 from phenomae.embedding.embed import BlockWells, EmbedSettings, embed
 from phenomae.signatures import read_signature
+from phenomae.weights.public_encoder.load_transformer import KINDS as MODELS
 from phenomae.weights.public_encoder.open_encoder import open_encoder
 from phenomae.weights.public_encoder.preparation import resize
 from phenomae.weights.public_encoder.settings import PublicEncoderSettings
@@ -181,8 +182,9 @@ def test_a_model_without_a_pooler_in_bf16_and_several_files_is_opened_in_float32
     np.testing.assert_allclose(opened.model.embed(crops), expected, atol=1e-5)
 
 
-def test_wells_record_what_the_encoder_is(save_encoder, screen_path: Path, tmp_path: Path):
+def test_wells_record_what_the_encoder_is(save_encoder, screen_path: Path, tmp_path: Path, capsys):
     folder = save_encoder(tmp_path / "dino", "dinov2")
+    (folder / "README.md").write_text("---\nlicense: other\nlicense_name: cells\n---\n")
     encoder = PublicEncoderSettings(crop_size=24)
     wells = tmp_path / "wells"
     embed(screen_path, f"hf:{folder}", wells, settings=CPU, encoder=encoder)
@@ -190,6 +192,8 @@ def test_wells_record_what_the_encoder_is(save_encoder, screen_path: Path, tmp_p
     content = (folder / "model.safetensors").read_bytes()
     assert recorded["encoder"] == "dino"
     assert recorded["revision"] is None
+    assert recorded["licence"] == {"license": "other", "license_name": "cells"}
+    assert "dino: licence: other, cells\n" in capsys.readouterr().err
     assert recorded["weights_sha256"] == {"model.safetensors": hashlib.sha256(content).hexdigest()}
     assert recorded["transformers"] == transformers.__version__
     assert recorded["preprocessing"] == {
@@ -221,14 +225,16 @@ def test_the_command_line_embeds_in_bf16_and_with_turns(
 
 def test_numbers_of_a_processor_are_read_in_all_their_forms(save_encoder, tmp_path: Path):
     folder = save_encoder(tmp_path / "dino", "dinov2")
+    sides = {"height": 28, "width": 28}
     forms = {
-        "crop wins": {"size": {"shortest_edge": 32}, "crop_size": {"height": 28, "width": 28}},
+        "crop wins": {"size": {"shortest_edge": 32}, "do_center_crop": True, "crop_size": sides},
         "old": {"size": 28, "feature_extractor_type": "ViTFeatureExtractor"},
         "nothing": {"do_resize": False, "do_center_crop": False, "size": 35},
-        "null": {"size": [28, 28], "do_rescale": None, "crop_size": None, "resample": None},
+        "null": {"size": [28, 28], "crop_size": None, "resample": None, "rescale_factor": None},
     }
     for name, form in forms.items():
-        table = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3, **form}
+        kind = {} if name == "old" else {"image_processor_type": "ViTImageProcessorFast"}
+        table = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3, **kind, **form}
         (folder / "preprocessor_config.json").write_text(json.dumps(table))
         numbers = open_encoder(f"hf:{folder}", ["DNA"]).record["preprocessing"]
         assert (numbers["input_size"], numbers["scale"], numbers["resample"]) == (
@@ -237,10 +243,89 @@ def test_numbers_of_a_processor_are_read_in_all_their_forms(save_encoder, tmp_pa
             "bilinear",
         ), name
         assert (numbers["mean"], numbers["std"]) == ([0.5] * 3, [0.25] * 3)
-    table = {"size": 28, "rescale_factor": 1 / 127.5, "do_normalize": False}
+    table = {**kind, "size": 28, "rescale_factor": 1 / 127.5, "do_normalize": False}
     (folder / "preprocessor_config.json").write_text(json.dumps(table))
     numbers = open_encoder(f"hf:{folder}", ["DNA"]).record["preprocessing"]
     assert numbers["scale"] == pytest.approx(2)
     assert (numbers["mean"], numbers["std"]) == ([0.0], [1.0])
     (folder / "preprocessor_config.json").write_text(json.dumps({**table, "do_rescale": False}))
     assert open_encoder(f"hf:{folder}", ["DNA"]).record["preprocessing"]["scale"] == 255
+
+
+BYTES = {"image_mean": [127.5] * 3, "image_std": [60.0] * 3}
+BIT, DEIT, CLIP = (f"{name}ImageProcessor" for name in ("Bit", "DeiT", "CLIP"))
+EDGE = {"size": {"shortest_edge": 28}, "crop_size": 28}
+
+
+@pytest.mark.parametrize(
+    ("changes", "side"),
+    [
+        ({}, 28),
+        ({"do_rescale": None, **BYTES}, 28),
+        ({"do_rescale": False, **BYTES}, 28),
+        ({"do_normalize": None}, 28),
+        ({"do_resize": None, "size": 14}, 28),
+        ({"do_center_crop": None, "crop_size": 14, "image_processor_type": DEIT}, 28),
+        ({"do_center_crop": None, "crop_size": 14, "image_processor_type": CLIP, "size": 28}, 28),
+        ({"crop_size": 14}, 28),
+        ({**EDGE, "resample": 2, "image_processor_type": BIT}, 56),
+        ({**EDGE, "resample": "absent", "image_processor_type": BIT}, 56),
+        ({"crop_size": 28, "resample": "absent", "image_processor_type": DEIT}, 56),
+        ({**EDGE, "resample": "absent", "image_processor_type": CLIP}, 56),
+        ({"resample": "absent"}, 56),
+        # The type is then that of the model.
+        ({"crop_size": 14, "resample": "absent", "image_processor_type": "absent"}, 56),
+    ],
+)
+def test_images_are_those_of_the_processors_of_transformers(
+    changes: dict, side: int, save_encoder, tmp_path: Path
+):
+    folder = save_encoder(tmp_path / "vit", "vit")
+    path = folder / "preprocessor_config.json"
+    table = {**json.loads(path.read_text()), **changes}
+    kept = {key: value for key, value in table.items() if value != "absent"}
+    path.write_text(json.dumps(kept))
+    image = np.random.default_rng(6).integers(0, 256, (3, side, side), dtype=np.uint8)
+    processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
+    expected = processor(image.transpose(1, 2, 0), return_tensors="np")["pixel_values"]
+    settings = PublicEncoderSettings(channels_as="rgb", crop_size=side)
+    network = open_encoder(f"hf:{folder}", ["R", "G", "B"], settings).model
+    (found,) = network.encoder.prepare(torch.from_numpy(image)[None])
+    # Pillow rounds to 8 bits after it has resized the rows, and again after the columns.
+    rounding = 1.5 / 255 / STD.min() if side == 56 else 1e-5
+    np.testing.assert_allclose(found, expected, atol=rounding)
+
+
+def test_the_types_of_processors_are_those_that_transformers_chooses():
+    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+
+    for model_type, kind in MODELS.items():
+        # It has none for dinov2_with_registers, whose files name it.
+        if (known := IMAGE_PROCESSOR_MAPPING_NAMES.get(model_type)) is not None:
+            assert known["torchvision"] == f"{kind.processor}ImageProcessor"
+
+
+def test_a_type_that_crops_has_the_size_of_its_crop(save_encoder, tmp_path: Path):
+    folder = save_encoder(tmp_path / "dino", "dinov2")
+    path = folder / "preprocessor_config.json"
+    table = {**json.loads(path.read_text()), "size": 42, "crop_size": 35}
+    for kind in (BIT, DEIT, CLIP, "ViTImageProcessor"):
+        path.write_text(json.dumps({**table, "image_processor_type": kind}))
+        processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
+        pixels = processor(np.zeros((50, 50, 3), np.uint8), return_tensors="np")["pixel_values"]
+        numbers = open_encoder(f"hf:{folder}", ["DNA"]).record["preprocessing"]
+        assert numbers["input_size"] == pixels.shape[-1] == (42 if "ViT" in kind else 35)
+
+
+@pytest.mark.parametrize("changes", [{"do_rescale": False}, {"rescale_factor": 1 / 127.5}])
+def test_means_that_are_given_are_of_intensities_from_0_to_1(
+    changes: dict, save_encoder, tmp_path: Path
+):
+    folder = save_encoder(tmp_path / "dino", "dinov2")
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **BYTES, **changes}))
+    settings = PublicEncoderSettings(image_mean=(0.5,), image_std=(0.25,))
+    opened = open_encoder(f"hf:{folder}", ["DNA"], settings)
+    assert opened.record["preprocessing"]["scale"] == 1
+    (images,) = opened.model.encoder.prepare(torch.full((1, 1, 28, 28), 0.75))
+    np.testing.assert_allclose(images, np.full((1, 3, 28, 28), (0.75 - 0.5) / 0.25), atol=1e-6)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -62,6 +63,8 @@ class Hub(BaseHTTPRequestHandler):
 
     files: dict[str, dict[str, bytes]]
     """Of each repository."""
+    busy: ClassVar[set[str]] = set()
+    """Files of lab/busy that cannot be fetched at the moment."""
 
     def do_HEAD(self) -> None:
         self._answer(self.command)
@@ -85,6 +88,9 @@ class Hub(BaseHTTPRequestHandler):
         commit = COMMIT[::-1] if moved else COMMIT
         if len(revision) == len(COMMIT):
             commit = revision
+        if repository == "lab/busy" and file in self.busy:
+            # 503 and 429 are the same to the library, but it tries again for half a minute.
+            return self._send(501, {})
         content = self.files[repository].get(file)
         if content is None:
             return self._send(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
@@ -230,9 +236,21 @@ ENCODERS = {
 }
 
 
-def test_public_encoders_come_from_the_hub_at_a_revision_and_then_from_its_cache(
-    fork_program: Callable, hub: str, tmp_path: Path
-):
+@pytest.fixture
+def find(fork_program: Callable, hub: str, tmp_path: Path) -> Callable[..., list]:
+    """Find public encoders in one process; return what was found of each, or the error."""
+
+    def start(names: list[str], **environment: str) -> list:
+        settings = {"HF_ENDPOINT": hub, "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
+        settings |= {"HF_HUB_DISABLE_TELEMETRY": "1", **environment}
+        done = fork_program(FORGET + FIND.format(lines=names), **settings).wait()
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return start
+
+
+def test_public_encoders_come_from_the_hub_at_a_revision_and_then_from_its_cache(find: Callable):
     both = {"config.json": b"{}", "preprocessor_config.json": b"{}"}
     index = {"config.json": b"{}", "model.safetensors.index.json": json.dumps(SHARDS).encode()}
     shards = dict.fromkeys(SHARDS["weight_map"].values(), b"tensors")
@@ -242,14 +260,6 @@ def test_public_encoders_come_from_the_hub_at_a_revision_and_then_from_its_cache
         "lab/lacking": index,
         "lab/pickle": {"config.json": b"{}", "pytorch_model.bin": b"code"},
     }
-
-    def find(names: list[str], **environment: str) -> list:
-        settings = {"HF_ENDPOINT": hub, "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
-        settings |= {"HF_HUB_DISABLE_TELEMETRY": "1", **environment}
-        done = fork_program(FORGET + FIND.format(lines=names), **settings).wait()
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
     for expected, found in zip(ENCODERS.values(), find(list(ENCODERS)), strict=True):
         if isinstance(expected, list):
             assert found == expected
@@ -263,3 +273,32 @@ def test_public_encoders_come_from_the_hub_at_a_revision_and_then_from_its_cache
     (unreachable,) = find(["hf:lab/other"], HF_ENDPOINT="http://127.0.0.1:9")
     assert unreachable.startswith("lab/other: ")
     assert "\n" not in unreachable
+
+
+@pytest.mark.parametrize(
+    "file", ["preprocessor_config.json", "model.safetensors", "model.safetensors.index.json"]
+)
+def test_a_file_that_cannot_be_fetched_now_is_not_taken_for_absent(file: str, find: Callable):
+    content = {"config.json": b"{}", "preprocessor_config.json": b"{}"}
+    if file == "model.safetensors.index.json":
+        content |= {file: json.dumps({"weight_map": {"a": "part.safetensors"}}).encode()}
+        content |= {"part.safetensors": b"tensors"}
+    else:
+        content |= {"model.safetensors": b"tensors"}
+    Hub.files["lab/busy"] = content
+    Hub.busy = {file}
+    sentence = "lab/busy: there is no such folder, the hub cannot be reached, and {} is not in its "
+    (online,) = find(["hf:lab/busy"])
+    (offline,) = find(["hf:lab/busy"], HF_HUB_OFFLINE="1")
+    assert online.startswith(sentence.format(file))
+    assert offline.startswith(sentence.format(file))
+    Hub.busy = {"README.md"}  # which may be missing
+    (found,) = find(["hf:lab/busy"])
+    assert found[:2] == ["lab/busy", COMMIT]
+
+
+def test_files_that_a_repository_lacks_are_known_in_its_cache(find: Callable):
+    Hub.files["lab/bare"] = {"config.json": b"{}", "model.safetensors": b"tensors"}
+    (found,) = find(["hf:lab/bare"])
+    assert found == ["lab/bare", COMMIT, "model.safetensors"]
+    assert find(["hf:lab/bare"], HF_HUB_OFFLINE="1") == [found]

@@ -158,14 +158,14 @@ def test_where_weights_come_from_is_kept(public: Path, tmp_path: Path, capsys):
     assert capsys.readouterr().err == told
     config = read_json(tmp_path / "out")
     assert (config["source"], config["revision"]) == ("public", None)
-    assert (config["licence"], config["notice"]) == ("cc-by-nc-4.0", NOTICE)
+    assert (config["licence"], config["notice"]) == ({"license": "cc-by-nc-4.0"}, NOTICE)
     assert config["source_hash"] == hash_file(public / "model.safetensors")
     assert config["published"] == read_json(public)
 
     export_weights(tmp_path / "out", tmp_path / "public2")  # the card stays behind, its word not
     assert f"licence: cc-by-nc-4.0; {NOTICE}\n" in capsys.readouterr().err
     import_weights(str(tmp_path / "public2"), tmp_path / "again")
-    assert read_json(tmp_path / "again")["licence"] == "cc-by-nc-4.0"
+    assert read_json(tmp_path / "again")["licence"] == {"license": "cc-by-nc-4.0"}
 
 
 def test_the_licence_is_told_where_none_is_named_and_not_with_quiet(

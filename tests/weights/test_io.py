@@ -323,6 +323,24 @@ def test_another_position_table_is_refused(tmp_path: Path, model: VitMae):
         load(tmp_path / "public")
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_public_weights_of_another_precision_have_exact_positions(
+    kind: torch.dtype, tmp_path: Path, model: VitMae
+):
+    public = write_public(tmp_path / "public", model)
+    rounded = {name: tensor.to(kind) for name, tensor in public.items()}
+    save_file(rounded, tmp_path / "public/model.safetensors")
+    found = load(tmp_path / "public")
+    assert torch.equal(found.encoder.positions, model.encoder.positions)
+    assert torch.equal(found.decoder.positions, model.decoder.positions)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(found.state_dict()[name], tensor.to(kind).float())
+    rounded["decoder.pos_embeddings"] += 0.1
+    save_file(rounded, tmp_path / "public/model.safetensors")
+    with pytest.raises(ValueError, match=r"decoder.positions is not the sine-cosine table"):
+        load(tmp_path / "public")
+
+
 def test_public_names_are_written_back(tmp_path: Path, model: VitMae):
     public = write_public(tmp_path / "public", model)
     found = publish(model, max_channels=2)

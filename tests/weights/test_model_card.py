@@ -18,7 +18,7 @@ from phenomae.runs import KIND as RUN
 from phenomae.signatures import Origin, hash_files, sign, sign_complete
 from phenomae.weights import io as weights
 from phenomae.weights.import_export import export_weights, import_weights
-from phenomae.weights.licence import read_licence
+from phenomae.weights.licence import join_licence, read_licence
 from phenomae.weights.model_card import CardSettings
 
 SIZES = {
@@ -149,7 +149,7 @@ def test_imported_weights_keep_their_licence_and_their_configuration(
     (folder / "README.md").write_text("---\nlicense: other\nlicense_name: cells\n---\n")
     import_weights(str(folder), tmp_path / "ours")
     export_weights(tmp_path / "ours", tmp_path / "public")
-    assert read_licence(tmp_path / "public") == "other, cells"
+    assert read_licence(tmp_path / "public") == {"license": "other", "license_name": "cells"}
     text = (tmp_path / "public/README.md").read_text()
     assert (
         "Licence: other, cells. Note: the public channel-agnostic weights are for non-comm" in text
@@ -160,6 +160,35 @@ def test_imported_weights_keep_their_licence_and_their_configuration(
     with pytest.raises(ValueError, match="has the licence other, cells, which licence=mit cannot"):
         export_weights(tmp_path / "ours", tmp_path / "public2", card=card)
     export_weights(tmp_path / "ours", tmp_path / "public2", card=CardSettings(licence="other"))
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        "license: other\nlicense_link: https://example.org/l",
+        "license: other\nlicense_name: cells, research only\nlicense_link: LICENSE.md",
+        "license:\n- mit\n- apache-2.0",
+    ],
+)
+def test_the_card_of_imported_weights_names_their_licence_by_the_same_keys(
+    front: str, tmp_path: Path
+):
+    weights.save(tmp_path / "mine", make("vit-mae"), {})
+    export_weights(tmp_path / "mine", tmp_path / "theirs")
+    (tmp_path / "theirs/artefact.json").unlink()
+    (tmp_path / "theirs/README.md").write_text(f"---\n{front}\n---\n# cells\n")
+    given = ModelCard.load(tmp_path / "theirs/README.md").data.to_dict()
+    import_weights(str(tmp_path / "theirs"), tmp_path / "ours")
+    export_weights(tmp_path / "ours", tmp_path / "public")
+    written = ModelCard.load(tmp_path / "public/README.md").data.to_dict()
+    licence = {key: value for key, value in written.items() if key.startswith("license")}
+    assert licence == given
+
+
+def test_a_licence_that_version_0_1_recorded_is_read(tmp_path: Path):
+    weights.save(tmp_path / "ours", make("vit-mae"), {"licence": "cc-by-nc-4.0"})
+    export_weights(tmp_path / "ours", tmp_path / "public")
+    assert join_licence(read_licence(tmp_path / "public")) == "cc-by-nc-4.0"
 
 
 @pytest.mark.parametrize("licence", ["", "two words", "a\nb", "é"])

@@ -7,6 +7,7 @@ go by LFS, as the server does not speak Xet.
 import base64
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,10 @@ from werkzeug.serving import make_server
 from phenomae.models.vit.vit_mae import VitMae
 from phenomae.weights import io as weights
 from phenomae.weights.import_export import export_weights, import_weights
+from phenomae.weights.push import _one_sentence
 
+# As the library writes of its transport.
+BRACES = "Reqwest Error: reqwest::Error { kind: Request, source: {0} }"
 TOKEN = "hf_secret"
 FILES = (
     *("README.md", "artefact.json", "config.json", "model.safetensors", "modeling_phenomae.py"),
@@ -261,6 +265,8 @@ def test_what_cannot_be_uploaded_is_one_sentence(
         assert (code, last.startswith("phenomae: ")) == (1, True)
         assert sentence in last
     assert set(hub.repositories) == {"lab/open"}
+    with pytest.raises(ValueError, match=re.escape(BRACES)), _one_sentence("lab/model"):
+        raise RuntimeError(BRACES)
     (wrong,) = run([push(exported, "lab/model")], HF_TOKEN="hf_wrong")
     assert "the hub does not accept the token: log in again with hf auth login" in wrong[1]
     assert "hf_wrong" not in wrong[1]

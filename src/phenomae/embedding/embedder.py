@@ -20,6 +20,7 @@ from phenomae.crops.tiles import Tiles
 from phenomae.crops.turns import TURNS, Turns
 from phenomae.devices import Machine
 from phenomae.embedding.plates import Plate, mean_per_well
+from phenomae.missing_features import find_non_finite
 from phenomae.models.conv.adabn import kept_statistics, reestimate
 from phenomae.models.network import Network, Pixels, Pool
 from phenomae.progress import Advance
@@ -73,7 +74,10 @@ class Embedder:
         counts = [len(self.tiles[field].tops) for field in plate.fields]
         wells = np.repeat(plate.well_of, counts)
         vectors = [torch.cat(part).cpu().numpy() for part in parts]
-        return [mean_per_well(rows, wells, len(plate.table)) for rows in vectors]
+        found = [mean_per_well(rows, wells, len(plate.table)) for rows in vectors]
+        for rows in found:
+            _require_finite(rows, plate)
+        return found
 
     def _vectors(
         self, pixels: Pixels, blocks: Sequence[int | None]
@@ -134,3 +138,14 @@ class Embedder:
 
         for crops in prefetch(cut, parts):
             yield network_input(crops, self.machine.device)
+
+
+def _require_finite(rows: Float32[np.ndarray, "n d"], plate: Plate) -> None:
+    wrong = find_non_finite(rows)
+    if wrong.any():
+        first = plate.table.filter(wrong)["well"][0]
+        raise ValueError(
+            f"the network gives NaN or infinite features for {wrong.sum()} of {len(wrong)} wells "
+            f"of plate {plate.name}, such as {first}: give weights of finite numbers, or "
+            "precision float32"
+        )

@@ -5,10 +5,10 @@ huggingface_hub raises a dozen classes of errors; `fetch` raises ValueError with
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -28,6 +28,10 @@ class NotOnHub(ValueError):  # noqa: N818
     """Raised when a repository of the hub does not have a file."""
 
 
+class HubNotReached(ValueError):  # noqa: N818
+    """Raised when the hub cannot be reached, and the cache does not tell about a file."""
+
+
 _ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -45,28 +49,31 @@ def fetch(
     """Return a folder with `files` of a repository and its model card, if any, and the commit.
 
     `revision` is a branch, tag or commit (None: the main branch), and `optional` are files that are
-    fetched if they are there. Files that were fetched before are taken from the cache if the hub
-    cannot be reached. Raises ValueError if the hub does not have the repository or a file
-    (NotOnHub), or denies access, or if the hub cannot be reached and a file is not in the cache.
+    fetched if the repository has them. If the hub cannot be reached, files that were fetched before
+    are taken from the cache, which also knows the files that the repository lacks. Raises
+    ValueError if the hub does not have the repository or a file (NotOnHub), or denies access, or if
+    the hub cannot be reached and a file is not in the cache (HubNotReached).
     """
     info(f"fetching {repository} from the hub")
     # The card comes second: if the hub cannot be reached, the error should name a required file.
     first, *rest = files
     with quiet_library():
         paths = [_fetch(repository, first, revision)]
-        paths += [_fetch(repository, name, revision, needed=False) for name in (CARD, *optional)]
+        with suppress(NotOnHub, HubNotReached):
+            paths.append(_fetch(repository, CARD, revision))
+        for name in optional:
+            with suppress(NotOnHub):
+                paths.append(_fetch(repository, name, revision))
         paths += [_fetch(repository, name, revision) for name in rest]
     # The cache has one folder per commit, so two folders mean two versions.
-    folders = {path.parent for path in paths if path is not None}
+    folders = {path.parent for path in paths}
     if len(folders) > 1:
         raise ValueError(f"{repository} changed on the hub while it was fetched: try again")
     (folder,) = folders
     return folder, folder.name
 
 
-def _fetch(
-    repository: str, name: str, revision: str | None = None, needed: bool = True
-) -> Path | None:
+def _fetch(repository: str, name: str, revision: str | None = None) -> Path:
     try:
         return Path(hf_hub_download(repository, name, revision=revision))
     except GatedRepoError:
@@ -79,11 +86,10 @@ def _fetch(
     except RevisionNotFoundError:
         raise ValueError(f"{repository} has no revision {revision} on the hub") from None
     except EntryNotFoundError as error:
-        if not needed:
-            return None  # if the hub cannot be reached, fetching the next file raises
-        if isinstance(error, RemoteEntryNotFoundError):
+        known = try_to_load_from_cache(repository, name, revision=revision)
+        if isinstance(error, RemoteEntryNotFoundError) or known is _CACHED_NO_EXIST:
             raise NotOnHub(f"{repository} has no {name} on the hub") from None
-        raise ValueError(
+        raise HubNotReached(
             f"{repository}: there is no such folder, the hub cannot be reached, and {name} is not "
             "in its cache"
         ) from None

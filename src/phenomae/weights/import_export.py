@@ -1,6 +1,6 @@
 """Converts weights from and to the public layout: `phenomae weights import` and `weights export`.
 
-Exporting imported weights restores the original tensors to the bit and the same `config.json`.
+Exporting imported float32 weights restores their tensors to the bit and the same `config.json`.
 """
 
 from pathlib import Path
@@ -25,7 +25,14 @@ from phenomae.weights.auto_class import (
     has_own_class,
     read_code,
 )
-from phenomae.weights.licence import CARD, NOTICE, licence_line, plain, read_licence
+from phenomae.weights.licence import (
+    CARD,
+    NOTICE,
+    check_licence,
+    join_licence,
+    licence_line,
+    read_licence,
+)
 from phenomae.weights.model_card import (
     RESULTS,
     CardSettings,
@@ -99,7 +106,12 @@ def import_weights(
     info(f"{found.name}: {licence_line(provenance['licence'])}")
     origin = Origin(
         weights.KIND,
-        {"layout": "phenomae", "channels": list(model.channels), **provenance},
+        {
+            "layout": "phenomae",
+            "channels": list(model.channels),
+            **provenance,
+            "licence": join_licence(provenance["licence"]),  # as in version 0.1
+        },
         {"weights": weights.identify(found.folder)},
     )
     with artefact_folder(out, origin, overwrite, resume=False) as folder:
@@ -120,9 +132,9 @@ def export_weights(
 ) -> Weights:
     """Write the weights of a run, or imported weights, in the public layout, with a model card.
 
-    Imported weights are written as they were before the import. Settings without a public key are
-    written under the key `phenomae`, so that an import restores the same network. Beside weights
-    that phenomae trained is a file of code with which transformers loads them.
+    Imported weights are written as they were before the import, in float32. Settings without a
+    public key are written under the key `phenomae`, so that an import restores the same network.
+    Beside weights that phenomae trained is a file of code with which transformers loads them.
 
     Parameters
     ----------
@@ -242,6 +254,6 @@ def _beside(config: dict[str, Any], folder: Path) -> dict[str, Any]:
         found["pixel_size_um"] = size
     if isinstance(intensity, str) and intensity != _INTENSITY:
         found["intensity"] = intensity
-    if named := read_licence(folder) or (plain(licence) if isinstance(licence, str) else None):
+    if named := read_licence(folder) or check_licence(licence):
         found["licence"] = named
     return found

@@ -13,11 +13,10 @@ from phenomae import checks
 from phenomae.paths import PathLike
 from phenomae.runs import KIND as RUN
 from phenomae.signatures import SIGNATURE, read_signature, read_verified
-from phenomae.weights.licence import NOTICE
+from phenomae.weights.licence import NOTICE, Licence, join_licence
 from phenomae.weights.public_sizes import Blueprint
 
 RESULTS = "results"
-_KEYS = ("license", "license_name", "license_link")
 _TAGS = ("phenomae", "microscopy", "cell-morphology", "high-content-screening")
 _TASK = "image-feature-extraction"
 
@@ -58,28 +57,31 @@ def read_scores(results: PathLike | None) -> Scores | None:
     return Scores(table, signature["identity"])
 
 
-def choose_licence(settings: CardSettings, named: str | None, source: Path) -> str | None:
+def choose_licence(settings: CardSettings, named: Licence | None, source: Path) -> Licence | None:
     """Return the licence to write; raises ValueError if imported weights have another one."""
     given = settings.licence
-    if given and named and given != named.split(", ")[0]:
+    if given and named and given != named.get("license"):
         raise ValueError(
-            f"{source} has the licence {named}, which licence={given} cannot replace: leave it out"
+            f"{source} has the licence {join_licence(named)}, which licence={given} cannot "
+            "replace: leave it out"
         )
-    return named or given
+    return named or ({"license": given} if given else None)
 
 
 def write_card(
     source: Path,
     config: Mapping[str, Any],
     blueprint: Blueprint,
-    licence: str | None,
+    licence: Licence | None,
     scores: Scores | None,
     own_class: bool,
 ) -> str:
     """Return the text of the model card; equal weights and settings give equal text."""
     from huggingface_hub import ModelCardData
 
-    named = dict(zip(_KEYS, licence.split(", "), strict=False)) if licence else {}
+    named: dict[str, Any] = {**(licence or {})}
+    if len(ids := named.get("license", "").split(", ")) > 1:
+        named["license"] = ids
     tags = [*_TAGS, blueprint.family, *(["custom_code"] if own_class else [])]
     data = ModelCardData(
         **named,
@@ -116,8 +118,9 @@ def _describe(blueprint: Blueprint) -> str:
     )
 
 
-def _licence_line(licence: str | None, of_others: bool) -> str:
-    line = f"Licence: {licence}." if licence else "No licence was named for these weights."
+def _licence_line(licence: Licence | None, of_others: bool) -> str:
+    text = join_licence(licence)
+    line = f"Licence: {text}." if text else "No licence was named for these weights."
     return f"{line} Note: {NOTICE}." if of_others else line
 
 

@@ -116,7 +116,8 @@ def _one_sentence(name: str) -> Iterator[None]:
         first = next(iter(str(error).splitlines()), "") or type(error).__name__
         reason = _REFUSED.get(_status(error), f"{first}; run the same command again to go on")
         where = f"{name} cannot be uploaded"
-        raise ValueError(f"{where}: {reason.format(repository=name)}") from None
+        # Not `format`: the message of the library can have braces.
+        raise ValueError(f"{where}: {reason.replace('{repository}', name)}") from None
 
 
 def _status(error: Exception) -> int:

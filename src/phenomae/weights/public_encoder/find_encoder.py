@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from phenomae.paths import PathLike
-from phenomae.weights.hub import NotOnHub, fetch, is_hub_id
+from phenomae.weights.hub import fetch, is_hub_id
 from phenomae.weights.public_encoder.json_file import read_json
 from phenomae.weights.public_encoder.settings import PREFIX
 
@@ -68,12 +68,11 @@ def find_encoder(run: PathLike) -> EncoderFiles:
 
 
 def _fetch(repository: str, revision: str | None) -> EncoderFiles:
-    folder, commit = fetch(repository, (CONFIG,), revision, (PROCESSOR, TENSORS, INDEX))
-    if not (folder / TENSORS).exists() and not (folder / INDEX).exists():
-        try:
-            fetch(repository, (TENSORS,), commit)  # raises: says why the file is not there
-        except NotOnHub as error:
-            raise ValueError(f"{error}; {_PICKLE}") from None
+    folder, commit = fetch(repository, (CONFIG,), revision, (PROCESSOR, TENSORS))
+    if not (folder / TENSORS).exists():
+        folder, _ = fetch(repository, (CONFIG,), commit, (INDEX,))
+        if not (folder / INDEX).exists():
+            raise ValueError(f"{repository} has no {TENSORS} on the hub; {_PICKLE}")
     names = _name_files(folder)
     if names != (TENSORS,):
         folder, commit = fetch(repository, (CONFIG, *names), commit)

@@ -15,7 +15,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from phenomae.weights.public_encoder.find_encoder import EncoderFiles
-from phenomae.weights.public_encoder.load_transformer import import_transformers, load_complete
+from phenomae.weights.public_encoder.load_transformer import (
+    import_transformers,
+    load_complete,
+    one_sentence,
+)
 
 EPS = 1e-7
 """Added to the variance of a channel before its square root (InstanceNorm2d of its code)."""
@@ -59,11 +63,9 @@ def load_morphem(
     for path in files.tensors:
         tensors |= load_file(path)
     named = rename(tensors)
-    options = {
-        "config": transformers.ViTConfig(**numbers),
-        "state_dict": named,
-        "add_pooling_layer": False,
-    }
+    options: dict[str, Any] = {"state_dict": named, "add_pooling_layer": False}
+    with one_sentence(files.name):
+        options["config"] = transformers.ViTConfig(**numbers)
     # Without a folder: transformers takes the tensors that it is given.
     return load_complete(transformers.ViTModel, files.name, None, **options)
 

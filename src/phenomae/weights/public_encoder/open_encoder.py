@@ -10,6 +10,7 @@ from torch import Tensor
 from phenomae.checks import require
 from phenomae.paths import PathLike
 from phenomae.progress import info
+from phenomae.weights.licence import licence_text, read_licence
 from phenomae.weights.public_encoder.encoder import PublicEncoder, PublicModel, PublicNetwork
 from phenomae.weights.public_encoder.find_encoder import CONFIG, EncoderFiles, find_encoder
 from phenomae.weights.public_encoder.json_file import read_json, read_side
@@ -51,7 +52,7 @@ def open_encoder(
     else:
         kind = _find_kind(files, config)
         model = load_transformer(files, config, read_shapes(files))
-        prepare = _prepare(files, model, settings)
+        prepare = _prepare(files, kind, model, settings)
     if settings.channels_as == "rgb" and len(channels) != 3:
         raise ValueError(
             "channels_as rgb makes an image of 3 channels: name them with channels in the order "
@@ -60,10 +61,13 @@ def open_encoder(
     size = int(prepare.record()["input_size"])
     encoder = _wrap(files, kind, model, prepare, size)
     network = PublicNetwork(PublicModel(settings.crop_size or size), channels, encoder).eval()
+    licence = read_licence(files.folder)
+    info(f"{files.name}: {licence_text(licence)}")
     sums = {path.name: sha256_of(path) for path in files.tensors}
     record = {
         "encoder": files.name,
         "revision": files.revision,
+        "licence": licence,
         "weights_sha256": sums,
         "preprocessing": {"crop_size": network.settings.crop_size, **prepare.record()},
         "transformers": version,
@@ -96,14 +100,22 @@ def _find_kind(files: EncoderFiles, config: dict[str, Any]) -> Kind:
     )
 
 
-def _prepare(files: EncoderFiles, model: Any, settings: PublicEncoderSettings) -> Preparation:
+def _prepare(
+    files: EncoderFiles, kind: Kind, model: Any, settings: PublicEncoderSettings
+) -> Preparation:
     channels = model.config.num_channels
+    if channels not in (1, 3):
+        raise ValueError(
+            f"{files.name} has images of {channels} channels: hf: opens models of grey or colour "
+            "images, with 1 or 3 channels"
+        )
     if settings.channels_as == "rgb" and channels != 3:
         raise ValueError(
             f"channels_as must be grey for {files.name}, whose images have {channels} channels"
         )
-    native = read_side(_plain(model.config.image_size))
-    processor = read_processor(files, native, channels, settings)
+    native, built_for = _native(model), model.config.image_size
+    require(native is not None, "image_size", f"the side of a square in {files.name}", built_for)
+    processor = read_processor(files, native, channels, kind.processor, settings)
     return ProcessorPreparation(settings.channels_as, settings.intensities, processor, channels)
 
 
@@ -141,7 +153,7 @@ def _wrap(
         return {**fixed, "noise": order.expand(len(images), -1)}
 
     assert all(tensor.dtype == torch.float32 for tensor in model.parameters())
-    leading = kind.leading + int(getattr(model.config, "num_register_tokens", 0))
+    leading = kind.leading + (model.config.num_register_tokens if kind.registers else 0)
     return PublicEncoder(model, prepare, model.config.num_hidden_layers, leading, options)
 
 

@@ -112,9 +112,18 @@ def stretch(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
 
 
 def resize(
-    images: Float[Tensor, "b c h w"], size: int, resample: Filter
+    images: Float[Tensor, "b c h w"], size: int, resample: Filter | None
 ) -> Float[Tensor, "b c s s"]:
-    """Return square images of `size` pixels per side; images of that size are not changed."""
-    if images.shape[-2:] == (size, size):
+    """Return square images of `size` pixels per side; images of that size are not changed.
+
+    Raises ValueError if they are of another size and there is no filter to resize them.
+    """
+    height, width = images.shape[-2:]
+    if (height, width) == (size, size):
         return images
+    if resample is None:
+        raise ValueError(
+            f"crops must be {size} x {size} pixels, not {height} x {width}: the model's files name "
+            "no filter to resize them"
+        )
     return interpolate(images, size=(size, size), mode=resample, antialias=True)

@@ -1,6 +1,8 @@
 """Settings of public encoders, and the rule that other networks do not take them."""
 
 from dataclasses import dataclass, fields
+from math import isfinite
+from numbers import Real
 from typing import Annotated, Literal, get_args
 
 from cyclopts import Group, Parameter
@@ -53,6 +55,11 @@ class PublicEncoderSettings:
         one_of("intensities", self.intensities, get_args(Intensities))
         at_least("crop_size", self.crop_size, 1)
         at_least("input_size", self.input_size, 1)
+        for name in ("image_mean", "image_std"):  # a number from Python
+            if isinstance(value := getattr(self, name), Real):
+                object.__setattr__(self, name, (float(value),))
+        for mean in self.image_mean or ():
+            require(isfinite(mean), "image_mean", "finite numbers", mean)
         for deviation in self.image_std or ():
             above("image_std", deviation, 0)
         both = (self.image_mean is None) == (self.image_std is None)
