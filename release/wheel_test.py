@@ -55,14 +55,12 @@ def install(wheel: Path, home: Path, hashes: bool) -> None:
 def run(desk: Path, home: Path) -> None:
     """Run all commands in a folder of their own, where only the environment is found."""
     shutil.rmtree(desk, ignore_errors=True)
-    (desk / "annotations").mkdir(parents=True)
+    desk.mkdir(parents=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     kept["PATH"] = f"{home / 'bin'}{os.pathsep}{kept['PATH']}"
     for command in (f"{FIRST} {SMALLER}", *list_commands(), *REST):
         print(f"$ {command}", flush=True)
         subprocess.run(["bash", "-c", command], cwd=desk, env=kept, check=True)
-        if command.startswith(FIRST):
-            shutil.copy(desk / "raw/relationships.csv", desk / "annotations/planted.csv")
     code = "import phenomae; print(phenomae.__file__)"
     where = subprocess.check_output(
         [home / "bin/python", "-c", code], cwd=desk, env=kept, text=True

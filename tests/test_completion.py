@@ -67,8 +67,11 @@ def test_other_shells_take_their_script(shell, tmp_path, capsys):
 def test_without_torch_the_commands_that_need_it_are_left_out(tmp_path):
     program = f"""
 import sys
-for name in {NETWORK_PACKAGES}:
-    sys.modules[name] = None  # as if it were not installed
+class NotInstalled:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {NETWORK_PACKAGES}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, NotInstalled())
 from phenomae.cli import run
 codes = [run(words) for words in (["completion", "bash"], ["info"], ["recipes"])]
 sys.exit(max(codes))

@@ -127,6 +127,22 @@ def test_controls_and_plates_that_are_numbers_or_categories(tmp_path):
         assert found["plate"].to_list() == ["41"] * 3
 
 
+def test_a_table_of_pandas_is_what_one_of_polars_is(tmp_path):
+    one = read_wells(write_wells(tmp_path / "one", profiles(), ["score"]))
+    two = read_wells(write_wells(tmp_path / "two", profiles().to_pandas(), ["score"]))
+    assert two.table.equals(one.table)
+    np.testing.assert_array_equal(two.features, one.features)
+    assert two.identity == one.identity
+    with pytest.raises(ValueError, match="must be of polars or pandas, not dict"):
+        write_wells(tmp_path / "three", {}, ["score"])
+
+
+def test_a_table_with_the_names_of_pycytominer_is_for_import(tmp_path):
+    table = profiles().rename({"plate": "Metadata_Plate"})
+    with pytest.raises(ValueError, match=r"lacks the columns \['plate'\].*import_profiles reads"):
+        write_wells(tmp_path / "wells", table, ["score"])
+
+
 def test_a_feature_named_twice_or_like_a_column_of_wells(tmp_path):
     for features in (["score", "score"], ["score", "gene"]):
         with pytest.raises(ValueError, match=f"features names {features[1]!r}, which is there"):

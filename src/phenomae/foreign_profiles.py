@@ -33,7 +33,13 @@ def check_records(table: pl.DataFrame, features: Sequence[str], empty_words: str
     if missing := [
         name for name in ("plate", "well", "control", *features) if name not in table.columns
     ]:
-        raise ValueError(f"the table of wells lacks the columns {missing}; it has {table.columns}")
+        is_marked = f"{METADATA}{missing[0]}".lower() in map(str.lower, table.columns)
+        hint = (
+            f"; import_profiles reads tables with {METADATA}Plate and the like" if is_marked else ""
+        )
+        raise ValueError(
+            f"the table of wells lacks the columns {missing}; it has {table.columns}{hint}"
+        )
     counts = Counter([*WELL_COLUMNS, *features])
     if twice := [name for name, count in counts.items() if count > 1]:
         raise ValueError(f"features names {twice[0]!r}, which is there already: name each once")

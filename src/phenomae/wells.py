@@ -190,7 +190,7 @@ class PlateFiles:
 
 def write_wells(
     folder: PathLike,
-    table: pl.DataFrame,
+    table: Any,
     features: Sequence[str],
     *,
     max_missing: float | None = MAX_MISSING,
@@ -199,14 +199,14 @@ def write_wells(
 ) -> Wells:
     """Write profiles that were computed elsewhere as a wells folder, and return it.
 
-    `table` has one row per well and the columns `plate`, `well`, `control`, and any others of
-    `records.WELL_COLUMNS`, and any called `Metadata_...`, which are kept. Columns that are missing
-    stay empty; `perturbation` is then the guide,
-    or else the gene, or else the compound. `control` is true or false, or JUMP's `control_type`
-    (negcon, `poscon_...`, trt or empty). `features` names the feature columns, in order; these
-    names are kept. The words
-    `empty_words`, separated by commas, are taken as empty cells in all columns of text but plate
-    and well, which is printed; "" for none.
+    `table`, of polars or pandas, has one row per well and the columns `plate`, `well`, `control`,
+    any others of `records.WELL_COLUMNS`, and any called `Metadata_...`, which are kept. (Tables in
+    which plate and well are called so too are read by `import_profiles`.) Columns that are missing
+    stay empty; `perturbation` is then the guide, or else the gene, or else the compound. `control`
+    is true or false, or JUMP's `control_type` (negcon, `poscon_...`, trt or empty). `features`
+    names the feature columns, in order; these names are kept. The words `empty_words`, separated by
+    commas, are taken as empty cells in all columns of text but plate and well, which is printed; ""
+    for none.
 
     Wells without any feature are left out. Then a feature that is missing (NaN, empty or infinite)
     in more than `max_missing` of the wells is left out, as by `drop_na_columns` of pycytominer, and
@@ -218,6 +218,8 @@ def write_wells(
     """
     folder = Path(folder)
     share("max_missing", max_missing)
+    if not isinstance(table, pl.DataFrame):
+        table = _from_pandas(table)
     records = check_records(table, features, empty_words)
     vectors = cast_columns(table, dict.fromkeys(features, pl.Float32()), "the table of wells")
     # The identity is a hash of the content, because the origin of the profiles is unknown.
@@ -236,6 +238,13 @@ def write_wells(
         if vectors.columns != feature_names(vectors.width):
             write_feature_names(unfinished, vectors.columns)
     return Wells(folder)
+
+
+def _from_pandas(table: Any) -> pl.DataFrame:
+    kind = type(table)
+    if not kind.__module__.startswith("pandas."):
+        raise ValueError(f"the table of wells must be of polars or pandas, not {kind.__name__}")
+    return pl.from_pandas(table)
 
 
 def require_finite(wells: Profiles, path: Path) -> None:

@@ -121,7 +121,11 @@ def test_a_stopped_chain_goes_on_to_the_same_bytes(make_screen, tmp_path):
         ({"method": "tvn(ridge=1)(ridge=2)"}, "expected NAME.*, but found .ridge=1..ridge=2."),
         ({"method": "tvn(**{})"}, "expected NAME.setting=value"),
         ({"method": ":plate"}, "method :plate: expected NAME.setting=value"),
-        ({"then": ("combat",)}, "then combat: there is no such method; use one of center-scale"),
+        ({"then": ("sphere",)}, "'sphere': did you mean sphering\\? use one of center-scale"),
+        (
+            {"then": ("combat",)},
+            "then combat: there is no method 'combat': use one of center-scale",
+        ),
         ({"then": ("tvn:day",)}, "then tvn:day: there is no such column; use one of"),
         ({"then": ("harmony:",), "batch": "plate"}, "then harmony:: harmony moves batches onto"),
         ({"method": "harmony"}, "method harmony: harmony moves batches onto each other, so it"),

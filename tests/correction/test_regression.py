@@ -305,7 +305,7 @@ def test_what_counts_say_is_part_of_the_identity_and_where_they_are_is_not(tmp_p
         (
             {"then": ("count",), "batch": "plate", "counts": "counts"},
             "then count: count is fitted on the controls of all plates together and takes no batch "
-            "column: write count: with a colon and no column",
+            "column: leave out batch, or write count: with a colon and no column",
         ),
         ({"method": "position:plate"}, "position is fitted on the controls of all plates together"),
         ({"method": "position(order=3)"}, "position has no setting 'order'; it has none"),

@@ -225,6 +225,7 @@ def test_an_agreement_that_is_not_asked_is_told(planted, tmp_path, capsys):
 
 def test_without_copairs_it_says_what_to_install(planted, monkeypatch):
     monkeypatch.setitem(sys.modules, "copairs", None)
+    monkeypatch.delitem(sys.modules, "copairs.matching", raising=False)
     for measure in (measure_activity, measure_agreement, lambda *_: load_copairs()):
         with pytest.raises(ValueError, match=r"needs copairs: pip install 'phenomae\[copairs\]'"):
             measure(planted, HERE)

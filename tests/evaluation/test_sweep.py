@@ -221,7 +221,10 @@ def test_components_are_tried_where_a_method_has_them():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"methods": ("combat",)}, r"methods combat: batch plate: there is no such method; use"),
+        (
+            {"methods": ("combat",)},
+            r"methods combat: batch plate: there is no method 'combat': use",
+        ),
         ({"methods": ("tvn(ridge=0)",)}, r"ridge must be above 0, not 0"),
         ({"methods": ("tvn", "tvn")}, r"methods has tvn\(components=128\) twice: give it once"),
         ({"methods": ()}, "methods and components must have at least one value each"),

@@ -213,6 +213,15 @@ def test_columns_without_a_use_are_printed_once(tmp_path: Path, capsys):
     assert "no column 'control': no well is a negative control" in printed
 
 
+def test_other_words_for_controls_are_printed(tmp_path: Path, capsys):
+    text = "well,control_type\nA01,DMSO\nA02,trt\n"
+    read(tmp_path, text)
+    printed = capsys.readouterr().err
+    assert "no well is a negative control; control_type has DMSO, trt, and not negcon" in printed
+    with pytest.raises(ValueError, match=r"contain control_label 'DMSO'; control_type has it"):
+        read(tmp_path, text, control_label="DMSO")
+
+
 def test_the_plate_map_is_found_by_itself_or_by_name(write_screen, tmp_path: Path, monkeypatch):
     def find(start: Path, name: str | None = None) -> Path | None:
         return find_plate_map(start, PlateMapSettings(plate_map=Path(name) if name else None))

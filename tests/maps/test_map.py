@@ -110,8 +110,12 @@ def test_a_map_made_elsewhere_is_read_but_not_replaced(wells, tmp_path):
             {},
             "1 well without a guide, first TP53 on plate P1, well A03",
         ),
-        ({"compound": pl.lit(None)}, {"by": "compound"}, "has no well with a compound"),
-        ({"control": pl.lit(True)}, {}, "has no well with a gene"),
+        (
+            {"compound": pl.lit(None)},
+            {"by": "compound"},
+            r"has no well with a compound .*by gene or guide",
+        ),
+        ({"control": pl.lit(True)}, {}, r"has no well with a gene .*the wells have no labels"),
         ({"y": pl.lit(float("nan"))}, {}, "NaN, empty or infinite: wells P1 A02"),
     ],
 )

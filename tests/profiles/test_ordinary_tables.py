@@ -141,6 +141,16 @@ def test_a_gene_called_as_a_missing_number_stays(tmp_path):
     assert found.table["gene"].to_list() == ["G", "null", "G", "G"]
 
 
+def test_whole_numbers_beside_unmarked_metadata_must_be_named(tmp_path):
+    table = pd.DataFrame({"plate": ["P1"] * 2, "well": ["A01", "A02"], "f1": [1, 2]})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(ValueError, match="f1 has whole numbers only, which features must name"):
+        import_profiles(tmp_path / "t.csv", tmp_path / "wells")
+    settings = ImportSettings(features="f")
+    found = read_wells(import_profiles(tmp_path / "t.csv", tmp_path / "wells", settings))
+    assert found.names == ["f1"]
+
+
 def test_measurements_that_are_no_features_are_printed(tmp_path, capsys):
     wells(Cells_Count=[3.0, 4, 5, 6], DP_0=1.0, DP_1=2.0).to_parquet(tmp_path / "t.parquet")
     import_profiles(tmp_path / "t.parquet", tmp_path / "wells")

@@ -11,6 +11,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def killed_when(fork) -> Callable[[Callable[[], bool], list[str]], bool]:
     def run(ready: Callable[[], bool], words: list[str]) -> bool:
         process = fork([*words, "--quiet"])
         wait_until(ready, process)
-        if process.poll() is None:
+        with suppress(ProcessLookupError):  # it may end by itself just now
             os.killpg(process.pid, signal.SIGKILL)
         return process.wait().returncode == -signal.SIGKILL
 

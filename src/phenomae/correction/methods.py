@@ -4,6 +4,7 @@ The registry names classes as text, so that a method's module is imported only w
 used.
 """
 
+from difflib import get_close_matches
 from importlib import import_module
 
 from phenomae.correction.correction import Correction
@@ -26,7 +27,9 @@ METHODS: dict[str, str] = {
 def load_method(name: str) -> type[Correction]:
     """Return the class of the method `name`; raises ValueError if there is no such method."""
     if name not in METHODS:
-        raise ValueError(f"there is no such method; use one of {', '.join(METHODS)}")
+        near = get_close_matches(name, METHODS, n=1)
+        meant = f"did you mean {near[0]}? use" if near else "use"
+        raise ValueError(f"there is no method {name!r}: {meant} one of {', '.join(METHODS)}")
     module, _, class_name = METHODS[name].partition(":")
     found = getattr(import_module(module), class_name)
     assert found.name == name, f"{METHODS[name]} is called {found.name}, not {name}"

@@ -74,7 +74,7 @@ def make_step(name: str, values: dict[str, Any], batch: str | None, requested: s
     if batch is not None and not correction.uses_batches:
         raise ValueError(
             f"{name} {_together(correction)} and takes no batch column: "
-            f"write {name}: with a colon and no column"
+            f"leave out batch, or write {name}: with a colon and no column beside other steps"
         )
     return Step(correction, batch, requested)
 

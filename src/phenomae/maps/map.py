@@ -96,6 +96,9 @@ def _keep_wells(profiles: Profiles, where: str | None, path: Path) -> Profiles:
     return replace(profiles, table=profiles.table.filter(kept), features=profiles.features[kept])
 
 
+_NAMES = ("gene", "compound", "guide", "perturbation")
+
+
 def _name_wells(table: pl.DataFrame, settings: MapSettings, wells: Path) -> pl.DataFrame:
     """Return the wells with the column `name`, the row of the map; null for wells in no row.
 
@@ -104,9 +107,13 @@ def _name_wells(table: pl.DataFrame, settings: MapSettings, wells: Path) -> pl.D
     named = name_rows(table, settings)
     column = "compound" if settings.by == "dose" else settings.by
     if named["name"].null_count() == len(named):
+        treated = table.filter(~named["control"])
+        filled = [name for name in _NAMES if treated[name].null_count() < len(treated)]
+        others = f"by {' or '.join(filled)} has some" if filled else "the wells have no labels"
         raise ValueError(
-            f"{wells} has no well with a {column} for the map: fill the column in the plate "
-            "map, or choose another by (controls=true keeps the control wells)"
+            f"{wells} has no well with a {column} for the map ({others}): choose another by, or "
+            f"fill the column in the plate map, or name it with {column}_column when profile "
+            "tables are imported (controls=true keeps the control wells)"
         )
     if left_out := int((named["name"].is_null() & ~named["control"]).sum()):
         info(f"wells without a {column}, left out of the map: {left_out}")

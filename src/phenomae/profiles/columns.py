@@ -69,9 +69,14 @@ def split_columns(
     features = _choose(candidates, schema, prefixes)
     if not features:
         expected = f"beginning with {', '.join(prefixes)}" if prefixes else "of numbers"
+        integers = [name for name in candidates if schema[name].is_integer()]
+        hint = (
+            f"; {integers[0]} has whole numbers only, which features must name" if integers else ""
+        )
         raise ValueError(
             f"{path} has no features: expected columns {expected} that are not metadata (setting "
             f"features); it has {', '.join(list(schema)[:8])}{', ...' if len(schema) > 8 else ''}"
+            f"{hint}"
         )
     taken = set(features)
     _report_unused(path, [name for name in candidates if name not in taken], schema, features)

@@ -17,6 +17,7 @@ from phenomae.store.in_place import (
 from phenomae.store.inventory import Inventory
 from phenomae.store.raw_files import require_unchanged
 from phenomae.store.read import Store, open_store
+from phenomae.store.write import TILE
 from phenomae.urls import is_address
 
 
@@ -33,10 +34,11 @@ def refer(folder: Path | str, inventory: Inventory, table: pl.DataFrame) -> None
         )
     place = inventory.raw.fields[0].images[0].planes[0]
     height, width = open_plane(place).chunk_layout.read_chunk.shape or ("?", "?")
-    info(
-        f"in place: crops are read from chunks of {height} x {width} pixels, where a store of its "
-        "own has 128 x 128, so reading them is slower"
-    )
+    if (height, width) != (TILE, TILE):
+        info(
+            f"in place: crops are read from chunks of {height} x {width} pixels, where a store of "
+            f"its own has {TILE} x {TILE}, so reading them is slower"
+        )
 
 
 def reopen(path: Path | str, inventory: Inventory) -> Store:

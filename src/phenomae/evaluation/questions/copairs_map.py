@@ -94,6 +94,7 @@ def _parts(pairing: Pairing) -> Iterator[Codes]:
 
 def _precisions(features: Float[np.ndarray, "n d"], pairing: Pairing, part: Codes) -> pl.DataFrame:
     """Return code, positives, pairs and average precision of every profile of some groups."""
+    copairs_map = load_copairs()
     from copairs.matching import UnpairedException
 
     queries, control = np.isin(pairing.groups, part), pairing.groups < 0
@@ -112,7 +113,7 @@ def _precisions(features: Float[np.ndarray, "n d"], pairing: Pairing, part: Code
     }
     apart = [] if pairing.apart is None else ["apart"]
     try:
-        found = load_copairs().average_precision(
+        found = copairs_map.average_precision(
             pl.DataFrame(columns).to_pandas(),
             features[rows].astype(np.float64),
             pos_sameby=["code"] if all_groups else ["code", "side"],

@@ -20,7 +20,7 @@ _JUMP = {
     "perturbation": ("metadata_jcp2022", "metadata_broad_sample", "broad_sample"),
     "gene": ("metadata_symbol",),
 }
-_JUMP_CONTROLS = ("control_type", "metadata_control_type", "pert_type", "metadata_pert_type")
+JUMP_CONTROLS = ("control_type", "metadata_control_type", "pert_type", "metadata_pert_type")
 
 
 def find_columns(
@@ -80,7 +80,7 @@ def _recognise(path: Path, name: str, table: pl.DataFrame) -> str | None:
         return None
     # Only with the label in it: in other data sets pert_type marks positive controls too.
     lower = {column.lower(): column for column in table.columns if NEGATIVE in table[column]}
-    return next((lower[name] for name in _JUMP_CONTROLS if name in lower), None)
+    return next((lower[name] for name in JUMP_CONTROLS if name in lower), None)
 
 
 def join_columns(table: pl.DataFrame, columns: list[str]) -> pl.Series:
@@ -135,7 +135,7 @@ def read_controls(path: Path | str, texts: pl.Series, column: str, label: str | 
     ValueError if no well has a label, or if without a label a value is neither true nor false, nor
     a label of JUMP.
     """
-    if label is None and column.lower() in _JUMP_CONTROLS:
+    if label is None and column.lower() in JUMP_CONTROLS:
         label = NEGATIVE
     if label is not None:
         labels = [part.strip() for part in label.split(",")]

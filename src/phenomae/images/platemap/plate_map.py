@@ -5,9 +5,11 @@ from pathlib import Path
 
 import polars as pl
 
+from phenomae.control_words import NEGATIVE
 from phenomae.images.fields import raise_problems
 from phenomae.images.platemap.barcodes import BARCODE, find_maps, read_barcoded_maps
 from phenomae.images.platemap.columns import (
+    JUMP_CONTROLS,
     find_columns,
     join_columns,
     read_controls,
@@ -121,7 +123,7 @@ def parse_rows(
         raise ValueError(f"{path}: no plate in {missing} of {len(table)} rows")
     if "concentration_um" in columns:
         columns["concentration_um"] = read_numbers(path, columns["concentration_um"])
-    columns["control"] = _read_controls(path, columns.get("control"), sources, settings, len(table))
+    columns["control"] = _read_controls(path, columns.get("control"), sources, settings, table)
     empty = pl.Series([None] * len(table), dtype=pl.String)
     if "perturbation" not in columns:
         columns["perturbation"] = _name_perturbations(columns, empty)
@@ -241,10 +243,10 @@ def _read_controls(
     texts: pl.Series | None,
     sources: dict[str, list[str]],
     settings: PlateMapSettings,
-    count: int,
+    table: pl.DataFrame,
 ) -> pl.Series:
     """Return which wells are negative controls: none without a column of controls."""
-    label, column = settings.control_label, settings.control_column
+    label, column, count = settings.control_label, settings.control_column, len(table)
     if texts is not None:
         column = ",".join(sources["control"])
         controls = read_controls(path, texts, column, label)
@@ -258,7 +260,24 @@ def _read_controls(
     if label is not None:
         raise ValueError(
             f"{path} has no column {column!r} (setting control_column), "
-            f"which should contain control_label {label!r}"
+            f"which should contain control_label {label!r}{_columns_with(table, label)}"
         )
-    info(f"{path} has no column {column!r}: no well is a negative control")
+    info(f"{path} has no column {column!r}: no well is a negative control{_other_words(table)}")
     return pl.Series([False] * count)
+
+
+def _columns_with(table: pl.DataFrame, label: str) -> str:
+    found = [name for name in table.columns if label in table[name]]
+    return f"; {' and '.join(found)} has it" if found else ""
+
+
+def _other_words(table: pl.DataFrame) -> str:
+    """Return what columns in which JUMP marks controls have instead of its word."""
+    for name in table.columns:
+        if name.lower() in JUMP_CONTROLS:
+            words = ", ".join(table[name].drop_nulls().unique(maintain_order=True)[:3])
+            return (
+                f"; {name} has {words or 'nothing'}, and not {NEGATIVE} (settings control_column "
+                "and control_label choose others)"
+            )
+    return ""
