@@ -107,5 +107,5 @@ def test_each_class_carries_the_name_under_which_it_is_registered(name):
 
 
 def test_a_method_that_does_not_exist():
-    with pytest.raises(ValueError, match="there is no method .*: use one of center-scale, pca-"):
+    with pytest.raises(ValueError, match=r"there is no method .*: use one of center-scale, pca-"):
         load_method("combat")
