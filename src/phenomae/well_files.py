@@ -64,12 +64,11 @@ def write_plates(path: Path, table: pl.DataFrame, features: Float32[np.ndarray, 
     assert len(table) == len(features) > 0
     records = _order_columns(table).to_arrow()
     names = feature_names(features.shape[1])
-    by_column = np.ascontiguousarray(features.T, dtype=np.float32)
-    # Not pa.array, which imports pandas.
-    numbers, size = pa.py_buffer(by_column), 4 * len(table)
+    # Not pa.array, which imports pandas. Columns that are contiguous are not copied.
+    columns = (np.ascontiguousarray(column, dtype=np.float32) for column in features.T)
     vectors = [
-        pa.Array.from_buffers(pa.float32(), len(table), [None, numbers.slice(at * size, size)])
-        for at in range(len(names))
+        pa.Array.from_buffers(pa.float32(), len(table), [None, pa.py_buffer(column)])
+        for column in columns
     ]
     whole = pa.table([*records.columns, *vectors], names=[*records.column_names, *names])
     # Its stubs know one compression for all columns only.

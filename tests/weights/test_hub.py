@@ -270,6 +270,10 @@ def test_public_encoders_come_from_the_hub_at_a_revision_and_then_from_its_cache
     *cached, absent = find(names, HF_HUB_OFFLINE="1")
     assert cached == [ENCODERS[name] for name in names[:3]]
     assert absent.startswith("lab/other: there is no such folder, the hub cannot be reached, and")
+
+
+@pytest.mark.slow  # the library tries again for 23 seconds
+def test_a_hub_that_cannot_be_reached_is_one_sentence(find: Callable):
     (unreachable,) = find(["hf:lab/other"], HF_ENDPOINT="http://127.0.0.1:9")
     assert unreachable.startswith("lab/other: ")
     assert "\n" not in unreachable

@@ -5,6 +5,7 @@ float32, and a block of columns of the tables.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +14,11 @@ import polars as pl
 from jaxtyping import Bool, Float32, Int
 
 from phenomae.artefacts import artefact_folder
+from phenomae.cores import available_cores
 from phenomae.images.platemap.labels import changed_settings
 from phenomae.images.platemap.plate_map import find_metadata
 from phenomae.images.platemap.settings import LABELS, PlateMapSettings
+from phenomae.images.threads import map_in_threads
 from phenomae.missing_features import Complete, choose_complete
 from phenomae.paths import PathLike
 from phenomae.profiles.columns import are_numbered
@@ -91,10 +94,15 @@ def import_profiles(
     """
     given = [tables] if isinstance(tables, str) or not isinstance(tables, Sequence) else tables
     source = open_tables(given, settings, named_columns(labels))
-    named = label_wells(source.paths[0], source.metadata, labels)
-    if not len(named.table):
-        raise ValueError(f"{source.paths[0]}: no well is left")
-    origin = _origin(source, settings, labels, named)
+    pool = ThreadPoolExecutor(available_cores())
+    try:
+        hashes = pool.map(sha256_of, source.paths)  # while the labels are read
+        named = label_wells(source.paths[0], source.metadata, labels)
+        if not len(named.table):
+            raise ValueError(f"{source.paths[0]}: no well is left")
+        origin = _origin(source, list(hashes), settings, labels, named)
+    finally:
+        pool.shutdown(cancel_futures=True)
     with artefact_folder(Path(wells), origin, overwrite, resume=False) as folder:
         if folder is not None:
             _write(folder, source, named, settings)
@@ -102,12 +110,15 @@ def import_profiles(
 
 
 def _origin(
-    source: Source, settings: ImportSettings, labels: PlateMapSettings, named: LabelledWells
+    source: Source,
+    hashes: list[str],
+    settings: ImportSettings,
+    labels: PlateMapSettings,
+    named: LabelledWells,
 ) -> Origin:
-    """Return the settings and sources that determine the wells."""
+    """Return the settings and sources that determine the wells; `hashes` are of the tables."""
     # Not the paths, except for formats that have plate and well there.
     places = source.metadata.rows() if source.unit else []
-    hashes = [sha256_of(path) for path in source.paths]
     sources = {"tables": hash_json([hashes, places])}
     if named.labels is not None:
         return Origin(KIND, settings_dict(settings), {**sources, **named.labels.sources})
@@ -134,11 +145,8 @@ def _write(folder: Path, source: Source, named: LabelledWells, settings: ImportS
     if chosen is not None:
         _write_left_out(folder, table, chosen)
     kept = source.names if chosen is None else chosen.features
-    if chosen is None:
-        _write_plates(folder, table, profiles)
-    else:
-        columns = np.flatnonzero(np.isin(source.names, kept))
-        _write_plates(folder, table, profiles, columns, chosen.wells)
+    columns = None if kept == source.names else np.flatnonzero(np.isin(source.names, kept))
+    _write_plates(folder, table, profiles, columns, None if chosen is None else chosen.wells)
     if not are_numbered(kept):  # without a feature, the numbers of the others have a gap
         write_feature_names(folder, kept)
 
@@ -186,8 +194,8 @@ def _write_plates(
     folder: Path,
     table: pl.DataFrame,
     profiles: Float32[np.ndarray, "w d"],
-    columns: Int[np.ndarray, " k"] | None = None,
-    wells: Bool[np.ndarray, " w"] | None = None,
+    columns: Int[np.ndarray, " k"] | None,
+    wells: Bool[np.ndarray, " w"] | None,
 ) -> None:
     """Write all features and wells, or those that are kept: a file per plate, or per few plates.
 
@@ -196,16 +204,24 @@ def _write_plates(
     sizes = table.group_by("plate", maintain_order=True).len()["len"].to_list()
     is_large = len(table) > WELLS_PER_FILE
     slices = list(_slices(sizes, WELLS_PER_FILE if is_large else 0))
-    for index, rows in enumerate(tracked(slices, "write", len(slices), "files")):
-        its, features = table[rows], profiles[rows]
-        if columns is not None and wells is not None:
-            its, features = its.filter(wells[rows]), features.T[columns][:, wells[rows]].T
+
+    def write(index: int) -> None:
+        rows = slices[index]
+        its, by_column = table[rows], profiles.T[:, rows]
+        if columns is not None:
+            by_column = by_column[columns]
+        if wells is not None and not wells[rows].all():
+            its, by_column = its.filter(wells[rows]), by_column.compress(wells[rows], axis=1)
         if not len(its):
-            continue
+            return
         if is_large:
-            write_plates(folder / f"plates-{index:04d}.parquet", its, features)
+            write_plates(folder / f"plates-{index:04d}.parquet", its, by_column.T)
         else:
-            write_plate(folder, its, features)
+            write_plate(folder, its, by_column.T)
+
+    written = map_in_threads(write, range(len(slices)), available_cores())
+    for _ in tracked(written, "write", len(slices), "files"):
+        pass
 
 
 def _slices(sizes: Sequence[int], at_least: int) -> Iterator[slice]:

@@ -1,7 +1,8 @@
 """Wide tables of one kind as a source: Parquet, CSV and AnnData files with the same features."""
 
 import bisect
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -54,11 +55,25 @@ class WideSource(Source):
         reducer = Reducer(rows)
         at_once = max(1, min(64, _VALUES_AT_ONCE // len(self.metadata)))
         with track("import", len(self.names), "features") as advance:
-            for start in range(0, len(self.names), at_once):
-                names = self.names[start : start + at_once]
-                profiles[:, start : start + len(names)] = reducer.reduce(self._read(names))
-                advance(len(names))
+            start = 0
+            for values in self._read_ahead(at_once):
+                stop = start + values.shape[1]
+                profiles[:, start:stop] = reducer.reduce(values)
+                advance(stop - start)
+                start = stop
         return profiles, None
+
+    def _read_ahead(self, at_once: int) -> Iterator[Float32[np.ndarray, "n b"]]:
+        """Yield blocks of features; the next block is read while the caller works on one."""
+        starts = range(0, len(self.names), at_once)
+        blocks = [self.names[start : start + at_once] for start in starts]
+        with ThreadPoolExecutor(1) as reader:
+            pending = reader.submit(self._read, blocks[0])
+            for following in [*blocks[1:], None]:
+                values = pending.result()
+                if following is not None:
+                    pending = reader.submit(self._read, following)
+                yield values
 
     def _read(self, names: Sequence[str]) -> Float32[np.ndarray, "n b"]:
         parts = []
