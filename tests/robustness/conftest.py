@@ -98,11 +98,27 @@ def contents() -> Callable[[Path], dict[str, object]]:
     return _contents
 
 
+def _parts_of_tensors(name: str, content: bytes) -> dict[str, object]:
+    """Return the header and each tensor of a file of tensors, so that a test tells which differ."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    parts = {f"{name} metadata": header.pop("__metadata__", None)}
+    for tensor, its in header.items():
+        begin, end = its["data_offsets"]
+        parts[f"{name} {tensor}"] = content[start + begin : start + end]
+    return parts
+
+
 def _contents(path: Path) -> dict[str, object]:
     if path.is_file():
         return {"": path.read_bytes()}
     files = sorted(file for file in path.rglob("*") if file.is_file())
-    found: dict[str, object] = {str(file.relative_to(path)): file.read_bytes() for file in files}
+    content = {str(file.relative_to(path)): file.read_bytes() for file in files}
+    found: dict[str, object] = {}
+    for name, its in content.items():
+        # The parts first, because a failure shows the first differences only.
+        found |= _parts_of_tensors(name, its) if name.endswith(".safetensors") else {}
+    found |= content
     found.pop("environment.txt", None)
     if path.joinpath("artefact.json").exists():
         signature = json.loads((path / "artefact.json").read_text())
