@@ -56,7 +56,7 @@ def gather_fields(listing: Listing, settings: LayoutSettings, source: Path | str
     _check_names(source, files, settings)
     # Channels are chosen before grouping, so that unwanted channels cause no problems.
     labels = _choose_channels(files or listing.files, settings.channels, source)
-    _tell_left_out(files or listing.files, labels, settings.channels)
+    _print_left_out(files or listing.files, labels, settings.channels)
     found: dict[FieldKey, dict[str, _Times]] = defaultdict(lambda: defaultdict(dict))
     illumination: dict[Place, Place | None] = {}
     for file in files:
@@ -107,7 +107,7 @@ def _choose_channels(files: Sequence[RawFile], text: str, source: Path | str) ->
     return choose_channels(compose(text), names, str(source))
 
 
-def _tell_left_out(files: Sequence[RawFile], labels: Collection[str], text: str) -> None:
+def _print_left_out(files: Sequence[RawFile], labels: Collection[str], text: str) -> None:
     left_out = ", ".join(dict.fromkeys(it.channel for it in files if it.channel not in labels))
     if left_out and not text.strip():
         info(f"left out, not a stain: {left_out} (setting channels chooses what to keep)")
