@@ -17,11 +17,11 @@ from phenomae.images.layouts.rxrx3_wells import name_plate, parse_wells
 from phenomae.images.platemap.columns import (
     find_columns,
     join_columns,
-    read_controls,
     read_wells,
     setting_of,
 )
 from phenomae.images.platemap.labels import Labels, read_labels, replace_labels
+from phenomae.images.platemap.own_controls import are_chosen, read_chosen
 from phenomae.images.platemap.plate_map import parse_rows, tidy_rows
 from phenomae.images.platemap.settings import PlateMapSettings
 from phenomae.parquet_tables import as_text
@@ -220,16 +220,9 @@ def _parse_rxrx3(
                 f"{path} has the columns of RxRx3, which have fixed meanings: leave out {name}"
             )
     wells = parse_wells(path, text)
-    column, label = settings.control_column, settings.control_label
-    if label is None and column == default.control_column:
+    if not are_chosen(settings):
         return wells
-    names = [name.strip() for name in column.split(",")]
-    if missing := [name for name in names if name not in text.columns]:
-        raise ValueError(
-            f"{path} has no column {missing[0]!r} (setting control_column); it has "
-            f"{', '.join(text.columns)}"
-        )
-    chosen = read_controls(path, join_columns(text, names), column, label)
+    chosen = read_chosen(path, text, settings)
     controls = named.select(_WELL).with_columns(control=chosen).unique(_WELL, keep="first")
     return wells.drop("control").join(controls, on=_WELL, how="left", maintain_order="left")
 

@@ -22,8 +22,7 @@ def choose_controls(source: Path | str, raw: RawPlates, settings: PlateMapSettin
     if a column is missing, no well has the label, or values are neither true nor false without one.
     """
     assert raw.wells is not None
-    column, label = settings.control_column, settings.control_label
-    if label is None and column == PlateMapSettings.control_column:
+    if not are_chosen(settings):
         return raw.wells
     # The layout's own answer is no column of the table: `control` alone would name nothing.
     table = raw.wells.drop("control").with_columns(pl.col("concentration_um").cast(pl.String))
@@ -32,12 +31,23 @@ def choose_controls(source: Path | str, raw: RawPlates, settings: PlateMapSettin
         table = table.join(
             raw.own_columns.select([*_KEYS, *more]), _KEYS, "left", maintain_order="left"
         )
-    names = [name.strip() for name in column.split(",")]
-    known = [name for name in table.columns if name not in _KEYS]
-    if missing := [name for name in names if name not in known]:
+    controls = read_chosen(source, table.drop(_KEYS), settings)
+    return raw.wells.with_columns(control=controls)
+
+
+def are_chosen(settings: PlateMapSettings) -> bool:
+    """Return whether settings choose other controls than the data set's own."""
+    is_default = settings.control_column == PlateMapSettings.control_column
+    return settings.control_label is not None or not is_default
+
+
+def read_chosen(source: Path | str, table: pl.DataFrame, settings: PlateMapSettings) -> pl.Series:
+    """Return which rows of a table of text are controls; raises ValueError as `choose_controls`."""
+    names = [name.strip() for name in settings.control_column.split(",")]
+    if missing := [name for name in names if name not in table.columns]:
         raise ValueError(
             f"{source} has no column {missing[0]!r} (setting control_column) by which controls "
-            f"could be chosen; it has {', '.join(known)}"
+            f"could be chosen; it has {', '.join(table.columns)}"
         )
-    controls = read_controls(source, join_columns(table, names), column, label)
-    return raw.wells.with_columns(control=controls)
+    joined = join_columns(table, names)
+    return read_controls(source, joined, settings.control_column, settings.control_label)
