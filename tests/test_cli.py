@@ -9,7 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import phenomae
 from phenomae import cli, command_parser, shipped_recipes
+from phenomae.command_parser import write_as_flags
 from phenomae.commands import COMMANDS, GROUPS, is_command, overview
 from phenomae.progress import info
 from phenomae.wells import write_wells
@@ -362,3 +364,38 @@ def test_streams_that_the_caller_closed_are_the_null_device(tmp_path, closed):
         for name in ("closed", "open")
     ]
     assert files[0] == files[1]
+
+
+@pytest.mark.parametrize(
+    ("command", "message", "printed"),
+    [
+        (
+            "ingest",
+            "no column 'Plate' (setting plate_column)",
+            "no column 'Plate' (--plate-column)",
+        ),
+        ("import", "say it (setting rows = sites or cells)", "say it (--rows sites or cells)"),
+        ("pretrain vit-mae", "set pair_weight to 0.", "set --pair-weight to 0."),
+        ("plan pretrain vit-mae", "lower crops_at_once", "lower --crops-at-once"),
+        ("ask signal", "overwrite replaces it", "--overwrite replaces it"),
+        ("ingest", "bits must be 8 or 16", "--bits must be 8 or 16"),
+        # Settings of other commands, files, names and ordinary words stay.
+        ("map", "lower crops_at_once", "lower crops_at_once"),
+        ("ingest", "a/plate_map/b.csv, plate_map.csv", "a/plate_map/b.csv, plate_map.csv"),
+        ("ingest", "no column 'plate_map'", "no column 'plate_map'"),
+        ("ingest", "pages, workers and bits", "pages, workers and bits"),
+        ("--help", "overwrite", "overwrite"),
+        ("ask", "overwrite", "overwrite"),
+    ],
+)
+def test_messages_name_flags_of_the_command(command, message, printed):
+    assert write_as_flags([*command.split(), "IN", "OUT"], message) == printed
+
+
+def test_what_is_printed_on_the_way_names_flags_too(tmp_path, capsys):
+    table = tmp_path / "table.csv"
+    table.write_text("Metadata_Plate,Metadata_Well,Metadata_Site,x\nP,A1,1,1\nP,A1,2,3\n")
+    assert cli.run(["import", str(table), str(tmp_path / "wells")]) == 0
+    assert "(2 rows of 1 well; --rows)" in capsys.readouterr().err
+    phenomae.import_profiles(table, tmp_path / "again")
+    assert "(2 rows of 1 well; setting rows)" in capsys.readouterr().err

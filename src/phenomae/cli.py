@@ -8,10 +8,11 @@ import errno
 import os
 import select
 import sys
+from functools import partial
 from pathlib import Path
 
 from phenomae.commands import NETWORK_PACKAGES, overview
-from phenomae.progress import is_quiet, set_quiet
+from phenomae.progress import is_quiet, set_quiet, set_wording
 
 TRY_AGAIN = 75
 """EX_TEMPFAIL: a scheduler requeues a job that ends with it. The work was saved and goes on."""
@@ -71,6 +72,7 @@ def run(arguments: list[str]) -> int:
         return _fail("stopped; run the same command again to go on", code=INTERRUPTED)
     finally:
         set_quiet(was_quiet)  # --quiet is for one command line, not for what has called it
+        set_wording(str)
     return 0
 
 
@@ -78,11 +80,14 @@ def _run_command(arguments: list[str]) -> int:
     # Imported here because cyclopts takes longer to import than `phenomae --help` to print.
     from cyclopts.exceptions import CycloptsError
 
-    from phenomae.command_parser import call, explain_usage
+    from phenomae.command_parser import call, explain_usage, write_as_flags
     from phenomae.runs import Stopped
 
+    reword = partial(write_as_flags, arguments)
     try:
         tokens, recipe = split_common_flags(arguments)
+        reword = partial(write_as_flags, tokens)
+        set_wording(reword)
         call(tokens, recipe)
     except CycloptsError as error:
         return _fail(*explain_usage(error))
@@ -92,12 +97,13 @@ def _run_command(arguments: list[str]) -> int:
             raise
         return _fail(f"this command needs {package}: pip install 'phenomae[train]'")
     except ValueError as error:
-        return _fail(str(error))
+        return _fail(reword(str(error)))
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
         command = next((word for word in arguments if word in LESS_MEMORY), "")
-        return _fail(f"out of memory: {LESS_MEMORY.get(command, _FEWER)}")
+        advice = LESS_MEMORY.get(command, _FEWER)
+        return _fail(reword(f"out of memory: {advice}"))
     except Stopped as stopped:
         return _fail(str(stopped), code=TRY_AGAIN)
     return 0

@@ -5,7 +5,9 @@ dataclass are the flags, and the docstring under each field is the flag's help.
 """
 
 import difflib
+import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +17,7 @@ from cyclopts.exceptions import CycloptsError, MissingArgumentError, UnknownOpti
 
 from phenomae import __version__
 from phenomae.checks import is_whole
-from phenomae.commands import ABOUT, COMMANDS, FOOTER, GROUPS, Table, overview
+from phenomae.commands import ABOUT, COMMANDS, FOOTER, GROUPS, Table, is_command, overview
 from phenomae.recipe import parse_recipe, read_recipe
 from phenomae.shipped_recipes import find_recipe
 
@@ -158,6 +160,42 @@ def explain_usage(error: CycloptsError) -> tuple[str, int]:
     help_command = " ".join(["phenomae", *(error.command_chain or ()), "--help"])
     hint = f"did you mean {close[0]}?" if close else f"{help_command} lists the settings"
     return f"{token.source}: there is no setting {key!r}: {hint}", 1
+
+
+def write_as_flags(tokens: list[str], sentence: str) -> str:
+    """Return a message with the settings that it names written as flags of the command.
+
+    Functions name them as Python has them: `(setting plate_column)`, `set pair_weight to 0`.
+    A word without an underscore is one where the message says so or what it must be; so is
+    `overwrite`.
+    """
+    if tokens[:1] == ["plan"] and "pretrain" in tokens:
+        tokens = tokens[tokens.index("pretrain") :]
+    return _SETTING.sub(lambda found: _write_as_flag(found, _flags(tuple(tokens[:2]))), sentence)
+
+
+# Not parts of paths or of names in quotes.
+_SETTING = re.compile(
+    r"(?<![\w/.'\"-])"
+    r"(?:setting (?P<named>\w+)|(?P<first>^\w+)(?= must )|(?P<plain>[a-z]+(?:_[a-z]+)+|overwrite))"
+    r"(?![\w/'\"-]|\.\w)(?P<equals> = )?"
+)
+
+
+def _write_as_flag(found: re.Match[str], flags: frozenset[str]) -> str:
+    name = found["named"] or found["first"] or found["plain"]
+    flag = f"--{name.replace('_', '-')}"
+    return flag + (" " if found["equals"] else "") if flag in flags else found[0]
+
+
+@cache
+def _flags(command: tuple[str, ...]) -> frozenset[str]:
+    """Return the flags of the command that a line begins with; none if there is no such command."""
+    if not is_command(command[:1]) and not is_command(command):
+        return frozenset()
+    _, apps, _ = app.parse_commands(list(command))
+    items = apps[-1].assemble_argument_collection()
+    return frozenset(name for item in items for name in item.names)
 
 
 def _add_hyphen_hint(error: CycloptsError) -> str:

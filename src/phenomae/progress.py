@@ -5,7 +5,7 @@ Everything goes to standard error, so that standard output has only results.
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -13,12 +13,19 @@ Item = TypeVar("Item")
 
 _LINE_EVERY_S = 10.0
 _quiet = False
+_reword: Callable[[str], str] = str
 
 
 def set_quiet(quiet: bool) -> None:
     """Silence `info` and all progress of this process (`--quiet`)."""
     global _quiet
     _quiet = quiet
+
+
+def set_wording(reword: Callable[[str], str]) -> None:
+    """Let a function change what `info` prints: the command line names flags, not settings."""
+    global _reword
+    _reword = reword
 
 
 def is_quiet() -> bool:
@@ -40,7 +47,7 @@ def silenced() -> Iterator[None]:
 def info(text: str) -> None:
     """Print one line for the user on standard error, unless the process is silenced."""
     if not _quiet:
-        print(text, file=sys.stderr, flush=True)
+        print(_reword(text), file=sys.stderr, flush=True)
 
 
 @runtime_checkable

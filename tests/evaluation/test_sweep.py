@@ -21,7 +21,7 @@ from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.evaluation.split_pairs import split_pairs
 from phenomae.evaluation.sweep import SweepSettings, sweep
 from phenomae.evaluation.sweep_settings import list_trials
-from phenomae.explore.check import check
+from phenomae.explore.check import INPUT, check
 from phenomae.maps.map import map_wells
 from phenomae.wells import write_wells
 
@@ -171,7 +171,7 @@ def test_too_few_pairs():
 def test_check_verifies_a_sweep(screen, swept, tmp_path):
     states = check(swept)["state"].to_list()
     # The sweep, its wells with their table, and the annotations.
-    assert states == ["complete", "complete", "not found here", "not found here"]
+    assert states == ["complete", "complete", INPUT, INPUT]
     settings = SweepSettings(screen / "pairs.csv", ("center-scale",), resamples=20)
     made = sweep(screen / "wells", tmp_path / "other", settings=settings)
     path = made.path / "sweep.csv"

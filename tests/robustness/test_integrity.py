@@ -18,7 +18,7 @@ import pytest
 
 from phenomae import cli, signatures
 from phenomae.correction.saved import read_chain
-from phenomae.explore.check import check
+from phenomae.explore.check import INPUT, check
 from phenomae.maps.read import read_map
 from phenomae.runs import is_sealed
 from phenomae.wells import open_wells, read_wells
@@ -109,9 +109,9 @@ def test_check_follows_the_sources(works, tmp_path, capsys):
         "embed": "complete",
         "ingest": "complete",
         "pretrain": "complete",
-        "raw": "not found here",
-        "wells": "not found here",
-        "annotations": "not found here",
+        "raw": INPUT,
+        "wells": INPUT,
+        "annotations": INPUT,
     }
     alone = copy_to(made["benchmark"], tmp_path)
     states = dict(check(alone).select("output", "state").rows())

@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 
 from phenomae.cli import run
 from phenomae.embedding.features import FeaturesSettings, features
-from phenomae.explore.check import check
+from phenomae.explore.check import INPUT, check
 from phenomae.explore.qc import qc
 from phenomae.images.platemap.settings import PlateMapSettings
 from phenomae.store.check import check_store
@@ -94,7 +94,9 @@ def test_what_is_made_afterwards_names_the_labels_and_what_was_made_before_stays
     }
     # The next labels are other ones, and these are not found any more.
     relabel_store(store, settings=write(tmp_path / "new.csv", NEW.replace("taxol", "paclitaxel")))
-    assert check(after)["state"].to_list().count("not found here") == 3  # raw, wells, labels
+    states = check(after)["state"].to_list()
+    assert states.count("not found here") == 1  # the labels
+    assert states.count(INPUT) == 2  # raw data and the plate map
 
 
 @pytest.mark.parametrize("damage", ["edited", "removed", "of another store"])
@@ -231,10 +233,10 @@ def test_quality_control_depends_on_the_labels(store, tmp_path):
 
 def test_settings_that_cannot_be(store, tmp_path, capsys):
     for flags, sentence in (
-        ((), "a store is relabelled by a plate map: set plate_map"),
-        (("--control-label", "DMSO"), "control_label is only used with a plate map"),
+        ((), "a store is relabelled by a plate map: set --plate-map"),
+        (("--control-label", "DMSO"), "--control-label is only used with a plate map"),
         (("--plate-map", "absent.csv"), "absent.csv: there is no such plate map"),
-        (("--unmapped", "skip"), "unmapped must be error or keep, not skip"),
+        (("--unmapped", "skip"), "--unmapped must be error or keep, not skip"),
     ):
         assert run(["store", "relabel", str(store), *flags]) == 1
         assert sentence in capsys.readouterr().err

@@ -35,6 +35,9 @@ from phenomae.store.read import open_store, read_store_signature
 from phenomae.whole_files import sha256_of
 
 _SHOWN = 3  # problems of one artefact that are printed
+MISSING, INPUT = "not found here", "not checked: an input, of which a checksum is recorded"
+# Roles of sources that phenomae made; "store 2" and "run NAME" begin like them.
+_MADE = ("store", "labels", "run", "wells", "map", "correction", "weights", "init", "results")
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def check(path: PathLike, /, *, among: Sequence[PathLike] = ()) -> pl.DataFrame:
 
     Every file is read in full: folders of wells, stores with every pixel, runs with weights and
     checkpoints, maps, results, saved corrections and exports. Prints one row per output; sources
-    that are not found are listed as such.
+    that are not found are listed as such, and so are raw data and other files of yours.
 
     Parameters
     ----------
@@ -104,8 +107,19 @@ def _walk(
         seen.add(identity)
         if identity in known:
             yield from _walk(known[identity], known, seen)
+        elif _is_output(role, artefact):
+            yield role, "source", identity, MISSING
         else:
-            yield role, "source", identity, "not found here"
+            yield role, "input", identity, INPUT
+
+
+def _is_output(role: str, artefact: Artefact) -> bool:
+    """Return whether a source is something that phenomae made, and no file of the user.
+
+    `wells` of a store, and `labels` of imported wells, are what their plate map says.
+    """
+    reads_raw = artefact.kind == STORE or "tables" in artefact.sources
+    return not reads_raw and role.startswith((*_MADE, "baseline"))
 
 
 def _state(artefact: Artefact) -> str:
