@@ -399,3 +399,18 @@ def test_what_is_printed_on_the_way_names_flags_too(tmp_path, capsys):
     assert "(2 rows of 1 well; --rows)" in capsys.readouterr().err
     phenomae.import_profiles(table, tmp_path / "again")
     assert "(2 rows of 1 well; setting rows)" in capsys.readouterr().err
+
+
+def test_what_was_made_is_counted_when_a_command_ends(tmp_path, capsys):
+    table = tmp_path / "table.csv"
+    table.write_text("Metadata_Plate,Metadata_Well,Metadata_gene,x,y\nP,A1,a,1,2\nQ,A1,b,3,5\n")
+    wells, map_path, exported = (tmp_path / name for name in ("wells", "map.h5ad", "map.csv"))
+    for words, counts in (
+        (("import", table, wells), f"{wells}: 2 plates, 2 wells, 2 features\n"),
+        (("map", wells, map_path, "--through", "wells"), f"{map_path}: 2 rows, 2 features\n"),
+        (("export", map_path, exported), f"{exported}: 2 rows, 2 features\n"),
+    ):
+        assert cli.run([str(word) for word in words]) == 0
+        assert capsys.readouterr().err.endswith(counts)
+    assert cli.run(["--quiet", "export", str(map_path), str(exported)]) == 0
+    assert capsys.readouterr() == ("", "")

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from phenomae.commands import NETWORK_PACKAGES, overview
-from phenomae.progress import is_quiet, set_quiet, set_wording
+from phenomae.progress import info, is_quiet, set_quiet, set_wording
 
 TRY_AGAIN = 75
 """EX_TEMPFAIL: a scheduler requeues a job that ends with it. The work was saved and goes on."""
@@ -81,6 +81,7 @@ def _run_command(arguments: list[str]) -> int:
     from cyclopts.exceptions import CycloptsError
 
     from phenomae.command_parser import call, explain_usage, write_as_flags
+    from phenomae.outputs import Output
     from phenomae.runs import Stopped
 
     reword = partial(write_as_flags, arguments)
@@ -88,7 +89,9 @@ def _run_command(arguments: list[str]) -> int:
         tokens, recipe = split_common_flags(arguments)
         reword = partial(write_as_flags, tokens)
         set_wording(reword)
-        call(tokens, recipe)
+        made = call(tokens, recipe)
+        if isinstance(made, Output) and (counts := made.counts()):
+            info(f"{made.path}: {counts}")
     except CycloptsError as error:
         return _fail(*explain_usage(error))
     except ImportError as error:

@@ -25,8 +25,20 @@ class Output:
     def __fspath__(self) -> str:
         return str(self.path)
 
+    def counts(self) -> str:
+        """Return what is in it, like `2 plates, 96 wells`; nothing if it is not counted.
+
+        Raises ValueError or OSError if it cannot be read.
+        """
+        return ""
+
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self.path)!r})"
+        """Return the path and, if it can be read, what is in it."""
+        try:
+            counts = self.counts()
+        except (ValueError, OSError):
+            counts = ""
+        return f"{type(self).__name__}({str(self.path)!r}{', ' * bool(counts)}{counts})"
 
 
 class TableOutput(Output):

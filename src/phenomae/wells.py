@@ -103,16 +103,12 @@ class Wells(TableOutput):
             var={"var_names": wells.columns},
         )
 
-    def __repr__(self) -> str:
-        """Return the path and, when the folder can be read, its numbers of plates and wells."""
-        try:
-            files = open_wells(self.path)
-        except (ValueError, OSError):
-            return super().__repr__()
+    def counts(self) -> str:
+        """Return the numbers of plates, wells and features."""
+        files = open_wells(self.path)
         plates = files.table["plate"].n_unique()
         counts = {"plate": plates, "well": len(files.table), "feature": files.width}
-        listed = ", ".join(count_of(count, noun) for noun, count in counts.items())
-        return f"Wells({str(self.path)!r}, {listed})"
+        return ", ".join(count_of(count, noun) for noun, count in counts.items())
 
 
 @dataclass(frozen=True)

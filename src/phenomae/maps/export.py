@@ -30,7 +30,7 @@ from phenomae.maps.export_source import Rows, read_rows
 from phenomae.maps.spreadsheet import encode_csv, encode_xlsx
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
-from phenomae.progress import info
+from phenomae.progress import count_of, info
 from phenomae.signatures import Origin, parse_record, record_beside, record_of, settings_dict
 from phenomae.whole_files import remove_abandoned, sha256_of, write_bytes, write_json
 
@@ -121,6 +121,9 @@ def export(
         remove_abandoned(out)
         write_bytes(out, content)
     write_json(record_beside(out), record_of(origin, sha256_of(out)))
+    info(
+        f"{out}: {count_of(len(rows.features), 'row')}, {count_of(len(rows.variables), 'feature')}"
+    )
     if settings.form == "embedding-atlas":
         print_command(out, atlas)
     return Table(out)

@@ -65,13 +65,10 @@ class Map(TableOutput):
 
         return anndata.read_h5ad(self.path)
 
-    def __repr__(self) -> str:
-        """Return the path and, if the file can be read, the numbers of rows and features."""
-        try:
-            rows, width = read_map(self.path).features.shape
-        except ValueError:
-            return super().__repr__()
-        return f"Map({str(self.path)!r}, {count_of(rows, 'row')}, {count_of(width, 'feature')})"
+    def counts(self) -> str:
+        """Return the numbers of rows and features."""
+        rows, width = read_map(self.path).features.shape
+        return f"{count_of(rows, 'row')}, {count_of(width, 'feature')}"
 
 
 def read_map(path: PathLike) -> ConsensusProfiles:
