@@ -1,6 +1,7 @@
 """The recipes of the package: found by name from any folder, listed with what they cost."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 import phenomae
 from phenomae import cli
-from phenomae.shipped_recipes import RECIPES, find_recipe, recipe_names
+from phenomae.shipped_recipes import RECIPES, find_recipe, list_recipes, recipe_names
 
 NAME = "demo-vit-mae"
 SETTINGS = ("pretrain", "vit-mae")
@@ -64,17 +65,30 @@ def test_all_recipes_are_listed_with_what_they_cost(capsys):
         else:
             key, _, value = line.strip().partition(" ")
             block[key] = value.strip()
-    assert list(blocks) == sorted(path.stem for path in RECIPES.iterdir())
+    assert sorted(blocks) == sorted(path.stem for path in RECIPES.iterdir())
     for name, block in blocks.items():
         head = (RECIPES / f"{name}.toml").read_text().splitlines()[:5]
         known = dict(line.removeprefix("# ").split(": ", 1) for line in head)
         assert block == {key: value for key, value in known.items() if value != "not known"}
 
 
+def test_the_quickest_recipes_are_listed_first(capsys):
+    list_recipes()
+    printed = capsys.readouterr().out
+    hours = re.findall(r"^    hours +(.*)$", printed, re.MULTILINE)
+    assert hours[0].startswith(".0 (")
+    places = [
+        hours.index(next(h for h in hours if h.startswith(s))) for s in (".07", "not run; .5")
+    ]
+    assert places == sorted(places)
+    assert hours[-1].startswith("15,000")
+    assert "hours" not in printed.rpartition("mae-l8\n")[2].partition("source")[2]  # not known
+
+
 def test_json_has_one_object_per_recipe(capsys):
     assert cli.run(["recipes", "--json"]) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [item["name"] for item in found] == recipe_names()
+    assert sorted(item["name"] for item in found) == recipe_names()
     assert all(
         [*item] == ["name", "command", "hardware", "hours", "score", "source"] for item in found
     )

@@ -6,6 +6,7 @@ it costs, and `phenomae recipes` lists them.
 
 import difflib
 import json as json_format
+import math
 import os
 import re
 from dataclasses import asdict, dataclass
@@ -64,7 +65,7 @@ def suggest(path: Path) -> str:
 
 
 def list_recipes(name: str | None = None, *, json: bool = False) -> list[ShippedRecipe]:
-    """List the recipes that come with phenomae, and what they cost.
+    """List the recipes that come with phenomae, and what they cost, the quickest first.
 
     Parameters
     ----------
@@ -76,10 +77,12 @@ def list_recipes(name: str | None = None, *, json: bool = False) -> list[Shipped
 
     Returns the printed recipes. Raises ValueError if there is no recipe of that name.
     """
-    names = recipe_names() if name is None else [name]
     if name is not None and name not in recipe_names():
         raise ValueError(f"phenomae has no recipe called {name!r}{suggest(Path(name))}")
-    recipes = [_read_head(one) for one in names]
+    if name is None:
+        recipes = sorted(map(_read_head, recipe_names()), key=_hours)
+    else:
+        recipes = [_read_head(name)]
     for recipe in recipes:
         if json:
             print(json_format.dumps(asdict(recipe)))
@@ -94,6 +97,12 @@ def _read_head(name: str) -> ShippedRecipe:
     lines = (RECIPES / f"{name}.toml").read_text(encoding="utf-8").splitlines()
     found = [match for line in lines if (match := _HEAD.match(line))]
     return ShippedRecipe(name, **{match[1]: match[2] for match in found})
+
+
+def _hours(recipe: ShippedRecipe) -> float:
+    """Return the first number of hours that a recipe names; infinite if it is not known."""
+    found = re.search(r"[\d,]*\.?\d+", recipe.hours)
+    return float(found[0].replace(",", "")) if found else math.inf
 
 
 def _describe(recipe: ShippedRecipe) -> str:

@@ -20,6 +20,15 @@ FORMAT = 2  # raised when the layout of an artefact changes, so that old ones ar
 _WITHOUT_CHECKSUMS = 1  # the format of artefacts before version 0.2, which list no files
 SIGNATURE = "artefact.json"
 LOCK = "writer.lock"
+MADE_BY = {
+    "store": "ingest makes",
+    "run": "pretrain makes",
+    "wells": "embed, features, correct and import make",
+    "map": "map makes",
+    "results": "benchmark makes",
+    "correction": "correct makes with save",
+}
+"""The commands that make each kind of artefact, for messages."""
 RENAMED_SETTINGS: dict[str, dict[str, str]] = {
     "map": {"least_wells": "min_wells"},
     "answer": {
@@ -212,7 +221,8 @@ def _parse(text: str | bytes, where: Path | str, place: str, kind: str | None) -
         raise ValueError(damaged) from None
     require_format(signature, where)
     if kind is not None and found_kind != kind:
-        raise ValueError(f"{where} holds {found_kind}, not {kind}")
+        made_by = f", which {MADE_BY[kind]}" if kind in MADE_BY else ""
+        raise ValueError(f"{where} holds {found_kind}, not {kind}{made_by}")
     parts = [signature.get(name) for name in ("settings", "sources")]
     if not all(isinstance(part, dict) for part in parts) or "identity" not in signature:
         raise ValueError(damaged)

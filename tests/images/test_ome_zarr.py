@@ -9,6 +9,7 @@ from phenomae import cli
 from phenomae.images.fields import Place
 from phenomae.images.read import list_fields, read_field, read_headers
 from phenomae.images.settings import LayoutSettings
+from phenomae.store.ingest import ingest
 
 
 @pytest.fixture
@@ -48,6 +49,15 @@ def test_axes(write_zarr_plate, draw, tmp_path, version, axes):
     [header], _ = read_headers(plates.fields, 1)
     assert header is not None
     assert (header.height, header.width, header.dtype) == (40, 70, "uint16")
+
+
+def test_a_plate_map_beside_the_plate(write_zarr_plate, draw, tmp_path, capsys):
+    plate = write_zarr_plate(tmp_path / "P1.zarr", {"B/03/0": draw(32, 32)}, axes="yx")
+    ingest(plate, tmp_path / "without")
+    assert f"(plate_map.csv in {plate} or {tmp_path}; setting plate_map)" in capsys.readouterr().err
+    (tmp_path / "plate_map.csv").write_text("plate,well,compound\nP1,B03,taxol\n")
+    store = ingest(plate, tmp_path / "with")
+    assert store.fields["compound"].to_list() == ["taxol"]
 
 
 def test_one_plane_and_channels(write_zarr_plate, draw, tmp_path):

@@ -220,7 +220,8 @@ def test_no_plate_map_is_allowed_and_told(write_screen, tmp_path, capsys):
     raw = write_screen()
     (raw / "plate_map.csv").unlink()
     assert run(["ingest", str(raw), str(tmp_path / "store")]) == 0
-    assert "no plate map: wells have no perturbation" in capsys.readouterr().err
+    said = f"no plate map (plate_map.csv in {raw}; --plate-map): wells have no perturbation"
+    assert said in capsys.readouterr().err
     fields = open_store(tmp_path / "store").fields
     assert fields["control"].to_list() == [False] * 6
     assert fields["perturbation"].null_count() == 6

@@ -19,8 +19,10 @@ from phenomae.images.pixels.open_image import name_of
 from phenomae.images.platemap.match import match_wells
 from phenomae.images.platemap.own_controls import choose_controls
 from phenomae.images.platemap.plate_map import (
+    PLATE_MAP,
     PlateMapSettings,
     find_plate_map,
+    map_folders,
     read_plate_map,
 )
 from phenomae.images.read import FieldHeader, list_fields, read_headers
@@ -215,12 +217,16 @@ def _find_wells(
     _refuse_unused(path, raw, settings)
     if raw.wells is not None:
         return None, _repeat_wells(choose_controls(path, raw, settings), raw)
+    places = " or ".join(map(str, map_folders(Path(path))))
     if settings.control_label is not None:
         raise ValueError(
             f"control_label {settings.control_label!r} needs a plate map: there is no "
-            f"plate_map.csv in {path}, so name it with plate_map"
+            f"{PLATE_MAP} in {places}, so name it with plate_map"
         )
-    info("no plate map: wells have no perturbation, and no well is a control")
+    info(
+        f"no plate map ({PLATE_MAP} in {places}; setting plate_map): wells have no perturbation, "
+        "and no well is a control"
+    )
     return None, None
 
 

@@ -156,7 +156,10 @@ def _weights_folder(folder: Path) -> Path:
     if (folder / SIGNATURE).exists():
         signature = read_signature(folder)
         if (kind := signature["kind"]) not in (RUN, KIND):
-            raise ValueError(f"{folder} holds {kind}, not run or weights")
+            raise ValueError(
+                f"{folder} holds {kind}, not a run, which pretrain makes, or weights, which "
+                "weights import makes"
+            )
         if signature["identity"] is not None:
             prefix = f"{WEIGHTS}/" if kind == RUN else ""
             verify(folder, signature, (f"{prefix}{CONFIG}", f"{prefix}{TENSORS}"))

@@ -26,18 +26,29 @@ from phenomae.text_tables import read_lines, read_table
 from phenomae.tidy_text import empty_cells, tidy_text
 from phenomae.whole_files import hash_json, sha256_of
 
+PLATE_MAP = "plate_map.csv"
+"""The plate map that is found beside the images without being named."""
+
 
 def find_plate_map(raw: PathLike, settings: PlateMapSettings) -> Path | None:
     """Return the path of the plate map or barcode table; None if there is none.
 
     Raises ValueError if a setting names one that does not exist.
     """
-    raw = Path(raw)
-    folder = raw if raw.is_dir() else raw.parent
-    if (named := find_named_map(settings, folder)) is not None:
+    places = map_folders(Path(raw))
+    if (named := find_named_map(settings, places[0])) is not None:
         return named
-    beside = folder / "plate_map.csv"
-    return beside if beside.exists() else None
+    found = (place / PLATE_MAP for place in places)
+    return next((path for path in found if path.exists()), None)
+
+
+def map_folders(raw: Path) -> list[Path]:
+    """Return where a plate map may lie: in a folder, beside a file, and beside an OME-Zarr plate.
+
+    Relative paths of settings may be relative to the first.
+    """
+    folder = raw if raw.is_dir() else raw.parent
+    return [folder, folder.parent] if folder.suffix == ".zarr" else [folder]
 
 
 def find_named_map(settings: PlateMapSettings, folder: Path) -> Path | None:
