@@ -91,10 +91,9 @@ def choose_complete(
             f"out, missing (NaN, empty or infinite) in more than {100 * max_missing:g} % of "
             f"{count_of(int(wells.sum()), 'well')} (max_missing): {_list(left_out)}"
         )
-    lacking = {
-        names[index]: int(counts[index]) for index in np.flatnonzero(kept & (counts > 0)).tolist()
-    }
-    lack_some = wells & ~finite[:, kept].all(axis=1)
+    incomplete = np.flatnonzero(kept & (counts > 0))
+    lacking = {names[index]: int(counts[index]) for index in incomplete.tolist()}
+    lack_some = wells & ~finite[:, incomplete].all(axis=1)
     _report_wells(table, lack_some, f"which lack a feature that others have: {_list(lacking)}")
     wells = wells & ~lack_some
     if not kept.any() or not wells.any():

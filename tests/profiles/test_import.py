@@ -102,7 +102,8 @@ def test_an_export_is_read_back(tmp_path, names, form, suffix):
     assert found.names == (None if form == "efaar" else expected.names)
 
 
-def test_plates_of_a_large_screen_share_files(tmp_path):
+def test_plates_of_a_large_screen_share_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("phenomae.profiles.import_profiles.WELLS_PER_FILE", 4096)
     rng = np.random.default_rng(5)
     count, size = 5184, 384
     at = np.arange(count)

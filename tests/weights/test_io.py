@@ -382,9 +382,7 @@ def test_numbers_of_another_kind_are_refused(folder: Path, dtype: torch.dtype):
 
 def test_an_artefact_of_another_kind_is_refused(folder: Path):
     sign(folder, Origin("store"), "0123", {})
-    with pytest.raises(
-        ValueError, match="holds store, not a run, which pretrain makes, or"
-    ):
+    with pytest.raises(ValueError, match="holds store, not a run, which pretrain makes, or"):
         load(folder)
 
 

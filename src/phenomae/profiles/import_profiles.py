@@ -36,8 +36,10 @@ from phenomae.whole_files import hash_json, sha256_of, write_bytes
 
 __all__ = ["ImportSettings", "import_command", "import_profiles"]
 
-WELLS_PER_FILE = 4096
-"""Wells of more plates are written into files of about so many, which takes a third of the time."""
+FILE_PER_PLATE = 4096
+"""Wells beyond which plates share files, which takes a quarter of the time."""
+WELLS_PER_FILE, _VALUES_PER_FILE = 16384, 2**24
+"""Wells of a file that plates share; fewer if they have many features: a file holds 64 MB."""
 LEFT_OUT_FEATURES, LEFT_OUT_WELLS = "left_out_features.csv", "left_out_wells.csv"
 
 
@@ -202,8 +204,9 @@ def _write_plates(
     Wells are sorted by plate, so that the rows of a plate are a slice and not a copy.
     """
     sizes = table.group_by("plate", maintain_order=True).len()["len"].to_list()
-    is_large = len(table) > WELLS_PER_FILE
-    slices = list(_slices(sizes, WELLS_PER_FILE if is_large else 0))
+    is_large = len(table) > FILE_PER_PLATE
+    at_least = min(WELLS_PER_FILE, _VALUES_PER_FILE // profiles.shape[1]) if is_large else 0
+    slices = list(_slices(sizes, at_least))
 
     def write(index: int) -> None:
         rows = slices[index]
@@ -219,7 +222,8 @@ def _write_plates(
         else:
             write_plate(folder, its, by_column.T)
 
-    written = map_in_threads(write, range(len(slices)), available_cores())
+    # More threads than cores, because they wait for the disk.
+    written = map_in_threads(write, range(len(slices)), available_cores() + 2)
     for _ in tracked(written, "write", len(slices), "files"):
         pass
 

@@ -25,8 +25,10 @@ class Reducer:
 
         Raises ValueError if rows are wells and two of one well differ.
         """
+        if self.changes_nothing:
+            return values
         if self._is_single:
-            return values if self._is_sorted else values[self._order]
+            return values[self._order]
         if self.rows.unit == "wells":
             return self._require_same(values[self._order])
         if self.rows.statistic == "mean":
@@ -49,8 +51,9 @@ class Reducer:
         return len(self._order) == self.rows.count
 
     @cached_property
-    def _is_sorted(self) -> bool:
-        return np.array_equal(self._order, np.arange(len(self.rows.well)))
+    def changes_nothing(self) -> bool:
+        """Whether each row is a well, in the order of the wells."""
+        return self._is_single and np.array_equal(self._order, np.arange(len(self.rows.well)))
 
     def _mean(self, values: Float32[np.ndarray, "m b"]) -> Float[np.ndarray, "w b"]:
         missing = np.isnan(values)

@@ -1,14 +1,15 @@
 """Wide tables of one kind as a source: Parquet, CSV and AnnData files with the same features."""
 
 import bisect
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float32, Int
 
+from phenomae.cores import available_cores
+from phenomae.images.threads import map_in_threads
 from phenomae.parquet_tables import as_text
 from phenomae.profiles.columns import Columns, plain_name, split_columns
 from phenomae.profiles.reduce_rows import Reducer
@@ -54,33 +55,28 @@ class WideSource(Source):
         profiles = allocate(rows.count, len(self.names), folder)
         reducer = Reducer(rows)
         at_once = max(1, min(64, _VALUES_AT_ONCE // len(self.metadata)))
+        starts = range(0, len(self.names), at_once)
+
+        def fill(start: int) -> int:
+            block = slice(start, start + at_once)
+            if reducer.changes_nothing:
+                self._read(self.names[block], profiles[:, block])
+            else:
+                values = np.empty((len(self.names[block]), len(self.metadata)), np.float32).T
+                self._read(self.names[block], values)
+                profiles[:, block] = reducer.reduce(values)
+            return len(self.names[block])
+
         with track("import", len(self.names), "features") as advance:
-            start = 0
-            for values in self._read_ahead(at_once):
-                stop = start + values.shape[1]
-                profiles[:, start:stop] = reducer.reduce(values)
-                advance(stop - start)
-                start = stop
+            for filled in map_in_threads(fill, starts, available_cores()):
+                advance(filled)
         return profiles, None
 
-    def _read_ahead(self, at_once: int) -> Iterator[Float32[np.ndarray, "n b"]]:
-        """Yield blocks of features; the next block is read while the caller works on one."""
-        starts = range(0, len(self.names), at_once)
-        blocks = [self.names[start : start + at_once] for start in starts]
-        with ThreadPoolExecutor(1) as reader:
-            pending = reader.submit(self._read, blocks[0])
-            for following in [*blocks[1:], None]:
-                values = pending.result()
-                if following is not None:
-                    pending = reader.submit(self._read, following)
-                yield values
-
-    def _read(self, names: Sequence[str]) -> Float32[np.ndarray, "n b"]:
-        parts = []
-        for table in self._tables:
+    def _read(self, names: Sequence[str], values: Float32[np.ndarray, "n b"]) -> None:
+        """Write some features of all tables into `values`."""
+        for table, start, end in zip(self._tables, [0, *self._ends], self._ends, strict=False):
             with readable(table.path):
-                parts.append(table.read_features(names))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+                table.read_features(names, values[start:end])
 
 
 def _read_metadata(table: WideTable, columns: Columns) -> pl.DataFrame:

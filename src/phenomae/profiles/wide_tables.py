@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
@@ -49,8 +50,11 @@ class WideTable(ABC):
         """Return the columns of metadata."""
 
     @abstractmethod
-    def read_features(self, names: Sequence[str]) -> Float32[np.ndarray, "n b"]:
-        """Return some features, each of which is read once."""
+    def read_features(self, names: Sequence[str], values: Float32[np.ndarray, "n b"]) -> None:
+        """Write some features into `values`, NaN where cells are empty; each is read once.
+
+        Several threads may call it. Raises a polars error if a feature is text.
+        """
 
 
 class ParquetTable(WideTable):
@@ -65,8 +69,8 @@ class ParquetTable(WideTable):
     def read_metadata(self, columns: Columns) -> pl.DataFrame:
         return pl.read_parquet(self.path, columns=columns.metadata, glob=False)
 
-    def read_features(self, names: Sequence[str]) -> Float32[np.ndarray, "n b"]:
-        return as_float32(pl.read_parquet(self.path, columns=list(names), glob=False), names)
+    def read_features(self, names: Sequence[str], values: Float32[np.ndarray, "n b"]) -> None:
+        copy_columns(pl.read_parquet(self.path, columns=list(names), glob=False), names, values)
 
 
 class TextTable(WideTable):
@@ -93,6 +97,7 @@ class TextTable(WideTable):
     def read_metadata(self, columns: Columns) -> pl.DataFrame:
         # Words for missing numbers may be names of genes, so metadata is read without them.
         self._table = self._read(columns.features, pl.Float32(), _MISSING)
+        self._dropping = Lock()
         return self._read(columns.metadata, pl.String(), [])
 
     def _read(self, names: Sequence[str], kind: pl.DataType, missing: list[str]) -> pl.DataFrame:
@@ -107,10 +112,10 @@ class TextTable(WideTable):
             glob=False,
         )
 
-    def read_features(self, names: Sequence[str]) -> Float32[np.ndarray, "n b"]:
-        values = as_float32(self._table, names)
-        self._table = self._table.drop(names)
-        return values
+    def read_features(self, names: Sequence[str], values: Float32[np.ndarray, "n b"]) -> None:
+        copy_columns(self._table, names, values)
+        with self._dropping:
+            self._table = self._table.drop(names)
 
 
 class AnnDataTable(WideTable):
@@ -150,8 +155,8 @@ class AnnDataTable(WideTable):
         obs = self._obs.select(name for name in columns.metadata if name not in self._index)
         return obs.with_columns(**values)
 
-    def read_features(self, names: Sequence[str]) -> Float32[np.ndarray, "n b"]:
-        return self._read(names).astype(np.float32)
+    def read_features(self, names: Sequence[str], values: Float32[np.ndarray, "n b"]) -> None:
+        values[:] = self._read(names)
 
     def _read_exact(self, name: str) -> Shaped[np.ndarray, " n"]:
         """Return a column of X; raises ValueError if its type cannot hold its whole numbers."""
@@ -176,9 +181,15 @@ def open_wide_table(path: Path) -> WideTable:
     raise AssertionError(path)
 
 
-def as_float32(table: pl.DataFrame, names: Sequence[str]) -> Float32[np.ndarray, "n b"]:
-    """Return columns as float32; empty cells are NaN. Raises a polars error if one is text."""
-    return table.select(pl.col(names).cast(pl.Float32)).to_numpy(order="fortran")
+def copy_columns(
+    table: pl.DataFrame, names: Sequence[str], values: Float32[np.ndarray, "n b"]
+) -> None:
+    """Copy columns into `values`; empty cells are NaN. Raises a polars error if one is text."""
+    for index, name in enumerate(names):
+        numbers = table[name]
+        if not numbers.dtype.is_numeric():
+            numbers = numbers.cast(pl.Float32)
+        values[:, index] = numbers.to_numpy()  # rounds float64 on the way, without another copy
 
 
 @contextmanager
