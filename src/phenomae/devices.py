@@ -196,16 +196,22 @@ def bf16_is_fast(device: str) -> bool:
 
 @contextmanager
 def all_cores() -> Iterator[None]:
-    """Let torch use all available cores inside the block, unless OMP_NUM_THREADS is set.
+    """Let torch use all available cores inside the block, or as many as OMP_NUM_THREADS says.
 
     Freed memory stays with the process inside the block (`kept_memory`). On a CPU the order of sums
     depends on the number of threads, so equal bytes need equal numbers of threads.
     """
     threads = torch.get_num_threads()
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(available_cores())
+    # Also where the variable is set, which torch has read: numba, which UMAP uses, changes the
+    # threads of every library of the process that uses OpenMP.
+    torch.set_num_threads(_threads_wanted())
     try:
         with kept_memory():
             yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _threads_wanted() -> int:
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # then of nested regions
+    return int(first) if first.isdigit() and int(first) > 0 else available_cores()
