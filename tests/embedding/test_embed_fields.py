@@ -131,6 +131,6 @@ def test_another_scale_than_the_networks_is_told_with_the_flag_that_mends_it(
     assert cli.run(["embed", *paths, "--device", "cpu", *flags]) == 0
     sentence = (
         f"{store} has pixels of {ours} um, but the network was trained with pixels of "
-        f"{trained} um: pixel_size_um {trained} resamples the fields to that"
+        f"{trained} um: --pixel-size-um {trained} resamples the fields to that"
     )
     assert (sentence in capsys.readouterr().err) == told

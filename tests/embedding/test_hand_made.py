@@ -217,17 +217,20 @@ def test_a_well_is_the_mean_of_what_its_images_show(kind: str, screen_path, pixe
     ("words", "sentence"),
     [
         ("--kind count --channels ER", "no single channel of ER is known to show nuclei"),
-        ("--kind count --nuclear-channel AGP", "nuclear_channel must be one of DNA, ER, not 'AGP'"),
+        (
+            "--kind count --nuclear-channel AGP",
+            "--nuclear-channel must be one of DNA, ER, not 'AGP'",
+        ),
         ("--kind spectra --tiling grid --crop-size 4", "at least 8 pixels per side, not 4"),
-        ("--kind random-layer --filter-size 41", "filter_size must be at most 40"),
+        ("--kind random-layer --filter-size 41", "--filter-size must be at most 40"),
         (
             "--kind random-layer --tiling grid --crop-size 16 --filter-size 17",
-            "filter_size must be at most 16, the smallest side of an image, not 17",
+            "--filter-size must be at most 16, the smallest side of an image, not 17",
         ),
-        ("--kind random-layer --filter-size 0", "filter_size must be at least 1, not 0"),
+        ("--kind random-layer --filter-size 0", "--filter-size must be at least 1, not 0"),
         ("--kind random-layer --filters 0", "filters must be at least 1, not 0"),
         ("--kind random-layer --seed -1", "seed must be at least 0, not -1"),
-        ("--kind cellprofiler --cell-distance 0", "cell_distance must be at least 1, not 0"),
+        ("--kind cellprofiler --cell-distance 0", "--cell-distance must be at least 1, not 0"),
         (
             "--kind spectra --filters 64",
             "filters is a setting of kind random-layer, not of spectra",
@@ -235,9 +238,12 @@ def test_a_well_is_the_mean_of_what_its_images_show(kind: str, screen_path, pixe
         ("--kind intensity --seed 1", "seed is a setting of kind random-layer, not of intensity"),
         (
             "--kind position --nuclear-channel DNA",
-            "nuclear_channel is a setting of kind count and cellprofiler, not of position",
+            "--nuclear-channel is a setting of kind count and cellprofiler, not of position",
         ),
-        ("--kind count --cell-distance 5", "cell_distance is a setting of kind cellprofiler, not"),
+        (
+            "--kind count --cell-distance 5",
+            "--cell-distance is a setting of kind cellprofiler, not",
+        ),
     ],
 )
 def test_what_cannot_be_computed_is_one_sentence(

@@ -58,20 +58,29 @@ def refuse(folder: Path | str, *flags: str, store: Path, place: Path, capsys) ->
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ("--channels-as rgb", "channels_as rgb needs channels, three names in the order red, gree"),
+        (
+            "--channels-as rgb",
+            "--channels-as rgb needs channels, three names in the order red, gree",
+        ),
         ("--channels-as rgb --channels ER,DNA", "makes an image of 3 channels: name them with cha"),
-        ("--input-size 30", "input_size must be a multiple of 7, the patch size of dino, not 30"),
+        ("--input-size 30", "--input-size must be a multiple of 7, the patch size of dino, not 30"),
         ("--crop-size 41", "40 x 53 pixels, which is smaller than the crops of 41 x 41: choose a "),
         ("--block 3", "this network has no block 3: its blocks are 1 to 2"),
         ("--pool channel", "this network has no pool 'channel': its pools are mean, mean-std, cla"),
         ("--adabn on", "adabn must be auto or off, not on: the public encoder network of hf:"),
         ("--seed 2", "seed is of networks with random weights (random:RUN): leave it out for hf:"),
-        ("--image-mean 0.5", "image_mean must be given together with image_std, or neither, not "),
-        ("--image-mean 0.5 --image-std 0", "image_std must be above 0, not 0"),
-        ("--image-mean 0.5 0.5 --image-std 1", "image_mean must be one number or 3, as the model"),
-        ("--image-mean nan --image-std 1", "image_mean must be finite numbers, not nan"),
-        ("--image-mean 1 inf 1 --image-std 1", "image_mean must be finite numbers, not inf"),
-        ("--crop-size 0", "crop_size must be at least 1, not 0"),
+        (
+            "--image-mean 0.5",
+            "--image-mean must be given together with --image-std, or neither, not ",
+        ),
+        ("--image-mean 0.5 --image-std 0", "--image-std must be above 0, not 0"),
+        (
+            "--image-mean 0.5 0.5 --image-std 1",
+            "--image-mean must be one number or 3, as the model",
+        ),
+        ("--image-mean nan --image-std 1", "--image-mean must be finite numbers, not nan"),
+        ("--image-mean 1 inf 1 --image-std 1", "--image-mean must be finite numbers, not inf"),
+        ("--crop-size 0", "--crop-size must be at least 1, not 0"),
         ("--channels DNA,AGP", "has no channel 'AGP'"),
     ],
 )
@@ -87,7 +96,7 @@ def test_settings_of_public_encoders_are_refused_for_other_networks(
 ):
     where = {"store": screen_path, "place": tmp_path, "capsys": capsys}
     line = refuse(str(run), "--crop-size", "28", **where)
-    assert f"crop_size is a setting of public encoders (hf:...): leave it out for {run}" in line
+    assert f"--crop-size is a setting of public encoders (hf:...): leave it out for {run}" in line
 
 
 @pytest.mark.parametrize(

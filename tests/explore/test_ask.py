@@ -219,7 +219,7 @@ def test_the_block_that_tells_genes_apart_is_named(asked, tmp_path, capsys):
         ("compounds {0}/gene.h5ad {0}/dose.h5ad {1} --potencies {0}/mechanisms.csv", "lacks the"),
         ("mechanisms {0}/wells {1} --mechanisms {0}/potencies.csv", "mechanism"),
         ("probe {0}/wells {1} --leave-out sites", "sites"),
-        ("probe {0}/wells {1} --leave-out plate week", "leave_out week: "),
+        ("probe {0}/wells {1} --leave-out plate week", "--leave-out week: "),
         ("probe {0}/wells {1} --by mechanism", "by mechanism needs mechanisms: name a file"),
         ("probe {0}/wells {1} --by mechanism --mechanisms {0}/none.csv", "there is no such file"),
     ],

@@ -53,12 +53,16 @@ NO_CONTROL = (
         (SIX, "signal", f"no consistency: {{0}}/wells {NO_CONTROL.format(2)}"),
         (SIX, "signal", f"no magnitude: {{0}}/wells {NO_CONTROL.format(10)}"),
         (SIX, "replicates", NO_CONTROL.format(1)),
-        (SIX, "probe", "has no value in the column batch: fill it in the plate map, or set leave_"),
+        (
+            SIX,
+            "probe",
+            "has no value in the column batch: fill it in the plate map, or set --leave-",
+        ),
         (SIX, "mechanisms", "has no treated well with a compound: fill the column compound in the"),
         (
             SINGLE + CONTROLS,
             "signal",
-            "at least 5 are needed: use more replicates, or a lower min_",
+            "at least 5 are needed: use more replicates, or a lower --min-",
         ),
         (
             SINGLE + CONTROLS,
@@ -91,7 +95,10 @@ def test_wells_that_lack_what_a_question_needs(poor, capsys, genes, question, se
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("ask complexes {0}/map.h5ad {0}/out --complexes {0}/complexes.tsv", "set min_genes lower"),
+        (
+            "ask complexes {0}/map.h5ad {0}/out --complexes {0}/complexes.tsv",
+            "set --min-genes lower",
+        ),
         ("ask enrichment {0}/map.h5ad {0}/out", "give annotations, complexes or mechanisms"),
         ("ask enrichment {0}/map.h5ad {0}/out --annotations {0}/pairs.csv", "names like G0, G1"),
         (

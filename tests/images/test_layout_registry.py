@@ -156,7 +156,7 @@ def test_settings_that_do_not_fit(settings: dict[str, str], sentence: str):
 def test_settings_are_checked_on_the_command_line_too(raw: Path, tmp_path: Path, capsys):
     for flags, sentence in (
         (["--plane", "last"], "plane must be a number or max, not 'last'"),
-        (["--well-column", "a,b,c"], "well_column must be Well or Row,Column, not 'a,b,c'"),
+        (["--well-column", "a,b,c"], "--well-column must be Well or Row,Column, not 'a,b,c'"),
         (["--layout", "phoenix"], "layout must be one of auto, jump-lite, loaddata"),
     ):
         assert run(["ingest", str(raw), str(tmp_path / "store"), *flags]) != 0

@@ -212,7 +212,7 @@ def test_processes_that_cannot_share_a_step_say_so(
         done = process.wait()
         assert done.returncode == 1
         assert (
-            "phenomae: crops_per_step must be a multiple of 2, the number of processes, not 7"
+            "phenomae: --crops-per-step must be a multiple of 2, the number of processes, not 7"
             in done.stderr
         )
     assert not run.exists()

@@ -367,5 +367,5 @@ def test_too_little_memory_is_one_sentence(
     done = fork(words, before=limit).wait()
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(
-        "phenomae: out of memory: lower crops_at_once, crops_per_step"
+        "phenomae: out of memory: lower --crops-at-once, --crops-per-step"
     )

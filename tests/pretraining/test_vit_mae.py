@@ -329,7 +329,7 @@ def test_the_command_says_what_is_wrong_in_one_line(
 ) -> None:
     paths = [str(screen_path), str(tmp_path / "run")]
     assert cli.run(["pretrain", "vit-mae", *paths, "--patch-size", "7"]) == 1
-    assert "multiple of patch_size 7" in capsys.readouterr().err
+    assert "multiple of --patch-size 7" in capsys.readouterr().err
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("[pretrain.vit-mae]\nstepz = 3\n")
     assert cli.run(["pretrain", "vit-mae", *paths, "--config", str(recipe)]) == 1

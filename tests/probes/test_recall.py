@@ -229,7 +229,7 @@ def test_the_command_measures(
     assert recalls(tmp_path / "run") == recalls(watch("vit_mae"))
     assert ", recall 0." in capsys.readouterr().err
     assert cli.run([*words, "--recall-every", "5"]) == 1
-    assert "recall_every 5 needs annotations: a file of known pairs" in capsys.readouterr().err
+    assert "--recall-every 5 needs annotations: a file of known pairs" in capsys.readouterr().err
 
 
 KNOWN_ONES = {"absent": None, "few.csv": "GENE0,GENE1", "strange.csv": "A,B"}

@@ -164,7 +164,7 @@ def test_settings_that_make_no_screen(small, tmp_path, capsys, setting, value, s
         command += [flag, str(value)]
     assert run(command) == 1
     said = capsys.readouterr().err
-    assert said == f"phenomae: {sentence}\n"
+    assert said == f"phenomae: {flag}{sentence.removeprefix(setting)}\n"
     assert not list(tmp_path.iterdir())
 
 

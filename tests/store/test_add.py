@@ -104,12 +104,14 @@ def test_what_cannot_be_added(raws, write_screen, tmp_path, capsys):
     assert "holds no store: there is nothing of that name" in refused(first)
     ingest(first, store, settings=IngestSettings(pixel_size_um=0.5))
     unchanged = contents(store)
-    assert "has pixel_size_um = 0.5, but the plates to add have None" in refused(whole)
+    assert "has --pixel-size-um 0.5, but the plates to add have None" in refused(whole)
     said = refused(whole, "--pixel-size-um", "0.5")
     assert "already has a plate P1 made from other files" in said
     other = write_screen("other", plates=("P9",), channels=("DNA", "RNA"))
     assert "has channels = ['DNA', 'ER'], but" in refused(other, "--pixel-size-um", "0.5")
-    assert "add and overwrite exclude each other: leave one out" in refused(whole, "--overwrite")
+    assert "--add and --overwrite exclude each other: leave one out" in refused(
+        whole, "--overwrite"
+    )
     assert contents(store) == unchanged
 
 

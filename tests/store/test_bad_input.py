@@ -99,7 +99,7 @@ def test_a_control_label_nobody_has_with_and_without_a_map(write_screen, tmp_pat
     assert "no well has the control label 'DMSO' in control" in capsys.readouterr().err
     (raw / "plate_map.csv").unlink()
     assert run(command) == 1
-    assert "control_label 'DMSO' needs a plate map" in capsys.readouterr().err
+    assert "--control-label 'DMSO' needs a plate map" in capsys.readouterr().err
 
 
 def test_types_that_differ_between_fields_and_between_plates(write_screen, tmp_path, capsys):

@@ -66,7 +66,7 @@ def test_windows_that_no_field_tells_are_asked_for(bits, write_screen, tmp_path,
     command = ["ingest", str(raw), str(tmp_path / "store"), "--bits", bits, "--on-bad", "skip"]
     assert run([*command, "--window-fields", "1", "--quiet"]) == 1
     said = capsys.readouterr().err
-    assert "plate P1: no field sampled for its intensity windows (window_fields = 1)" in said
-    assert "increase window_fields" in said
+    assert "plate P1: no field sampled for its intensity windows (--window-fields 1)" in said
+    assert "increase --window-fields" in said
     # Other windows are another store: what the first try left is not gone on from.
     assert run([*command, "--window-fields", "2", "--overwrite"]) == 0

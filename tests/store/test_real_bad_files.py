@@ -108,7 +108,7 @@ def test_a_bad_file_is_an_error_or_leaves_its_field_out(raw, tmp_path, ingested,
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert sentence in said
-    assert "on_bad = skip leaves such fields out" in said
+    assert "(--on-bad skip leaves such fields out" in said
     assert not (tmp_path / "other").exists()
     after = ingested(raw, "--on-bad", "skip", "--overwrite")
     assert set(before) - set(after) == {("P1", "A02", 2)}

@@ -82,7 +82,7 @@ def test_transmitted_light_is_left_out_and_told(tmp_path, ingested, capsys):
     assert sorted(levels(stored["P1", "A01", 1])) == [10, 30, 70]
     said = capsys.readouterr().err
     assert "left out, not a stain: BF_low, Brightfield, Digital Phase Contrast, phase" in said
-    assert "setting channels chooses what to keep" in said
+    assert "(--channels chooses what to keep" in said
 
 
 def test_transmitted_light_is_known_by_many_names():

@@ -66,7 +66,7 @@ def test_it_is_an_error_that_names_both_files_of_each_field(raw, refused):
     assert f"{raw}/{SECOND}/A01_s1_DNA.tif" in said
     assert f"{raw}/{FIRST}/A01_s1_DNA.tif" in said
     assert said.count("wrong: plate BR1") == 3
-    assert "setting duplicates: first, last or apart" in said
+    assert "(--duplicates: first, last or apart" in said
 
 
 def test_its_first_or_last_imaging_counts(raw, ingested):

@@ -172,7 +172,10 @@ def test_the_commands_of_our_studies_parse_and_are_printed(file, tmp_path, capsy
         (TOY + NETWORK.replace("[1, 20, 60]", "[4, 4]"), "steps of network vit must be a list of"),
         (TOY + NETWORK.replace("[1, 20, 60]", "0"), "steps of network vit must be a list of"),
         (TOY + NETWORK.replace("[1, 20, 60]", "true"), "steps of network vit must be a list of"),
-        (TOY + NETWORK + "overwrite = true\n", "network vit has overwrite, which a study does not"),
+        (
+            TOY + NETWORK + "overwrite = true\n",
+            "network vit has 'overwrite', which a study does not",
+        ),
         (TOY + NETWORK + "recipe = 3\n", "recipe must be a path, not 3"),
         (TOY + NETWORK.replace("crop_size = 64", "crop_size = 50"), "vit-1: crop_size must be"),
         (

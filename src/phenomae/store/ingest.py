@@ -55,7 +55,7 @@ def ingest(
         If a setting, the index file, an image or the plate map is wrong.
     """
     if add and overwrite:
-        raise ValueError("add and overwrite exclude each other: leave one out")
+        raise ValueError("setting add and setting overwrite exclude each other: leave one out")
     path = locate(store)
     inventory = take_inventory(locate(raw), settings)
     if settings.dry_run:

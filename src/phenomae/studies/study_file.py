@@ -159,7 +159,7 @@ def _read_seed(path: Path, name: str, value: Any) -> int:
 def _refuse_overwrite(path: Path, where: str, table: dict[str, Any]) -> None:
     """Raise ValueError for a key that would replace what a study has made, again and again."""
     if "overwrite" in table:
-        raise ValueError(f"{path}: {where} has overwrite, which a study does not take: remove it")
+        raise ValueError(f"{path}: {where} has 'overwrite', which a study does not take: remove it")
 
 
 def _read_name(path: Path, kind: str, table: dict[str, Any]) -> str:
