@@ -7,6 +7,7 @@ why results of a killed command are never read as whole.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +36,9 @@ _SUFFIXES_OF_VERSION_1 = {".csv", ".html", ".json", ".parquet", ".png", ".safete
 _UNLISTED = {SIGNATURE, LOCK, "raw-files.json", "in-place.arrow"}  # the last two are of stores
 # Folders in an OME-Zarr plate that other programs write, and that belong to their users.
 _ADDED_TO_PLATES = {"labels", "tables"}
+
+# safetensors writes into a file of its own, which it renames to the one that it was given.
+_OF_SAFETENSORS = re.compile(r"\.tmp\w{6}")
 
 
 @contextmanager
@@ -150,8 +154,9 @@ def _begin(partial: Path, origin: Origin, overwrite: bool) -> None:
 
 def remove_partial_files(folder: Path) -> None:
     """Remove files that killed calls left half-written; the caller holds the lock."""
-    for path in folder.rglob(f"*{PARTIAL}"):
-        if path.is_file() or path.is_symlink():
+    for path in folder.rglob("*"):
+        is_half = path.name.endswith(PARTIAL) or _OF_SAFETENSORS.fullmatch(path.name)
+        if is_half and (path.is_file() or path.is_symlink()):
             path.unlink(missing_ok=True)
 
 

@@ -147,6 +147,20 @@ def test_killed_and_run_again_it_leaves_the_same_bytes(
     assert is_only(out)
 
 
+@pytest.mark.parametrize(
+    ("work", "moment", "folder"),
+    [("published", 9, "out.partial"), ("pretrain", 25, "out/checkpoints")],
+    indirect=["work"],
+)
+def test_what_safetensors_had_begun_is_removed(work, moment, folder, tmp_path, contents, killed_at):
+    """It writes into `.tmp` and six letters, which no audit hook of Python sees."""
+    out = work.out(tmp_path)
+    assert killed_at(moment, work.words(out), out) is None
+    (tmp_path / folder / ".tmpk8WKv2").write_bytes(b"half of the weights")
+    finish(work.words(out), out)
+    assert contents(out) == contents(work.whole)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("work", COMMANDS, indirect=True)
 def test_killed_at_every_moment_it_leaves_the_same_bytes(work, tmp_path, contents, killed_at):
