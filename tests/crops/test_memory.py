@@ -21,10 +21,12 @@ from phenomae.store.read import open_store
 store = open_store(Path(sys.argv[1]))
 assert choose_reading([store], cache_gb=0.001) == "crops"
 stream = CropStream(CropReader([store], "crops"), [np.arange(len(store.fields))], 32, 8, 0)
-for step, _ in stream.steps(0, 13_000):
-    if step + 1 in (4_000, 13_000):  # until then handles of the fields and arenas fill up
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        print(pages * resource.getpagesize())
+pages = []
+for step, _ in stream.steps(0, 19_000):
+    pages.append(int(Path("/proc/self/statm").read_text().split()[1]))
+# Memory is full by step 9,000 (docs/log.md, 2026-11-30); a median, because buffers come and go.
+for first in (9_000, 18_000):
+    print(int(np.median(pages[first : first + 1_000])) * resource.getpagesize())
 """
 
 
