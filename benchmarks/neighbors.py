@@ -24,7 +24,7 @@ def report(start, ids):
     print(json.dumps([seconds, peak, int(ids.sum())]))
 """
 _OURS = """
-from phenomae.evaluation.neighbors.highest_cosines import highest_cosines
+from phenomae.evaluation.recall.nearest import highest_cosines
 from phenomae.maps.unit_vectors import unit_rows
 from phenomae.progress import set_quiet
 set_quiet(True)

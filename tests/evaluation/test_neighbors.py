@@ -7,10 +7,10 @@ from scipy.stats import false_discovery_control
 from sklearn.neighbors import NearestNeighbors
 
 from phenomae import cli, map_wells, neighbors, write_wells
-from phenomae.evaluation.neighbors import highest_cosines as searching
-from phenomae.evaluation.neighbors.highest_cosines import highest_cosines
 from phenomae.evaluation.neighbors.neighbors import NeighborsSettings
 from phenomae.evaluation.questions.signal import SignalSettings, measure_signal
+from phenomae.evaluation.recall import nearest as searching
+from phenomae.evaluation.recall.nearest import highest_cosines
 from phenomae.maps.map import MapSettings
 from phenomae.maps.unit_vectors import unit_rows
 from phenomae.wells import read_wells

@@ -15,9 +15,9 @@ from jaxtyping import Float64, Int
 from phenomae import checks
 from phenomae.artefacts import artefact_folder
 from phenomae.evaluation.annotations import Annotation, pairs_on_map, read_annotations
-from phenomae.evaluation.neighbors.highest_cosines import highest_cosines
 from phenomae.evaluation.neighbors.nulls import p_of_controls, p_of_rows
 from phenomae.evaluation.neighbors.well_effects import MapWells
+from phenomae.evaluation.recall.nearest import highest_cosines
 from phenomae.evaluation.tier_wells import read_wells_of_map
 from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.maps.unit_vectors import unit_map
