@@ -68,6 +68,9 @@ from phenomae.evaluation.fetch import Annotations as Annotations
 from phenomae.evaluation.benchmark import benchmark as benchmark
 from phenomae.evaluation.settings import BenchmarkSettings as BenchmarkSettings
 from phenomae.evaluation.results import Results as Results
+from phenomae.evaluation.neighbors.neighbors import neighbors as neighbors
+from phenomae.evaluation.neighbors.neighbors import NeighborsSettings as NeighborsSettings
+from phenomae.evaluation.neighbors.neighbors import Neighbors as Neighbors
 from phenomae.evaluation.sweep import sweep as sweep
 from phenomae.evaluation.sweep import SweepSettings as SweepSettings
 from phenomae.evaluation.sweep import Sweep as Sweep

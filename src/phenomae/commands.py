@@ -58,6 +58,10 @@ COMMANDS: Table = {
         "phenomae.evaluation.benchmark:benchmark",
         "Measure the recall of known relationships on a map.",
     ),
+    "neighbors": (
+        "phenomae.evaluation.neighbors.neighbors:neighbors",
+        "List the names that are most alike to names of a map, and how sure that is.",
+    ),
     "sweep": (
         "phenomae.evaluation.sweep:sweep",
         "Try corrections, and choose one by recall on a split of the known pairs.",

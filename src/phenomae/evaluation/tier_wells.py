@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from phenomae.cores import available_cores
 from phenomae.evaluation.recall.mean_cosines import MeanCosines, TierPairs
@@ -39,6 +39,8 @@ class WellsOfMap:
     """Row of the map that each well is of; -1 for wells that are not on the map."""
     rows: int
     """Number of rows of the map."""
+    kept: Bool[np.ndarray, " n"]
+    """Whether each well was there for the map: whether its condition `where` is true."""
 
     def count(
         self, tiers: Sequence[TierName], percentiles: Sequence[Percentiles]
@@ -111,7 +113,7 @@ def read_wells_of_map(
     row_of = {name: row for row, name in enumerate(names)}
     named = name_rows(files.table, settings)["name"]
     genes = np.array([-1 if name is None else row_of.get(name, -1) for name in named])
-    found = WellsOfMap(path, files, np.where(kept, genes, -1), len(names))
+    found = WellsOfMap(path, files, np.where(kept, genes, -1), len(names), kept)
     _require_wells(found, names, map_path)
     for tier in tiers:
         if (groups := found.groups(tier)) is not None:

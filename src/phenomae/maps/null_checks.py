@@ -38,6 +38,7 @@ def warn_centred(
     features: Float[np.ndarray, "n d"],
     plates: Shaped[np.ndarray, " n"],
     control: Bool[np.ndarray, " n"],
+    remedy: str = "; the setting unexpressed gives a better null distribution",
 ) -> None:
     """Log a warning that p-values are too small if the controls of each plate have mean 0.
 
@@ -47,6 +48,5 @@ def warn_centred(
     if is_centred(features, plates, control):
         info(
             "the controls of each plate have mean 0, as after center-scale by plate: p-values are "
-            "too small if there are few controls and a row's wells share plates; the setting "
-            "unexpressed gives a better null distribution"
+            f"too small if there are few controls and a row's wells share plates{remedy}"
         )

@@ -1,35 +1,34 @@
-"""The nearest neighbours of every row of a map, from one pass over all pairs of rows.
+"""The rows of a map with the highest cosines to given profiles, exactly, in little memory.
 
-The k-th highest cosine of a row within a random sample of the rows is a lower bound of its k-th
-highest cosine among all rows. The pass therefore keeps the cosines above the bounds, which are few,
-and the result is exact.
+Cosines are computed in float32, a block of profiles and rows at a time. Those that could be among
+the highest in float64 are few: they are computed again in float64, and ordered.
 """
 
 import math
-from collections.abc import Iterator
-from functools import partial
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int
+from jaxtyping import Bool, Float32, Float64, Int
 
-from phenomae.evaluation.recall.cosines import Unit
-from phenomae.evaluation.recall.tiles import SIDE, Strip, each_strip, run_pieces
+from phenomae.blas import one_blas_thread
+from phenomae.cores import available_cores
+from phenomae.progress import track
 
-Neighbours = Int[np.ndarray, "g k"]
-_EQUAL = 1e-9
-"""Cosines that differ by less count as equal: rounding differs between products of matrices."""
-# With a sample of 4 sqrt(k g) of g rows, sqrt(k g) / 4 cosines of a row are above its bound on
-# average: 1.7 million for 17,000 rows and k = 10.
-_SAMPLE = 4
+PROFILES, ROWS = 256, 2048
+"""Profiles and rows of a block: 2 MB of float32, which fits a core's cache; more rows if a map has
+tens of thousands, because those of the first block bound what is looked at in the others."""
+_DIGITS = 9  # cosines that agree in so many are equal: products of matrices round differently
+_ROUNDING = 2.0**-24  # of a sum in float32
+_LEFT_OUT = -2.0  # less than any cosine
+# Candidates of a profile beyond which float64 alone is faster: rows that are all alike.
+_MOST = 1024
+_LONG_WORK = 2**33  # products of numbers from which progress is shown: about five seconds
 
-
-class _Found(NamedTuple):
-    """Candidates for the nearest neighbours of some rows."""
-
-    rows: Int[np.ndarray, " m"]
-    columns: Int[np.ndarray, " m"]
-    cosines: Float64[np.ndarray, " m"]
+Unit = Float64[np.ndarray, "n d"]
+"""Profiles of length 1."""
+Neighbours = Int[np.ndarray, "q k"]
+Cosines = Float64[np.ndarray, "q k"]
+Values = Float32[np.ndarray, "n m"] | Float64[np.ndarray, "n m"]
 
 
 def nearest_neighbours(unit: Unit, k: int, seed: int) -> Neighbours:
@@ -38,72 +37,144 @@ def nearest_neighbours(unit: Unit, k: int, seed: int) -> Neighbours:
     The order of rows with equal cosines is random and depends on `seed`: with one feature, for
     example, all cosines are 1 or -1, and the order of the map would decide otherwise.
     """
-    assert 0 < k < len(unit)
-    size = min(len(unit), max(k + 1, math.ceil(_SAMPLE * math.sqrt(k * len(unit)))))
-    sample = np.sort(np.random.default_rng(seed).permutation(len(unit))[:size])
-    found = list(_search_sample(unit, sample, k, seed))
-    if size < len(unit):
-        bounds = np.concatenate([some.cosines.reshape(-1, k)[:, -1] for some in found])
-        strips = each_strip(unit, partial(_look, bounds + _EQUAL), "nearest neighbours")
-        found += [some for strip in strips for some in strip]
-    return _rank(found, len(unit), k, seed)
+    return highest_cosines(unit, unit, k, np.arange(len(unit)), seed)[0]
 
 
-def _search_sample(
-    unit: Unit, sample: Int[np.ndarray, " m"], k: int, seed: int
-) -> Iterator[_Found]:
-    """Yield the `k` nearest rows of the sample for each row, the nearest first."""
-    chosen = unit[sample]
+def highest_cosines(
+    profiles: Unit, rows: Unit, k: int, left_out: Int[np.ndarray, " q"], seed: int | None = None
+) -> tuple[Neighbours, Cosines]:
+    """Return the `k` rows with the highest cosine to each profile, the highest first.
 
-    def search(first: int) -> _Found:
-        rows = np.arange(first, min(first + SIDE, len(unit)))
-        cosines = unit[rows] @ chosen.T
-        cosines[rows[:, None] == sample] = -np.inf
-        # Less than what counts as equal, so that only the order of equal ones is random.
-        drawn = np.random.default_rng([seed, first]).random(cosines.shape)
-        order = cosines + _EQUAL * drawn
-        kept = np.argpartition(order, -k, axis=1)[:, -k:]
-        ordered = np.argsort(-np.take_along_axis(order, kept, axis=1), axis=1)
-        kept = np.take_along_axis(kept, ordered, axis=1)
-        values = np.take_along_axis(cosines, kept, axis=1)
-        return _Found(rows.repeat(k), sample[kept].ravel(), values.ravel())
-
-    firsts = range(0, len(unit), SIDE)
-    sizes = [-(-len(sample) // SIDE)] * len(firsts)
-    yield from run_pieces(firsts, search, "nearest in a sample", sizes)
-
-
-def _look(bounds: Float64[np.ndarray, " g"], strip: Strip) -> list[_Found]:
-    """Return the pairs of the strip whose cosine is above the bound of the first of the two."""
-    found = []
-    for first, second, tile in strip:
-        of_rows, of_columns = (bounds[start : start + SIDE] for start in (first, second))
-        above = tile > of_rows[:, None]
-        if first == second:
-            np.fill_diagonal(above, False)
-        rows, columns = _places(above)
-        found.append(_Found(rows + first, columns + second, tile[rows, columns]))
-        # A tile on the diagonal has each of its pairs twice.
-        if first != second:
-            rows, columns = _places(tile > of_columns)
-            found.append(_Found(columns + second, rows + first, tile[rows, columns]))
-    return found
+    Profiles (q, d) and rows (g, d) have length 1. `left_out` is a row for each profile that is not
+    looked at, such as the row that the profile is itself. Rows with equal cosines are in their
+    order on the map, or with a `seed` in a random one.
+    """
+    assert 0 < k < len(rows)
+    search = _Search(profiles, rows, k, left_out, seed)
+    firsts = range(0, len(profiles), PROFILES)
+    # One thread of BLAS for each product, so that a cosine has the same bits on any number of
+    # cores; they are busy with other blocks.
+    with one_blas_thread(), ThreadPoolExecutor(available_cores()) as pool:
+        found = pool.map(search.block, firsts)
+        if len(profiles) * rows.size < _LONG_WORK:
+            parts = list(found)
+        else:
+            parts = []
+            with track("nearest rows", len(profiles), "profiles") as advance:
+                for part in found:
+                    parts.append(part)
+                    advance(len(part[0]))
+    return np.concatenate([ids for ids, _ in parts]), np.concatenate([its for _, its in parts])
 
 
-def _places(marks: Bool[np.ndarray, "rows columns"]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows and columns of the marks; few of them are set."""
-    # A third of the time of np.nonzero, which has a fast path for one axis only.
-    rows, columns = np.divmod(np.flatnonzero(marks), marks.shape[1])
-    return rows, columns
+class _Search:
+    """The search for some profiles at a time."""
+
+    def __init__(
+        self,
+        profiles: Unit,
+        rows: Unit,
+        k: int,
+        left_out: Int[np.ndarray, " q"],
+        seed: int | None,
+    ) -> None:
+        self._profiles, self._rows = profiles, rows
+        self._k, self._left_out, self._seed = k, left_out, seed
+        self._rows_32 = rows.astype(np.float32)
+        # Of the numbers that are multiplied, and of their sum: a bound, not an estimate.
+        self._error = np.float32((rows.shape[1] + 4) * _ROUNDING)
+
+    def block(self, first: int) -> tuple[Neighbours, Cosines]:
+        """Return the highest cosines of the profiles from `first` on."""
+        some = slice(first, first + PROFILES)
+        profiles, left_out = self._profiles[some], self._left_out[some]
+        found = self._candidates(profiles.astype(np.float32), left_out)
+        if found is None:
+            rows, cosines = self._all(profiles, left_out)
+        else:
+            rows, cosines = self._in_float64(profiles, *found)
+        # The candidates are all rows that could be as high as the k-th, equal ones included.
+        order = rows
+        if self._seed is not None:
+            order = np.random.default_rng([self._seed, first]).random(rows.shape)
+        places = np.lexsort((order, -np.round(cosines, _DIGITS)), axis=1)[:, : self._k]
+        return np.take_along_axis(rows, places, 1), np.take_along_axis(cosines, places, 1)
+
+    def _candidates(
+        self, profiles: Float32[np.ndarray, "n d"], left_out: Int[np.ndarray, " n"]
+    ) -> tuple[Int[np.ndarray, "n m"], Bool[np.ndarray, "n m"]] | None:
+        """Return the rows that may be among the highest, and which of the (n, m) are rows.
+
+        None if they are many.
+        """
+        width = max(ROWS, math.ceil(4 * math.sqrt(self._k * len(self._rows))))
+        parts, bounds, total = [], None, 0
+        for start in range(0, len(self._rows), width):
+            values = profiles @ self._rows_32[start : start + width].T
+            _leave_out(values, left_out - start)
+            if bounds is None:
+                if values.shape[1] <= self._k:
+                    return None
+                bounds = _kth(values, self._k) - 2 * self._error
+            profile, row = np.divmod(np.flatnonzero(values >= bounds[:, None]), values.shape[1])
+            parts.append((profile, row + start, values[profile, row]))
+            total += len(row)
+            if total > _MOST * len(profiles):
+                return None
+        profile, row, value = map(np.concatenate, zip(*parts, strict=True))
+        values, rows = _stack(profile, row, value, len(profiles))
+        near = values >= _kth(values, self._k)[:, None] - 2 * self._error
+        return _front(rows, near)
+
+    def _in_float64(
+        self, profiles: Unit, rows: Int[np.ndarray, "n m"], are_rows: Bool[np.ndarray, "n m"]
+    ) -> tuple[Int[np.ndarray, "n m"], Float64[np.ndarray, "n m"]]:
+        """Return the candidates and their cosines in float64."""
+        cosines = np.full(rows.shape, _LEFT_OUT)
+        for number, (profile, its, used) in enumerate(zip(profiles, rows, are_rows, strict=True)):
+            cosines[number, used] = self._rows[its[used]] @ profile
+        return rows, cosines
+
+    def _all(
+        self, profiles: Unit, left_out: Int[np.ndarray, " n"]
+    ) -> tuple[Int[np.ndarray, "n g"], Float64[np.ndarray, "n g"]]:
+        """Return all rows and their cosines in float64."""
+        cosines = profiles @ self._rows.T
+        _leave_out(cosines, left_out)
+        return np.tile(np.arange(len(self._rows)), (len(profiles), 1)), cosines
 
 
-def _rank(found: list[_Found], count: int, k: int, seed: int) -> Neighbours:
-    """Return the `k` highest of the candidates of each row, which may be listed twice."""
-    rows, columns, cosines = map(np.concatenate, zip(*found, strict=True))
-    _, once = np.unique(rows * count + columns, return_index=True)
-    rows, columns, cosines = rows[once], columns[once], cosines[once]
-    order = cosines + _EQUAL * np.random.default_rng([seed, count]).random(len(cosines))
-    # One key, because sorting by two takes twice the time. Cosines are from -1 to 1.
-    ascending = np.argsort(4.0 * rows - order)
-    starts = np.searchsorted(rows[ascending], np.arange(count))
-    return columns[ascending][starts[:, None] + np.arange(k)]
+def _leave_out(values: Values, rows: Int[np.ndarray, " n"]) -> None:
+    inside = np.flatnonzero((rows >= 0) & (rows < values.shape[1]))
+    values[inside, rows[inside]] = _LEFT_OUT
+
+
+def _kth(values: Float32[np.ndarray, "n m"], k: int) -> Float32[np.ndarray, " n"]:
+    """Return the k-th highest value of each line."""
+    place = values.shape[1] - k
+    return np.partition(values, place, axis=1)[:, place]
+
+
+def _stack(
+    profile: Int[np.ndarray, " c"],
+    row: Int[np.ndarray, " c"],
+    value: Float32[np.ndarray, " c"],
+    count: int,
+) -> tuple[Float32[np.ndarray, "n m"], Int[np.ndarray, "n m"]]:
+    """Return the candidates of each profile as one line; values of filled places are -2."""
+    order = np.argsort(profile, kind="stable")
+    sizes = np.bincount(profile, minlength=count)
+    place = np.arange(len(profile)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    values = np.full((count, sizes.max()), _LEFT_OUT, dtype=np.float32)
+    rows = np.zeros(values.shape, dtype=np.int64)
+    values[profile[order], place], rows[profile[order], place] = value[order], row[order]
+    return values, rows
+
+
+def _front(
+    rows: Int[np.ndarray, "n m"], near: Bool[np.ndarray, "n m"]
+) -> tuple[Int[np.ndarray, "n c"], Bool[np.ndarray, "n c"]]:
+    """Return the marked rows of each line first, without the places that no line needs."""
+    most = near.sum(axis=1).max()
+    places = np.argsort(~near, axis=1, kind="stable")[:, :most]
+    return np.take_along_axis(rows, places, axis=1), np.take_along_axis(near, places, axis=1)
