@@ -24,17 +24,12 @@ def report(start, ids):
     print(json.dumps([seconds, peak, int(ids.sum())]))
 """
 _OURS = """
-from phenomae.evaluation.recall.nearest import highest_cosines
+from phenomae.evaluation.recall.nearest import compare_all
 from phenomae.maps.unit_vectors import unit_rows
-from phenomae.progress import set_quiet
-set_quiet(True)
 start = time.perf_counter()
 unit = unit_rows(features)
-report(start, highest_cosines(unit, unit, k, np.arange(rows))[0])
+report(start, compare_all(unit, k, {signs})[0][0])
 """
-_BOTH_SIDES = (
-    _OURS + "highest_cosines(-unit, unit, k, np.arange(rows))\nreport(start, np.zeros(1))\n"
-)
 _SKLEARN = """
 from sklearn.neighbors import NearestNeighbors
 start = time.perf_counter()
@@ -48,8 +43,8 @@ for first in range(0, rows, 1000):
 report(start, np.zeros(1))
 """
 PROGRAMS = {
-    "neighbors": _OURS,
-    "nearest and farthest": _BOTH_SIDES,
+    "neighbors": _OURS.format(signs=(1.0,)),
+    "nearest and farthest": _OURS.format(signs=(1.0, -1.0)),
     "scikit-learn": _SKLEARN,
     "the product alone": _PRODUCT,
 }

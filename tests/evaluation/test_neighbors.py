@@ -32,7 +32,7 @@ def own(unit):
 def test_they_are_those_of_scikit_learn(rows, width, k, block, monkeypatch):
     if block is not None:  # many blocks of rows and profiles
         monkeypatch.setattr(searching, "ROWS", block)
-        monkeypatch.setattr(searching, "PROFILES", block)
+        monkeypatch.setattr(searching, "SIDE", block)
     features = np.random.default_rng(rows).normal(size=(rows, width))
     unit = unit_rows(features)
     judge = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(features)
@@ -45,6 +45,10 @@ def test_they_are_those_of_scikit_learn(rows, width, k, block, monkeypatch):
     np.fill_diagonal(full, np.inf)
     np.testing.assert_array_equal(farthest, np.argsort(full, axis=1)[:, :k])
     np.testing.assert_allclose(-opposite, np.sort(full, axis=1)[:, :k], atol=1e-12)
+    both = searching.compare_all(unit, k)
+    for found, expected in zip(both, ((ids, cosines), (farthest, opposite)), strict=True):
+        np.testing.assert_array_equal(found[0], expected[0])
+        np.testing.assert_allclose(found[1], expected[1], atol=1e-12)
 
 
 def test_differences_below_float32_decide(monkeypatch):
@@ -56,13 +60,17 @@ def test_differences_below_float32_decide(monkeypatch):
     assert ids[0].tolist() == np.argsort(angles)[1:11].tolist()
 
 
-@pytest.mark.parametrize("block", [16, 2048])
-def test_equal_rows_are_in_the_order_of_the_map(block, monkeypatch):
+@pytest.mark.parametrize(("block", "many"), [(16, 0.25), (16, 0.1), (2048, 0.25)])
+def test_equal_rows_are_in_the_order_of_the_map(block, many, monkeypatch):
+    """A fifth of all pairs are equal: more than a tenth are computed in float64 alone."""
+    monkeypatch.setattr(searching, "_MANY", many)
     monkeypatch.setattr(searching, "ROWS", block)
-    monkeypatch.setattr(searching, "_MOST", 8)  # more candidates than that: float64 alone
+    monkeypatch.setattr(searching, "SIDE", block)
     features = np.random.default_rng(0).normal(size=(5, 4))[np.arange(100) % 5]
     unit = unit_rows(features)
     ids, cosines = highest_cosines(unit, unit, 19, own(unit))
+    [(every, _)] = searching.compare_all(unit, 19, (1.0,))
+    np.testing.assert_array_equal(every, ids)
     for row in range(100):
         assert ids[row].tolist() == [other for other in range(row % 5, 100, 5) if other != row]
     np.testing.assert_allclose(cosines, 1)

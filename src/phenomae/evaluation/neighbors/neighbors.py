@@ -17,7 +17,7 @@ from phenomae.artefacts import artefact_folder
 from phenomae.evaluation.annotations import Annotation, pairs_on_map, read_annotations
 from phenomae.evaluation.neighbors.nulls import p_of_controls, p_of_rows
 from phenomae.evaluation.neighbors.well_effects import MapWells
-from phenomae.evaluation.recall.nearest import highest_cosines
+from phenomae.evaluation.recall.nearest import compare_all, highest_cosines
 from phenomae.evaluation.tier_wells import read_wells_of_map
 from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.maps.unit_vectors import unit_map
@@ -177,8 +177,11 @@ def _list_neighbors(
         wells = MapWells.read(read_wells_of_map(settings.wells, path, profiles.names, ()))
     annotations = [] if settings.annotations is None else read_annotations(settings.annotations)
     k = min(settings.k, len(unit) - 1)
-    near, cosines = highest_cosines(unit[asked], unit, k, asked)
-    far, opposite = highest_cosines(-unit[asked], unit, k, asked)
+    (near, cosines), (far, opposite) = (
+        compare_all(unit, k)
+        if len(asked) == len(unit)
+        else [highest_cosines(sign * unit[asked], unit, k, asked) for sign in (1, -1)]
+    )
     both, draws, seed = (cosines, opposite), settings.draws, settings.seed
     if wells is None:
         p = p_of_rows(unit, asked, both, draws, seed)
