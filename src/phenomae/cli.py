@@ -90,7 +90,7 @@ def _run_command(arguments: list[str]) -> int:
         reword = partial(write_as_flags, tokens)
         set_wording(reword)
         made = call(tokens, recipe)
-        if isinstance(made, Output) and (counts := made.counts()):
+        if isinstance(made, Output) and not is_quiet() and (counts := made.counts()):
             info(f"{made.path}: {counts}")
     except CycloptsError as error:
         return _fail(*explain_usage(error))

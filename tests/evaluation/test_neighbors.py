@@ -121,6 +121,14 @@ def test_partners_are_found_and_named(screen, capsys):
     assert "farthest from G07" in printed
 
 
+def test_all_names_in_another_order_keep_their_own_neighbors(screen):
+    names = [f"G{number:02d}" for number in range(30)][::-1]
+    table = neighbors(screen / "map.h5ad", *names, settings=NeighborsSettings(k=2))
+    alone = neighbors(screen / "map.h5ad", "G07", settings=NeighborsSettings(k=2))
+    columns = ["neighbor", "cosine", "p"]
+    assert table.filter(name="G07").select(columns).equals(alone.select(columns))
+
+
 def test_wells_and_effects_are_those_of_ask_signal(screen):
     settings = NeighborsSettings(k=3, wells=screen / "wells")
     table = neighbors(screen / "map.h5ad", "G11", settings=settings)

@@ -189,7 +189,8 @@ def copy_columns(
         numbers = table[name]
         if not numbers.dtype.is_numeric():
             numbers = numbers.cast(pl.Float32)
-        values[:, index] = numbers.to_numpy()  # rounds float64 on the way, without another copy
+        with np.errstate(over="ignore"):  # infinite features are left out, which is printed
+            values[:, index] = numbers.to_numpy()  # rounds float64 without another copy
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from phenomae.paths import PathLike
 from phenomae.print_table import show
 from phenomae.progress import count_of, info
 from phenomae.signatures import Origin, read_verified
+from phenomae.wells import open_wells
 from phenomae.whole_files import hash_json, write_bytes
 
 KIND = "neighbors"
@@ -139,8 +140,6 @@ def _recorded(settings: NeighborsSettings) -> dict[str, object]:
 
 
 def _hash_files(settings: NeighborsSettings) -> dict[str, str]:
-    from phenomae.wells import open_wells
-
     sources = {}
     if settings.wells is not None:
         sources["wells"] = open_wells(Path(settings.wells)).identity
@@ -179,7 +178,7 @@ def _list_neighbors(
     k = min(settings.k, len(unit) - 1)
     (near, cosines), (far, opposite) = (
         compare_all(unit, k)
-        if len(asked) == len(unit)
+        if np.array_equal(asked, np.arange(len(unit)))
         else [highest_cosines(sign * unit[asked], unit, k, asked) for sign in (1, -1)]
     )
     both, draws, seed = (cosines, opposite), settings.draws, settings.seed
