@@ -28,9 +28,9 @@ from phenomae.evaluation.questions.linear_probe import LinearProbeSettings
 from phenomae.evaluation.questions.precision_settings import PrecisionSettings
 from phenomae.evaluation.questions.signal import SignalSettings
 from phenomae.evaluation.settings import BenchmarkSettings
-from phenomae.explore.ask import ask_complexes, ask_probe, ask_replicates, ask_signal
 from phenomae.maps.map import MapSettings, map_wells
 from phenomae.progress import info
+from phenomae.reporting.ask import ask_complexes, ask_probe, ask_replicates, ask_signal
 from phenomae.wells import write_wells
 
 CORRECTIONS: dict[str, CorrectSettings | None] = {

@@ -53,7 +53,7 @@ def outcome(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 
 def test_import_and_help_load_no_torch_and_no_room():
     rooms = "simulation images store models weights crops pretraining embedding correction maps"
-    rooms += " evaluation explore probes devices"
+    rooms += " evaluation reporting probes devices"
     heavy = "torch polars numpy anndata tensorstore tifffile scipy matplotlib"
     names = [*heavy.split(), *(f"phenomae.{room}" for room in rooms.split())]
     for program in ("import phenomae", "from phenomae.cli import run; run(['--help'])"):

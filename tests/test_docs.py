@@ -25,10 +25,10 @@ from phenomae.commands import COMMANDS, GROUPS
 from phenomae.correction.methods import METHODS
 from phenomae.embedding.hand_made.kinds import KINDS
 from phenomae.evaluation.questions.table import QUESTIONS
-from phenomae.explore.sections.table import SECTIONS
 from phenomae.images.layouts.table import LAYOUTS
 from phenomae.models.families import FAMILIES
 from phenomae.records import FIELD_COLUMNS, WELL_COLUMNS
+from phenomae.reporting.sections.table import SECTIONS
 from phenomae.shipped_recipes import find_recipe, recipe_names
 from phenomae.simulation.phenotype import PARAMETERS
 from phenomae.simulation.simulate import SimulateSettings, simulate

@@ -18,7 +18,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from phenomae.evaluation.questions.linear_probe import LinearProbeSettings
 from phenomae.evaluation.questions.mechanisms import MechanismSettings
-from phenomae.explore.ask import ask_mechanisms, ask_probe
+from phenomae.reporting.ask import ask_mechanisms, ask_probe
 from phenomae.row_filter import match_rows
 from phenomae.wells import read_wells, write_wells
 

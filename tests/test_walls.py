@@ -103,7 +103,7 @@ def test_what_needs_networks_says_what_to_install(python, command, tmp_path):
 def test_rooms_of_the_laptop_wing_load_no_torch():
     source = Path(__file__).parents[1] / "src" / "phenomae"
     lines = ["import sys"]
-    for room in ("simulation", "images", "store", "correction", "maps", "evaluation", "explore"):
+    for room in ("simulation", "images", "store", "correction", "maps", "evaluation", "reporting"):
         paths = [
             path.relative_to(source).with_suffix("") for path in source.glob(f"{room}/**/*.py")
         ]

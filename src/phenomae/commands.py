@@ -30,7 +30,7 @@ COMMANDS: Table = {
     ),
     "ingest": ("phenomae.store.ingest:ingest", "Convert raw plates to a store of OME-Zarr plates."),
     "qc": (
-        "phenomae.explore.qc:qc",
+        "phenomae.reporting.qc:qc",
         "Find bad fields and edge effects in a store.",
     ),
     "embed": (
@@ -75,10 +75,10 @@ COMMANDS: Table = {
         "List the recipes that come with phenomae, and what they cost.",
     ),
     "plan": ("phenomae.command_parser:plan", PLAN),
-    "compare": ("phenomae.explore.compare:compare", "Compare maps, or training runs."),
-    "report": ("phenomae.explore.report:report", "Write report.html: figures and tables."),
+    "compare": ("phenomae.reporting.compare:compare", "Compare maps, or training runs."),
+    "report": ("phenomae.reporting.report:report", "Write report.html: figures and tables."),
     "check": (
-        "phenomae.explore.check:check",
+        "phenomae.reporting.check:check",
         "Verify an output, and the outputs that it was made from.",
     ),
     "study": (

@@ -26,9 +26,9 @@ from phenomae.evaluation.questions.enrichment import (
 from phenomae.evaluation.questions.known_pairs import pairs_within
 from phenomae.evaluation.questions.odds import RandomTables, Tables
 from phenomae.evaluation.recall.bootstrap import resampled_recalls
-from phenomae.explore.ask import ask_enrichment
 from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import unit_rows
+from phenomae.reporting.ask import ask_enrichment
 
 HERE = Path("MAP.h5ad")
 COUNT = 60

@@ -32,9 +32,9 @@ from phenomae.evaluation.questions.neighbours import (
 from phenomae.evaluation.questions.perturbation_agreement import measure_agreement
 from phenomae.evaluation.questions.precision_settings import PrecisionSettings
 from phenomae.evaluation.questions.replicate_retrieval import measure_activity
-from phenomae.explore.ask import ask_neighbours, ask_replicates
 from phenomae.maps.unit_vectors import unit_rows
 from phenomae.records import WELL_COLUMNS
+from phenomae.reporting.ask import ask_neighbours, ask_replicates
 from phenomae.wells import Profiles, write_wells
 
 HERE = Path("WELLS")

@@ -22,8 +22,8 @@ from phenomae.evaluation.questions.pairing import Pairing
 from phenomae.evaluation.questions.perturbation_agreement import can_agree, measure_agreement
 from phenomae.evaluation.questions.precision_settings import PrecisionSettings
 from phenomae.evaluation.questions.replicate_retrieval import measure_activity, share_retrieved
-from phenomae.explore.ask import ask_replicates
 from phenomae.records import WELL_COLUMNS
+from phenomae.reporting.ask import ask_replicates
 from phenomae.wells import Profiles, write_wells
 
 HERE = Path("WELLS")

@@ -21,8 +21,8 @@ from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.evaluation.split_pairs import split_pairs
 from phenomae.evaluation.sweep import SweepSettings, sweep
 from phenomae.evaluation.sweep_settings import list_trials
-from phenomae.explore.check import INPUT, check
 from phenomae.maps.map import map_wells
+from phenomae.reporting.check import INPUT, check
 from phenomae.wells import write_wells
 
 WIDTH = 12

@@ -10,11 +10,11 @@ from PIL import Image
 
 import phenomae
 from phenomae import cli
-from phenomae.explore.figures.plate_grids import draw_plate
-from phenomae.explore.figures.style import house_style
-from phenomae.explore.qc import QualityControl, qc
 from phenomae.quality.settings import FLAGS, QcSettings
 from phenomae.records import well_place
+from phenomae.reporting.figures.plate_grids import draw_plate
+from phenomae.reporting.figures.style import house_style
+from phenomae.reporting.qc import QualityControl, qc
 from phenomae.row_filter import match_rows
 
 NETWORK = {

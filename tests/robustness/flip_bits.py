@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from phenomae import signatures
-from phenomae.explore.evidence.results import read_results
 from phenomae.maps.read import read_map
+from phenomae.reporting.evidence.results import read_results
 from phenomae.store import handles
 from phenomae.store.read import open_store, read_field
 from phenomae.wells import open_wells, read_wells

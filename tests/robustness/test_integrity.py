@@ -18,8 +18,8 @@ import pytest
 
 from phenomae import cli, signatures
 from phenomae.correction.saved import read_chain
-from phenomae.explore.check import INPUT, check
 from phenomae.maps.read import read_map
+from phenomae.reporting.check import INPUT, check
 from phenomae.runs import is_sealed
 from phenomae.wells import open_wells, read_wells
 

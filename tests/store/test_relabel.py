@@ -10,9 +10,9 @@ from polars.testing import assert_frame_equal
 
 from phenomae.cli import run
 from phenomae.embedding.features import FeaturesSettings, features
-from phenomae.explore.check import INPUT, check
-from phenomae.explore.qc import qc
 from phenomae.images.platemap.settings import PlateMapSettings
+from phenomae.reporting.check import INPUT, check
+from phenomae.reporting.qc import qc
 from phenomae.store.check import check_store
 from phenomae.store.ingest import IngestSettings, ingest
 from phenomae.store.read import LABELS, open_store

@@ -12,8 +12,8 @@ import zarr
 from ome_zarr_models.v05.hcs import HCS
 
 from phenomae import cli
-from phenomae.explore.check import check
 from phenomae.images.read import list_fields
+from phenomae.reporting.check import check
 from phenomae.store.ingest import ingest
 from phenomae.store.inventory import IngestSettings
 from phenomae.store.read import open_store

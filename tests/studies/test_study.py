@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from phenomae import cli, command_parser
 from phenomae.evaluation.benchmark import benchmark
 from phenomae.evaluation.settings import BenchmarkSettings
-from phenomae.explore.evidence.training_flops import read_compute
+from phenomae.reporting.evidence.training_flops import read_compute
 from phenomae.studies.scaling import (
     MIN_NETWORKS,
     fit_groups,

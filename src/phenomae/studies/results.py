@@ -16,10 +16,10 @@ from phenomae.evaluation.recall.bootstrap import interval
 from phenomae.evaluation.recall.compare_maps import measure_map, share_genes
 from phenomae.evaluation.recall.cosines import Pairs
 from phenomae.evaluation.settings import RecallTails
-from phenomae.explore.evidence.training_flops import Compute, read_compute
-from phenomae.explore.figures.scaling import draw_scaling
-from phenomae.explore.figures.style import house_style, save
 from phenomae.maps.read import ConsensusProfiles, read_map
+from phenomae.reporting.evidence.training_flops import Compute, read_compute
+from phenomae.reporting.figures.scaling import draw_scaling
+from phenomae.reporting.figures.style import house_style, save
 from phenomae.signatures import Origin, read_verified, settings_dict
 from phenomae.studies.scaling import Recalls, fit_groups, measure_recalls
 from phenomae.studies.steps import StudyFolder

@@ -40,7 +40,7 @@ def study(
     Parameters
     ----------
     study_file
-        TOML file with the screens and the networks (docs/explore.md).
+        TOML file with the screens and the networks (docs/report.md).
     out
         Folder of the study.
     overwrite

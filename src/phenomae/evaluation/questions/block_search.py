@@ -196,7 +196,7 @@ QUESTION = Question(
     tables=_tables,
     printed="blocks.csv",
     files=("mechanisms",),
-    figure=Figure("blocks", "phenomae.explore.figures.blocks:draw_answer"),
+    figure=Figure("blocks", "phenomae.reporting.figures.blocks:draw_answer"),
     conclude=_conclude,
     # Baselines are compared with one block, which is the best of one.
     score=Score("accuracy", _units, drop=("block", "best")),

@@ -258,7 +258,7 @@ QUESTION = Question(
     settings=ComplexSettings,
     tables=_tables,
     printed="apart.csv",
-    figure=Figure("complexes", "phenomae.explore.figures.complexes:draw_answer"),
+    figure=Figure("complexes", "phenomae.reporting.figures.complexes:draw_answer"),
     files=("complexes",),
     score=Score("apart", _units),
 )

@@ -80,7 +80,7 @@ class Figure:
     draw: Callable[..., Any] | str
     """draw(tables, *values of the inputs, settings) returns a Drawing, or None for no figure.
 
-    Or the string "module:function", because the package `evaluation` may not import `explore`,
+    Or the string "module:function", because the package `evaluation` may not import `reporting`,
     which draws figures.
     """
 

@@ -46,8 +46,8 @@ QUESTIONS: dict[str, tuple[str, str]] = {
 def ask_commands() -> dict[str, tuple[str, str]]:
     """Return for each command of `ask` its function as "module:function", and its line of help.
 
-    The functions are built when they are first looked up (`phenomae.explore.ask`).
+    The functions are built when they are first looked up (`phenomae.reporting.ask`).
     """
     return {
-        name: (f"phenomae.explore.ask:ask_{name}", line) for name, (_, line) in QUESTIONS.items()
+        name: (f"phenomae.reporting.ask:ask_{name}", line) for name, (_, line) in QUESTIONS.items()
     }
