@@ -1,0 +1,46 @@
+"""Pictures of fields: every channel through its intensity window, in its color, added up."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt, UInt8
+
+from phenomae.store.colors import choose_colors
+from phenomae.store.read import Store
+
+
+def store_colors(store: Store) -> Float32[np.ndarray, "c 3"]:
+    """Return the display color of each channel, as red, green and blue from 0 to 1."""
+    return to_rgb(choose_colors(store.channels))
+
+
+def to_rgb(colors: Sequence[str]) -> Float32[np.ndarray, "c 3"]:
+    """Return colors written as RRGGBB as red, green and blue from 0 to 1."""
+    rows = [list(bytes.fromhex(color)) for color in colors]
+    return np.array(rows, dtype=np.float32).reshape(-1, 3) / np.float32(255)
+
+
+def compose(
+    pixels: UInt[np.ndarray, "c h w"],
+    windows: Float[np.ndarray, "c 2"],
+    colors: Float[np.ndarray, "c 3"],
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the picture of some channels: 255 times the sum of level x color, clipped to 0-255.
+
+    The level of a pixel is (value - low) / (high - low) of its channel's window, clipped to 0-1.
+    This is the additive blending of image viewers.
+    """
+    # Each of the 256 or 65,536 values is converted once and looked up for every pixel, as in
+    # `windows.to_bytes`: 6 x 1080 x 1080 take a third of the time of arithmetic on pixels.
+    values = np.arange(np.iinfo(pixels.dtype).max + 1, dtype=np.float32)
+    light = np.zeros((3, *pixels.shape[1:]), dtype=np.float32)
+    for channel, (low, high), color in zip(pixels, windows, colors, strict=True):
+        width = max(float(high) - float(low), 1e-6)
+        levels = ((values - np.float32(low)) / np.float32(width)).clip(0, 1) * np.float32(255)
+        for part, strength in zip(light, color.tolist(), strict=True):
+            if strength:
+                part += (levels * np.float32(strength))[channel]
+    picture = np.empty((*pixels.shape[1:], 3), dtype=np.uint8)
+    for index, part in enumerate(light):
+        np.rint(np.minimum(part, 255, out=part), out=picture[..., index], casting="unsafe")
+    return picture
