@@ -37,10 +37,10 @@ def compose(
     for channel, (low, high), color in zip(pixels, windows, colors, strict=True):
         width = max(float(high) - float(low), 1e-6)
         levels = ((values - np.float32(low)) / np.float32(width)).clip(0, 1) * np.float32(255)
-        for part, strength in zip(light, color.tolist(), strict=True):
+        for part, strength in enumerate(color.tolist()):
             if strength:
-                part += (levels * np.float32(strength))[channel]
+                light[part] += (levels * np.float32(strength))[channel]
     picture = np.empty((*pixels.shape[1:], 3), dtype=np.uint8)
-    for index, part in enumerate(light):
-        np.rint(np.minimum(part, 255, out=part), out=picture[..., index], casting="unsafe")
+    np.rint(np.minimum(light, 255, out=light), out=light)
+    picture[:] = np.moveaxis(light, 0, -1)
     return picture
