@@ -1,8 +1,6 @@
 """The command `neighbors`: which names of a map are most alike, most opposite, and how surely."""
 
-import difflib
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,17 +8,12 @@ from typing import Annotated
 import numpy as np
 import polars as pl
 from cyclopts import Parameter
-from jaxtyping import Float64, Int
 
 from phenomae import checks
 from phenomae.artefacts import artefact_folder
-from phenomae.evaluation.annotations import Annotation, pairs_on_map, read_annotations
-from phenomae.evaluation.neighbors.nulls import p_of_controls, p_of_rows
-from phenomae.evaluation.neighbors.well_effects import MapWells
-from phenomae.evaluation.recall.nearest import compare_all, highest_cosines
-from phenomae.evaluation.tier_wells import read_wells_of_map
+from phenomae.evaluation.annotations import read_annotations
+from phenomae.evaluation.neighbors.finder import EFFECTS, SIDES, NeighborFinder, find_rows
 from phenomae.maps.read import ConsensusProfiles, read_map
-from phenomae.maps.unit_vectors import unit_map
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
 from phenomae.print_table import show
@@ -31,9 +24,6 @@ from phenomae.whole_files import hash_json, write_bytes
 
 KIND = "neighbors"
 TABLE = "neighbors.parquet"
-SIDES = ("nearest", "farthest")
-EFFECTS = ("wells", "plates", "consistency", "magnitude")
-"""Columns of `well_effects.MapWells.effects`, and with `neighbor_` before them."""
 
 
 class Neighbors(TableOutput):
@@ -119,7 +109,8 @@ def neighbors(
             "give names of the map, or a folder for all of them (out, on the command line --all)"
         )
     if out is None:
-        table = _list_neighbors(path, profiles, _find(names, profiles, path), settings)
+        rows = find_rows(names, profiles, path)
+        table = _finder(path, profiles, settings).list_neighbors(rows)
         _print(table)
         return table
     sources = {"map": profiles.identity}
@@ -127,7 +118,7 @@ def neighbors(
     with artefact_folder(Path(out), origin, overwrite, resume=False) as folder:
         if folder is not None:
             rows = np.arange(len(profiles.names))
-            table = _list_neighbors(path, profiles, rows, settings)
+            table = _finder(path, profiles, settings).list_neighbors(rows)
             buffer = io.BytesIO()
             table.write_parquet(buffer)
             write_bytes(folder / TABLE, buffer.getvalue())
@@ -149,99 +140,16 @@ def _hash_files(settings: NeighborsSettings) -> dict[str, str]:
     return sources
 
 
-def _find(names: Sequence[str], profiles: ConsensusProfiles, path: Path) -> Int[np.ndarray, " q"]:
-    """Return the rows of names; raises ValueError, with the closest, if one is not on the map."""
-    rows = {name: row for row, name in enumerate(profiles.names)}
-    for name in names:
-        if name not in rows:
-            lower = {known.lower(): known for known in reversed(profiles.names)}
-            close = difflib.get_close_matches(name.lower(), lower, n=3)
-            hint = f": did you mean {' or '.join(lower[one] for one in close)}?" if close else ""
-            raise ValueError(f"{path} has no name {name!r}{hint}")
-    return np.array([rows[name] for name in dict.fromkeys(names)])
-
-
-def _list_neighbors(
-    path: Path,
-    profiles: ConsensusProfiles,
-    asked: Int[np.ndarray, " q"],
-    settings: NeighborsSettings,
-) -> pl.DataFrame:
-    """Return the table of `neighbors` for some rows of the map."""
-    if len(profiles.names) < 3:
-        raise ValueError(f"{path} has {count_of(len(profiles.names), 'row')}: neighbors need 3")
-    unit = unit_map(profiles, path)
-    wells = None
-    if settings.wells is not None:
-        wells = MapWells.read(read_wells_of_map(settings.wells, path, profiles.names, ()))
-    annotations = [] if settings.annotations is None else read_annotations(settings.annotations)
-    k = min(settings.k, len(unit) - 1)
-    (near, cosines), (far, opposite) = (
-        compare_all(unit, k)
-        if np.array_equal(asked, np.arange(len(unit)))
-        else [highest_cosines(sign * unit[asked], unit, k, asked) for sign in (1, -1)]
+def _finder(path: Path, profiles: ConsensusProfiles, settings: NeighborsSettings) -> NeighborFinder:
+    return NeighborFinder.open(
+        path,
+        profiles,
+        wells=settings.wells,
+        annotations=settings.annotations,
+        k=settings.k,
+        draws=settings.draws,
+        seed=settings.seed,
     )
-    both, draws, seed = (cosines, opposite), settings.draws, settings.seed
-    if wells is None:
-        p = p_of_rows(unit, asked, both, draws, seed)
-    else:
-        p = p_of_controls(wells.controls(), unit, asked, both, draws, seed)
-    ids, values = np.stack([near, far], 1), np.stack([cosines, -opposite], 1)
-    table = _pairs(profiles.names, asked, ids, values, np.stack(p, 1))
-    table = table.with_columns(known=_sources(annotations, profiles.names, table))
-    if wells is not None:
-        table = _add_effects(table, wells.effects(np.unique(np.append(asked, ids)), seed))
-    return table.drop("row", "neighbor_row")
-
-
-def _pairs(
-    names: Sequence[str],
-    asked: Int[np.ndarray, " q"],
-    ids: Int[np.ndarray, "q sides k"],
-    cosines: Float64[np.ndarray, "q sides k"],
-    p: Float64[np.ndarray, "q sides k"],
-) -> pl.DataFrame:
-    """Return one row per name, side and rank, with the false discovery rate."""
-    from scipy.stats import false_discovery_control  # imported here: .6 s would delay --help
-
-    count, sides, k = ids.shape
-    named = np.array(names, dtype=object)
-    rows, others, of_pairs = asked.repeat(sides * k), ids.ravel(), p.ravel()
-    fdr, tested = np.full(len(of_pairs), np.nan), ~np.isnan(of_pairs)
-    if tested.any():
-        fdr[tested] = false_discovery_control(of_pairs[tested])
-    columns = {
-        "name": pl.Series(named[rows], dtype=pl.String),
-        "side": np.tile(np.repeat(SIDES, k), count).tolist(),
-        "rank": np.tile(np.arange(1, k + 1, dtype=np.int32), count * sides),
-        "neighbor": pl.Series(named[others], dtype=pl.String),
-        "cosine": cosines.ravel(),
-        "p": of_pairs,
-        "fdr": fdr,
-        "row": rows,
-        "neighbor_row": others,
-    }
-    return pl.DataFrame(columns, nan_to_null=True)
-
-
-def _sources(annotations: Sequence[Annotation], names: list[str], table: pl.DataFrame) -> pl.Series:
-    """Return the sources that have each pair, joined by ` | `; null where none has it."""
-    low = table.select(pl.min_horizontal("row", "neighbor_row")).to_series().to_numpy()
-    high = table.select(pl.max_horizontal("row", "neighbor_row")).to_series().to_numpy()
-    found: dict[int, str] = {}
-    for annotation in annotations:
-        pairs = pairs_on_map(annotation, names)
-        known = pairs[:, 0] * len(names) + pairs[:, 1]
-        for index in np.flatnonzero(np.isin(low * len(names) + high, known)).tolist():
-            before = found.get(index)
-            found[index] = annotation.name if before is None else f"{before} | {annotation.name}"
-    return pl.Series([found.get(index) for index in range(len(table))], dtype=pl.String)
-
-
-def _add_effects(table: pl.DataFrame, effects: pl.DataFrame) -> pl.DataFrame:
-    both = table.join(effects, on="row", how="left", maintain_order="left")
-    renamed = effects.rename(lambda name: f"neighbor_{name}")
-    return both.join(renamed, on="neighbor_row", how="left", maintain_order="left")
 
 
 def _print(table: pl.DataFrame) -> None:

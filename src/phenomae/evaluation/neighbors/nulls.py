@@ -78,28 +78,37 @@ def p_of_controls(
     return found
 
 
-def p_of_rows(
-    unit: Unit,
-    asked: Int[np.ndarray, " q"],
-    observed: Sequence[Cosines],
-    draws: int,
-    seed: int,
-) -> list[Float64[np.ndarray, "q k"]]:
-    """Return the p-value of each cosine among those of other rows of the map, of the same rank.
+@dataclass(frozen=True)
+class RowNull:
+    """The highest and lowest cosines of some rows of the map, drawn at random."""
 
-    See `p_of_controls`; the rows are `draws` at random, or all if there are no more.
-    """
-    drawn = np.random.default_rng([seed, 2]).permutation(len(unit))[: draws + 1]
-    found = []
-    for cosines, sign in zip(observed, (1.0, -1.0), strict=True):
-        _, null = highest_cosines(sign * unit[drawn], unit, cosines.shape[1], drawn)
-        p = np.empty(cosines.shape)
-        is_drawn = np.isin(asked, drawn)
-        # Of a row that was drawn, the first count has the row itself: it is not compared with it.
-        p[~is_drawn] = _by_rank(cosines[~is_drawn], null[:-1])
-        p[is_drawn] = (_by_rank(cosines[is_drawn], null) * (len(null) + 1) - 1) / len(null)
-        found.append(p)
-    return found
+    drawn: Int[np.ndarray, " draws"]
+    cosines: tuple[Cosines, Cosines]
+    """To the nearest rows, and negative to the farthest."""
+
+    @classmethod
+    def draw(cls, unit: Unit, k: int, draws: int, seed: int) -> "RowNull":
+        """Draw `draws` rows and one more, or all if there are no more."""
+        drawn = np.random.default_rng([seed, 2]).permutation(len(unit))[: draws + 1]
+        near, far = (highest_cosines(sign * unit[drawn], unit, k, drawn)[1] for sign in (1.0, -1.0))
+        return cls(drawn, (near, far))
+
+    def p_values(
+        self, asked: Int[np.ndarray, " q"], observed: Sequence[Cosines]
+    ) -> list[Float64[np.ndarray, "q k"]]:
+        """Return the p-value of each cosine among those of other rows of the same rank.
+
+        See `p_of_controls`.
+        """
+        found = []
+        is_drawn = np.isin(asked, self.drawn)
+        for cosines, null in zip(observed, self.cosines, strict=True):
+            p = np.empty(cosines.shape)
+            # Of a row that was drawn the null has the row itself: it is not compared with it.
+            p[~is_drawn] = _by_rank(cosines[~is_drawn], null[:-1])
+            p[is_drawn] = (_by_rank(cosines[is_drawn], null) * (len(null) + 1) - 1) / len(null)
+            found.append(p)
+        return found
 
 
 def _by_rank(observed: Cosines, null: Cosines) -> Float64[np.ndarray, "q k"]:

@@ -1,0 +1,160 @@
+"""Lists the nearest and the farthest rows of a map, again and again without reading it anew."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float64, Int
+
+from phenomae.evaluation.annotations import Annotation, pairs_on_map, read_annotations
+from phenomae.evaluation.neighbors.nulls import RowNull, p_of_controls
+from phenomae.evaluation.neighbors.well_effects import MapWells
+from phenomae.evaluation.recall.nearest import Unit, compare_all, highest_cosines
+from phenomae.evaluation.tier_wells import read_wells_of_map
+from phenomae.maps.read import ConsensusProfiles
+from phenomae.maps.unit_vectors import unit_map
+from phenomae.paths import PathLike
+from phenomae.progress import count_of
+
+SIDES = ("nearest", "farthest")
+EFFECTS = ("wells", "plates", "consistency", "magnitude")
+"""Columns of `well_effects.MapWells.effects`, and with `neighbor_` before them."""
+
+
+def find_rows(
+    names: Sequence[str], profiles: ConsensusProfiles, path: Path
+) -> Int[np.ndarray, " q"]:
+    """Return the rows of names; raises ValueError, with the closest, if one is not on the map."""
+    rows = {name: row for row, name in enumerate(profiles.names)}
+    for name in names:
+        if name not in rows:
+            lower = {known.lower(): known for known in reversed(profiles.names)}
+            close = difflib.get_close_matches(name.lower(), lower, n=3)
+            hint = f": did you mean {' or '.join(lower[one] for one in close)}?" if close else ""
+            raise ValueError(f"{path} has no name {name!r}{hint}")
+    return np.array([rows[name] for name in dict.fromkeys(names)])
+
+
+@dataclass(frozen=True)
+class NeighborFinder:
+    """A map in memory, with what is said of its neighbors; see `neighbors.neighbors`."""
+
+    names: list[str]
+    unit: Unit
+    """The profiles of the map, of length 1."""
+    annotations: list[Annotation]
+    wells: MapWells | None
+    k: int
+    draws: int
+    seed: int
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        profiles: ConsensusProfiles,
+        *,
+        wells: PathLike | None = None,
+        annotations: PathLike | None = None,
+        k: int = 20,
+        draws: int = 1000,
+        seed: int = 0,
+    ) -> "NeighborFinder":
+        """Read wells and known pairs; raises ValueError if they or the map cannot be used."""
+        if len(profiles.names) < 3:
+            raise ValueError(f"{path} has {count_of(len(profiles.names), 'row')}: neighbors need 3")
+        unit = unit_map(profiles, path)
+        known = [] if annotations is None else read_annotations(annotations)
+        of_map = None
+        if wells is not None:
+            of_map = MapWells.read(read_wells_of_map(wells, path, profiles.names, ()))
+        return cls(profiles.names, unit, known, of_map, min(k, len(unit) - 1), draws, seed)
+
+    def list_neighbors(self, asked: Int[np.ndarray, " q"]) -> pl.DataFrame:
+        """Return the table of `neighbors` for some rows of the map."""
+        (near, cosines), (far, opposite) = self.search(asked)
+        both = (cosines, opposite)
+        if self.wells is None:
+            p = self._row_null.p_values(asked, both)
+        else:
+            controls = self.wells.controls()
+            p = p_of_controls(controls, self.unit, asked, both, self.draws, self.seed)
+        ids, values = np.stack([near, far], 1), np.stack([cosines, -opposite], 1)
+        table = _pairs(self.names, asked, ids, values, np.stack(p, 1))
+        table = table.with_columns(known=self._sources(table))
+        if self.wells is not None:
+            effects = self.wells.effects(np.unique(np.append(asked, ids)), self.seed)
+            table = _add_effects(table, effects)
+        return table.drop("row", "neighbor_row")
+
+    def search(
+        self, asked: Int[np.ndarray, " q"]
+    ) -> list[tuple[Int[np.ndarray, "q k"], Float64[np.ndarray, "q k"]]]:
+        """Return rows and cosines of the nearest, and rows and negative cosines of the farthest."""
+        if np.array_equal(asked, np.arange(len(self.unit))):
+            return compare_all(self.unit, self.k)
+        profiles = self.unit[asked]
+        return [highest_cosines(sign * profiles, self.unit, self.k, asked) for sign in (1, -1)]
+
+    @cached_property
+    def _row_null(self) -> RowNull:
+        return RowNull.draw(self.unit, self.k, self.draws, self.seed)
+
+    @cached_property
+    def _known(self) -> list[Int[np.ndarray, " pairs"]]:
+        """Pairs of rows of each source as one number: lower row x rows + higher row."""
+        pairs = [pairs_on_map(annotation, self.names) for annotation in self.annotations]
+        return [each[:, 0] * len(self.names) + each[:, 1] for each in pairs]
+
+    def _sources(self, table: pl.DataFrame) -> pl.Series:
+        """Return the sources that have each pair, joined by ` | `; null where none has it."""
+        low = table.select(pl.min_horizontal("row", "neighbor_row")).to_series().to_numpy()
+        high = table.select(pl.max_horizontal("row", "neighbor_row")).to_series().to_numpy()
+        pairs = low * len(self.names) + high
+        found: dict[int, str] = {}
+        for annotation, known in zip(self.annotations, self._known, strict=True):
+            for index in np.flatnonzero(np.isin(pairs, known)).tolist():
+                before = found.get(index)
+                name = annotation.name
+                found[index] = name if before is None else f"{before} | {name}"
+        return pl.Series([found.get(index) for index in range(len(table))], dtype=pl.String)
+
+
+def _pairs(
+    names: Sequence[str],
+    asked: Int[np.ndarray, " q"],
+    ids: Int[np.ndarray, "q sides k"],
+    cosines: Float64[np.ndarray, "q sides k"],
+    p: Float64[np.ndarray, "q sides k"],
+) -> pl.DataFrame:
+    """Return one row per name, side and rank, with the false discovery rate."""
+    from scipy.stats import false_discovery_control  # imported here: .6 s would delay --help
+
+    count, sides, k = ids.shape
+    named = np.array(names, dtype=object)
+    rows, others, of_pairs = asked.repeat(sides * k), ids.ravel(), p.ravel()
+    fdr, tested = np.full(len(of_pairs), np.nan), ~np.isnan(of_pairs)
+    if tested.any():
+        fdr[tested] = false_discovery_control(of_pairs[tested])
+    columns = {
+        "name": pl.Series(named[rows], dtype=pl.String),
+        "side": np.tile(np.repeat(SIDES, k), count).tolist(),
+        "rank": np.tile(np.arange(1, k + 1, dtype=np.int32), count * sides),
+        "neighbor": pl.Series(named[others], dtype=pl.String),
+        "cosine": cosines.ravel(),
+        "p": of_pairs,
+        "fdr": fdr,
+        "row": rows,
+        "neighbor_row": others,
+    }
+    return pl.DataFrame(columns, nan_to_null=True)
+
+
+def _add_effects(table: pl.DataFrame, effects: pl.DataFrame) -> pl.DataFrame:
+    both = table.join(effects, on="row", how="left", maintain_order="left")
+    renamed = effects.rename(lambda name: f"neighbor_{name}")
+    return both.join(renamed, on="neighbor_row", how="left", maintain_order="left")
