@@ -11,15 +11,21 @@ import pytest
 from jaxtyping import install_import_hook
 from matplotlib.figure import Figure
 
-SHAPED = [f"phenomae.reporting.{name}" for name in ("clusters", "curves", "heatmap", "training")]
+# Not all of `evidence`: beartype cannot check the hint `pl.DataType`.
+CHECKED = ("clusters", "training", "plate_views", "cells")
+SHAPED = ["phenomae.reporting.figures", *(f"phenomae.reporting.evidence.{one}" for one in CHECKED)]
 install_import_hook(SHAPED, "beartype.beartype")
 
+from phenomae.correction.correct import CorrectSettings, correct  # noqa: E402
+from phenomae.embedding.features import FeaturesSettings, features  # noqa: E402
 from phenomae.evaluation.benchmark import benchmark  # noqa: E402
 from phenomae.evaluation.settings import BenchmarkSettings  # noqa: E402
 from phenomae.maps.map import MapSettings, map_wells  # noqa: E402
 from phenomae.reporting.report import ReportSettings, report  # noqa: E402
 from phenomae.runs import append_log, finish_run, run_folder  # noqa: E402
 from phenomae.signatures import Origin  # noqa: E402
+from phenomae.simulation.simulate import SimulateSettings, simulate  # noqa: E402
+from phenomae.store.ingest import ingest  # noqa: E402
 from phenomae.wells import write_wells  # noqa: E402
 
 GENES, FEATURES = 40, 16
@@ -149,6 +155,39 @@ def screen(tmp_path_factory: pytest.TempPathFactory) -> Screen:
         folder / "noisy.results",
         annotations,
     )
+
+
+@dataclass(frozen=True)
+class Imaged:
+    """A screen with images: two plates of 12 genes, two fields per well, 8 controls per plate."""
+
+    raw: Path
+    store: Path
+    wells: Path
+    """Features of intensity, before correction."""
+    corrected: Path
+    map: Path
+    annotations: Path
+
+
+@pytest.fixture(scope="session")
+def imaged(tmp_path_factory: pytest.TempPathFactory) -> Imaged:
+    """A simulated screen from its images to its map, as a person makes it."""
+    folder = tmp_path_factory.mktemp("imaged")
+    made = Imaged(
+        *(folder / name for name in ("raw", "store", "wells", "corrected", "map.h5ad")),
+        folder / "raw" / "relationships.csv",
+    )
+    size = SimulateSettings(
+        genes=12, complexes=4, guides=2, batches=2, controls=8, sites=2, field_size=64, seed=1
+    )
+    simulate(made.raw, settings=size)
+    ingest(made.raw, made.store)
+    features(made.store, made.wells, settings=FeaturesSettings(kind="intensity"))
+    by_plate = CorrectSettings(method="center-scale", batch="plate")
+    correct(made.wells, made.corrected, settings=by_plate)
+    map_wells(made.corrected, made.map, settings=MapSettings(by="gene"))
+    return made
 
 
 @pytest.fixture(scope="session")

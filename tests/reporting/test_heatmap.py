@@ -133,10 +133,10 @@ def test_the_strip_has_colours_where_members_are_neighbours():
 
 
 def test_blocks_are_stretches_of_similar_neighbours():
-    links = np.array([5, 1, 4, 4, 4, 0, 6, 6, 1])
-    assert find_blocks(links, 3) == [range(2, 6), range(6, 9)]
-    assert find_blocks(np.zeros(4), 3) == []
-    assert find_blocks(np.full(4, 9), 3) == [range(5)]
+    links = np.array([5.0, 1, 4, 4, 4, 0, 6, 6, 1])
+    assert find_blocks(links, 3.0) == [range(2, 6), range(6, 9)]
+    assert find_blocks(np.zeros(4), 3.0) == []
+    assert find_blocks(np.full(4, 9.0), 3.0) == [range(5)]
 
 
 @pytest.mark.parametrize("count", [60, 240, 1600])

@@ -17,6 +17,7 @@ _BY_NAME = {
     "FFFFFF": "brightfield|bf|phase",
 }
 _OTHERS = ("FF00FF", "00FFFF")
+_DNA = "0000FF"
 
 
 def choose_colors(
@@ -54,3 +55,11 @@ def _find_color(channel: str) -> str | None:
         if re.search(rf"(?<![a-z])(?:{words})(?![a-z])", channel.lower()):
             return color
     return None
+
+
+def find_dna_channel(channels: Sequence[str]) -> int | None:
+    """Return the index of the only channel with the name of a stain of DNA; None if there is none
+    or more than one.
+    """
+    found = [index for index, channel in enumerate(channels) if _find_color(channel) == _DNA]
+    return found[0] if len(found) == 1 else None
