@@ -158,3 +158,14 @@ def _add_effects(table: pl.DataFrame, effects: pl.DataFrame) -> pl.DataFrame:
     both = table.join(effects, on="row", how="left", maintain_order="left")
     renamed = effects.rename(lambda name: f"neighbor_{name}")
     return both.join(renamed, on="neighbor_row", how="left", maintain_order="left")
+
+
+def describe_row(part: pl.DataFrame) -> str:
+    """Return wells and effect of the name that a table is of, if they are known."""
+    if "wells" not in part.columns:
+        return ""
+    wells, plates, consistency, magnitude = part.select(EFFECTS).row(0)
+    parts = [f"{count_of(wells, 'well')} on {count_of(plates, 'plate')}"]
+    if consistency is not None:
+        parts += [f"consistency {consistency:.3f}", f"magnitude {magnitude:.3g}"]
+    return f" ({', '.join(parts)})"

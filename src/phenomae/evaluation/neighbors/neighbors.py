@@ -12,7 +12,13 @@ from cyclopts import Parameter
 from phenomae import checks
 from phenomae.artefacts import artefact_folder
 from phenomae.evaluation.annotations import read_annotations
-from phenomae.evaluation.neighbors.finder import EFFECTS, SIDES, NeighborFinder, find_rows
+from phenomae.evaluation.neighbors.finder import (
+    EFFECTS,
+    SIDES,
+    NeighborFinder,
+    describe_row,
+    find_rows,
+)
 from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
@@ -157,22 +163,11 @@ def _print(table: pl.DataFrame) -> None:
         shown = ["rank", "neighbor", "cosine", "p", "fdr"]
         if part["known"].count():
             shown.append("known")
-        print(f"{side} {'to' if side == SIDES[0] else 'from'} {name}{_describe(part)}")
+        print(f"{side} {'to' if side == SIDES[0] else 'from'} {name}{describe_row(part)}")
         renamed = [f"neighbor_{column}" for column in EFFECTS if column in part.columns]
         its = part.select(*shown, *renamed)
         show(its.rename({column: column.removeprefix("neighbor_") for column in renamed}))
         print()
-
-
-def _describe(part: pl.DataFrame) -> str:
-    """Return wells and effect of the name that a table is of, if they are known."""
-    if "wells" not in part.columns:
-        return ""
-    wells, plates, consistency, magnitude = part.select(EFFECTS).row(0)
-    parts = [f"{count_of(wells, 'well')} on {count_of(plates, 'plate')}"]
-    if consistency is not None:
-        parts += [f"consistency {consistency:.3f}", f"magnitude {magnitude:.3g}"]
-    return f" ({', '.join(parts)})"
 
 
 def _summarize(table: pl.DataFrame) -> None:

@@ -1,0 +1,137 @@
+"""What the app shows: the map and what is given with it, read once and shared by all pages."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float32
+
+from phenomae.evaluation.known_pairs import MapPairs, compare_pairs
+from phenomae.evaluation.neighbors.finder import NeighborFinder
+from phenomae.explorer.search import SearchIndex
+from phenomae.maps.export_source import FOREIGN, read_rows
+from phenomae.maps.fields_of_rows import name_fields
+from phenomae.maps.read import ConsensusProfiles, read_map
+from phenomae.reporting.evidence.cells import Cells, find_cells
+from phenomae.reporting.evidence.plate_views import PlateViews, view_plates
+from phenomae.store.read import Store, open_store
+from phenomae.urls import Location
+
+NO_STORE = "Images need the store that the wells were embedded from: give it with --store."
+NO_WELLS = "This needs the wells that the map was made from: give them with --wells."
+NO_ANNOTATIONS = "This needs known pairs: give a file or folder of them with --annotations."
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A point in a plane for each row of a map."""
+
+    points: Float32[np.ndarray, "g 2"]
+    description: str
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A map, and what is given with it."""
+
+    path: Path
+    profiles: ConsensusProfiles
+    finder: NeighborFinder
+    store: Store | None
+    fields: pl.DataFrame | None
+    """The fields of the store with `field`, their index, and `name`, their row of the map."""
+    other: tuple[Path, ConsensusProfiles] | None
+    """Another map, to compare with."""
+
+    @classmethod
+    def open(
+        cls,
+        map_path: Path,
+        *,
+        store: Location | None = None,
+        wells: Path | None = None,
+        annotations: Path | None = None,
+        compare: Path | None = None,
+        k: int = 20,
+    ) -> "Inputs":
+        """Read all inputs; raises ValueError if one cannot be used, or is not of this map."""
+        profiles = read_map(map_path)
+        finder = NeighborFinder.open(map_path, profiles, wells=wells, annotations=annotations, k=k)
+        opened = None if store is None else open_store(store)
+        fields = None if opened is None else name_fields(read_rows(map_path), opened)
+        other = None if compare is None else (compare, read_map(compare))
+        return cls(map_path, profiles, finder, opened, fields, other)
+
+    @property
+    def names(self) -> list[str]:
+        return self.profiles.names
+
+    @cached_property
+    def rows_are(self) -> str:
+        """What a row of the map is, like `gene`; `name` if the map does not record it."""
+        return str((self.profiles.signature or {}).get("settings", {}).get("by", FOREIGN))
+
+    @cached_property
+    def wells(self) -> pl.DataFrame | None:
+        """One row per well: `name`, plate, well and labels; None without wells and store."""
+        if self.finder.wells is not None:
+            of_map = self.finder.wells.of_map
+            named = pl.Series("name", [*self.names, None], dtype=pl.String)
+            return of_map.files.table.with_columns(name=named.gather(of_map.genes % (len(named))))
+        if self.fields is not None:
+            return self.fields.unique(["plate", "well"], keep="first", maintain_order=True)
+        return None
+
+    @cached_property
+    def cells(self) -> Cells | None:
+        """The fields of each row; None without store."""
+        if self.store is None:
+            return None
+        return find_cells(self.path, self.profiles, self.store, self.finder.wells)
+
+    @cached_property
+    def plates(self) -> PlateViews | None:
+        """Values of the wells of each plate; None without wells."""
+        if self.finder.wells is None:
+            return None
+        return view_plates(self.finder.wells.profiles, self.store)
+
+    @cached_property
+    def pairs(self) -> MapPairs:
+        """The known pairs, found or missed, and the highest other pairs."""
+        finder = self.finder
+        return compare_pairs(self.names, finder.unit, finder.annotations, controls=self._controls)
+
+    @property
+    def _controls(self) -> Bool[np.ndarray, " g"] | None:
+        obs = self.profiles.obs
+        return obs["control"].to_numpy() if "control" in obs.columns else None
+
+    @cached_property
+    def search(self) -> SearchIndex:
+        return SearchIndex.build(self.names, self.wells)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The layout of the map; without one, its first two principal components."""
+        points = getattr(self.profiles, "layout", None)
+        if points is not None:
+            return Layout(points, "UMAP of the map")
+        return Layout(
+            principal_components(self.finder.unit),
+            "first two principal components (phenomae layout adds a UMAP to the map)",
+        )
+
+
+def principal_components(unit: Float32[np.ndarray, "g d"]) -> Float32[np.ndarray, "g 2"]:
+    """Return the scores of the first two principal components, each with a fixed sign."""
+    centered = unit - unit.mean(axis=0)
+    _, axes = np.linalg.eigh(centered.T @ centered)
+    first = axes[:, ::-1][:, :2]
+    first = first * np.sign(first[np.abs(first).argmax(axis=0), np.arange(first.shape[1])])
+    scores = centered @ first
+    if scores.shape[1] < 2:  # a map of one feature
+        scores = np.column_stack([scores, np.zeros(len(scores))])
+    return scores.astype(np.float32)

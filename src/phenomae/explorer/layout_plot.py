@@ -1,0 +1,72 @@
+"""The layout of the map: a point for each row, the searched one and its neighbors marked."""
+
+import numpy as np
+import panel as pn
+from bokeh.models import ColumnDataSource, HoverTool, LabelSet, TapTool
+from bokeh.plotting import figure
+
+from phenomae.explorer.view import Session, note
+
+# In dark mode the plot is inverted and its hues turned back, because a canvas does not know of
+# style sheets.
+_DARK = "@media (prefers-color-scheme: dark) { :host { filter: invert(.9) hue-rotate(180deg); } }"
+
+
+def build_layout(session: Session) -> pn.viewable.Viewable:
+    """Return the plot; a click on a point searches for it."""
+    inputs, state = session.inputs, session.state
+    points = inputs.layout.points
+    every = ColumnDataSource({"x": points[:, 0], "y": points[:, 1], "name": inputs.names})
+    marked = ColumnDataSource({"x": [], "y": [], "name": [], "color": [], "size": []})
+    plot = figure(
+        height=480,
+        sizing_mode="stretch_width",
+        tools="pan,wheel_zoom,reset",
+        active_scroll="wheel_zoom",
+        active_drag="pan",
+        output_backend="canvas",
+        toolbar_location=None,
+        stylesheets=[_DARK],
+    )
+    plot.axis.visible = False
+    plot.grid.visible = False
+    plot.outline_line_color = None
+    dots = plot.scatter(
+        "x", "y", source=every, size=4, color="#9aa5b4", line_color=None, nonselection_alpha=1.0
+    )
+    plot.scatter("x", "y", source=marked, size="size", color="color", line_color="white")
+    plot.add_layout(
+        LabelSet(
+            x="x", y="y", text="name", source=marked, x_offset=6, y_offset=2, text_font_size="12px"
+        )
+    )
+    plot.add_tools(HoverTool(renderers=[dots], tooltips=[("", "@name")]), TapTool(renderers=[dots]))
+
+    def mark(*_: object) -> None:
+        found = inputs.search.look_up(state.row)
+        if found is None:
+            marked.data = {"x": [], "y": [], "name": [], "color": [], "size": []}
+            return
+        near = inputs.finder.search(np.array([found.row]))[0][0]
+        rows = [*near[0][:10].tolist(), found.row]
+        marked.data = {
+            "x": points[rows, 0].tolist(),
+            "y": points[rows, 1].tolist(),
+            "name": [inputs.names[row] for row in rows],
+            "color": ["#e69f00"] * (len(rows) - 1) + ["#d55e00"],
+            "size": [8] * (len(rows) - 1) + [12],
+        }
+
+    def choose(attribute: str, old: list[int], new: list[int]) -> None:
+        if new:
+            state.row = inputs.names[new[0]]
+            every.selected.indices = []
+
+    every.selected.on_change("indices", choose)
+    state.param.watch(mark, "row")
+    mark()
+    return pn.Column(
+        pn.pane.Bokeh(plot, sizing_mode="stretch_width"),
+        note(f"{inputs.layout.description}. Orange: the ten nearest in all features."),
+        sizing_mode="stretch_width",
+    )

@@ -1,0 +1,119 @@
+"""The page: search, layout of the map and views. It loads nothing from other machines."""
+
+from concurrent.futures import ThreadPoolExecutor
+from html import escape
+
+import panel as pn
+
+from phenomae.explorer.inputs import Inputs
+from phenomae.explorer.layout_plot import build_layout
+from phenomae.explorer.state import State
+from phenomae.explorer.table import read_asset
+from phenomae.explorer.view import WIDGETS, Session, View, load_views, note
+from phenomae.progress import count_of
+
+# Bokeh writes its document into a script of the page, and Panel runs components from blobs.
+POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
+    "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; connect-src 'self' blob:; "
+    "font-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'"
+)
+
+
+def build_page(inputs: Inputs, pool: ThreadPoolExecutor) -> pn.Template:
+    """Return the page of one visit."""
+    state = State()
+    state.follow_address(lambda text: inputs.search.look_up(text) is not None)
+    session = Session(inputs, state, pool)
+    template = pn.Template(read_asset("page.html"))
+    template.add_variable("heading", inputs.path.name)
+    template.add_variable("about", _about(inputs))
+    template.add_variable("policy", POLICY)
+    template.add_variable("app_favicon", "data:,")
+    template.add_variable("css", read_asset("page.css"))
+    views = {view.name: view for view in load_views()}
+    if state.view not in views:
+        state.view = next(iter(views))
+    template.add_panel("search", _build_search(session))
+    template.add_panel("layout", build_layout(session))
+    template.add_panel("views", _build_switch(session, views))
+    template.add_panel("view", _build_view(session, views))
+    return template
+
+
+def _about(inputs: Inputs) -> str:
+    rows, width = inputs.profiles.features.shape
+    parts = [f"{count_of(rows, 'row')} ({inputs.rows_are}), {count_of(width, 'feature')}"]
+    if inputs.wells is not None:
+        parts.append(count_of(len(inputs.wells), "well"))
+    if inputs.store is not None:
+        parts.append(f"{count_of(len(inputs.store.fields), 'field')} of {inputs.store.path}")
+    return "; ".join(parts)
+
+
+def _build_search(session: Session) -> pn.viewable.Viewable:
+    state, index = session.state, session.inputs.search
+    box = pn.widgets.AutocompleteInput(
+        name="Search for a gene, compound, guide or well (PLATE/WELL)",
+        options=index.completions,
+        value=state.row,
+        case_sensitive=False,
+        restrict=False,
+        search_strategy="includes",
+        min_characters=1,
+        sizing_mode="stretch_width",
+        stylesheets=[WIDGETS],
+    )
+    message = note("")
+
+    def search(event: object) -> None:
+        text = (box.value or "").strip()
+        found = index.look_up(text)
+        message.visible = bool(text) and found is None
+        if found is not None:
+            state.row = index.names[found.row]
+        elif text:
+            close = index.resemble(text)
+            hint = f" Did you mean {' or '.join(close)}?" if close else ""
+            message.object = f"<p>{escape(f'{text} is not on the map.{hint}')}</p>"
+
+    def follow(event: object) -> None:
+        found = index.look_up(box.value or "")
+        if found is None or index.names[found.row] != state.row:
+            box.value = state.row
+
+    box.param.watch(search, "value")
+    state.param.watch(follow, "row")
+    return pn.Column(box, message, sizing_mode="stretch_width")
+
+
+def _build_switch(session: Session, views: dict[str, View]) -> pn.viewable.Viewable:
+    titles = {view.title: view.name for view in views.values()}
+    switch = pn.widgets.RadioButtonGroup(
+        name="Views",
+        options=titles,
+        value=session.state.view,
+        sizing_mode="stretch_width",
+        stylesheets=[WIDGETS],
+    )
+    switch.link(session.state, value="view", bidirectional=True)
+    return switch
+
+
+def _build_view(session: Session, views: dict[str, View]) -> pn.viewable.Viewable:
+    """Return a place in which the open view stands; a view is built when it is first opened."""
+    place = pn.Column(sizing_mode="stretch_width")
+    built: dict[str, pn.viewable.Viewable] = {}
+
+    def open_view(*_: object) -> None:
+        view = views.get(session.state.view)
+        if view is None:
+            return
+        if view.name not in built:
+            lacks = view.lacks(session.inputs)
+            built[view.name] = note(lacks) if lacks else view.build(session)
+        place[:] = [built[view.name]]
+
+    session.state.param.watch(open_view, "view")
+    open_view()
+    return place

@@ -1,0 +1,154 @@
+"""Serves pictures of fields: PNG files whose pixels are the store's, through the windows."""
+
+import asyncio
+import io
+import threading
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from html import escape
+
+import imagecodecs
+import numpy as np
+from jaxtyping import Float32, UInt, UInt8
+from tornado.web import HTTPError, RequestHandler
+
+from phenomae.store.display import compose, store_colors
+from phenomae.store.read import Store, read_field, windows
+
+MAX_SIDE = 8192
+"""Of a picture, in pixels; larger fields are drawn smaller."""
+_CACHE_BYTES = 192 * 2**20  # a dozen fields of 6 x 1080 x 1080 with 16 bits
+
+
+@dataclass(frozen=True)
+class FieldPictures:
+    """Draws the fields of a store, and keeps the last ones that were read."""
+
+    store: Store
+    colors: Float32[np.ndarray, "c 3"]
+    _cache: OrderedDict[int, UInt[np.ndarray, "c h w"]] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def of(cls, store: Store) -> "FieldPictures":
+        """Draw in the colors that the store has for its channels."""
+        return cls(store, store_colors(store))
+
+    def draw(
+        self, index: int, channels: tuple[int, ...], size: int | None = None
+    ) -> UInt8[np.ndarray, "h w 3"]:
+        """Return the picture of some channels of a field.
+
+        `size` is the longer side that it is reduced to, by averages over its pixels; None for full
+        resolution. Raises ValueError if the pixels cannot be read.
+        """
+        chosen = list(channels)
+        pixels, ends = self._read(index)[chosen], windows(self.store, [index])[0][chosen]
+        picture = compose(pixels, ends, self.colors[chosen])
+        longest = max(picture.shape[:2])
+        size = min(size or longest, MAX_SIDE)
+        return picture if size >= longest else _reduce(picture, size / longest)
+
+    def _read(self, index: int) -> UInt[np.ndarray, "c h w"]:
+        with self._lock:
+            if index in self._cache:
+                self._cache.move_to_end(index)
+                return self._cache[index]
+        pixels = read_field(self.store, index)
+        with self._lock:
+            self._cache[index] = pixels
+            while sum(each.nbytes for each in self._cache.values()) > _CACHE_BYTES:
+                self._cache.popitem(last=False)
+        return pixels
+
+
+def _reduce(picture: UInt8[np.ndarray, "h w 3"], scale: float) -> UInt8[np.ndarray, "h w 3"]:
+    from PIL import Image
+
+    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
+    image = Image.fromarray(picture).resize((width, height), Image.Resampling.BOX)
+    return np.asarray(image)
+
+
+def encode_png(picture: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """Return a PNG of the picture, weakly compressed: it rarely leaves the machine."""
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(picture), level=1))
+
+
+class PictureHandler(RequestHandler):
+    """Answers `fields/INDEX.png?channels=0,1&size=300`."""
+
+    def initialize(self, pictures: FieldPictures, pool: ThreadPoolExecutor) -> None:
+        """Remember what draws, and the threads that it runs in."""
+        self.pictures, self.pool = pictures, pool
+
+    def set_default_headers(self) -> None:
+        """Allow nothing that a picture does not need."""
+        forbid_everything(self)
+
+    async def get(self, index: str) -> None:
+        """Write the picture, or one of a sentence that says why there is none."""
+        store, number = self.pictures.store, int(index)
+        if number >= len(store.fields):
+            raise HTTPError(404, f"there is no field {number}")
+        channels = _parse_channels(self.get_query_argument("channels", None), len(store.channels))
+        size = _parse_size(self.get_query_argument("size", None))
+        try:
+            png = await asyncio.get_running_loop().run_in_executor(
+                self.pool, lambda: encode_png(self.pictures.draw(number, channels, size))
+            )
+        except (ValueError, OSError) as error:
+            self.set_status(503)
+            self.set_header("Content-Type", "image/svg+xml")
+            self.write(write_svg(str(error)))
+            return
+        self.set_header("Content-Type", "image/png")
+        self.set_header("Cache-Control", "private, max-age=300")
+        self.write(png)
+
+
+def forbid_everything(handler: RequestHandler) -> None:
+    """Set the headers of an answer that is no page: nothing in it may run or load."""
+    handler.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+    handler.set_header("X-Content-Type-Options", "nosniff")
+    handler.set_header("Referrer-Policy", "no-referrer")
+    handler.set_header("Cache-Control", "no-store")
+
+
+def _parse_channels(text: str | None, count: int) -> tuple[int, ...]:
+    """Return the channels of a query, all for None; raises HTTPError if one does not exist."""
+    if text is None:
+        return tuple(range(count))
+    words = [word for word in text.split(",") if word]
+    if not all(word.isascii() and word.isdigit() and int(word) < count for word in words):
+        raise HTTPError(400, f"channels must be numbers below {count}, separated by commas")
+    return tuple(sorted({int(word) for word in words}))
+
+
+def _parse_size(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_SIDE):
+        raise HTTPError(400, f"size must be a number from 1 to {MAX_SIDE}")
+    return int(text)
+
+
+def write_svg(sentence: str, width: int = 360, height: int = 240) -> str:
+    """Return a picture of a sentence, shown where a field cannot be read."""
+    lines: list[str] = [""]
+    for word in sentence.split():
+        for piece in (word[at : at + 40] for at in range(0, len(word), 40)):
+            longer = f"{lines[-1]} {piece}".strip()
+            lines = [*lines[:-1], longer] if len(longer) <= 40 else [*lines, piece]
+    buffer = io.StringIO()
+    buffer.write(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">')
+    buffer.write(f'<rect width="{width}" height="{height}" fill="#fff3f0"/>')
+    for number, line in enumerate(lines[:9]):
+        text = escape("".join(character for character in line if character.isprintable()))
+        buffer.write(
+            f'<text x="16" y="{32 + 22 * number}" fill="#7a1c08" '
+            f'style="font:14px sans-serif">{text}</text>'
+        )
+    buffer.write("</svg>")
+    return buffer.getvalue()

@@ -1,0 +1,125 @@
+// A table that can be sorted, read by screen readers, and saved as CSV. All text is set as text.
+function show(value, kind) {
+  if (value === null || value === undefined) return "";
+  if (kind === "number") {
+    const size = Math.abs(value);
+    return size !== 0 && size < 0.001 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
+  }
+  return String(value);
+}
+
+function compare(a, b) {
+  if (a === b) return 0;
+  if (a === null) return 1; // missing values last
+  if (b === null) return -1;
+  return typeof a === "number" ? a - b : String(a).localeCompare(String(b), undefined, {numeric: true});
+}
+
+function quote(value) {
+  const text = value === null || value === undefined ? "" : String(value);
+  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+function saveCsv(columns, rows, name) {
+  const lines = [columns.map((column) => quote(column.name)), ...rows.map((row) => row.map(quote))];
+  const blob = new Blob([lines.map((line) => line.join(",")).join("\r\n") + "\r\n"], {type: "text/csv"});
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+export function render({model, el}) {
+  const frame = document.createElement("div");
+  frame.className = "frame";
+  frame.tabIndex = 0;
+  frame.setAttribute("role", "region");
+  const table = document.createElement("table");
+  const caption = document.createElement("caption");
+  const head = document.createElement("thead");
+  const body = document.createElement("tbody");
+  const save = document.createElement("button");
+  save.type = "button";
+  save.className = "save";
+  save.textContent = "Save as CSV";
+  table.append(caption, head, body);
+  frame.append(table);
+  el.append(frame, save);
+  let order = null; // column and direction, once a reader has chosen them
+
+  function address(value) {
+    const query = new URLSearchParams(window.location.search);
+    query.set(model.target, value);
+    return `?${query}`;
+  }
+
+  function cellOf(value, column, index) {
+    const cell = document.createElement(index === 0 ? "th" : "td");
+    if (index === 0) cell.scope = "row";
+    cell.dataset.column = column.title;
+    if (column.kind === "number") cell.className = "number";
+    if (column.kind === "link" && value !== null) {
+      const link = document.createElement("a");
+      link.href = address(value);
+      link.textContent = value;
+      link.addEventListener("click", (event) => {
+        if (event.metaKey || event.ctrlKey || event.shiftKey) return; // a new tab or window
+        event.preventDefault();
+        model.chosen = "";
+        model.chosen = String(value);
+      });
+      cell.append(link);
+    } else {
+      cell.textContent = show(value, column.kind);
+    }
+    return cell;
+  }
+
+  function sorted() {
+    if (order === null) return model.rows;
+    const {at, down} = order;
+    const rows = [...model.rows];
+    rows.sort((a, b) => (a[at] === null || b[at] === null || !down ? 1 : -1) * compare(a[at], b[at]));
+    return rows;
+  }
+
+  function fill() {
+    body.replaceChildren(...sorted().map((row) => {
+      const line = document.createElement("tr");
+      line.append(...row.map((value, index) => cellOf(value, model.columns[index], index)));
+      return line;
+    }));
+  }
+
+  function draw() {
+    caption.textContent = model.label;
+    frame.setAttribute("aria-label", model.label);
+    const line = document.createElement("tr");
+    line.append(...model.columns.map((column, at) => {
+      const cell = document.createElement("th");
+      cell.scope = "col";
+      const sort = document.createElement("button");
+      sort.type = "button";
+      sort.textContent = column.title;
+      sort.title = `Sort by ${column.title}`;
+      sort.addEventListener("click", () => {
+        order = {at, down: order !== null && order.at === at ? !order.down : column.kind === "number"};
+        for (const other of line.children) other.removeAttribute("aria-sort");
+        cell.setAttribute("aria-sort", order.down ? "descending" : "ascending");
+        fill();
+      });
+      cell.append(sort);
+      return cell;
+    }));
+    head.replaceChildren(line);
+    order = null;
+    fill();
+  }
+
+  save.addEventListener("click", () => saveCsv(model.columns, sorted(), model.file));
+  draw();
+  model.on("columns", draw);
+  model.on("label", draw);
+  model.on("rows", fill);
+}

@@ -1,0 +1,47 @@
+"""A table on a page: sortable, readable by screen readers, and saved as CSV."""
+
+from importlib.resources import files
+
+import param
+import polars as pl
+from panel.custom import JSComponent
+
+
+def read_asset(name: str) -> str:
+    """Return a file of this package."""
+    return (files("phenomae.explorer") / name).read_text(encoding="utf-8")
+
+
+class Table(JSComponent):
+    """Rows of text and numbers; cells of the first column may lead to a row of the map.
+
+    Written here because a data grid of a library that was tried had roles without the children that
+    they need, which axe-core counts as critical.
+    """
+
+    columns = param.List(default=[], doc="For each column name, title and kind (see `columns_of`)")
+    rows = param.List(default=[], doc="For each row a list of values; None for missing ones")
+    label = param.String("", doc="Heading of the table")
+    file = param.String("table.csv", doc="Name of the CSV file")
+    target = param.String("row", doc="Parameter of the address that a link sets")
+    chosen = param.String("", doc="Text of the link that was clicked last")
+
+    _esm = read_asset("table.js")
+    _stylesheets = [read_asset("table.css")]  # noqa: RUF012 (Panel declares it without ClassVar)
+
+    def fill(self, table: pl.DataFrame, link: str | None = None, **titles: str) -> None:
+        """Show a table of polars; `link` is a column whose cells are links."""
+        columns = [
+            {"name": name, "title": titles.get(name, name.replace("_", " ")), "kind": kind}
+            for name, kind in _kinds(table, link)
+        ]
+        finite = table.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
+        self.param.update(columns=columns, rows=[list(row) for row in finite.iter_rows()])
+
+
+def _kinds(table: pl.DataFrame, link: str | None) -> list[tuple[str, str]]:
+    numeric = {name for name, dtype in table.schema.items() if dtype.is_numeric()}
+    return [
+        (name, "link" if name == link else "number" if name in numeric else "text")
+        for name in table.columns
+    ]

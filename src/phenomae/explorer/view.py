@@ -1,0 +1,66 @@
+"""The parts of a page share a session; a view is one part, in a module of its own."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from html import escape
+from importlib import import_module
+
+import panel as pn
+
+from phenomae.explorer.inputs import Inputs
+from phenomae.explorer.state import State
+from phenomae.explorer.table import read_asset
+
+
+@dataclass(frozen=True)
+class Session:
+    """What one open page has: its state, and the inputs that all pages share."""
+
+    inputs: Inputs
+    state: State
+    pool: ThreadPoolExecutor
+    """Threads for what takes longer than a moment, shared by all pages."""
+
+    def later(self, work: Callable[[], object], show: Callable[[object], None]) -> None:
+        """Run `work` in a thread, and `show` its result on the page, if it is still open."""
+        document = pn.state.curdoc
+        future = self.pool.submit(work)
+        if document is None:
+            show(future.result())
+            return
+        future.add_done_callback(
+            lambda done: document.add_next_tick_callback(lambda: show(done.result()))
+        )
+
+
+def note(text: str) -> pn.pane.HTML:
+    """Return a paragraph of plain text."""
+    return pn.pane.HTML(
+        f"<p>{escape(text)}</p>", stylesheets=[_NOTE], sizing_mode="stretch_width", margin=0
+    )
+
+
+WIDGETS = read_asset("widgets.css")
+"""Style of the widgets of Panel, which do not know of dark mode."""
+_NOTE = "p { margin: 0 0 .5rem; color: var(--soft); font-size: .9rem; overflow-wrap: anywhere; }"
+
+
+@dataclass(frozen=True)
+class View:
+    """One view of the page."""
+
+    name: str
+    title: str
+    build: Callable[[Session], pn.viewable.Viewable]
+    lacks: Callable[[Inputs], str | None] = field(default=lambda inputs: None)
+    """Returns a sentence that says which input the view needs and has not; None if it has all."""
+
+
+MODULES = ("neighbors", "cells")
+"""Modules of `views` with a `VIEW`, in the order of the page."""
+
+
+def load_views() -> list[View]:
+    """Return all views."""
+    return [import_module(f"phenomae.explorer.views.{name}").VIEW for name in MODULES]

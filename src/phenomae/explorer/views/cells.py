@@ -1,0 +1,124 @@
+"""The cells: fields of the searched name beside control fields of the same plates."""
+
+from html import escape
+
+import panel as pn
+
+from phenomae.explorer.gallery import Gallery
+from phenomae.explorer.inputs import NO_STORE, Inputs
+from phenomae.explorer.table import read_asset
+from phenomae.explorer.view import WIDGETS, Session, View, note
+from phenomae.store.colors import choose_colors
+
+_WELLS = 4  # of a name
+_ALL = "all"
+
+
+def _build(session: Session) -> pn.viewable.Viewable:
+    inputs, state = session.inputs, session.state
+    cells, store = inputs.cells, inputs.store
+    assert cells is not None
+    assert store is not None
+    gallery = Gallery(sizing_mode="stretch_width")
+    hint = note("Search for a name: its fields are shown here.")
+    switches = _build_switches(session)
+
+    def item(field: int, is_control: bool) -> dict[str, object]:
+        height, width = store.fields.select("height", "width").row(field)
+        what = "control, " if is_control else ""
+        text = f"{what}{cells.describe(field)}"
+        return {
+            "field": field,
+            "text": text,
+            "control": is_control,
+            "height": height,
+            "width": width,
+        }
+
+    def update(*_: object) -> None:
+        shown = cells.of(state.row, _WELLS) if state.row else []
+        hint.visible = not shown
+        hint.object = note_text(state.row)
+        gallery.items = [
+            [
+                item(pair.field, False),
+                *([item(pair.control, True)] if pair.control is not None else []),
+            ]
+            for pair in shown
+        ]
+
+    def enlarge(*_: object) -> None:
+        field = state.field
+        if not -1 <= field < len(store.fields):
+            field = state.field = -1
+        gallery.param.update(field=field, field_text=cells.describe(field) if field >= 0 else "")
+
+    def choose_channels(*_: object) -> None:
+        gallery.channels = _shown_channels(state.channels, len(store.channels))
+
+    gallery.param.watch(lambda event: state.param.update(field=event.new), "field")
+    state.param.watch(update, "row")
+    state.param.watch(enlarge, "field")
+    state.param.watch(choose_channels, "channels")
+    choose_channels()
+    update()
+    enlarge()
+    return pn.Column(switches, hint, gallery, sizing_mode="stretch_width")
+
+
+def note_text(row: str) -> str:
+    """Return the HTML of the sentence that stands where there are no pictures."""
+    if not row:
+        return "<p>Search for a name: its fields are shown here.</p>"
+    return f"<p>The store has no field of {escape(row)}.</p>"
+
+
+def _shown_channels(text: str, count: int) -> list[int]:
+    """Return the channels of the address; all for `all` or what is no list of channels."""
+    words = [word for word in text.split(",") if word]
+    if text == _ALL or not all(word.isdecimal() and int(word) < count for word in words):
+        return list(range(count))
+    return sorted({int(word) for word in words})
+
+
+def _build_switches(session: Session) -> pn.viewable.Viewable:
+    store, state = session.inputs.store, session.state
+    assert store is not None
+    count = len(store.channels)
+    box = pn.widgets.CheckBoxGroup(
+        name="Channels",
+        options={name: number for number, name in enumerate(store.channels)},
+        value=_shown_channels(state.channels, count),
+        inline=True,
+        stylesheets=[WIDGETS],
+    )
+    chips = "".join(
+        f'<li><span style="background:#{color}"></span>{escape(name)}</li>'
+        for name, color in zip(store.channels, choose_colors(store.channels), strict=True)
+    )
+    legend = pn.pane.HTML(
+        f'<ul aria-label="Colors of the channels">{chips}</ul>',
+        stylesheets=[read_asset("legend.css")],
+    )
+
+    def follow(event: object) -> None:
+        chosen = sorted(box.value)
+        state.channels = _ALL if len(chosen) == count else ",".join(map(str, chosen))
+
+    box.param.watch(follow, "value")
+    return pn.Column(
+        note(
+            "Each field is beside a control field of the same plate. Both have the contrast of the "
+            "plate: its intensity windows in the store."
+        ),
+        box,
+        legend,
+        sizing_mode="stretch_width",
+    )
+
+
+def _lacks(inputs: Inputs) -> str | None:
+    return NO_STORE if inputs.store is None else None
+
+
+VIEW = View("cells", "Cells", _build, _lacks)

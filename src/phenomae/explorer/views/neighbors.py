@@ -1,0 +1,73 @@
+"""The rows of the map that are nearest to the one that was searched for, and the farthest."""
+
+import numpy as np
+import panel as pn
+import polars as pl
+
+from phenomae.evaluation.neighbors.finder import EFFECTS, SIDES, describe_row
+from phenomae.explorer.table import Table
+from phenomae.explorer.view import Session, View, note
+
+_HINT = "Search for a name, or click a point of the layout."
+
+
+def _build(session: Session) -> pn.viewable.Viewable:
+    tables = {side: Table(sizing_mode="stretch_width") for side in SIDES}
+    hint = note(_HINT)
+    state, finder = session.state, session.inputs.finder
+
+    def show(row: int, table: pl.DataFrame) -> None:
+        name = session.inputs.names[row]
+        if state.row != name:  # another was chosen while p-values were computed
+            return
+        for side, shown in tables.items():
+            part = table.filter(side=side)
+            preposition = "to" if side == SIDES[0] else "from"
+            shown.label = f"{side.capitalize()} {preposition} {name}{describe_row(part)}"
+            own = [column for column in EFFECTS if column in part.columns]
+            renamed = {f"neighbor_{column}": column for column in own}
+            part = part.drop("name", "side", *own).rename(renamed)
+            shown.file = f"{side}.csv"
+            shown.fill(part, link="neighbor", fdr="FDR")
+
+    def update(*_: object) -> None:
+        found = session.inputs.search.look_up(state.row)
+        hint.visible = found is None
+        for table in tables.values():
+            table.visible = found is not None
+        if found is None:
+            return
+        row = found.row
+        show(row, _without_p(session, row))
+        session.later(
+            lambda: finder.list_neighbors(np.array([row])),
+            lambda table: show(row, table),  # pyright: ignore[reportArgumentType]
+        )
+
+    for table in tables.values():
+        table.param.watch(lambda event: event.new and state.param.update(row=event.new), "chosen")
+    state.param.watch(update, "row")
+    update()
+    return pn.Column(hint, *tables.values(), sizing_mode="stretch_width")
+
+
+def _without_p(session: Session, row: int) -> pl.DataFrame:
+    """Return the neighbors with the columns that take longer empty."""
+    names = np.array(session.inputs.names, dtype=object)
+    parts = []
+    for side, sign, (ids, cosines) in zip(
+        SIDES, (1, -1), session.inputs.finder.search(np.array([row])), strict=True
+    ):
+        columns = {
+            "name": names[row],
+            "side": side,
+            "rank": np.arange(1, len(ids[0]) + 1, dtype=np.int32),
+            "neighbor": pl.Series(names[ids[0]], dtype=pl.String),
+            "cosine": sign * cosines[0],
+        }
+        parts.append(pl.DataFrame(columns))
+    empty = pl.lit(None, dtype=pl.Float64)
+    return pl.concat(parts).with_columns(p=empty, fdr=empty, known=pl.lit(None, dtype=pl.String))
+
+
+VIEW = View("neighbors", "Neighbors", _build)
