@@ -8,10 +8,10 @@ export function render({model, el}) {
   el.append(list, large);
   let scale = 1;
 
-  function address(field, size) {
+  function address(path, size) {
     const query = new URLSearchParams({channels: model.channels.join(",")});
     if (size) query.set("size", size);
-    return `fields/${field}.png?${query}`;
+    return `${path}?${query}`;
   }
 
   function pictureOf(item) {
@@ -20,9 +20,9 @@ export function render({model, el}) {
     const button = document.createElement("button");
     button.type = "button";
     button.setAttribute("aria-label", `Enlarge ${item.text}`);
-    button.addEventListener("click", () => { model.field = item.field; });
+    button.addEventListener("click", () => { model.field = -1; model.field = item.field; });
     const image = document.createElement("img");
-    image.src = address(item.field, 360);
+    image.src = address(item.path, 360);
     image.alt = item.text;
     image.loading = "lazy";
     image.width = 360;
@@ -59,7 +59,11 @@ export function render({model, el}) {
     frame.setAttribute("aria-label", `${model.field_text}, full resolution`);
     const image = document.createElement("img");
     image.alt = model.field_text;
-    image.src = address(model.field);
+    image.src = address(`fields/${model.field}.png`);
+    image.addEventListener("click", (event) => {
+      const unit = image.naturalWidth / image.clientWidth;
+      model.point = [Math.floor(event.offsetX * unit), Math.floor(event.offsetY * unit)];
+    });
     const resize = () => { image.style.width = `${image.naturalWidth * scale}px`; };
     image.addEventListener("load", resize);
     const buttons = [0.5, 1, 2, 4].map((factor) => {

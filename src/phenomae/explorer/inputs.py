@@ -1,8 +1,10 @@
 """What the app shows: the map and what is given with it, read once and shared by all pages."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -14,14 +16,29 @@ from phenomae.explorer.search import SearchIndex
 from phenomae.maps.export_source import FOREIGN, read_rows
 from phenomae.maps.fields_of_rows import name_fields
 from phenomae.maps.read import ConsensusProfiles, read_map
+from phenomae.paths import PathLike
 from phenomae.reporting.evidence.cells import Cells, find_cells
 from phenomae.reporting.evidence.plate_views import PlateViews, view_plates
 from phenomae.store.read import Store, open_store
+from phenomae.tokens import TokenFiles, open_tokens
 from phenomae.urls import Location
 
 NO_STORE = "Images need the store that the wells were embedded from: give it with --store."
 NO_WELLS = "This needs the wells that the map was made from: give them with --wells."
 NO_ANNOTATIONS = "This needs known pairs: give a file or folder of them with --annotations."
+
+
+class Reconstructor(Protocol):
+    """A network that reconstructs crops of a store; see `probes.reconstruct`."""
+
+    @property
+    def side(self) -> int:
+        """Side of a crop in pixels of the store."""
+        ...
+
+    def draw(self, field: int, top: int, left: int) -> bytes:
+        """Return a PNG of a crop and its reconstruction."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -44,6 +61,10 @@ class Inputs:
     """The fields of the store with `field`, their index, and `name`, their row of the map."""
     other: tuple[Path, ConsensusProfiles] | None
     """Another map, to compare with."""
+    tokens: TokenFiles | None
+    """A vector for each crop of the store."""
+    reconstructor: Reconstructor | None
+    """A network that reconstructs crops of the store."""
 
     @classmethod
     def open(
@@ -51,9 +72,11 @@ class Inputs:
         map_path: Path,
         *,
         store: Location | None = None,
-        wells: Path | None = None,
-        annotations: Path | None = None,
-        compare: Path | None = None,
+        wells: PathLike | None = None,
+        annotations: PathLike | None = None,
+        compare: PathLike | None = None,
+        tokens: PathLike | None = None,
+        make_reconstructor: Callable[[Store], Reconstructor] | None = None,
         k: int = 20,
     ) -> "Inputs":
         """Read all inputs; raises ValueError if one cannot be used, or is not of this map."""
@@ -61,8 +84,12 @@ class Inputs:
         finder = NeighborFinder.open(map_path, profiles, wells=wells, annotations=annotations, k=k)
         opened = None if store is None else open_store(store)
         fields = None if opened is None else name_fields(read_rows(map_path), opened)
-        other = None if compare is None else (compare, read_map(compare))
-        return cls(map_path, profiles, finder, opened, fields, other)
+        other = None if compare is None else (Path(compare), read_map(compare))
+        crops = None if tokens is None else open_tokens(tokens)
+        network = None
+        if opened is not None and make_reconstructor is not None:
+            network = make_reconstructor(opened)
+        return cls(map_path, profiles, finder, opened, fields, other, crops, network)
 
     @property
     def names(self) -> list[str]:

@@ -3,13 +3,9 @@
 import numpy as np
 import panel as pn
 from bokeh.models import ColumnDataSource, HoverTool, LabelSet, TapTool
-from bokeh.plotting import figure
 
+from phenomae.explorer.plots import make_plot
 from phenomae.explorer.view import Session, note
-
-# In dark mode the plot is inverted and its hues turned back, because a canvas does not know of
-# style sheets.
-_DARK = "@media (prefers-color-scheme: dark) { :host { filter: invert(.9) hue-rotate(180deg); } }"
 
 
 def build_layout(session: Session) -> pn.viewable.Viewable:
@@ -18,19 +14,14 @@ def build_layout(session: Session) -> pn.viewable.Viewable:
     points = inputs.layout.points
     every = ColumnDataSource({"x": points[:, 0], "y": points[:, 1], "name": inputs.names})
     marked = ColumnDataSource({"x": [], "y": [], "name": [], "color": [], "size": []})
-    plot = figure(
+    plot = make_plot(
         height=480,
-        sizing_mode="stretch_width",
         tools="pan,wheel_zoom,reset",
         active_scroll="wheel_zoom",
         active_drag="pan",
-        output_backend="canvas",
-        toolbar_location=None,
-        stylesheets=[_DARK],
     )
     plot.axis.visible = False
     plot.grid.visible = False
-    plot.outline_line_color = None
     dots = plot.scatter(
         "x", "y", source=every, size=4, color="#9aa5b4", line_color=None, nonselection_alpha=1.0
     )

@@ -54,7 +54,7 @@ def _about(inputs: Inputs) -> str:
 def _build_search(session: Session) -> pn.viewable.Viewable:
     state, index = session.state, session.inputs.search
     box = pn.widgets.AutocompleteInput(
-        name="Search for a gene, compound, guide or well (PLATE/WELL)",
+        name="Search for a name, guide, compound or PLATE/WELL",
         options=index.completions,
         value=state.row,
         case_sensitive=False,

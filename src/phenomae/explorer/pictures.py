@@ -4,17 +4,20 @@ import asyncio
 import io
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from html import escape
+from typing import Any
 
 import imagecodecs
 import numpy as np
 from jaxtyping import Float32, UInt, UInt8
 from tornado.web import HTTPError, RequestHandler
 
+from phenomae.explorer.inputs import Reconstructor
 from phenomae.store.display import compose, store_colors
-from phenomae.store.read import Store, read_field, windows
+from phenomae.store.read import Store, read_crops, read_field, windows
 
 MAX_SIDE = 8192
 """Of a picture, in pixels; larger fields are drawn smaller."""
@@ -50,6 +53,14 @@ class FieldPictures:
         size = min(size or longest, MAX_SIDE)
         return picture if size >= longest else _reduce(picture, size / longest)
 
+    def draw_crop(
+        self, index: int, top: int, left: int, side: int, channels: tuple[int, ...]
+    ) -> UInt8[np.ndarray, "side side 3"]:
+        """Return the picture of a crop; raises ValueError if it reaches beyond its field."""
+        chosen = list(channels)
+        [pixels] = read_crops(self.store, [index], [top], [left], side, chosen)
+        return compose(pixels, windows(self.store, [index])[0][chosen], self.colors[chosen])
+
     def _read(self, index: int) -> UInt[np.ndarray, "c h w"]:
         with self._lock:
             if index in self._cache:
@@ -76,28 +87,23 @@ def encode_png(picture: UInt8[np.ndarray, "h w 3"]) -> bytes:
     return bytes(imagecodecs.png_encode(np.ascontiguousarray(picture), level=1))
 
 
-class PictureHandler(RequestHandler):
-    """Answers `fields/INDEX.png?channels=0,1&size=300`."""
+class PngHandler(RequestHandler):
+    """Answers with a PNG that is made in a thread, or with a sentence that says why not."""
 
-    def initialize(self, pictures: FieldPictures, pool: ThreadPoolExecutor) -> None:
-        """Remember what draws, and the threads that it runs in."""
-        self.pictures, self.pool = pictures, pool
+    def initialize(self, pool: ThreadPoolExecutor, **sources: Any) -> None:
+        """Remember the threads, and what pictures are made from."""
+        self.pool = pool
+        for name, source in sources.items():
+            setattr(self, name, source)
 
     def set_default_headers(self) -> None:
         """Allow nothing that a picture does not need."""
         forbid_everything(self)
 
-    async def get(self, index: str) -> None:
-        """Write the picture, or one of a sentence that says why there is none."""
-        store, number = self.pictures.store, int(index)
-        if number >= len(store.fields):
-            raise HTTPError(404, f"there is no field {number}")
-        channels = _parse_channels(self.get_query_argument("channels", None), len(store.channels))
-        size = _parse_size(self.get_query_argument("size", None))
+    async def answer(self, make: Callable[[], bytes]) -> None:
+        """Write the picture, or one of a sentence with status 503."""
         try:
-            png = await asyncio.get_running_loop().run_in_executor(
-                self.pool, lambda: encode_png(self.pictures.draw(number, channels, size))
-            )
+            png = await asyncio.get_running_loop().run_in_executor(self.pool, make)
         except (ValueError, OSError) as error:
             self.set_status(503)
             self.set_header("Content-Type", "image/svg+xml")
@@ -106,6 +112,54 @@ class PictureHandler(RequestHandler):
         self.set_header("Content-Type", "image/png")
         self.set_header("Cache-Control", "private, max-age=300")
         self.write(png)
+
+
+class FieldHandler(PngHandler):
+    """Answers `fields/INDEX.png?channels=0,1&size=300`."""
+
+    pictures: FieldPictures
+
+    async def get(self, field: str) -> None:
+        """Write the picture of a field."""
+        channels, size = _parse_query(self, self.pictures.store, int(field))
+        await self.answer(lambda: encode_png(self.pictures.draw(int(field), channels, size)))
+
+
+class CropHandler(PngHandler):
+    """Answers `crops/FIELD-TOP-LEFT-SIDE.png?channels=0,1`."""
+
+    pictures: FieldPictures
+
+    async def get(self, field: str, *place: str) -> None:
+        """Write the picture of a crop."""
+        channels, _ = _parse_query(self, self.pictures.store, int(field))
+        top, left, side = map(int, place)
+        await self.answer(
+            lambda: encode_png(self.pictures.draw_crop(int(field), top, left, side, channels))
+        )
+
+
+class ReconstructionHandler(PngHandler):
+    """Answers `reconstructions/FIELD-TOP-LEFT.png`."""
+
+    reconstructor: Reconstructor
+    pictures: FieldPictures
+
+    async def get(self, field: str, *place: str) -> None:
+        """Write the picture of a crop and its reconstruction."""
+        _parse_query(self, self.pictures.store, int(field))
+        top, left = map(int, place)
+        await self.answer(lambda: self.reconstructor.draw(int(field), top, left))
+
+
+def _parse_query(
+    handler: RequestHandler, store: Store, field: int
+) -> tuple[tuple[int, ...], int | None]:
+    """Return channels and size of the query; raises HTTPError if there is no such field."""
+    if field >= len(store.fields):
+        raise HTTPError(404, f"there is no field {field}")
+    channels = _parse_channels(handler.get_query_argument("channels", None), len(store.channels))
+    return channels, _parse_size(handler.get_query_argument("size", None))
 
 
 def forbid_everything(handler: RequestHandler) -> None:

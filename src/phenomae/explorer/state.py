@@ -5,8 +5,6 @@ from collections.abc import Callable
 import panel as pn
 import param
 
-VIEWS = ("neighbors", "cells", "pairs", "sets", "plates", "doses", "maps", "crops")
-
 
 class State(param.Parameterized):
     """The parameters of a page; each is a word of the address."""
@@ -15,6 +13,7 @@ class State(param.Parameterized):
     view = param.String("neighbors", doc="The view that is open")
     channels = param.String("all", doc="Numbers of the channels that are shown, or all")
     field = param.Integer(-1, doc="Index of the field that is enlarged; -1 for none")
+    crop = param.String("", doc="Field, top and left of the crop that was picked, in pixels")
     source = param.String("", doc="Source of known pairs that is open")
     plate = param.String("", doc="Plate that is shown")
     value = param.String("", doc="Value that the plate view shows")

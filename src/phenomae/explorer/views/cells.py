@@ -4,7 +4,7 @@ from html import escape
 
 import panel as pn
 
-from phenomae.explorer.gallery import Gallery
+from phenomae.explorer.gallery import Gallery, item
 from phenomae.explorer.inputs import NO_STORE, Inputs
 from phenomae.explorer.table import read_asset
 from phenomae.explorer.view import WIDGETS, Session, View, note
@@ -23,17 +23,10 @@ def _build(session: Session) -> pn.viewable.Viewable:
     hint = note("Search for a name: its fields are shown here.")
     switches = _build_switches(session)
 
-    def item(field: int, is_control: bool) -> dict[str, object]:
-        height, width = store.fields.select("height", "width").row(field)
-        what = "control, " if is_control else ""
-        text = f"{what}{cells.describe(field)}"
-        return {
-            "field": field,
-            "text": text,
-            "control": is_control,
-            "height": height,
-            "width": width,
-        }
+    def picture(field: int, is_control: bool) -> dict[str, object]:
+        shape = store.fields.select("height", "width").row(field)
+        text = f"{'control, ' if is_control else ''}{cells.describe(field)}"
+        return item(f"fields/{field}.png", field, text, shape, control=is_control)
 
     def update(*_: object) -> None:
         shown = cells.of(state.row, _WELLS) if state.row else []
@@ -41,8 +34,9 @@ def _build(session: Session) -> pn.viewable.Viewable:
         hint.object = note_text(state.row)
         gallery.items = [
             [
-                item(pair.field, False),
-                *([item(pair.control, True)] if pair.control is not None else []),
+                picture(field, field == pair.control)
+                for field in (pair.field, pair.control)
+                if field is not None
             ]
             for pair in shown
         ]
@@ -54,9 +48,15 @@ def _build(session: Session) -> pn.viewable.Viewable:
         gallery.param.update(field=field, field_text=cells.describe(field) if field >= 0 else "")
 
     def choose_channels(*_: object) -> None:
-        gallery.channels = _shown_channels(state.channels, len(store.channels))
+        gallery.channels = shown_channels(state.channels, len(store.channels))
+
+    def pick(*_: object) -> None:
+        if gallery.point and gallery.field >= 0:
+            left, top = gallery.point
+            state.param.update(crop=f"{gallery.field},{top},{left}", view="crops")
 
     gallery.param.watch(lambda event: state.param.update(field=event.new), "field")
+    gallery.param.watch(pick, "point")
     state.param.watch(update, "row")
     state.param.watch(enlarge, "field")
     state.param.watch(choose_channels, "channels")
@@ -73,7 +73,7 @@ def note_text(row: str) -> str:
     return f"<p>The store has no field of {escape(row)}.</p>"
 
 
-def _shown_channels(text: str, count: int) -> list[int]:
+def shown_channels(text: str, count: int) -> list[int]:
     """Return the channels of the address; all for `all` or what is no list of channels."""
     words = [word for word in text.split(",") if word]
     if text == _ALL or not all(word.isdecimal() and int(word) < count for word in words):
@@ -88,7 +88,7 @@ def _build_switches(session: Session) -> pn.viewable.Viewable:
     box = pn.widgets.CheckBoxGroup(
         name="Channels",
         options={name: number for number, name in enumerate(store.channels)},
-        value=_shown_channels(state.channels, count),
+        value=shown_channels(state.channels, count),
         inline=True,
         stylesheets=[WIDGETS],
     )

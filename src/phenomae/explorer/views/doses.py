@@ -1,0 +1,62 @@
+"""The dose series of a compound: distance to the controls over concentration."""
+
+from html import escape
+
+import panel as pn
+from bokeh.models import ColumnDataSource, HoverTool
+
+from phenomae.explorer.doses import doses_of_row, median_by_dose
+from phenomae.explorer.inputs import NO_WELLS, Inputs
+from phenomae.explorer.plots import make_plot
+from phenomae.explorer.table import Table
+from phenomae.explorer.view import Session, View, note
+
+
+def _build(session: Session) -> pn.viewable.Viewable:
+    state, inputs = session.state, session.inputs
+    hint = note("")
+    points, line = ColumnDataSource(), ColumnDataSource()
+    plot = make_plot(height=340, x_axis_type="log", tools="")
+    plot.xaxis.axis_label = "concentration (uM)"
+    plot.yaxis.axis_label = "distance to the controls (1: a typical control)"
+    plot.line("concentration_um", "distance", source=line, color="#0072b2", line_width=2)
+    dots = plot.scatter("concentration_um", "distance", source=points, size=7, color="#555f6e")
+    tips = [("plate", "@plate"), ("well", "@well")]
+    plot.add_tools(HoverTool(renderers=[dots], tooltips=tips))
+    shown = pn.pane.Bokeh(plot, sizing_mode="stretch_width")
+    table = Table(sizing_mode="stretch_width", file="doses.csv")
+
+    def update(*_: object) -> None:
+        compound, wells = doses_of_row(inputs, state.row)
+        shown.visible = table.visible = not wells.is_empty()
+        hint.object = _explain(state.row, compound, wells.is_empty())
+        if wells.is_empty():
+            return
+        medians = median_by_dose(wells)
+        points.data = dict(wells.to_dict(as_series=False))
+        line.data = dict(medians.to_dict(as_series=False))
+        table.label = f"Doses of {compound}: median over wells"
+        table.fill(medians, concentration_um="concentration (uM)")
+
+    state.param.watch(update, "row")
+    update()
+    return pn.Column(hint, shown, table, sizing_mode="stretch_width")
+
+
+def _explain(row: str, compound: str | None, is_empty: bool) -> str:
+    if not row:
+        text = "Search for a compound: its doses are shown here."
+    elif compound is None:
+        text = f"The wells of {row} have no compound, and so no doses."
+    elif is_empty:
+        text = f"The wells of {compound} have no concentration above 0."
+    else:
+        text = f"Each point is a well of {compound}; the line is the median of a concentration."
+    return f"<p>{escape(text)}</p>"
+
+
+def _lacks(inputs: Inputs) -> str | None:
+    return NO_WELLS if inputs.finder.wells is None else None
+
+
+VIEW = View("doses", "Doses", _build, _lacks)
