@@ -73,6 +73,8 @@ from phenomae.evaluation.results import Results as Results
 from phenomae.evaluation.neighbors.neighbors import neighbors as neighbors
 from phenomae.evaluation.neighbors.neighbors import NeighborsSettings as NeighborsSettings
 from phenomae.evaluation.neighbors.neighbors import Neighbors as Neighbors
+from phenomae.probes.explore import explore as explore
+from phenomae.probes.explore import ExploreSettings as ExploreSettings
 from phenomae.evaluation.sweep import sweep as sweep
 from phenomae.evaluation.sweep import SweepSettings as SweepSettings
 from phenomae.evaluation.sweep import Sweep as Sweep

@@ -66,6 +66,10 @@ COMMANDS: Table = {
         "phenomae.evaluation.neighbors.neighbors:neighbors",
         "List the names that are most alike to names of a map, and how sure that is.",
     ),
+    "explore": (
+        "phenomae.probes.explore:explore",
+        "Show what is on a map in a browser: neighbors, cells, pairs, plates, doses.",
+    ),
     "sweep": (
         "phenomae.evaluation.sweep:sweep",
         "Try corrections, and choose one by recall on a split of the known pairs.",

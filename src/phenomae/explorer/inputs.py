@@ -91,6 +91,13 @@ class Inputs:
             network = make_reconstructor(opened)
         return cls(map_path, profiles, finder, opened, fields, other, crops, network)
 
+    def prepare(self) -> None:
+        """Compute what every page needs; raises ValueError if the store is not of this map."""
+        assert self.search is not None
+        assert self.layout is not None
+        if self.store is not None:
+            assert self.cells is not None
+
     @property
     def names(self) -> list[str]:
         return self.profiles.names
@@ -155,6 +162,8 @@ class Inputs:
 def principal_components(unit: Float32[np.ndarray, "g d"]) -> Float32[np.ndarray, "g 2"]:
     """Return the scores of the first two principal components, each with a fixed sign."""
     centered = unit - unit.mean(axis=0)
+    # In float32: the plane is drawn, and a product in float64 takes twice the time.
+    centered = centered.astype(np.float32)
     _, axes = np.linalg.eigh(centered.T @ centered)
     first = axes[:, ::-1][:, :2]
     first = first * np.sign(first[np.abs(first).argmax(axis=0), np.arange(first.shape[1])])

@@ -1,12 +1,13 @@
 """The web server of the app: one page and pictures, below a secret path of this machine."""
 
 import secrets
-from collections.abc import Callable
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import panel as pn
-from panel.io.server import get_server
+from bokeh.server.server import Server
+from panel.io.server import ComponentResourceHandler, get_server
 
 from phenomae.cores import available_cores
 from phenomae.explorer.inputs import Inputs
@@ -18,33 +19,70 @@ from phenomae.explorer.pictures import (
     ReconstructionHandler,
 )
 
+_ANY = ("0.0.0.0", "::", "")
 _UNUSED_MS = 5_000
 """After so long a page that was asked for, and opened no connection, is forgotten."""
 
 
-def start_server(inputs: Inputs, host: str, port: int, token: str | None = None) -> tuple[Any, str]:
+def start_server(
+    inputs: Inputs, host: str, port: int, token: str | None = None
+) -> tuple[Server, str]:
     """Return the server, which listens, and the address of its page.
 
-    All paths begin with a random token, so that neither other users of the machine nor pages in
-    the same browser can ask for anything. Raises OSError if the port is in use.
+    All paths begin with a token, by default a random one, so that neither other users of the
+    machine nor pages in the same browser can ask for anything. Raises ValueError if the server
+    cannot listen on the port.
     """
     token = token or secrets.token_urlsafe(24)
-    pool = ThreadPoolExecutor(available_cores())
-    patterns = _list_patterns(inputs, pool)
+    port = port or _find_port(host)
+    pool = ThreadPoolExecutor(available_cores(), thread_name_prefix="explore")
     pn.extension()
-    page: Callable[[], Any] = lambda: build_page(inputs, pool)  # noqa: E731
-    server = get_server(
-        {"/": page},
-        port=port,
-        address=host,
-        prefix=f"/{token}",
-        extra_patterns=patterns,
-        title=inputs.path.name,
-        websocket_origin=[f"{name}:{port}" for name in {host, "localhost", "127.0.0.1"}],
-        check_unused_sessions_milliseconds=_UNUSED_MS,
-        unused_session_lifetime_milliseconds=_UNUSED_MS,
-    )
-    return server, f"http://{host}:{server.port}/{token}/"
+    try:
+        server = get_server(
+            {"/": lambda: build_page(inputs, pool)},
+            port=port,
+            address=host,
+            prefix=f"/{token}",
+            extra_patterns=_list_patterns(inputs, pool),
+            title=inputs.path.name,
+            websocket_origin=_list_origins(host, port),
+            check_unused_sessions_milliseconds=_UNUSED_MS,
+            unused_session_lifetime_milliseconds=_UNUSED_MS,
+        )
+    except OSError as error:
+        where = f"cannot listen on {host}, port {port}"
+        raise ValueError(f"{where} ({error.strerror or error}): choose another port") from None
+    _remove_components(server)
+    return server, f"http://{_shown(host)}:{port}/{token}/"
+
+
+def _shown(host: str) -> str:
+    """Return a host as addresses have it; this machine for all of its addresses."""
+    if host in _ANY:
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
+
+
+def _find_port(host: str) -> int:
+    """Return a port that is free; the server compares it with the origin of its pages."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
+        free.bind((host, 0))
+        return free.getsockname()[1]
+
+
+def _list_origins(host: str, port: int) -> list[str]:
+    """Return the hosts whose pages may open a connection; all if others may connect."""
+    own = ("127.0.0.1", "localhost")
+    return [f"{name}:{port}" for name in own] if host in own else ["*"]
+
+
+def _remove_components(server: Server) -> None:
+    """Remove the path by which Panel serves files of Python modules that a request names.
+
+    It imports the module first, whichever it is; the page needs none of them.
+    """
+    router = server._tornado.wildcard_router  # there is no public name for it
+    router.rules = [rule for rule in router.rules if rule.target is not ComponentResourceHandler]
 
 
 def _list_patterns(inputs: Inputs, pool: ThreadPoolExecutor) -> list[tuple[str, type, dict]]:

@@ -1,30 +1,48 @@
 """What a page shows, as it is written in its address: a link opens the same page again."""
 
-from collections.abc import Callable
+from urllib.parse import parse_qsl, urlencode
 
 import panel as pn
 import param
 
 
 class State(param.Parameterized):
-    """The parameters of a page; each is a word of the address."""
+    """The parameters of a page. Those that are not as at first are words of the address."""
 
     row = param.String("", doc="Name of the row of the map that was searched for")
     view = param.String("neighbors", doc="The view that is open")
     channels = param.String("all", doc="Numbers of the channels that are shown, or all")
     field = param.Integer(-1, doc="Index of the field that is enlarged; -1 for none")
-    crop = param.String("", doc="Field, top and left of the crop that was picked, in pixels")
+    crop = param.String("", doc="Field, row and column of the crop that was picked, in pixels")
     source = param.String("", doc="Source of known pairs that is open")
     plate = param.String("", doc="Plate that is shown")
     value = param.String("", doc="Value that the plate view shows")
     names = param.String("", doc="A list of names, separated by spaces or commas")
 
-    def follow_address(self, check: Callable[[str], bool]) -> None:
+    def follow_address(self) -> None:
         """Read the parameters from the address of the page, and write them to it from now on."""
         location = pn.state.location
-        if location is None:  # outside a server, as in tests
+        if location is None:  # outside a server
             return
-        shown = [name for name in self.param if name != "name"]
-        location.sync(self, shown)
-        if self.row and not check(self.row):
-            self.row = ""
+        self.read(location.search)
+        self.param.watch(lambda *_: setattr(location, "search", self.write()), self._shown())
+        location.param.watch(lambda event: self.read(event.new), "search")
+
+    def write(self) -> str:
+        """Return the query of the address, empty if all parameters are as at first."""
+        values = {name: getattr(self, name) for name in self._shown()}
+        changed = {name: each for name, each in values.items() if each != self.param[name].default}
+        return f"?{urlencode(changed)}" if changed else ""
+
+    def read(self, query: str) -> None:
+        """Set the parameters to those of a query; words that are none are left out."""
+        if query == self.write():
+            return
+        words = dict(parse_qsl(query.removeprefix("?")))
+        texts = {name: words.get(name, self.param[name].default) for name in self._shown()}
+        field = words.get("field", "")
+        number = int(field) if field.isdecimal() and len(field) < 10 else -1
+        self.param.update({**texts, "field": number})
+
+    def _shown(self) -> list[str]:
+        return [name for name in self.param if name != "name"]

@@ -7,9 +7,10 @@ does not import.
 import re
 import webbrowser
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import Parameter
 
@@ -19,6 +20,7 @@ from phenomae.progress import info
 from phenomae.urls import Location
 
 if TYPE_CHECKING:
+    from phenomae.explorer.inputs import Inputs
     from phenomae.probes.reconstruct import Reconstructor
     from phenomae.store.read import Store
 
@@ -83,26 +85,11 @@ def explore(map_path: PathLike, /, *, settings: ExploreSettings = ExploreSetting
     ValueError
         If an input cannot be used or is not of this map, or the port is in use.
     """
-    try:
-        from phenomae.explorer.server import start_server
-    except ImportError as error:
-        if error.name not in ("panel", "bokeh", "param", "tornado"):
-            raise
-        raise ValueError(
-            f"explore needs the package {error.name}: pip install 'phenomae[explore]'"
-        ) from None
-    from phenomae.explorer.inputs import Inputs
-
-    inputs = Inputs.open(
-        Path(map_path),
-        store=settings.store,
-        wells=settings.wells,
-        annotations=settings.annotations,
-        compare=settings.compare,
-        tokens=settings.tokens,
-        k=settings.k,
-        make_reconstructor=_reconstructor_of(settings.run),
-    )
+    with ThreadPoolExecutor(1) as pool:
+        # The map is read while Panel is imported: each takes a large part of a second.
+        reading = pool.submit(_open_inputs, Path(map_path), settings)
+        start_server = _import_server()
+        inputs = reading.result()
     server, address = start_server(inputs, settings.host, settings.port, settings.token)
     info(f"{map_path} is shown at {address} until you stop this command (Ctrl-C)")
     if settings.open:
@@ -113,6 +100,35 @@ def explore(map_path: PathLike, /, *, settings: ExploreSettings = ExploreSetting
         info("stopped")
     finally:
         server.stop()
+
+
+def _import_server() -> "Callable[..., tuple[Any, str]]":
+    try:
+        from phenomae.explorer.server import start_server
+    except ImportError as error:
+        if error.name not in ("panel", "bokeh", "param", "tornado"):
+            raise
+        raise ValueError(
+            f"explore needs the package {error.name}: pip install 'phenomae[explore]'"
+        ) from None
+    return start_server
+
+
+def _open_inputs(map_path: Path, settings: ExploreSettings) -> "Inputs":
+    from phenomae.explorer.inputs import Inputs
+
+    inputs = Inputs.open(
+        map_path,
+        store=settings.store,
+        wells=settings.wells,
+        annotations=settings.annotations,
+        compare=settings.compare,
+        tokens=settings.tokens,
+        k=settings.k,
+        make_reconstructor=_reconstructor_of(settings.run),
+    )
+    inputs.prepare()
+    return inputs
 
 
 def _reconstructor_of(

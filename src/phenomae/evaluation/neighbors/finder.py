@@ -106,7 +106,7 @@ class NeighborFinder:
 
     @cached_property
     def _known(self) -> list[Int[np.ndarray, " pairs"]]:
-        """Pairs of rows of each source as one number: lower row x rows + higher row."""
+        """Pairs of rows of each source as one number, lower row x rows + higher row, sorted."""
         pairs = [pairs_on_map(annotation, self.names) for annotation in self.annotations]
         return [each[:, 0] * len(self.names) + each[:, 1] for each in pairs]
 
@@ -117,7 +117,11 @@ class NeighborFinder:
         pairs = low * len(self.names) + high
         found: dict[int, str] = {}
         for annotation, known in zip(self.annotations, self._known, strict=True):
-            for index in np.flatnonzero(np.isin(pairs, known)).tolist():
+            # Not np.isin, which goes through all known pairs each time.
+            places = np.searchsorted(known, pairs)
+            inside = places < len(known)
+            inside[inside] = known[places[inside]] == pairs[inside]
+            for index in np.flatnonzero(inside).tolist():
                 before = found.get(index)
                 name = annotation.name
                 found[index] = name if before is None else f"{before} | {name}"

@@ -86,7 +86,7 @@ def _build_switches(session: Session) -> pn.viewable.Viewable:
     assert store is not None
     count = len(store.channels)
     box = pn.widgets.CheckBoxGroup(
-        name="Channels",
+        label="Channels",
         options={name: number for number, name in enumerate(store.channels)},
         value=shown_channels(state.channels, count),
         inline=True,

@@ -107,7 +107,7 @@ def _build_places(session: Session) -> pn.viewable.Viewable:
     point = parse_crop(inputs, state.crop) or (0, 0, 0)
     boxes = [
         pn.widgets.IntInput(
-            name=name, value=value, start=0, end=end, stylesheets=[WIDGETS], width=110
+            label=name, value=value, start=0, end=end, stylesheets=[WIDGETS], width=110
         )
         for name, value, end in zip(
             ("Field", "Row", "Column"), point, (last, None, None), strict=True

@@ -54,7 +54,7 @@ def _build(session: Session) -> pn.viewable.Viewable:
 
 def _select(name: str, options: dict[str, str], value: str) -> pn.widgets.Select:
     return pn.widgets.Select(
-        name=name,
+        label=name,
         options=options,
         value=value,
         stylesheets=[WIDGETS],
