@@ -62,6 +62,10 @@ COMMANDS: Table = {
         "phenomae.evaluation.neighbors.neighbors:neighbors",
         "List the names that are most alike to names of a map, and how sure that is.",
     ),
+    "nearest-crops": (
+        "phenomae.evaluation.nearest_crops:nearest_crops",
+        "List the crops that are most alike to one crop of a screen.",
+    ),
     "sweep": (
         "phenomae.evaluation.sweep:sweep",
         "Try corrections, and choose one by recall on a split of the known pairs.",
