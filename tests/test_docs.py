@@ -32,6 +32,7 @@ from phenomae.reporting.sections.table import SECTIONS
 from phenomae.shipped_recipes import find_recipe, recipe_names
 from phenomae.simulation.phenotype import PARAMETERS
 from phenomae.simulation.simulate import SimulateSettings, simulate
+from phenomae.tokens import CROP_COLUMNS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -316,6 +317,7 @@ def test_the_parameters_of_simulate_are_those_of_its_page():
     [
         ("column of fields.parquet", FIELD_COLUMNS, []),
         ("column of wells", WELL_COLUMNS, [("feature_0000` ...", "float32")]),
+        ("column of tokens", CROP_COLUMNS, []),
     ],
 )
 def test_the_columns_of_tables_are_those_of_the_page_on_formats(head, columns, rest):

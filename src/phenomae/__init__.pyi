@@ -48,6 +48,7 @@ from phenomae.embedding.embed import embed as embed
 from phenomae.embedding.embed import EmbedSettings as EmbedSettings
 from phenomae.embedding.embed import BlockWells as BlockWells
 from phenomae.weights.public_encoder.settings import PublicEncoderSettings as PublicEncoderSettings
+from phenomae.tokens import Tokens as Tokens
 from phenomae.embedding.features import features as features
 from phenomae.embedding.features import FeaturesSettings as FeaturesSettings
 from phenomae.profiles.import_profiles import import_profiles as import_profiles
@@ -75,6 +76,7 @@ from phenomae.evaluation.neighbors.neighbors import NeighborsSettings as Neighbo
 from phenomae.evaluation.neighbors.neighbors import Neighbors as Neighbors
 from phenomae.probes.explore import explore as explore
 from phenomae.probes.explore import ExploreSettings as ExploreSettings
+from phenomae.evaluation.nearest_crops import nearest_crops as nearest_crops
 from phenomae.evaluation.sweep import sweep as sweep
 from phenomae.evaluation.sweep import SweepSettings as SweepSettings
 from phenomae.evaluation.sweep import Sweep as Sweep
@@ -118,6 +120,7 @@ from phenomae.correction.sphering import Sphering as Sphering
 from phenomae.correction.harmony import Harmony as Harmony
 from phenomae.recipe import read_recipe as read_recipe
 from phenomae.store.read import open_store as open_store
+from phenomae.tokens import open_tokens as open_tokens
 from phenomae.wells import read_wells as read_wells
 from phenomae.wells import write_wells as write_wells
 from phenomae.maps.read import read_map as read_map

@@ -70,6 +70,10 @@ COMMANDS: Table = {
         "phenomae.probes.explore:explore",
         "Show what is on a map in a browser: neighbors, cells, pairs, plates, doses.",
     ),
+    "nearest-crops": (
+        "phenomae.evaluation.nearest_crops:nearest_crops",
+        "List the crops that are most alike to one crop of a screen.",
+    ),
     "sweep": (
         "phenomae.evaluation.sweep:sweep",
         "Try corrections, and choose one by recall on a split of the known pairs.",

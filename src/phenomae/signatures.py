@@ -24,6 +24,7 @@ MADE_BY = {
     "store": "ingest makes",
     "run": "pretrain makes",
     "wells": "embed, features, correct and import make",
+    "tokens": "embed makes with tokens",
     "map": "map makes",
     "results": "benchmark makes",
     "correction": "correct makes with save",

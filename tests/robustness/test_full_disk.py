@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from phenomae import cli
+
 COMMANDS = (
     "simulate",
     "ingest",
@@ -126,6 +128,25 @@ def test_a_full_disk_is_one_sentence_and_can_be_gone_on_from(
     assert second == {"code": 0, "said": ""}
     assert contents(work.out(tmp_path / "report/second")) == contents(work.whole)
     assert [path.name for path in (tmp_path / "report/second").iterdir()] == [out.name]
+
+
+def test_a_disk_that_is_full_while_wells_and_tokens_are_written(
+    works, tmp_path, contents, on_a_disk_of
+):
+    """Room for the wells of the first plate, but not for the vectors of its crops."""
+    work, disk = works["embed"], tmp_path / "disk"
+    words = [*work.words(disk / "out"), "--tokens", str(disk / "out-tokens"), "--pool", "mean-std"]
+    first, second = on_a_disk_of(10 * BLOCK, words, tmp_path)
+    assert first["code"] == 1, first
+    assert first["said"].startswith(f"phenomae: {disk}/out-tokens.partial/B1P1."), first
+    assert first["said"].endswith(f": {SENTENCE}"), first
+    assert second == {"code": 0, "said": ""}
+    made, whole = tmp_path / "report/second", tmp_path / "whole"
+    words = [*work.words(whole / "out"), "--tokens", str(whole / "out-tokens")]
+    assert cli.run(["--quiet", *words, "--pool", "mean-std"]) == 0
+    assert {path.name for path in made.iterdir()} == {"out", "out-tokens"}
+    for name in ("out", "out-tokens"):
+        assert contents(made / name) == contents(whole / name)
 
 
 def test_a_full_disk_leaves_what_was_to_be_overwritten(works, tmp_path, contents, on_a_disk_of):

@@ -161,6 +161,32 @@ def test_what_safetensors_had_begun_is_removed(work, moment, folder, tmp_path, c
     assert contents(out) == contents(work.whole)
 
 
+@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_while_it_writes_wells_and_tokens_it_leaves_the_same_bytes(
+    works, step, tmp_path, contents, killed_at
+):
+    """One pass writes two folders: a plate or a whole folder may be there in one of them only."""
+
+    def write(folder: Path) -> list[str]:
+        return [*works["embed"].words(folder / "out"), "--tokens", str(folder / "out-tokens")]
+
+    def find(folder: Path) -> list[dict[str, object]]:
+        assert {path.name for path in folder.iterdir()} == {"out", "out-tokens"}
+        return [contents(folder / name) for name in ("out", "out-tokens")]
+
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    changes = killed_at(0, write(whole), whole / "out")
+    assert changes is not None
+    assert contents(whole / "out") == contents(works["embed"].whole)
+    for moment in range(step, changes + 1, step):
+        folder = tmp_path / str(moment)
+        folder.mkdir()
+        assert killed_at(moment, write(folder), folder / "out") is None
+        assert cli.run(["--quiet", *write(folder)]) == 0
+        assert find(folder) == find(whole), moment
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("work", COMMANDS, indirect=True)
 def test_killed_at_every_moment_it_leaves_the_same_bytes(work, tmp_path, contents, killed_at):

@@ -6,9 +6,11 @@ interrupted call resumes with the plates that are missing.
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import polars as pl
 from cyclopts import Parameter
 
 from phenomae.artefacts import artefact_folder
@@ -17,7 +19,7 @@ from phenomae.crops.fields import keep_fields
 from phenomae.crops.reader import CropReader
 from phenomae.crops.tiles import Tiling
 from phenomae.crops.turns import TURNS, Turns
-from phenomae.devices import Device, Precision, all_cores, open_machine
+from phenomae.devices import Device, Precision, open_machine
 from phenomae.embedding.channels import match_channels
 from phenomae.embedding.covering import (
     TRAIN_SMALLER,
@@ -26,17 +28,25 @@ from phenomae.embedding.covering import (
     report_left_out_pixels,
 )
 from phenomae.embedding.embedder import Embedder
-from phenomae.embedding.plates import Plate, read_plates
+from phenomae.embedding.plates import read_plates
+from phenomae.embedding.targets import (
+    Target,
+    block_path,
+    embed_plates,
+    refuse_nested,
+    refuse_other_layout,
+)
 from phenomae.images.platemap.settings import LABELS, PlateMapSettings
 from phenomae.models.conv.convolutions import batch_norms
 from phenomae.models.network import Network, Pool
 from phenomae.outputs import Output
 from phenomae.paths import PathLike
-from phenomae.progress import info, track
+from phenomae.progress import info
 from phenomae.records import choose_channels
-from phenomae.signatures import SIGNATURE, Origin, settings_dict
+from phenomae.signatures import Origin, settings_dict
 from phenomae.store.read import Store, open_store
 from phenomae.store.relabel import relabel_fields
+from phenomae.tokens import KIND as TOKENS
 from phenomae.urls import Location, locate
 from phenomae.weights.public_encoder.settings import (
     ENCODER,
@@ -44,7 +54,7 @@ from phenomae.weights.public_encoder.settings import (
     is_public_encoder,
 )
 from phenomae.weights.random_twin import PREFIX, OpenedNetwork, open_network
-from phenomae.wells import KIND, Wells, plate_path, write_plate
+from phenomae.wells import KIND, Wells
 
 AdaBn = Literal["auto", "on", "off"]
 # Pixel sizes that differ by less than 10 % are not reported: sizes in metadata are rounded.
@@ -124,6 +134,7 @@ def embed(
     wells: PathLike,
     /,
     *,
+    tokens: PathLike | None = None,
     settings: EmbedSettings = EmbedSettings(),
     encoder: Annotated[PublicEncoderSettings, ENCODER] = PublicEncoderSettings(),
     labels: Annotated[PlateMapSettings, LABELS] = PlateMapSettings(),
@@ -142,6 +153,9 @@ def embed(
         the package transformers opens; `hf:OWNER/NAME@REVISION` fixes its version.
     wells
         Folder to write, one Parquet file per plate; with block all, one such folder per block.
+    tokens
+        Folder to write with the embedding of every crop, its pooled tokens, as float16: their mean
+        over a well is the well's row. With block all, one such folder per block.
     settings
         Settings of crops, pooling and device.
     encoder
@@ -149,38 +163,60 @@ def embed(
     labels
         A plate map whose labels replace those of the store.
     overwrite
-        Replace wells that were made from another store or run, or with other settings.
+        Replace wells and tokens that were made from another store or run, or with other settings.
 
     Raises
     ------
     ValueError
         If channels do not match, a field is smaller than a crop, a block or pool does not exist, a
         seed is given for a network whose weights are not random, a public encoder cannot be opened
-        completely, or the plate map is wrong.
+        completely, the plate map is wrong, the folders of wells and tokens are not beside each
+        other, or float16 cannot hold a token.
     """
-    target, full = Path(wells), relabel_fields(open_store(locate(store)), labels)
+    opened = open_store(locate(store))
+    full = relabel_fields(opened, labels)
     kept = keep_fields(full, settings.where)
     plates = read_plates(kept)
     _refuse_seed(run, settings)
     network = _open_network(run, kept, settings, encoder)
-    blocks = _choose_blocks(network.model, target, settings)
+    places = _list_places(wells, tokens, settings)
+    blocks = _choose_blocks(network.model, settings)
     embedder = _build_embedder(kept, run, network, settings)
     sources = {**kept.sources, "run": network.identity}
-    with ExitStack() as stack:  # one pass over the crops writes to the folders of all blocks
-        folders: dict[int | None, Path] = {}
-        for block in blocks:
+    with ExitStack() as stack:  # one pass over the crops writes to all folders
+        targets = []
+        for (kind, place), block in product(places.items(), blocks):
             # As for a call with this block alone, so that either can continue the other.
             recorded = {**_record(replace(settings, block=block)), **network.record}
-            origin = Origin(KIND, recorded, sources)
-            place = _block_path(target, block) if settings.block == "all" else target
-            if folder := stack.enter_context(artefact_folder(place, origin, overwrite)):
-                folders[block] = folder
-        if folders:
+            path = block_path(place, block) if settings.block == "all" else place
+            origin = Origin(kind, recorded, sources)
+            if folder := stack.enter_context(artefact_folder(path, origin, overwrite)):
+                targets.append(Target(kind, folder, block))
+        if targets:
             report_left_out_fields(full, kept)
             _report_pixel_size(kept, network.config, settings)
             report_left_out_pixels(kept, embedder.tiles, settings.crops_per_field)
-            _embed_plates(embedder, plates, folders)
-    return BlockWells(target) if settings.block == "all" else Wells(target)
+            embed_plates(embedder, plates, targets, _find_rows(opened, kept))
+    return BlockWells(Path(wells)) if settings.block == "all" else Wells(Path(wells))
+
+
+def _list_places(
+    wells: PathLike, tokens: PathLike | None, settings: EmbedSettings
+) -> dict[str, Path]:
+    """Return the folders to write by their kind; raises ValueError if they hold something else."""
+    places = {KIND: Path(wells)}
+    if tokens is not None:
+        refuse_nested(Path(wells), Path(tokens))
+        places[TOKENS] = Path(tokens)
+    for kind, place in places.items():
+        refuse_other_layout(kind, place, settings.block)
+    return places
+
+
+def _find_rows(store: Store, kept: Store) -> pl.Series:
+    """Return, for each field that is kept, its row in the table of fields of the store."""
+    rows = store.fields.select("path").with_row_index("row")
+    return kept.fields.select("path").join(rows, on="path", maintain_order="left")["row"]
 
 
 def _refuse_seed(run: PathLike, settings: EmbedSettings) -> None:
@@ -254,48 +290,11 @@ def _build_embedder(
     )
 
 
-def _embed_plates(embedder: Embedder, plates: list[Plate], folders: dict[int | None, Path]) -> None:
-    """Write each plate to the folders that lack it; the keys of `folders` are blocks."""
-    # Only here, so that a call with nothing left to do takes no memory on the GPU.
-    embedder.model.to(embedder.machine.device)
-    done = [plate for plate in plates if not _list_missing(folders, plate)]
-    total, before = (sum(map(embedder.count, some)) for some in (plates, done))
-    with all_cores(), track("embed", total, "crops", before) as advance:
-        for plate in plates:
-            # A stop between the files of two blocks leaves a plate that only some folders have.
-            if missing := _list_missing(folders, plate):
-                vectors = embedder.embed(plate, missing, advance)
-                for block, features in zip(missing, vectors, strict=True):
-                    write_plate(folders[block], plate.table, features)
-
-
-def _list_missing(folders: dict[int | None, Path], plate: Plate) -> list[int | None]:
-    """Return the blocks whose folder has no file for the plate."""
-    return [
-        block for block, folder in folders.items() if not plate_path(folder, plate.name).exists()
-    ]
-
-
-def _choose_blocks(model: Network, wells: Path, settings: EmbedSettings) -> list[int | None]:
-    """Return the blocks to embed.
-
-    Raises ValueError if the network lacks a block or the pool, or if `wells` holds the wells of one
-    block but all blocks are requested, or the reverse.
-    """
-    # One folder must not hold both layouts, or readers could not tell which of them is meant.
-    if settings.block == "all" and (wells / SIGNATURE).exists():
-        raise ValueError(f"{wells} holds the wells of one block: choose another folder for all")
-    if settings.block != "all" and _block_path(wells, 1).exists():
-        raise ValueError(
-            f"{wells} holds one wells folder per block: choose another folder for one block"
-        )
+def _choose_blocks(model: Network, settings: EmbedSettings) -> list[int | None]:
+    """Return the blocks to embed; raises ValueError if the network lacks a block or the pool."""
     blocks = range(1, model.encoder.depth + 1) if settings.block == "all" else [settings.block]
     model.encoder.check(settings.pool, [block for block in blocks if block is not None])
     return list(blocks)
-
-
-def _block_path(wells: Path, block: int | None) -> Path:
-    return wells / f"block-{block:02d}"
 
 
 def _adapts(network: OpenedNetwork, run: PathLike, settings: EmbedSettings) -> bool:

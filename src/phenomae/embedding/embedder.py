@@ -58,7 +58,14 @@ class Embedder:
 
         Block None is the last block, with the layers after it.
         """
-        places = self._list_crops(plate)
+        found = self.embed_crops(plate, blocks, advance)
+        return [self.average(plate, vectors) for vectors in found]
+
+    def embed_crops(
+        self, plate: Plate, blocks: Sequence[int | None], advance: Advance
+    ) -> list[Float32[np.ndarray, "m _d"]]:
+        """Return one row per crop for each of `blocks`, in the order of `list_crops`."""
+        places = self.list_crops(plate)
         parts: list[list[Float32[Tensor, "b _d"]]] = [[] for _ in blocks]
         adapted = kept_statistics(self.model) if self.adabn_crops else nullcontext()
         with torch.inference_mode(), self.machine.fabric.autocast(), adapted:
@@ -71,13 +78,30 @@ class Embedder:
                     # Left on a GPU: the CPU would wait for this batch before it sends the next.
                     part.append(vectors)
                 advance(len(pixels))
+        return [torch.cat(part).cpu().numpy() for part in parts]
+
+    def average(
+        self, plate: Plate, vectors: Float32[np.ndarray, "m d"]
+    ) -> Float32[np.ndarray, "n d"]:
+        """Return the mean of the vectors of each well's crops.
+
+        Raises ValueError if a mean is NaN or infinite.
+        """
         counts = [len(self.tiles[field].tops) for field in plate.fields]
         wells = np.repeat(plate.well_of, counts)
-        vectors = [torch.cat(part).cpu().numpy() for part in parts]
-        found = [mean_per_well(rows, wells, len(plate.table)) for rows in vectors]
-        for rows in found:
-            _require_finite(rows, plate)
-        return found
+        rows = mean_per_well(vectors, wells, len(plate.table))
+        _require_finite(rows, plate)
+        return rows
+
+    def list_crops(self, plate: Plate) -> Int64[np.ndarray, "m 3"]:
+        """Return field, top and left of every crop of a plate, ordered by field."""
+        return np.array(
+            [
+                (field, top, left)
+                for field in plate.fields.tolist()
+                for top, left in zip(self.tiles[field].tops, self.tiles[field].lefts, strict=True)
+            ]
+        )
 
     def _vectors(
         self, pixels: Pixels, blocks: Sequence[int | None]
@@ -98,16 +122,6 @@ class Embedder:
         if numbers:
             return self.model.encoder.embed_blocks(pixels, numbers, self.pool)
         return [self.model.encoder.embed(pixels, self.pool)]
-
-    def _list_crops(self, plate: Plate) -> Int64[np.ndarray, "m 3"]:
-        """Return field, top and left of every crop of a plate, ordered by field."""
-        return np.array(
-            [
-                (field, top, left)
-                for field in plate.fields.tolist()
-                for top, left in zip(self.tiles[field].tops, self.tiles[field].lefts, strict=True)
-            ]
-        )
 
     def _split(self, places: Int64[np.ndarray, "m 3"]) -> Iterator[Int64[np.ndarray, "b 3"]]:
         """Yield the positions of the crops of each forward pass."""
