@@ -1,14 +1,14 @@
 """What the app shows: the map and what is given with it, read once and shared by all pages."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Float64, Int
 
 from phenomae.evaluation.known_pairs import MapPairs, compare_pairs
 from phenomae.evaluation.neighbors.finder import NeighborFinder
@@ -26,6 +26,10 @@ from phenomae.urls import Location
 NO_STORE = "Images need the store that the wells were embedded from: give it with --store."
 NO_WELLS = "This needs the wells that the map was made from: give them with --wells."
 NO_ANNOTATIONS = "This needs known pairs: give a file or folder of them with --annotations."
+
+
+_REMEMBERED = 100  # rows
+Found = tuple[Int[np.ndarray, "1 k"], Float64[np.ndarray, "1 k"]]
 
 
 class Reconstructor(Protocol):
@@ -65,6 +69,7 @@ class Inputs:
     """A vector for each crop of the store."""
     reconstructor: Reconstructor | None
     """A network that reconstructs crops of the store."""
+    _found: dict[int, list[Found]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(
@@ -97,6 +102,23 @@ class Inputs:
         assert self.layout is not None
         if self.store is not None:
             assert self.cells is not None
+
+    def warm_up(self) -> None:
+        """Compute what the first search would wait for."""
+        self.finder.list_neighbors(np.zeros(1, dtype=np.int64))
+
+    def neighbors(self, row: int) -> list[Found]:
+        """Return rows and cosines of the nearest, and rows and negative cosines of the farthest.
+
+        Several parts of a page ask for those of the same row.
+        """
+        found = self._found.get(row)
+        if found is None:
+            found = self.finder.search(np.array([row]))
+            if len(self._found) > _REMEMBERED:
+                self._found.clear()
+            self._found[row] = found
+        return found
 
     @property
     def names(self) -> list[str]:

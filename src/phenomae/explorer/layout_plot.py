@@ -1,6 +1,5 @@
 """The layout of the map: a point for each row, the searched one and its neighbors marked."""
 
-import numpy as np
 import panel as pn
 from bokeh.models import ColumnDataSource, HoverTool, LabelSet, TapTool
 
@@ -38,7 +37,7 @@ def build_layout(session: Session) -> pn.viewable.Viewable:
         if found is None:
             marked.data = {"x": [], "y": [], "name": [], "color": [], "size": []}
             return
-        near = inputs.finder.search(np.array([found.row]))[0][0]
+        near = inputs.neighbors(found.row)[0][0]
         rows = [*near[0][:10].tolist(), found.row]
         marked.data = {
             "x": points[rows, 0].tolist(),

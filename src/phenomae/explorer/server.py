@@ -20,6 +20,7 @@ from phenomae.explorer.pictures import (
 )
 
 _ANY = ("0.0.0.0", "::", "")
+_WARM_UP_S = 2  # after the first page, which would have to share the processor
 _UNUSED_MS = 5_000
 """After so long a page that was asked for, and opened no connection, is forgotten."""
 
@@ -53,6 +54,7 @@ def start_server(
         where = f"cannot listen on {host}, port {port}"
         raise ValueError(f"{where} ({error.strerror or error}): choose another port") from None
     _remove_components(server)
+    server.io_loop.call_later(_WARM_UP_S, pool.submit, inputs.warm_up)
     return server, f"http://{_shown(host)}:{port}/{token}/"
 
 

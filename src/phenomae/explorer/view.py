@@ -1,16 +1,19 @@
 """The parts of a page share a session; a view is one part, in a module of its own."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from html import escape
 from importlib import import_module
+from typing import TypeVar
 
 import panel as pn
 
 from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.state import State
 from phenomae.explorer.table import read_asset
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -22,16 +25,27 @@ class Session:
     pool: ThreadPoolExecutor
     """Threads for what takes longer than a moment, shared by all pages."""
 
-    def later(self, work: Callable[[], object], show: Callable[[object], None]) -> None:
+    def later(self, work: Callable[[], Result], show: Callable[[Result], object]) -> None:
         """Run `work` in a thread, and `show` its result on the page, if it is still open."""
         document = pn.state.curdoc
-        future = self.pool.submit(work)
-        if document is None:
-            show(future.result())
+        if document is None:  # outside a server
+            show(work())
             return
-        future.add_done_callback(
-            lambda done: document.add_next_tick_callback(lambda: show(done.result()))
-        )
+
+        def answer(done: Future[Result]) -> None:
+            def show_it() -> None:
+                show(done.result())
+
+            document.add_next_tick_callback(show_it)
+
+        def begin() -> None:
+            self.pool.submit(work).add_done_callback(answer)
+
+        # What is known at once is sent first: the thread would take the processor from it.
+        document.add_timeout_callback(begin, _MOMENT_MS)
+
+
+_MOMENT_MS = 50
 
 
 def note(text: str) -> pn.pane.HTML:

@@ -64,7 +64,7 @@ def _find(session: Session, point: tuple[int, int, int], gallery: Gallery) -> st
     if picked is None:
         return "The tokens have no crop of this field."
 
-    def show(found: object) -> None:
+    def show(found: pl.DataFrame) -> None:
         if session.state.crop == crop:  # none was picked meanwhile
             gallery.items = [_pictures(inputs, picked, found)]
 
@@ -72,8 +72,7 @@ def _find(session: Session, point: tuple[int, int, int], gallery: Gallery) -> st
     return "First the crop with tokens that is nearest to it, then those of other wells most alike."
 
 
-def _pictures(inputs: Inputs, picked: Picked, found: object) -> list[dict[str, object]]:
-    assert isinstance(found, pl.DataFrame)
+def _pictures(inputs: Inputs, picked: Picked, found: pl.DataFrame) -> list[dict[str, object]]:
     assert inputs.cells is not None
     own = [(*picked, None)]
     others = found.select("field", "top", "left", "size", "cosine").rows()

@@ -23,12 +23,17 @@ def _build(session: Session) -> pn.viewable.Viewable:
         for side, shown in tables.items():
             part = table.filter(side=side)
             preposition = "to" if side == SIDES[0] else "from"
-            shown.label = f"{side.capitalize()} {preposition} {name}{describe_row(part)}"
+            label = f"{side.capitalize()} {preposition} {name}{describe_row(part)}"
             own = [column for column in EFFECTS if column in part.columns]
             renamed = {f"neighbor_{column}": column for column in own}
             part = part.drop("name", "side", *own).rename(renamed)
-            shown.file = f"{side}.csv"
+            shown.param.update(label=label, file=f"{side}.csv")
             shown.fill(part, link="neighbor", fdr="FDR")
+
+    def add_p(row: int) -> pl.DataFrame | None:
+        if state.row != session.inputs.names[row]:  # another was searched for meanwhile
+            return None
+        return finder.list_neighbors(np.array([row]))
 
     def update(*_: object) -> None:
         found = session.inputs.search.look_up(state.row)
@@ -39,10 +44,7 @@ def _build(session: Session) -> pn.viewable.Viewable:
             return
         row = found.row
         show(row, _without_p(session, row))
-        session.later(
-            lambda: finder.list_neighbors(np.array([row])),
-            lambda table: show(row, table),  # pyright: ignore[reportArgumentType]
-        )
+        session.later(lambda: add_p(row), lambda table: table is not None and show(row, table))
 
     for table in tables.values():
         table.param.watch(lambda event: event.new and state.param.update(row=event.new), "chosen")
@@ -56,7 +58,7 @@ def _without_p(session: Session, row: int) -> pl.DataFrame:
     names = np.array(session.inputs.names, dtype=object)
     parts = []
     for side, sign, (ids, cosines) in zip(
-        SIDES, (1, -1), session.inputs.finder.search(np.array([row])), strict=True
+        SIDES, (1, -1), session.inputs.neighbors(row), strict=True
     ):
         columns = {
             "name": names[row],
