@@ -58,6 +58,8 @@ from phenomae.correction.settings import CorrectSettings as CorrectSettings
 from phenomae.maps.map import map_wells as map_wells
 from phenomae.maps.settings import MapSettings as MapSettings
 from phenomae.maps.map import Map as Map
+from phenomae.maps.layout import layout as layout
+from phenomae.maps.layout import LayoutSettings as LayoutSettings
 from phenomae.maps.export import export as export
 from phenomae.maps.export import ExportSettings as ExportSettings
 from phenomae.maps.export import Table as Table

@@ -50,6 +50,10 @@ COMMANDS: Table = {
         "phenomae.maps.map:map_wells",
         "Aggregate wells to a map of genes, compounds or doses.",
     ),
+    "layout": (
+        "phenomae.maps.layout:layout",
+        "Place the names of a map in a plane with UMAP, and keep the points in its file.",
+    ),
     "export": (
         "phenomae.maps.export:export",
         "Write wells or a map as a table for other tools.",

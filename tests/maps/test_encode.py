@@ -27,10 +27,11 @@ COLUMNS = pl.DataFrame(
 
 
 @pytest.mark.parametrize("columns", [COLUMNS, COLUMNS.select("wells"), pl.DataFrame()])
-def test_the_bytes_are_those_of_anndata(columns):
+@pytest.mark.parametrize("obsm", [{}, {"X_umap": FEATURES[:, :2].copy()}])
+def test_the_bytes_are_those_of_anndata(columns, obsm):
     obs = {name: columns[name].to_numpy() for name in columns.columns}
     table = anndata.AnnData(
-        FEATURES, obs={"obs_names": NAMES, **obs}, var={"var_names": VARIABLES}, uns=UNS
+        FEATURES, obs={"obs_names": NAMES, **obs}, var={"var_names": VARIABLES}, uns=UNS, obsm=obsm
     )
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
@@ -43,7 +44,7 @@ def test_the_bytes_are_those_of_anndata(columns):
         file.attrs["encoding-version"] = "0.1.0"
     expected = buffer.getvalue()
     checksum = f"\nsha256:{hashlib.sha256(expected).hexdigest()}\n".encode()
-    assert encode_h5ad(FEATURES, obs, NAMES, VARIABLES, UNS) == expected + checksum
+    assert encode_h5ad(FEATURES, obs, NAMES, VARIABLES, UNS, obsm) == expected + checksum
 
 
 def test_anndata_and_scipy_are_not_imported():

@@ -45,7 +45,8 @@ def read_store(path: Path) -> Any:
 
 def read_the_map(path: Path) -> Any:
     found = read_map(path)
-    return found.names, found.features.tobytes(), found.obs.columns, found.obs.rows()
+    points = None if found.layout is None else found.layout.tobytes()
+    return found.names, found.features.tobytes(), found.obs.columns, found.obs.rows(), points
 
 
 def read_weights(path: Path) -> Any:

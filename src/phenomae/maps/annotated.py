@@ -7,6 +7,7 @@ import polars as pl
 
 from phenomae.maps.encode import encode_h5ad, obs_columns
 from phenomae.maps.export_source import Rows
+from phenomae.maps.layout_record import POINTS
 from phenomae.maps.read import Map, read_map
 from phenomae.paths import PathLike
 from phenomae.wells import Wells
@@ -43,9 +44,11 @@ def _read_map(path: Path) -> "anndata.AnnData":
 def encode_rows(rows: Rows) -> bytes:
     """Return the bytes of an .h5ad file with the rows: what `to_anndata` returns.
 
-    The record of a map (`uns["phenomae"]`) is left out, because it is of the map's own file.
+    The records of a map (`uns["phenomae"]`, and that of its layout) are left out, because they are
+    of the map's own file.
     """
     table = rows.table
     if rows.by is None:
         table = table.with_columns(pl.col("control").fill_null(False))
-    return encode_h5ad(rows.features, obs_columns(table), rows.names, rows.variables, {})
+    obsm = {} if rows.layout is None else {POINTS: rows.layout}
+    return encode_h5ad(rows.features, obs_columns(table), rows.names, rows.variables, {}, obsm)

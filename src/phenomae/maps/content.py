@@ -23,7 +23,8 @@ def hash_content(
     """Return the SHA-256 of a map: 64 hexadecimal digits.
 
     It covers X as float32, the names of rows and features, the columns of obs with their names and
-    values, and the names in `uns` (`unstructured`), which has nothing but the record itself.
+    values, and the names in `uns` (`unstructured`), which has nothing but the record itself, and
+    that of a layout.
     """
     columns = {name: _values(obs[name]) for name in sorted(obs.columns)}
     rest = [list(names), list(variables), columns, sorted(unstructured), list(features.shape)]

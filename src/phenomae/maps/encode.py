@@ -6,7 +6,7 @@ are those that anndata writes, apart from `raw`. Only encodings that anndata 0.1
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,8 +68,9 @@ def encode_h5ad(
     obs_names: list[str],
     var_names: list[str],
     uns: Mapping[str, str],
+    obsm: Mapping[str, Float32[np.ndarray, "g 2"]] | None = None,
 ) -> bytes:
-    """Return the bytes of an AnnData file that has only X, obs, var and strings in uns.
+    """Return the bytes of an AnnData file that has only X, obs, obsm, var and strings in uns.
 
     They end with a checksum (`hdf5_files`), which HDF5 ignores.
     """
@@ -83,9 +84,33 @@ def encode_h5ad(
         # anndata writes these groups even if they are empty. Since 0.12 it also writes a dataset
         # `raw` of the encoding `null`, which anndata 0.10 and 0.11 refuse: it is left out.
         for name in ("obsm", "varm", "obsp", "varp", "layers"):
-            _mark(file.create_group(name), "dict", "0.1.0")
-        _write_texts(file, "uns", uns)
+            group = file.create_group(name)
+            if name == "obsm":
+                _write_arrays(group, obsm or {})
+            _mark(group, "dict", "0.1.0")
+        group = file.create_group("uns")
+        _write_texts(group, uns)
+        _mark(group, "dict", "0.1.0")
         _mark(file, "anndata", "0.1.0")
+    return append_checksum(buffer.getvalue())
+
+
+def add_layout(
+    content: bytes, obsm: Mapping[str, Float32[np.ndarray, "g 2"]], uns: Mapping[str, str]
+) -> bytes:
+    """Return the bytes of an AnnData file with arrays in obsm and strings in uns, new or replaced.
+
+    Everything else is copied, also what other software has added. The bytes do not depend on what
+    is replaced, because the copy has no space that is no longer used.
+    """
+    buffer = io.BytesIO()
+    with h5py.File(io.BytesIO(content), "r") as source, h5py.File(buffer, "w") as file:
+        for name in source:
+            if name not in ("obsm", "uns"):
+                source.copy(name, file)
+        _write_arrays(_copy_group(source, file, "obsm", obsm), obsm)
+        _write_texts(_copy_group(source, file, "uns", uns), uns)
+        file.attrs.update(source.attrs)
     return append_checksum(buffer.getvalue())
 
 
@@ -126,11 +151,24 @@ def _write_array(group: h5py.Group, name: str, values: Shaped[np.ndarray, "..."]
     _mark(item, "string-array" if is_text else "array", "0.2.0")
 
 
-def _write_texts(file: h5py.File, name: str, texts: Mapping[str, str]) -> None:
-    group = file.create_group(name)
+def _write_arrays(group: h5py.Group, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> None:
+    for key, values in arrays.items():
+        _write_array(group, key, values)
+
+
+def _write_texts(group: h5py.Group, texts: Mapping[str, str]) -> None:
     for key, text in texts.items():
         _mark(group.create_dataset(key, data=np.array(text, dtype=_TEXT)), "string", "0.2.0")
-    _mark(group, "dict", "0.1.0")
+
+
+def _copy_group(source: Any, file: h5py.File, name: str, left_out: Collection[str]) -> h5py.Group:
+    """Copy a group without some of its items, and return the copy."""
+    group = file.create_group(name)
+    for key in source[name]:
+        if key not in left_out:
+            source.copy(f"{name}/{key}", group)
+    group.attrs.update(source[name].attrs)
+    return group
 
 
 def _mark(item: Any, encoding: str, version: str) -> None:

@@ -6,7 +6,7 @@ the table.
 
 import io
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -27,6 +27,7 @@ from phenomae.maps.export_columns import (
     pycytominer_columns,
 )
 from phenomae.maps.export_source import Rows, read_rows
+from phenomae.maps.layout_record import hash_points
 from phenomae.maps.spreadsheet import encode_csv, encode_xlsx
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
@@ -135,7 +136,8 @@ def _make(
     """Return the bytes of the table, and what they were made from."""
     origin = Origin(KIND, settings_dict(settings), {"source": rows.identity})
     if out.suffix == ".h5ad":
-        return encode_rows(rows), origin
+        points = {} if rows.layout is None else {"layout": hash_points(rows.layout)}
+        return encode_rows(rows), replace(origin, sources=origin.sources | points)
     if settings.form == "excel":
         table = _append(rows.named_table(), rows, rows.variables)
         return encode_csv(table) if out.suffix == ".csv" else encode_xlsx(table, out), origin

@@ -8,6 +8,7 @@ import polars as pl
 from jaxtyping import Float32
 
 from phenomae.maps.export_columns import COMPARTMENTS
+from phenomae.maps.layout_record import Points
 from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.records import feature_names
 from phenomae.wells import read_wells
@@ -39,6 +40,8 @@ class Rows:
     """The condition by which the wells of a map were selected."""
     labels: str | None = None
     """The plate map whose labels a map has instead of those of its wells."""
+    layout: Points | None = None
+    """A point in the plane for each row of a map that has a layout."""
 
     def named_table(self) -> pl.DataFrame:
         """Return the table, of a map with the names of its rows as first column.
@@ -88,6 +91,7 @@ def read_rows(source: Path) -> Rows:
         by=by,
         where=settings.get("where"),
         labels=sources.get("labels"),
+        layout=rows.layout,
     )
 
 

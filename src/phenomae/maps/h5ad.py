@@ -5,6 +5,7 @@ module does not recognise (another encoding or version, a damaged file) are left
 reads them or raises an error. The encodings are those of the "AnnData on-disk format".
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,24 +49,26 @@ class H5ad:
     variables: list[str]
     """Names of the variables (columns of X)."""
     unstructured: list[str]
-    """Names in `uns`, without the requested key."""
-    note: str | None
-    """The string under the requested key of `uns`; None if there is no such key."""
+    """Names in `uns`, without the requested keys."""
+    notes: dict[str, str]
+    """The strings under the requested keys of `uns`, of those that there are."""
+    points: Shaped[np.ndarray, "..."] | None
+    """The array under the requested key of `obsm`; None if there is no such key."""
 
 
-def read_h5ad(path: Path, key: str) -> H5ad | None:
-    """Return the contents of an .h5ad file, with the string `uns[key]` as note.
+def read_h5ad(path: Path, keys: Sequence[str], points: str) -> H5ad | None:
+    """Return the contents of an .h5ad file, with the strings `uns[key]` and `obsm[points]`.
 
     Returns None if the file must be read by anndata.
     """
     try:
         with h5py.File(path, "r") as file:
-            return _read(file, key)
+            return _read(file, keys, points)
     except (_UnknownEncodingError, OSError, KeyError, ValueError, TypeError, RuntimeError):
         return None  # anndata then reads the file or raises an error
 
 
-def _read(file: Any, key: str) -> H5ad:
+def _read(file: Any, keys: Sequence[str], points: str) -> H5ad:
     _require(_encoding(file) == "anndata")
     obs, features = file["obs"], _matrix(file["X"])
     names, variables = _strings(obs[_index(obs)]), _strings(file["var"][_index(file["var"])])
@@ -75,10 +78,12 @@ def _read(file: Any, key: str) -> H5ad:
     _require(bool(columns))
     _require(all(len(column) == len(names) for column in columns.values()))
     entries = dict(file["uns"]) if "uns" in file else {}
-    note = entries.pop(key, None)
-    _require(note is None or _encoding(note) == "string")
-    text = None if note is None else note.asstr()[()]
-    return H5ad(names, features, pl.DataFrame(columns), variables, sorted(entries), text)
+    found = {key: entries.pop(key) for key in keys if key in entries}
+    _require(all(_encoding(note) == "string" for note in found.values()))
+    notes = {key: note.asstr()[()] for key, note in found.items()}
+    embedded = _numbers(file["obsm"][points]) if points in file.get("obsm", ()) else None
+    frame = pl.DataFrame(columns)
+    return H5ad(names, features, frame, variables, sorted(entries), notes, embedded)
 
 
 def _require(holds: bool) -> None:

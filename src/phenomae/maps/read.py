@@ -16,6 +16,7 @@ from jaxtyping import Float32
 from phenomae.hdf5_files import require_readable
 from phenomae.maps.content import hash_content
 from phenomae.maps.h5ad import H5ad, read_h5ad
+from phenomae.maps.layout_record import POINTS, RECORD, Points, read_points, verify_points
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
 from phenomae.progress import count_of
@@ -44,6 +45,9 @@ class ConsensusProfiles:
     """Settings and sources that the map records; None if phenomae did not write it."""
     variables: list[str] = field(default_factory=list)
     """Names of the features, `var_names` of the file."""
+    layout: Float32[np.ndarray, "g 2"] | None = None
+    """A point in the plane for each row, `obsm["X_umap"]` of the file, as `layout` and scanpy
+    write it; None if there is none."""
 
 
 class Map(TableOutput):
@@ -71,11 +75,11 @@ class Map(TableOutput):
         return f"{count_of(rows, 'row')}, {count_of(width, 'feature')}"
 
 
-def read_map(path: PathLike) -> ConsensusProfiles:
+def read_map(path: PathLike, *, with_layout: bool = True) -> ConsensusProfiles:
     """Read an .h5ad map.
 
-    Raises ValueError if the file is missing, not an AnnData file, or has changed since phenomae
-    wrote it.
+    `with_layout` also reads its layout, if it has one. Raises ValueError if the file is missing,
+    not an AnnData file, or has changed since phenomae wrote it.
     """
     path = Path(path)
     table = _open(path)
@@ -87,6 +91,7 @@ def read_map(path: PathLike) -> ConsensusProfiles:
         identity=hash_file(path) if signature is None else signature["identity"],
         signature=signature,
         variables=table.variables,
+        layout=_layout(table, signature, path) if with_layout else None,
     )
 
 
@@ -95,15 +100,27 @@ def read_record_of_map(path: Path) -> dict[str, Any] | None:
 
     The content of the map is not verified.
     """
-    note = _open(path).note
-    return None if note is None else parse_record(note, path, f"{path}: uns/{SIGNATURE}", KIND)
+    note = read_notes_of_map(path).get(SIGNATURE)
+    return None if note is None else _parse(note, path)
+
+
+def read_notes_of_map(path: Path) -> dict[str, str]:
+    """Return the records that a map has: its own (`SIGNATURE`), and that of its layout (`RECORD`).
+
+    The content of the map is not verified.
+    """
+    return _open(path).notes
+
+
+def _parse(note: str, path: Path) -> dict[str, Any]:
+    return parse_record(note, path, f"{path}: uns/{SIGNATURE}", KIND)
 
 
 def _signature(table: H5ad, path: Path) -> dict[str, Any] | None:
     """Return the record of a map's origin, verified against its content."""
-    if table.note is None:
+    if SIGNATURE not in table.notes:
         return None
-    signature = parse_record(table.note, path, f"{path}: uns/{SIGNATURE}", KIND)
+    signature = _parse(table.notes[SIGNATURE], path)
     if (expected := signature["content"]) is not None:
         found = hash_content(
             table.features, table.names, table.obs, table.variables, table.unstructured
@@ -117,6 +134,15 @@ def _signature(table: H5ad, path: Path) -> dict[str, Any] | None:
     return signature
 
 
+def _layout(table: H5ad, signature: dict[str, Any] | None, path: Path) -> Points | None:
+    """Return the layout of a map, verified against its record if phenomae wrote it."""
+    points = read_points(table.points, len(table.names))
+    # A record of a map that is no longer ours says nothing of what its user has changed.
+    if signature is not None and RECORD in table.notes:
+        verify_points(points, table.notes[RECORD], signature["identity"], path)
+    return points
+
+
 def _open(path: Path) -> H5ad:
     """Return the contents of the file, read without anndata if possible."""
     if path.is_dir():
@@ -126,7 +152,7 @@ def _open(path: Path) -> H5ad:
     if not path.is_file():
         raise ValueError(f"{path} is not a map: there is no file of that name")
     require_readable(path)
-    found = read_h5ad(path, SIGNATURE)
+    found = read_h5ad(path, (SIGNATURE, RECORD), POINTS)
     return _open_with_anndata(path) if found is None else found
 
 
@@ -141,13 +167,17 @@ def _open_with_anndata(path: Path) -> H5ad:
         raise ValueError(f"{path} is not a readable .h5ad file: {error}") from None
     if table.X is None:
         raise ValueError(f"{path} has no X: expected the consensus profiles, one row per name")
-    dense = table.X.toarray() if hasattr(table.X, "toarray") else np.asarray(table.X)
-    note = str(table.uns[SIGNATURE]) if SIGNATURE in table.uns else None
+    notes = {key: str(table.uns[key]) for key in (SIGNATURE, RECORD) if key in table.uns}
     return H5ad(
         names=[str(name) for name in table.obs_names],
-        features=dense,
+        features=_to_dense(table.X),
         obs=pl.from_pandas(table.obs),
         variables=[str(name) for name in table.var_names],
-        unstructured=sorted(str(name) for name in table.uns if name != SIGNATURE),
-        note=note,
+        unstructured=sorted({str(name) for name in table.uns} - {*notes}),
+        notes=notes,
+        points=_to_dense(table.obsm[POINTS]) if POINTS in table.obsm else None,
     )
+
+
+def _to_dense(values: Any) -> np.ndarray:
+    return values.toarray() if hasattr(values, "toarray") else np.asarray(values)
