@@ -60,14 +60,14 @@ def compare_states(before: Path, after: Path, record: Mapping[str, Any]) -> Befo
     if used is not None:
         files[0] = files[0].only(*used)
     # A correction may leave wells out, or have other labels, so wells are found by their place.
-    rows = [own.table.select(_WELL).with_row_index("row") for own in files]
+    rows = [_number(own.table.select(_WELL)) for own in files]
     both = rows[0].join(rows[1], on=_WELL, suffix="_after", maintain_order="right")
     table = files[1].table[both["row_after"].to_numpy()]
     if len(table) < 3:
         return None
     control = table["control"].fill_null(False).to_numpy()
     shown = sample_batches(table["plate"].to_numpy().astype(np.str_))
-    names = table.with_row_index("row").filter(pl.Series(~control))
+    names = _number(table).filter(pl.Series(~control))
     names = names.select("row", "plate", name=perturbation_name()).drop_nulls()
     names = names[sample_replicates(names)]
     # Controls as well, whose mean is the origin.
@@ -82,6 +82,10 @@ def compare_states(before: Path, after: Path, record: Mapping[str, Any]) -> Befo
         for own, column in zip(files, ("row", "row_after"), strict=True)
     ]
     return BeforeAfter(table["plate"][shown].to_list(), *states)
+
+
+def _number(table: pl.DataFrame) -> pl.DataFrame:
+    return table.with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
 
 
 def _gather(files: PlateFiles, rows: Int[np.ndarray, " m"]) -> Float64[np.ndarray, "m d"]:
