@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from phenomae.reporting.evidence.before_after import BINS, BeforeAfter, State
+from phenomae.reporting.figures.points import SHARPNESS, draw_points
 from phenomae.reporting.figures.style import COLOURS, GREY, PAGE_INCHES, Drawing, legend_above
 
-_SHARPNESS = 144  # dots per inch of the points, which are drawn as pixels
 _POINT = 6.0  # area in square points
 
 
@@ -30,7 +30,7 @@ def draw_before_after(found: BeforeAfter) -> Drawing:
     has_cosines = found.before.replicates is not None
     rows = 1 + has_cosines
     size = (PAGE_INCHES, 0.2 + 3.0 + 2.0 * has_cosines)
-    figure = Figure(figsize=size, layout="constrained", dpi=_SHARPNESS)
+    figure = Figure(figsize=size, layout="constrained", dpi=SHARPNESS)
     axes = figure.subplots(rows, 2, squeeze=False, height_ratios=[3, 2][:rows])
     colours = plate_colours(found.plates)
     for column, (name, state) in enumerate((("Before", found.before), ("After", found.after))):
@@ -49,9 +49,8 @@ def draw_before_after(found: BeforeAfter) -> Drawing:
 
 def _draw_places(ax: Axes, state: State, colours: list[tuple[float, ...] | str]) -> None:
     # In an order of their own, because plates drawn last would hide the others.
-    order = np.random.default_rng(0).permutation(len(colours))
-    x, y = state.places[order].T
-    ax.scatter(x, y, _POINT, color=[colours[row] for row in order], lw=0, rasterized=True)
+    order = np.random.default_rng(0).permutation(len(colours)).tolist()
+    draw_points(ax, state.places[order], [colours[row] for row in order], _POINT)
     first, second = (f"{share:.0%}" for share in state.explained)
     ax.set(xlabel=f"component 1 ({first})", ylabel=f"component 2 ({second})", xticks=[], yticks=[])
 

@@ -9,11 +9,11 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from phenomae.reporting.figures.points import SHARPNESS, draw_points
 from phenomae.reporting.figures.style import COLOURS, GREY, INK, PALE, Drawing
 from phenomae.reporting.words import shorten
 
 _PANEL_INCHES = 5.2
-_SHARPNESS = 144  # dots per inch of the points, which are drawn as pixels
 _MAX_NAMED = 60  # rows whose names are written beside their points
 _MAX_NUMBERED = 40  # groups whose name is written on them
 _MAX_LEGEND = 12  # groups with a legend
@@ -36,7 +36,7 @@ def draw_layout(
 ) -> Drawing:
     """Draw the points once per panel; of up to 60 rows, their names are written in the first."""
     size = (_PANEL_INCHES * len(panels), _PANEL_INCHES + 0.5)
-    figure = Figure(figsize=size, layout="constrained", dpi=_SHARPNESS)
+    figure = Figure(figsize=size, layout="constrained", dpi=SHARPNESS)
     for number, (ax, panel) in enumerate(
         zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True)
     ):
@@ -62,8 +62,7 @@ def _draw_panel(ax: Axes, points: Float[np.ndarray, "g 2"], panel: Panel) -> Non
     order = np.random.default_rng(0).permutation(len(points))
     shown = [own.get(panel.groups[row] or "", PALE) for row in order.tolist()]
     area = float(np.clip(6000 / len(points), 3, 30))
-    x, y = points[order].T
-    ax.scatter(x, y, area, color=shown, lw=0, rasterized=True)
+    draw_points(ax, points[order], shown, area)
     ax.set(xticks=[], yticks=[], aspect="equal", title=panel.title.capitalize())
     ax.set_box_aspect(1)
     ax.set_adjustable("datalim")
