@@ -318,6 +318,28 @@ def test_without_annotations_all_pairs_are_in_one_list(imaged, tmp_path, make_pa
     assert facts["channels"] == ", ".join(open_store(imaged.store).channels)
 
 
+def test_plates_without_images_and_controls_have_no_section(screen, tmp_path, make_page):
+    wells = screen.map.with_name("good.wells")
+    page = make_page(tmp_path / "out", map=screen.map, wells=wells)
+    assert {"data", "pairs"} <= page.ids
+    assert "plates" not in page.ids
+
+
+def test_plates_without_images_have_distances(imaged, tmp_path, make_page):
+    table = read_wells(imaged.corrected)
+    columns = table.columns[:6]
+    values = pl.from_numpy(table.features[:, :6], schema=columns, orient="row")
+    records = table.table.select("plate", "well", "gene", "control")
+    write_wells(tmp_path / "wells", pl.concat([records, values], how="horizontal"), columns)
+    settings = MapSettings(by="gene", through="wells")
+    map_wells(tmp_path / "wells", tmp_path / "map.h5ad", settings=settings)
+    page = make_page(tmp_path / "out", map=tmp_path / "map.h5ad", wells=tmp_path / "wells")
+    words = words_of(part_of(page, "plates"))
+    assert "Distance: of the profile of a well" in words
+    assert "Focus" not in words
+    assert [len(row) for row in rows_of(part_of(page, "plates"))] == [4, 4]
+
+
 @pytest.mark.parametrize("name", ["wells", "store", "annotations"])
 def test_what_goes_with_a_map_needs_one(name, screen):
     with pytest.raises(ValueError, match=f"^{name} goes with a map: give map too$"):

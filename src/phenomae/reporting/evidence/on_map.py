@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float64
 
 from phenomae.evaluation.annotations import Annotation, read_annotations
@@ -103,8 +104,10 @@ class OnMap:
     def pairs(self) -> MapPairs:
         """The known pairs, found or missed, and the highest others."""
         controls = None
-        if "control" in self.profiles.obs.columns:
-            controls = self.profiles.obs["control"].cast(bool).fill_null(False).to_numpy()
+        obs = self.profiles.obs
+        # Maps of other software may have anything of that name.
+        if "control" in obs.columns and obs["control"].dtype == pl.Boolean:
+            controls = obs["control"].fill_null(False).to_numpy()
         return compare_pairs(
             self.profiles.names,
             self.unit,

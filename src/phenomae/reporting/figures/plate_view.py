@@ -29,10 +29,9 @@ class Limits:
     def of(cls, views: PlateViews) -> "Limits":
         """Return the 2nd and 98th percentile of all wells."""
         found = {}
-        for measure in MEASURES:
-            values = views.wells[measure].drop_nulls()
-            low, high = (values.quantile(end, "linear") for end in _ENDS)
-            low, high = (0.0, 1.0) if low is None or high is None else (low, high)
+        for measure in views.measured:
+            values = views.wells[measure].drop_nulls().to_numpy()
+            low, high = np.quantile(values, _ENDS).tolist()
             found[measure] = (low, max(high, low + 1e-9))
         return cls(found)
 
@@ -43,9 +42,13 @@ def draw_view(views: PlateViews, plate: str, limits: Limits) -> Drawing:
     rows, columns = controls.shape
     height = 0.45 + (_GRID_INCHES - 0.25) * rows / columns
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-    for ax, measure in zip(figure.subplots(1, len(MEASURES)), MEASURES, strict=True):
+    # Room for all measures, so that grids have the same size on every page.
+    axes = figure.subplots(1, len(MEASURES))
+    for ax, measure in zip(axes, views.measured, strict=False):
         _draw_grid(ax, views.grid(plate, measure), controls, limits.of_measures[measure])
         ax.set_title(NAMES[measure])
+    for ax in axes[len(views.measured) :]:
+        ax.set_axis_off()
     return Drawing(figure, _in_words(views, plate))
 
 

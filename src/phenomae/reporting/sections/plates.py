@@ -7,7 +7,7 @@ import polars as pl
 
 from phenomae.quality.flags import robust_z
 from phenomae.reporting.evidence.evidence import Evidence
-from phenomae.reporting.evidence.plate_views import MEASURES, PlateViews
+from phenomae.reporting.evidence.plate_views import PlateViews
 from phenomae.reporting.figures.plate_view import NAMES, Limits, draw_view
 from phenomae.reporting.figures.style import save
 from phenomae.reporting.sections.section import Card, Row, Section, Table
@@ -35,7 +35,7 @@ def choose_plates(views: PlateViews, most: int = MAX_PLATES) -> list[str]:
     if len(summary) <= most:
         return views.plates
     scores = np.zeros(len(summary))
-    for measure in MEASURES:
+    for measure in views.measured:
         values = summary[measure].cast(pl.Float64).fill_null(np.nan).to_numpy()
         scores = np.fmax(scores, np.abs(robust_z(values)))
     chosen = np.sort(np.argsort(-scores, kind="stable")[:most])
@@ -51,11 +51,16 @@ def _text(evidence: Evidence) -> str:
         if many
         else ""
     )
+    meanings = {
+        "foreground": f"Cells: the share of {views.counted}, which grows with the number of cells "
+        "and their size.",
+        "focus": "Focus: sharpness relative to the median of the plate.",
+        "distance": "Distance: of the profile of a well to the mean of the controls of "
+        "its plate, where 1 is a typical control.",
+    }
+    explained = " ".join(meanings[name] for name in views.measured)
     return (
-        f"The wells of each plate by row and column; dots are controls. Cells: the share of "
-        f"{views.counted}, which grows with the number of cells and their size. Focus: sharpness "
-        "relative to the median of the plate. Distance: of the well's profile on the map's "
-        "features to the mean of the plate's controls, where 1 is a typical control. Rows, columns "
+        f"The wells of each plate by row and column; dots are controls. {explained} Rows, columns "
         f"or corners that stand out are effects of the plate.{which}"
     )
 
@@ -69,13 +74,13 @@ def _table(evidence: Evidence) -> Table:
                 row["plate"],
                 count(row["wells"]),
                 count(row["controls"]),
-                *("–" if row[name] is None else f"{row[name]:.3f}" for name in MEASURES),
+                *("–" if row[name] is None else f"{row[name]:.3f}" for name in views.measured),
             ]
         )
         for row in views.summary().iter_rows(named=True)
         if row["plate"] in shown
     ]
-    columns = ["plate", "wells", "controls", "cells, median", "focus, median", "distance, median"]
+    columns = ["plate", "wells", "controls", *(f"{NAMES[name]}, median" for name in views.measured)]
     return Table("Plates", columns, [("", rows)])
 
 
@@ -106,7 +111,11 @@ SECTION = Section(
     "plates",
     link="Plates",
     heading="Plates",
-    needs=lambda evidence: evidence.on_map is not None and evidence.on_map.wells is not None,
+    needs=lambda evidence: (
+        evidence.on_map is not None
+        and evidence.on_map.plates is not None
+        and bool(evidence.on_map.plates.measured)
+    ),
     text=_text,
     table=_table,
     cards=_cards,
