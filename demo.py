@@ -85,7 +85,9 @@ def list_steps(folder: Path, seed: int, families: tuple[str, ...] = ()) -> list[
     steps += [
         f"benchmark {at}/map-trained.h5ad {at}/{results} --annotations {at}/raw/relationships.csv "
         f"--shuffle {SHUFFLES} --baseline {maps}",
-        f"report {at}/{report} --run {at}/run --results {at}/{results} --map {at}/map-trained.h5ad",
+        f"report {at}/{report} --run {at}/run --results {at}/{results} --map {at}/map-trained.h5ad "
+        f"--wells {at}/corrected-trained --store {at}/store "
+        f"--annotations {at}/raw/relationships.csv",
     ]
     return steps
 

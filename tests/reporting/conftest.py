@@ -12,7 +12,7 @@ from jaxtyping import install_import_hook
 from matplotlib.figure import Figure
 
 # Not all of `evidence`: beartype cannot check the hint `pl.DataType`.
-CHECKED = ("clusters", "training", "plate_views", "cells")
+CHECKED = ("clusters", "training", "plate_views", "cells", "corrections", "before_after")
 SHAPED = ["phenomae.reporting.figures", *(f"phenomae.reporting.evidence.{one}" for one in CHECKED)]
 install_import_hook(SHAPED, "beartype.beartype")
 

@@ -13,11 +13,13 @@ from phenomae.paths import PathLike
 from phenomae.progress import info
 from phenomae.reporting.evidence.baselines import parse_baselines
 from phenomae.reporting.evidence.evidence import Evidence, read_evidence
+from phenomae.reporting.evidence.on_map import Beside
 from phenomae.reporting.figures.style import house_style
 from phenomae.reporting.page import render
 from phenomae.reporting.sections.section import Part, make_part
 from phenomae.reporting.sections.table import load_sections
 from phenomae.signatures import Origin
+from phenomae.urls import Location, locate
 from phenomae.whole_files import whole_file
 
 KIND = "report"
@@ -44,7 +46,17 @@ class ReportSettings:
     """Folder written by `benchmark`: the page shows recall, chance and, if computed, confidence
     intervals and the null distribution."""
     map: PathLike | None = None
-    """Map (.h5ad): the page shows a clustered heat map of the cosines of its rows."""
+    """Map (.h5ad): the page shows a clustered heat map of the cosines of its rows, and its
+    layout."""
+    wells: PathLike | None = None
+    """Folder of the wells that the map was made from: the page shows what they are, their plates,
+    and their correction."""
+    store: Location | None = None
+    """Store that the wells were computed from: the page shows cells of the nearest pairs of the map
+    beside controls."""
+    annotations: PathLike | None = None
+    """File of known pairs, or folder of such files: the page shows which pairs are found, and the
+    nearest pairs that are in none."""
     baseline: Annotated[tuple[str, ...], Several] = ()
     """NAME=RESULTS: benchmark results of another map, to compare with. Several may be given."""
     among: Annotated[tuple[PathLike, ...], Several] = ()
@@ -57,6 +69,17 @@ class ReportSettings:
         parse_baselines(self.baseline)
         if self.baseline and self.results is None:
             raise ValueError("baseline needs results to compare with: give results too")
+        for name in ("wells", "store", "annotations"):
+            if getattr(self, name) is not None and self.map is None:
+                raise ValueError(f"{name} goes with a map: give map too")
+
+    @property
+    def beside(self) -> Beside:
+        """What goes with the map."""
+        wells, annotations = (
+            None if path is None else Path(path) for path in (self.wells, self.annotations)
+        )
+        return Beside(wells, None if self.store is None else locate(self.store), annotations)
 
     @property
     def shown(self) -> dict[str, Path]:
@@ -75,8 +98,8 @@ def report(
     """Write report.html, a page that shows a training run, benchmark results and a map.
 
     The page is one file that needs no network. Its figures are also written to the folder figures,
-    as SVG and PNG. A section is left out if its input is not given. Raises ValueError if there is
-    nothing to show, or an input cannot be used.
+    as SVG and PNG, pictures of cells as JPEG. A section is left out if its input is not given.
+    Raises ValueError if there is nothing to show, or an input cannot be used.
 
     Parameters
     ----------
@@ -89,7 +112,8 @@ def report(
     _check(out, settings, baselines)
     shown = settings.shown
     inputs = (shown.get("run"), shown.get("results"), shown.get("map"))
-    evidence = read_evidence(*inputs, baselines, [Path(place) for place in settings.among])
+    among = [Path(place) for place in settings.among]
+    evidence = read_evidence(*inputs, baselines, among, settings.beside)
     # Only what changes the page is recorded; paths are not, the identities of the inputs are.
     decisive = {"title": settings.title, "baselines": list(baselines)}
     origin = Origin(KIND, decisive, evidence.identities)
@@ -118,7 +142,9 @@ def _check(out: Path, settings: ReportSettings, baselines: dict[str, Path]) -> N
     """Raise ValueError if no input is given, or `out` contains an input and would overwrite it."""
     if not settings.shown:
         raise ValueError("there is nothing to show: give run, results or map")
-    for path in (*settings.shown.values(), *baselines.values()):
+    beside = [settings.beside.wells, settings.beside.store, settings.beside.annotations]
+    local = [path for path in beside if isinstance(path, Path)]
+    for path in (*settings.shown.values(), *baselines.values(), *local):
         # With overwrite, `out` is replaced as a whole, including an input inside it.
         if path.resolve().is_relative_to(out.resolve()):
             raise ValueError(

@@ -1,5 +1,7 @@
 """Formats numbers, percentiles and names for the report and its figures."""
 
+import polars as pl
+
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _DASH = "–"
 
@@ -52,3 +54,12 @@ def count(value: int) -> str:
 def times(ratio: float | None) -> str:
     """Return a ratio as `4.3 ×`, or a dash for None."""
     return _DASH if ratio is None else f"{ratio:.2f} ×" if ratio < 1 else f"{ratio:.1f} ×"
+
+
+def spread(values: pl.Series) -> str:
+    """Return the median of whole numbers with their range: `6 (4 to 8)`; `6` if all are equal."""
+    low, middle, high = (
+        f"{value:,.1f}".removesuffix(".0")
+        for value in (values.min(), values.median(), values.max())
+    )
+    return middle if low == high else f"{middle} ({low} to {high})"

@@ -1,7 +1,7 @@
 """Reads and checks all inputs of a report before any file is written."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ from phenomae.evaluation.baseline_maps import kinds_of, report_assumed_kinds
 from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.reporting.evidence.baselines import Comparison, compare
 from phenomae.reporting.evidence.clusters import Clusters, cluster_map, require_cosines
+from phenomae.reporting.evidence.on_map import Beside, OnMap, add_corrections, read_on_map
 from phenomae.reporting.evidence.results import BenchmarkTables, read_results
 from phenomae.reporting.evidence.training import Training, read_training
-from phenomae.reporting.evidence.upstream import Source, find_upstream
+from phenomae.reporting.evidence.upstream import Record, Source, find_upstream
 from phenomae.whole_files import hash_json
 
 
@@ -31,6 +32,8 @@ class Evidence:
     """Recall of the map, the baselines and the permuted names, for each source of the results."""
     upstream: list[Source]
     """What run, map and results were made from, as far as it was found."""
+    on_map: OnMap | None
+    """The map with wells, store and annotations; None without a map."""
 
     @property
     def measured(self) -> BenchmarkTables:
@@ -43,6 +46,17 @@ class Evidence:
         """The map, for sections that require a map."""
         assert self.genes is not None
         return self.genes
+
+    @property
+    def noun(self) -> str:
+        """The noun for a row of the map: gene, compound, ...; "row" for maps not by phenomae."""
+        return self.map_signature["settings"]["by"] if self.map_signature else "row"
+
+    @property
+    def map(self) -> OnMap:
+        """The map with what goes with it, for sections that require a map."""
+        assert self.on_map is not None
+        return self.on_map
 
     @cached_property
     def clusters(self) -> Clusters:
@@ -58,6 +72,7 @@ class Evidence:
         return {
             **{name: part.signature["identity"] for name, part in made.items() if part},
             **({} if self.genes is None else {"map": self.genes.identity}),
+            **({} if self.on_map is None else self.on_map.identities),
             **{
                 f"baseline {name}": part.signature["identity"]
                 for name, part in self.baselines.items()
@@ -72,17 +87,18 @@ def read_evidence(
     results: Path | None,
     map_path: Path | None,
     baselines: dict[str, Path],
-    among: Sequence[Path] = (),
+    among: Sequence[Path],
+    beside: Beside,
 ) -> Evidence:
-    """Read the inputs that are given.
+    """Read the inputs that are given; `beside` is what goes with the map.
 
     What they were made from is looked for in their folders and in `among`.
 
-    Raises ValueError if an input cannot be used, or the results were made from another map.
+    Raises ValueError if an input cannot be used, or results, wells or store are of another map.
     """
     training = None if run is None else read_training(run)
     measured = None if results is None else read_results(results)
-    genes = signature = None
+    genes = signature = on_map = None
     if map_path is not None:
         genes = read_map(map_path)
         signature = genes.signature
@@ -93,12 +109,19 @@ def read_evidence(
                 f"{results} are results of another map, not of {map_path}: give the map that was "
                 "benchmarked, or benchmark this one"
             )
+        on_map = read_on_map(map_path, genes, beside)
+        if measured is not None:
+            on_map = replace(on_map, percentiles=measured.percentiles[0])
     # Baselines are compared here, so that an unusable baseline raises before files are written.
     others = {name: read_results(path) for name, path in baselines.items()}
     report_assumed_kinds(kinds_of(others))
     comparison = [] if measured is None else compare(measured, others)
-    records = [part.signature for part in (measured, training) if part is not None]
+    records: list[Record] = [] if on_map is None else on_map.records[::-1]
+    records += [part.signature for part in (measured, training) if part is not None]
     records += [] if signature is None else [signature]
-    beside = [path.absolute().parent for path in (map_path, results, run) if path is not None]
-    upstream = find_upstream(records[::-1], list(dict.fromkeys([*beside, *among])))
-    return Evidence(training, measured, genes, signature, others, comparison, upstream)
+    places = [path.absolute().parent for path in (map_path, results, run) if path is not None]
+    places = list(dict.fromkeys([*places, *beside.places, *among]))
+    upstream = find_upstream(records[::-1], places)
+    if on_map is not None:
+        on_map = add_corrections(on_map, upstream)
+    return Evidence(training, measured, genes, signature, others, comparison, upstream, on_map)

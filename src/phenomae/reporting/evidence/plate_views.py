@@ -36,6 +36,11 @@ class PlateViews:
         """Names of the plates."""
         return self.wells["plate"].unique(maintain_order=True).to_list()
 
+    @property
+    def measured(self) -> list[str]:
+        """Those of `MEASURES` that some well has: profiles of other software have no focus."""
+        return [name for name in MEASURES if self.wells[name].count()]
+
     def grid(self, plate: str, measure: str) -> Float64[np.ndarray, "rows columns"]:
         """Return a measure of the wells of a plate; NaN where there is no well or no value."""
         part = self.wells.filter(pl.col("plate") == plate)

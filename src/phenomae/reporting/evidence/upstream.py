@@ -31,6 +31,8 @@ class Source:
     """None if it was not found."""
     data: Mapping[str, str]
     """Of a store: its plates, wells, fields, channels and pixels."""
+    path: Path | None = None
+    """Where it was found; it is not on the page."""
 
 
 def find_upstream(records: Sequence[Record], places: Sequence[Path]) -> list[Source]:
@@ -55,7 +57,7 @@ def _walk(
         seen.add(identity)
         path, found = known.get(identity, (None, None))
         data = _describe_store(path) if path is not None and role == _STORE else {}
-        yield Source(_name(role, found), identity, found, data)
+        yield Source(_name(role, found), identity, found, data, path)
         if found is not None:
             yield from _walk(found, known, seen)
 

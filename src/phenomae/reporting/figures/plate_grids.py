@@ -67,7 +67,7 @@ def _draw_grid(ax: Axes, wells: pl.DataFrame, measure: str, shape: tuple[int, in
     low, high = _limits(values)
     ax.imshow(grid, cmap=_COLOUR_MAP, vmin=low, vmax=high, interpolation="none")
     ax.set_facecolor("#ffffff")
-    _name_wells(ax, shape)
+    name_wells(ax, shape)
     ax.set_xlabel(f"{low:.3g} to {high:.3g}", color=GREY, fontsize=7, labelpad=1)
     for flag, (of_measure, _, _) in _MARKS.items():
         if of_measure == measure:
@@ -101,7 +101,8 @@ def _mark(ax: Axes, x: ArrayLike, y: ArrayLike, flag: str, size: float) -> Line2
     return line
 
 
-def _name_wells(ax: Axes, shape: tuple[int, int]) -> None:
+def name_wells(ax: Axes, shape: tuple[int, int]) -> None:
+    """Write some of the column numbers below a grid of wells, and row letters at its left."""
     rows, columns = shape
     step = max(1, round(columns / 8))
     ax.set_xticks(range(0, columns, step), [str(1 + k) for k in range(0, columns, step)])

@@ -5,12 +5,15 @@ user has no effect.
 """
 
 import io
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import UInt8
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -29,6 +32,10 @@ _FONT = "DejaVu Sans"
 _FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 PAGE_INCHES = 6.4  # width of a figure that spans the text; still readable on a phone
 _PIXELS_PER_INCH = 96  # as defined by CSS
+_JPEG_QUALITY = 80
+# Paths have six decimals of a point, of which two are more than a screen shows.
+_PATH = re.compile(rb'<path d="[^"]*"')
+_LONG_FRACTION = re.compile(rb"(\.\d\d)\d+")
 _HOUSE = {
     "font.family": _FONT,
     "font.size": 9,
@@ -100,6 +107,7 @@ def save(drawing: Drawing, folder: Path, name: str) -> Picture:
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     figure.savefig(png, format="png", dpi=2 * _PIXELS_PER_INCH, metadata={"Software": None})
     drawn = svg.getvalue().replace(f"'{_FONT}'".encode(), _FONTS.encode())
+    drawn = _PATH.sub(lambda path: _LONG_FRACTION.sub(rb"\1", path[0]), drawn)
     for suffix, content in (("svg", drawn), ("png", png.getvalue())):
         with whole_file(folder / f"{name}.{suffix}") as partial:
             partial.write_bytes(content)
@@ -115,6 +123,22 @@ def copy_png(content: bytes, folder: Path, name: str, alt: str) -> Picture:
     # The first chunk of every PNG (IHDR) has width and height at these byte offsets.
     width, height = (int.from_bytes(content[start : start + 4]) for start in (16, 20))
     return Picture(_data_url("image/png", content), alt, width, height, (f"{name}.png",))
+
+
+def save_photograph(
+    pixels: UInt8[np.ndarray, "h w 3"], folder: Path, name: str, alt: str
+) -> Picture:
+    """Write pixels as JPEG into a folder, and return the image as a `Picture`."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    # An eighth of the bytes of PNG, which does not compress noise (160 x 160 of simulated cells).
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    content = buffer.getvalue()
+    with whole_file(folder / f"{name}.jpg") as partial:
+        partial.write_bytes(content)
+    height, width = pixels.shape[:2]
+    return Picture(_data_url("image/jpeg", content), alt, width, height, (f"{name}.jpg",))
 
 
 def _data_url(kind: str, content: bytes) -> str:

@@ -64,6 +64,25 @@ class Table:
     """Heading and rows of each group of rows; an empty heading is not shown."""
 
 
+@dataclass(frozen=True)
+class Fact:
+    """One line of a list of facts: what it is, and its value in words."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One of several cards beside each other: a heading, lines of text, and pictures."""
+
+    heading: str
+    lines: Sequence[str]
+    pictures: Sequence[Picture]
+    labels: Sequence[str] = ()
+    """Text below each picture; none for no text."""
+
+
 def _nothing(evidence: Evidence) -> list:
     return []
 
@@ -83,13 +102,19 @@ class Section:
     """Returns the paragraph below the heading."""
     tiles: Callable[[Evidence], list[Tile]] = _nothing
     """Returns cards for the head of the page."""
-    draw: Callable[[Evidence, Path], Picture] | None = None
-    """Writes the figure into a folder and returns it as a picture."""
+    draw: Callable[[Evidence, Path], Picture | None] | None = None
+    """Writes the figure into a folder and returns it as a picture; None if there is none."""
     caption: Callable[[Evidence], str] = field(default=lambda evidence: "")
     """Returns the text below the figure."""
-    table: Callable[[Evidence], Table] | None = None
+    table: Callable[[Evidence], Table | None] | None = None
+    """Returns the table; None if there is none, either way."""
     notes: Callable[[Evidence], list[str]] = _nothing
     """Returns remarks below the table, one paragraph each."""
+    facts: Callable[[Evidence], list[Fact]] = _nothing
+    """Returns a list of names and values, below the paragraph."""
+    cards: Callable[[Evidence, Path], list[tuple[str, list[Card]]]] | None = None
+    """Writes pictures into a folder and returns groups of cards, each with a heading, below the
+    table."""
     wide: bool = False
     """Whether the figure may be wider than the text."""
 
@@ -105,13 +130,22 @@ class Part:
     caption: str
     table: Table | None
     notes: list[str]
+    facts: list[Fact]
+    cards: list[tuple[str, list[Card]]]
 
 
 def make_part(section: Section, evidence: Evidence, folder: Path) -> Part:
     """Draw the figure of a section into `folder`, and return the section's content for the page."""
     picture = section.draw(evidence, folder) if section.draw else None
     table = section.table(evidence) if section.table else None
-    text, caption = section.text(evidence), section.caption(evidence)
     return Part(
-        section, text, section.tiles(evidence), picture, caption, table, section.notes(evidence)
+        section,
+        section.text(evidence),
+        section.tiles(evidence),
+        picture,
+        section.caption(evidence),
+        table,
+        section.notes(evidence),
+        section.facts(evidence),
+        section.cards(evidence, folder) if section.cards else [],
     )

@@ -19,14 +19,9 @@ ORDER_FILE = "similarity_order.csv"
 _MAX_SOURCES = 3  # with a strip of their complexes
 
 
-def _noun(evidence: Evidence) -> str:
-    """Return the noun for a row of the map: gene, compound, ...; "row" for maps not by phenomae."""
-    return evidence.map_signature["settings"]["by"] if evidence.map_signature else "row"
-
-
 def _text(evidence: Evidence) -> str:
     return (
-        f"Cosine similarity of every {_noun(evidence)} of the map with every other, ordered by "
+        f"Cosine similarity of every {evidence.noun} of the map with every other, ordered by "
         "clustering. Red pairs are more similar, and blue pairs more opposite, than pairs of "
         "unrelated profiles are; white pairs are not. A good map has red blocks on the diagonal, "
         "each a group with similar effects on cells, and is mostly white elsewhere."
@@ -61,7 +56,7 @@ def _caption(evidence: Evidence) -> str:
     profiles, clusters = evidence.profiles, evidence.clusters
     rows, features = len(profiles.names), profiles.features.shape[1]
     parts = [
-        f"Cosines of {count(rows)} {_noun(evidence)}s with {count(features)} features; columns are "
+        f"Cosines of {count(rows)} {evidence.noun}s with {count(features)} features; columns are "
         "in the order of the rows.",
         _scale_in_words(clusters.null),
     ]

@@ -1,0 +1,187 @@
+"""What a map was made from, and what is known of its names: wells, store and known pairs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float64
+
+from phenomae.evaluation.annotations import Annotation, read_annotations
+from phenomae.evaluation.benchmark import find_pairs
+from phenomae.evaluation.known_pairs import PERCENTILES, MapPairs, compare_pairs
+from phenomae.evaluation.neighbors.well_effects import MapWells
+from phenomae.evaluation.recall.recall import Percentiles
+from phenomae.evaluation.tier_wells import read_wells_of_map
+from phenomae.maps.layout_record import RECORD, hash_points, parse_layout
+from phenomae.maps.read import ConsensusProfiles, read_notes_of_map
+from phenomae.maps.unit_vectors import unit_rows
+from phenomae.reporting.evidence.before_after import BeforeAfter, compare_states
+from phenomae.reporting.evidence.cells import Cells, find_cells
+from phenomae.reporting.evidence.corrections import Corrections, trace_corrections
+from phenomae.reporting.evidence.plate_groups import PlateGroups, group_by_plates
+from phenomae.reporting.evidence.plate_views import PlateViews, view_plates
+from phenomae.reporting.evidence.upstream import Record, Source
+from phenomae.signatures import read_signature
+from phenomae.store.read import Store, open_store
+from phenomae.urls import Location
+from phenomae.whole_files import hash_json
+
+NEAREST_PAIRS = 10
+"""Number of new pairs that are looked for, and of known pairs that are shown beside them."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Where the inputs that go with a map are; None for what is not given."""
+
+    wells: Path | None = None
+    store: Location | None = None
+    annotations: Path | None = None
+
+    @property
+    def places(self) -> list[Path]:
+        """The folders that local inputs are in, in which what they were made from is looked for."""
+        local = [self.wells, self.store if isinstance(self.store, Path) else None]
+        return [path.absolute().parent for path in local if path is not None]
+
+
+@dataclass(frozen=True)
+class OnMap:
+    """A map with the inputs that go with it; what is not given is None or empty."""
+
+    path: Path
+    profiles: ConsensusProfiles
+    wells: MapWells | None = None
+    store: Store | None = None
+    annotations: Sequence[Annotation] = ()
+    percentiles: Percentiles = PERCENTILES
+    """The percentile pair of the results, if there are any: a known pair is found if it is in these
+    tails."""
+    corrections: Corrections | None = None
+    """Those of the wells."""
+
+    @property
+    def has_company(self) -> bool:
+        """Whether wells, store or annotations are given."""
+        return bool(self.annotations) or self.wells is not None or self.store is not None
+
+    @property
+    def records(self) -> list[Record]:
+        """What the wells and the store add to the records that sources are looked for in."""
+        sources = {} if self.wells is None else {"wells": self.wells.profiles.identity}
+        if self.store is not None and isinstance(self.store.path, Path):
+            sources["store"] = self.store.identity
+        return [{"kind": "", "identity": "", "sources": sources}] if sources else []
+
+    @property
+    def identities(self) -> dict[str, str]:
+        """Identities of the inputs, by source name."""
+        found = {} if self.wells is None else {"wells": self.wells.profiles.identity}
+        if self.store is not None:
+            found |= self.store.sources
+        if self.annotations:
+            found["annotations"] = hash_json([[its.name, its.checksum] for its in self.annotations])
+        if self.profiles.layout is not None:  # the identity of a map does not cover its layout
+            found["layout"] = hash_points(self.profiles.layout)
+        return found
+
+    @cached_property
+    def layout_record(self) -> dict[str, Any] | None:
+        """What `layout` recorded of the layout; None if other software computed it."""
+        note = read_notes_of_map(self.path).get(RECORD)
+        return None if note is None else parse_layout(note, self.path)
+
+    @cached_property
+    def unit(self) -> Float64[np.ndarray, "g d"]:
+        """The consensus profiles, of length 1."""
+        return unit_rows(self.profiles.features)
+
+    @cached_property
+    def pairs(self) -> MapPairs:
+        """The known pairs, found or missed, and the highest others."""
+        controls = None
+        obs = self.profiles.obs
+        # Maps of other software may have anything of that name.
+        if "control" in obs.columns and obs["control"].dtype == pl.Boolean:
+            controls = obs["control"].fill_null(False).to_numpy()
+        return compare_pairs(
+            self.profiles.names,
+            self.unit,
+            self.annotations,
+            percentiles=self.percentiles,
+            new=NEAREST_PAIRS,
+            controls=controls,
+        )
+
+    @cached_property
+    def cells(self) -> Cells | None:
+        """The fields of the names; None without a store."""
+        if self.store is None:
+            return None
+        return find_cells(self.path, self.profiles, self.store, self.wells)
+
+    @cached_property
+    def plates(self) -> PlateViews | None:
+        """The wells by plate; None without wells."""
+        return None if self.wells is None else view_plates(self.wells.profiles, self.store)
+
+    @cached_property
+    def states(self) -> BeforeAfter | None:
+        """Wells before and after the last correction; None if those before it were not found."""
+        if self.wells is None or self.corrections is None or self.corrections.before is None:
+            return None
+        return compare_states(self.corrections.before, self.wells.of_map.path, self.wells_record)
+
+    @cached_property
+    def plate_groups(self) -> PlateGroups | None:
+        """The rows by their plates; None without wells, or if all are on the same plates."""
+        return None if self.wells is None else group_by_plates(self.wells.of_map, self.unit)
+
+    @property
+    def wells_record(self) -> dict[str, Any]:
+        """The signature of the wells."""
+        assert self.wells is not None
+        return read_signature(self.wells.of_map.path)
+
+
+def read_on_map(path: Path, profiles: ConsensusProfiles, beside: Beside) -> OnMap:
+    """Read what goes with a map.
+
+    Raises ValueError if the map was made from other wells, the store has no field of its rows, or
+    no annotated pair is on the map.
+    """
+    wells = store = None
+    annotations: list[Annotation] = []
+    if beside.wells is not None:
+        wells = MapWells.read(read_wells_of_map(beside.wells, path, profiles.names, ()))
+    if beside.store is not None:
+        store = open_store(beside.store)
+    if beside.annotations is not None:
+        annotations = read_annotations(beside.annotations)
+        known = find_pairs(annotations, profiles.names, beside.annotations)
+        annotations = [annotation for annotation in annotations if annotation.name in known]
+    return OnMap(path, profiles, wells, store, annotations)
+
+
+def add_corrections(on_map: OnMap, upstream: Sequence[Source]) -> OnMap:
+    """Return the same with the corrections of the wells; `upstream` is what they were made from.
+
+    Raises ValueError if the store is another one than that of the wells, or has no field of the
+    map.
+    """
+    if on_map.wells is not None:
+        path = on_map.wells.of_map.path
+        corrections = trace_corrections(path, on_map.wells_record, upstream)
+        store = on_map.store
+        if store is not None and corrections.store not in (None, store.identity):
+            raise ValueError(
+                f"{store.path} is not the store that the wells {path} were computed from: give "
+                "that store, or leave out store"
+            )
+        on_map = replace(on_map, corrections=corrections)
+    _ = on_map.cells  # computed here, so that it raises before a file is written
+    return on_map
