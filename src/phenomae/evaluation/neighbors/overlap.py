@@ -31,7 +31,7 @@ class NeighborOverlap:
         from scipy.stats import hypergeom  # imported here: .6 s would delay --help
 
         both = np.arange(self.k + 1)
-        chances = hypergeom(len(self.jaccard) - 1, self.k, self.k).pmf(both)
+        chances = hypergeom.pmf(both, len(self.jaccard) - 1, self.k, self.k)
         return float(chances @ (both / (2 * self.k - both)))
 
 
