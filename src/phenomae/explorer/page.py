@@ -23,9 +23,12 @@ POLICY = (
 def build_page(inputs: Inputs, pool: ThreadPoolExecutor) -> pn.Template:
     """Return the page of one visit."""
     state = State()
-    state.follow_address(lambda text: inputs.search.look_up(text) is not None)
+    state.follow_address()
+    asked = state.row
+    if inputs.search.look_up(asked) is None:
+        state.row = ""
     session = Session(inputs, state, pool)
-    template = pn.Template(read_asset("page.html"))
+    template = pn.Template(read_asset("page.html"), location=True)
     template.add_variable("heading", inputs.path.name)
     template.add_variable("about", _about(inputs))
     template.add_variable("policy", POLICY)
@@ -34,7 +37,7 @@ def build_page(inputs: Inputs, pool: ThreadPoolExecutor) -> pn.Template:
     views = {view.name: view for view in load_views()}
     if state.view not in views:
         state.view = next(iter(views))
-    template.add_panel("search", _build_search(session))
+    template.add_panel("search", _build_search(session, asked))
     template.add_panel("layout", build_layout(session))
     template.add_panel("views", _build_switch(session, views))
     template.add_panel("view", _build_view(session, views))
@@ -51,12 +54,12 @@ def _about(inputs: Inputs) -> str:
     return "; ".join(parts)
 
 
-def _build_search(session: Session) -> pn.viewable.Viewable:
+def _build_search(session: Session, asked: str) -> pn.viewable.Viewable:
     state, index = session.state, session.inputs.search
     box = pn.widgets.AutocompleteInput(
-        name="Search for a gene, compound, guide or well (PLATE/WELL)",
+        label="Search for a name, guide, compound or PLATE/WELL",
         options=index.completions,
-        value=state.row,
+        value=asked,
         case_sensitive=False,
         restrict=False,
         search_strategy="includes",
@@ -66,7 +69,7 @@ def _build_search(session: Session) -> pn.viewable.Viewable:
     )
     message = note("")
 
-    def search(event: object) -> None:
+    def search(*_: object) -> None:
         text = (box.value or "").strip()
         found = index.look_up(text)
         message.visible = bool(text) and found is None
@@ -84,13 +87,14 @@ def _build_search(session: Session) -> pn.viewable.Viewable:
 
     box.param.watch(search, "value")
     state.param.watch(follow, "row")
+    search()
     return pn.Column(box, message, sizing_mode="stretch_width")
 
 
 def _build_switch(session: Session, views: dict[str, View]) -> pn.viewable.Viewable:
     titles = {view.title: view.name for view in views.values()}
     switch = pn.widgets.RadioButtonGroup(
-        name="Views",
+        label="Views",
         options=titles,
         value=session.state.view,
         sizing_mode="stretch_width",

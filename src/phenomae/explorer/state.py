@@ -1,21 +1,19 @@
 """What a page shows, as it is written in its address: a link opens the same page again."""
 
-from collections.abc import Callable
 from urllib.parse import parse_qsl, urlencode
 
 import panel as pn
 import param
 
-VIEWS = ("neighbors", "cells", "pairs", "sets", "plates", "doses", "maps", "crops")
-
 
 class State(param.Parameterized):
-    """The parameters of a page; each is a word of the address."""
+    """The parameters of a page. Those that are not as at first are words of the address."""
 
     row = param.String("", doc="Name of the row of the map that was searched for")
     view = param.String("neighbors", doc="The view that is open")
     channels = param.String("all", doc="Numbers of the channels that are shown, or all")
     field = param.Integer(-1, doc="Index of the field that is enlarged; -1 for none")
+    crop = param.String("", doc="Field, row and column of the crop that was picked, in pixels")
     source = param.String("", doc="Source of known pairs that is open")
     plate = param.String("", doc="Plate that is shown")
     value = param.String("", doc="Value that the plate view shows")
@@ -23,43 +21,30 @@ class State(param.Parameterized):
     found = param.String("all", doc="Known pairs that are shown: all, found or missed")
     scope = param.String("row", doc="Whose pairs are shown: those of the row, or of the map")
 
-    def follow_address(self, check: Callable[[str], bool]) -> None:
+    def follow_address(self) -> None:
         """Read the parameters from the address of the page, and write them to it from now on."""
         location = pn.state.location
-        if location is None:  # outside a server, as in tests
+        if location is None:  # outside a server
             return
-        # Not Location.sync of Panel: it makes a number of a gene called 007, and then ignores all.
         self.read(location.search)
-        if self.row and not check(self.row):
-            self.row = ""
-        location.param.watch(lambda event: self.read(event.new), "search")  # back and forward
+        self.param.watch(lambda *_: setattr(location, "search", self.write()), self._shown())
+        location.param.watch(lambda event: self.read(event.new), "search")
 
-        def write(*_: object) -> None:
-            location.search = self.to_query()
-
-        self.param.watch(write, self._words)
-
-    @property
-    def _words(self) -> list[str]:
-        return [name for name in self.param if name != "name"]
+    def write(self) -> str:
+        """Return the query of the address, empty if all parameters are as at first."""
+        values = {name: getattr(self, name) for name in self._shown()}
+        changed = {name: each for name, each in values.items() if each != self.param[name].default}
+        return f"?{urlencode(changed)}" if changed else ""
 
     def read(self, query: str) -> None:
-        """Set the parameters to those of a query like `?row=TP53`, and others to their defaults."""
-        given = dict(parse_qsl(query.removeprefix("?")))
-        read: dict[str, str | int] = {}
-        for name in self._words:
-            default = self.param[name].default
-            text = given.get(name, default)
-            if isinstance(default, int):
-                read[name] = int(text) if str(text).isdecimal() else default
-            else:
-                read[name] = text
-        self.param.update(**read)
+        """Set the parameters to those of a query; words that are none are left out."""
+        if query == self.write():
+            return
+        words = dict(parse_qsl(query.removeprefix("?")))
+        texts = {name: words.get(name, self.param[name].default) for name in self._shown()}
+        field = words.get("field", "")
+        number = int(field) if field.isdecimal() and len(field) < 10 else -1
+        self.param.update({**texts, "field": number})
 
-    def to_query(self) -> str:
-        """Return the query of the parameters that are not at their defaults; empty if none is."""
-        chosen = {name: getattr(self, name) for name in self._words}
-        changed = {
-            name: value for name, value in chosen.items() if value != self.param[name].default
-        }
-        return f"?{urlencode(changed)}" if changed else ""
+    def _shown(self) -> list[str]:
+        return [name for name in self.param if name != "name"]

@@ -77,9 +77,9 @@ export function render({model, el}) {
   }
 
   function sorted() {
-    if (order === null) return model.rows;
+    if (order === null) return model.data.rows;
     const {at, down} = order;
-    const rows = [...model.rows];
+    const rows = [...model.data.rows];
     rows.sort((a, b) => (a[at] === null || b[at] === null || !down ? 1 : -1) * compare(a[at], b[at]));
     return rows;
   }
@@ -87,18 +87,23 @@ export function render({model, el}) {
   function fill() {
     body.replaceChildren(...sorted().map((row) => {
       const line = document.createElement("tr");
-      line.append(...row.map((value, index) => cellOf(value, model.columns[index], index)));
+      line.append(...row.map((value, index) => cellOf(value, model.data.columns[index], index)));
       return line;
     }));
   }
 
-  function draw() {
+  function name() {
     title.textContent = model.label;
     frame.setAttribute("aria-label", model.label);
+  }
+
+  function draw() {
+    name();
     const line = document.createElement("tr");
-    line.append(...model.columns.map((column, at) => {
+    line.append(...model.data.columns.map((column, at) => {
       const cell = document.createElement("th");
       cell.scope = "col";
+      if (column.kind === "number") cell.className = "number";
       const sort = document.createElement("button");
       sort.type = "button";
       sort.textContent = column.title;
@@ -117,9 +122,8 @@ export function render({model, el}) {
     fill();
   }
 
-  save.addEventListener("click", () => saveCsv(model.columns, sorted(), model.file));
+  save.addEventListener("click", () => saveCsv(model.data.columns, sorted(), model.file));
   draw();
-  model.on("columns", draw);
-  model.on("label", draw);
-  model.on("rows", fill);
+  model.on("data", draw);
+  model.on("label", name);
 }

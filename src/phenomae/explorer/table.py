@@ -20,8 +20,10 @@ class Table(JSComponent):
     they need, which axe-core counts as critical.
     """
 
-    columns = param.List(default=[], doc="For each column name, title and kind (see `columns_of`)")
-    rows = param.List(default=[], doc="For each row a list of values; None for missing ones")
+    data = param.Dict(
+        default={"columns": [], "rows": []},
+        doc="columns: name, title and kind of each; rows: lists of values, None for missing ones",
+    )
     label = param.String("", doc="Heading of the table")
     file = param.String("table.csv", doc="Name of the CSV file")
     target = param.String("row", doc="Parameter of the address that a link sets")
@@ -37,7 +39,8 @@ class Table(JSComponent):
             for name, kind in _kinds(table, [link] if isinstance(link, str) else link)
         ]
         finite = table.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
-        self.param.update(columns=columns, rows=[list(row) for row in finite.iter_rows()])
+        # One parameter, because a browser hears of each by itself.
+        self.data = {"columns": columns, "rows": [list(row) for row in finite.iter_rows()]}
 
 
 def _kinds(table: pl.DataFrame, links: Sequence[str]) -> list[tuple[str, str]]:
