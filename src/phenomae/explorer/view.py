@@ -57,7 +57,7 @@ class View:
     """Returns a sentence that says which input the view needs and has not; None if it has all."""
 
 
-MODULES = ("neighbors", "cells")
+MODULES = ("neighbors", "cells", "pairs", "sets", "maps")
 """Modules of `views` with a `VIEW`, in the order of the page."""
 
 
