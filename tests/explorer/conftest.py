@@ -27,7 +27,7 @@ from phenomae.store.ingest import ingest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-TIMEOUT_S = 60
+TIMEOUT_S = 30
 HOSTILE = {
     "G001": '<img src=x onerror="window.broken=1">',
     "G002": "it's \"quoted\" & 'so'",

@@ -1,5 +1,6 @@
 """What the app shows: the map and what is given with it, read once and shared by all pages."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +13,7 @@ from jaxtyping import Bool, Float32, Float64, Int
 
 from phenomae.evaluation.known_pairs import MapPairs, compare_pairs
 from phenomae.evaluation.neighbors.finder import NeighborFinder
+from phenomae.explorer.other_map import SharedNames
 from phenomae.explorer.search import SearchIndex
 from phenomae.maps.export_source import FOREIGN, read_rows
 from phenomae.maps.fields_of_rows import name_fields
@@ -63,13 +65,15 @@ class Inputs:
     store: Store | None
     fields: pl.DataFrame | None
     """The fields of the store with `field`, their index, and `name`, their row of the map."""
-    other: tuple[Path, ConsensusProfiles] | None
+    other: SharedNames | None
     """Another map, to compare with."""
     tokens: TokenFiles | None
     """A vector for each crop of the store."""
     reconstructor: Reconstructor | None
     """A network that reconstructs crops of the store."""
     _found: dict[int, list[Found]] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    """Held while the pairs are computed."""
 
     @classmethod
     def open(
@@ -89,7 +93,10 @@ class Inputs:
         finder = NeighborFinder.open(map_path, profiles, wells=wells, annotations=annotations, k=k)
         opened = None if store is None else open_store(store)
         fields = None if opened is None else name_fields(read_rows(map_path), opened)
-        other = None if compare is None else (Path(compare), read_map(compare))
+        other = None
+        if compare is not None:
+            compare = Path(compare)
+            other = SharedNames.of(profiles.names, finder.unit, compare, read_map(compare))
         crops = None if tokens is None else open_tokens(tokens)
         network = None
         if opened is not None and make_reconstructor is not None:
@@ -154,9 +161,17 @@ class Inputs:
             return None
         return view_plates(self.finder.wells.profiles, self.store)
 
-    @cached_property
+    @property
     def pairs(self) -> MapPairs:
-        """The known pairs, found or missed, and the highest other pairs."""
+        """The known pairs, found or missed, and the highest other pairs.
+
+        They take seconds, and are computed once, also if several pages ask at the same time.
+        """
+        with self._lock:
+            return self._pairs
+
+    @cached_property
+    def _pairs(self) -> MapPairs:
         finder = self.finder
         return compare_pairs(self.names, finder.unit, finder.annotations, controls=self._controls)
 

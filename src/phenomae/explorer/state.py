@@ -17,7 +17,9 @@ class State(param.Parameterized):
     source = param.String("", doc="Source of known pairs that is open")
     plate = param.String("", doc="Plate that is shown")
     value = param.String("", doc="Value that the plate view shows")
-    names = param.String("", doc="A list of names, separated by spaces or commas")
+    names = param.String("", doc="A list of names, separated by lines, commas or spaces")
+    found = param.String("all", doc="Known pairs that are shown: all, found or missed")
+    scope = param.String("row", doc="Whose pairs are shown: those of the row, or of the map")
 
     def follow_address(self) -> None:
         """Read the parameters from the address of the page, and write them to it from now on."""

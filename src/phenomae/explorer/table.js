@@ -31,21 +31,21 @@ function saveCsv(columns, rows, name) {
 }
 
 export function render({model, el}) {
+  const title = document.createElement("h2");
   const frame = document.createElement("div");
   frame.className = "frame";
   frame.tabIndex = 0;
   frame.setAttribute("role", "region");
   const table = document.createElement("table");
-  const caption = document.createElement("caption");
   const head = document.createElement("thead");
   const body = document.createElement("tbody");
   const save = document.createElement("button");
   save.type = "button";
   save.className = "save";
   save.textContent = "Save as CSV";
-  table.append(caption, head, body);
+  table.append(head, body);
   frame.append(table);
-  el.append(frame, save);
+  el.append(title, frame, save);
   let order = null; // column and direction, once a reader has chosen them
 
   function address(value) {
@@ -58,7 +58,7 @@ export function render({model, el}) {
     const cell = document.createElement(index === 0 ? "th" : "td");
     if (index === 0) cell.scope = "row";
     cell.dataset.column = column.title;
-    if (column.kind === "number") cell.className = "number";
+    cell.className = column.kind === "number" ? "number" : "text";
     if (column.kind === "link" && value !== null) {
       const link = document.createElement("a");
       link.href = address(value);
@@ -93,7 +93,7 @@ export function render({model, el}) {
   }
 
   function name() {
-    caption.textContent = model.label;
+    title.textContent = model.label;
     frame.setAttribute("aria-label", model.label);
   }
 
@@ -103,6 +103,7 @@ export function render({model, el}) {
     line.append(...model.data.columns.map((column, at) => {
       const cell = document.createElement("th");
       cell.scope = "col";
+      if (column.kind === "number") cell.className = "number";
       const sort = document.createElement("button");
       sort.type = "button";
       sort.textContent = column.title;

@@ -1,5 +1,6 @@
 """A table on a page: sortable, readable by screen readers, and saved as CSV."""
 
+from collections.abc import Sequence
 from importlib.resources import files
 
 import param
@@ -13,7 +14,7 @@ def read_asset(name: str) -> str:
 
 
 class Table(JSComponent):
-    """Rows of text and numbers; cells of the first column may lead to a row of the map.
+    """Rows of text and numbers; cells of some columns may lead to rows of the map.
 
     Written here because a data grid of a library that was tried had roles without the children that
     they need, which axe-core counts as critical.
@@ -31,20 +32,20 @@ class Table(JSComponent):
     _esm = read_asset("table.js")
     _stylesheets = [read_asset("table.css")]  # noqa: RUF012 (Panel declares it without ClassVar)
 
-    def fill(self, table: pl.DataFrame, link: str | None = None, **titles: str) -> None:
-        """Show a table of polars; `link` is a column whose cells are links."""
+    def fill(self, table: pl.DataFrame, link: str | Sequence[str] = (), **titles: str) -> None:
+        """Show a table of polars; `link` names the column, or columns, whose cells are links."""
         columns = [
             {"name": name, "title": titles.get(name, name.replace("_", " ")), "kind": kind}
-            for name, kind in _kinds(table, link)
+            for name, kind in _kinds(table, [link] if isinstance(link, str) else link)
         ]
         finite = table.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
         # One parameter, because a browser hears of each by itself.
         self.data = {"columns": columns, "rows": [list(row) for row in finite.iter_rows()]}
 
 
-def _kinds(table: pl.DataFrame, link: str | None) -> list[tuple[str, str]]:
+def _kinds(table: pl.DataFrame, links: Sequence[str]) -> list[tuple[str, str]]:
     numeric = {name for name, dtype in table.schema.items() if dtype.is_numeric()}
     return [
-        (name, "link" if name == link else "number" if name in numeric else "text")
+        (name, "link" if name in links else "number" if name in numeric else "text")
         for name in table.columns
     ]

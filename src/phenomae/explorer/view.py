@@ -71,7 +71,7 @@ class View:
     """Returns a sentence that says which input the view needs and has not; None if it has all."""
 
 
-MODULES = ("neighbors", "cells", "crops", "plates", "doses")
+MODULES = ("neighbors", "cells", "crops", "pairs", "sets", "plates", "doses", "maps")
 """Modules of `views` with a `VIEW`, in the order of the page."""
 
 

@@ -85,7 +85,9 @@ class NeighborFinder:
             p = p_of_controls(controls, self.unit, asked, both, self.draws, self.seed)
         ids, values = np.stack([near, far], 1), np.stack([cosines, -opposite], 1)
         table = _pairs(self.names, asked, ids, values, np.stack(p, 1))
-        table = table.with_columns(known=self._sources(table))
+        table = table.with_columns(
+            known=self.name_sources(table["row"].to_numpy(), table["neighbor_row"].to_numpy())
+        )
         if self.wells is not None:
             effects = self.wells.effects(np.unique(np.append(asked, ids)), self.seed)
             table = _add_effects(table, effects)
@@ -110,11 +112,11 @@ class NeighborFinder:
         pairs = [pairs_on_map(annotation, self.names) for annotation in self.annotations]
         return [each[:, 0] * len(self.names) + each[:, 1] for each in pairs]
 
-    def _sources(self, table: pl.DataFrame) -> pl.Series:
+    def name_sources(
+        self, rows: Int[np.ndarray, " pairs"], others: Int[np.ndarray, " pairs"]
+    ) -> pl.Series:
         """Return the sources that have each pair, joined by ` | `; null where none has it."""
-        low = table.select(pl.min_horizontal("row", "neighbor_row")).to_series().to_numpy()
-        high = table.select(pl.max_horizontal("row", "neighbor_row")).to_series().to_numpy()
-        pairs = low * len(self.names) + high
+        pairs = np.minimum(rows, others) * len(self.names) + np.maximum(rows, others)
         found: dict[int, str] = {}
         for annotation, known in zip(self.annotations, self._known, strict=True):
             # Not np.isin, which goes through all known pairs each time.
@@ -125,7 +127,7 @@ class NeighborFinder:
                 before = found.get(index)
                 name = annotation.name
                 found[index] = name if before is None else f"{before} | {name}"
-        return pl.Series([found.get(index) for index in range(len(table))], dtype=pl.String)
+        return pl.Series([found.get(index) for index in range(len(pairs))], dtype=pl.String)
 
 
 def _pairs(

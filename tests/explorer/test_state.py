@@ -1,0 +1,30 @@
+"""The address of a page: what is written is read again, whatever names look like."""
+
+from urllib.parse import parse_qs
+
+import pytest
+
+from phenomae.explorer.state import State
+
+LIKE_OTHER_TYPES = ["007", "1e5", "true", "[1]", "{'a': 1}", "a&b=c", "ü +%20", "A\nB, C", "#x"]
+
+
+@pytest.mark.parametrize("name", LIKE_OTHER_TYPES)
+def test_a_name_is_read_as_it_was_written(name):
+    query = State(row=name, names=name, field=3).write()
+    assert parse_qs(query.removeprefix("?")) == {"row": [name], "names": [name], "field": ["3"]}
+    state = State(view="cells", source="of another page")
+    state.read(query)
+    assert (state.row, state.names, state.field) == (name, name, 3)
+    assert (state.view, state.source) == ("neighbors", "")
+
+
+def test_an_address_of_defaults_is_empty():
+    assert State().write() == ""
+
+
+@pytest.mark.parametrize("query", ["?field=x", "?field=-7", "?field=1.5", "?field", "?strange=1"])
+def test_what_is_no_value_of_a_parameter_is_ignored(query):
+    state = State(field=3)
+    state.read(query)
+    assert state.write() == ""
