@@ -185,7 +185,7 @@ def visit(chromium: "Browser") -> Iterator[Visit]:
         page = context.new_page()
         page.set_default_timeout(1000 * TIMEOUT_S)
         own = "/".join(address.split("/")[:3])
-        page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+        page.on("pageerror", lambda error: problems.append(f"error: {error.stack}"))
         page.on("console", lambda said: said.type == "error" and problems.append(said.text))
         page.on(
             "request",

@@ -20,27 +20,30 @@ def _build(session: Session) -> pn.viewable.Viewable:
     plates, state = session.inputs.plates, session.state
     assert plates is not None
     names, values = plates.plates, _titles(plates)
-    if state.plate not in names:
-        state.plate = names[0]
-    if state.value not in MEASURES:
-        state.value = MEASURES[-1]
-    choose_plate = _select("Plate", {name: name for name in names}, state.plate)
-    choose_value = _select("Value", {title: name for name, title in values.items()}, state.value)
-    choose_plate.link(state, value="plate", bidirectional=True)
-    choose_value.link(state, value="value", bidirectional=True)
-    source = ColumnDataSource(_columns(session, state.plate, state.value))
+
+    def chosen() -> tuple[str, str]:
+        """Return plate and value of the address, or the first ones: they are not written to it."""
+        plate = state.plate if state.plate in names else names[0]
+        return plate, state.value if state.value in MEASURES else MEASURES[-1]
+
+    plate, value = chosen()
+    choose_plate = _select("Plate", {name: name for name in names}, plate)
+    choose_value = _select("Value", {title: name for name, title in values.items()}, value)
+    source = ColumnDataSource(_columns(session, plate, value))
     plot = _plot(session, source)
     summary = Table(sizing_mode="stretch_width", label="Medians of all plates", file="plates.csv")
     summary.fill(plates.summary())
 
     def update(*_: object) -> None:
-        if state.plate in names and state.value in MEASURES:
-            source.data = _columns(session, state.plate, state.value)
-            columns, rows = _ranges(source)
-            plot.update(title=Title(text=f"{state.plate}: {values[state.value]}"))
-            plot.x_range.update(factors=columns)
-            plot.y_range.update(factors=rows)
+        choose_plate.value, choose_value.value = plate, value = chosen()
+        source.data = _columns(session, plate, value)
+        columns, rows = _ranges(source)
+        plot.update(title=Title(text=f"{plate}: {values[value]}"))
+        plot.x_range.update(factors=columns)
+        plot.y_range.update(factors=rows)
 
+    choose_plate.param.watch(lambda event: state.param.update(plate=event.new), "value")
+    choose_value.param.watch(lambda event: state.param.update(value=event.new), "value")
     state.param.watch(update, ["row", "plate", "value"])
     update()
     return pn.Column(
