@@ -3,6 +3,7 @@
 import panel as pn
 from bokeh.models import ColumnDataSource, HoverTool, LabelSet, TapTool
 
+from phenomae.explorer.figures import link_to_svg, svg_link
 from phenomae.explorer.plots import make_plot
 from phenomae.explorer.view import Session, note
 
@@ -32,7 +33,10 @@ def build_layout(session: Session) -> pn.viewable.Viewable:
     )
     plot.add_tools(HoverTool(renderers=[dots], tooltips=[("", "@name")]), TapTool(renderers=[dots]))
 
+    link = svg_link("layout")
+
     def mark(*_: object) -> None:
+        link.object = link_to_svg("layout", row=state.row)
         found = inputs.search.look_up(state.row)
         if found is None:
             marked.data = {"x": [], "y": [], "name": [], "color": [], "size": []}
@@ -58,5 +62,6 @@ def build_layout(session: Session) -> pn.viewable.Viewable:
     return pn.Column(
         pn.pane.Bokeh(plot, sizing_mode="stretch_width"),
         note(f"{inputs.layout.description}. Orange: the ten nearest in all features."),
+        link,
         sizing_mode="stretch_width",
     )

@@ -87,8 +87,10 @@ def encode_png(picture: UInt8[np.ndarray, "h w 3"]) -> bytes:
     return bytes(imagecodecs.png_encode(np.ascontiguousarray(picture), level=1))
 
 
-class PngHandler(RequestHandler):
-    """Answers with a PNG that is made in a thread, or with a sentence that says why not."""
+class PictureHandler(RequestHandler):
+    """Answers with a picture that is made in a thread, or with a sentence that says why not."""
+
+    kind = "image/png"
 
     def initialize(self, pool: ThreadPoolExecutor, **sources: Any) -> None:
         """Remember the threads, and what pictures are made from."""
@@ -103,18 +105,18 @@ class PngHandler(RequestHandler):
     async def answer(self, make: Callable[[], bytes]) -> None:
         """Write the picture, or one of a sentence with status 503."""
         try:
-            png = await asyncio.get_running_loop().run_in_executor(self.pool, make)
+            picture = await asyncio.get_running_loop().run_in_executor(self.pool, make)
         except (ValueError, OSError) as error:
             self.set_status(503)
             self.set_header("Content-Type", "image/svg+xml")
             self.write(write_svg(str(error)))
             return
-        self.set_header("Content-Type", "image/png")
+        self.set_header("Content-Type", self.kind)
         self.set_header("Cache-Control", "private, max-age=300")
-        self.write(png)
+        self.write(picture)
 
 
-class FieldHandler(PngHandler):
+class FieldHandler(PictureHandler):
     """Answers `fields/INDEX.png?channels=0,1&size=300`."""
 
     pictures: FieldPictures
@@ -125,7 +127,7 @@ class FieldHandler(PngHandler):
         await self.answer(lambda: encode_png(self.pictures.draw(int(field), channels, size)))
 
 
-class CropHandler(PngHandler):
+class CropHandler(PictureHandler):
     """Answers `crops/FIELD-TOP-LEFT-SIDE.png?channels=0,1`."""
 
     pictures: FieldPictures
@@ -139,7 +141,7 @@ class CropHandler(PngHandler):
         )
 
 
-class ReconstructionHandler(PngHandler):
+class ReconstructionHandler(PictureHandler):
     """Answers `reconstructions/FIELD-TOP-LEFT.png`."""
 
     reconstructor: Reconstructor

@@ -10,6 +10,7 @@ from bokeh.server.server import Server
 from panel.io.server import ComponentResourceHandler, get_server
 
 from phenomae.cores import available_cores
+from phenomae.explorer.figures import NAMES, FigureHandler
 from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.page import build_page
 from phenomae.explorer.pictures import (
@@ -89,11 +90,15 @@ def _remove_components(server: Server) -> None:
 
 def _list_patterns(inputs: Inputs, pool: ThreadPoolExecutor) -> list[tuple[str, type, dict]]:
     """Return the paths of pictures, what answers them, and what from."""
+    figures: dict[str, Any] = {"pool": pool, "inputs": inputs}
+    patterns: list[tuple[str, type, dict]] = [
+        (rf"/figures/({'|'.join(NAMES)})\.svg", FigureHandler, figures)
+    ]
     if inputs.store is None:
-        return []
+        return patterns
     given: dict[str, Any] = {"pool": pool, "pictures": FieldPictures.of(inputs.store)}
     number = "([0-9]{1,9})"
-    patterns: list[tuple[str, type, dict]] = [
+    patterns += [
         (rf"/fields/{number}\.png", FieldHandler, given),
         (rf"/crops/{'-'.join([number] * 4)}\.png", CropHandler, given),
     ]

@@ -6,6 +6,7 @@ import panel as pn
 from bokeh.models import ColumnDataSource, HoverTool
 
 from phenomae.explorer.doses import doses_of_row, median_by_dose
+from phenomae.explorer.figures import link_to_svg, svg_link
 from phenomae.explorer.inputs import NO_WELLS, Inputs
 from phenomae.explorer.plots import make_plot
 from phenomae.explorer.table import Table
@@ -24,11 +25,13 @@ def _build(session: Session) -> pn.viewable.Viewable:
     tips = [("plate", "@plate"), ("well", "@well")]
     plot.add_tools(HoverTool(renderers=[dots], tooltips=tips))
     shown = pn.pane.Bokeh(plot, sizing_mode="stretch_width")
+    link = svg_link("doses")
     table = Table(sizing_mode="stretch_width", file="doses.csv")
 
     def update(*_: object) -> None:
         compound, wells = doses_of_row(inputs, state.row)
-        shown.visible = table.visible = not wells.is_empty()
+        link.object = link_to_svg("doses", row=state.row)
+        shown.visible = table.visible = link.visible = not wells.is_empty()
         hint.object = _explain(state.row, compound, wells.is_empty())
         if wells.is_empty():
             return
@@ -40,7 +43,7 @@ def _build(session: Session) -> pn.viewable.Viewable:
 
     state.param.watch(update, "row")
     update()
-    return pn.Column(hint, shown, table, sizing_mode="stretch_width")
+    return pn.Column(hint, shown, link, table, sizing_mode="stretch_width")
 
 
 def _explain(row: str, compound: str | None, is_empty: bool) -> str:

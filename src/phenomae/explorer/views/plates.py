@@ -9,6 +9,7 @@ from bokeh.models import ColorBar, ColumnDataSource, HoverTool, LinearColorMappe
 from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 
+from phenomae.explorer.figures import link_to_svg, svg_link
 from phenomae.explorer.inputs import NO_WELLS, Inputs
 from phenomae.explorer.plots import make_plot
 from phenomae.explorer.table import Table
@@ -31,11 +32,13 @@ def _build(session: Session) -> pn.viewable.Viewable:
     choose_value = _select("Value", {title: name for name, title in values.items()}, value)
     source = ColumnDataSource(_columns(session, plate, value))
     plot = _plot(session, source)
+    link = svg_link("plate")
     summary = Table(sizing_mode="stretch_width", label="Medians of all plates", file="plates.csv")
     summary.fill(plates.summary())
 
     def update(*_: object) -> None:
         choose_plate.value, choose_value.value = plate, value = chosen()
+        link.object = link_to_svg("plate", plate=plate)
         source.data = _columns(session, plate, value)
         columns, rows = _ranges(source)
         plot.update(title=Title(text=f"{plate}: {values[value]}"))
@@ -50,6 +53,7 @@ def _build(session: Session) -> pn.viewable.Viewable:
         note("Circles are controls; an outline marks the wells of the searched name."),
         pn.Row(choose_plate, choose_value, sizing_mode="stretch_width"),
         pn.pane.Bokeh(plot, sizing_mode="stretch_width"),
+        link,
         summary,
         sizing_mode="stretch_width",
     )

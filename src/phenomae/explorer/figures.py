@@ -1,0 +1,97 @@
+"""Figures of the page as SVG files, to be saved: drawn by matplotlib in the style of the report."""
+
+import io
+import threading
+from collections.abc import Callable
+from html import escape
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import panel as pn
+
+from phenomae.explorer.doses import doses_of_row, median_by_dose
+from phenomae.explorer.inputs import Inputs
+from phenomae.explorer.pictures import PictureHandler
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# The style of matplotlib is set for all threads, so one figure is drawn at a time.
+_LOCK = threading.Lock()
+
+
+class FigureHandler(PictureHandler):
+    """Answers `figures/NAME.svg` with the parameters of the page's address."""
+
+    inputs: Inputs
+    kind = "image/svg+xml"
+
+    async def get(self, name: str) -> None:
+        """Write the figure, or a sentence that says why there is none."""
+        draw = _FIGURES[name]
+        words = {key: self.get_query_argument(key, "") for key in ("row", "plate")}
+        await self.answer(lambda: _encode(draw, self.inputs, words))
+
+
+def link_to_svg(name: str, **words: str) -> str:
+    """Return the HTML of a link that saves a figure."""
+    query = escape(urlencode(words))
+    return f'<a href="figures/{name}.svg?{query}" download="{name}.svg">Save as SVG</a>'
+
+
+def svg_link(name: str) -> pn.pane.HTML:
+    """Return a place for a link to a figure."""
+    style = "a { color: var(--mark); font-size: .85rem; }"
+    return pn.pane.HTML(link_to_svg(name), stylesheets=[style], margin=0)
+
+
+def _encode(draw: Callable, inputs: Inputs, words: dict[str, str]) -> bytes:
+    from phenomae.reporting.figures.style import house_style
+
+    buffer = io.BytesIO()
+    with _LOCK, house_style():
+        figure = draw(inputs, **words)
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def _draw_layout(inputs: Inputs, row: str, plate: str) -> "Figure":
+    from phenomae.reporting.figures.layout import Panel, draw_layout
+
+    found = inputs.search.look_up(row)
+    groups: list[str | None] = [None] * len(inputs.names)
+    if found is not None:
+        for near in inputs.neighbors(found.row)[0][0][0][:10].tolist():
+            groups[near] = "its ten nearest"
+        groups[found.row] = inputs.names[found.row]
+    return draw_layout(
+        inputs.layout.points, inputs.names, [Panel(inputs.layout.description, groups)]
+    ).figure
+
+
+def _draw_plate(inputs: Inputs, row: str, plate: str) -> "Figure":
+    from phenomae.reporting.figures.plate_view import Limits, draw_view
+
+    if inputs.plates is None or plate not in inputs.plates.plates:
+        raise ValueError(f"there is no plate {plate!r} to draw")
+    return draw_view(inputs.plates, plate, Limits.of(inputs.plates)).figure
+
+
+def _draw_doses(inputs: Inputs, row: str, plate: str) -> "Figure":
+    from matplotlib.figure import Figure
+
+    compound, wells = doses_of_row(inputs, row)
+    if wells.is_empty():
+        raise ValueError(f"there are no doses of {row!r} to draw")
+    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    axes = figure.subplots()
+    medians = median_by_dose(wells)
+    axes.plot(medians["concentration_um"], medians["distance"], zorder=1)
+    axes.scatter(wells["concentration_um"], wells["distance"], 14, color="#555f6e", zorder=2)
+    axes.set(xscale="log", xlabel="concentration (uM)", ylabel="distance to the controls")
+    axes.set_title(compound or "")
+    return figure
+
+
+_FIGURES = {"layout": _draw_layout, "plate": _draw_plate, "doses": _draw_doses}
+NAMES = tuple(_FIGURES)
