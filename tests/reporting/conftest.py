@@ -31,7 +31,7 @@ from phenomae.wells import write_wells  # noqa: E402
 GENES, FEATURES = 40, 16
 
 
-VOID = {"meta", "link", "img", "br", "wbr"}
+VOID = {"meta", "link", "img", "br", "wbr", "input"}
 
 
 class Page(HTMLParser):
@@ -71,7 +71,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if "style" in self.open:
+        if {"style", "script"} & set(self.open):
             return
         self.text += data
         if self.open and self.open[-1] in ("th", "td"):

@@ -20,6 +20,7 @@ def page(whole, read_page):
 def test_every_part_has_its_heading(page):
     assert page.headings == [
         "A <b>screen</b> & its map",
+        "Find a gene",
         "Comparison with baselines",
         "Recall of known pairs",
         "Recall across percentiles",
@@ -38,7 +39,7 @@ PARTS = {
         "Nearest neighbours",
         "Comparison with baselines",
     },
-    "map": {"Similarity of the map"},
+    "map": {"Find a gene", "Similarity of the map"},
     "run": {"Reconstructions", "Loss"},
 }
 
@@ -48,7 +49,8 @@ def test_what_is_not_given_is_not_on_the_page(screen, tmp_path, given, make_page
     page = make_page(tmp_path / "out", **{given: getattr(screen, given)})
     assert set(page.headings) == PARTS[given] | {"phenomae report", "Provenance"}
     links = {address[1:] for address in page.addresses if address.startswith("#")}
-    assert links == page.ids
+    # Those of the parts of the search box are for its script.
+    assert links == {name for name in page.ids if not name.startswith("search-")}
     assert len(page.images) == len(list((tmp_path / "out" / "figures").glob("*.png")))
 
 
@@ -200,7 +202,11 @@ def test_the_page_is_one_file_and_its_pictures_are_those_beside_it(whole, page):
     assert links == files - {"figures/similarity_order.csv"}
     assert set(re.findall(r"figures/[\w.]+\w", page.text)) == files
     text = (whole / "report.html").read_text()
-    assert "<script" not in text
+    # The script of the search box, which test_search.py looks at.
+    assert re.findall("<script[^>]*>", text) == [
+        '<script type="application/json" id="search-data">',
+        "<script>",
+    ]
     assert "@import" not in text
     assert "url(" not in text
     assert "default-src 'none'" in text

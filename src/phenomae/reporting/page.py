@@ -8,6 +8,7 @@ from markupsafe import Markup, escape
 
 from phenomae.reporting.evidence.evidence import Evidence
 from phenomae.reporting.evidence.provenance import trace
+from phenomae.reporting.search import make_search
 from phenomae.reporting.sections.baselines import differences_line, learned_line
 from phenomae.reporting.sections.section import Part
 from phenomae.signatures import Origin
@@ -15,8 +16,13 @@ from phenomae.signatures import Origin
 _FLAG = re.compile(r"--[a-z][a-z-]*")
 
 
-def render(title: str, origin: Origin, evidence: Evidence, parts: list[Part]) -> str:
-    """Return the HTML of the page, which loads no other file and needs no network."""
+def render(
+    title: str, origin: Origin, evidence: Evidence, parts: list[Part], has_search: bool = True
+) -> str:
+    """Return the HTML of the page, which loads no other file and needs no network.
+
+    With `has_search` it has a box that finds names of the map.
+    """
     # StrictUndefined: a name that the template misspells raises an error instead of being empty.
     # trim_blocks and lstrip_blocks: the tags of the template leave no blank lines in the page.
     environment = Environment(
@@ -32,6 +38,7 @@ def render(title: str, origin: Origin, evidence: Evidence, parts: list[Part]) ->
         differences=differences_line(evidence),
         tiles=[tile for part in parts for tile in part.tiles],
         parts=parts,
+        search=make_search(evidence.on_map, evidence.noun) if has_search else None,
         making=trace(evidence, origin),
     )
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -62,6 +62,9 @@ class ReportSettings:
     among: Annotated[tuple[PathLike, ...], Several] = ()
     """Folders in which the wells, runs and stores that the inputs were made from are looked for,
     beside the folders of the inputs; the page lists their settings."""
+    search: bool = True
+    """With a map: a box that finds a name, its point on the layout and its nearest names. It is the
+    only script of the page."""
     title: str = "phenomae report"
     """Heading of the page."""
 
@@ -115,12 +118,14 @@ def report(
     among = [Path(place) for place in settings.among]
     evidence = read_evidence(*inputs, baselines, among, settings.beside)
     # Only what changes the page is recorded; paths are not, the identities of the inputs are.
-    decisive = {"title": settings.title, "baselines": list(baselines)}
+    decisive: dict[str, Any] = {"title": settings.title, "baselines": list(baselines)}
+    if not settings.search:  # earlier versions had no such key
+        decisive["search"] = False
     origin = Origin(KIND, decisive, evidence.identities)
     with artefact_folder(out, origin, overwrite, resume=False) as folder:
         if folder is not None:
             parts = draw_parts(folder / "figures", evidence)
-            page = render(settings.title, origin, evidence, parts)
+            page = render(settings.title, origin, evidence, parts, settings.search)
             with whole_file(folder / PAGE) as partial:
                 partial.write_text(page, encoding="utf-8", newline="\n")
     info(f"open {out / PAGE} in a browser")
