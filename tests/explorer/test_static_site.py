@@ -221,11 +221,9 @@ def test_an_export_that_stopped_goes_on(explored, tmp_path):
     """A field of the store that cannot be read stops it; the pictures before it are kept."""
     store, away, out = (tmp_path / name for name in ("store", "away", "site"))
     shutil.copytree(explored.store, store)
-    inputs = Inputs.open(explored.map, store=store)
-    export_site(inputs, tmp_path / "whole")
-    pictures = sorted(
-        (tmp_path / "whole").glob("pictures/*/*.jpg"), key=lambda path: int(path.stem)
-    )
+    inputs, whole = Inputs.open(explored.map, store=store), tmp_path / "whole"
+    export_site(inputs, whole)
+    pictures = sorted(whole.glob("pictures/*/*.jpg"), key=lambda path: int(path.stem))
     path = inputs.store.fields["path"][int(pictures[-1].stem)]
     (store / path).rename(away)
     with pytest.raises(ValueError, match=re.escape(path)):
