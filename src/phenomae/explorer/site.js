@@ -53,7 +53,7 @@ async function showRow() {
   const row = site.names.indexOf(name);
   element("of-row").hidden = row < 0;
   element("search").value = name;
-  document.title = row < 0 ? element("map").textContent : name;
+  document.title = row < 0 ? document.querySelector("h1").textContent : name;
   say(row < 0 && name ? `${name} is not on the map.` : "");
   if (row < 0) return;
   const file = String(Math.floor(row / site.rows)).padStart(4, "0");
