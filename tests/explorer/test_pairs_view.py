@@ -13,6 +13,10 @@ from sklearn.metrics.pairwise import cosine_similarity
 from phenomae.evaluation.known_pairs import MapPairs
 from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.pair_tables import known_of, new_of
+from phenomae.explorer.state import State
+from phenomae.explorer.table import Table
+from phenomae.explorer.view import Session
+from phenomae.explorer.views import pairs as pairs_view
 from phenomae.maps.read import read_map
 
 COSINES = {"A": 0.9, "B": 0.5, "C": 0.5, "D": -0.2, "E": -0.9}
@@ -79,6 +83,21 @@ def test_pairs_are_computed_once_for_all_pages(explored):
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(ask, range(8)))
     assert all(one is found[0] for one in found)
+
+
+def test_many_pairs_are_sent_in_part(inputs, monkeypatch):
+    monkeypatch.setattr(pairs_view, "LIMIT", 5)
+    state = State()
+    with ThreadPoolExecutor(1) as pool:
+        view = pairs_view.VIEW.build(Session(inputs, state, pool))
+    [known] = [table for table in view.select(Table) if table.label.startswith("Known pairs (")]
+    assert known.label == "Known pairs (complexes): 12, the first 5 by cosine"
+    assert len(known.data["rows"]) == 5
+    first = known.data["rows"]
+    state.param.update(found="missed", row="G005")
+    assert known.label == "Known pairs missed (complexes, G005): 2"
+    state.param.update(found="no such word", scope="map", source="no such source")
+    assert known.data["rows"] == first
 
 
 def expected_rows(explored, source: str) -> list[list[str]]:

@@ -28,3 +28,22 @@ def test_what_is_no_value_of_a_parameter_is_ignored(query):
     state = State(field=3)
     state.read(query)
     assert state.write() == ""
+
+
+@pytest.mark.slow
+def test_back_shows_what_was_shown_before(app, inputs, visit):
+    page = visit(f"{app(inputs)}?row=G005")
+    page.get_by_role("region", name="Nearest to G005").wait_for()
+    box = page.get_by_label("Search for")
+    box.fill("G006")
+    box.press("Enter")
+    page.get_by_role("region", name="Nearest to G006").wait_for()
+    page.wait_for_url("**?row=G006")
+    page.evaluate("history.back()")
+    page.get_by_role("region", name="Nearest to G005").wait_for()
+    assert box.input_value() == "G005"
+    page.evaluate("window.kept = true")
+    page.get_by_role("link", name="Skip to the answers").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**?row=G005#answers")
+    assert page.evaluate("window.kept")  # a jump to a part of the page does not load it again

@@ -1,7 +1,7 @@
 // A table that can be sorted, read by screen readers, and saved as CSV. All text is set as text.
 function show(value, kind) {
   if (value === null || value === undefined) return "";
-  if (kind === "number") {
+  if (kind === "number" && !Number.isInteger(value)) { // numbers of pairs or wells are exact
     const size = Math.abs(value);
     return size !== 0 && size < 0.001 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
   }

@@ -1,16 +1,12 @@
 """A table on a page: sortable, readable by screen readers, and saved as CSV."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 
 import param
 import polars as pl
 from panel.custom import JSComponent
 
-
-def read_asset(name: str) -> str:
-    """Return a file of this package."""
-    return (files("phenomae.explorer") / name).read_text(encoding="utf-8")
+from phenomae.explorer.assets import read_asset
 
 
 class Table(JSComponent):
