@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cyclopts import Parameter
 
 from phenomae import checks
+from phenomae.outputs import Output
 from phenomae.paths import PathLike
 from phenomae.progress import info
 from phenomae.urls import Location
@@ -57,6 +58,9 @@ class ExploreSettings:
     each start. With the same word, links are valid after a restart."""
     open: bool = False
     """Open the page in a browser."""
+    export: PathLike | None = None
+    """Folder to write, instead of serving pages: a site for any web server, with search, neighbors,
+    pairs and small pictures of cells."""
 
     def __post_init__(self) -> None:
         """Raise ValueError, naming the setting, if a value is outside its range."""
@@ -70,7 +74,13 @@ class ExploreSettings:
                 raise ValueError(f"{name} needs the pixels of the store: give store too")
 
 
-def explore(map_path: PathLike, /, *, settings: ExploreSettings = ExploreSettings()) -> None:
+def explore(
+    map_path: PathLike,
+    /,
+    *,
+    settings: ExploreSettings = ExploreSettings(),
+    overwrite: bool = False,
+) -> Output | None:
     """Show what is on a map, in a browser: neighbors, cells, pairs, plates, doses.
 
     Prints the address of the page and answers until it is interrupted (Ctrl-C).
@@ -79,15 +89,32 @@ def explore(map_path: PathLike, /, *, settings: ExploreSettings = ExploreSetting
     ----------
     map_path
         An .h5ad file written by `map`, or any other AnnData file with one row per name.
+    overwrite
+        Replace the folder `export` if it was made with other settings.
+
+    Returns
+    -------
+    The folder that `export` names, else None.
 
     Raises
     ------
     ValueError
         If an input cannot be used or is not of this map, or the port is in use.
     """
+    if settings.export is not None:
+        from phenomae.explorer.static_site import export_site
+
+        inputs = _open_inputs(Path(map_path), settings)
+        return export_site(inputs, settings.export, overwrite=overwrite)
+    serve(Path(map_path), settings)
+    return None
+
+
+def serve(map_path: Path, settings: ExploreSettings) -> None:
+    """Answer requests until this is interrupted."""
     with ThreadPoolExecutor(1) as pool:
         # The map is read while Panel is imported: each takes a large part of a second.
-        reading = pool.submit(_open_inputs, Path(map_path), settings)
+        reading = pool.submit(_open_inputs, map_path, settings)
         start_server = _import_server()
         inputs = reading.result()
     server, address = start_server(inputs, settings.host, settings.port, settings.token)
