@@ -34,9 +34,9 @@ def _build(session: Session) -> pn.viewable.Viewable:
         for table, which, path, nearest in zip(
             tables, ("this", "the other"), (session.inputs.path, shared.path), found, strict=True
         ):
-            table.label = f"Nearest to {state.row} on {which} map ({path.name})"
             both = pl.when("both").then(pl.lit("yes")).otherwise(pl.lit("")).alias("both")
             table.fill(nearest.with_columns(both), link="neighbor", **_TITLES)
+            table.label = f"Nearest to {state.row} on {which} map ({path.name})"
 
     def show(overlap: Any) -> None:
         computed.append(overlap)

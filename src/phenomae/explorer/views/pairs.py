@@ -92,21 +92,22 @@ def _count(pairs: MapPairs) -> Table:
 
 def _fill_known(table: Table, pairs: MapPairs, source: str, found: str, row: str) -> None:
     shown = known_of(pairs, source, found=found, row=row)
+    table.fill(shown.head(LIMIT), link=ENTITIES, **TITLES)
+    # The label comes last: the browser hears of it by itself, and it names what is there then.
     words = "Known pairs" if found == ALL else f"Known pairs {found}"
     number = f"{len(shown):,}" if len(shown) else "none on the map"
     first = f", the first {LIMIT} by cosine" if len(shown) > LIMIT else ""
     table.label = f"{words} ({source}{f', {row}' if row else ''}): {number}{first}"
-    table.fill(shown.head(LIMIT), link=ENTITIES, **TITLES)
 
 
 def _fill_new(table: Table, pairs: MapPairs, source: str, row: str) -> None:
     shown = new_of(pairs, source, row=row)
     if not source:
         shown = shown.drop("above")
+    table.fill(shown, link=ENTITIES, above="share of known pairs below", **TITLES)
     of_row = f", those of {row}: {len(shown) or 'none'}" if row else ""
     what = "that no source has" if source else "of the map"
     table.label = f"The {len(pairs.new)} highest pairs {what}{of_row}"
-    table.fill(shown, link=ENTITIES, above="share of known pairs below", **TITLES)
 
 
 VIEW = View("pairs", "Pairs", _build)
