@@ -11,11 +11,10 @@ import pytest
 from PIL import Image
 
 import phenomae
-from phenomae.explorer import pictures
 from phenomae.explorer.crops import Picked, crop_around, parse_crop, token_crop_at
 from phenomae.explorer.doses import doses_of_row, median_by_dose
 from phenomae.explorer.inputs import Inputs, principal_components
-from phenomae.explorer.pictures import FieldPictures, write_svg
+from phenomae.explorer.pictures import Cache, FieldPictures, write_svg
 from phenomae.maps.map import MapSettings, map_wells
 from phenomae.signatures import Origin, hash_files, sign
 from phenomae.store.read import open_store
@@ -43,14 +42,21 @@ def test_crops_are_parts_of_fields(drawn: FieldPictures):
         drawn.draw_crop(3, 60, 0, 16, (0,))
 
 
-def test_pictures_keep_few_fields_in_memory(explored, monkeypatch: pytest.MonkeyPatch):
-    store = open_store(explored.store)
-    drawn = FieldPictures.of(store)
-    size = drawn._read(0).nbytes
-    monkeypatch.setattr(pictures, "_CACHE_BYTES", 3 * size)
-    for index in range(6):
-        drawn.draw(index, (0,))
-    assert list(drawn._cache) == [3, 4, 5]
+def test_a_cache_keeps_what_was_used_last_up_to_a_size():
+    cache: Cache[bytes] = Cache(30, len)
+    for key in "abc":
+        cache.get(key, lambda: b"0123456789")
+    assert cache.get("a", lambda: b"made anew") == b"0123456789"
+    cache.get("d", lambda: b"0123456789")
+    assert list(cache._kept) == ["c", "a", "d"]
+    assert cache.get("large", lambda: bytes(99)) == bytes(99)  # answered, and not kept
+    assert not cache._kept
+
+
+def test_fields_are_read_once(drawn: FieldPictures):
+    first = drawn.encode(5, (0, 1))
+    assert drawn.encode(5, (0, 1)) is first
+    assert drawn.fields.get(5, lambda: pytest.fail("read again")).shape[1:] == (64, 64)
 
 
 def test_sentences_become_pictures_whatever_they_say():

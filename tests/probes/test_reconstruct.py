@@ -55,5 +55,5 @@ def test_networks_without_pixels_are_refused(store, tmp_path):
     run = tmp_path / "run"
     settings = ClassifierSettings(**{**SIZES, "crop_size": 32})
     pretrain_classifier(store, run, settings=settings)
-    with pytest.raises(ValueError, match=r"classifier reconstructs no pixels, leave out run"):
+    with pytest.raises(ValueError, match="classifier, which reconstructs no pixels: leave out run"):
         Reconstructor(run, store)

@@ -86,7 +86,13 @@ def _build_search(session: Session, asked: str) -> pn.viewable.Viewable:
             box.value = state.row
 
     box.param.watch(search, "value")
+
+    def explain(*_: object) -> None:
+        message.visible = bool(state.problem)
+        message.object = f"<p>{escape(state.problem)}</p>"
+
     state.param.watch(follow, "row")
+    state.param.watch(explain, "problem")
     search()
     return pn.Column(box, message, sizing_mode="stretch_width")
 

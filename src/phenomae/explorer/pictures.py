@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import imagecodecs
 import numpy as np
@@ -21,22 +21,59 @@ from phenomae.store.read import Store, read_crops, read_field, windows
 
 MAX_SIDE = 8192
 """Of a picture, in pixels; larger fields are drawn smaller."""
-_CACHE_BYTES = 192 * 2**20  # a dozen fields of 6 x 1080 x 1080 with 16 bits
+_FIELD_BYTES = 192 * 2**20  # a dozen fields of 6 x 1080 x 1080 with 16 bits
+_ENCODED_BYTES = 64 * 2**20
+
+
+Kept = TypeVar("Kept")
+
+
+@dataclass
+class Cache(Generic[Kept]):
+    """What was made last, up to a number of bytes in all; several threads may use it."""
+
+    max_bytes: int
+    size_of: Callable[[Kept], int]
+    _kept: OrderedDict[Any, Kept] = field(default_factory=OrderedDict)
+    _bytes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, key: Any, make: Callable[[], Kept]) -> Kept:
+        """Return what is kept under a key, or make it."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        made = make()
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = made
+                self._bytes += self.size_of(made)
+            while self._bytes > self.max_bytes:
+                _, oldest = self._kept.popitem(last=False)
+                self._bytes -= self.size_of(oldest)
+        return made
 
 
 @dataclass(frozen=True)
 class FieldPictures:
-    """Draws the fields of a store, and keeps the last ones that were read."""
+    """Draws the fields of a store, and keeps the last ones that were read, and drawn."""
 
     store: Store
     colors: Float32[np.ndarray, "c 3"]
-    _cache: OrderedDict[int, UInt[np.ndarray, "c h w"]] = field(default_factory=OrderedDict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    fields: Cache[UInt[np.ndarray, "c h w"]]
+    encoded: Cache[bytes]
 
     @classmethod
     def of(cls, store: Store) -> "FieldPictures":
         """Draw in the colors that the store has for its channels."""
-        return cls(store, store_colors(store))
+        fields: Cache[np.ndarray] = Cache(_FIELD_BYTES, lambda pixels: pixels.nbytes)
+        return cls(store, store_colors(store), fields, Cache(_ENCODED_BYTES, len))
+
+    def encode(self, index: int, channels: tuple[int, ...], size: int | None = None) -> bytes:
+        """Return the picture of `draw` as PNG."""
+        key = (index, channels, size)
+        return self.encoded.get(key, lambda: encode_png(self.draw(index, channels, size)))
 
     def draw(
         self, index: int, channels: tuple[int, ...], size: int | None = None
@@ -47,7 +84,8 @@ class FieldPictures:
         resolution. Raises ValueError if the pixels cannot be read.
         """
         chosen = list(channels)
-        pixels, ends = self._read(index)[chosen], windows(self.store, [index])[0][chosen]
+        pixels = self.fields.get(index, lambda: read_field(self.store, index))[chosen]
+        ends = windows(self.store, [index])[0][chosen]
         picture = compose(pixels, ends, self.colors[chosen])
         longest = max(picture.shape[:2])
         size = min(size or longest, MAX_SIDE)
@@ -60,18 +98,6 @@ class FieldPictures:
         chosen = list(channels)
         [pixels] = read_crops(self.store, [index], [top], [left], side, chosen)
         return compose(pixels, windows(self.store, [index])[0][chosen], self.colors[chosen])
-
-    def _read(self, index: int) -> UInt[np.ndarray, "c h w"]:
-        with self._lock:
-            if index in self._cache:
-                self._cache.move_to_end(index)
-                return self._cache[index]
-        pixels = read_field(self.store, index)
-        with self._lock:
-            self._cache[index] = pixels
-            while sum(each.nbytes for each in self._cache.values()) > _CACHE_BYTES:
-                self._cache.popitem(last=False)
-        return pixels
 
 
 def _reduce(picture: UInt8[np.ndarray, "h w 3"], scale: float) -> UInt8[np.ndarray, "h w 3"]:
@@ -124,7 +150,7 @@ class FieldHandler(PictureHandler):
     async def get(self, field: str) -> None:
         """Write the picture of a field."""
         channels, size = _parse_query(self, self.pictures.store, int(field))
-        await self.answer(lambda: encode_png(self.pictures.draw(int(field), channels, size)))
+        await self.answer(lambda: self.pictures.encode(int(field), channels, size))
 
 
 class CropHandler(PictureHandler):

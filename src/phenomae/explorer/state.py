@@ -20,6 +20,7 @@ class State(param.Parameterized):
     names = param.String("", doc="A list of names, separated by lines, commas or spaces")
     found = param.String("all", doc="Known pairs that are shown: all, found or missed")
     scope = param.String("row", doc="Whose pairs are shown: those of the row, or of the map")
+    problem = param.String("", doc="Why something could not be shown; not in the address")
 
     def follow_address(self) -> None:
         """Read the parameters from the address of the page, and write them to it from now on."""
@@ -47,4 +48,4 @@ class State(param.Parameterized):
         self.param.update({**texts, "field": number})
 
     def _shown(self) -> list[str]:
-        return [name for name in self.param if name != "name"]
+        return [name for name in self.param if name not in ("name", "problem")]

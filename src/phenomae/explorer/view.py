@@ -34,7 +34,10 @@ class Session:
 
         def answer(done: Future[Result]) -> None:
             def show_it() -> None:
-                show(done.result())
+                try:
+                    show(done.result())
+                except (ValueError, OSError) as error:  # a file that disappeared, for example
+                    self.state.problem = str(error)
 
             document.add_next_tick_callback(show_it)
 
