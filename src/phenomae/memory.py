@@ -1,4 +1,4 @@
-"""Stops glibc from returning large freed buffers to the kernel.
+"""Stops glibc from returning large freed buffers to the kernel, or makes it return them.
 
 Networks and fields allocate and free the same large buffers over and over, and the kernel clears
 every new page. This cost up to a quarter of the run time (docs/log.md, 2026-11-25).
@@ -30,9 +30,8 @@ def keep_memory() -> ctypes.CDLL | None:
 
     Returns the C library, or None if it has no `mallopt` (it is not glibc): nothing changes then.
     """
-    # On Windows the program itself cannot be opened as a library.
-    library = ctypes.CDLL(None) if os.name == "posix" else None
-    if library is None or not hasattr(library, "mallopt"):
+    library = _find_glibc()
+    if library is None:
         return None
     # 0: no buffer gets its own mapping, which `free` would return to the kernel at once.
     library.mallopt(_MMAP_MAX, 0)
@@ -40,3 +39,16 @@ def keep_memory() -> ctypes.CDLL | None:
     # exceeded the threshold and faulted their pages in again (docs/log.md, 2026-11-25).
     library.mallopt(_TRIM_THRESHOLD, -1)
     return library
+
+
+def return_freed_memory() -> None:
+    """Return freed memory to the kernel, which glibc keeps where small objects lie between."""
+    library = _find_glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+def _find_glibc() -> ctypes.CDLL | None:
+    # On Windows the program itself cannot be opened as a library.
+    library = ctypes.CDLL(None) if os.name == "posix" else None
+    return library if library is not None and hasattr(library, "mallopt") else None

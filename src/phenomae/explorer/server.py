@@ -1,5 +1,6 @@
 """The web server of the app: one page and pictures, below a secret path of this machine."""
 
+import gc
 import secrets
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ from typing import Any
 import panel as pn
 from bokeh.server.server import Server
 from panel.io.server import ComponentResourceHandler, get_server
+from tornado.ioloop import IOLoop, PeriodicCallback
 
 from phenomae.cores import available_cores
 from phenomae.explorer.figures import NAMES, FigureHandler
@@ -19,8 +21,10 @@ from phenomae.explorer.pictures import (
     FieldPictures,
     ReconstructionHandler,
 )
+from phenomae.memory import return_freed_memory
 
 _ANY = ("0.0.0.0", "::", "")
+_COLLECT_MS = 5_000
 _WARM_UP_S = 2  # after the first page, which would have to share the processor
 _UNUSED_MS = 5_000
 """After so long a page that was asked for, and opened no connection, is forgotten."""
@@ -56,6 +60,7 @@ def start_server(
         raise ValueError(f"{where} ({error.strerror or error}): choose another port") from None
     _remove_components(server)
     server.io_loop.call_later(_WARM_UP_S, pool.submit, inputs.warm_up)
+    _forget_pages(server.io_loop)
     return server, f"http://{_shown(host)}:{port}/{token}/"
 
 
@@ -64,6 +69,22 @@ def _shown(host: str) -> str:
     if host in _ANY:
         return "localhost"
     return f"[{host}]" if ":" in host else host
+
+
+def _forget_pages(loop: IOLoop) -> None:
+    """Free the memory of pages that were closed, every few seconds.
+
+    Pages are cycles of references. Python looks for these when there are many more objects than
+    at its last look, which with a large map in memory takes hundreds of pages of a megabyte each.
+    """
+    gc.collect()
+    gc.freeze()  # what is there now stays, and need not be looked at again
+
+    def collect() -> None:
+        gc.collect()
+        return_freed_memory()
+
+    PeriodicCallback(collect, _COLLECT_MS).start()
 
 
 def _find_port(host: str) -> int:

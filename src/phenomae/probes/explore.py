@@ -122,6 +122,7 @@ def serve(map_path: Path, settings: ExploreSettings) -> None:
     if settings.open:
         webbrowser.open(address)
     try:
+        server.start()  # forgets pages that were closed
         server.io_loop.start()
     except KeyboardInterrupt:
         info("stopped")
