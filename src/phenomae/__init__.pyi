@@ -16,6 +16,7 @@ from phenomae.store.check import check_store as check_store
 from phenomae.store.single_file import export_plate as export_plate
 from phenomae.store.single_file import PlateFile as PlateFile
 from phenomae.store.read import Store as Store
+from phenomae.store.open_in_napari import napari as napari
 from phenomae.explore.qc import qc as qc
 from phenomae.quality.settings import QcSettings as QcSettings
 from phenomae.explore.qc import QualityControl as QualityControl

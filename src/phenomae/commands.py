@@ -33,6 +33,10 @@ COMMANDS: Table = {
         "phenomae.explore.qc:qc",
         "Find bad fields and edge effects in a store.",
     ),
+    "napari": (
+        "phenomae.store.open_in_napari:napari",
+        "Open the fields of wells in napari, or print a script that does.",
+    ),
     "embed": (
         "phenomae.embedding.embed:embed",
         "Compute one embedding per well with a trained network.",
