@@ -22,7 +22,7 @@ EVERY += [(group, name) for group, parts in GROUPS.items() for name in parts.tab
 SEVERAL = pytest.mark.parametrize("command", EVERY, ids=" ".join)
 PRINTING = (
     *(("models",), ("recipes",), ("plan",), ("info",), ("completion",)),
-    *(("check",), ("store", "check"), ("nearest-crops",)),
+    *(("check",), ("store", "check"), ("nearest-crops",), ("napari",)),
 )
 CACHING = (("annotations", "fetch"),)  # what is there and whole stays
 # One replaces labels, which is its work, and one commits to a repository, which keeps its history.

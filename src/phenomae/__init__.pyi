@@ -17,6 +17,8 @@ from phenomae.store.single_file import export_plate as export_plate
 from phenomae.store.single_file import PlateFile as PlateFile
 from phenomae.store.read import Store as Store
 from phenomae.reporting.qc import qc as qc
+from phenomae.store.open_in_napari import napari as napari
+from phenomae.explore.qc import qc as qc
 from phenomae.quality.settings import QcSettings as QcSettings
 from phenomae.reporting.qc import QualityControl as QualityControl
 from phenomae.pretraining.plan.plan import plan as plan
@@ -77,6 +79,9 @@ from phenomae.evaluation.neighbors.neighbors import Neighbors as Neighbors
 from phenomae.probes.explore import explore as explore
 from phenomae.probes.explore import ExploreSettings as ExploreSettings
 from phenomae.evaluation.nearest_crops import nearest_crops as nearest_crops
+from phenomae.evaluation.clusters.clusters import clusters as clusters
+from phenomae.evaluation.clusters.clusters import ClustersSettings as ClustersSettings
+from phenomae.evaluation.clusters.clusters import Clusters as Clusters
 from phenomae.evaluation.sweep import sweep as sweep
 from phenomae.evaluation.sweep import SweepSettings as SweepSettings
 from phenomae.evaluation.sweep import Sweep as Sweep

@@ -33,6 +33,10 @@ COMMANDS: Table = {
         "phenomae.reporting.qc:qc",
         "Find bad fields and edge effects in a store.",
     ),
+    "napari": (
+        "phenomae.store.open_in_napari:napari",
+        "Open the fields of wells in napari, or print a script that does.",
+    ),
     "embed": (
         "phenomae.embedding.embed:embed",
         "Compute one embedding per well with a trained network.",
@@ -73,6 +77,10 @@ COMMANDS: Table = {
     "nearest-crops": (
         "phenomae.evaluation.nearest_crops:nearest_crops",
         "List the crops that are most alike to one crop of a screen.",
+    ),
+    "clusters": (
+        "phenomae.evaluation.clusters.clusters:clusters",
+        "Cluster the names of a map, and find the known sets in the clusters.",
     ),
     "sweep": (
         "phenomae.evaluation.sweep:sweep",

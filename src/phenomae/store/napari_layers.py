@@ -1,0 +1,154 @@
+"""The fields of wells as layers of napari: names, colors, intensity windows and places.
+
+A layer is one channel of one field, described by arguments of `napari.Viewer.add_image`, so that
+the same description can be printed as a script and given to napari. The fields of a well are side
+by side, and wells below each other.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from phenomae.store.colors import choose_colors
+from phenomae.store.files import read_file
+from phenomae.store.read import Store, windows
+from phenomae.urls import below
+
+_GAP = 20  # pixels between fields
+_COLOR = re.compile(r"[0-9A-Fa-f]{6}")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One channel of one field, and how napari shows it."""
+
+    field: int
+    """Index of the field: its row in the store's table."""
+    channel: int
+    shown: dict[str, Any]
+    """Arguments of `add_image`, all of which Python can print and read again."""
+
+
+def find_fields(store: Store, wells: Sequence[str]) -> list[list[int]]:
+    """Return the indices of the fields of each well, written PLATE/WELL or PLATE/WELL/SITE.
+
+    Raises ValueError if the store has no such well or site.
+    """
+    keys = pl.concat_str("plate", "well", separator="/")
+    table = store.fields.select(key=keys, site="site").with_row_index("field")
+    return [_find(table, well, store) for well in wells]
+
+
+def _find(table: pl.DataFrame, asked: str, store: Store) -> list[int]:
+    plate, _, rest = asked.partition("/")
+    well, slash, site = rest.partition("/")
+    found = table.filter(pl.col("key") == f"{plate}/{well}")
+    if found.is_empty():
+        known = table["key"].unique(maintain_order=True).to_list()
+        close = get_close_matches(f"{plate}/{well}", known, n=3) or known[:3]
+        raise ValueError(
+            f"{store.path} has no well {asked!r}: wells are written PLATE/WELL, like "
+            f"{' or '.join(close)}"
+        )
+    sites = [str(number) for number in found["site"]]
+    if not slash:
+        return found["field"].to_list()
+    if site not in sites:
+        raise ValueError(
+            f"{store.path} has no site {site!r} of well {plate}/{well}: it has {', '.join(sites)}"
+        )
+    return [found["field"][sites.index(site)]]
+
+
+def describe_layers(store: Store, fields: Sequence[Sequence[int]]) -> list[Layer]:
+    """Return a layer for each channel of the fields; each of `fields` is a row of the picture."""
+    size = store.pixel_size_um
+    scale = {"scale": (size, size), "units": ("um", "um")} if size is not None else {}
+    layers = []
+    for field, top, left in _arrange(store, fields):
+        row = store.fields.row(field, named=True)
+        ends = windows(store, [field])[0].tolist()
+        for channel, color in enumerate(_read_colors(store, field)):
+            low, high = ends[channel]
+            shown = {
+                "name": f"{row['plate']}/{row['well']}/{row['site']} {store.channels[channel]}",
+                "colormap": f"#{color}",
+                "contrast_limits": (low, max(high, low + 1)),  # of an empty channel both are equal
+                "translate": (top * (size or 1), left * (size or 1)),
+                "blending": "additive",
+                **scale,
+            }
+            layers.append(Layer(field, channel, shown))
+    return layers
+
+
+def _arrange(store: Store, fields: Sequence[Sequence[int]]) -> Iterator[tuple[int, int, int]]:
+    """Yield each field with its first row and column of pixels in the picture."""
+    heights, widths = store.fields["height"], store.fields["width"]
+    top = 0
+    for row in fields:
+        left = 0
+        for field in row:
+            yield field, top, left
+            left += widths[field] + _GAP
+        top += max(heights[field] for field in row) + _GAP
+
+
+def _read_colors(store: Store, field: int) -> list[str]:
+    """Return the colors that the image's metadata has, RRGGBB; else those of the stains.
+
+    A store in place has no metadata of its own.
+    """
+    usual = choose_colors(store.channels)
+    if store.references is not None:
+        return usual
+    try:
+        content = read_file(below(store.path, f"{store.fields['path'][field]}/zarr.json"))
+        shown = json.loads(content)["attributes"]["ome"]["omero"]["channels"]
+        colors = [str(channel["color"]) for channel in shown]
+    except (OSError, ValueError, KeyError, TypeError):
+        return usual
+    are_colors = len(colors) == len(usual) and all(map(_COLOR.fullmatch, colors))
+    return colors if are_colors else usual
+
+
+def write_script(store: Store, layers: Sequence[Layer]) -> str:
+    """Return a Python program that opens the layers in napari."""
+    is_local = isinstance(store.path, Path)
+    place = str(Path(store.path).absolute()) if is_local else str(store.path)
+    lines = [
+        "# Opens fields of a store in napari. Run it where napari and phenomae are installed.",
+        *_plugin_lines(store, layers),
+        "import napari",
+        "",
+        "import phenomae",
+        "from phenomae.store.read import read_field",
+        "",
+        f"store = phenomae.open_store({place!r})",
+        "layers = [  # row of store.fields, channel, arguments of add_image",
+        *(f"    ({layer.field}, {layer.channel}, {layer.shown!r})," for layer in layers),
+        "]",
+        "pixels = {field: read_field(store, field) for field, _, _ in layers}",
+        f"viewer = napari.Viewer(title={place!r})",
+        "for field, channel, shown in layers:",
+        "    viewer.add_image(pixels[field][channel], **shown)",
+        "napari.run()",
+    ]
+    return "\n".join(lines)
+
+
+def _plugin_lines(store: Store, layers: Sequence[Layer]) -> list[str]:
+    """Return a comment with the command that opens one field without phenomae."""
+    if store.references is not None or not isinstance(store.path, Path):
+        return []
+    image = store.path.absolute() / store.fields["path"][layers[0].field]
+    return [
+        "# One field without phenomae, with the plugin napari-ome-zarr and ome-zarr 0.12 or newer:",
+        f"# napari --plugin napari-ome-zarr '{image}'",
+    ]
