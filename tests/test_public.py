@@ -82,6 +82,7 @@ def call_all():
     refused(phenomae.fetch_annotations, "lists", place="http://127.0.0.1:9")
     refused(phenomae.neighbors, "absent.h5ad", "TP53", settings=phenomae.NeighborsSettings())
     refused(phenomae.layout, "absent.h5ad", settings=phenomae.LayoutSettings(min_dist=0.2))
+    refused(phenomae.clusters, "absent.h5ad", "out", settings=phenomae.ClustersSettings(seeds=2))
     refused(phenomae.sweep, "wells", "out", settings=phenomae.SweepSettings("absent"))
     for name in ("vit_mae", "channel_mae", "energy_mae", "unet_mae", "classifier",
                  "vit_classifier"):

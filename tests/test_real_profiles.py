@@ -8,6 +8,7 @@ import pytest
 
 from phenomae.correction.correct import CorrectSettings, correct
 from phenomae.evaluation.benchmark import benchmark
+from phenomae.evaluation.clusters.clusters import ClustersSettings, clusters
 from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.maps.map import MapSettings, map_wells
 from phenomae.wells import write_wells
@@ -92,3 +93,23 @@ def test_golden_recall_through_the_three_commands(golden_case: Callable[[str], P
             column = f"recall_{row['low']}_{row['high']}"
             golden_recall = wanted.filter(pl.col("source") == row["source"])[column].item()
             assert row["recall"] == pytest.approx(golden_recall, abs=1e-9)
+
+
+def test_mitocheck_clusters(shared: Path, mitocheck: Path, tmp_path):
+    """The numbers of docs/clusters.md."""
+    corrected, genes = tmp_path / "corrected", tmp_path / "map.h5ad"
+    correct(mitocheck, corrected, settings=CorrectSettings("center-scale", "plate"))
+    map_wells(corrected, genes, settings=MapSettings(through="wells"))
+    lists = shared / "data/annotations"
+    settings = ClustersSettings(annotations=lists, complexes=lists / "CORUM_clusters.tsv")
+    found = clusters(genes, tmp_path / "clusters", settings=settings)
+    own, *normal = found.to_polars("structure")["modularity"]
+    assert own == pytest.approx(0.710, abs=0.001)
+    assert (min(normal), max(normal)) == pytest.approx((0.642, 0.653), abs=0.001)
+    assert (found.to_polars("sizes")["jaccard"] >= 0.75).sum() == 6
+    assert found.to_polars("agreement")["adjusted_rand"].mean() == pytest.approx(0.68, abs=0.005)
+    best = found.to_polars("enrichment").row(0, named=True)
+    assert (best["set"], best["overlap"], best["in_set"]) == ("Spliceosome", 18, 28)
+    assert best["expected"] == pytest.approx(4.5, abs=0.05)
+    (chance,) = found.to_polars("chance").rows(named=True)
+    assert (chance["tests"], chance["enriched"], chance["clusters"]) == (1587, 1, 11)

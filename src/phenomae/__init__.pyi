@@ -73,6 +73,9 @@ from phenomae.evaluation.results import Results as Results
 from phenomae.evaluation.neighbors.neighbors import neighbors as neighbors
 from phenomae.evaluation.neighbors.neighbors import NeighborsSettings as NeighborsSettings
 from phenomae.evaluation.neighbors.neighbors import Neighbors as Neighbors
+from phenomae.evaluation.clusters.clusters import clusters as clusters
+from phenomae.evaluation.clusters.clusters import ClustersSettings as ClustersSettings
+from phenomae.evaluation.clusters.clusters import Clusters as Clusters
 from phenomae.evaluation.sweep import sweep as sweep
 from phenomae.evaluation.sweep import SweepSettings as SweepSettings
 from phenomae.evaluation.sweep import Sweep as Sweep

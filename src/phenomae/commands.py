@@ -66,6 +66,10 @@ COMMANDS: Table = {
         "phenomae.evaluation.neighbors.neighbors:neighbors",
         "List the names that are most alike to names of a map, and how sure that is.",
     ),
+    "clusters": (
+        "phenomae.evaluation.clusters.clusters:clusters",
+        "Cluster the names of a map, and find the known sets in the clusters.",
+    ),
     "sweep": (
         "phenomae.evaluation.sweep:sweep",
         "Try corrections, and choose one by recall on a split of the known pairs.",

@@ -46,16 +46,23 @@ class Annotation:
     pairs: pl.DataFrame
     """Columns entity1 and entity2, as in the file: a pair may be listed in both directions."""
     checksum: str
+    sets: dict[str, list[str]] | None = None
+    """The genes of each set by its name, if sets were asked for and the file lists them; `pairs` is
+    empty then."""
 
     @property
     def genes(self) -> pl.Series:
-        """Genes of the known pairs, sorted, without duplicates."""
+        """Genes of the known pairs or sets, sorted, without duplicates."""
+        if self.sets is not None:
+            every = {gene for genes in self.sets.values() for gene in genes}
+            return pl.Series([*every], dtype=pl.String).sort()
         return pl.concat([self.pairs[column] for column in COLUMNS]).drop_nulls().unique().sort()
 
 
-def read_annotations(path: PathLike) -> list[Annotation]:
+def read_annotations(path: PathLike, *, as_sets: bool = False) -> list[Annotation]:
     """Read known pairs from one file, or from every .txt, .csv, .tsv and .gmt file of a folder.
 
+    With `as_sets`, lists of sets are read as these and not as pairs, of which large sets have many.
     Files of a folder without the columns of a list are skipped and logged. Raises ValueError if
     `path` does not exist, is a file without these columns, or is a folder without such a file or
     with two of the same stem, or if a file is called `ALL_SOURCES`.
@@ -66,7 +73,7 @@ def read_annotations(path: PathLike) -> list[Annotation]:
             raise ValueError(
                 f"{path} is not an annotation file: its first line must name {_FORMS}{_hint(path)}"
             )
-        return [_read_annotation(path)]
+        return [_read_annotation(path, as_sets)]
     if not path.is_dir():
         raise ValueError(
             f"{path}: there is no such file or folder of annotations (phenomae annotations fetch "
@@ -85,7 +92,7 @@ def read_annotations(path: PathLike) -> list[Annotation]:
     stems = [file.stem for file in found]
     if repeated := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise ValueError(f"{path} has two files for the source {repeated[0]}: remove one of them")
-    return [_read_annotation(file) for file in found]
+    return [_read_annotation(file, as_sets) for file in found]
 
 
 def read_aliases(path: Path) -> dict[str, str]:
@@ -198,16 +205,26 @@ def _pairs_of_sets(sets: Iterable[Iterable[str]]) -> pl.DataFrame:
     return pl.DataFrame(sorted(pairs), dict.fromkeys(COLUMNS, pl.String()), orient="row")
 
 
-def _read_gmt(path: Path) -> pl.DataFrame:
-    """Read the pairs of a GMT file: name, description and genes, separated by tabs."""
+def _read_gmt(path: Path) -> dict[str, list[str]]:
+    """Read the sets of a GMT file: name, description and genes, separated by tabs."""
     lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     rows = [line.split("\t") for line in lines if line.strip()]
     if not rows or any(len(row) < 3 for row in rows):
         raise ValueError(f"{path} is no GMT file: expected name, tab, description, tab, genes")
-    return _pairs_of_sets([name.strip() for name in row[2:] if name.strip()] for row in rows)
+    sets: dict[str, list[str]] = {}
+    for number, (name, _, *genes) in enumerate(rows, start=1):
+        label = f"{name} (line {number})" if name in sets else name  # a name may be repeated
+        sets[label] = [gene.strip() for gene in genes if gene.strip()]
+    return sets
 
 
-def _read_annotation(path: Path) -> Annotation:
+def _read_sets(path: Path, gene: str, its: str) -> dict[str, list[str]]:
+    """Read the sets of a table with a row for each gene and set."""
+    grouped = read_table(path).select(gene, its).drop_nulls().group_by(its, maintain_order=True)
+    return dict(grouped.agg(gene).iter_rows())
+
+
+def _read_annotation(path: Path, as_sets: bool) -> Annotation:
     if path.stem == ALL_SOURCES:
         raise ValueError(
             f"{path}: results call the known pairs of all annotation files together {ALL_SOURCES}, "
@@ -215,16 +232,15 @@ def _read_annotation(path: Path) -> Annotation:
         )
     form = _find_form(path)
     assert form is not None
-    if form.kind == "gmt":
-        pairs = _read_gmt(path)
-    else:
+    checksum = hash_file(path)
+    if form.kind == "pairs":
         # Read as text, because gene ids read as numbers would not match the names of the map.
         table = read_table(path).select(form.columns)
-        if form.kind == "pairs":
-            pairs = table.rename(dict(zip(form.columns, COLUMNS, strict=True)))
-        else:
-            gene, its = form.columns
-            pairs = _pairs_of_sets(table.drop_nulls().group_by(its).agg(gene)[gene])
-    found = Annotation(path.stem, pairs, hash_file(path))
+        pairs = table.rename(dict(zip(form.columns, COLUMNS, strict=True)))
+        found = Annotation(path.stem, pairs, checksum)
+    else:
+        sets = _read_gmt(path) if form.kind == "gmt" else _read_sets(path, *form.columns)
+        pairs = _pairs_of_sets([] if as_sets else sets.values())
+        found = Annotation(path.stem, pairs, checksum, sets if as_sets else None)
     say_dates(found.genes, path)
     return found

@@ -12,17 +12,15 @@ from jaxtyping import Float64
 from phenomae import checks
 from phenomae.maps.encode import add_layout
 from phenomae.maps.layout_record import KIND, POINTS, RECORD, Points, hash_points, parse_layout
+from phenomae.maps.optional_packages import require_package
 from phenomae.maps.read import ConsensusProfiles, Map, read_map, read_notes_of_map
 from phenomae.maps.trustworthiness import expected_by_chance, measure_trustworthiness
-from phenomae.maps.umap_points import compute_points, umap_version
-from phenomae.maps.unit_vectors import unit_map
+from phenomae.maps.umap_points import compute_points
+from phenomae.maps.unit_vectors import limit_neighbors, require_different, unit_map
 from phenomae.paths import PathLike
 from phenomae.progress import count_of, info
 from phenomae.signatures import Origin, already_there, record_of, settings_dict
 from phenomae.whole_files import remove_abandoned, write_bytes
-
-_MIN_ROWS = 4
-_EQUAL = 1e-9  # rows are alike if 1 - cosine is less
 
 
 @Parameter(name="*")
@@ -77,10 +75,11 @@ def layout(
     remove_abandoned(path)
     if not overwrite and _is_done(path, origin, profiles.layout):
         return Map(path)
-    umap = umap_version()
+    umap = require_package("umap-learn", "umap", "a layout needs")
     unit = unit_map(profiles, path)
-    _require_shape(unit, path)
-    points = compute_points(unit, _clamp(settings, unit, path), settings.min_dist, settings.seed)
+    require_different(unit, path, "a layout needs")
+    near = limit_neighbors(settings.n_neighbors, len(unit), path)
+    points = compute_points(unit, near, settings.min_dist, settings.seed)
     _require_points(points, profiles.names, path)
     record = record_of(origin, hash_points(points), umap=umap, **_trust(unit, points, settings))
     _write(path, origin, points, record)
@@ -117,23 +116,6 @@ def _is_done(path: Path, origin: Origin, points: Points | None) -> bool:
     info(already_there(f"the layout of {path}", record))
     info(_describe(path, record, 0 if points is None else len(points)))
     return True
-
-
-def _require_shape(unit: Float64[np.ndarray, "g d"], path: Path) -> None:
-    """Raise ValueError if a map has too few rows for a layout, or rows that are all alike."""
-    if len(unit) < _MIN_ROWS:
-        raise ValueError(
-            f"{path} has {count_of(len(unit), 'row')}: a layout needs {_MIN_ROWS} or more"
-        )
-    if (unit @ unit[0] > 1 - _EQUAL).all():
-        raise ValueError(f"the rows of {path} are all alike: a layout needs rows that differ")
-
-
-def _clamp(settings: LayoutSettings, unit: Float64[np.ndarray, "g d"], path: Path) -> int:
-    if settings.n_neighbors < len(unit):
-        return settings.n_neighbors
-    info(f"n_neighbors is {len(unit) - 1}, because {path} has only {len(unit)} rows")
-    return len(unit) - 1
 
 
 def _require_points(points: Points, names: list[str], path: Path) -> None:

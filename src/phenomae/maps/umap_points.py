@@ -1,23 +1,11 @@
 """Points in the plane by UMAP (McInnes et al. 2018, arXiv 1802.03426), from exact neighbors."""
 
 import warnings
-from importlib.metadata import version
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from phenomae.maps.cosine_blocks import nearest_rows
-
-
-def umap_version() -> str:
-    """Return the version of umap-learn; raises ValueError if it is not installed."""
-    try:
-        import umap  # noqa: F401
-    except ImportError:
-        raise ValueError(
-            "a layout needs the package umap-learn: pip install 'phenomae[explore]'"
-        ) from None
-    return version("umap-learn")
 
 
 def compute_points(

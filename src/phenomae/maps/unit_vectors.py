@@ -13,7 +13,10 @@ import polars as pl
 from jaxtyping import Bool, Float, Float64
 
 from phenomae.maps.read import ConsensusProfiles
-from phenomae.progress import count_of
+from phenomae.progress import count_of, info
+
+_MIN_ROWS = 4  # of a graph or a layout of neighbors
+_EQUAL = 1e-9  # rows are alike if 1 - cosine is less
 
 
 def unit_rows(features: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
@@ -72,6 +75,28 @@ def require_directions_of(
             f"{source} has rows that are NaN, infinite or all 0 and have no cosine: "
             f"{shown} ({len(rows)} in total); leave them out of the map"
         )
+
+
+def require_different(unit: Float64[np.ndarray, "g d"], source: Path, needs: str) -> None:
+    """Raise ValueError if a map has fewer than 4 rows, or rows that are all alike.
+
+    `needs` is who needs more, like `a layout needs`.
+    """
+    if len(unit) < _MIN_ROWS:
+        raise ValueError(f"{source} has {count_of(len(unit), 'row')}: {needs} {_MIN_ROWS} or more")
+    if (unit @ unit[0] > 1 - _EQUAL).all():
+        raise ValueError(f"the rows of {source} are all alike: {needs} rows that differ")
+
+
+def limit_neighbors(count: int, rows: int, source: Path) -> int:
+    """Return a number of neighbors, the row itself included, that a map of few rows has.
+
+    Prints the number if it is less than `count`.
+    """
+    if count < rows:
+        return count
+    info(f"n_neighbors is {rows - 1}, because {source} has only {rows} rows")
+    return rows - 1
 
 
 def _lacks_direction(features: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, " n"]:
