@@ -76,5 +76,5 @@ def read_clusters(folder: Path, profiles: ConsensusProfiles) -> ClusterTables:
 
 def _read(path: Path, columns: dict[str, pl.DataType]) -> pl.DataFrame:
     # Names are read as text: a name may be a number.
-    content = io.BytesIO(path.read_bytes())
-    return pl.read_csv(content, schema_overrides=columns).select(list(columns))
+    content = path.read_bytes()
+    return pl.read_csv(io.BytesIO(content), schema_overrides=columns).select(list(columns))
