@@ -18,7 +18,6 @@ from phenomae.store.single_file import PlateFile as PlateFile
 from phenomae.store.read import Store as Store
 from phenomae.reporting.qc import qc as qc
 from phenomae.store.open_in_napari import napari as napari
-from phenomae.explore.qc import qc as qc
 from phenomae.quality.settings import QcSettings as QcSettings
 from phenomae.reporting.qc import QualityControl as QualityControl
 from phenomae.pretraining.plan.plan import plan as plan

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 import shutil
 from pathlib import Path
@@ -20,6 +21,7 @@ from phenomae.evaluation.settings import BenchmarkSettings
 from phenomae.maps.map import MapSettings, map_wells
 from phenomae.reporting.report import ReportSettings, report
 from phenomae.store.ingest import ingest
+from phenomae.store.inventory import IngestSettings
 from phenomae.store.read import open_store, read_field, windows
 from phenomae.wells import write_wells
 
@@ -356,8 +358,6 @@ def test_wells_and_stores_of_other_screens_are_refused(imaged, screen, tmp_path)
     refuse(r"store has no field of a row of .*good\.h5ad", map=screen.map, store=imaged.store)
     refuse("no annotated pair has both its genes", map=imaged.map, annotations=screen.annotations)
     # The same plates and wells, ingested with another window.
-    from phenomae.store.inventory import IngestSettings
-
     ingest(imaged.raw, tmp_path / "store", settings=IngestSettings(bits=8))
     refuse(
         r"store is not the store that the wells .*corrected were computed from: give that store",
@@ -383,9 +383,8 @@ def test_warnings_of_the_correction_are_on_the_page(imaged, tmp_path, make_page)
     correct(imaged.wells, tmp_path / "corrected", settings=few)
     map_wells(tmp_path / "corrected", tmp_path / "map.h5ad", settings=MapSettings(by="gene"))
     page = make_page(tmp_path / "out", map=tmp_path / "map.h5ad", wells=tmp_path / "corrected")
-    from phenomae.reporting.evidence.corrections import _read_diagnosis
-
-    _, _, warnings = _read_diagnosis(tmp_path / "corrected")
+    verdict = (tmp_path / "corrected" / "verdict.json").read_text()
+    warnings = json.loads(verdict)["warnings"]
     assert warnings
     words = words_of(page.source)
     for warning in warnings:

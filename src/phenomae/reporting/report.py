@@ -1,6 +1,6 @@
 """The command `report`: one page that shows a training run, benchmark results and a map."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,6 +65,9 @@ class ReportSettings:
     search: bool = True
     """With a map: a box that finds a name, its point on the layout and its nearest names. It is the
     only script of the page."""
+    clusters: PathLike | None = None
+    """Folder that `clusters` wrote for the map: the page lists them, and colours the layout by
+    them."""
     title: str = "phenomae report"
     """Heading of the page."""
 
@@ -72,17 +75,19 @@ class ReportSettings:
         parse_baselines(self.baseline)
         if self.baseline and self.results is None:
             raise ValueError("baseline needs results to compare with: give results too")
-        for name in ("wells", "store", "annotations"):
+        for name in ("wells", "store", "annotations", "clusters"):
             if getattr(self, name) is not None and self.map is None:
                 raise ValueError(f"{name} goes with a map: give map too")
 
     @property
     def beside(self) -> Beside:
         """What goes with the map."""
-        wells, annotations = (
-            None if path is None else Path(path) for path in (self.wells, self.annotations)
+        store = None if self.store is None else locate(self.store)
+        wells, annotations, clusters = (
+            None if path is None else Path(path)
+            for path in (self.wells, self.annotations, self.clusters)
         )
-        return Beside(wells, None if self.store is None else locate(self.store), annotations)
+        return Beside(wells, store, annotations, clusters)
 
     @property
     def shown(self) -> dict[str, Path]:
@@ -147,8 +152,7 @@ def _check(out: Path, settings: ReportSettings, baselines: dict[str, Path]) -> N
     """Raise ValueError if no input is given, or `out` contains an input and would overwrite it."""
     if not settings.shown:
         raise ValueError("there is nothing to show: give run, results or map")
-    beside = [settings.beside.wells, settings.beside.store, settings.beside.annotations]
-    local = [path for path in beside if isinstance(path, Path)]
+    local = [path for path in astuple(settings.beside) if isinstance(path, Path)]
     for path in (*settings.shown.values(), *baselines.values(), *local):
         # With overwrite, `out` is replaced as a whole, including an input inside it.
         if path.resolve().is_relative_to(out.resolve()):

@@ -21,6 +21,7 @@ from phenomae.maps.read import ConsensusProfiles, read_notes_of_map
 from phenomae.maps.unit_vectors import unit_rows
 from phenomae.reporting.evidence.before_after import BeforeAfter, compare_states
 from phenomae.reporting.evidence.cells import Cells, find_cells
+from phenomae.reporting.evidence.cluster_tables import ClusterTables, read_clusters
 from phenomae.reporting.evidence.corrections import Corrections, trace_corrections
 from phenomae.reporting.evidence.plate_groups import PlateGroups, group_by_plates
 from phenomae.reporting.evidence.plate_views import PlateViews, view_plates
@@ -41,6 +42,7 @@ class Beside:
     wells: Path | None = None
     store: Location | None = None
     annotations: Path | None = None
+    clusters: Path | None = None
 
     @property
     def places(self) -> list[Path]:
@@ -58,6 +60,7 @@ class OnMap:
     wells: MapWells | None = None
     store: Store | None = None
     annotations: Sequence[Annotation] = ()
+    clusters: ClusterTables | None = None
     percentiles: Percentiles = PERCENTILES
     """The percentile pair of the results, if there are any: a known pair is found if it is in these
     tails."""
@@ -85,6 +88,8 @@ class OnMap:
             found |= self.store.sources
         if self.annotations:
             found["annotations"] = hash_json([[its.name, its.checksum] for its in self.annotations])
+        if self.clusters is not None:
+            found["clusters"] = self.clusters.identity
         if self.profiles.layout is not None:  # the identity of a map does not cover its layout
             found["layout"] = hash_points(self.profiles.layout)
         return found
@@ -151,8 +156,8 @@ class OnMap:
 def read_on_map(path: Path, profiles: ConsensusProfiles, beside: Beside) -> OnMap:
     """Read what goes with a map.
 
-    Raises ValueError if the map was made from other wells, the store has no field of its rows, or
-    no annotated pair is on the map.
+    Raises ValueError if wells or clusters are those of another map, the store has no field of its
+    rows, or no annotated pair is on the map.
     """
     wells = store = None
     annotations: list[Annotation] = []
@@ -164,7 +169,8 @@ def read_on_map(path: Path, profiles: ConsensusProfiles, beside: Beside) -> OnMa
         annotations = read_annotations(beside.annotations)
         known = find_pairs(annotations, profiles.names, beside.annotations)
         annotations = [annotation for annotation in annotations if annotation.name in known]
-    return OnMap(path, profiles, wells, store, annotations)
+    clusters = None if beside.clusters is None else read_clusters(beside.clusters, profiles)
+    return OnMap(path, profiles, wells, store, annotations, clusters)
 
 
 def add_corrections(on_map: OnMap, upstream: Sequence[Source]) -> OnMap:

@@ -47,7 +47,7 @@ def draw_plate(plate: str, fields: pl.DataFrame) -> Drawing:
         for ax, measure in zip(column, _MEASURES, strict=True):
             _draw_grid(ax, wells, measure, shape)
             ax.set_title(f"{shorten(channel, _LONGEST_NAME)}: {_MEASURES[measure]}")
-    handles = [_mark(grids[0, 0], [], [], flag, 5) for flag in _MARKS]
+    handles = [_mark(grids[0, 0], [], [], flag, 5.0) for flag in _MARKS]
     figure.legend(handles, list(_MARKS), loc="outside lower left", ncols=len(_MARKS))
     figure.suptitle(plate, x=0.01, ha="left", fontsize=11)
     return Drawing(figure, _in_words(plate, fields))

@@ -1,5 +1,7 @@
 """The figure of a scaling study: recall over training FLOPs, beside each network at random."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
@@ -50,7 +52,7 @@ def _draw_family(ax: Axes, rows: pl.DataFrame, colour: str, family: str) -> None
     ax.plot(flops, recall, "o", color=colour, ms=6, zorder=4, label=family)
 
 
-def _draw_line(ax: Axes, rows: pl.DataFrame, line: dict[str, float], colour: str) -> None:
+def _draw_line(ax: Axes, rows: pl.DataFrame, line: dict[str, Any], colour: str) -> None:
     ends = np.array([rows["flops"].min(), rows["flops"].max()])
     ax.plot(
         ends, line["intercept"] + line["recall_per_decade"] * np.log10(ends), color=colour, lw=1.4

@@ -25,6 +25,9 @@ def _text(evidence: Evidence) -> str:
 def _panels(evidence: Evidence) -> list[Panel]:
     on_map = evidence.map
     panels = []
+    if on_map.clusters is not None:
+        labels = [str(label) for label in on_map.clusters.labels]
+        panels.append(Panel("clusters", labels, on_points=True))
     if on_map.plate_groups is not None:
         title = "plates" if on_map.plate_groups.are_sets else "plate with most of its wells"
         panels.append(Panel(title, on_map.plate_groups.labels))
@@ -36,6 +39,8 @@ def _draw(evidence: Evidence, folder: Path) -> Picture:
     assert profiles.layout is not None
     x, y = profiles.layout.T
     columns = {"name": profiles.names, "x": x, "y": y}
+    if evidence.map.clusters is not None:
+        columns["cluster"] = evidence.map.clusters.labels
     if evidence.map.plate_groups is not None:
         columns["plates"] = evidence.map.plate_groups.labels
     with whole_file(folder / FILE) as partial:

@@ -62,6 +62,8 @@ class Table:
     columns: Sequence[str]
     groups: Sequence[tuple[str, Sequence[Row]]]
     """Heading and rows of each group of rows; an empty heading is not shown."""
+    prose: Sequence[str] = ()
+    """Columns of text, whose lines may be broken; those of numbers are never."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ SECTIONS = [
     "phenomae.reporting.sections.precision:SECTION",
     "phenomae.reporting.sections.similarity:SECTION",
     "phenomae.reporting.sections.layout:SECTION",
+    "phenomae.reporting.sections.clusters:SECTION",
     "phenomae.reporting.sections.known_pairs:SECTION",
     "phenomae.reporting.sections.pairs:SECTION",
     "phenomae.reporting.sections.plates:SECTION",
