@@ -119,7 +119,6 @@ def _visit(browser, folder: Path, number: int) -> dict[str, float]:
         times = {"first page": first}
         box = page.get_by_label("Search for")
         answers = [_search(page, box, f"GENE{row:05d}") for row in (1, 2, 3, 4, 5)]
-        print(answers)
         times["an answer"] = statistics.median(answers)
         times["a field"] = statistics.median(_field(page, address, n) for n in range(3))
         times["moving the points"] = _pan(page)
