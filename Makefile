@@ -11,9 +11,10 @@ PYTHON ?= python3
 SEED ?= 0
 BIN = .venv/bin
 # One thread per test process: OpenMP threads of several processes on the same cores spin for each
-# other, and the suite then takes longer than on one core. Bytecode is kept in any case, because
+# other, and the suite then takes longer than on one core. numba, which shares them with PyTorch,
+# would set them to all cores (findings/numba_torch_threads.sh). Bytecode is kept in any case, because
 # the commands under test would compile the package again at each start.
-PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
+PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
 	$(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal
 
 .PHONY: install demo demo-rivals demo-families test test-all gpu-kit torch-check docs release wheel-test hashes clean

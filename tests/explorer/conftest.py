@@ -27,6 +27,8 @@ from phenomae.store.ingest import ingest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+SMOKE = "test_a_search_shows_the_neighbors_and_a_link_opens_them_again"
+"""The one test with a browser that is in the fast suite."""
 TIMEOUT_S = 30
 HOSTILE = {
     "G001": '<img src=x onerror="window.broken=1">',
@@ -35,6 +37,15 @@ HOSTILE = {
     "G004": "007",
 }
 """Names that a page must show as they are, in place of some genes of the small screen."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before slow tests are left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests with a browser as slow: each waits a second for pages."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "chromium" in fixtures and getattr(item, "originalname", "") != SMOKE:
+            item.add_marker(pytest.mark.slow)
 
 
 @dataclass(frozen=True)
