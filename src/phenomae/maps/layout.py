@@ -64,8 +64,11 @@ def layout(
     overwrite
         Replace a layout that was made with other settings.
 
-    Raises ValueError if phenomae did not write the map, it has fewer than 4 rows, a row is NaN,
-    infinite or all 0, all rows are alike, or it has a layout with other settings.
+    Raises
+    ------
+    ValueError
+        If phenomae did not write the map, it has fewer than 4 rows, a row is NaN, infinite or all
+        0, all rows are alike, or it has a layout with other settings.
     """
     path = Path(map_path)
     path = path.resolve() if path.is_symlink() else path

@@ -112,8 +112,11 @@ def clusters(
     overwrite
         Replace `out` if it was made with other settings.
 
-    Raises ValueError if the map, annotations or complexes cannot be used, the map has fewer than 4
-    rows or rows that are all alike, or no known set has enough names on the map.
+    Raises
+    ------
+    ValueError
+        If the map, annotations or complexes cannot be used, the map has fewer than 4 rows or rows
+        that are all alike, or no known set has enough names on the map.
     """
     path = Path(map_path)
     require_package("umap-learn", "umap", "clusters need")
