@@ -15,12 +15,12 @@ def print_summary(tables: Mapping[str, pl.DataFrame], level: float) -> None:
     """Print the largest clusters with what they are enriched for, and what to think of them."""
     show(_largest(tables, level))
     sizes = tables["sizes"]
-    _tell_sizes(sizes)
-    _tell_structure(tables["structure"])
+    _print_sizes(sizes)
+    _print_structure(tables["structure"])
     if len(tables["agreement"]):
-        _tell_stability(sizes, tables["agreement"])
+        _print_stability(sizes, tables["agreement"])
     if "chance" in tables:
-        _tell_chance(tables["chance"], level)
+        _print_chance(tables["chance"], level)
 
 
 def _largest(tables: Mapping[str, pl.DataFrame], level: float) -> pl.DataFrame:
@@ -45,17 +45,17 @@ def _short(column: str) -> pl.Expr:
     )
 
 
-def _tell_sizes(sizes: pl.DataFrame) -> None:
-    least, most = sizes["names"].min(), sizes["names"].max()
+def _print_sizes(sizes: pl.DataFrame) -> None:
+    smallest, largest = sizes["names"].min(), sizes["names"].max()
     info(
         f"{count_of(len(sizes), 'cluster')} of {count_of(int(sizes['names'].sum()), 'name')}, "
-        f"of {least:,} to {most:,} names each"
+        f"of {smallest:,} to {largest:,} names each"
     )
     if controls := sizes["controls"].sum():
         info(f"{controls:,} of the names are controls, which are clustered as well")
 
 
-def _tell_structure(structure: pl.DataFrame) -> None:
+def _print_structure(structure: pl.DataFrame) -> None:
     own, *normal = structure["modularity"].to_list()
     if not normal:
         return
@@ -67,7 +67,7 @@ def _tell_structure(structure: pl.DataFrame) -> None:
         info("this map is not more clustered than those: its clusters need not be groups of names")
 
 
-def _tell_stability(sizes: pl.DataFrame, agreement: pl.DataFrame) -> None:
+def _print_stability(sizes: pl.DataFrame, agreement: pl.DataFrame) -> None:
     rand, jaccard = agreement["adjusted_rand"], sizes["jaccard"]
     stable = sizes.filter(jaccard >= STABLE)
     info(
@@ -83,7 +83,7 @@ def _tell_stability(sizes: pl.DataFrame, agreement: pl.DataFrame) -> None:
         )
 
 
-def _tell_chance(chance: pl.DataFrame, level: float) -> None:
+def _print_chance(chance: pl.DataFrame, level: float) -> None:
     row = chance.row(0, named=True)
     info(
         f"clusters that are enriched for a known set (false discovery rate at most {level}, "
