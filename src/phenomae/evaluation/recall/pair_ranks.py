@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 from phenomae.evaluation.recall.cosines import Pairs, Unit, each_once, pair_cosines
+from phenomae.evaluation.recall.sorted_values import SortedValues
 from phenomae.evaluation.recall.tiles import Strip, Tile, each_strip
 
 _DIGITS = 9  # cosines that agree in so many are equal: products of matrices round differently
@@ -60,7 +61,7 @@ class _Ranks:
     """Counts how many of all cosines are smaller than each of some sorted values, or equal."""
 
     def __init__(self, values: Float64[np.ndarray, " m"]) -> None:
-        self._values = values
+        self._sorted = SortedValues(values)
         # Cosines by the number of values that are smaller, and those that equal a value.
         self._after = np.zeros(len(values) + 1, dtype=np.int64)
         self._equal = np.zeros(len(values), dtype=np.int64)
@@ -68,13 +69,10 @@ class _Ranks:
 
     def add(self, cosines: Float64[np.ndarray, " some"]) -> None:
         """Count some of the cosines."""
-        if not len(self._values):
+        if not len(self._equal):
             return
-        # Sorted, so that the search goes through memory in order: 8 instead of 60 ms per tile for
-        # 600,000 values.
-        ordered = np.sort(cosines)
-        after = np.searchsorted(self._values, ordered, side="left")
-        is_value = self._values[np.minimum(after, len(self._values) - 1)] == ordered
+        after = self._sorted.count_smaller(cosines)
+        is_value = self._sorted.values[after] == cosines
         counts = np.bincount(after, minlength=len(self._after))
         equal = np.bincount(after[is_value], minlength=len(self._equal))
         with self._lock:
