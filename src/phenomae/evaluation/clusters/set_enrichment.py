@@ -14,6 +14,7 @@ import polars as pl
 from jaxtyping import Float64, Int
 
 from phenomae.evaluation.clusters.known_sets import Sets
+from phenomae.evaluation.false_discovery import false_discovery_rates
 
 Labels = Int[np.ndarray, " g"]
 SCHEMA: dict[str, pl.DataType] = {
@@ -165,12 +166,8 @@ def _adjust(found: list[_Overlaps]) -> list[Float64[np.ndarray, " o"]]:
     """Return the false discovery rates of all overlaps, among all tests."""
     p = np.concatenate([overlaps.p for overlaps in found])
     tests = sum(overlaps.tests for overlaps in found)
-    order = np.argsort(p)
-    scaled = p[order] * tests / np.arange(1, len(p) + 1)
-    # The tests that are not listed have p = 1 and come last, where the rate is at most 1.
-    lowest = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1)
-    adjusted = np.empty(len(p))
-    adjusted[order] = lowest
+    # The tests that are not listed, of sets and clusters that share nothing, have p = 1.
+    adjusted = false_discovery_rates(p, tests)
     return np.split(adjusted, np.cumsum([len(overlaps.p) for overlaps in found])[:-1])
 
 

@@ -11,6 +11,7 @@ import polars as pl
 from jaxtyping import Float64, Int
 
 from phenomae.evaluation.annotations import Annotation, pairs_on_map, read_annotations
+from phenomae.evaluation.false_discovery import false_discovery_rates
 from phenomae.evaluation.neighbors.nulls import RowNull, p_of_controls
 from phenomae.evaluation.neighbors.well_effects import MapWells
 from phenomae.evaluation.recall.nearest import Unit, compare_all, highest_cosines
@@ -138,14 +139,12 @@ def _pairs(
     p: Float64[np.ndarray, "q sides k"],
 ) -> pl.DataFrame:
     """Return one row per name, side and rank, with the false discovery rate."""
-    from scipy.stats import false_discovery_control  # imported here: .6 s would delay --help
-
     count, sides, k = ids.shape
     named = np.array(names, dtype=object)
     rows, others, of_pairs = asked.repeat(sides * k), ids.ravel(), p.ravel()
     fdr, tested = np.full(len(of_pairs), np.nan), ~np.isnan(of_pairs)
     if tested.any():
-        fdr[tested] = false_discovery_control(of_pairs[tested])
+        fdr[tested] = false_discovery_rates(of_pairs[tested])
     columns = {
         "name": pl.Series(named[rows], dtype=pl.String),
         "side": np.tile(np.repeat(SIDES, k), count).tolist(),
