@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from html import escape
 
 import panel as pn
+from bokeh.models import AutocompleteInput
 
 from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.layout_plot import build_layout
@@ -56,9 +57,11 @@ def _about(inputs: Inputs) -> str:
 
 def _build_search(session: Session, asked: str) -> pn.viewable.Viewable:
     state, index = session.state, session.inputs.search
-    box = pn.widgets.AutocompleteInput(
-        label="Search for a name, guide, compound or PLATE/WELL",
-        options=index.completions,
+    # Bokeh's own, because Panel waits for 50 ms before it tells of a value, and sends all options
+    # again when one is set.
+    box = AutocompleteInput(
+        title="Search for a name, guide, compound or PLATE/WELL",
+        completions=index.completions,
         value=asked,
         case_sensitive=False,
         restrict=False,
@@ -69,8 +72,8 @@ def _build_search(session: Session, asked: str) -> pn.viewable.Viewable:
     )
     message = note("")
 
-    def search(*_: object) -> None:
-        text = (box.value or "").strip()
+    def search() -> None:
+        text = box.value.strip()
         found = index.look_up(text)
         message.visible = bool(text) and found is None
         if found is not None:
@@ -81,11 +84,11 @@ def _build_search(session: Session, asked: str) -> pn.viewable.Viewable:
             message.object = f"<p>{escape(f'{text} is not on the map.{hint}')}</p>"
 
     def follow(event: object) -> None:
-        found = index.look_up(box.value or "")
+        found = index.look_up(box.value)
         if found is None or index.names[found.row] != state.row:
             box.value = state.row
 
-    box.param.watch(search, "value")
+    box.on_change("value", lambda attribute, old, new: search())
 
     def explain(*_: object) -> None:
         message.visible = bool(state.problem)
@@ -94,7 +97,7 @@ def _build_search(session: Session, asked: str) -> pn.viewable.Viewable:
     state.param.watch(follow, "row")
     state.param.watch(explain, "problem")
     search()
-    return pn.Column(box, message, sizing_mode="stretch_width")
+    return pn.Column(pn.pane.Bokeh(box), message, sizing_mode="stretch_width")
 
 
 def _build_switch(session: Session, views: dict[str, View]) -> pn.viewable.Viewable:
