@@ -15,7 +15,7 @@ from phenomae.evaluation.known_pairs import MapPairs, compare_pairs
 from phenomae.evaluation.neighbors.finder import NeighborFinder
 from phenomae.explorer.other_map import SharedNames
 from phenomae.explorer.search import SearchIndex
-from phenomae.maps.export_source import FOREIGN, read_rows
+from phenomae.maps.export_source import FOREIGN, rows_of_map
 from phenomae.maps.fields_of_rows import name_fields
 from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.paths import PathLike
@@ -92,7 +92,7 @@ class Inputs:
         profiles = read_map(map_path)
         finder = NeighborFinder.open(map_path, profiles, wells=wells, annotations=annotations, k=k)
         opened = None if store is None else open_store(store)
-        fields = None if opened is None else name_fields(read_rows(map_path), opened)
+        fields = None if opened is None else name_fields(rows_of_map(map_path, profiles), opened)
         other = None
         if compare is not None:
             compare = Path(compare)

@@ -77,8 +77,6 @@ def _forget_pages(loop: IOLoop) -> None:
     Pages are cycles of references. Python looks for these when there are many more objects than
     at its last look, which with a large map in memory takes hundreds of pages of a megabyte each.
     """
-    gc.collect()
-    gc.freeze()  # what is there now stays, and need not be looked at again
 
     def collect() -> None:
         gc.collect()

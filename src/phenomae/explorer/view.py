@@ -48,7 +48,7 @@ class Session:
         document.add_timeout_callback(begin, _MOMENT_MS)
 
 
-_MOMENT_MS = 50
+_MOMENT_MS = 120
 
 
 def note(text: str) -> pn.pane.HTML:

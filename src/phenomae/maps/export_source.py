@@ -75,13 +75,17 @@ def read_rows(source: Path) -> Rows:
         )
     if source.suffix != ".h5ad":
         raise ValueError(f"{source} is neither a folder of wells nor an .h5ad map: give one")
-    rows = read_map(source)
+    return rows_of_map(source, read_map(source))
+
+
+def rows_of_map(path: Path, rows: ConsensusProfiles) -> Rows:
+    """Return the rows of a map that was read from `path`."""
     settings, sources = ((rows.signature or {}).get(part, {}) for part in ("settings", "sources"))
     by = str(settings.get("by", FOREIGN))
     # Maps from other software may have categories; text is the type that CSV and other tools read.
     table = rows.obs.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
     return Rows(
-        source,
+        path,
         table,
         rows.features,
         rows.names,

@@ -4,6 +4,7 @@ It is here, and not in the room `explorer`, because reconstructions need network
 does not import.
 """
 
+import gc
 import re
 import webbrowser
 from collections.abc import Callable
@@ -112,11 +113,7 @@ def explore(
 
 def serve(map_path: Path, settings: ExploreSettings) -> None:
     """Answer requests until this is interrupted."""
-    with ThreadPoolExecutor(1) as pool:
-        # The map is read while Panel is imported: each takes a large part of a second.
-        reading = pool.submit(_open_inputs, map_path, settings)
-        start_server = _import_server()
-        inputs = reading.result()
+    start_server, inputs = _prepare(map_path, settings)
     server, address = start_server(inputs, settings.host, settings.port, settings.token)
     info(f"{map_path} is shown at {address} until you stop this command (Ctrl-C)")
     if settings.open:
@@ -128,6 +125,22 @@ def serve(map_path: Path, settings: ExploreSettings) -> None:
         info("stopped")
     finally:
         server.stop()
+
+
+def _prepare(
+    map_path: Path, settings: ExploreSettings
+) -> "tuple[Callable[..., tuple[Any, str]], Inputs]":
+    """Return what starts the server, and what it shows."""
+    # All objects that are made here stay. Looking for cycles among them took .3 s.
+    gc.disable()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            # The map is read while Panel is imported: each takes a large part of a second.
+            reading = pool.submit(_open_inputs, map_path, settings)
+            return _import_server(), reading.result()
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _import_server() -> "Callable[..., tuple[Any, str]]":

@@ -14,7 +14,7 @@ import polars as pl
 from jaxtyping import Float32, Float64, Int, UInt8
 
 from phenomae.evaluation.neighbors.well_effects import MapWells
-from phenomae.maps.export_source import read_rows
+from phenomae.maps.export_source import rows_of_map
 from phenomae.maps.fields_of_rows import name_fields
 from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import unit_rows
@@ -95,7 +95,7 @@ def find_cells(
     """
     fields = store.fields.with_row_index("field").with_columns(pl.col("field").cast(pl.Int64))
     if wells is None:
-        named = name_fields(read_rows(map_path), store)
+        named = name_fields(rows_of_map(map_path, profiles), store)
         on_map = pl.when(pl.col("name").is_in(profiles.names)).then("name")
         its = named.select(*_WELL, "control", "field", name=on_map)
         its = its.with_columns(cosine=pl.lit(None, pl.Float64), distance=pl.lit(None, pl.Float64))
