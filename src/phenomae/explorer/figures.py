@@ -64,9 +64,11 @@ def _draw_layout(inputs: Inputs, row: str, plate: str) -> "Figure":
         for near in inputs.neighbors(found.row)[0][0][0][:10].tolist():
             groups[near] = "its ten nearest"
         groups[found.row] = inputs.names[found.row]
-    return draw_layout(
-        inputs.layout.points, inputs.names, [Panel(inputs.layout.description, groups)]
-    ).figure
+    panels = [Panel(inputs.layout.description, groups)]
+    if inputs.clusters is not None:
+        labels = [str(cluster) for cluster in inputs.clusters]
+        panels.append(Panel("clusters", labels, on_points=True))
+    return draw_layout(inputs.layout.points, inputs.names, panels).figure
 
 
 def _draw_plate(inputs: Inputs, row: str, plate: str) -> "Figure":

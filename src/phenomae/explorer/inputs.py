@@ -20,6 +20,7 @@ from phenomae.maps.fields_of_rows import name_fields
 from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.paths import PathLike
 from phenomae.reporting.evidence.cells import Cells, find_cells
+from phenomae.reporting.evidence.cluster_tables import read_clusters
 from phenomae.reporting.evidence.plate_views import PlateViews, view_plates
 from phenomae.store.read import Store, open_store
 from phenomae.tokens import TokenFiles, open_tokens
@@ -65,6 +66,8 @@ class Inputs:
     store: Store | None
     fields: pl.DataFrame | None
     """The fields of the store with `field`, their index, and `name`, their row of the map."""
+    clusters: list[int] | None
+    """Cluster of each row of the map, 0 for the largest."""
     other: SharedNames | None
     """Another map, to compare with."""
     tokens: TokenFiles | None
@@ -83,6 +86,7 @@ class Inputs:
         store: Location | None = None,
         wells: PathLike | None = None,
         annotations: PathLike | None = None,
+        clusters: PathLike | None = None,
         compare: PathLike | None = None,
         tokens: PathLike | None = None,
         make_reconstructor: Callable[[Store], Reconstructor] | None = None,
@@ -93,6 +97,7 @@ class Inputs:
         finder = NeighborFinder.open(map_path, profiles, wells=wells, annotations=annotations, k=k)
         opened = None if store is None else open_store(store)
         fields = None if opened is None else name_fields(rows_of_map(map_path, profiles), opened)
+        labels = None if clusters is None else read_clusters(Path(clusters), profiles).labels
         other = None
         if compare is not None:
             compare = Path(compare)
@@ -101,7 +106,7 @@ class Inputs:
         network = None
         if opened is not None and make_reconstructor is not None:
             network = make_reconstructor(opened)
-        return cls(map_path, profiles, finder, opened, fields, other, crops, network)
+        return cls(map_path, profiles, finder, opened, fields, labels, other, crops, network)
 
     def prepare(self) -> None:
         """Compute what every page needs; raises ValueError if the store is not of this map."""

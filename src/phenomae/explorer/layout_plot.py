@@ -1,18 +1,25 @@
 """The layout of the map: a point for each row, the searched one and its neighbors marked."""
 
+from typing import Any
+
 import panel as pn
 from bokeh.models import ColumnDataSource, HoverTool, LabelSet, TapTool
+from bokeh.palettes import Category20_20
 
 from phenomae.explorer.figures import link_to_svg, svg_link
+from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.plots import make_plot
 from phenomae.explorer.view import Session, note
+
+_GREY = "#9aa5b4"
+_WHEEL = (*Category20_20[::2], *Category20_20[1::2])  # ten dark colors, then ten pale ones
 
 
 def build_layout(session: Session) -> pn.viewable.Viewable:
     """Return the plot; a click on a point searches for it."""
     inputs, state = session.inputs, session.state
     points = inputs.layout.points
-    every = ColumnDataSource({"x": points[:, 0], "y": points[:, 1], "name": inputs.names})
+    every = ColumnDataSource(_columns_of_points(inputs))
     marked = ColumnDataSource({"x": [], "y": [], "name": [], "color": [], "size": []})
     plot = make_plot(
         height=480,
@@ -22,8 +29,9 @@ def build_layout(session: Session) -> pn.viewable.Viewable:
     )
     plot.axis.visible = False
     plot.grid.visible = False
+    color = _GREY if inputs.clusters is None else "color"
     dots = plot.scatter(
-        "x", "y", source=every, size=4, color="#9aa5b4", line_color=None, nonselection_alpha=1.0
+        "x", "y", source=every, size=4, color=color, line_color=None, nonselection_alpha=1.0
     )
     plot.scatter("x", "y", source=marked, size="size", color="color", line_color="white")
     plot.add_layout(
@@ -31,7 +39,8 @@ def build_layout(session: Session) -> pn.viewable.Viewable:
             x="x", y="y", text="name", source=marked, x_offset=6, y_offset=2, text_font_size="12px"
         )
     )
-    plot.add_tools(HoverTool(renderers=[dots], tooltips=[("", "@name")]), TapTool(renderers=[dots]))
+    tip = "@name" if inputs.clusters is None else "@name, cluster @cluster"
+    plot.add_tools(HoverTool(renderers=[dots], tooltips=[("", tip)]), TapTool(renderers=[dots]))
 
     link = svg_link("layout")
 
@@ -61,7 +70,23 @@ def build_layout(session: Session) -> pn.viewable.Viewable:
     mark()
     return pn.Column(
         pn.pane.Bokeh(plot, sizing_mode="stretch_width"),
-        note(f"{inputs.layout.description}. Orange: the ten nearest in all features."),
+        note(_describe(inputs)),
         link,
         sizing_mode="stretch_width",
     )
+
+
+def _columns_of_points(inputs: Inputs) -> dict[str, Any]:
+    points = inputs.layout.points
+    columns = {"x": points[:, 0], "y": points[:, 1], "name": inputs.names}
+    if inputs.clusters is None:
+        return columns
+    colors = [_WHEEL[cluster % len(_WHEEL)] for cluster in inputs.clusters]
+    return {**columns, "cluster": inputs.clusters, "color": colors}
+
+
+def _describe(inputs: Inputs) -> str:
+    colored = ""
+    if inputs.clusters is not None:
+        colored = f" Colored by cluster, of {len(set(inputs.clusters))}."
+    return f"{inputs.layout.description}.{colored} Large points: the ten nearest in all features."

@@ -40,6 +40,8 @@ class ExploreSettings:
     """Wells that the map was made from: p-values, plates and doses are shown."""
     annotations: PathLike | None = None
     """File of known pairs, or folder of such files: pairs found and missed are shown."""
+    clusters: PathLike | None = None
+    """Folder that `clusters` wrote for the map: points are colored by cluster."""
     compare: PathLike | None = None
     """Another map (.h5ad), to be compared with on the names that both have."""
     tokens: PathLike | None = None
@@ -163,6 +165,7 @@ def _open_inputs(map_path: Path, settings: ExploreSettings) -> "Inputs":
         store=settings.store,
         wells=settings.wells,
         annotations=settings.annotations,
+        clusters=settings.clusters,
         compare=settings.compare,
         tokens=settings.tokens,
         k=settings.k,
