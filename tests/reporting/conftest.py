@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 
+import anndata
 import numpy as np
 import polars as pl
 import pytest
@@ -188,6 +189,16 @@ def imaged(tmp_path_factory: pytest.TempPathFactory) -> Imaged:
     correct(made.wells, made.corrected, settings=by_plate)
     map_wells(made.corrected, made.map, settings=MapSettings(by="gene"))
     return made
+
+
+@pytest.fixture(scope="session")
+def placed(imaged, tmp_path_factory) -> Path:
+    """The map of the screen with points that other software computed."""
+    path = tmp_path_factory.mktemp("placed") / "map.h5ad"
+    table = anndata.read_h5ad(imaged.map)
+    table.obsm["X_umap"] = np.random.default_rng(0).normal(size=(12, 2)).astype(np.float32)
+    table.write_h5ad(path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,6 @@ import re
 import shutil
 from pathlib import Path
 
-import anndata
-import numpy as np
 import polars as pl
 import pytest
 
@@ -14,16 +12,6 @@ pytest.importorskip("umap")
 
 from phenomae import ClustersSettings, clusters, read_map
 from phenomae.reporting.report import ReportSettings, report
-
-
-@pytest.fixture(scope="module")
-def placed(imaged, tmp_path_factory) -> Path:
-    """The map of the screen with points that other software computed."""
-    path = tmp_path_factory.mktemp("placed") / "map.h5ad"
-    table = anndata.read_h5ad(imaged.map)
-    table.obsm["X_umap"] = np.random.default_rng(0).normal(size=(12, 2)).astype(np.float32)
-    table.write_h5ad(path)
-    return path
 
 
 @pytest.fixture(scope="module")

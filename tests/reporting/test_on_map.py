@@ -36,16 +36,6 @@ HEADINGS = {
 
 
 @pytest.fixture(scope="module")
-def placed(imaged, tmp_path_factory) -> Path:
-    """The map of the screen with points that other software computed."""
-    path = tmp_path_factory.mktemp("placed") / "map.h5ad"
-    table = anndata.read_h5ad(imaged.map)
-    table.obsm["X_umap"] = np.random.default_rng(0).normal(size=(12, 2)).astype(np.float32)
-    table.write_h5ad(path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def settings(imaged, placed) -> ReportSettings:
     """A report of all that goes with the map."""
     return ReportSettings(
