@@ -103,7 +103,7 @@ def table_of(page: Path, heading: str) -> list[str]:
     [
         ("pycytominer", "pycytominer", 9),
         ("copairs", "copairs", 2),
-        pytest.param("scanpy and AnnData", "scanpy", 9, marks=pytest.mark.slow),
+        pytest.param("scanpy and AnnData", "scanpy", 10, marks=pytest.mark.slow),
     ],
 )
 def test_names_of_other_packages_are_theirs(heading, package, rows):
