@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from phenomae.blas import one_blas_thread
 from phenomae.maps.cosine_blocks import nearest_rows
 
 
@@ -32,7 +33,8 @@ def compute_points(
         precomputed_knn=neighbors,
     )
     # One thread of BLAS, for the same bits on any number of cores. numba changes the number of
-    # threads of OpenMP, which the end of the block restores for the other libraries.
-    with ThreadpoolController().limit(limits=1), warnings.catch_warnings():
+    # threads of OpenMP, which the end of the block restores for the other libraries. The limit that
+    # is shared with other threads is the outer one: the inner one finds 1 and restores 1.
+    with one_blas_thread(), ThreadpoolController().limit(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that new rows cannot be placed among these
         return np.asarray(umap.fit_transform(unit.astype(np.float32)), dtype=np.float32)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int
 
+from phenomae.blas import one_blas_thread
 from phenomae.evaluation.recall.nearest import compare_all
 
 ITERATIONS = 2
@@ -32,8 +33,9 @@ def build_graph(unit: Float64[np.ndarray, "g d"], n_neighbors: int) -> Any:
 
     [(rows, cosines)] = compare_all(unit, n_neighbors - 1, (1.0,))
     own = np.arange(len(unit))
-    # numba changes the threads of OpenMP, which the end of the block restores.
-    with ThreadpoolController().limit(limits=1):
+    # numba changes the threads of OpenMP, which the end of the block restores. The limit that is
+    # shared with other threads is the outer one: the inner one finds 1 and restores 1.
+    with one_blas_thread(), ThreadpoolController().limit(limits=1):
         found: Any = fuzzy_simplicial_set(
             sparse.coo_matrix((len(unit), 1)),  # of which only the number of rows is used
             n_neighbors,
