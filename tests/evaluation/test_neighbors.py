@@ -1,5 +1,7 @@
 """Neighbors of names on a map: those of scikit-learn, with p-values by their formula."""
 
+import tracemalloc
+
 import numpy as np
 import polars as pl
 import pytest
@@ -74,6 +76,25 @@ def test_equal_rows_are_in_the_order_of_the_map(block, many, monkeypatch):
     for row in range(100):
         assert ids[row].tolist() == [other for other in range(row % 5, 100, 5) if other != row]
     np.testing.assert_allclose(cosines, 1)
+
+
+@pytest.mark.parametrize(("rows", "width", "numbers"), [(500, 64, 1 << 17), (40, 30, 100)])
+def test_rows_that_are_alike_take_little_memory(rows, width, numbers, monkeypatch):
+    """In float32 all rows are candidates; copies of them for each profile would take 130 MB."""
+    monkeypatch.setattr(searching, "_NUMBERS", numbers)
+    rng = np.random.default_rng(1)
+    unit = unit_rows(rng.normal(size=width) + 1e-4 * rng.normal(size=(rows, width)))
+    searching.compare_all(unit, 5, (1.0,))  # imports
+    tracemalloc.start()
+    [(ids, cosines)] = searching.compare_all(unit, 10, (1.0,))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32e6
+    full = unit @ unit.T
+    np.fill_diagonal(full, -2)
+    expected = np.argsort(-full.round(9), axis=1, kind="stable")[:, :10]
+    np.testing.assert_array_equal(ids, expected)
+    np.testing.assert_allclose(cosines, np.take_along_axis(full, expected, 1), atol=1e-15)
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ _ROUNDING = 2.0**-24  # of a sum in float32
 _LEFT_OUT = -2.0  # less than any cosine
 # Share of a block beyond which float64 alone is faster: rows that are all alike.
 _MANY = 0.25
+_NUMBERS = 1 << 17  # of the rows that candidates are compared with at a time: 1 MB
 
 Unit = Float64[np.ndarray, "n d"]
 """Profiles of length 1."""
@@ -156,9 +157,23 @@ class _Search:
         most = near.sum(axis=1).max()
         places = np.argpartition(values, values.shape[1] - most, axis=1)[:, -most:]
         rows, near = (np.take_along_axis(its, places, axis=1) for its in (rows, near))
-        cosines = np.einsum("nmd,nd->nm", self.rows[rows], profiles)
+        cosines = self._compare(profiles, rows)
         cosines[~near] = _LEFT_OUT
         return self._highest(rows, cosines, first)
+
+    def _compare(self, profiles: Unit, rows: Int[np.ndarray, "n m"]) -> Float64[np.ndarray, "n m"]:
+        """Return the cosines of each profile to rows of its own."""
+        cosines = np.empty(rows.shape)
+        # A part at a time: where rows are alike, each profile has most rows of the map as
+        # candidates, and copies of them for all profiles would take gigabytes.
+        columns = min(rows.shape[1], max(1, _NUMBERS // profiles.shape[1]))
+        lines = max(1, _NUMBERS // (columns * profiles.shape[1]))
+        for top in range(0, len(rows), lines):
+            its = profiles[top : top + lines]
+            for left in range(0, rows.shape[1], columns):
+                part = np.s_[top : top + lines, left : left + columns]
+                cosines[part] = np.einsum("nmd,nd->nm", self.rows[rows[part]], its)
+        return cosines
 
     def _highest(
         self, rows: Int[np.ndarray, "n m"], cosines: Float64[np.ndarray, "n m"], first: int
