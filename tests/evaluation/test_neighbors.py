@@ -8,7 +8,16 @@ import pytest
 from scipy.stats import false_discovery_control
 from sklearn.neighbors import NearestNeighbors
 
-from phenomae import cli, map_wells, neighbors, write_wells
+from phenomae import (
+    CorrectSettings,
+    cli,
+    correct,
+    map_wells,
+    neighbors,
+    read_map,
+    write_wells,
+)
+from phenomae.evaluation.neighbors.finder import NeighborFinder
 from phenomae.evaluation.neighbors.neighbors import NeighborsSettings
 from phenomae.evaluation.questions.signal import SignalSettings, measure_signal
 from phenomae.evaluation.recall import nearest as searching
@@ -201,6 +210,20 @@ def test_p_with_wells_counts_averages_of_controls(screen):
     for rank, (p, cosine) in enumerate(table.select("p", "cosine").head(2).rows()):
         share = (1 + (np.array(null)[:, rank] >= cosine).sum()) / 4001
         assert p == pytest.approx(share, abs=0.06)
+
+
+def test_controls_are_read_and_checked_once(screen, tmp_path, capsys):
+    wells, path = tmp_path / "wells", tmp_path / "map.h5ad"
+    correct(screen / "wells", wells, settings=CorrectSettings("center-scale", "plate"))
+    map_wells(wells, path, settings=MapSettings(through="wells"))
+    capsys.readouterr()
+    finder = NeighborFinder.open(path, read_map(path), wells=wells, k=2, draws=20)
+    first, _ = (finder.list_neighbors(np.array([row])) for row in (4, 7))
+    assert capsys.readouterr().err.count("the controls of each plate have mean 0") == 1
+    controls = finder.wells.controls
+    assert controls is finder.wells.controls
+    assert len(controls.features) == 72
+    assert first.equals(finder.list_neighbors(np.array([4])))
 
 
 def test_p_of_genes_without_effect_is_uniform(tmp_path):

@@ -82,7 +82,7 @@ class NeighborFinder:
         if self.wells is None:
             p = self._row_null.p_values(asked, both)
         else:
-            controls = self.wells.controls()
+            controls = self.wells.controls
             p = p_of_controls(controls, self.unit, asked, both, self.draws, self.seed)
         ids, values = np.stack([near, far], 1), np.stack([cosines, -opposite], 1)
         table = _pairs(self.names, asked, ids, values, np.stack(p, 1))

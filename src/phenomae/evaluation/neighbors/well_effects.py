@@ -1,6 +1,7 @@
 """How strong and how consistent the effect of each row of a map is, from its wells."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -34,8 +35,9 @@ class MapWells:
         assert profiles.table.select(places).equals(of_map.files.table.select(places))
         return cls(of_map, profiles)
 
+    @cached_property
     def controls(self) -> Controls:
-        """Return the control wells; warns if p-values among them are too small."""
+        """The control wells; warns, the first time, if p-values among them are too small."""
         is_control, plates = self._is_control, self._plates
         warn_centred(self.profiles.features, plates, is_control, remedy="")
         treated = ~is_control & (self.of_map.genes >= 0)
@@ -87,10 +89,10 @@ class MapWells:
         used = self.profiles.features[controls[reference]].astype(np.float64)
         return energy_distances(features, groups, count, used, _MIN_WELLS)
 
-    @property
+    @cached_property
     def _is_control(self) -> Bool[np.ndarray, " n"]:
         return self.profiles.table["control"].fill_null(False).to_numpy() & self.of_map.kept
 
-    @property
+    @cached_property
     def _plates(self) -> Int[np.ndarray, " n"]:
         return self.profiles.table["plate"].rank("dense").cast(pl.Int64).to_numpy() - 1
