@@ -6,7 +6,7 @@ decoding, so a search over millions of crops needs little memory and no torch.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,6 +71,9 @@ class TokenFiles:
     """Names of the plates, in the order of their files."""
     identity: str
     """Hash of the settings and sources that determine the vectors."""
+    sources: Mapping[str, str]
+    """Identities of what the vectors were computed from: `store`, `run` (the network) and, where
+    they replace those of the store, `labels`."""
 
     @cached_property
     def width(self) -> int:
@@ -121,7 +124,7 @@ def open_tokens(folder: PathLike) -> TokenFiles:
     if not tables:
         raise ValueError(f"{folder} holds no plate: expected one .parquet file per plate")
     plates = tuple(name.removesuffix(".parquet") for name in tables)
-    return TokenFiles(folder, plates, signature["identity"])
+    return TokenFiles(folder, plates, signature["identity"], signature["sources"])
 
 
 def array_path(folder: Path, plate: str) -> Path:
