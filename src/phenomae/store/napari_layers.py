@@ -7,6 +7,7 @@ by side, and wells below each other.
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -21,6 +22,7 @@ from phenomae.store.read import Store, windows
 from phenomae.urls import below
 
 _GAP = 20  # pixels between fields
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _COLOR = re.compile(r"[0-9A-Fa-f]{6}")
 
 
@@ -119,7 +121,10 @@ def _read_colors(store: Store, field: int) -> list[str]:
 
 
 def write_script(store: Store, layers: Sequence[Layer]) -> str:
-    """Return a Python program that opens the layers in napari."""
+    """Return a Python program that opens the layers in napari.
+
+    Raises ValueError if a path that stands in a comment has a control character.
+    """
     is_local = isinstance(store.path, Path)
     place = str(Path(store.path).absolute()) if is_local else str(store.path)
     lines = [
@@ -147,8 +152,14 @@ def _plugin_lines(store: Store, layers: Sequence[Layer]) -> list[str]:
     """Return a comment with the command that opens one field without phenomae."""
     if store.references is not None or not isinstance(store.path, Path):
         return []
-    image = store.path.absolute() / store.fields["path"][layers[0].field]
+    image = str(store.path.absolute() / store.fields["path"][layers[0].field])
+    # A line break would end the comment, and what follows it would run as Python.
+    if _CONTROL_CHARACTER.search(image):
+        raise ValueError(
+            f"the path {image!r} has a control character, and stands in a script that is printed: "
+            "rename the folder, or make the store again if the path is that of a field"
+        )
     return [
         "# One field without phenomae, with the plugin napari-ome-zarr and ome-zarr 0.12 or newer:",
-        f"# napari --plugin napari-ome-zarr '{image}'",
+        f"# napari --plugin napari-ome-zarr {shlex.quote(image)}",
     ]
