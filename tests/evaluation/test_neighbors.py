@@ -20,9 +20,9 @@ from phenomae import (
 from phenomae.evaluation.neighbors.finder import NeighborFinder
 from phenomae.evaluation.neighbors.neighbors import NeighborsSettings
 from phenomae.evaluation.questions.signal import SignalSettings, measure_signal
-from phenomae.evaluation.recall import nearest as searching
-from phenomae.evaluation.recall.nearest import highest_cosines
+from phenomae.maps import nearest as searching
 from phenomae.maps.map import MapSettings
+from phenomae.maps.nearest import highest_cosines
 from phenomae.maps.unit_vectors import unit_rows
 from phenomae.wells import read_wells
 

@@ -10,9 +10,9 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from phenomae.evaluation.benchmark import benchmark
-from phenomae.evaluation.recall.nearest import nearest_neighbours
 from phenomae.evaluation.recall.precision import measure_precision
 from phenomae.evaluation.settings import BenchmarkSettings
+from phenomae.maps.nearest import nearest_neighbours
 from phenomae.maps.unit_vectors import unit_rows
 
 COLUMNS = ["source", "k", "precision", "n_genes", "chance", "max_precision"]

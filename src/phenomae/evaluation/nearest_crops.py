@@ -12,7 +12,7 @@ import polars as pl
 from jaxtyping import Bool, Float16, Float64, Int
 
 from phenomae.checks import at_least, one_of, whole_number
-from phenomae.evaluation.recall.nearest import highest_cosines
+from phenomae.maps.nearest import highest_cosines
 from phenomae.maps.unit_vectors import unit_rows
 from phenomae.paths import PathLike
 from phenomae.print_table import show

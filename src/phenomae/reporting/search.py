@@ -13,7 +13,7 @@ from importlib.resources import files
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from phenomae.evaluation.recall.nearest import compare_all
+from phenomae.maps.nearest import compare_all
 from phenomae.reporting.evidence.on_map import OnMap
 
 MAX_ROWS = 20_000

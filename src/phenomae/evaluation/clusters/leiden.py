@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64, Int
 
 from phenomae.blas import one_blas_thread
-from phenomae.evaluation.recall.nearest import compare_all
+from phenomae.maps.nearest import compare_all
 
 ITERATIONS = 2
 Labels = Int[np.ndarray, " g"]

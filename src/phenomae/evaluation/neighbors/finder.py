@@ -14,8 +14,8 @@ from phenomae.evaluation.annotations import Annotation, pairs_on_map, read_annot
 from phenomae.evaluation.false_discovery import false_discovery_rates
 from phenomae.evaluation.neighbors.nulls import RowNull, p_of_controls
 from phenomae.evaluation.neighbors.well_effects import MapWells
-from phenomae.evaluation.recall.nearest import Unit, compare_all, highest_cosines
 from phenomae.evaluation.tier_wells import read_wells_of_map
+from phenomae.maps.nearest import Unit, compare_all, highest_cosines
 from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import unit_map
 from phenomae.paths import PathLike

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int
 
-from phenomae.evaluation.recall.nearest import Unit, highest_cosines
 from phenomae.maps.control_groups import MIN_CONTROLS, draw_for_groups
+from phenomae.maps.nearest import Unit, highest_cosines
 from phenomae.maps.p_values import p_values
 from phenomae.maps.unit_vectors import unit_rows
 from phenomae.progress import count_of, info

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float64
 
-from phenomae.evaluation.recall.nearest import Unit, compare_all
+from phenomae.maps.nearest import Unit, compare_all
 
 # Of equal cosines the order is drawn for each map: in the order of the rows, which both have, maps
 # without a common signal would agree on all rows that are equally near.

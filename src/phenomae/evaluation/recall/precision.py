@@ -13,10 +13,10 @@ from jaxtyping import Bool, Float64, Int, UInt8
 
 from phenomae.evaluation.recall.bootstrap import interval, resampled_recalls
 from phenomae.evaluation.recall.cosines import Pairs, Unit, is_marked, mark_pairs
-from phenomae.evaluation.recall.nearest import Neighbours, nearest_neighbours
 from phenomae.evaluation.recall.permutation import degree_strata, shuffle_rows
 from phenomae.evaluation.recall.tables import read_results_table, show_filled
 from phenomae.evaluation.settings import BenchmarkSettings
+from phenomae.maps.nearest import Neighbours, nearest_neighbours
 from phenomae.maps.p_values import p_values
 from phenomae.progress import count_of, info
 
