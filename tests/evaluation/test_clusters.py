@@ -1,5 +1,6 @@
 """Clusters of a map: scanpy clusters the same, scikit-learn and SciPy count the same."""
 
+import inspect
 import itertools
 import random
 import sys
@@ -14,6 +15,7 @@ import polars as pl
 import pytest
 from scipy.stats import false_discovery_control, hypergeom
 from sklearn.metrics import adjusted_rand_score
+from sklearn.neighbors import NearestNeighbors
 
 from phenomae import ClustersSettings, MapSettings, check, cli, clusters, map_wells, write_wells
 from phenomae.evaluation.annotations import Annotation, read_annotations
@@ -24,6 +26,7 @@ from phenomae.evaluation.clusters.no_clusters import draw_normal
 from phenomae.evaluation.clusters.set_enrichment import KnownSets
 from phenomae.evaluation.clusters.stability import measure_stability
 from phenomae.evaluation.clusters.summary import print_summary
+from phenomae.maps.umap_points import compute_points
 from phenomae.maps.unit_vectors import unit_rows
 from phenomae.records import feature_names
 
@@ -105,6 +108,33 @@ def test_the_graph_is_that_of_scanpy(groups, spread):
     found = build_graph(unit_rows(values), 15)
     assert (found != 0).sum() == (expected != 0).sum()
     np.testing.assert_allclose(found.toarray(), expected.toarray(), atol=1e-6)
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_a_layout_starts_from_the_same_neighbors(alike, monkeypatch):
+    """Also where rows are equal but for rounding, so that bits alone would order them."""
+    umap_ = pytest.importorskip("umap.umap_")
+    compute, given = umap_.fuzzy_simplicial_set, []
+
+    def note(*words: Any, **named: Any) -> Any:
+        bound = inspect.signature(compute).bind(*words, **named).arguments
+        given.append((bound["knn_indices"], bound["knn_dists"]))
+        return compute(*words, **named)
+
+    monkeypatch.setattr(umap_, "fuzzy_simplicial_set", note)
+    values = draw(6, 1e-13 if alike else 0.5)
+    unit = unit_rows(values)
+    build_graph(unit, 9)
+    compute_points(unit, 9, 0.1, 0)
+    (rows, distances), (its, theirs) = given
+    np.testing.assert_array_equal(rows, its)
+    np.testing.assert_array_equal(distances, theirs)
+    search = NearestNeighbors(n_neighbors=9, metric="cosine").fit(values)
+    np.testing.assert_allclose(distances, search.kneighbors(values)[0], atol=1e-12)
+    if alike:  # the first rows of each group, in the order of the map, without the row itself
+        for row in range(120):
+            group = [other for other in range(row % 6, 120, 6) if other != row]
+            assert rows[row].tolist() == [row, *group[:8]]
 
 
 @pytest.mark.parametrize("resolution", [1.0, 2.5])

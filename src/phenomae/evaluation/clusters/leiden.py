@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64, Int
 
 from phenomae.blas import one_blas_thread
-from phenomae.maps.nearest import compare_all
+from phenomae.maps.umap_points import find_neighbors
 
 ITERATIONS = 2
 Labels = Int[np.ndarray, " g"]
@@ -24,15 +24,14 @@ def build_graph(unit: Float64[np.ndarray, "g d"], n_neighbors: int) -> Any:
     """Return the connectivities of profiles of length 1, a symmetric sparse matrix (g, g).
 
     They are the fuzzy simplicial set of UMAP (McInnes et al. 2018, section 3.1) of the cosine
-    distances to the nearest rows. `n_neighbors` counts the row itself, and is less than the number
-    of rows.
+    distances to the nearest rows, from which `layout` starts, too. `n_neighbors` counts the row
+    itself, and is less than the number of rows.
     """
     from scipy import sparse
     from threadpoolctl import ThreadpoolController
     from umap.umap_ import fuzzy_simplicial_set
 
-    [(rows, cosines)] = compare_all(unit, n_neighbors - 1, (1.0,))
-    own = np.arange(len(unit))
+    rows, distances = find_neighbors(unit, n_neighbors)
     # numba changes the threads of OpenMP, which the end of the block restores. The limit that is
     # shared with other threads is the outer one: the inner one finds 1 and restores 1.
     with one_blas_thread(), ThreadpoolController().limit(limits=1):
@@ -41,8 +40,8 @@ def build_graph(unit: Float64[np.ndarray, "g d"], n_neighbors: int) -> Any:
             n_neighbors,
             random_state=None,
             metric=None,
-            knn_indices=np.column_stack([own, rows]),
-            knn_dists=np.column_stack([np.zeros(len(unit)), np.maximum(1 - cosines, 0)]),
+            knn_indices=rows,
+            knn_dists=distances,
         )
     return found[0].tocsr()
 
