@@ -118,6 +118,16 @@ def test_neighbours_of_random_profiles_are_exact():
     np.testing.assert_array_equal(found.struct.field("ids").to_list(), ids)
 
 
+def test_neighbours_that_are_equally_near_are_in_the_order_of_the_rows():
+    """Equal but for rounding: the rows of each group point into one direction."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(5, 8))[np.arange(60) % 5] * rng.uniform(1, 2, size=(60, 1))
+    found = find_neighbours(features, 6)
+    expected = [[other for other in range(row % 5, 60, 5) if other != row] for row in range(60)]
+    assert found.struct.field("ids").to_list() == [ids[:6] for ids in expected]
+    np.testing.assert_allclose(found.struct.field("distances").to_list(), 0, atol=1e-12)
+
+
 @pytest.fixture
 def pictured(tmp_path, make_store) -> tuple[Path, Path]:
     """Wells, and a store of all but one of them: red light in A01, green in A02, both in A03."""

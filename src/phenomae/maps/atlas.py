@@ -16,6 +16,7 @@ from jaxtyping import Float, Float64
 
 from phenomae import checks
 from phenomae.maps.export_source import Rows
+from phenomae.maps.nearest import compare_all
 from phenomae.maps.thumbnails import draw_thumbnails
 from phenomae.maps.unit_vectors import require_directions_of, unit_rows
 from phenomae.progress import info
@@ -101,15 +102,13 @@ def print_command(out: Path, settings: AtlasSettings) -> None:
 def find_neighbours(features: Float[np.ndarray, "n d"], count: int) -> pl.Series:
     """Return the `count` nearest other rows of each row, nearest first, as structs.
 
-    `ids` are row numbers from 0, `distances` are 1 - cosine. Exact: all pairs are compared.
+    `ids` are row numbers from 0, `distances` are 1 - cosine. Exact: all pairs are compared. Rows
+    with equal cosines are in their order.
     """
-    from sklearn.neighbors import NearestNeighbors
-
     count = min(count, len(features) - 1)
-    search = NearestNeighbors(n_neighbors=count, metric="cosine", algorithm="brute")
-    distances, ids = search.fit(features.astype(np.float64)).kneighbors()
+    [(ids, cosines)] = compare_all(unit_rows(features), count, (1.0,))
     # Rounding can leave a distance of -1e-16.
-    columns = {"ids": ids.astype(np.int64), "distances": distances.clip(min=0)}
+    columns = {"ids": ids.astype(np.int64), "distances": np.maximum(1 - cosines, 0)}
     lists = {
         name: pl.Series(values, dtype=pl.Array(_kind(values), count)).cast(pl.List(_kind(values)))
         for name, values in columns.items()
