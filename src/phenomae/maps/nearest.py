@@ -18,12 +18,12 @@ from jaxtyping import Bool, Float32, Float64, Int
 
 from phenomae.blas import one_blas_thread
 from phenomae.cores import available_cores
+from phenomae.maps.cosine_order import order_by_cosine
 from phenomae.progress import tracked
 
 SIDE, ROWS = 512, 2048
 """Profiles, and rows, of a block: 1 MB of float32 and a core's cache; and the rows of the bounds,
 of which there are more if a map has tens of thousands."""
-_DIGITS = 9  # cosines that agree in so many are equal: products of matrices round differently
 _ROUNDING = 2.0**-24  # of a sum in float32
 _LEFT_OUT = -2.0  # less than any cosine
 # Share of a block beyond which float64 alone is faster: rows that are all alike.
@@ -182,7 +182,7 @@ class _Search:
         order = rows
         if self.seed is not None:
             order = np.random.default_rng([self.seed, first]).random(rows.shape)
-        places = np.lexsort((order, -np.round(cosines, _DIGITS)), axis=1)[:, : self.k]
+        places = order_by_cosine(cosines, order)[:, : self.k]
         return np.take_along_axis(rows, places, 1), np.take_along_axis(cosines, places, 1)
 
 

@@ -12,8 +12,7 @@ from jaxtyping import Bool, Float64, Int
 from phenomae.evaluation.recall.cosines import Pairs, Unit, each_once, pair_cosines
 from phenomae.evaluation.recall.sorted_values import SortedValues
 from phenomae.evaluation.recall.tiles import Strip, Tile, each_strip
-
-_DIGITS = 9  # cosines that agree in so many are equal: products of matrices round differently
+from phenomae.maps.cosine_order import EQUAL_DIGITS, order_by_cosine
 
 
 @dataclass(frozen=True)
@@ -123,12 +122,12 @@ class _Top:
         with self._lock:
             values = np.concatenate([self.values, value[used]])
             codes = np.concatenate([self.codes, codes[used]])
-            best = np.lexsort((codes, -values.round(_DIGITS)))[: self.most]
+            best = order_by_cosine(values, codes)[: self.most]
             self.values, self.codes = values[best], codes[best]
 
     def _bound(self) -> float:
         values = self.values
-        return -np.inf if len(values) < self.most else float(values[-1]) - 10.0**-_DIGITS
+        return -np.inf if len(values) < self.most else float(values[-1]) - 10.0**-EQUAL_DIGITS
 
     def _is_known(self, codes: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
         if not len(self.known):
