@@ -47,15 +47,15 @@ def find_fields(store: Store, wells: Sequence[str]) -> list[list[int]]:
     return [_find(table, well, store) for well in wells]
 
 
-def _find(table: pl.DataFrame, asked: str, store: Store) -> list[int]:
-    plate, _, rest = asked.partition("/")
+def _find(table: pl.DataFrame, name: str, store: Store) -> list[int]:
+    plate, _, rest = name.partition("/")
     well, slash, site = rest.partition("/")
     found = table.filter(pl.col("key") == f"{plate}/{well}")
     if found.is_empty():
         known = table["key"].unique(maintain_order=True).to_list()
         close = get_close_matches(f"{plate}/{well}", known, n=3) or known[:3]
         raise ValueError(
-            f"{store.path} has no well {asked!r}: wells are written PLATE/WELL, like "
+            f"{store.path} has no well {name!r}: wells are written PLATE/WELL, like "
             f"{' or '.join(close)}"
         )
     sites = [str(number) for number in found["site"]]

@@ -62,11 +62,11 @@ class _Source:
     ) -> Float64[np.ndarray, " o"]:
         """Return the probability of an overlap that is as large, or larger, for each of some."""
         base = len(self.background) + 1
-        asked = (in_cluster * base + self.sizes[sets]) * base + overlap
-        distinct, places = np.unique(asked, return_inverse=True)  # many are asked again
+        keys = (in_cluster * base + self.sizes[sets]) * base + overlap
+        distinct, places = np.unique(keys, return_inverse=True)  # many are there again and again
         both, shared = np.divmod(distinct, base)
-        keys = zip((both // base).tolist(), (both % base).tolist(), shared.tolist(), strict=True)
-        p = [self._tail(drawn, marked)[its] for drawn, marked, its in keys]
+        numbers = zip((both // base).tolist(), (both % base).tolist(), shared.tolist(), strict=True)
+        p = [self._tail(drawn, marked)[its] for drawn, marked, its in numbers]
         return np.array(p)[places]
 
     def _tail(self, drawn: int, marked: int) -> Float64[np.ndarray, " t"]:

@@ -49,14 +49,14 @@ class MapWells:
             np.bincount(self.of_map.genes[treated], minlength=self.of_map.rows) > 0,
         )
 
-    def effects(self, asked: Int[np.ndarray, " q"], seed: int) -> pl.DataFrame:
+    def effects(self, rows: Int[np.ndarray, " q"], seed: int) -> pl.DataFrame:
         """Return wells, plates, consistency and magnitude of some rows of the map, by `row`.
 
         Consistency is the mean cosine over all pairs of wells, magnitude the energy distance from
         half of the controls, as of `ask signal`; null for rows with one well.
         """
         numbers = np.full(self.of_map.rows, -1)
-        numbers[asked] = np.arange(len(asked))
+        numbers[rows] = np.arange(len(rows))
         groups = np.where(self.of_map.genes >= 0, numbers[self.of_map.genes], -1)
         inside = groups >= 0
         features, table = self.profiles.features[inside], self.profiles.table.filter(inside)
@@ -67,10 +67,10 @@ class MapWells:
         )
         return pl.DataFrame(
             {
-                "row": asked,
+                "row": rows,
                 **counted.sort("group").select("wells", "plates").to_dict(),
-                "consistency": mean_cosines(unit, groups[inside], len(asked)),
-                "magnitude": self._magnitudes(features, groups[inside], len(asked), seed),
+                "consistency": mean_cosines(unit, groups[inside], len(rows)),
+                "magnitude": self._magnitudes(features, groups[inside], len(rows), seed),
             },
             nan_to_null=True,
         )
