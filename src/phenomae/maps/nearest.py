@@ -108,7 +108,7 @@ class _Search:
 
     @cached_property
     def error(self) -> np.float32:
-        """Twice the most by which rounding changes a cosine: of its numbers, and of their sum."""
+        """Twice the largest error of a cosine by rounding: of its numbers, and of their sum."""
         return np.float32(2 * (self.rows.shape[1] + 4) * _ROUNDING)
 
     @cached_property
@@ -154,8 +154,8 @@ class _Search:
         """Return the highest of the candidates of a block by their cosines in float64."""
         values, rows = _stack(found, len(profiles))
         near = values >= _kth(values, self.k)[:, None] - self.error
-        most = near.sum(axis=1).max()
-        places = np.argpartition(values, values.shape[1] - most, axis=1)[:, -most:]
+        max_near = near.sum(axis=1).max()
+        places = np.argpartition(values, values.shape[1] - max_near, axis=1)[:, -max_near:]
         rows, near = (np.take_along_axis(its, places, axis=1) for its in (rows, near))
         cosines = self._compare(profiles, rows)
         cosines[~near] = _LEFT_OUT

@@ -112,9 +112,9 @@ def _resample(
     annotated genes alone would take the members of a complex, which are neighbours of each other,
     for independent: its 95 % intervals had the true value in 54 to 81 % of simulated screens.
     """
-    most = nearest.shape[1]
-    both = np.stack([genes.repeat(most), nearest[genes].ravel()], axis=1)
-    counted = np.tile(np.arange(most)[:, None] < np.array(ks), (len(genes), 1))
+    max_k = nearest.shape[1]
+    both = np.stack([genes.repeat(max_k), nearest[genes].ravel()], axis=1)
+    counted = np.tile(np.arange(max_k)[:, None] < np.array(ks), (len(genes), 1))
     found = hits.reshape(-1, 1) & counted
     return resampled_recalls(found, both, settings.resamples, settings.seed, counted)
 
@@ -127,7 +127,7 @@ def _shuffle(
     settings: BenchmarkSettings,
 ) -> Float64[np.ndarray, "shuffles ks"]:
     """Return the precision under each permutation of the names, the same ones as for recall."""
-    count, most = nearest.shape
+    count, max_k = nearest.shape
     strata = degree_strata(known, count) if settings.within == "degree" else None
     annotated = len(np.unique(known))
     null = np.empty((settings.shuffle, len(ks)))
@@ -135,7 +135,7 @@ def _shuffle(
         rng = np.random.default_rng([settings.seed, shuffle])
         # The gene whose name each row has: the permutation is of names, and is inverted.
         names = np.argsort(shuffle_rows(count, rng, strata))
-        both = np.stack([names.repeat(most), names[nearest].ravel()], axis=1)
-        of_ranks = np.cumsum(is_marked(marks, both).reshape(count, most).sum(axis=0))
+        both = np.stack([names.repeat(max_k), names[nearest].ravel()], axis=1)
+        of_ranks = np.cumsum(is_marked(marks, both).reshape(count, max_k).sum(axis=0))
         null[shuffle] = [of_ranks[k - 1] / (k * annotated) for k in ks]
     return null
