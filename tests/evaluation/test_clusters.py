@@ -5,6 +5,7 @@ import itertools
 import random
 import sys
 import warnings
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,19 @@ from scipy.stats import false_discovery_control, hypergeom
 from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import NearestNeighbors
 
-from phenomae import ClustersSettings, MapSettings, check, cli, clusters, map_wells, write_wells
+from phenomae import (
+    BenchmarkSettings,
+    ClustersSettings,
+    MapSettings,
+    NeighborsSettings,
+    benchmark,
+    check,
+    cli,
+    clusters,
+    map_wells,
+    neighbors,
+    write_wells,
+)
 from phenomae.evaluation.annotations import Annotation, read_annotations
 from phenomae.evaluation.clusters.clusters import number_by_size
 from phenomae.evaluation.clusters.known_sets import sets_on_map
@@ -29,6 +42,7 @@ from phenomae.evaluation.clusters.summary import print_summary
 from phenomae.maps.umap_points import compute_points
 from phenomae.maps.unit_vectors import unit_rows
 from phenomae.records import feature_names
+from phenomae.signatures import read_signature
 
 NAMES = [f"G{row:03d}" for row in range(120)]
 
@@ -354,6 +368,18 @@ def test_planted_clusters_are_found_with_their_sets(made, capsys):
     assert (chance["enriched"], chance["n"]) == (6, 30)
     assert chance["enriched_p"] == chance["lowest_p"] == pytest.approx(1 / 31)
     assert chance["lowest"] == best["p"][0]
+
+
+def test_the_lists_are_the_same_source_as_those_of_benchmark_and_neighbors(
+    made, planted, lists, tmp_path
+):
+    benchmark(planted, tmp_path / "results", settings=BenchmarkSettings(lists, resamples=0))
+    settings = NeighborsSettings(k=1, draws=5, annotations=lists)
+    neighbors(planted, out=tmp_path / "neighbors", settings=settings)
+    digest = sha256((lists / "sets.gmt").read_bytes()).hexdigest()[:32]
+    expected = sha256(f'{{"sets":"{digest}"}}'.encode()).hexdigest()[:32]
+    for folder in (made, tmp_path / "results", tmp_path / "neighbors"):
+        assert read_signature(folder)["sources"]["annotations"] == expected
 
 
 def test_chance_is_that_of_shuffled_names(planted, lists, tmp_path):

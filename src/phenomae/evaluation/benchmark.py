@@ -14,6 +14,7 @@ from jaxtyping import Int
 from phenomae.artefacts import artefact_folder
 from phenomae.evaluation.annotations import (
     Annotation,
+    hash_annotations,
     pairs_on_map,
     read_aliases,
     read_annotations,
@@ -191,8 +192,7 @@ def _report_unknown(unknown: list[str], count: int) -> None:
 
 def _origin(settings: BenchmarkSettings, inputs: _Inputs) -> Origin:
     """Return the origin of the results, in which files are identified by content, not by path."""
-    checksums = {annotation.name: annotation.checksum for annotation in inputs.annotations}
-    of_files = {"annotations": hash_json(checksums)}
+    of_files = {"annotations": hash_annotations(inputs.annotations)}
     plain = {
         name: value
         for name, value in settings_dict(settings).items()
