@@ -254,7 +254,13 @@ def test_nothing_but_the_page_and_fields_is_served(app, inputs):
     ]  # fmt: skip
     for path in outside:
         assert ask(f"{address}{path}") in (400, 403, 404)
-    for query in ("channels=9", "channels=a", "size=0", "size=99999"):
+    for query in (
+        "channels=9",
+        "channels=a",
+        "size=0",
+        f"size={'9' * 5000}",
+        f"channels={'9' * 5000}",
+    ):
         assert ask(f"{address}fields/0.png?{query}") == 400
 
 
@@ -296,6 +302,8 @@ Refused = Callable[[str], None]
         ({"k": 0}, "k must be at least 1"),
         ({"run": "run"}, "run needs the pixels of the store"),
         ({"tokens": "tokens"}, "tokens needs the pixels of the store"),
+        ({"export": "site", "compare": "m.h5ad"}, "export writes a site without compare: leave"),
+        ({"export": "site", "port": 5007}, "export writes a site without port: leave port out"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], reason: str):

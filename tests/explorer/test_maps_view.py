@@ -53,7 +53,9 @@ def test_a_map_of_other_names_is_refused(inputs, explored, tmp_path):
     map_wells(explored.wells, tmp_path / "two.h5ad", settings=two)
     with pytest.raises(ValueError, match=r"two\.h5ad has 2 names of the map: expected 3 or more"):
         Inputs.open(explored.map, compare=tmp_path / "two.h5ad")
-    zero = ConsensusProfiles(inputs.names, np.zeros((12, 2), np.float32), inputs.profiles.obs, "")
+    zero = ConsensusProfiles(
+        inputs.names, np.zeros((12, 2), np.float32), inputs.on_map.profiles.obs, ""
+    )
     with pytest.raises(ValueError, match="have no cosine"):
         SharedNames.of(inputs.names, inputs.finder.unit, tmp_path / "zero.h5ad", zero)
 

@@ -121,8 +121,8 @@ def test_doses_are_the_distances_of_the_wells_of_a_compound(explored, tmp_path: 
     phenomae.write_wells(folder, table, names)
     map_wells(folder, tmp_path / "map.h5ad", settings=MapSettings(by="dose"))
     inputs = Inputs.open(tmp_path / "map.h5ad", wells=folder)
-    compound, doses = doses_of_row(inputs, inputs.names[0])
-    assert compound == "aspirin"
+    compounds, doses = doses_of_row(inputs, inputs.names[0])
+    assert compounds == ["aspirin"]
     assert len(doses) == (~wells.table["control"]).sum()
     plate, well, found = doses.select("plate", "well", "distance").row(3)
     here = (wells.table["plate"] == plate).to_numpy()
@@ -141,8 +141,8 @@ def test_doses_are_the_distances_of_the_wells_of_a_compound(explored, tmp_path: 
 
 def test_figures_are_saved_as_svg(app, inputs: Inputs):
     address = app(inputs)
-    assert inputs.plates is not None
-    for path in ("layout.svg?row=G005", f"plate.svg?plate={inputs.plates.plates[0]}"):
+    assert inputs.on_map.plates is not None
+    for path in ("layout.svg?row=G005", f"plate.svg?plate={inputs.on_map.plates.plates[0]}"):
         with urllib.request.urlopen(f"{address}figures/{path}") as answer:
             assert answer.headers["Content-Type"] == "image/svg+xml"
             root = ElementTree.fromstring(answer.read())

@@ -19,15 +19,33 @@ def test_a_name_is_read_as_it_was_written(name):
     assert (state.view, state.source) == ("neighbors", "")
 
 
+def test_no_channels_are_not_all_channels():
+    query = State(channels="").write()
+    state = State()
+    state.read(query)
+    assert state.channels == ""
+
+
 def test_an_address_of_defaults_is_empty():
     assert State().write() == ""
 
 
-@pytest.mark.parametrize("query", ["?field=x", "?field=-7", "?field=1.5", "?field", "?strange=1"])
+NO_FIELDS = ["?field=x", "?field=-7", "?field=1.5", "?field", "?strange=1", f"?field={'9' * 5000}"]
+
+
+@pytest.mark.parametrize("query", NO_FIELDS)
 def test_what_is_no_value_of_a_parameter_is_ignored(query):
     state = State(field=3)
     state.read(query)
     assert state.write() == ""
+
+
+def test_a_problem_is_forgotten_with_what_it_was_of():
+    state = State(row="G005")
+    for _ in range(2):  # the same sentence again is an event again
+        state.problem = "there are too few controls"
+        state.row = f"{state.row}x"
+        assert state.problem == ""
 
 
 @pytest.mark.slow

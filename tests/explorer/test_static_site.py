@@ -224,7 +224,7 @@ def test_an_export_that_stopped_goes_on(explored, tmp_path):
     inputs, whole = Inputs.open(explored.map, store=store), tmp_path / "whole"
     export_site(inputs, whole)
     pictures = sorted(whole.glob("pictures/*/*.jpg"), key=lambda path: int(path.stem))
-    path = inputs.store.fields["path"][int(pictures[-1].stem)]
+    path = inputs.on_map.store.fields["path"][int(pictures[-1].stem)]
     (store / path).rename(away)
     with pytest.raises(ValueError, match=re.escape(path)):
         export_site(Inputs.open(explored.map, store=store), out)

@@ -4,6 +4,7 @@ This is the "Relate" step of EFAAR (Celik et al. 2024). Recall is the fraction o
 pairs that are among the most similar or most opposite pairs of the map.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -231,7 +232,7 @@ def check_count(count: int, where: Path | str, percentiles: list[Percentiles]) -
 
 
 def find_pairs(
-    annotations: list[Annotation], names: list[str], path: PathLike
+    annotations: Sequence[Annotation], names: list[str], path: PathLike
 ) -> dict[str, Int[np.ndarray, "pairs 2"]]:
     """Return the known pairs of each annotation, as row indices of a map with these names.
 

@@ -6,6 +6,7 @@ import polars as pl
 
 from phenomae.evaluation.nearest_crops import Crop, search_crops
 from phenomae.explorer.inputs import Inputs
+from phenomae.explorer.state import read_number
 
 
 class Picked(NamedTuple):
@@ -19,18 +20,19 @@ class Picked(NamedTuple):
 
 def parse_crop(inputs: Inputs, text: str) -> tuple[int, int, int] | None:
     """Return field, row and column of a point as the address has it; None if there is none."""
-    words = text.split(",")
-    if inputs.store is None or len(words) != 3 or not all(word.isdecimal() for word in words):
-        return None
-    field, top, left = map(int, words)
-    return (field, top, left) if field < len(inputs.store.fields) else None
+    match [read_number(word) for word in text.split(",")]:
+        case [int(field), int(row), int(column)]:
+            store = inputs.on_map.store
+            is_there = store is not None and field < len(store.fields)
+            return (field, row, column) if is_there else None
+    return None
 
 
 def crop_around(inputs: Inputs, point: tuple[int, int, int], side: int) -> Picked | None:
     """Return the crop with a point in its center, moved into the field; None if it is too large."""
-    assert inputs.store is not None
+    assert inputs.on_map.store is not None
     field, row, column = point
-    height, width = inputs.store.fields.select("height", "width").row(field)
+    height, width = inputs.on_map.store.fields.select("height", "width").row(field)
     if side > min(height, width):
         return None
     top, left = (
@@ -42,10 +44,10 @@ def crop_around(inputs: Inputs, point: tuple[int, int, int], side: int) -> Picke
 
 def token_crop_at(inputs: Inputs, point: tuple[int, int, int]) -> Picked | None:
     """Return the crop with tokens whose center is nearest to a point; None if there is none."""
-    assert inputs.store is not None
+    assert inputs.on_map.store is not None
     assert inputs.tokens is not None
     field, row, column = point
-    plate = inputs.store.fields["plate"][field]
+    plate = inputs.on_map.store.fields["plate"][field]
     if plate not in inputs.tokens.plates:
         return None
     crops = inputs.tokens.crops(plate).filter(pl.col("field") == field)
@@ -62,8 +64,8 @@ def find_similar(inputs: Inputs, picked: Picked, k: int = 12) -> pl.DataFrame:
 
     Crops of the same well are left out, because they are alike for many reasons.
     """
-    assert inputs.store is not None
+    assert inputs.on_map.store is not None
     assert inputs.tokens is not None
-    plate, well, site = inputs.store.fields.select("plate", "well", "site").row(picked.field)
+    plate, well, site = inputs.on_map.store.fields.select("plate", "well", "site").row(picked.field)
     crop = Crop(plate, well, site, picked.top, picked.left)
     return search_crops(inputs.tokens, crop, k, "well")

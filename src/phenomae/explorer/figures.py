@@ -74,15 +74,15 @@ def _draw_layout(inputs: Inputs, row: str, plate: str) -> "Figure":
 def _draw_plate(inputs: Inputs, row: str, plate: str) -> "Figure":
     from phenomae.reporting.figures.plate_view import Limits, draw_view
 
-    if inputs.plates is None or plate not in inputs.plates.plates:
+    if inputs.on_map.plates is None or plate not in inputs.on_map.plates.plates:
         raise ValueError(f"there is no plate {plate!r} to draw")
-    return draw_view(inputs.plates, plate, Limits.of(inputs.plates)).figure
+    return draw_view(inputs.on_map.plates, plate, Limits.of(inputs.on_map.plates)).figure
 
 
 def _draw_doses(inputs: Inputs, row: str, plate: str) -> "Figure":
     from matplotlib.figure import Figure
 
-    compound, wells = doses_of_row(inputs, row)
+    compounds, wells = doses_of_row(inputs, row)
     if wells.is_empty():
         raise ValueError(f"there are no doses of {row!r} to draw")
     figure = Figure(figsize=(5, 3.2), layout="constrained")
@@ -91,7 +91,7 @@ def _draw_doses(inputs: Inputs, row: str, plate: str) -> "Figure":
     axes.plot(medians["concentration_um"], medians["distance"], zorder=1)
     axes.scatter(wells["concentration_um"], wells["distance"], 14, color="#555f6e", zorder=2)
     axes.set(xscale="log", xlabel="concentration (uM)", ylabel="distance to the controls")
-    axes.set_title(compound or "")
+    axes.set_title(compounds[0])
     return figure
 
 

@@ -61,8 +61,12 @@ export function render({model, el}) {
     image.alt = model.field_text;
     image.src = address(`fields/${model.field}.png`);
     image.addEventListener("click", (event) => {
-      const unit = image.naturalWidth / image.clientWidth;
-      model.point = [Math.floor(event.offsetX * unit), Math.floor(event.offsetY * unit)];
+      // In pixels of the store: the picture of a large field is smaller.
+      const [height, width] = model.field_shape;
+      model.point = [
+        Math.floor(event.offsetX * width / image.clientWidth),
+        Math.floor(event.offsetY * height / image.clientHeight),
+      ];
     });
     const resize = () => { image.style.width = `${image.naturalWidth * scale}px`; };
     image.addEventListener("load", resize);

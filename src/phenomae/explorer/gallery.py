@@ -3,7 +3,7 @@
 import param
 from panel.custom import JSComponent
 
-from phenomae.explorer.table import read_asset
+from phenomae.explorer.assets import read_asset
 
 
 class Gallery(JSComponent):
@@ -13,6 +13,7 @@ class Gallery(JSComponent):
     channels = param.List(default=[], doc="Numbers of the channels that are shown")
     field = param.Integer(-1, doc="Index of the field that is enlarged; -1 for none")
     field_text = param.String("", doc="Plate, well and site of the enlarged field")
+    field_shape = param.List(default=[0, 0], doc="Its height and width in pixels of the store")
     point = param.List(default=[], doc="Column and row of the pixel that was clicked last")
 
     _esm = read_asset("gallery.js")

@@ -2,27 +2,28 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float32, Float64, Int
+from jaxtyping import Float32, Float64, Int
 
-from phenomae.evaluation.known_pairs import MapPairs, compare_pairs
-from phenomae.evaluation.neighbors.finder import NeighborFinder
+from phenomae.evaluation.known_pairs import MapPairs
+from phenomae.evaluation.neighbors.finder import NeighborFinder, require_three
 from phenomae.explorer.other_map import SharedNames
 from phenomae.explorer.search import SearchIndex
 from phenomae.maps.export_source import FOREIGN, rows_of_map
 from phenomae.maps.fields_of_rows import name_fields
-from phenomae.maps.read import ConsensusProfiles, read_map
+from phenomae.maps.read import read_map
+from phenomae.maps.unit_vectors import require_directions
 from phenomae.paths import PathLike
-from phenomae.reporting.evidence.cells import Cells, find_cells
-from phenomae.reporting.evidence.cluster_tables import read_clusters
-from phenomae.reporting.evidence.plate_views import PlateViews, view_plates
-from phenomae.store.read import Store, open_store
+from phenomae.progress import count_of
+from phenomae.reporting.evidence.on_map import Beside, OnMap, add_corrections, read_on_map
+from phenomae.reporting.evidence.upstream import find_upstream
+from phenomae.store.read import Store
 from phenomae.tokens import TokenFiles, open_tokens
 from phenomae.urls import Location
 
@@ -31,6 +32,7 @@ NO_WELLS = "This needs the wells that the map was made from: give them with --we
 NO_ANNOTATIONS = "This needs known pairs: give a file or folder of them with --annotations."
 
 
+_NEW_PAIRS = 100
 _REMEMBERED = 100  # rows
 Found = tuple[Int[np.ndarray, "1 k"], Float64[np.ndarray, "1 k"]]
 
@@ -60,21 +62,15 @@ class Layout:
 class Inputs:
     """A map, and what is given with it."""
 
-    path: Path
-    profiles: ConsensusProfiles
+    on_map: OnMap
     finder: NeighborFinder
-    store: Store | None
-    fields: pl.DataFrame | None
-    """The fields of the store with `field`, their index, and `name`, their row of the map."""
-    clusters: list[int] | None
-    """Cluster of each row of the map, 0 for the largest."""
     other: SharedNames | None
     """Another map, to compare with."""
     tokens: TokenFiles | None
     """A vector for each crop of the store."""
     reconstructor: Reconstructor | None
     """A network that reconstructs crops of the store."""
-    _found: dict[int, list[Found]] = field(default_factory=dict, repr=False)
+    _found: dict[int, list[Found]] = field(default_factory=dict, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     """Held while the pairs are computed."""
 
@@ -94,26 +90,29 @@ class Inputs:
     ) -> "Inputs":
         """Read all inputs; raises ValueError if one cannot be used, or is not of this map."""
         profiles = read_map(map_path)
-        finder = NeighborFinder.open(map_path, profiles, wells=wells, annotations=annotations, k=k)
-        opened = None if store is None else open_store(store)
-        fields = None if opened is None else name_fields(rows_of_map(map_path, profiles), opened)
-        labels = None if clusters is None else read_clusters(Path(clusters), profiles).labels
+        require_three(profiles, map_path)
+        require_directions(profiles, map_path)
+        given = (None if path is None else Path(path) for path in (annotations, clusters))
+        beside = Beside(None if wells is None else Path(wells), store, *given)
+        on_map = replace(read_on_map(map_path, profiles, beside), new_pairs=_NEW_PAIRS)
+        if on_map.wells is not None and on_map.store is not None:
+            on_map = add_corrections(on_map, find_upstream(on_map.records, beside.places))
+        k = min(k, len(profiles.names) - 1)
+        finder = NeighborFinder(profiles.names, on_map.unit, on_map.annotations, on_map.wells, k)
         other = None
         if compare is not None:
             compare = Path(compare)
             other = SharedNames.of(profiles.names, finder.unit, compare, read_map(compare))
-        crops = None if tokens is None else open_tokens(tokens)
         network = None
-        if opened is not None and make_reconstructor is not None:
-            network = make_reconstructor(opened)
-        return cls(map_path, profiles, finder, opened, fields, labels, other, crops, network)
+        if on_map.store is not None and make_reconstructor is not None:
+            network = make_reconstructor(on_map.store)
+        return cls(on_map, finder, other, _open_tokens(tokens, on_map.store), network)
 
     def prepare(self) -> None:
-        """Compute what every page needs; raises ValueError if the store is not of this map."""
+        """Compute what every page needs; raises ValueError if the store has no field of the map."""
         assert self.search is not None
         assert self.layout is not None
-        if self.store is not None:
-            assert self.cells is not None
+        _ = self.on_map.cells
 
     def warm_up(self) -> None:
         """Compute what the first search would wait for."""
@@ -133,13 +132,33 @@ class Inputs:
         return found
 
     @property
+    def path(self) -> Path:
+        return self.on_map.path
+
+    @property
     def names(self) -> list[str]:
-        return self.profiles.names
+        return self.on_map.profiles.names
+
+    @property
+    def clusters(self) -> list[int] | None:
+        """Cluster of each row of the map, 0 for the largest; None if they were not given."""
+        return None if self.on_map.clusters is None else self.on_map.clusters.labels
 
     @cached_property
     def rows_are(self) -> str:
         """What a row of the map is, like `gene`; `name` if the map does not record it."""
-        return str((self.profiles.signature or {}).get("settings", {}).get("by", FOREIGN))
+        return str((self.on_map.profiles.signature or {}).get("settings", {}).get("by", FOREIGN))
+
+    @property
+    def about(self) -> str:
+        """The numbers of rows, features, wells and fields."""
+        rows, width = self.on_map.profiles.features.shape
+        parts = [f"{count_of(rows, 'row')} ({self.rows_are}), {count_of(width, 'feature')}"]
+        if self.wells is not None:
+            parts.append(count_of(len(self.wells), "well"))
+        if self.on_map.store is not None:
+            parts.append(count_of(len(self.on_map.store.fields), "field"))
+        return "; ".join(parts)
 
     @cached_property
     def wells(self) -> pl.DataFrame | None:
@@ -148,23 +167,10 @@ class Inputs:
             of_map = self.finder.wells.of_map
             named = pl.Series("name", [*self.names, None], dtype=pl.String)
             return of_map.files.table.with_columns(name=named.gather(of_map.genes % (len(named))))
-        if self.fields is not None:
-            return self.fields.unique(["plate", "well"], keep="first", maintain_order=True)
-        return None
-
-    @cached_property
-    def cells(self) -> Cells | None:
-        """The fields of each row; None without store."""
-        if self.store is None:
+        if self.on_map.store is None:
             return None
-        return find_cells(self.path, self.profiles, self.store, self.finder.wells)
-
-    @cached_property
-    def plates(self) -> PlateViews | None:
-        """Values of the wells of each plate; None without wells."""
-        if self.finder.wells is None:
-            return None
-        return view_plates(self.finder.wells.profiles, self.store)
+        fields = name_fields(rows_of_map(self.path, self.on_map.profiles), self.on_map.store)
+        return fields.unique(["plate", "well"], keep="first", maintain_order=True)
 
     @property
     def pairs(self) -> MapPairs:
@@ -173,17 +179,7 @@ class Inputs:
         They take seconds, and are computed once, also if several pages ask at the same time.
         """
         with self._lock:
-            return self._pairs
-
-    @cached_property
-    def _pairs(self) -> MapPairs:
-        finder = self.finder
-        return compare_pairs(self.names, finder.unit, finder.annotations, controls=self._controls)
-
-    @property
-    def _controls(self) -> Bool[np.ndarray, " g"] | None:
-        obs = self.profiles.obs
-        return obs["control"].to_numpy() if "control" in obs.columns else None
+            return self.on_map.pairs
 
     @cached_property
     def search(self) -> SearchIndex:
@@ -192,7 +188,7 @@ class Inputs:
     @cached_property
     def layout(self) -> Layout:
         """The layout of the map; without one, its first two principal components."""
-        points = getattr(self.profiles, "layout", None)
+        points = self.on_map.profiles.layout
         if points is not None:
             return Layout(points, "UMAP of the map")
         return Layout(
@@ -201,7 +197,20 @@ class Inputs:
         )
 
 
-def principal_components(unit: Float32[np.ndarray, "g d"]) -> Float32[np.ndarray, "g 2"]:
+def _open_tokens(folder: PathLike | None, store: Store | None) -> TokenFiles | None:
+    """Open tokens; raises ValueError if they are those of another store."""
+    if folder is None:
+        return None
+    tokens = open_tokens(folder)
+    if store is not None and tokens.sources.get("store") != store.identity:
+        raise ValueError(
+            f"{folder} has tokens of another store than {store.path}: give the store that they "
+            "were embedded from, or embed it again with tokens"
+        )
+    return tokens
+
+
+def principal_components(unit: Float64[np.ndarray, "g d"]) -> Float32[np.ndarray, "g 2"]:
     """Return the scores of the first two principal components, each with a fixed sign."""
     centered = unit - unit.mean(axis=0)
     # In float32: the plane is drawn, and a product in float64 takes twice the time.

@@ -1,17 +1,15 @@
 """The page: search, layout of the map and views. It loads nothing from other machines."""
 
 from concurrent.futures import ThreadPoolExecutor
-from html import escape
 
 import panel as pn
 from bokeh.models import AutocompleteInput
 
+from phenomae.explorer.assets import read_asset
 from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.layout_plot import build_layout
 from phenomae.explorer.state import State
-from phenomae.explorer.table import read_asset
-from phenomae.explorer.view import WIDGETS, Session, View, load_views, note
-from phenomae.progress import count_of
+from phenomae.explorer.view import WIDGETS, Session, View, load_views, note, paragraph
 
 # Bokeh writes its document into a script of the page, and Panel runs components from blobs.
 POLICY = (
@@ -31,7 +29,7 @@ def build_page(inputs: Inputs, pool: ThreadPoolExecutor) -> pn.Template:
     session = Session(inputs, state, pool)
     template = pn.Template(read_asset("page.html"), location=True)
     template.add_variable("heading", inputs.path.name)
-    template.add_variable("about", _about(inputs))
+    template.add_variable("about", inputs.about)
     template.add_variable("policy", POLICY)
     template.add_variable("app_favicon", "data:,")
     template.add_variable("css", read_asset("page.css"))
@@ -43,16 +41,6 @@ def build_page(inputs: Inputs, pool: ThreadPoolExecutor) -> pn.Template:
     template.add_panel("views", _build_switch(session, views))
     template.add_panel("view", _build_view(session, views))
     return template
-
-
-def _about(inputs: Inputs) -> str:
-    rows, width = inputs.profiles.features.shape
-    parts = [f"{count_of(rows, 'row')} ({inputs.rows_are}), {count_of(width, 'feature')}"]
-    if inputs.wells is not None:
-        parts.append(count_of(len(inputs.wells), "well"))
-    if inputs.store is not None:
-        parts.append(f"{count_of(len(inputs.store.fields), 'field')} of {inputs.store.path}")
-    return "; ".join(parts)
 
 
 def _build_search(session: Session, asked: str) -> pn.viewable.Viewable:
@@ -79,9 +67,16 @@ def _build_search(session: Session, asked: str) -> pn.viewable.Viewable:
         if found is not None:
             state.row = index.names[found.row]
         elif text:
-            close = index.resemble(text)
-            hint = f" Did you mean {' or '.join(close)}?" if close else ""
-            message.object = f"<p>{escape(f'{text} is not on the map.{hint}')}</p>"
+            unknown = f"{text} is not on the map."
+            message.object = paragraph(unknown)
+            session.later(
+                lambda: index.resemble(text),  # of 55,000 names it takes a second
+                lambda close: box.value.strip() == text and suggest(unknown, close),
+            )
+
+    def suggest(unknown: str, close: list[str]) -> None:
+        if close:
+            message.object = paragraph(f"{unknown} Did you mean {' or '.join(close)}?")
 
     def follow(event: object) -> None:
         found = index.look_up(box.value)
@@ -92,7 +87,7 @@ def _build_search(session: Session, asked: str) -> pn.viewable.Viewable:
 
     def explain(*_: object) -> None:
         message.visible = bool(state.problem)
-        message.object = f"<p>{escape(state.problem)}</p>"
+        message.object = paragraph(state.problem)
 
     state.param.watch(follow, "row")
     state.param.watch(explain, "problem")

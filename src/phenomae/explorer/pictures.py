@@ -16,6 +16,7 @@ from jaxtyping import Float32, UInt, UInt8
 from tornado.web import HTTPError, RequestHandler
 
 from phenomae.explorer.inputs import Reconstructor
+from phenomae.explorer.state import read_number
 from phenomae.store.display import compose, store_colors
 from phenomae.store.read import Store, read_crops, read_field, windows
 
@@ -202,18 +203,20 @@ def _parse_channels(text: str | None, count: int) -> tuple[int, ...]:
     """Return the channels of a query, all for None; raises HTTPError if one does not exist."""
     if text is None:
         return tuple(range(count))
-    words = [word for word in text.split(",") if word]
-    if not all(word.isascii() and word.isdigit() and int(word) < count for word in words):
+    numbers = [read_number(word) for word in text.split(",") if word]
+    known = {number for number in numbers if number is not None and number < count}
+    if len(known) < len(set(numbers)):
         raise HTTPError(400, f"channels must be numbers below {count}, separated by commas")
-    return tuple(sorted({int(word) for word in words}))
+    return tuple(sorted(known))
 
 
 def _parse_size(text: str | None) -> int | None:
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_SIDE):
-        raise HTTPError(400, f"size must be a number from 1 to {MAX_SIDE}")
-    return int(text)
+    number = read_number(text)
+    if not number:
+        raise HTTPError(400, "size must be a number from 1")
+    return number  # pictures are never enlarged, nor larger than `MAX_SIDE`
 
 
 def write_svg(sentence: str, width: int = 360, height: int = 240) -> str:

@@ -41,11 +41,15 @@ def start_server(
     """
     token = token or secrets.token_urlsafe(24)
     port = port or _find_port(host)
-    pool = ThreadPoolExecutor(available_cores(), thread_name_prefix="explore")
+    # Two, so that pictures do not wait for what takes seconds.
+    pool, slow = (
+        ThreadPoolExecutor(available_cores(), thread_name_prefix=name)
+        for name in ("pictures", "answers")
+    )
     pn.extension()
     try:
         server = get_server(
-            {"/": lambda: build_page(inputs, pool)},
+            {"/": lambda: build_page(inputs, slow)},
             port=port,
             address=host,
             prefix=f"/{token}",
@@ -59,7 +63,7 @@ def start_server(
         where = f"cannot listen on {host}, port {port}"
         raise ValueError(f"{where} ({error.strerror or error}): choose another port") from None
     _remove_components(server)
-    server.io_loop.call_later(_WARM_UP_S, pool.submit, inputs.warm_up)
+    server.io_loop.call_later(_WARM_UP_S, slow.submit, inputs.warm_up)
     _forget_pages(server.io_loop)
     return server, f"http://{_shown(host)}:{port}/{token}/"
 
@@ -113,9 +117,9 @@ def _list_patterns(inputs: Inputs, pool: ThreadPoolExecutor) -> list[tuple[str, 
     patterns: list[tuple[str, type, dict]] = [
         (rf"/figures/({'|'.join(NAMES)})\.svg", FigureHandler, figures)
     ]
-    if inputs.store is None:
+    if inputs.on_map.store is None:
         return patterns
-    given: dict[str, Any] = {"pool": pool, "pictures": FieldPictures.of(inputs.store)}
+    given: dict[str, Any] = {"pool": pool, "pictures": FieldPictures.of(inputs.on_map.store)}
     number = "([0-9]{1,9})"
     patterns += [
         (rf"/fields/{number}\.png", FieldHandler, given),

@@ -58,14 +58,15 @@ class SiteData:
         known = self._pairs.known
         results = {side: number for number, side in enumerate(RESULTS)}
         source = {name: number for number, name in enumerate(self.sources)}
-        return known.select(
+        # Sorted before they are rounded: found and missed pairs may be as close as that.
+        return known.sort("cosine", descending=True, maintain_order=True).select(
             source=pl.col("source").replace_strict(source, return_dtype=pl.Int64),
             first=self._to_number("entity1"),
             second=self._to_number("entity2"),
             cosine=pl.col("cosine").round(_COSINE_DIGITS),
             percentile=pl.col("percentile").round(_COSINE_DIGITS),
             result=pl.col("side").fill_null(MISSED).replace_strict(results, return_dtype=pl.Int64),
-        ).sort("cosine", descending=True, maintain_order=True)
+        )
 
     def _to_number(self, column: str) -> pl.Expr:
         return pl.col(column).replace_strict(self._number, return_dtype=pl.Int64)
@@ -151,7 +152,7 @@ class SiteData:
 
     def _describe(self, row: int) -> list[list[Any]]:
         """Return path and description of the picture of a name, and of that of its control."""
-        cells = self._inputs.cells
+        cells = self._inputs.on_map.cells
         if cells is None or row not in self._pictures:
             return []
         shown = [field for field in self._pictures[row] if field is not None]

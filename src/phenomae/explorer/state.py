@@ -22,18 +22,23 @@ class State(param.Parameterized):
     scope = param.String("row", doc="Whose pairs are shown: those of the row, or of the map")
     problem = param.String("", doc="Why something could not be shown; not in the address")
 
+    def __init__(self, **values: object) -> None:
+        super().__init__(**values)
+        # What could not be shown was of what was chosen before.
+        self.param.watch(lambda *_: self.param.update(problem=""), self.shown())
+
     def follow_address(self) -> None:
         """Read the parameters from the address of the page, and write them to it from now on."""
         location = pn.state.location
         if location is None:  # outside a server
             return
         self.read(location.search)
-        self.param.watch(lambda *_: setattr(location, "search", self.write()), self._shown())
+        self.param.watch(lambda *_: setattr(location, "search", self.write()), self.shown())
         location.param.watch(lambda event: self.read(event.new), "search")
 
     def write(self) -> str:
         """Return the query of the address, empty if all parameters are as at first."""
-        values = {name: getattr(self, name) for name in self._shown()}
+        values = {name: getattr(self, name) for name in self.shown()}
         changed = {name: each for name, each in values.items() if each != self.param[name].default}
         return f"?{urlencode(changed)}" if changed else ""
 
@@ -41,11 +46,17 @@ class State(param.Parameterized):
         """Set the parameters to those of a query; words that are none are left out."""
         if query == self.write():
             return
-        words = dict(parse_qsl(query.removeprefix("?")))
-        texts = {name: words.get(name, self.param[name].default) for name in self._shown()}
-        field = words.get("field", "")
-        number = int(field) if field.isdecimal() and len(field) < 10 else -1
-        self.param.update({**texts, "field": number})
+        words = dict(parse_qsl(query.removeprefix("?"), keep_blank_values=True))
+        texts = {name: words.get(name, self.param[name].default) for name in self.shown()}
+        number = read_number(words.get("field", ""))
+        self.param.update({**texts, "field": -1 if number is None else number})
 
-    def _shown(self) -> list[str]:
+    def shown(self) -> list[str]:
+        """Return the parameters that are in the address."""
         return [name for name in self.param if name not in ("name", "problem")]
+
+
+def read_number(text: str) -> int | None:
+    """Return a whole number of up to nine digits; None if the text is none."""
+    # Python refuses to read numbers of thousands of digits.
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

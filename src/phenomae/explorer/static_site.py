@@ -65,9 +65,10 @@ def export_site(inputs: Inputs, out: PathLike, *, overwrite: bool = False) -> Si
     """
     with artefact_folder(Path(out), _origin(inputs), overwrite) as folder:
         if folder is not None:
+            inputs.warm_up()  # raises before pictures are written, if there are too few controls
             pictures = _choose_pictures(inputs)
-            if inputs.cells is not None:
-                _write_pictures(folder, inputs.cells, pictures)
+            if inputs.on_map.cells is not None:
+                _write_pictures(folder, inputs.on_map.cells, pictures)
             for path, content in [*_page(inputs), *SiteData(inputs, pictures).files()]:
                 _write(folder / path, content)
             info(f"{out}: serve it with any web server, such as python -m http.server -d {out}")
@@ -76,14 +77,14 @@ def export_site(inputs: Inputs, out: PathLike, *, overwrite: bool = False) -> Si
 
 def _origin(inputs: Inputs) -> Origin:
     finder = inputs.finder
-    sources = {"map": inputs.profiles.identity}
+    sources = {"map": inputs.on_map.profiles.identity}
     if finder.wells is not None:
         sources["wells"] = finder.wells.profiles.identity
     if finder.annotations:
         listed = [[each.name, each.checksum] for each in finder.annotations]
         sources["annotations"] = hash_json(listed)
-    if inputs.store is not None:
-        sources |= inputs.store.sources
+    if inputs.on_map.store is not None:
+        sources |= inputs.on_map.store.sources
     settings = {
         "title": inputs.path.name,
         "k": finder.k,
@@ -96,9 +97,9 @@ def _origin(inputs: Inputs) -> Origin:
 
 def _choose_pictures(inputs: Inputs) -> Pictures:
     """Return the field of each name, and a control beside it; nothing without a store."""
-    if inputs.cells is None:
+    if inputs.on_map.cells is None:
         return {}
-    shown = {row: inputs.cells.of(name) for row, name in enumerate(inputs.names)}
+    shown = {row: inputs.on_map.cells.of(name) for row, name in enumerate(inputs.names)}
     return {row: (first[0].field, first[0].control) for row, first in shown.items() if first}
 
 
@@ -135,18 +136,10 @@ def _page(inputs: Inputs) -> Iterator[tuple[str, bytes]]:
     )
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     html = environment.from_string(read_asset("site.html")).render(
-        heading=inputs.path.name, about=_about(inputs), policy=policy, css=Markup(css)
+        heading=inputs.path.name, about=inputs.about, policy=policy, css=Markup(css)
     )
     yield "index.html", html.encode()
     yield "site.js", (read_asset("table.js") + read_asset("site.js")).encode()
-
-
-def _about(inputs: Inputs) -> str:
-    rows, width = inputs.profiles.features.shape
-    parts = [f"{count_of(rows, 'row')} ({inputs.rows_are}), {count_of(width, 'feature')}"]
-    if inputs.wells is not None:
-        parts.append(count_of(len(inputs.wells), "well"))
-    return "; ".join(parts)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 import panel as pn
 
+from phenomae.explorer.assets import read_asset
 from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.state import State
-from phenomae.explorer.table import read_asset
 
 Result = TypeVar("Result")
 
@@ -38,6 +38,9 @@ class Session:
                     show(done.result())
                 except (ValueError, OSError) as error:  # a file that disappeared, for example
                     self.state.problem = str(error)
+                except Exception:
+                    self.state.problem = "This failed: the terminal of explore has the reason."
+                    raise
 
             document.add_next_tick_callback(show_it)
 
@@ -52,10 +55,13 @@ _MOMENT_MS = 120
 
 
 def note(text: str) -> pn.pane.HTML:
-    """Return a paragraph of plain text."""
-    return pn.pane.HTML(
-        f"<p>{escape(text)}</p>", stylesheets=[_NOTE], sizing_mode="stretch_width", margin=0
-    )
+    """Return a place with a paragraph of plain text."""
+    return pn.pane.HTML(paragraph(text), stylesheets=[_NOTE], sizing_mode="stretch_width", margin=0)
+
+
+def paragraph(text: str) -> str:
+    """Return the HTML of a paragraph of plain text."""
+    return f"<p>{escape(text)}</p>"
 
 
 WIDGETS = read_asset("widgets.css")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from phenomae.probes.reconstruct import Reconstructor
     from phenomae.store.read import Store
 
+_OF_THE_APP = ("compare", "clusters", "tokens", "run", "host", "port", "token", "open")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,}")
 
 
@@ -72,6 +73,10 @@ class ExploreSettings:
         checks.require(0 <= self.port < 65536, "port", "from 0 to 65535", self.port)
         if self.token is not None and not _TOKEN.fullmatch(self.token):
             raise ValueError("token must have 16 or more letters, digits, - and _")
+        if self.export is not None:
+            for name in _OF_THE_APP:
+                if getattr(self, name) != getattr(ExploreSettings, name):
+                    raise ValueError(f"export writes a site without {name}: leave {name} out")
         for name in ("tokens", "run"):
             if getattr(self, name) is not None and self.store is None:
                 raise ValueError(f"{name} needs the pixels of the store: give store too")

@@ -1,17 +1,42 @@
 """Pictures of fields: every channel through its intensity window, in its color, added up."""
 
+import json
+import re
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt, UInt8
 
 from phenomae.store.colors import choose_colors
+from phenomae.store.files import read_file
 from phenomae.store.read import Store
+from phenomae.urls import below
+
+_COLOR = re.compile(r"[0-9A-Fa-f]{6}")
 
 
 def store_colors(store: Store) -> Float32[np.ndarray, "c 3"]:
     """Return the display color of each channel, as red, green and blue from 0 to 1."""
-    return to_rgb(choose_colors(store.channels))
+    return to_rgb(read_colors(store))
+
+
+def read_colors(store: Store, field: int = 0) -> list[str]:
+    """Return the display color of each channel, as RRGGBB.
+
+    They are those of the metadata of a field, else of the stains: a store in place has no metadata
+    of its own.
+    """
+    usual = choose_colors(store.channels)
+    if store.references is not None or store.fields.is_empty():
+        return usual
+    try:
+        content = read_file(below(store.path, f"{store.fields['path'][field]}/zarr.json"))
+        shown = json.loads(content)["attributes"]["ome"]["omero"]["channels"]
+        colors = [str(channel["color"]) for channel in shown]
+    except (OSError, ValueError, KeyError, TypeError):
+        return usual
+    are_colors = len(colors) == len(usual) and all(map(_COLOR.fullmatch, colors))
+    return colors if are_colors else usual
 
 
 def to_rgb(colors: Sequence[str]) -> Float32[np.ndarray, "c 3"]:

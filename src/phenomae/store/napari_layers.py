@@ -5,7 +5,6 @@ the same description can be printed as a script and given to napari. The fields 
 by side, and wells below each other.
 """
 
-import json
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -16,14 +15,11 @@ from typing import Any
 
 import polars as pl
 
-from phenomae.store.colors import choose_colors
-from phenomae.store.files import read_file
+from phenomae.store.display import read_colors
 from phenomae.store.read import Store, windows
-from phenomae.urls import below
 
 _GAP = 20  # pixels between fields
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_COLOR = re.compile(r"[0-9A-Fa-f]{6}")
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ def describe_layers(store: Store, fields: Sequence[Sequence[int]]) -> list[Layer
     for field, top, left in _arrange(store, fields):
         row = store.fields.row(field, named=True)
         ends = windows(store, [field])[0].tolist()
-        for channel, color in enumerate(_read_colors(store, field)):
+        for channel, color in enumerate(read_colors(store, field)):
             low, high = ends[channel]
             shown = {
                 "name": f"{row['plate']}/{row['well']}/{row['site']} {store.channels[channel]}",
@@ -100,24 +96,6 @@ def _arrange(store: Store, fields: Sequence[Sequence[int]]) -> Iterator[tuple[in
             yield field, top, left
             left += widths[field] + _GAP
         top += max(heights[field] for field in row) + _GAP
-
-
-def _read_colors(store: Store, field: int) -> list[str]:
-    """Return the colors that the image's metadata has, RRGGBB; else those of the stains.
-
-    A store in place has no metadata of its own.
-    """
-    usual = choose_colors(store.channels)
-    if store.references is not None:
-        return usual
-    try:
-        content = read_file(below(store.path, f"{store.fields['path'][field]}/zarr.json"))
-        shown = json.loads(content)["attributes"]["ome"]["omero"]["channels"]
-        colors = [str(channel["color"]) for channel in shown]
-    except (OSError, ValueError, KeyError, TypeError):
-        return usual
-    are_colors = len(colors) == len(usual) and all(map(_COLOR.fullmatch, colors))
-    return colors if are_colors else usual
 
 
 def write_script(store: Store, layers: Sequence[Layer]) -> str:

@@ -40,6 +40,12 @@ def find_rows(
     return np.array([rows[name] for name in dict.fromkeys(names)])
 
 
+def require_three(profiles: ConsensusProfiles, path: Path) -> None:
+    """Raise ValueError if a map has fewer than three rows."""
+    if len(profiles.names) < 3:
+        raise ValueError(f"{path} has {count_of(len(profiles.names), 'row')}: neighbors need 3")
+
+
 @dataclass(frozen=True)
 class NeighborFinder:
     """A map in memory, with what is said of its neighbors; see `neighbors.neighbors`."""
@@ -47,11 +53,11 @@ class NeighborFinder:
     names: list[str]
     unit: Unit
     """The profiles of the map, of length 1."""
-    annotations: list[Annotation]
+    annotations: Sequence[Annotation]
     wells: MapWells | None
     k: int
-    draws: int
-    seed: int
+    draws: int = 1000
+    seed: int = 0
 
     @classmethod
     def open(
@@ -66,8 +72,7 @@ class NeighborFinder:
         seed: int = 0,
     ) -> "NeighborFinder":
         """Read wells and known pairs; raises ValueError if they or the map cannot be used."""
-        if len(profiles.names) < 3:
-            raise ValueError(f"{path} has {count_of(len(profiles.names), 'row')}: neighbors need 3")
+        require_three(profiles, path)
         unit = unit_map(profiles, path)
         known = [] if annotations is None else read_annotations(annotations)
         of_map = None

@@ -4,11 +4,12 @@ from html import escape
 
 import panel as pn
 
+from phenomae.explorer.assets import read_asset
 from phenomae.explorer.gallery import Gallery, item
 from phenomae.explorer.inputs import NO_STORE, Inputs
-from phenomae.explorer.table import read_asset
-from phenomae.explorer.view import WIDGETS, Session, View, note
-from phenomae.store.colors import choose_colors
+from phenomae.explorer.state import read_number
+from phenomae.explorer.view import WIDGETS, Session, View, note, paragraph
+from phenomae.store.display import read_colors
 
 _WELLS = 4  # of a name
 _ALL = "all"
@@ -16,7 +17,7 @@ _ALL = "all"
 
 def _build(session: Session) -> pn.viewable.Viewable:
     inputs, state = session.inputs, session.state
-    cells, store = inputs.cells, inputs.store
+    cells, store = inputs.on_map.cells, inputs.on_map.store
     assert cells is not None
     assert store is not None
     gallery = Gallery(sizing_mode="stretch_width")
@@ -45,7 +46,11 @@ def _build(session: Session) -> pn.viewable.Viewable:
         field = state.field
         if not -1 <= field < len(store.fields):
             field = state.field = -1
-        gallery.param.update(field=field, field_text=cells.describe(field) if field >= 0 else "")
+        text, shape = "", [0, 0]
+        if field >= 0:
+            text = cells.describe(field)
+            shape = list(store.fields.select("height", "width").row(field))
+        gallery.param.update(field=field, field_text=text, field_shape=shape)
 
     def choose_channels(*_: object) -> None:
         gallery.channels = shown_channels(state.channels, len(store.channels))
@@ -69,20 +74,19 @@ def _build(session: Session) -> pn.viewable.Viewable:
 def note_text(row: str) -> str:
     """Return the HTML of the sentence that stands where there are no pictures."""
     if not row:
-        return "<p>Search for a name: its fields are shown here.</p>"
-    return f"<p>The store has no field of {escape(row)}.</p>"
+        return paragraph("Search for a name: its fields are shown here.")
+    return paragraph(f"The store has no field of {row}.")
 
 
 def shown_channels(text: str, count: int) -> list[int]:
     """Return the channels of the address; all for `all` or what is no list of channels."""
-    words = [word for word in text.split(",") if word]
-    if text == _ALL or not all(word.isdecimal() and int(word) < count for word in words):
-        return list(range(count))
-    return sorted({int(word) for word in words})
+    numbers = [read_number(word) for word in text.split(",") if word]
+    known = {number for number in numbers if number is not None and number < count}
+    return list(range(count)) if text == _ALL or len(known) < len(set(numbers)) else sorted(known)
 
 
 def _build_switches(session: Session) -> pn.viewable.Viewable:
-    store, state = session.inputs.store, session.state
+    store, state = session.inputs.on_map.store, session.state
     assert store is not None
     count = len(store.channels)
     box = pn.widgets.CheckBoxGroup(
@@ -94,7 +98,7 @@ def _build_switches(session: Session) -> pn.viewable.Viewable:
     )
     chips = "".join(
         f'<li><span style="background:#{color}"></span>{escape(name)}</li>'
-        for name, color in zip(store.channels, choose_colors(store.channels), strict=True)
+        for name, color in zip(store.channels, read_colors(store), strict=True)
     )
     legend = pn.pane.HTML(
         f'<ul aria-label="Colors of the channels">{chips}</ul>',
@@ -118,7 +122,7 @@ def _build_switches(session: Session) -> pn.viewable.Viewable:
 
 
 def _lacks(inputs: Inputs) -> str | None:
-    return NO_STORE if inputs.store is None else None
+    return NO_STORE if inputs.on_map.store is None else None
 
 
 VIEW = View("cells", "Cells", _build, _lacks)

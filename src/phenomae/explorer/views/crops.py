@@ -1,14 +1,12 @@
 """A crop that was picked in a field: its reconstruction, and the crops that look like it."""
 
-from html import escape
-
 import panel as pn
 import polars as pl
 
 from phenomae.explorer.crops import Picked, crop_around, find_similar, parse_crop, token_crop_at
 from phenomae.explorer.gallery import Gallery, item
 from phenomae.explorer.inputs import Inputs
-from phenomae.explorer.view import WIDGETS, Session, View, note
+from phenomae.explorer.view import WIDGETS, Session, View, note, paragraph
 from phenomae.explorer.views.cells import shown_channels
 
 _LACKS = (
@@ -19,7 +17,7 @@ _LACKS = (
 
 def _build(session: Session) -> pn.viewable.Viewable:
     inputs, state = session.inputs, session.state
-    assert inputs.store is not None
+    assert inputs.on_map.store is not None
     hint = note("")
     similar = Gallery(sizing_mode="stretch_width")
     rebuilt = pn.pane.HTML("", sizing_mode="stretch_width")
@@ -33,15 +31,17 @@ def _build(session: Session) -> pn.viewable.Viewable:
             rebuilt.object = _reconstruction(inputs, point)
             if inputs.tokens is not None:
                 text += " " + _find(session, point, similar)
-        hint.object = f"<p>{escape(text)}</p>"
+        hint.object = paragraph(text)
 
     def choose_channels(*_: object) -> None:
-        assert inputs.store is not None
-        similar.channels = shown_channels(state.channels, len(inputs.store.channels))
+        assert inputs.on_map.store is not None
+        similar.channels = shown_channels(state.channels, len(inputs.on_map.store.channels))
 
     def enlarge(*_: object) -> None:
-        if similar.field >= 0:
-            state.param.update(field=similar.field, view="cells")
+        field = similar.field
+        if field >= 0:
+            similar.field = -1  # it is shown there, not here
+            state.param.update(field=field, view="cells")
 
     similar.param.watch(enlarge, "field")
     state.param.watch(update, "crop")
@@ -52,9 +52,9 @@ def _build(session: Session) -> pn.viewable.Viewable:
 
 
 def _name_place(inputs: Inputs, point: tuple[int, int, int]) -> str:
-    assert inputs.cells is not None
+    assert inputs.on_map.cells is not None
     field, row, column = point
-    return f"{inputs.cells.describe(field)}, row {row}, column {column} (pixels)."
+    return f"{inputs.on_map.cells.describe(field)}, row {row}, column {column} (pixels)."
 
 
 def _find(session: Session, point: tuple[int, int, int], gallery: Gallery) -> str:
@@ -73,12 +73,12 @@ def _find(session: Session, point: tuple[int, int, int], gallery: Gallery) -> st
 
 
 def _pictures(inputs: Inputs, picked: Picked, found: pl.DataFrame) -> list[dict[str, object]]:
-    assert inputs.cells is not None
+    assert inputs.on_map.cells is not None
     own = [(*picked, None)]
     others = found.select("field", "top", "left", "size", "cosine").rows()
     shown = []
     for field, top, left, side, cosine in [*own, *others]:
-        text = inputs.cells.describe(field)
+        text = inputs.on_map.cells.describe(field)
         text = f"picked: {text}" if cosine is None else f"{text}, cosine {cosine:.3f}"
         path = f"crops/{field}-{top}-{left}-{side}.png"
         shown.append(item(path, field, text, (side, side), control=cosine is None))
@@ -101,8 +101,8 @@ def _reconstruction(inputs: Inputs, point: tuple[int, int, int]) -> str:
 def _build_places(session: Session) -> pn.viewable.Viewable:
     """Return the fields that pick a crop without a mouse."""
     state, inputs = session.state, session.inputs
-    assert inputs.store is not None
-    last = len(inputs.store.fields) - 1
+    assert inputs.on_map.store is not None
+    last = len(inputs.on_map.store.fields) - 1
     point = parse_crop(inputs, state.crop) or (0, 0, 0)
     boxes = [
         pn.widgets.IntInput(
@@ -113,12 +113,18 @@ def _build_places(session: Session) -> pn.viewable.Viewable:
         )
     ]
 
+    follows = False
+
     def pick(*_: object) -> None:
-        state.crop = ",".join(str(box.value) for box in boxes)
+        if not follows:
+            state.crop = ",".join(str(box.value) for box in boxes)
 
     def follow(*_: object) -> None:
+        nonlocal follows
+        follows = True  # each box changes by itself, and the first ones alone are another crop
         for box, value in zip(boxes, parse_crop(inputs, state.crop) or (), strict=False):
             box.value = value
+        follows = False
 
     for box in boxes:
         box.param.watch(pick, "value")
@@ -127,7 +133,7 @@ def _build_places(session: Session) -> pn.viewable.Viewable:
 
 
 def _lacks(inputs: Inputs) -> str | None:
-    has = inputs.store is not None and (inputs.tokens or inputs.reconstructor)
+    has = inputs.on_map.store is not None and (inputs.tokens or inputs.reconstructor)
     return None if has else _LACKS
 
 

@@ -1,8 +1,10 @@
 """The dose series of a compound: distance to the controls over concentration."""
 
-from html import escape
+from typing import Any
 
+import numpy as np
 import panel as pn
+import polars as pl
 from bokeh.models import ColumnDataSource, HoverTool
 
 from phenomae.explorer.doses import doses_of_row, median_by_dose
@@ -10,7 +12,7 @@ from phenomae.explorer.figures import link_to_svg, svg_link
 from phenomae.explorer.inputs import NO_WELLS, Inputs
 from phenomae.explorer.plots import make_plot
 from phenomae.explorer.table import Table
-from phenomae.explorer.view import Session, View, note
+from phenomae.explorer.view import Session, View, note, paragraph
 
 
 def _build(session: Session) -> pn.viewable.Viewable:
@@ -29,16 +31,16 @@ def _build(session: Session) -> pn.viewable.Viewable:
     table = Table(sizing_mode="stretch_width", file="doses.csv")
 
     def update(*_: object) -> None:
-        compound, wells = doses_of_row(inputs, state.row)
+        compounds, wells = doses_of_row(inputs, state.row)
         link.object = link_to_svg("doses", row=state.row)
         shown.visible = table.visible = link.visible = not wells.is_empty()
-        hint.object = _explain(state.row, compound, wells.is_empty())
+        hint.object = _explain(state.row, compounds, wells.is_empty())
         if wells.is_empty():
             return
         medians = median_by_dose(wells)
-        points.data = dict(wells.to_dict(as_series=False))
-        line.data = dict(medians.to_dict(as_series=False))
-        table.label = f"Doses of {compound}: median over wells"
+        points.data = _columns(wells)
+        line.data = _columns(medians.drop_nulls("distance"))
+        table.label = f"Doses of {compounds[0]}: median over wells"
         table.fill(medians, concentration_um="concentration (uM)")
 
     state.param.watch(update, "row")
@@ -46,16 +48,24 @@ def _build(session: Session) -> pn.viewable.Viewable:
     return pn.Column(hint, shown, link, table, sizing_mode="stretch_width")
 
 
-def _explain(row: str, compound: str | None, is_empty: bool) -> str:
+def _columns(table: pl.DataFrame) -> dict[str, Any]:
+    """Return a table as columns of a plot; a distance that is not known is NaN, and not drawn."""
+    known = table.with_columns(pl.col("distance").fill_null(np.nan))
+    return {name: known[name].to_numpy() for name in known.columns}
+
+
+def _explain(row: str, compounds: list[str], is_empty: bool) -> str:
     if not row:
         text = "Search for a compound: its doses are shown here."
-    elif compound is None:
+    elif not compounds:
         text = f"The wells of {row} have no compound, and so no doses."
     elif is_empty:
-        text = f"The wells of {compound} have no concentration above 0."
+        text = f"The wells of {compounds[0]} have no concentration above 0."
     else:
-        text = f"Each point is a well of {compound}; the line is the median of a concentration."
-    return f"<p>{escape(text)}</p>"
+        text = f"Each point is a well of {compounds[0]}; the line is the median of a concentration."
+    if len(compounds) > 1:
+        text += f" The wells of {row} have {len(compounds)} compounds: {', '.join(compounds)}."
+    return paragraph(text)
 
 
 def _lacks(inputs: Inputs) -> str | None:

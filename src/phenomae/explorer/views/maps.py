@@ -9,7 +9,7 @@ from phenomae.evaluation.neighbors.overlap import NeighborOverlap
 from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.other_map import SharedNames
 from phenomae.explorer.table import Table
-from phenomae.explorer.view import Session, View, note
+from phenomae.explorer.view import Session, View, note, paragraph
 
 _TITLES = {"other_rank": "rank on the other", "both": "on both lists"}
 _LACKS = "This needs another map with the same names: give it with --compare."
@@ -26,7 +26,7 @@ def _build(session: Session) -> pn.viewable.Viewable:
 
     def update(*_: object) -> None:
         row = shared.find(state.row)
-        hint.object = note(_hint(session, shared, row, computed)).object
+        hint.object = paragraph(_hint(session, shared, row, computed))
         beside.visible = row is not None
         if row is None:
             return
@@ -40,7 +40,7 @@ def _build(session: Session) -> pn.viewable.Viewable:
 
     def show(overlap: Any) -> None:
         computed.append(overlap)
-        whole.object = note(_describe(overlap)).object
+        whole.object = paragraph(_describe(overlap))
         update()
 
     for table in tables:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import panel as pn
 import polars as pl
 from bokeh.core.properties import field
@@ -18,7 +19,7 @@ from phenomae.reporting.evidence.plate_views import MEASURES, PlateViews
 
 
 def _build(session: Session) -> pn.viewable.Viewable:
-    plates, state = session.inputs.plates, session.state
+    plates, state = session.inputs.on_map.plates, session.state
     assert plates is not None
     names, values = plates.plates, _titles(plates)
 
@@ -79,7 +80,7 @@ def _titles(plates: PlateViews) -> dict[str, str]:
 
 def _columns(session: Session, plate: str, value: str) -> dict[str, Any]:
     """Return the wells of a plate as the columns of the plot."""
-    plates, wells = session.inputs.plates, session.inputs.wells
+    plates, wells = session.inputs.on_map.plates, session.inputs.wells
     assert plates is not None
     assert wells is not None
     part = plates.wells.filter(pl.col("plate") == plate)
@@ -90,7 +91,8 @@ def _columns(session: Session, plate: str, value: str) -> dict[str, Any]:
     return {
         "row": [well.rstrip("0123456789") for well in part["well"]],
         "column": [str(column + 1) for column in part["column"]],
-        "value": part[value].to_list(),
+        # NaN, because null, which is what None becomes, would be drawn as 0.
+        "value": part[value].cast(pl.Float64).fill_null(np.nan).to_numpy(),
         "well": part["well"].to_list(),
         "name": part["name"].fill_null("").to_list(),
         "dot": [9 if control else 0 for control in part["control"]],

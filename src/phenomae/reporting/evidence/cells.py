@@ -7,6 +7,7 @@ the store. A well is shown by its first field.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,10 @@ class Cells:
             for plate, well, field in shown.iter_rows()
         ]
 
+    @cached_property
+    def _colors(self) -> Float32[np.ndarray, "c 3"]:
+        return store_colors(self.store)
+
     def controls(self, plate: str) -> pl.DataFrame:
         """Return the control wells of a plate, the most typical first: the columns of `wells`."""
         here = self.wells.filter(pl.col("plate") == plate, pl.col("control"))
@@ -82,7 +87,7 @@ class Cells:
         side = min(side, height, width)
         top, left = (height - side) // 2, (width - side) // 2
         [crop] = read_crops(self.store, [field], [top], [left], side)
-        return compose(crop, windows(self.store, [field])[0], store_colors(self.store))
+        return compose(crop, windows(self.store, [field])[0], self._colors)
 
 
 def find_cells(

@@ -10,7 +10,13 @@ from phenomae.evaluation.baseline_maps import kinds_of, report_assumed_kinds
 from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.reporting.evidence.baselines import Comparison, compare
 from phenomae.reporting.evidence.clusters import Clusters, cluster_map, require_cosines
-from phenomae.reporting.evidence.on_map import Beside, OnMap, add_corrections, read_on_map
+from phenomae.reporting.evidence.on_map import (
+    Beside,
+    OnMap,
+    add_corrections,
+    keep_sources_on_map,
+    read_on_map,
+)
 from phenomae.reporting.evidence.results import BenchmarkTables, read_results
 from phenomae.reporting.evidence.training import Training, read_training
 from phenomae.reporting.evidence.upstream import Record, Source, find_upstream
@@ -110,6 +116,8 @@ def read_evidence(
                 "benchmarked, or benchmark this one"
             )
         on_map = read_on_map(map_path, genes, beside)
+        if beside.annotations is not None:
+            on_map = keep_sources_on_map(on_map, beside.annotations)
         if measured is not None:
             on_map = replace(on_map, percentiles=measured.percentiles[0])
     # Baselines are compared here, so that an unusable baseline raises before files are written.

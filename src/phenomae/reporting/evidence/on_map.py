@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from phenomae.evaluation.annotations import Annotation, hash_annotations, read_annotations
 from phenomae.evaluation.benchmark import find_pairs
@@ -59,12 +59,15 @@ class OnMap:
     wells: MapWells | None = None
     store: Store | None = None
     annotations: Sequence[Annotation] = ()
+    """All sources of known pairs."""
     clusters: ClusterTables | None = None
     percentiles: Percentiles = PERCENTILES
     """The percentile pair of the results, if there are any: a known pair is found if it is in these
     tails."""
     corrections: Corrections | None = None
     """Those of the wells."""
+    new_pairs: int = NEAREST_PAIRS
+    """Number of the highest pairs that are in no source that are looked for."""
 
     @property
     def has_company(self) -> bool:
@@ -107,19 +110,23 @@ class OnMap:
     @cached_property
     def pairs(self) -> MapPairs:
         """The known pairs, found or missed, and the highest others."""
-        controls = None
-        obs = self.profiles.obs
-        # Maps of other software may have anything of that name.
-        if "control" in obs.columns and obs["control"].dtype == pl.Boolean:
-            controls = obs["control"].fill_null(False).to_numpy()
         return compare_pairs(
             self.profiles.names,
             self.unit,
             self.annotations,
             percentiles=self.percentiles,
-            new=NEAREST_PAIRS,
-            controls=controls,
+            new=self.new_pairs,
+            controls=self._controls,
         )
+
+    @property
+    def _controls(self) -> Bool[np.ndarray, " g"] | None:
+        """Whether each row is a control; None if the map does not say."""
+        obs = self.profiles.obs
+        # Maps of other software may have anything of that name.
+        if "control" not in obs.columns or obs["control"].dtype != pl.Boolean:
+            return None
+        return obs["control"].fill_null(False).to_numpy()
 
     @cached_property
     def cells(self) -> Cells | None:
@@ -155,21 +162,26 @@ class OnMap:
 def read_on_map(path: Path, profiles: ConsensusProfiles, beside: Beside) -> OnMap:
     """Read what goes with a map.
 
-    Raises ValueError if wells or clusters are those of another map, the store has no field of its
-    rows, or no annotated pair is on the map.
+    Raises ValueError if wells or clusters are those of another map, or an input cannot be read.
     """
     wells = store = None
-    annotations: list[Annotation] = []
     if beside.wells is not None:
         wells = MapWells.read(read_wells_of_map(beside.wells, path, profiles.names, ()))
     if beside.store is not None:
         store = open_store(beside.store)
-    if beside.annotations is not None:
-        annotations = read_annotations(beside.annotations)
-        known = find_pairs(annotations, profiles.names, beside.annotations)
-        annotations = [annotation for annotation in annotations if annotation.name in known]
+    annotations = [] if beside.annotations is None else read_annotations(beside.annotations)
     clusters = None if beside.clusters is None else read_clusters(beside.clusters, profiles)
     return OnMap(path, profiles, wells, store, annotations, clusters)
+
+
+def keep_sources_on_map(on_map: OnMap, path: Path) -> OnMap:
+    """Return the same without sources that have no pair on the map; `path` is that of the sources.
+
+    Raises ValueError if no source has one.
+    """
+    known = find_pairs(on_map.annotations, on_map.profiles.names, path)
+    kept = [annotation for annotation in on_map.annotations if annotation.name in known]
+    return replace(on_map, annotations=kept)
 
 
 def add_corrections(on_map: OnMap, upstream: Sequence[Source]) -> OnMap:

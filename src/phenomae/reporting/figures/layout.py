@@ -63,7 +63,7 @@ def _draw_panel(ax: Axes, points: Float[np.ndarray, "g 2"], panel: Panel) -> Non
     shown = [own.get(panel.groups[row] or "", PALE) for row in order.tolist()]
     area = float(np.clip(6000 / len(points), 3, 30))
     draw_points(ax, points[order], shown, area)
-    ax.set(xticks=[], yticks=[], aspect="equal", title=panel.title.capitalize())
+    ax.set(xticks=[], yticks=[], aspect="equal", title=panel.title[:1].upper() + panel.title[1:])
     ax.set_box_aspect(1)
     ax.set_adjustable("datalim")
     ax.spines[:].set_visible(True)

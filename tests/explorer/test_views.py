@@ -1,0 +1,121 @@
+"""What views hand to the browser: missing values, picked crops, and the colors of the store."""
+
+import json
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import panel as pn
+import polars as pl
+import pytest
+
+import phenomae
+from phenomae.explorer import pictures
+from phenomae.explorer.inputs import Inputs
+from phenomae.explorer.pictures import FieldPictures
+from phenomae.explorer.state import State
+from phenomae.explorer.view import Session
+from phenomae.explorer.views import crops, doses, plates
+from phenomae.maps.map import MapSettings, map_wells
+from phenomae.store.display import read_colors
+from phenomae.store.read import open_store
+
+
+def session_of(inputs: Inputs, **state: str) -> Session:
+    return Session(inputs, State(**state), ThreadPoolExecutor(1))
+
+
+def crop_of(url: str) -> str:
+    state = State()
+    state.read(url.partition("?")[2])
+    return state.crop
+
+
+@pytest.fixture(scope="module")
+def dosed(explored, tmp_path_factory) -> Inputs:
+    """Wells with doses; one plate has a single control, from which no distance follows."""
+    folder = tmp_path_factory.mktemp("dosed")
+    wells = phenomae.read_wells(explored.wells)
+    lone = pl.col("plate") == wells.table["plate"].unique().sort()[0]
+    first = pl.col("well") == wells.table.filter(lone, pl.col("control"))["well"][0]
+    table = wells.table.with_columns(
+        control=pl.when(lone).then(pl.col("control") & first).otherwise(pl.col("control")),
+        compound=pl.when(~pl.col("control")).then(pl.lit("aspirin")),
+        concentration_um=pl.col("well").str.slice(1).cast(pl.Float64),
+    ).with_columns(
+        compound=pl.when(pl.col("well").str.starts_with("C"))
+        .then(pl.lit("bortezomib"))
+        .otherwise("compound")
+    )
+    names = [f"f{number}" for number in range(wells.features.shape[1])]
+    vectors = pl.from_numpy(wells.features, schema=names)
+    phenomae.write_wells(folder / "wells", pl.concat([table, vectors], how="horizontal"), names)
+    map_wells(folder / "wells", folder / "map.h5ad", settings=MapSettings(by="gene"))
+    return Inputs.open(folder / "map.h5ad", wells=folder / "wells")
+
+
+def test_wells_without_a_value_are_not_drawn_as_zero(dosed):
+    assert dosed.on_map.plates is not None
+    table = dosed.on_map.plates.wells
+    plate = table.filter(pl.col("distance").is_null())["plate"][0]
+    shown = plates._columns(session_of(dosed), plate, "distance")["value"]
+    here = table.filter(plate=plate)["distance"]
+    assert here.null_count() > 0
+    np.testing.assert_array_equal(np.isnan(shown), here.is_null().to_numpy())
+
+
+def test_doses_without_a_distance_are_not_drawn_as_zero(dosed):
+    view = doses.VIEW.build(session_of(dosed, row=dosed.names[0]))
+    plot = next(pane.object for pane in view if isinstance(pane, pn.pane.Bokeh))
+    line, points = (renderer.data_source.data for renderer in plot.renderers)
+    compounds, wells = doses.doses_of_row(dosed, dosed.names[0])
+    unknown = wells["distance"].is_null().to_numpy()
+    assert 0 < unknown.sum() < len(unknown)
+    np.testing.assert_array_equal(np.isnan(points["distance"]), unknown)
+    assert np.isfinite(line["distance"]).all()
+    several = [name for name in dosed.names if len(doses.doses_of_row(dosed, name)[0]) > 1]
+    for name in several[:1]:
+        text = doses.VIEW.build(session_of(dosed, row=name))[0].object
+        assert "have 2 compounds: " in text
+    assert compounds
+
+
+def test_a_picked_crop_is_one_step_of_the_address(explored):
+    given = Inputs.open(explored.map, store=explored.store)
+    session = session_of(given)
+    crops._build_places(session)
+    seen: list[str] = []
+    session.state.param.watch(lambda event: seen.append(event.new), "crop")
+    session.state.crop = "3,10,20"
+    assert seen == ["3,10,20"]
+
+
+def test_pictures_have_the_colors_that_the_store_was_given(explored, tmp_path: Path):
+    shutil.copytree(explored.store, tmp_path / "store")
+    store = open_store(tmp_path / "store")
+    usual = read_colors(store)
+    path = tmp_path / "store" / store.fields["path"][0] / "zarr.json"
+    content = json.loads(path.read_text())
+    for channel, color in zip(
+        content["attributes"]["ome"]["omero"]["channels"], usual, strict=True
+    ):
+        channel["color"] = color[::-1]
+    path.write_text(json.dumps(content))
+    assert read_colors(store) == [color[::-1] for color in usual]
+    own = np.array([list(bytes.fromhex(color[::-1])) for color in usual]) / 255
+    np.testing.assert_allclose(FieldPictures.of(store).colors, own, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_click_into_a_reduced_picture_is_a_pixel_of_the_store(app, explored, visit, monkeypatch):
+    monkeypatch.setattr(pictures, "MAX_SIDE", 16)  # the fields have 64 x 64
+    given = Inputs.open(explored.map, store=explored.store)
+    page = visit(f"{app(given)}?row=G005&view=cells&field=0")
+    image = page.get_by_role("region", name=re.compile("full resolution$")).locator("img")
+    image.wait_for()
+    page.get_by_role("button", name="400 %").click()
+    image.click(position={"x": 40, "y": 20})  # of 64 on the screen, at 4 times 16 pixels
+    page.wait_for_url(re.compile("crop="))
+    assert crop_of(page.url) == "0,20,40"
