@@ -24,7 +24,7 @@ def report(start, ids):
     print(json.dumps([seconds, peak, int(ids.sum())]))
 """
 _OURS = """
-from phenomae.evaluation.recall.nearest import compare_all
+from phenomae.maps.nearest import compare_all
 from phenomae.maps.unit_vectors import unit_rows
 start = time.perf_counter()
 unit = unit_rows(features)

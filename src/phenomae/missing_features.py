@@ -116,8 +116,8 @@ def _report_wells(table: pl.DataFrame, gone: Bool[np.ndarray, " n"], why: str) -
 
 def _list(counts: dict[str, int]) -> str:
     """Return features with their numbers of wells, the most first."""
-    most = sorted(counts, key=lambda name: (-counts[name], name))
-    return _first([f"{name} ({count_of(counts[name], 'well')})" for name in most])
+    by_count = sorted(counts, key=lambda name: (-counts[name], name))
+    return _first([f"{name} ({count_of(counts[name], 'well')})" for name in by_count])
 
 
 def _first(items: Sequence[str]) -> str:

@@ -83,6 +83,9 @@ def test_they_record_what_the_wells_record(screen_path: Path, run: Path, tmp_pat
     assert (wells["kind"], tokens["kind"]) == ("wells", "tokens")
     assert tokens["settings"] == wells["settings"]
     assert tokens["sources"] == wells["sources"]
+    found = open_tokens(tmp_path / "tokens").sources
+    assert found == tokens["sources"]
+    assert found["store"] == open_store(screen_path).identity
     assert Tokens(tmp_path / "tokens").counts() == "2 plates, 54 crops, 16 features"
 
 

@@ -1,10 +1,13 @@
 """Files of known pairs: which are taken, which pairs of them can be asked."""
 
+from hashlib import sha256
+
 import polars as pl
 import pytest
 
 from phenomae.evaluation.annotations import (
     Annotation,
+    hash_annotations,
     pairs_on_map,
     read_aliases,
     read_annotations,
@@ -25,6 +28,18 @@ def test_a_folder_gives_every_file_that_has_the_columns(tmp_path, capsys):
     assert sources[1].pairs.to_dicts() == [{"entity1": "C", "entity2": "A"}]
     assert "README.txt is skipped" in capsys.readouterr().err
     assert [source.name for source in read_annotations(tmp_path / "mine.csv")] == ["mine"]
+
+
+def test_the_hash_is_of_names_and_content(tmp_path):
+    content = {"b": b"entity1,entity2\nB,A\n", "a": b"entity1,entity2\nC,A\n"}
+    for name, lines in content.items():
+        (tmp_path / f"{name}.csv").write_bytes(lines)
+    found = read_annotations(tmp_path)
+    sums = [f'"{name}":"{sha256(content[name]).hexdigest()[:32]}"' for name in "ab"]
+    expected = sha256(f"{{{','.join(sums)}}}".encode()).hexdigest()[:32]
+    assert hash_annotations(found) == hash_annotations(found[::-1]) == expected
+    (tmp_path / "a.csv").rename(tmp_path / "c.csv")
+    assert hash_annotations(read_annotations(tmp_path)) != expected
 
 
 FORMS = {

@@ -1,9 +1,11 @@
 """Clusters of a map: scanpy clusters the same, scikit-learn and SciPy count the same."""
 
+import inspect
 import itertools
 import random
 import sys
 import warnings
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,21 @@ import polars as pl
 import pytest
 from scipy.stats import false_discovery_control, hypergeom
 from sklearn.metrics import adjusted_rand_score
+from sklearn.neighbors import NearestNeighbors
 
-from phenomae import ClustersSettings, MapSettings, check, cli, clusters, map_wells, write_wells
+from phenomae import (
+    BenchmarkSettings,
+    ClustersSettings,
+    MapSettings,
+    NeighborsSettings,
+    benchmark,
+    check,
+    cli,
+    clusters,
+    map_wells,
+    neighbors,
+    write_wells,
+)
 from phenomae.evaluation.annotations import Annotation, read_annotations
 from phenomae.evaluation.clusters.clusters import number_by_size
 from phenomae.evaluation.clusters.known_sets import sets_on_map
@@ -24,8 +39,10 @@ from phenomae.evaluation.clusters.no_clusters import draw_normal
 from phenomae.evaluation.clusters.set_enrichment import KnownSets
 from phenomae.evaluation.clusters.stability import measure_stability
 from phenomae.evaluation.clusters.summary import print_summary
+from phenomae.maps.umap_points import compute_points
 from phenomae.maps.unit_vectors import unit_rows
 from phenomae.records import feature_names
+from phenomae.signatures import read_signature
 
 NAMES = [f"G{row:03d}" for row in range(120)]
 
@@ -105,6 +122,33 @@ def test_the_graph_is_that_of_scanpy(groups, spread):
     found = build_graph(unit_rows(values), 15)
     assert (found != 0).sum() == (expected != 0).sum()
     np.testing.assert_allclose(found.toarray(), expected.toarray(), atol=1e-6)
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_a_layout_starts_from_the_same_neighbors(alike, monkeypatch):
+    """Also where rows are equal but for rounding, so that bits alone would order them."""
+    umap_ = pytest.importorskip("umap.umap_")
+    compute, given = umap_.fuzzy_simplicial_set, []
+
+    def note(*words: Any, **named: Any) -> Any:
+        bound = inspect.signature(compute).bind(*words, **named).arguments
+        given.append((bound["knn_indices"], bound["knn_dists"]))
+        return compute(*words, **named)
+
+    monkeypatch.setattr(umap_, "fuzzy_simplicial_set", note)
+    values = draw(6, 1e-13 if alike else 0.5)
+    unit = unit_rows(values)
+    build_graph(unit, 9)
+    compute_points(unit, 9, 0.1, 0)
+    (rows, distances), (its, theirs) = given
+    np.testing.assert_array_equal(rows, its)
+    np.testing.assert_array_equal(distances, theirs)
+    search = NearestNeighbors(n_neighbors=9, metric="cosine").fit(values)
+    np.testing.assert_allclose(distances, search.kneighbors(values)[0], atol=1e-12)
+    if alike:  # the first rows of each group, in the order of the map, without the row itself
+        for row in range(120):
+            group = [other for other in range(row % 6, 120, 6) if other != row]
+            assert rows[row].tolist() == [row, *group[:8]]
 
 
 @pytest.mark.parametrize("resolution", [1.0, 2.5])
@@ -324,6 +368,18 @@ def test_planted_clusters_are_found_with_their_sets(made, capsys):
     assert (chance["enriched"], chance["n"]) == (6, 30)
     assert chance["enriched_p"] == chance["lowest_p"] == pytest.approx(1 / 31)
     assert chance["lowest"] == best["p"][0]
+
+
+def test_the_lists_are_the_same_source_as_those_of_benchmark_and_neighbors(
+    made, planted, lists, tmp_path
+):
+    benchmark(planted, tmp_path / "results", settings=BenchmarkSettings(lists, resamples=0))
+    settings = NeighborsSettings(k=1, draws=5, annotations=lists)
+    neighbors(planted, out=tmp_path / "neighbors", settings=settings)
+    digest = sha256((lists / "sets.gmt").read_bytes()).hexdigest()[:32]
+    expected = sha256(f'{{"sets":"{digest}"}}'.encode()).hexdigest()[:32]
+    for folder in (made, tmp_path / "results", tmp_path / "neighbors"):
+        assert read_signature(folder)["sources"]["annotations"] == expected
 
 
 def test_chance_is_that_of_shuffled_names(planted, lists, tmp_path):

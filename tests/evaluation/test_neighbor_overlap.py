@@ -32,6 +32,24 @@ def test_a_map_agrees_with_itself_wholly():
     assert compare_neighbors(unit, unit, 99).k == 29
 
 
+@pytest.mark.parametrize("width", [1, 4])
+def test_ties_agree_as_often_as_chance_has_it(width):
+    """Maps of one feature, whose cosines are 1 or -1, and maps whose rows are all the same."""
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=(2, 400, width)) if width == 1 else np.ones((2, 400, width))
+    found = compare_neighbors(unit_rows(one), unit_rows(other), 10)
+    # On a map of one feature half of the rows are ties: on both, a quarter of the pairs.
+    both = np.sign(one[:, 0]), np.sign(other[:, 0])
+    drawn = [
+        [rng.choice(np.setdiff1d(np.flatnonzero(s == s[row]), row), 10, False) for s in both]
+        for row in range(400)
+    ]
+    wanted = [len({*a} & {*b}) / len({*a} | {*b}) for a, b in drawn]
+    error = np.hypot(np.std(wanted), np.std(found.jaccard)) / np.sqrt(400)
+    assert abs(found.mean - np.mean(wanted)) < 4 * error
+    assert found.mean < 2 * found.chance
+
+
 def test_chance_is_the_mean_overlap_of_random_lists():
     rng, k, others = np.random.default_rng(0), 10, 39
     drawn = [

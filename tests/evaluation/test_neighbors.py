@@ -1,17 +1,28 @@
 """Neighbors of names on a map: those of scikit-learn, with p-values by their formula."""
 
+import tracemalloc
+
 import numpy as np
 import polars as pl
 import pytest
 from scipy.stats import false_discovery_control
 from sklearn.neighbors import NearestNeighbors
 
-from phenomae import cli, map_wells, neighbors, write_wells
+from phenomae import (
+    CorrectSettings,
+    cli,
+    correct,
+    map_wells,
+    neighbors,
+    read_map,
+    write_wells,
+)
+from phenomae.evaluation.neighbors.finder import NeighborFinder
 from phenomae.evaluation.neighbors.neighbors import NeighborsSettings
 from phenomae.evaluation.questions.signal import SignalSettings, measure_signal
-from phenomae.evaluation.recall import nearest as searching
-from phenomae.evaluation.recall.nearest import highest_cosines
+from phenomae.maps import nearest as searching
 from phenomae.maps.map import MapSettings
+from phenomae.maps.nearest import highest_cosines
 from phenomae.maps.unit_vectors import unit_rows
 from phenomae.wells import read_wells
 
@@ -74,6 +85,25 @@ def test_equal_rows_are_in_the_order_of_the_map(block, many, monkeypatch):
     for row in range(100):
         assert ids[row].tolist() == [other for other in range(row % 5, 100, 5) if other != row]
     np.testing.assert_allclose(cosines, 1)
+
+
+@pytest.mark.parametrize(("rows", "width", "numbers"), [(500, 64, 1 << 17), (40, 30, 100)])
+def test_rows_that_are_alike_take_little_memory(rows, width, numbers, monkeypatch):
+    """In float32 all rows are candidates; copies of them for each profile would take 130 MB."""
+    monkeypatch.setattr(searching, "_NUMBERS", numbers)
+    rng = np.random.default_rng(1)
+    unit = unit_rows(rng.normal(size=width) + 1e-4 * rng.normal(size=(rows, width)))
+    searching.compare_all(unit, 5, (1.0,))  # imports
+    tracemalloc.start()
+    [(ids, cosines)] = searching.compare_all(unit, 10, (1.0,))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32e6
+    full = unit @ unit.T
+    np.fill_diagonal(full, -2)
+    expected = np.argsort(-full.round(9), axis=1, kind="stable")[:, :10]
+    np.testing.assert_array_equal(ids, expected)
+    np.testing.assert_allclose(cosines, np.take_along_axis(full, expected, 1), atol=1e-15)
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +210,20 @@ def test_p_with_wells_counts_averages_of_controls(screen):
     for rank, (p, cosine) in enumerate(table.select("p", "cosine").head(2).rows()):
         share = (1 + (np.array(null)[:, rank] >= cosine).sum()) / 4001
         assert p == pytest.approx(share, abs=0.06)
+
+
+def test_controls_are_read_and_checked_once(screen, tmp_path, capsys):
+    wells, path = tmp_path / "wells", tmp_path / "map.h5ad"
+    correct(screen / "wells", wells, settings=CorrectSettings("center-scale", "plate"))
+    map_wells(wells, path, settings=MapSettings(through="wells"))
+    capsys.readouterr()
+    finder = NeighborFinder.open(path, read_map(path), wells=wells, k=2, draws=20)
+    first, _ = (finder.list_neighbors(np.array([row])) for row in (4, 7))
+    assert capsys.readouterr().err.count("the controls of each plate have mean 0") == 1
+    controls = finder.wells.controls
+    assert controls is finder.wells.controls
+    assert len(controls.features) == 72
+    assert first.equals(finder.list_neighbors(np.array([4])))
 
 
 def test_p_of_genes_without_effect_is_uniform(tmp_path):

@@ -1,4 +1,4 @@
-"""Precision at k and the nearest neighbours, beside scikit-learn and formulas typed out here."""
+"""Precision at k and the nearest neighbors, beside scikit-learn and formulas typed out here."""
 
 import tracemalloc
 from pathlib import Path
@@ -10,16 +10,16 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from phenomae.evaluation.benchmark import benchmark
-from phenomae.evaluation.recall.nearest import nearest_neighbours
 from phenomae.evaluation.recall.precision import measure_precision
 from phenomae.evaluation.settings import BenchmarkSettings
+from phenomae.maps.nearest import nearest_neighbors
 from phenomae.maps.unit_vectors import unit_rows
 
 COLUMNS = ["source", "k", "precision", "n_genes", "chance", "max_precision"]
 
 
-def neighbours_of(features: np.ndarray, k: int) -> np.ndarray:
-    """Return the nearest neighbours by scikit-learn, which lists a row itself first."""
+def neighbors_of(features: np.ndarray, k: int) -> np.ndarray:
+    """Return the nearest neighbors by scikit-learn, which lists a row itself first."""
     search = NearestNeighbors(n_neighbors=k + 1, metric="cosine", algorithm="brute")
     return search.fit(features).kneighbors(features)[1][:, 1:]
 
@@ -47,28 +47,28 @@ def adjacency(pairs: np.ndarray, count: int) -> np.ndarray:
 
 # A map smaller than its sample, and maps of two and three tiles a side, the last one narrow.
 @pytest.mark.parametrize(("count", "width", "k"), [(30, 5, 29), (600, 9, 10), (1100, 3, 4)])
-def test_neighbours_are_those_of_scikit_learn(count, width, k):
+def test_neighbors_are_those_of_scikit_learn(count, width, k):
     features = np.random.default_rng(count).normal(size=(count, width))
-    found = nearest_neighbours(unit_rows(features), k, seed=3)
-    np.testing.assert_array_equal(found, neighbours_of(features, k))
+    found = nearest_neighbors(unit_rows(features), k, seed=3)
+    np.testing.assert_array_equal(found, neighbors_of(features, k))
 
 
-def test_the_order_of_equal_neighbours_is_random():
-    # Two blocks of 400 equal rows: every row has 399 nearest neighbours.
+def test_the_order_of_equal_neighbors_is_random():
+    # Two blocks of 400 equal rows: every row has 399 nearest neighbors.
     unit = np.repeat(np.eye(2), 400, axis=0)
-    found = nearest_neighbours(unit, 3, seed=0)
+    found = nearest_neighbors(unit, 3, seed=0)
     own = np.arange(800)[:, None]
     assert (found // 400 == own // 400).all()
     assert (found != own).all()
     assert (np.diff(np.sort(found, axis=1)) > 0).all()
-    # Neighbours in the order of the map would be the first rows of each block.
+    # Neighbors in the order of the map would be the first rows of each block.
     assert abs((found % 400).mean() - 199.5) < 5 * np.sqrt(400**2 / 12 / 200)
-    np.testing.assert_array_equal(found, nearest_neighbours(unit, 3, seed=0))
-    assert (found != nearest_neighbours(unit, 3, seed=1)).any()
+    np.testing.assert_array_equal(found, nearest_neighbors(unit, 3, seed=0))
+    assert (found != nearest_neighbors(unit, 3, seed=1)).any()
 
 
 def test_one_feature_gives_precision_at_chance_whatever_the_order_of_the_map():
-    # Members of a complex are neighbouring rows, all with the cosine 1.
+    # Members of a complex are neighboring rows, all with the cosine 1.
     pairs, features = pairs_of(100, 4), np.ones((400, 1))
     table = measure_precision(features, {"s": pairs}, [1, 10], BenchmarkSettings("x"))
     assert table["chance"].to_list() == pytest.approx([3 / 399] * 2)
@@ -78,7 +78,7 @@ def test_one_feature_gives_precision_at_chance_whatever_the_order_of_the_map():
 def test_memory_holds_no_matrix_of_all_cosines():
     unit = unit_rows(np.random.default_rng(0).normal(size=(4000, 4)))
     tracemalloc.start()
-    nearest_neighbours(unit, 5, seed=0)
+    nearest_neighbors(unit, 5, seed=0)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4000**2 * 8 / 2  # half a matrix
@@ -95,7 +95,7 @@ def test_precision_is_the_mean_share_of_known_partners(noise):
     partners = known[genes].sum(axis=1)
     for row in table.iter_rows(named=True):
         k = row["k"]
-        nearest = neighbours_of(features, k)
+        nearest = neighbors_of(features, k)
         shares = [known[gene, nearest[gene]].sum() / k for gene in genes]
         assert row["precision"] == pytest.approx(np.mean(shares))
         assert row["n_genes"] == len(genes)
@@ -103,7 +103,7 @@ def test_precision_is_the_mean_share_of_known_partners(noise):
         assert row["max_precision"] == pytest.approx(np.mean(np.minimum(partners, k) / k))
         assert row["precision"] <= row["max_precision"] + 1e-12
         assert row["ci_low"] is row["ci_high"] is row["p"] is None
-    # All other genes are neighbours of each: chance, whatever the map.
+    # All other genes are neighbors of each: chance, whatever the map.
     assert table["precision"][2] == pytest.approx(table["chance"][2])
 
 
@@ -111,7 +111,7 @@ def test_the_interval_is_of_the_pigeonhole_bootstrap():
     features, pairs = draw(groups=15, size=4, others=0, noise=1.0), pairs_of(15, 4)
     settings = BenchmarkSettings("x", resamples=200, seed=5)
     table = measure_precision(unit_rows(features), {"s": pairs}, [1, 3], settings)
-    known, nearest = adjacency(pairs, 60), neighbours_of(features, 3)
+    known, nearest = adjacency(pairs, 60), neighbors_of(features, 3)
     for row in table.iter_rows(named=True):
         drawn = []
         for resample in range(200):
@@ -130,7 +130,7 @@ def test_p_counts_permutations_of_the_names(within):
     pairs = pairs[2:]
     settings = BenchmarkSettings("x", resamples=0, shuffle=99, seed=1, within=within)
     table = measure_precision(unit_rows(features), {"s": pairs}, [2], settings)
-    known, nearest = adjacency(pairs, 40), neighbours_of(features, 2)
+    known, nearest = adjacency(pairs, 40), neighbors_of(features, 2)
     genes, degrees = known.any(axis=1).sum(), known.sum(axis=1)
     null = []
     for shuffle in range(99):
@@ -180,10 +180,10 @@ def planted(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_the_command_writes_and_prints_precision_beside_recall(planted, tmp_path, capsys):
-    settings = BenchmarkSettings(planted[1], neighbours=(1, 5, 24, 30), shuffle=50)
+    settings = BenchmarkSettings(planted[1], neighbors=(1, 5, 24, 30), shuffle=50)
     benchmark(planted[0], tmp_path / "results", settings=settings)
     printed = capsys.readouterr()
-    assert "neighbours 24 30: left out, because the map has 24 genes" in printed.err
+    assert "neighbors 24 30: left out, because the map has 24 genes" in printed.err
     table = pl.read_csv(tmp_path / "results/precision.csv")
     assert table.columns == [*COLUMNS, "ci_low", "ci_high", "p"]
     assert table["k"].to_list() == [1, 5]
@@ -197,8 +197,8 @@ def test_the_command_writes_and_prints_precision_beside_recall(planted, tmp_path
     assert capsys.readouterr().out == printed.out
 
 
-def test_a_map_with_fewer_genes_than_neighbours_has_no_table(planted, tmp_path):
-    settings = BenchmarkSettings(planted[1], neighbours=(24,))
+def test_a_map_with_fewer_genes_than_neighbors_has_no_table(planted, tmp_path):
+    settings = BenchmarkSettings(planted[1], neighbors=(24,))
     made = benchmark(planted[0], tmp_path / "results", settings=settings)
     assert "precision" not in made.tables
 
@@ -221,17 +221,17 @@ def test_known_pairs_are_listed_with_cosine_and_names_of_the_map(planted, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("neighbours", "sentence"),
+    ("neighbors", "sentence"),
     [
-        ((), "neighbours must have at least one number, like 1"),
-        ((0,), "neighbours must be at least 1, not 0"),
-        ((1, -3), "neighbours must be at least 1, not -3"),
-        ((2, 2), "neighbours has 2 twice: give it once"),
+        ((), "neighbors must have at least one number, like 1"),
+        ((0,), "neighbors must be at least 1, not 0"),
+        ((1, -3), "neighbors must be at least 1, not -3"),
+        ((2, 2), "neighbors has 2 twice: give it once"),
     ],
 )
-def test_numbers_of_neighbours_that_will_not_do(neighbours, sentence):
+def test_numbers_of_neighbors_that_will_not_do(neighbors, sentence):
     with pytest.raises(ValueError, match=f"^{sentence}$"):
-        BenchmarkSettings("known.csv", neighbours=neighbours)
+        BenchmarkSettings("known.csv", neighbors=neighbors)
 
 
 @pytest.mark.parametrize(

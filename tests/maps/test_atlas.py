@@ -1,4 +1,4 @@
-"""Tables for Embedding Atlas: neighbours by brute force in numpy, points by scikit-learn."""
+"""Tables for Embedding Atlas: neighbors by brute force in numpy, points by scikit-learn."""
 
 import importlib.util
 import io
@@ -17,14 +17,14 @@ from sklearn.manifold import trustworthiness
 
 from phenomae import cli
 from phenomae.images.platemap.settings import PlateMapSettings
-from phenomae.maps.atlas import AtlasSettings, find_neighbours
+from phenomae.maps.atlas import AtlasSettings, find_neighbors
 from phenomae.maps.export import ExportSettings, export
 from phenomae.maps.map import MapSettings, map_wells
 from phenomae.maps.read import read_map
 from phenomae.wells import read_wells, write_wells
 
 ATLAS = ExportSettings("embedding-atlas")
-PCA_ONLY = AtlasSettings(projection="pca", neighbours=3)
+PCA_ONLY = AtlasSettings(projection="pca", neighbors=3)
 
 
 def made(source: Path, settings: AtlasSettings = PCA_ONLY, name: str = "out") -> pl.DataFrame:
@@ -48,7 +48,7 @@ def nearest(features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 def test_the_columns_are_what_embedding_atlas_reads(make_screen, tmp_path, capsys):
     wells = make_screen()
     out = tmp_path / "out.parquet"
-    words = ["export", str(wells), str(out), "--for", "embedding-atlas", "--neighbours", "4"]
+    words = ["export", str(wells), str(out), "--for", "embedding-atlas", "--neighbors", "4"]
     assert cli.run(words) == 0
     told = f"open it with: embedding-atlas {out} --x tsne_x --y tsne_y --neighbors neighbors\n"
     assert capsys.readouterr().err.endswith(told)
@@ -63,7 +63,7 @@ def test_the_columns_are_what_embedding_atlas_reads(make_screen, tmp_path, capsy
     np.testing.assert_array_equal(fields.field("ids").to_list(), ids)
     np.testing.assert_allclose(fields.field("distances").to_list(), distances, atol=1e-12)
     points = table.select("tsne_x", "tsne_y").to_numpy()
-    # Random points have .5; neighbours in the plane are neighbours by cosine.
+    # Random points have .5; neighbors in the plane are neighbors by cosine.
     assert trustworthiness(screen.features, points, metric="cosine") > 0.8
 
 
@@ -77,7 +77,7 @@ def test_principal_axes_are_those_of_the_unit_vectors(make_screen):
 
 
 def test_the_same_settings_give_the_same_bytes(make_screen, tmp_path, capsys):
-    wells, settings = make_screen(), AtlasSettings(neighbours=3)
+    wells, settings = make_screen(), AtlasSettings(neighbors=3)
     made(wells, settings)
     made(wells, settings)
     assert "already there, with the same content" in capsys.readouterr().err
@@ -89,7 +89,7 @@ def test_the_same_settings_give_the_same_bytes(make_screen, tmp_path, capsys):
 def test_umap_is_that_of_umap_learn(make_screen):
     umap = pytest.importorskip("umap", reason="needs umap-learn")
     wells = make_screen()
-    table = made(wells, AtlasSettings("umap", neighbours=6, seed=3))
+    table = made(wells, AtlasSettings("umap", neighbors=6, seed=3))
     model = umap.UMAP(n_neighbors=6, metric="cosine", random_state=3, n_jobs=1)
     expected = model.fit_transform(read_wells(wells).features)
     np.testing.assert_allclose(table.select("umap_x", "umap_y").to_numpy(), expected, atol=1e-5)
@@ -103,19 +103,29 @@ def test_without_umap_the_sentence_says_what_to_do(make_screen, monkeypatch):
         made(wells, AtlasSettings("umap"))
 
 
-def test_a_map_has_its_names_and_its_own_rows_as_neighbours(make_screen, tmp_path):
+def test_a_map_has_its_names_and_its_own_rows_as_neighbors(make_screen, tmp_path):
     path = tmp_path / "map.h5ad"
     map_wells(make_screen(), path, settings=MapSettings(through="wells"))
-    table, genes = made(path, AtlasSettings("pca", neighbours=50)), read_map(path)
+    table, genes = made(path, AtlasSettings("pca", neighbors=50)), read_map(path)
     assert table["gene"].to_list() == genes.names
     ids, _ = nearest(genes.features, len(genes.names) - 1)
     np.testing.assert_array_equal(table["neighbors"].struct.field("ids").to_list(), ids)
 
 
-def test_neighbours_of_random_profiles_are_exact():
+def test_neighbors_of_random_profiles_are_exact():
     features = np.random.default_rng(0).normal(size=(300, 20)).astype(np.float32)
-    found, (ids, _) = find_neighbours(features, 15), nearest(features, 15)
+    found, (ids, _) = find_neighbors(features, 15), nearest(features, 15)
     np.testing.assert_array_equal(found.struct.field("ids").to_list(), ids)
+
+
+def test_neighbors_that_are_equally_near_are_in_the_order_of_the_rows():
+    """Equal but for rounding: the rows of each group point into one direction."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(5, 8))[np.arange(60) % 5] * rng.uniform(1, 2, size=(60, 1))
+    found = find_neighbors(features, 6)
+    expected = [[other for other in range(row % 5, 60, 5) if other != row] for row in range(60)]
+    assert found.struct.field("ids").to_list() == [ids[:6] for ids in expected]
+    np.testing.assert_allclose(found.struct.field("distances").to_list(), 0, atol=1e-12)
 
 
 @pytest.fixture
@@ -156,7 +166,7 @@ def pictures(table: pl.DataFrame) -> list[tuple[tuple[int, int], tuple[int, ...]
 
 def test_pictures_are_the_fields_in_the_colours_of_their_channels(pictured, capsys):
     wells, store = pictured
-    table = made(wells, AtlasSettings("pca", neighbours=2, store=store, thumbnail=30))
+    table = made(wells, AtlasSettings("pca", neighbors=2, store=store, thumbnail=30))
     assert pictures(table) == [*(((30, 20), color) for color in COLORS), None]
     said = capsys.readouterr().err
     assert f"rows without a picture in {store}: 1 of 4 rows" in said
@@ -167,7 +177,7 @@ def test_pictures_are_the_fields_in_the_colours_of_their_channels(pictured, caps
     assert record["settings"] == {
         "form": "embedding-atlas",
         "projection": "pca",
-        "neighbours": 2,
+        "neighbors": 2,
         "seed": 0,
         "thumbnail": 30,
     }
@@ -199,7 +209,7 @@ def test_pictures_of_a_map_are_of_wells_that_are_in_it(tmp_path, make_store):
     wells = write_wells(tmp_path / "wells", table, ["x", "y"]).path
     settings = MapSettings(through="wells", where="plate != 'P1'")
     map_wells(wells, tmp_path / "map.h5ad", settings=settings)
-    atlas = AtlasSettings("pca", neighbours=2, store=store, thumbnail=30)
+    atlas = AtlasSettings("pca", neighbors=2, store=store, thumbnail=30)
     assert pictures(made(tmp_path / "map.h5ad", atlas)) == [((30, 30), (0, 255, 0))] * 3
 
 
@@ -236,7 +246,7 @@ def test_pictures_of_what_the_store_does_not_have_are_refused(pictured, make_scr
     ("values", "sentence"),
     [
         ({"projection": "mds"}, "projection must be one of tsne, pca, umap, not mds"),
-        ({"neighbours": 0}, "neighbours must be at least 1, not 0"),
+        ({"neighbors": 0}, "neighbors must be at least 1, not 0"),
         ({"seed": -1}, "seed must be at least 0, not -1"),
         ({"seed": 0.5}, "seed must be a whole number, not 0.5"),
         ({"thumbnail": 8}, "thumbnail must be from 16 to 1024, not 8"),
@@ -248,8 +258,8 @@ def test_settings_that_will_not_do(values, sentence):
 
 
 def test_settings_of_the_atlas_are_refused_for_other_forms(make_screen, tmp_path):
-    with pytest.raises(ValueError, match="neighbours is a setting of the form embedding-atlas"):
-        export(make_screen(), tmp_path / "out.csv", atlas=AtlasSettings(neighbours=3))
+    with pytest.raises(ValueError, match="neighbors is a setting of the form embedding-atlas"):
+        export(make_screen(), tmp_path / "out.csv", atlas=AtlasSettings(neighbors=3))
 
 
 def test_profiles_that_have_no_place_are_refused(make_screen, tmp_path):

@@ -17,7 +17,6 @@ from sklearn.neighbors import NearestNeighbors
 
 from phenomae import MapSettings, check, cli, export, map_wells, read_map, to_anndata, write_wells
 from phenomae.maps import cosine_blocks
-from phenomae.maps.cosine_blocks import nearest_rows
 from phenomae.maps.layout import LayoutSettings, _write, layout
 from phenomae.maps.trustworthiness import expected_by_chance, measure_trustworthiness
 from phenomae.maps.unit_vectors import unit_rows
@@ -80,18 +79,6 @@ def plain(tmp_path, bare) -> Path:
     """The same map without a layout."""
     (tmp_path / "plain.h5ad").write_bytes(bare)
     return tmp_path / "plain.h5ad"
-
-
-@pytest.mark.parametrize(("rows", "width", "k"), [(5, 2, 4), (60, 5, 7), (300, 20, 14)])
-@pytest.mark.parametrize("numbers", [cosine_blocks._NUMBERS, 700])
-def test_the_nearest_rows_are_those_of_scikit_learn(rows, width, k, numbers, monkeypatch):
-    monkeypatch.setattr(cosine_blocks, "_NUMBERS", numbers)  # one block, or some
-    unit = unit_rows(np.random.default_rng(rows).normal(size=(rows, width)))
-    search = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(unit)
-    distances, expected = search.kneighbors()
-    found, ours = nearest_rows(unit, k)
-    np.testing.assert_array_equal(found, expected)
-    np.testing.assert_allclose(ours, distances, atol=1e-12)
 
 
 @pytest.mark.parametrize(("rows", "k"), [(4, 1), (61, 5), (61, 30), (300, 15)])

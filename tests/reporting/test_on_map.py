@@ -274,8 +274,8 @@ def test_a_layout_of_phenomae_says_how_far_it_is_trusted(imaged, tmp_path, make_
         report(out, settings=ReportSettings(map=path))
     page = make_page(tmp_path / "again", map=path)
     words = words_of(part_of(page, "layout"))
-    assert "UMAP with 4 neighbours, minimum distance 0.1, seed 0." in words
-    assert re.search(r"Trustworthiness of 4 neighbours [01]\.\d{3}: 1 if", words)
+    assert "UMAP with 4 neighbors, minimum distance 0.1, seed 0." in words
+    assert re.search(r"Trustworthiness of 4 neighbors [01]\.\d{3}: 1 if", words)
     assert "data" not in page.ids
 
 

@@ -24,7 +24,7 @@ def test_every_part_has_its_heading(page):
         "Comparison with baselines",
         "Recall of known pairs",
         "Recall across percentiles",
-        "Nearest neighbours",
+        "Nearest neighbors",
         "Similarity of the map",
         "Reconstructions",
         "Loss",
@@ -36,7 +36,7 @@ PARTS = {
     "results": {
         "Recall of known pairs",
         "Recall across percentiles",
-        "Nearest neighbours",
+        "Nearest neighbors",
         "Comparison with baselines",
     },
     "map": {"Find a gene", "Similarity of the map"},

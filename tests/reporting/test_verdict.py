@@ -69,7 +69,7 @@ def test_cards_are_before_the_sections_and_say_what_the_tables_say(screen, tmp_p
     expected = [
         (f"recall, {row['source']}", row["recall"], row) for row in recall.iter_rows(named=True)
     ] + [
-        (f"nearest neighbour is a known partner, {row['source']}", row["precision"], row)
+        (f"nearest neighbor is a known partner, {row['source']}", row["precision"], row)
         for row in hits.iter_rows(named=True)
     ]
     cards = cards_of(page.source)
@@ -110,7 +110,7 @@ def test_results_without_intervals_and_p_are_undetermined(screen, tmp_path, make
         ]
 
 
-def test_the_table_of_neighbours_says_what_precision_csv_says(screen, tmp_path, make_page):
+def test_the_table_of_neighbors_says_what_precision_csv_says(screen, tmp_path, make_page):
     page = make_page(tmp_path / "out", results=screen.results)
     (table,) = [table for table in page.tables if "k" in table[0]]
     rows = pl.read_csv(screen.results / "precision.csv").rows(named=True)

@@ -5,19 +5,21 @@ napari is not installed where these tests run; `docs/napari.md` says so.
 
 import ast
 import json
+import shlex
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import tifffile
 
 from phenomae import cli, napari, open_store
 from phenomae.store.ingest import ingest
 from phenomae.store.inventory import IngestSettings
-from phenomae.store.napari_layers import describe_layers, find_fields
+from phenomae.store.napari_layers import describe_layers, find_fields, write_script
 
 # The arguments of napari.layers.Image that are used, as napari's reference lists them.
 KNOWN = {"name", "colormap", "contrast_limits", "translate", "blending", "scale", "units"}
@@ -132,9 +134,39 @@ def test_the_script_has_the_layers_and_the_pixels_of_the_raw_files(store, tmp_pa
         "    viewer.add_image(pixels[field][channel], **shown)",
         "napari.run()",
     ]
-    (command,) = [line for line in lines if line.startswith("# napari --plugin")]
-    image = Path(command.split("'")[1])
-    assert "multiscales" in metadata_of(image, "")
+    assert "multiscales" in metadata_of(image_of(printed.out), "")
+
+
+def image_of(script: str) -> Path:
+    """Return the image of the command in the comment, as a shell reads it."""
+    (comment,) = [line for line in script.splitlines() if line.startswith("# napari --plugin")]
+    *words, image = shlex.split(comment.removeprefix("# "))
+    assert words == ["napari", "--plugin", "napari-ome-zarr"]
+    return Path(image)
+
+
+@pytest.mark.parametrize("name", ["it's here", "a $HOME `b`", 'say "x"', "plain"])
+def test_names_that_a_shell_reads_otherwise_are_quoted(store, tmp_path, name):
+    moved = store.rename(tmp_path / name)
+    opened = open_store(moved)
+    script = write_script(opened, describe_layers(opened, [[0]]))
+    assert image_of(script) == moved / opened.fields["path"][0]
+    assert len(run_without_napari(script)["layers"]) == 3
+
+
+@pytest.mark.parametrize("where", ["folder", "field"])
+@pytest.mark.parametrize("end", ["\n", "\r", "\x1b", "\u2028"])
+def test_a_path_does_not_become_a_line_of_the_script(store, tmp_path, where, end):
+    text = f"x{end}reached = True #"
+    if where == "folder":
+        opened = open_store(store.rename(tmp_path / text))
+    else:
+        opened = open_store(store)
+        path = pl.col("path") + text
+        opened = replace(opened, fields=opened.fields.with_columns(path=path))
+    layers = describe_layers(opened, [[0]])
+    with pytest.raises(ValueError, match="has a control character, and stands in a script"):
+        write_script(opened, layers)
 
 
 @pytest.mark.skipif(find_spec("napari") is not None, reason="a window would open")

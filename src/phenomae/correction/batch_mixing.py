@@ -1,6 +1,6 @@
-"""Measures how well batches mix, as the accuracy of predicting a well's batch from its neighbours.
+"""Measures how well batches mix, as the accuracy of predicting a well's batch from its neighbors.
 
-The prediction is a k-nearest-neighbour vote: no classifier is trained, so the accuracy depends on
+The prediction is a k-nearest-neighbor vote: no classifier is trained, so the accuracy depends on
 the features only.
 """
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Shaped
 
-NEIGHBOURS = 5
+NEIGHBORS = 5
 _SHUFFLES = 20  # the mean accuracy of 20 shuffles varies much less than that of one
 ROWS = 512  # rows of the cosine matrix per block, to bound memory
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """Labels of wells as their nearest neighbours predict them."""
+    """Labels of wells as their nearest neighbors predict them."""
 
     right: Bool[np.ndarray, " n"]
-    """Whether the neighbours of each well predict its label."""
+    """Whether the neighbors of each well predict its label."""
     chance: float
     """Mean accuracy with permuted labels."""
 
@@ -34,12 +34,12 @@ def predict_labels(
     labels: Shaped[np.ndarray, " n"],
     apart: Shaped[np.ndarray, " n"] | None = None,
 ) -> Predicted:
-    """Predict the label of each well, such as its batch, from its neighbours.
+    """Predict the label of each well, such as its batch, from its neighbors.
 
     The five other wells with the highest cosine vote for their label; a tie is won by the label of
     the nearest well among the tied labels. With `apart`, wells with the same code in it are no
-    neighbours of each other. The chance level is the mean accuracy over 20 random permutations of
-    the labels (within the codes of `apart`), with the same neighbours and the same vote.
+    neighbors of each other. The chance level is the mean accuracy over 20 random permutations of
+    the labels (within the codes of `apart`), with the same neighbors and the same vote.
     """
     assert len(features) > 1
     codes = np.unique(labels, return_inverse=True)[1]
@@ -61,7 +61,7 @@ def _nearest(
 ) -> Int[np.ndarray, "n k"]:
     """Return the five nearest wells of each, the nearest first."""
     unit = unit_or_zero(features)
-    count = min(NEIGHBOURS, len(unit) - 1)
+    count = min(NEIGHBORS, len(unit) - 1)
     if homes is not None:  # as many as the well with the fewest candidates has
         count = min(count, len(unit) - int(np.bincount(homes).max()))
     found = []
@@ -91,9 +91,9 @@ def _shuffle(
 
 
 def _vote(nearest: Int[np.ndarray, "n k"], codes: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-    """Return whether the vote of the neighbours is each well's own code."""
+    """Return whether the vote of the neighbors is each well's own code."""
     votes = codes[nearest]
     counts = (votes[:, :, None] == votes[:, None, :]).sum(axis=2)
-    # argmax returns the first maximum, which belongs to the nearest of the tied neighbours.
+    # argmax returns the first maximum, which belongs to the nearest of the tied neighbors.
     winner = counts.argmax(axis=1)
     return votes[np.arange(len(votes)), winner] == codes

@@ -5,7 +5,7 @@ A list is a table of pairs (columns `entity1,entity2`), a table of genes and the
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -19,7 +19,7 @@ from phenomae.evaluation.csv_lists import read_csv_list
 from phenomae.paths import PathLike
 from phenomae.progress import info
 from phenomae.text_tables import find_separator, read_table
-from phenomae.whole_files import hash_file
+from phenomae.whole_files import hash_file, hash_json
 
 COLUMNS = ("entity1", "entity2")
 SUFFIXES = (".txt", ".csv", ".tsv", ".gmt")
@@ -57,6 +57,14 @@ class Annotation:
             every = {gene for genes in self.sets.values() for gene in genes}
             return pl.Series([*every], dtype=pl.String).sort()
         return pl.concat([self.pairs[column] for column in COLUMNS]).drop_nulls().unique().sort()
+
+
+def hash_annotations(annotations: Sequence[Annotation]) -> str:
+    """Return a hash of the names and the content of annotation files, in whatever order they are.
+
+    It is what an artefact that is made from them records among its sources.
+    """
+    return hash_json({annotation.name: annotation.checksum for annotation in annotations})
 
 
 def read_annotations(path: PathLike, *, as_sets: bool = False) -> list[Annotation]:

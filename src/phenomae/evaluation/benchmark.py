@@ -15,6 +15,7 @@ from jaxtyping import Int
 from phenomae.artefacts import artefact_folder
 from phenomae.evaluation.annotations import (
     Annotation,
+    hash_annotations,
     pairs_on_map,
     read_aliases,
     read_annotations,
@@ -42,7 +43,7 @@ from phenomae.evaluation.recall.precision import (
     PRECISION_FILE,
     measure_precision,
     print_precision,
-    usable_neighbours,
+    usable_neighbors,
 )
 from phenomae.evaluation.recall.recall import Percentiles, empty_tail
 from phenomae.evaluation.recall.recall_tables import measure
@@ -72,7 +73,7 @@ def benchmark(
     """Compute the recall of known gene pairs among a map's most similar and most opposite pairs.
 
     Writes recall.csv, curve.csv (recall across percentiles), precision.csv (the fraction of nearest
-    neighbours that are known partners), known_pairs.csv, unknown_genes.csv (names of the map that
+    neighbors that are known partners), known_pairs.csv, unknown_genes.csv (names of the map that
     are in no annotation), with `shuffle` shuffled.csv (the null distribution) and with `baseline`
     baselines.csv and learned.json (whether the map has more than features without learning), with
     `wells` tiers.csv (recall by pairs of wells on other plates, for example). Prints recall.csv,
@@ -174,7 +175,7 @@ def _measure(
     percentiles, pairs = settings.percentiles, inputs.pairs
     profiles = replace(inputs.profiles, names=inputs.names)
     tables = measure(profiles, pairs, percentiles, settings, inputs.baselines)
-    if ks := usable_neighbours(settings.neighbours, len(profiles.names)):
+    if ks := usable_neighbors(settings.neighbors, len(profiles.names)):
         unit = unit_rows(profiles.features)
         tables[PRECISION_FILE] = measure_precision(unit, pairs, ks, settings)
     tables["unknown_genes.csv"] = pl.DataFrame({"gene": inputs.unknown}, {"gene": pl.String})
@@ -192,16 +193,15 @@ def _report_unknown(unknown: list[str], count: int) -> None:
 
 def _origin(settings: BenchmarkSettings, inputs: _Inputs) -> Origin:
     """Return the origin of the results, in which files are identified by content, not by path."""
-    checksums = {annotation.name: annotation.checksum for annotation in inputs.annotations}
-    of_files = {"annotations": hash_json(checksums)}
+    of_files = {"annotations": hash_annotations(inputs.annotations)}
     plain = {
         name: value
         for name, value in settings_dict(settings).items()
         if name not in ("annotations", "aliases", "baseline", "wells", "tiers")
     }
     # Recorded only if given, so that results from before these settings keep their identity.
-    if settings.neighbours == BenchmarkSettings.neighbours:
-        del plain["neighbours"]
+    if settings.neighbors == BenchmarkSettings.neighbors:
+        del plain["neighbors"]
     if inputs.aliases:
         of_files["aliases"] = hash_json(inputs.aliases)
     for name, profiles in inputs.baselines.items():

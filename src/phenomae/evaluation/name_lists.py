@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int
 
+from phenomae.maps.cosine_order import EQUAL_DIGITS, order_by_cosine
 from phenomae.maps.p_values import p_values
 
 Unit = Float64[np.ndarray, "g d"]
 """Profiles of length 1."""
 Rows = Int[np.ndarray, " n"]
-_DIGITS = 9  # cosines that agree in so many are equal: products of matrices round differently
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ def nearest_to_list(
     """
     mean = unit[rows].mean(axis=0)
     length = np.sqrt(mean @ mean)
-    if length < 10.0**-_DIGITS:
+    if length < 10.0**-EQUAL_DIGITS:
         return np.empty(0, dtype=np.int64), np.empty(0)
     others = np.setdiff1d(np.arange(len(unit)), rows)
     cosines = unit[others] @ (mean / length)
-    order = np.argsort(-cosines.round(_DIGITS), kind="stable")[:k]
+    order = order_by_cosine(cosines)[:k]
     return others[order], cosines[order]

@@ -12,7 +12,8 @@ import polars as pl
 from jaxtyping import Bool, Float16, Float64, Int
 
 from phenomae.checks import at_least, one_of, whole_number
-from phenomae.evaluation.recall.nearest import highest_cosines
+from phenomae.maps.cosine_order import order_by_cosine
+from phenomae.maps.nearest import highest_cosines
 from phenomae.maps.unit_vectors import unit_rows
 from phenomae.paths import PathLike
 from phenomae.print_table import show
@@ -21,7 +22,6 @@ from phenomae.tokens import TokenFiles, open_tokens
 LeaveOut = Literal["crop", "well", "plate"]
 _NUMBERS = 2**21
 """Numbers of a block: 50 MB, because they are there as float16, float32 and float64 at a time."""
-_DIGITS = 9  # as in `highest_cosines`: cosines that agree in so many are equal
 _SHOWN = 5
 _PLACE = ("well", "site", "top", "left")  # within a plate
 
@@ -170,5 +170,5 @@ def _merge(
 ) -> pl.DataFrame:
     """Return the `k` crops with the highest cosines of those found before and in a block."""
     both = pl.concat([best, part[near].with_columns(cosine=cosines)])
-    order = np.argsort(-np.round(both["cosine"].to_numpy(), _DIGITS), kind="stable")
+    order = order_by_cosine(both["cosine"].to_numpy())
     return both[order[:k]]

@@ -54,9 +54,9 @@ class BenchmarkSettings:
     high: Annotated[tuple[float, ...], Several] = (0.95,)
     """A known pair is also recalled if its cosine is above this fraction of the cosines of all
     pairs. Several values of high are combined with the values of low in order."""
-    neighbours: Annotated[tuple[int, ...], Several] = (1, 10)
-    """Numbers of nearest neighbours k at which precision is computed: the fraction of the k nearest
-    neighbours of annotated genes that are known partners. Several values may be given."""
+    neighbors: Annotated[tuple[int, ...], Several] = (1, 10)
+    """Numbers of nearest neighbors k at which precision is computed: the fraction of the k nearest
+    neighbors of annotated genes that are known partners. Several values may be given."""
     resamples: int = 1000
     """Number of bootstrap resamples of the genes for 95 % confidence intervals; 0 for none."""
     shuffle: int = 0
@@ -78,7 +78,7 @@ class BenchmarkSettings:
 
     def __post_init__(self) -> None:
         checks.whole_numbers(self)
-        check_neighbours(self.neighbours)
+        check_neighbors(self.neighbors)
         checks.at_least("resamples", self.resamples, 0)
         checks.at_least("shuffle", self.shuffle, 0)
         checks.at_least("seed", self.seed, 0)
@@ -105,14 +105,14 @@ class BenchmarkSettings:
         return list(zip(self.low, self.high, strict=True))
 
 
-def check_neighbours(neighbours: Sequence[int]) -> None:
-    """Raise ValueError unless all numbers of neighbours are at least 1 and different."""
-    if not neighbours:
-        raise ValueError("neighbours must have at least one number, like 1")
-    for k in neighbours:
-        checks.at_least("neighbours", k, 1)
-        if neighbours.count(k) > 1:
-            raise ValueError(f"neighbours has {k} twice: give it once")
+def check_neighbors(neighbors: Sequence[int]) -> None:
+    """Raise ValueError unless all numbers of neighbors are at least 1 and different."""
+    if not neighbors:
+        raise ValueError("neighbors must have at least one number, like 1")
+    for k in neighbors:
+        checks.at_least("neighbors", k, 1)
+        if neighbors.count(k) > 1:
+            raise ValueError(f"neighbors has {k} twice: give it once")
 
 
 def check_tiers(tiers: Sequence[TierName]) -> None:

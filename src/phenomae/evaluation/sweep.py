@@ -20,7 +20,13 @@ from phenomae.artefacts import artefact_folder
 from phenomae.correction.correct import correct
 from phenomae.correction.diagnose import BATCH, NEAREST, VERDICT
 from phenomae.correction.diagnose import FILE as DIAGNOSIS
-from phenomae.evaluation.annotations import COLUMNS, Annotation, pairs_on_map, read_annotations
+from phenomae.evaluation.annotations import (
+    COLUMNS,
+    Annotation,
+    hash_annotations,
+    pairs_on_map,
+    read_annotations,
+)
 from phenomae.evaluation.benchmark import check_map, find_pairs
 from phenomae.evaluation.recall.baselines import ALL_SOURCES, pool_pairs
 from phenomae.evaluation.recall.cosines import Pairs
@@ -36,7 +42,7 @@ from phenomae.print_table import read_written, show
 from phenomae.progress import silenced, track
 from phenomae.signatures import Origin, settings_dict
 from phenomae.wells import PlateFiles, open_wells
-from phenomae.whole_files import hash_json, write_bytes, write_json
+from phenomae.whole_files import write_bytes, write_json
 
 __all__ = ["SweepSettings", "sweep"]
 
@@ -135,8 +141,8 @@ def _annotation(name: str, pairs: Pairs, names: list[str]) -> Annotation:
 def _origin(files: PlateFiles, annotations: list[Annotation], settings: SweepSettings) -> Origin:
     plain = settings_dict(settings)
     del plain["annotations"]  # identified by content
-    checksums = {annotation.name: annotation.checksum for annotation in annotations}
-    return Origin(KIND, plain, {"wells": files.identity, "annotations": hash_json(checksums)})
+    sources = {"wells": files.identity, "annotations": hash_annotations(annotations)}
+    return Origin(KIND, plain, sources)
 
 
 def _try_all(

@@ -51,8 +51,8 @@ def gather_fields(listing: Listing, settings: LayoutSettings, source: Path | str
     # Before channels are chosen: renaming plates of later acquisitions must cover all channels.
     own = leave_out_shared(listing.files, problems)
     # Repeated images of a channel that is not read are no problem.
-    wanted = _choose_channels(own or listing.files, settings.channels, source)
-    files, original_plates = resolve_duplicates(own, settings.duplicates, problems, wanted)
+    read = _choose_channels(own or listing.files, settings.channels, source)
+    files, original_plates = resolve_duplicates(own, settings.duplicates, problems, read)
     _check_names(source, files, settings)
     # Channels are chosen before grouping, so that unwanted channels cause no problems.
     labels = _choose_channels(files or listing.files, settings.channels, source)

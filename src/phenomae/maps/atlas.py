@@ -1,4 +1,4 @@
-"""Tables for Embedding Atlas (Ren et al. 2025, arXiv 2505.06386): points in the plane, neighbours.
+"""Tables for Embedding Atlas (Ren et al. 2025, arXiv 2505.06386): points in the plane, neighbors.
 
 Its program reads a Parquet file whose columns are named on its command line: `--x`, `--y`,
 `--neighbors` (a struct of `ids`, row numbers from 0, and `distances`) and `--image` (a struct with
@@ -16,13 +16,14 @@ from jaxtyping import Float, Float64
 
 from phenomae import checks
 from phenomae.maps.export_source import Rows
+from phenomae.maps.nearest import compare_all
 from phenomae.maps.thumbnails import draw_thumbnails
 from phenomae.maps.unit_vectors import require_directions_of, unit_rows
 from phenomae.progress import info
 from phenomae.urls import Location
 
 Projection = Literal["tsne", "pca", "umap"]
-NEIGHBOURS, IMAGE = "neighbors", "image"
+NEIGHBORS, IMAGE = "neighbors", "image"
 _PERPLEXITY = 30.0  # of t-SNE; less for fewer than 91 rows
 _MIN_ROWS = 3
 
@@ -36,8 +37,8 @@ class AtlasSettings:
     """How the points in the plane are computed from the profiles: tsne (cosine distances, starting
     from the principal axes) or pca, both of scikit-learn, or umap (cosine distances) of the package
     umap-learn, which has to be installed. The columns are tsne_x and tsne_y, and so on."""
-    neighbours: int = 15
-    """Number of nearest neighbours of each row, by cosine distance over all rows."""
+    neighbors: int = 15
+    """Number of nearest neighbors of each row, by cosine distance over all rows."""
     seed: int = 0
     """Seed of umap, and of the principal axes of large tables, from which tsne starts."""
     store: Location | None = None
@@ -50,7 +51,7 @@ class AtlasSettings:
         """Raise ValueError for settings that are out of range."""
         checks.whole_numbers(self)
         checks.one_of("projection", self.projection, get_args(Projection))
-        checks.at_least("neighbours", self.neighbours, 1)
+        checks.at_least("neighbors", self.neighbors, 1)
         checks.at_least("seed", self.seed, 0)
         checks.between("thumbnail", self.thumbnail, 16, 1024, ends=True)
 
@@ -75,12 +76,12 @@ def atlas_table(rows: Rows, settings: AtlasSettings) -> tuple[pl.DataFrame, dict
         )
     require_directions_of(rows.features, rows.names, rows.path)
     points = [f"{settings.projection}_{axis}" for axis in "xy"]
-    if taken := {*points, NEIGHBOURS, IMAGE} & {*table.columns}:
+    if taken := {*points, NEIGHBORS, IMAGE} & {*table.columns}:
         raise ValueError(f"{rows.path} has a column {min(taken)!r}, which is needed: rename it")
     plane = _project(rows.features, settings)
     columns = {name: plane[:, axis] for axis, name in enumerate(points)}
-    nearest = find_neighbours(rows.features, settings.neighbours)
-    table = table.with_columns(**columns, **{NEIGHBOURS: nearest})
+    nearest = find_neighbors(rows.features, settings.neighbors)
+    table = table.with_columns(**columns, **{NEIGHBORS: nearest})
     sources = {}
     if settings.store is not None:
         images, sources = draw_thumbnails(rows, settings.store, settings.thumbnail)
@@ -94,27 +95,25 @@ def print_command(out: Path, settings: AtlasSettings) -> None:
     image = f" --image {IMAGE}" if settings.store is not None else ""
     info(
         f"open it with: embedding-atlas {out} --x {name}_x --y {name}_y --neighbors "
-        f"{NEIGHBOURS}{image}"
+        f"{NEIGHBORS}{image}"
     )
 
 
-def find_neighbours(features: Float[np.ndarray, "n d"], count: int) -> pl.Series:
+def find_neighbors(features: Float[np.ndarray, "n d"], count: int) -> pl.Series:
     """Return the `count` nearest other rows of each row, nearest first, as structs.
 
-    `ids` are row numbers from 0, `distances` are 1 - cosine. Exact: all pairs are compared.
+    `ids` are row numbers from 0, `distances` are 1 - cosine. Exact: all pairs are compared. Rows
+    with equal cosines are in their order.
     """
-    from sklearn.neighbors import NearestNeighbors
-
     count = min(count, len(features) - 1)
-    search = NearestNeighbors(n_neighbors=count, metric="cosine", algorithm="brute")
-    distances, ids = search.fit(features.astype(np.float64)).kneighbors()
+    [(ids, cosines)] = compare_all(unit_rows(features), count, (1.0,))
     # Rounding can leave a distance of -1e-16.
-    columns = {"ids": ids.astype(np.int64), "distances": distances.clip(min=0)}
+    columns = {"ids": ids.astype(np.int64), "distances": np.maximum(1 - cosines, 0)}
     lists = {
         name: pl.Series(values, dtype=pl.Array(_kind(values), count)).cast(pl.List(_kind(values)))
         for name, values in columns.items()
     }
-    return pl.DataFrame(lists).to_struct(NEIGHBOURS)
+    return pl.DataFrame(lists).to_struct(NEIGHBORS)
 
 
 def _kind(values: np.ndarray) -> Any:
@@ -146,7 +145,7 @@ def _umap(features: Float[np.ndarray, "n d"], settings: AtlasSettings) -> Float6
         raise ValueError(
             "projection umap needs the package umap-learn: install it, or choose tsne or pca"
         ) from None
-    near = max(2, min(settings.neighbours, len(features) - 1))
+    near = max(2, min(settings.neighbors, len(features) - 1))
     # With one thread UMAP gives the same points for the same seed.
     umap = UMAP(n_neighbors=near, metric="cosine", random_state=settings.seed, n_jobs=1)
     return np.asarray(umap.fit_transform(features), dtype=np.float64)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Float64
 
 from phenomae.blas import one_blas_thread
 from phenomae.cores import available_cores
@@ -35,21 +35,3 @@ def over_blocks(unit: Unit, work: Callable[[int, Cosines], Result]) -> list[Resu
 
     with one_blas_thread(), ThreadPoolExecutor(available_cores()) as pool:
         return list(pool.map(compute, range(0, len(unit), rows)))
-
-
-def nearest_rows(unit: Unit, k: int) -> tuple[Int[np.ndarray, "n k"], Float64[np.ndarray, "n k"]]:
-    """Return the `k` nearest other rows of each row, nearest first, and 1 - cosine to them.
-
-    Exact: all pairs are compared. `k` is less than the number of rows.
-    """
-    assert 0 < k < len(unit)
-
-    def find(_: int, cosines: Cosines) -> tuple[np.ndarray, np.ndarray]:
-        places = np.argpartition(cosines, -k, axis=1)[:, -k:]
-        highest = np.take_along_axis(cosines, places, axis=1)
-        order = np.lexsort((places, -highest), axis=1)
-        ordered = np.take_along_axis(places, order, axis=1)
-        return ordered, np.take_along_axis(highest, order, axis=1)
-
-    rows, highest = map(np.concatenate, zip(*over_blocks(unit, find), strict=True))
-    return rows, np.maximum(1 - highest, 0)  # rounding can leave a distance of -1e-16

@@ -73,7 +73,7 @@ class ExportSettings:
     """pycytominer: columns Metadata_Plate, Metadata_Well, ..., then the features by name, or
     Cells_feature_0000, ... if they have no names; also for copairs. efaar: columns perturbation,
     concentration, ..., then feature_0, ..., for the public EFAAR benchmark. embedding-atlas: the
-    metadata, points in the plane and the nearest neighbours of each row. excel: the names used
+    metadata, points in the plane and the nearest neighbors of each row. excel: the names used
     here, and no cell that a spreadsheet would run as a formula."""
 
     def __post_init__(self) -> None:

@@ -32,7 +32,7 @@ class LayoutSettings:
     """Number of nearest rows, itself included, that each row is kept near to. Fewer show small
     groups, more the shape of the whole."""
     min_dist: float = 0.1
-    """Least distance of points; with 0 groups are as dense as they can be."""
+    """Minimum distance of points; with 0 groups are as dense as they can be."""
     seed: int = 0
     """Seed of UMAP."""
 

@@ -3,9 +3,10 @@
 import warnings
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int
 
-from phenomae.maps.cosine_blocks import nearest_rows
+from phenomae.blas import one_blas_thread
+from phenomae.maps.nearest import compare_all
 
 
 def compute_points(
@@ -19,20 +20,31 @@ def compute_points(
     from threadpoolctl import ThreadpoolController
     from umap import UMAP
 
-    rows, distances = nearest_rows(unit, n_neighbors - 1)
-    own = np.arange(len(unit))
-    # With neighbors given, umap-learn compiles no approximate search, which takes a minute.
-    neighbors = (np.column_stack([own, rows]), np.column_stack([np.zeros(len(unit)), distances]))
     umap = UMAP(
         n_neighbors=n_neighbors,
         min_dist=min_dist,
         metric="cosine",
         random_state=seed,
         n_jobs=1,
-        precomputed_knn=neighbors,
+        # With neighbors given, umap-learn compiles no approximate search, which takes a minute.
+        precomputed_knn=find_neighbors(unit, n_neighbors),
     )
     # One thread of BLAS, for the same bits on any number of cores. numba changes the number of
-    # threads of OpenMP, which the end of the block restores for the other libraries.
-    with ThreadpoolController().limit(limits=1), warnings.catch_warnings():
+    # threads of OpenMP, which the end of the block restores for the other libraries. The limit that
+    # is shared with other threads is the outer one: the inner one finds 1 and restores 1.
+    with one_blas_thread(), ThreadpoolController().limit(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that new rows cannot be placed among these
         return np.asarray(umap.fit_transform(unit.astype(np.float32)), dtype=np.float32)
+
+
+def find_neighbors(
+    unit: Float64[np.ndarray, "n d"], n_neighbors: int
+) -> tuple[Int[np.ndarray, "n k"], Float64[np.ndarray, "n k"]]:
+    """Return rows and cosine distances of the nearest rows of each row, as umap-learn takes them.
+
+    Each row is its own first neighbor, and counts.
+    """
+    [(rows, cosines)] = compare_all(unit, n_neighbors - 1, (1.0,))
+    # Rounding can leave a distance of -1e-16.
+    distances = np.maximum(1 - cosines, 0)
+    return np.insert(rows, 0, np.arange(len(unit)), axis=1), np.insert(distances, 0, 0, axis=1)

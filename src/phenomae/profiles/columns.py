@@ -111,8 +111,8 @@ def _is_metadata(name: str) -> bool:
 def _choose(
     names: list[str], schema: Mapping[str, pl.DataType], prefixes: tuple[str, ...] | None
 ) -> list[str]:
-    for wanted in (prefixes,) if prefixes else (COMPARTMENTS, ("feature_",)):
-        if found := [name for name in names if name.startswith(wanted)]:
+    for starts in (prefixes,) if prefixes else (COMPARTMENTS, ("feature_",)):
+        if found := [name for name in names if name.startswith(starts)]:
             return found
     if prefixes:
         return []

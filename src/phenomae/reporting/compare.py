@@ -15,7 +15,7 @@ from cyclopts import Parameter
 
 from phenomae import checks
 from phenomae.artefacts import artefact_folder
-from phenomae.evaluation.annotations import read_annotations
+from phenomae.evaluation.annotations import hash_annotations, read_annotations
 from phenomae.evaluation.baseline_maps import TRAINED, kinds_side_by_side, report_assumed_kinds
 from phenomae.evaluation.benchmark import check_count, check_map, find_pairs
 from phenomae.evaluation.learned import headline, print_learned, write_learned
@@ -39,7 +39,7 @@ from phenomae.reporting.figures.flops_curves import draw_recall_over_flops, draw
 from phenomae.reporting.figures.side_by_side import draw_curves, draw_recalls
 from phenomae.reporting.figures.style import Drawing, house_style, save
 from phenomae.signatures import Origin, settings_dict
-from phenomae.whole_files import hash_json, write_bytes
+from phenomae.whole_files import write_bytes
 
 KIND = "comparison"
 _NOT_NAMED = "what was learned is unknown: name the map of a trained network trained=MAP"
@@ -167,8 +167,7 @@ def _compare_maps(
     computes = {name: read_compute(path) for name, path in name_runs(settings.run, maps).items()}
     maps, annotations = _share(maps, paths, percentiles), read_annotations(known)
     pairs = find_pairs(annotations, next(iter(maps.values())).names, known)
-    checksums = hash_json({annotation.name: annotation.checksum for annotation in annotations})
-    origin = _origin(settings, maps, computes, checksums)
+    origin = _origin(settings, maps, computes, hash_annotations(annotations))
     kinds = kinds_side_by_side(list(maps))
     report_assumed_kinds(kinds)
 

@@ -13,11 +13,11 @@ from importlib.resources import files
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from phenomae.evaluation.recall.nearest import compare_all
+from phenomae.maps.nearest import compare_all
 from phenomae.reporting.evidence.on_map import OnMap
 
 MAX_ROWS = 20_000
-"""Rows of the largest map with a search box, whose names and neighbours take 1 MB."""
+"""Rows of the largest map with a search box, whose names and neighbors take 1 MB."""
 NEAREST = 10
 """Nearest names that are listed."""
 _OFFERED = 12  # names that are offered for what is typed

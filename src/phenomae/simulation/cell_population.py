@@ -1,4 +1,4 @@
-"""How the cells of a field differ: response, states, cycle, size, brightness and neighbours."""
+"""How the cells of a field differ: response, states, cycle, size, brightness and neighbors."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from phenomae.simulation.phenotype import PARAMETERS
 
 _NAMES = list(PARAMETERS)
 _STATE_COLUMNS = [_NAMES.index(name) for name in COMPARTMENTS]
-_REACH = 45.0  # pixels within which cells count as neighbours; a cell's radius is 24
+_REACH = 45.0  # pixels within which cells count as neighbors; a cell's radius is 24
 _LARGEST = 1.3  # a larger cell would be cut by its box
 
 
@@ -51,7 +51,7 @@ def draw_population(
     strength = responds * rng.uniform(level.weakest_cell, 1, cells)
     units = shift + strength[:, None] * phenotype
     crowd = _crowding(centres) * level.density
-    units += crowd[:, None] * _neighbour_effects()
+    units += crowd[:, None] * _neighbor_effects()
     states = _draw_states(effect.relation, strength, rng)
     units[:, _STATE_COLUMNS] += level.states * states
     dna = _cell_cycle(level.cycling, cells, rng)
@@ -82,15 +82,15 @@ def _cell_cycle(cycling: float, cells: int, rng: np.random.Generator) -> np.ndar
 
 
 def _crowding(centres: np.ndarray) -> Float[np.ndarray, " cells"]:
-    """Return how crowded each cell is: log of its neighbours, weighted by distance, over usual."""
+    """Return how crowded each cell is: log of its neighbors, weighted by distance, over usual."""
     apart = np.sum((centres[:, None] - centres[None]) ** 2, axis=2)
-    neighbours = np.exp(-apart / (2 * _REACH**2)).sum(axis=1) - 1
+    neighbors = np.exp(-apart / (2 * _REACH**2)).sum(axis=1) - 1
     # 3.0 is the median at 24 cells per 256 x 256 pixels (200 fields).
-    return np.clip(np.log((neighbours + 0.5) / (3.0 + 0.5)), -1.5, 1.5)
+    return np.clip(np.log((neighbors + 0.5) / (3.0 + 0.5)), -1.5, 1.5)
 
 
-def _neighbour_effects() -> Float[np.ndarray, " parameters"]:
-    """Return the change of each parameter, in steps, where neighbours are e times the usual."""
+def _neighbor_effects() -> Float[np.ndarray, " parameters"]:
+    """Return the change of each parameter, in steps, where neighbors are e times the usual."""
     effects = {
         "cell_elongation": -1.0,
         "cell_ruffle": -0.5,

@@ -5,6 +5,8 @@ the same description can be printed as a script and given to napari. The fields 
 by side, and wells below each other.
 """
 
+import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,6 +19,7 @@ from phenomae.store.display import read_colors
 from phenomae.store.read import Store, windows
 
 _GAP = 20  # pixels between fields
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,15 @@ def find_fields(store: Store, wells: Sequence[str]) -> list[list[int]]:
     return [_find(table, well, store) for well in wells]
 
 
-def _find(table: pl.DataFrame, asked: str, store: Store) -> list[int]:
-    plate, _, rest = asked.partition("/")
+def _find(table: pl.DataFrame, name: str, store: Store) -> list[int]:
+    plate, _, rest = name.partition("/")
     well, slash, site = rest.partition("/")
     found = table.filter(pl.col("key") == f"{plate}/{well}")
     if found.is_empty():
         known = table["key"].unique(maintain_order=True).to_list()
         close = get_close_matches(f"{plate}/{well}", known, n=3) or known[:3]
         raise ValueError(
-            f"{store.path} has no well {asked!r}: wells are written PLATE/WELL, like "
+            f"{store.path} has no well {name!r}: wells are written PLATE/WELL, like "
             f"{' or '.join(close)}"
         )
     sites = [str(number) for number in found["site"]]
@@ -96,7 +99,10 @@ def _arrange(store: Store, fields: Sequence[Sequence[int]]) -> Iterator[tuple[in
 
 
 def write_script(store: Store, layers: Sequence[Layer]) -> str:
-    """Return a Python program that opens the layers in napari."""
+    """Return a Python program that opens the layers in napari.
+
+    Raises ValueError if a path that stands in a comment has a control character.
+    """
     is_local = isinstance(store.path, Path)
     place = str(Path(store.path).absolute()) if is_local else str(store.path)
     lines = [
@@ -124,8 +130,14 @@ def _plugin_lines(store: Store, layers: Sequence[Layer]) -> list[str]:
     """Return a comment with the command that opens one field without phenomae."""
     if store.references is not None or not isinstance(store.path, Path):
         return []
-    image = store.path.absolute() / store.fields["path"][layers[0].field]
+    image = str(store.path.absolute() / store.fields["path"][layers[0].field])
+    # A line break would end the comment, and what follows it would run as Python.
+    if _CONTROL_CHARACTER.search(image):
+        raise ValueError(
+            f"the path {image!r} has a control character, and stands in a script that is printed: "
+            "rename the folder, or make the store again if the path is that of a field"
+        )
     return [
         "# One field without phenomae, with the plugin napari-ome-zarr and ome-zarr 0.12 or newer:",
-        f"# napari --plugin napari-ome-zarr '{image}'",
+        f"# napari --plugin napari-ome-zarr {shlex.quote(image)}",
     ]

@@ -24,7 +24,11 @@ def napari(store: Location, /, *wells: str, script: bool = False) -> None:
     script
         Print the script also where napari is installed.
 
-    Raises ValueError if there is no store, no well is given, or the store has no such well.
+    Raises
+    ------
+    ValueError
+        If there is no store, no well is given, or the store has no such well; or if the script is
+        printed, and the path of the store or of a field has a control character.
     """
     if not wells:
         raise ValueError("give the wells to open, written PLATE/WELL or PLATE/WELL/SITE")

@@ -10,7 +10,7 @@ from jaxtyping import Bool
 
 from phenomae import checks
 from phenomae.artefacts import artefact_folder
-from phenomae.evaluation.annotations import read_annotations
+from phenomae.evaluation.annotations import hash_annotations, read_annotations
 from phenomae.evaluation.benchmark import check_map, find_pairs
 from phenomae.evaluation.recall.bootstrap import interval
 from phenomae.evaluation.recall.compare_maps import measure_map, share_genes
@@ -24,7 +24,7 @@ from phenomae.signatures import Origin, read_verified, settings_dict
 from phenomae.studies.scaling import Recalls, fit_groups, measure_recalls
 from phenomae.studies.steps import StudyFolder
 from phenomae.studies.study_file import Screen, StudyFile
-from phenomae.whole_files import hash_json, write_bytes
+from phenomae.whole_files import write_bytes
 
 KIND = "study"
 _ALL = "all"
@@ -173,8 +173,7 @@ def _origin(
         sources[source] = maps[screen][network].identity
     for screen in plan.screens:
         annotations = read_annotations(folder.annotations(screen))
-        checksums = {annotation.name: annotation.checksum for annotation in annotations}
-        sources[f"annotations of {screen.name}"] = hash_json(checksums)
+        sources[f"annotations of {screen.name}"] = hash_annotations(annotations)
     return Origin(KIND, _recorded(plan, settings), sources)
 
 

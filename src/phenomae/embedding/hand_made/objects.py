@@ -4,7 +4,7 @@ Cells are nuclei grown by a fixed distance, not a watershed of the other stains.
 layer there is no background, so a threshold on the stains finds no cells: in the HepG2 fields of
 RxRx1 it left most cells no larger than their nuclei. It would also make a dim cell a small one, so
 that shape measured brightness. Growing needs no second stain either. The price: the area of a cell
-says how far its neighbours are, not how far its cytoplasm reaches.
+says how far its neighbors are, not how far its cytoplasm reaches.
 """
 
 from dataclasses import dataclass
@@ -91,10 +91,10 @@ def _find_peaks(depth: Float[np.ndarray, "h w"], radius: int) -> Bool[np.ndarray
 
 
 def _label(
-    mask: Bool[np.ndarray, "h w"], neighbours: Bool[np.ndarray, "3 3"]
+    mask: Bool[np.ndarray, "h w"], neighbors: Bool[np.ndarray, "3 3"]
 ) -> Int32[np.ndarray, "h w"]:
     labels = np.empty(mask.shape, dtype=np.int32)
-    ndimage.label(mask, structure=neighbours, output=labels)
+    ndimage.label(mask, structure=neighbors, output=labels)
     return labels
 
 

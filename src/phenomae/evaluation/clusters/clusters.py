@@ -12,7 +12,7 @@ from jaxtyping import Float64
 
 from phenomae import checks
 from phenomae.artefacts import artefact_folder
-from phenomae.evaluation.annotations import Annotation, read_annotations
+from phenomae.evaluation.annotations import Annotation, hash_annotations, read_annotations
 from phenomae.evaluation.clusters.known_sets import largest, sets_on_map
 from phenomae.evaluation.clusters.leiden import Labels, build_graph, find_clusters
 from phenomae.evaluation.clusters.no_clusters import draw_normal
@@ -152,7 +152,7 @@ def _recorded(settings: ClustersSettings) -> dict[str, Any]:
 def _hash_files(lists: list[Annotation], settings: ClustersSettings) -> dict[str, str]:
     sources = {}
     if lists:
-        sources["annotations"] = hash_json([[each.name, each.checksum] for each in lists])
+        sources["annotations"] = hash_annotations(lists)
     if settings.complexes is not None:
         file = Path(settings.complexes)
         if not file.is_file():

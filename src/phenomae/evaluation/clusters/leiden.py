@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int
 
-from phenomae.evaluation.recall.nearest import compare_all
+from phenomae.blas import one_blas_thread
+from phenomae.maps.umap_points import find_neighbors
 
 ITERATIONS = 2
 Labels = Int[np.ndarray, " g"]
@@ -23,24 +24,24 @@ def build_graph(unit: Float64[np.ndarray, "g d"], n_neighbors: int) -> Any:
     """Return the connectivities of profiles of length 1, a symmetric sparse matrix (g, g).
 
     They are the fuzzy simplicial set of UMAP (McInnes et al. 2018, section 3.1) of the cosine
-    distances to the nearest rows. `n_neighbors` counts the row itself, and is less than the number
-    of rows.
+    distances to the nearest rows, from which `layout` starts, too. `n_neighbors` counts the row
+    itself, and is less than the number of rows.
     """
     from scipy import sparse
     from threadpoolctl import ThreadpoolController
     from umap.umap_ import fuzzy_simplicial_set
 
-    [(rows, cosines)] = compare_all(unit, n_neighbors - 1, (1.0,))
-    own = np.arange(len(unit))
-    # numba changes the threads of OpenMP, which the end of the block restores.
-    with ThreadpoolController().limit(limits=1):
+    rows, distances = find_neighbors(unit, n_neighbors)
+    # numba changes the threads of OpenMP, which the end of the block restores. The limit that is
+    # shared with other threads is the outer one: the inner one finds 1 and restores 1.
+    with one_blas_thread(), ThreadpoolController().limit(limits=1):
         found: Any = fuzzy_simplicial_set(
             sparse.coo_matrix((len(unit), 1)),  # of which only the number of rows is used
             n_neighbors,
             random_state=None,
             metric=None,
-            knn_indices=np.column_stack([own, rows]),
-            knn_dists=np.column_stack([np.zeros(len(unit)), np.maximum(1 - cosines, 0)]),
+            knn_indices=rows,
+            knn_dists=distances,
         )
     return found[0].tocsr()
 

@@ -62,11 +62,11 @@ class _Source:
     ) -> Float64[np.ndarray, " o"]:
         """Return the probability of an overlap that is as large, or larger, for each of some."""
         base = len(self.background) + 1
-        asked = (in_cluster * base + self.sizes[sets]) * base + overlap
-        distinct, places = np.unique(asked, return_inverse=True)  # many are asked again
+        keys = (in_cluster * base + self.sizes[sets]) * base + overlap
+        distinct, places = np.unique(keys, return_inverse=True)  # many are there again and again
         both, shared = np.divmod(distinct, base)
-        keys = zip((both // base).tolist(), (both % base).tolist(), shared.tolist(), strict=True)
-        p = [self._tail(drawn, marked)[its] for drawn, marked, its in keys]
+        numbers = zip((both // base).tolist(), (both % base).tolist(), shared.tolist(), strict=True)
+        p = [self._tail(drawn, marked)[its] for drawn, marked, its in numbers]
         return np.array(p)[places]
 
     def _tail(self, drawn: int, marked: int) -> Float64[np.ndarray, " t"]:
@@ -82,12 +82,12 @@ def _hypergeometric_tail(total: int, marked: int, drawn: int) -> Float64[np.ndar
     def log_choose(n: int, k: np.ndarray) -> np.ndarray:
         return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
 
-    least, most = max(0, drawn + marked - total), min(drawn, marked)
-    shared = np.arange(least, most + 1)
+    min_shared, max_shared = max(0, drawn + marked - total), min(drawn, marked)
+    shared = np.arange(min_shared, max_shared + 1)
     log_p = log_choose(marked, shared) + log_choose(total - marked, drawn - shared)
     p = np.exp(log_p - log_choose(total, np.array(drawn)))
     tail = np.minimum(np.cumsum(p[::-1])[::-1], 1)  # small terms first, which keeps their digits
-    return np.concatenate([np.ones(least), tail])
+    return np.concatenate([np.ones(min_shared), tail])
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from phenomae.evaluation.annotations import Annotation, pairs_on_map, read_annot
 from phenomae.evaluation.false_discovery import false_discovery_rates
 from phenomae.evaluation.neighbors.nulls import RowNull, p_of_controls
 from phenomae.evaluation.neighbors.well_effects import MapWells
-from phenomae.evaluation.recall.nearest import Unit, compare_all, highest_cosines
 from phenomae.evaluation.tier_wells import read_wells_of_map
+from phenomae.maps.nearest import Unit, compare_all, highest_cosines
 from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import unit_map
 from phenomae.paths import PathLike
@@ -80,33 +80,33 @@ class NeighborFinder:
             of_map = MapWells.read(read_wells_of_map(wells, path, profiles.names, ()))
         return cls(profiles.names, unit, known, of_map, min(k, len(unit) - 1), draws, seed)
 
-    def list_neighbors(self, asked: Int[np.ndarray, " q"]) -> pl.DataFrame:
+    def list_neighbors(self, queries: Int[np.ndarray, " q"]) -> pl.DataFrame:
         """Return the table of `neighbors` for some rows of the map."""
-        (near, cosines), (far, opposite) = self.search(asked)
+        (near, cosines), (far, opposite) = self.search(queries)
         both = (cosines, opposite)
         if self.wells is None:
-            p = self._row_null.p_values(asked, both)
+            p = self._row_null.p_values(queries, both)
         else:
-            controls = self.wells.controls()
-            p = p_of_controls(controls, self.unit, asked, both, self.draws, self.seed)
+            controls = self.wells.controls
+            p = p_of_controls(controls, self.unit, queries, both, self.draws, self.seed)
         ids, values = np.stack([near, far], 1), np.stack([cosines, -opposite], 1)
-        table = _pairs(self.names, asked, ids, values, np.stack(p, 1))
+        table = _pairs(self.names, queries, ids, values, np.stack(p, 1))
         table = table.with_columns(
             known=self.name_sources(table["row"].to_numpy(), table["neighbor_row"].to_numpy())
         )
         if self.wells is not None:
-            effects = self.wells.effects(np.unique(np.append(asked, ids)), self.seed)
+            effects = self.wells.effects(np.unique(np.append(queries, ids)), self.seed)
             table = _add_effects(table, effects)
         return table.drop("row", "neighbor_row")
 
     def search(
-        self, asked: Int[np.ndarray, " q"]
+        self, queries: Int[np.ndarray, " q"]
     ) -> list[tuple[Int[np.ndarray, "q k"], Float64[np.ndarray, "q k"]]]:
         """Return rows and cosines of the nearest, and rows and negative cosines of the farthest."""
-        if np.array_equal(asked, np.arange(len(self.unit))):
+        if np.array_equal(queries, np.arange(len(self.unit))):
             return compare_all(self.unit, self.k)
-        profiles = self.unit[asked]
-        return [highest_cosines(sign * profiles, self.unit, self.k, asked) for sign in (1, -1)]
+        profiles = self.unit[queries]
+        return [highest_cosines(sign * profiles, self.unit, self.k, queries) for sign in (1, -1)]
 
     @cached_property
     def _row_null(self) -> RowNull:
@@ -138,7 +138,7 @@ class NeighborFinder:
 
 def _pairs(
     names: Sequence[str],
-    asked: Int[np.ndarray, " q"],
+    queries: Int[np.ndarray, " q"],
     ids: Int[np.ndarray, "q sides k"],
     cosines: Float64[np.ndarray, "q sides k"],
     p: Float64[np.ndarray, "q sides k"],
@@ -146,7 +146,7 @@ def _pairs(
     """Return one row per name, side and rank, with the false discovery rate."""
     count, sides, k = ids.shape
     named = np.array(names, dtype=object)
-    rows, others, of_pairs = asked.repeat(sides * k), ids.ravel(), p.ravel()
+    rows, others, of_pairs = queries.repeat(sides * k), ids.ravel(), p.ravel()
     fdr, tested = np.full(len(of_pairs), np.nan), ~np.isnan(of_pairs)
     if tested.any():
         fdr[tested] = false_discovery_rates(of_pairs[tested])

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from phenomae import checks
 from phenomae.artefacts import artefact_folder
-from phenomae.evaluation.annotations import read_annotations
+from phenomae.evaluation.annotations import hash_annotations, read_annotations
 from phenomae.evaluation.neighbors.finder import (
     EFFECTS,
     SIDES,
@@ -26,7 +26,7 @@ from phenomae.print_table import show
 from phenomae.progress import count_of, info
 from phenomae.signatures import Origin, read_verified
 from phenomae.wells import open_wells
-from phenomae.whole_files import hash_json, write_bytes
+from phenomae.whole_files import write_bytes
 
 KIND = "neighbors"
 TABLE = "neighbors.parquet"
@@ -141,8 +141,7 @@ def _hash_files(settings: NeighborsSettings) -> dict[str, str]:
     if settings.wells is not None:
         sources["wells"] = open_wells(Path(settings.wells)).identity
     if settings.annotations is not None:
-        found = read_annotations(settings.annotations)
-        sources["annotations"] = hash_json([[each.name, each.checksum] for each in found])
+        sources["annotations"] = hash_annotations(read_annotations(settings.annotations))
     return sources
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int
 
-from phenomae.evaluation.recall.nearest import Unit, highest_cosines
 from phenomae.maps.control_groups import MIN_CONTROLS, draw_for_groups
+from phenomae.maps.nearest import Unit, highest_cosines
 from phenomae.maps.p_values import p_values
 from phenomae.maps.unit_vectors import unit_rows
 from phenomae.progress import count_of, info
@@ -37,16 +37,16 @@ class Controls:
 def p_of_controls(
     controls: Controls,
     unit: Unit,
-    asked: Int[np.ndarray, " q"],
+    queries: Int[np.ndarray, " q"],
     observed: Sequence[Cosines],
     draws: int,
     seed: int,
 ) -> list[Float64[np.ndarray, "q k"]]:
     """Return the p-value of each cosine among averages of control wells.
 
-    `observed` are cosines of the rows `asked` to their nearest rows, and the negative cosines to
-    the farthest. The p-value of the k-th is the share of up to `draws` averages of controls whose
-    k-th is at least as high, 1 added to both counts; NaN for rows of controls.
+    `observed` are cosines of the rows `queries` of the map to their nearest rows, and the negative
+    cosines to the farthest. The p-value of the k-th is the share of up to `draws` averages of
+    controls whose k-th is at least as high, 1 added to both counts; NaN for rows of controls.
     """
     if len(controls.features) < MIN_CONTROLS:
         raise ValueError(
@@ -55,11 +55,11 @@ def p_of_controls(
         )
     found = [np.full(cosines.shape, np.nan) for cosines in observed]
     place = np.full(len(unit), -1)
-    place[asked] = np.arange(len(asked))
-    wanted = controls.tested & (place >= 0)
+    place[queries] = np.arange(len(queries))
+    tested = controls.tested & (place >= 0)
     loose = 0
     groups = draw_for_groups(
-        controls.rows, controls.row_plates, wanted, controls.plates, draws, seed
+        controls.rows, controls.row_plates, tested, controls.plates, draws, seed
     )
     for some in groups:
         profiles = unit_rows(_averages(controls.features, some.drawn))
@@ -94,14 +94,14 @@ class RowNull:
         return cls(drawn, (near, far))
 
     def p_values(
-        self, asked: Int[np.ndarray, " q"], observed: Sequence[Cosines]
+        self, queries: Int[np.ndarray, " q"], observed: Sequence[Cosines]
     ) -> list[Float64[np.ndarray, "q k"]]:
         """Return the p-value of each cosine among those of other rows of the same rank.
 
         See `p_of_controls`.
         """
         found = []
-        is_drawn = np.isin(asked, self.drawn)
+        is_drawn = np.isin(queries, self.drawn)
         for cosines, null in zip(observed, self.cosines, strict=True):
             p = np.empty(cosines.shape)
             # Of a row that was drawn the null has the row itself: it is not compared with it.

@@ -1,6 +1,7 @@
 """How strong and how consistent the effect of each row of a map is, from its wells."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -34,8 +35,9 @@ class MapWells:
         assert profiles.table.select(places).equals(of_map.files.table.select(places))
         return cls(of_map, profiles)
 
+    @cached_property
     def controls(self) -> Controls:
-        """Return the control wells; warns if p-values among them are too small."""
+        """The control wells; warns, the first time, if p-values among them are too small."""
         is_control, plates = self._is_control, self._plates
         warn_centred(self.profiles.features, plates, is_control, remedy="")
         treated = ~is_control & (self.of_map.genes >= 0)
@@ -47,14 +49,14 @@ class MapWells:
             np.bincount(self.of_map.genes[treated], minlength=self.of_map.rows) > 0,
         )
 
-    def effects(self, asked: Int[np.ndarray, " q"], seed: int) -> pl.DataFrame:
+    def effects(self, rows: Int[np.ndarray, " q"], seed: int) -> pl.DataFrame:
         """Return wells, plates, consistency and magnitude of some rows of the map, by `row`.
 
         Consistency is the mean cosine over all pairs of wells, magnitude the energy distance from
         half of the controls, as of `ask signal`; null for rows with one well.
         """
         numbers = np.full(self.of_map.rows, -1)
-        numbers[asked] = np.arange(len(asked))
+        numbers[rows] = np.arange(len(rows))
         groups = np.where(self.of_map.genes >= 0, numbers[self.of_map.genes], -1)
         inside = groups >= 0
         features, table = self.profiles.features[inside], self.profiles.table.filter(inside)
@@ -65,10 +67,10 @@ class MapWells:
         )
         return pl.DataFrame(
             {
-                "row": asked,
+                "row": rows,
                 **counted.sort("group").select("wells", "plates").to_dict(),
-                "consistency": mean_cosines(unit, groups[inside], len(asked)),
-                "magnitude": self._magnitudes(features, groups[inside], len(asked), seed),
+                "consistency": mean_cosines(unit, groups[inside], len(rows)),
+                "magnitude": self._magnitudes(features, groups[inside], len(rows), seed),
             },
             nan_to_null=True,
         )
@@ -87,10 +89,10 @@ class MapWells:
         used = self.profiles.features[controls[reference]].astype(np.float64)
         return energy_distances(features, groups, count, used, _MIN_WELLS)
 
-    @property
+    @cached_property
     def _is_control(self) -> Bool[np.ndarray, " n"]:
         return self.profiles.table["control"].fill_null(False).to_numpy() & self.of_map.kept
 
-    @property
+    @cached_property
     def _plates(self) -> Int[np.ndarray, " n"]:
         return self.profiles.table["plate"].rank("dense").cast(pl.Int64).to_numpy() - 1

@@ -44,9 +44,9 @@ class Pairing:
         """
         pool, plates = self._negatives
         if plates is not None and self.plates is not None:
-            wanted = np.unique(self.plates[own])
-            each = at_most // len(wanted)
-            ends = np.searchsorted(plates, np.stack([wanted, wanted + 1], axis=1)).tolist()
+            own_plates = np.unique(self.plates[own])
+            each = at_most // len(own_plates)
+            ends = np.searchsorted(plates, np.stack([own_plates, own_plates + 1], axis=1)).tolist()
             drawn = [rng.permutation(pool[low:high])[:each] for low, high in ends]
             return np.concatenate(drawn)
         # More than are needed, because those of the group itself are left out.

@@ -12,8 +12,7 @@ from jaxtyping import Bool, Float64, Int
 from phenomae.evaluation.recall.cosines import Pairs, Unit, each_once, pair_cosines
 from phenomae.evaluation.recall.sorted_values import SortedValues
 from phenomae.evaluation.recall.tiles import Strip, Tile, each_strip
-
-_DIGITS = 9  # cosines that agree in so many are equal: products of matrices round differently
+from phenomae.maps.cosine_order import EQUAL_DIGITS, order_by_cosine
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class _Top:
     known: Int[np.ndarray, " pairs"]
     """Pairs that are left out, sorted."""
     rows: int
-    most: int
+    max_pairs: int
     allowed: Bool[np.ndarray, " g"] | None
     values: Float64[np.ndarray, " n"] = field(default_factory=lambda: np.empty(0))
     codes: Int[np.ndarray, " n"] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
@@ -101,14 +100,14 @@ class _Top:
 
     @classmethod
     def without(
-        cls, pairs: Pairs, rows: int, most: int, allowed: Bool[np.ndarray, " g"] | None
+        cls, pairs: Pairs, rows: int, max_pairs: int, allowed: Bool[np.ndarray, " g"] | None
     ) -> "_Top":
-        """Return a collection of the `most` highest pairs that are none of `pairs`."""
-        return cls(np.sort(pairs.min(axis=1) * rows + pairs.max(axis=1)), rows, most, allowed)
+        """Return a collection of the `max_pairs` highest pairs that are none of `pairs`."""
+        return cls(np.sort(pairs.min(axis=1) * rows + pairs.max(axis=1)), rows, max_pairs, allowed)
 
     def add(self, first: int, second: int, tile: Tile) -> None:
         """Look at the pairs of a tile."""
-        if not self.most:
+        if not self.max_pairs:
             return
         # Read without the lock: a bound of a moment ago is lower, and only lets more through.
         found = np.flatnonzero(tile >= self._bound())
@@ -123,12 +122,12 @@ class _Top:
         with self._lock:
             values = np.concatenate([self.values, value[used]])
             codes = np.concatenate([self.codes, codes[used]])
-            best = np.lexsort((codes, -values.round(_DIGITS)))[: self.most]
+            best = order_by_cosine(values, codes)[: self.max_pairs]
             self.values, self.codes = values[best], codes[best]
 
     def _bound(self) -> float:
         values = self.values
-        return -np.inf if len(values) < self.most else float(values[-1]) - 10.0**-_DIGITS
+        return -np.inf if len(values) < self.max_pairs else float(values[-1]) - 10.0**-EQUAL_DIGITS
 
     def _is_known(self, codes: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
         if not len(self.known):

@@ -1,6 +1,6 @@
-"""Precision at k: the fraction of nearest neighbours of annotated genes that are known partners.
+"""Precision at k: the fraction of nearest neighbors of annotated genes that are known partners.
 
-Precision at 1 is the nearest-neighbour hit rate. Neighbours are by cosine, the gene itself left
+Precision at 1 is the nearest-neighbor hit rate. Neighbors are by cosine, the gene itself left
 out; the mean is over the genes with at least one known pair on the map.
 """
 
@@ -13,10 +13,10 @@ from jaxtyping import Bool, Float64, Int, UInt8
 
 from phenomae.evaluation.recall.bootstrap import interval, resampled_recalls
 from phenomae.evaluation.recall.cosines import Pairs, Unit, is_marked, mark_pairs
-from phenomae.evaluation.recall.nearest import Neighbours, nearest_neighbours
 from phenomae.evaluation.recall.permutation import degree_strata, shuffle_rows
 from phenomae.evaluation.recall.tables import read_results_table, show_filled
 from phenomae.evaluation.settings import BenchmarkSettings
+from phenomae.maps.nearest import Neighbors, nearest_neighbors
 from phenomae.maps.p_values import p_values
 from phenomae.progress import count_of, info
 
@@ -34,12 +34,12 @@ PRECISION: dict[str, pl.DataType] = {
 }
 
 
-def usable_neighbours(neighbours: Sequence[int], count: int) -> list[int]:
-    """Return the numbers of neighbours that a gene of a map of `count` genes has; logs others."""
-    usable = [k for k in neighbours if k < count]
-    if left_out := [str(k) for k in neighbours if k >= count]:
+def usable_neighbors(neighbors: Sequence[int], count: int) -> list[int]:
+    """Return the numbers of neighbors that a gene of a map of `count` genes has; logs others."""
+    usable = [k for k in neighbors if k < count]
+    if left_out := [str(k) for k in neighbors if k >= count]:
         info(
-            f"neighbours {' '.join(left_out)}: left out, because the map has "
+            f"neighbors {' '.join(left_out)}: left out, because the map has "
             f"{count_of(count, 'gene')}"
         )
     return usable
@@ -52,7 +52,7 @@ def measure_precision(
 
     `pairs` are the known pairs of every source, as row indices of the map.
     """
-    nearest = nearest_neighbours(unit, max(ks), settings.seed)
+    nearest = nearest_neighbors(unit, max(ks), settings.seed)
     parts = [_rows(source, nearest, known, ks, settings) for source, known in pairs.items()]
     return pl.concat(parts)
 
@@ -66,7 +66,7 @@ def print_precision(results: Path) -> None:
 
 def _rows(
     source: str,
-    nearest: Neighbours,
+    nearest: Neighbors,
     known: Pairs,
     ks: Sequence[int],
     settings: BenchmarkSettings,
@@ -91,16 +91,16 @@ def _rows(
 
 
 def _find_hits(
-    nearest: Neighbours, genes: Int[np.ndarray, " a"], marks: UInt8[np.ndarray, "g eighth_of_g"]
+    nearest: Neighbors, genes: Int[np.ndarray, " a"], marks: UInt8[np.ndarray, "g eighth_of_g"]
 ) -> Bool[np.ndarray, "a k"]:
-    """Return whether each neighbour of some genes is a known partner."""
-    neighbours = nearest[genes]
-    both = np.stack([genes.repeat(neighbours.shape[1]), neighbours.ravel()], axis=1)
-    return is_marked(marks, both).reshape(neighbours.shape)
+    """Return whether each neighbor of some genes is a known partner."""
+    neighbors = nearest[genes]
+    both = np.stack([genes.repeat(neighbors.shape[1]), neighbors.ravel()], axis=1)
+    return is_marked(marks, both).reshape(neighbors.shape)
 
 
 def _resample(
-    nearest: Neighbours,
+    nearest: Neighbors,
     genes: Int[np.ndarray, " a"],
     hits: Bool[np.ndarray, "a k"],
     ks: Sequence[int],
@@ -108,26 +108,26 @@ def _resample(
 ) -> Float64[np.ndarray, "resamples ks"]:
     """Return the precision in each bootstrap resample of the genes.
 
-    The bootstrap is that of recall, with a gene and its neighbour as a pair. A bootstrap of the
-    annotated genes alone would take the members of a complex, which are neighbours of each other,
+    The bootstrap is that of recall, with a gene and its neighbor as a pair. A bootstrap of the
+    annotated genes alone would take the members of a complex, which are neighbors of each other,
     for independent: its 95 % intervals had the true value in 54 to 81 % of simulated screens.
     """
-    most = nearest.shape[1]
-    both = np.stack([genes.repeat(most), nearest[genes].ravel()], axis=1)
-    counted = np.tile(np.arange(most)[:, None] < np.array(ks), (len(genes), 1))
+    max_k = nearest.shape[1]
+    both = np.stack([genes.repeat(max_k), nearest[genes].ravel()], axis=1)
+    counted = np.tile(np.arange(max_k)[:, None] < np.array(ks), (len(genes), 1))
     found = hits.reshape(-1, 1) & counted
     return resampled_recalls(found, both, settings.resamples, settings.seed, counted)
 
 
 def _shuffle(
-    nearest: Neighbours,
+    nearest: Neighbors,
     known: Pairs,
     marks: UInt8[np.ndarray, "g eighth_of_g"],
     ks: Sequence[int],
     settings: BenchmarkSettings,
 ) -> Float64[np.ndarray, "shuffles ks"]:
     """Return the precision under each permutation of the names, the same ones as for recall."""
-    count, most = nearest.shape
+    count, max_k = nearest.shape
     strata = degree_strata(known, count) if settings.within == "degree" else None
     annotated = len(np.unique(known))
     null = np.empty((settings.shuffle, len(ks)))
@@ -135,7 +135,7 @@ def _shuffle(
         rng = np.random.default_rng([settings.seed, shuffle])
         # The gene whose name each row has: the permutation is of names, and is inverted.
         names = np.argsort(shuffle_rows(count, rng, strata))
-        both = np.stack([names.repeat(most), names[nearest].ravel()], axis=1)
-        of_ranks = np.cumsum(is_marked(marks, both).reshape(count, most).sum(axis=0))
+        both = np.stack([names.repeat(max_k), names[nearest].ravel()], axis=1)
+        of_ranks = np.cumsum(is_marked(marks, both).reshape(count, max_k).sum(axis=0))
         null[shuffle] = [of_ranks[k - 1] / (k * annotated) for k in ks]
     return null

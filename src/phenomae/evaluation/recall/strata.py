@@ -62,8 +62,8 @@ class Strata:
     pairs_of_wells: PairsOfWells
     keys: Int[np.ndarray, " s"]
     """Key of each stratum, which joins its two numbers; ascends."""
-    most: int
-    """Keys are (place in `pairs_of_wells.numbers`) * `most` + (number of pairs left out)."""
+    stride: int
+    """Keys are (place in `pairs_of_wells.numbers`) * `stride` + (number of pairs left out)."""
     sizes: Int[np.ndarray, " s"]
     """Number of pairs of genes in the stratum."""
     without: int
@@ -79,7 +79,7 @@ class Strata:
     @property
     def left_out(self) -> Int[np.ndarray, " s"]:
         """Number of pairs of wells left out of each pair of genes of the stratum."""
-        return self.keys % self.most
+        return self.keys % self.stride
 
     def look_up(
         self, kinds: Int[np.ndarray, "*n"] | int, left_out: Num[np.ndarray, "*n"]
@@ -88,7 +88,7 @@ class Strata:
 
         `kinds` are the places of their numbers of pairs of wells in `pairs_of_wells.numbers`.
         """
-        keys = kinds * self.most + left_out.astype(np.intp)
+        keys = kinds * self.stride + left_out.astype(np.intp)
         if self._table is None:
             return np.searchsorted(self.keys, keys)
         return keys if len(self._table) == len(self) else self._table[keys]
@@ -97,11 +97,11 @@ class Strata:
     def _table(self) -> Int[np.ndarray, " k"] | None:
         """The stratum of every key, which takes a tenth of the time of a search; None for many."""
         count = int(self.keys[-1]) + 1
-        if len(self.pairs_of_wells.numbers) * self.most > _TABLE:
+        if len(self.pairs_of_wells.numbers) * self.stride > _TABLE:
             return None
         if count == len(self):  # 0, 1, 2 ... are their own index
             return self.keys
-        table = np.zeros(len(self.pairs_of_wells.numbers) * self.most, dtype=np.intp)
+        table = np.zeros(len(self.pairs_of_wells.numbers) * self.stride, dtype=np.intp)
         table[self.keys] = np.arange(len(self))
         return table
 
@@ -146,20 +146,20 @@ class Strata:
         room = np.minimum(below + (self.sizes[:, None] - 1 - above), self.sizes[:, None])
         known = np.bincount(strata, minlength=len(self))[:, None]
         chance = (known * room / np.maximum(self.sizes, 1)[:, None]).sum(axis=0)
-        most = np.minimum(known, room).sum(axis=0)
-        return chance / max(len(strata), 1), most / max(len(strata), 1)
+        recalled = np.minimum(known, room).sum(axis=0)
+        return chance / max(len(strata), 1), recalled / max(len(strata), 1)
 
 
 def find_strata(groups: WellGroups, percentiles: Sequence[Percentiles]) -> Strata:
     """Return the strata of all pairs of genes, which follow from the numbers of wells alone."""
     pairs_of_wells = list_pairs_of_wells(groups.wells)
-    keys, sizes, most = count_strata(groups, pairs_of_wells)
+    keys, sizes, stride = count_strata(groups, pairs_of_wells)
     count = len(groups.wells)
     ranks = [tail_ranks(size, percentiles) for size in sizes.tolist()]
     return Strata(
         pairs_of_wells,
         keys,
-        most,
+        stride,
         sizes,
         count * (count - 1) // 2 - int(sizes.sum()),
         np.array([empty_tail(size, percentiles) is None for size in sizes.tolist()]),
@@ -170,29 +170,29 @@ def find_strata(groups: WellGroups, percentiles: Sequence[Percentiles]) -> Strat
 def count_strata(
     groups: WellGroups, pairs_of_wells: PairsOfWells
 ) -> tuple[Int[np.ndarray, " s"], Int[np.ndarray, " s"], int]:
-    """Return the keys of the strata that have pairs of genes, their sizes, and `Strata.most`.
+    """Return the keys of the strata that have pairs of genes, their sizes, and `Strata.stride`.
 
     Pairs of genes without any pair of wells left are not counted. Without any other, there is one
     stratum of no pair.
     """
     # The inner product of two rows of counts is at most the largest of a row with itself.
-    most = int(np.max(groups.matrix.multiply(groups.matrix).sum(axis=1), initial=0)) + 1
+    stride = int(np.max(groups.matrix.multiply(groups.matrix).sum(axis=1), initial=0)) + 1
     classes, count = pairs_of_wells.classify(groups.wells), len(groups.wells)
     keys, sizes = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     patterns = _find_patterns(groups)
     if patterns is not None:
-        parts = iter([_count_patterns(*patterns, pairs_of_wells, most)])
+        parts = iter([_count_patterns(*patterns, pairs_of_wells, stride)])
     else:
-        work = partial(_count_strip, groups, classes, pairs_of_wells, most)
+        work = partial(_count_strip, groups, classes, pairs_of_wells, stride)
         parts = run_strips(count, work, tuple, "pairs of wells")
     for more_keys, more_sizes in parts:
         keys, sizes = _add_up([keys, more_keys], [sizes, more_sizes])
     numbers = pairs_of_wells.numbers
     # A pair of genes with all pairs of wells left out has all its wells in one group.
-    left = keys % most < numbers[keys // most]
+    left = keys % stride < numbers[keys // stride]
     if not left.any():
-        return np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), most
-    return keys[left], sizes[left], most
+        return np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), stride
+    return keys[left], sizes[left], stride
 
 
 def _add_up(
@@ -233,12 +233,12 @@ def _count_patterns(
     patterns: Float[np.ndarray, "p m"],
     times: Int[np.ndarray, " p"],
     pairs_of_wells: PairsOfWells,
-    most: int,
+    stride: int,
 ) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
     """Return keys and numbers of pairs of genes, from the distinct rows of the counts."""
     wells, counts = patterns[:, 0].astype(np.int64), patterns[:, 1:]
     classes = pairs_of_wells.classify(wells)
-    keys = pairs_of_wells.find(classes[:, None], classes) * most
+    keys = pairs_of_wells.find(classes[:, None], classes) * stride
     keys += (counts @ counts.T).astype(np.intp)
     pairs = np.triu(np.multiply.outer(times, times), k=1) + np.diag(times * (times - 1) // 2)
     return _add_up([keys.ravel()], [pairs.ravel()])
@@ -248,14 +248,14 @@ def _count_strip(
     groups: WellGroups,
     classes: Int[np.ndarray, " g"],
     pairs_of_wells: PairsOfWells,
-    most: int,
+    stride: int,
     first: int,
 ) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
     """Return keys and numbers of pairs of genes of a strip, each pair once."""
     rows, height = slice(first, first + tiles.SIDE), min(tiles.SIDE, len(groups.wells) - first)
     if len(groups.present) <= FEW:
         kinds = pairs_of_wells.find(classes[rows, None], classes[first:])
-        keys = kinds * most + (groups.dense[rows] @ groups.dense[first:].T).astype(np.intp)
+        keys = kinds * stride + (groups.dense[rows] @ groups.dense[first:].T).astype(np.intp)
         above = np.triu_indices(height, k=1)  # a tile on the diagonal has its pairs twice
         own, later = _tally(keys[:, :height][above]), _tally(keys[:, height:])
         return _add_up([own[0], later[0]], [own[1], later[1]])
@@ -263,11 +263,11 @@ def _count_strip(
     once = shared.coords[1] > shared.coords[0]
     of_row, of_column = (places[once] for places in shared.coords)
     kinds = pairs_of_wells.find(classes[rows][of_row], classes[first:][of_column])
-    keys, sizes = _tally(kinds * most + shared.data[once].astype(np.intp))
+    keys, sizes = _tally(kinds * stride + shared.data[once].astype(np.intp))
     # All pairs of genes of each kind, less those that share a group.
     every = _count_kinds(classes[first:], height, pairs_of_wells)
     every -= np.bincount(kinds, minlength=len(every))
-    return _add_up([keys, np.arange(len(every)) * most], [sizes, every])
+    return _add_up([keys, np.arange(len(every)) * stride], [sizes, every])
 
 
 def _count_kinds(

@@ -63,10 +63,10 @@ def check_tiers(
         strata = of_tier.strata
         if (of_tier.find(known) < len(strata)).any():
             continue
-        most = int(strata.sizes[strata.locate(of_tier.groups, known[left])].max())
+        size = int(strata.sizes[strata.locate(of_tier.groups, known[left])].max())
         raise ValueError(
-            f"tier {tier} has at most {most} pairs of genes with as many pairs of wells left out "
-            f"as a known pair, too few: {100 * (empty_tail(most, percentiles) or 0):.3g} % is less "
+            f"tier {tier} has at most {size} pairs of genes with as many pairs of wells left out "
+            f"as a known pair, too few: {100 * (empty_tail(size, percentiles) or 0):.3g} % is less "
             f"than one pair; leave {tier} out of tiers"
         )
 
@@ -120,10 +120,10 @@ def _report(tier: TierName, of_tier: _Tier) -> None:
         info(f"tier {tier} leaves out {left_out} of {strata.all_pairs} pairs of genes")
     for source, codes in of_tier.strata.items():
         counted = of_tier.counted(source)
-        most = strata.expect(codes[counted])[1]
-        if counted.any() and (most < _FEW).any():
+        reach = strata.expect(codes[counted])[1]
+        if counted.any() and (reach < _FEW).any():
             info(
-                f"tier {tier} can recall at most {most.min():.2g} of the known pairs of {source}: "
+                f"tier {tier} can recall at most {reach.min():.2g} of the known pairs of {source}: "
                 "the tails have room for fewer of the pairs with as many pairs of wells"
             )
 
@@ -187,7 +187,7 @@ def _table(
     counted, strata = of_tier.counted(source), of_tier.pairs.strata
     recalls = of_tier.found[source][counted].mean(axis=0)
     limits = [interval(column) for column in resampled.T] if len(resampled) else []
-    chance, most = strata.expect(of_tier.strata[source][counted])
+    chance, max_recalls = strata.expect(of_tier.strata[source][counted])
     null = of_tier.null.get(source)
     p = []
     if null is not None:
@@ -203,5 +203,5 @@ def _table(
         pl.lit(tier).alias("tier"),
         pl.Series("chance", chance.round(12)),
         *(pl.lit(number).cast(pl.Int64).alias(name) for name, number in numbers.items()),
-        pl.Series("max_recall", most),
+        pl.Series("max_recall", max_recalls),
     ).select(list(TIER_COLUMNS))

@@ -86,11 +86,11 @@ class WellGroups:
         order = np.argsort(self.genes, kind="stable")
         genes, count = self.genes[order], len(self.wells)
         places = np.arange(len(genes)) - np.searchsorted(genes, np.arange(count))[genes]
-        most = int(places.max(initial=-1)) + 1
-        if most > FEW:
+        max_groups = int(places.max(initial=-1)) + 1
+        if max_groups > FEW:
             return None
-        groups = np.full((count, most), -1)
-        counts = np.zeros((count, most), dtype=np.int64)
+        groups = np.full((count, max_groups), -1)
+        counts = np.zeros((count, max_groups), dtype=np.int64)
         groups[genes, places], counts[genes, places] = self.groups[order], self.counts[order]
         return groups, counts
 

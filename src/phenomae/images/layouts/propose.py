@@ -53,8 +53,8 @@ def propose_pattern(raw: Path, names: Sequence[str], settings: LayoutSettings) -
     best: Proposal | None = None
     for pattern in _list_candidates(names):
         proposal = _check(raw, pattern, settings)
-        least = best.images + 1 if best else _MIN_SHARE * len(names)
-        if proposal is not None and proposal.images >= least:
+        min_images = best.images + 1 if best else _MIN_SHARE * len(names)
+        if proposal is not None and proposal.images >= min_images:
             best = proposal
             if best.images >= len(names):
                 break

@@ -15,6 +15,7 @@ import polars as pl
 from jaxtyping import Float32, Float64, Int, UInt8
 
 from phenomae.evaluation.neighbors.well_effects import MapWells
+from phenomae.maps.cosine_order import EQUAL_DIGITS
 from phenomae.maps.export_source import rows_of_map
 from phenomae.maps.fields_of_rows import name_fields
 from phenomae.maps.read import ConsensusProfiles
@@ -23,7 +24,6 @@ from phenomae.reporting.evidence.plate_views import distances_to_controls
 from phenomae.store.display import compose, store_colors
 from phenomae.store.read import Store, read_crops, windows
 
-_DIGITS = 9  # cosines and distances that agree in so many are equal, on every machine
 _ROWS_AT_ONCE = 4096
 _WELL = ["plate", "well"]
 
@@ -121,7 +121,7 @@ def _describe_wells(profiles: ConsensusProfiles, wells: MapWells) -> pl.DataFram
     return wells.profiles.table.select(*_WELL, "control").with_columns(
         name=pl.when(pl.Series(rows >= 0)).then(names),
         cosine=pl.Series(cosines).fill_nan(None),
-        distance=distances_to_controls(wells.profiles).round(_DIGITS),
+        distance=distances_to_controls(wells.profiles).round(EQUAL_DIGITS),
     )
 
 
@@ -137,4 +137,4 @@ def _cosines_with_rows(
         some = inside[start : start + _ROWS_AT_ONCE]
         own = unit_rows(features[some])
         cosines[some] = np.einsum("nd,nd->n", own, unit[rows[some]])
-    return cosines.round(_DIGITS)
+    return cosines.round(EQUAL_DIGITS)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float64
 
-from phenomae.evaluation.annotations import Annotation, read_annotations
+from phenomae.evaluation.annotations import Annotation, hash_annotations, read_annotations
 from phenomae.evaluation.benchmark import find_pairs
 from phenomae.evaluation.known_pairs import PERCENTILES, MapPairs, compare_pairs
 from phenomae.evaluation.neighbors.well_effects import MapWells
@@ -29,7 +29,6 @@ from phenomae.reporting.evidence.upstream import Record, Source
 from phenomae.signatures import read_signature
 from phenomae.store.read import Store, open_store
 from phenomae.urls import Location
-from phenomae.whole_files import hash_json
 
 NEAREST_PAIRS = 10
 """Number of new pairs that are looked for, and of known pairs that are shown beside them."""
@@ -90,7 +89,7 @@ class OnMap:
         if self.store is not None:
             found |= self.store.sources
         if self.annotations:
-            found["annotations"] = hash_json([[its.name, its.checksum] for its in self.annotations])
+            found["annotations"] = hash_annotations(self.annotations)
         if self.clusters is not None:
             found["clusters"] = self.clusters.identity
         if self.profiles.layout is not None:  # the identity of a map does not cover its layout

@@ -68,7 +68,7 @@ def _notes(evidence: Evidence) -> list[str]:
     return notes
 
 
-def list_missed(pairs: MapPairs, source: str, most: int = _EXAMPLES) -> list[str]:
+def list_missed(pairs: MapPairs, source: str, max_pairs: int = _EXAMPLES) -> list[str]:
     """Return missed pairs of a source whose names both have found pairs of this source with others.
 
     Names without a found pair may just have no phenotype. Pairs whose names have the most found
@@ -83,7 +83,7 @@ def list_missed(pairs: MapPairs, source: str, most: int = _EXAMPLES) -> list[str
         .join(found, left_on="entity2", right_on="name", suffix="2")
     )
     fewer = pl.min_horizontal("n", "n2")
-    first = both.sort(fewer, "entity1", "entity2", descending=[True, False, False]).head(most)
+    first = both.sort(fewer, "entity1", "entity2", descending=[True, False, False]).head(max_pairs)
     return [f"{one}–{other}" for one, other in first.select("entity1", "entity2").iter_rows()]
 
 

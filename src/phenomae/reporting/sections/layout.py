@@ -72,8 +72,8 @@ def _made(evidence: Evidence) -> str:
         record[f"trustworthiness{part}"] for part in ("_neighbors", "", "_by_chance")
     )
     return (
-        f"UMAP with {settings['n_neighbors']} neighbours, minimum distance {settings['min_dist']}, "
-        f"seed {settings['seed']}. Trustworthiness of {k} neighbours {fraction(trust)}: 1 if the "
+        f"UMAP with {settings['n_neighbors']} neighbors, minimum distance {settings['min_dist']}, "
+        f"seed {settings['seed']}. Trustworthiness of {k} neighbors {fraction(trust)}: 1 if the "
         f"nearest points are the nearest profiles, {fraction(chance)} for points at random."
     )
 

@@ -24,21 +24,21 @@ def _views(evidence: Evidence) -> PlateViews:
     return evidence.map.plates
 
 
-def choose_plates(views: PlateViews, most: int = MAX_PLATES) -> list[str]:
-    """Return up to `most` plates in their order: those whose medians are most unlike the others.
+def choose_plates(views: PlateViews, max_plates: int = MAX_PLATES) -> list[str]:
+    """Return up to `max_plates` plates in their order: those with medians most unlike the others.
 
     That is the largest of a plate's robust z-scores (median and median absolute deviation) of its
     median number of cells, focus and distance. They are those with outlying plates first, so that a
     page of many plates shows what may be wrong.
     """
     summary = views.summary()
-    if len(summary) <= most:
+    if len(summary) <= max_plates:
         return views.plates
     scores = np.zeros(len(summary))
     for measure in views.measured:
         values = summary[measure].cast(pl.Float64).fill_null(np.nan).to_numpy()
         scores = np.fmax(scores, np.abs(robust_z(values)))
-    chosen = np.sort(np.argsort(-scores, kind="stable")[:most])
+    chosen = np.sort(np.argsort(-scores, kind="stable")[:max_plates])
     return summary["plate"][chosen].to_list()
 
 

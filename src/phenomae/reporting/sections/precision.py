@@ -1,4 +1,4 @@
-"""Section: precision at k and the nearest-neighbour hit rate, by source."""
+"""Section: precision at k and the nearest-neighbor hit rate, by source."""
 
 import polars as pl
 
@@ -15,7 +15,7 @@ def _precision(evidence: Evidence) -> pl.DataFrame:
 def _tiles(evidence: Evidence) -> list[Tile]:
     rows = _precision(evidence).filter(pl.col("k") == 1)
     return [
-        make_tile(f"nearest neighbour is a known partner, {row['source']}", row["precision"], row)
+        make_tile(f"nearest neighbor is a known partner, {row['source']}", row["precision"], row)
         for row in rows.iter_rows(named=True)
     ]
 
@@ -53,13 +53,13 @@ def _cells(row: dict) -> list[str]:
 
 SECTION = Section(
     "precision",
-    link="Nearest neighbours",
-    heading="Nearest neighbours",
+    link="Nearest neighbors",
+    heading="Nearest neighbors",
     needs=lambda evidence: evidence.results is not None and evidence.results.precision is not None,
     text=lambda evidence: (
-        "Precision at k is the fraction of the k nearest neighbours of a gene, by cosine, that are "
+        "Precision at k is the fraction of the k nearest neighbors of a gene, by cosine, that are "
         "known partners, averaged over the genes with a known pair. At k = 1 it is the "
-        "nearest-neighbour hit rate. Chance is the precision of neighbours drawn at random. A gene "
+        "nearest-neighbor hit rate. Chance is the precision of neighbors drawn at random. A gene "
         "with fewer than k known partners cannot reach 1, so the largest possible value is given."
     ),
     tiles=_tiles,

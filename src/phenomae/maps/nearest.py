@@ -18,37 +18,38 @@ from jaxtyping import Bool, Float32, Float64, Int
 
 from phenomae.blas import one_blas_thread
 from phenomae.cores import available_cores
+from phenomae.maps.cosine_order import order_by_cosine
 from phenomae.progress import tracked
 
 SIDE, ROWS = 512, 2048
 """Profiles, and rows, of a block: 1 MB of float32 and a core's cache; and the rows of the bounds,
 of which there are more if a map has tens of thousands."""
-_DIGITS = 9  # cosines that agree in so many are equal: products of matrices round differently
 _ROUNDING = 2.0**-24  # of a sum in float32
 _LEFT_OUT = -2.0  # less than any cosine
 # Share of a block beyond which float64 alone is faster: rows that are all alike.
 _MANY = 0.25
+_NUMBERS = 1 << 17  # of the rows that candidates are compared with at a time: 1 MB
 
 Unit = Float64[np.ndarray, "n d"]
 """Profiles of length 1."""
-Neighbours = Int[np.ndarray, "q k"]
+Neighbors = Int[np.ndarray, "q k"]
 Cosines = Float64[np.ndarray, "q k"]
 Values = Float32[np.ndarray, "n m"] | Float64[np.ndarray, "n m"]
 
 
-def nearest_neighbours(unit: Unit, k: int, seed: int) -> Neighbours:
+def nearest_neighbors(unit: Unit, k: int, seed: int) -> Neighbors:
     """Return the `k` rows with the highest cosine to each row, the nearest first, without itself.
 
     The order of rows with equal cosines is random and depends on `seed`: with one feature, for
     example, all cosines are 1 or -1, and the order of the map would decide otherwise.
     """
-    [(neighbours, _)] = compare_all(unit, k, (1.0,), seed)
-    return neighbours
+    [(neighbors, _)] = compare_all(unit, k, (1.0,), seed)
+    return neighbors
 
 
 def compare_all(
     unit: Unit, k: int, signs: tuple[float, ...] = (1.0, -1.0), seed: int | None = None
-) -> list[tuple[Neighbours, Cosines]]:
+) -> list[tuple[Neighbors, Cosines]]:
     """Do as `highest_cosines` for all rows of a map among each other, and for each of `signs`.
 
     With sign -1 the highest cosines to the opposite of each row are those to its farthest rows.
@@ -63,7 +64,7 @@ def compare_all(
 
 def highest_cosines(
     profiles: Unit, rows: Unit, k: int, left_out: Int[np.ndarray, " q"], seed: int | None = None
-) -> tuple[Neighbours, Cosines]:
+) -> tuple[Neighbors, Cosines]:
     """Return the `k` rows with the highest cosine to each profile, the highest first.
 
     Profiles (q, d) and rows (g, d) have length 1. `left_out` is a row for each profile that is not
@@ -81,7 +82,7 @@ def highest_cosines(
     return _join(found)
 
 
-def _join(parts: list[tuple[Neighbours, Cosines]]) -> tuple[Neighbours, Cosines]:
+def _join(parts: list[tuple[Neighbors, Cosines]]) -> tuple[Neighbors, Cosines]:
     return np.concatenate([ids for ids, _ in parts]), np.concatenate([its for _, its in parts])
 
 
@@ -107,7 +108,7 @@ class _Search:
 
     @cached_property
     def error(self) -> np.float32:
-        """Twice the most by which rounding changes a cosine: of its numbers, and of their sum."""
+        """Twice the largest error of a cosine by rounding: of its numbers, and of their sum."""
         return np.float32(2 * (self.rows.shape[1] + 4) * _ROUNDING)
 
     @cached_property
@@ -123,7 +124,7 @@ class _Search:
 
     def block(
         self, profiles: Unit, left_out: Int[np.ndarray, " n"], first: int
-    ) -> tuple[Neighbours, Cosines]:
+    ) -> tuple[Neighbors, Cosines]:
         """Return the highest cosines of a block of profiles, of which the first has a number."""
         found = self._look(profiles.astype(np.float32), left_out)
         if found is not None:
@@ -149,25 +150,39 @@ class _Search:
             found.append(_Found(profile, row + start, value))
         return found
 
-    def order(self, profiles: Unit, found: _Found, first: int) -> tuple[Neighbours, Cosines]:
+    def order(self, profiles: Unit, found: _Found, first: int) -> tuple[Neighbors, Cosines]:
         """Return the highest of the candidates of a block by their cosines in float64."""
         values, rows = _stack(found, len(profiles))
         near = values >= _kth(values, self.k)[:, None] - self.error
-        most = near.sum(axis=1).max()
-        places = np.argpartition(values, values.shape[1] - most, axis=1)[:, -most:]
+        max_near = near.sum(axis=1).max()
+        places = np.argpartition(values, values.shape[1] - max_near, axis=1)[:, -max_near:]
         rows, near = (np.take_along_axis(its, places, axis=1) for its in (rows, near))
-        cosines = np.einsum("nmd,nd->nm", self.rows[rows], profiles)
+        cosines = self._compare(profiles, rows)
         cosines[~near] = _LEFT_OUT
         return self._highest(rows, cosines, first)
 
+    def _compare(self, profiles: Unit, rows: Int[np.ndarray, "n m"]) -> Float64[np.ndarray, "n m"]:
+        """Return the cosines of each profile to rows of its own."""
+        cosines = np.empty(rows.shape)
+        # A part at a time: where rows are alike, each profile has most rows of the map as
+        # candidates, and copies of them for all profiles would take gigabytes.
+        columns = min(rows.shape[1], max(1, _NUMBERS // profiles.shape[1]))
+        lines = max(1, _NUMBERS // (columns * profiles.shape[1]))
+        for top in range(0, len(rows), lines):
+            its = profiles[top : top + lines]
+            for left in range(0, rows.shape[1], columns):
+                part = np.s_[top : top + lines, left : left + columns]
+                cosines[part] = np.einsum("nmd,nd->nm", self.rows[rows[part]], its)
+        return cosines
+
     def _highest(
         self, rows: Int[np.ndarray, "n m"], cosines: Float64[np.ndarray, "n m"], first: int
-    ) -> tuple[Neighbours, Cosines]:
+    ) -> tuple[Neighbors, Cosines]:
         # The candidates are all rows that could be as high as the k-th, equal ones included.
         order = rows
         if self.seed is not None:
             order = np.random.default_rng([self.seed, first]).random(rows.shape)
-        places = np.lexsort((order, -np.round(cosines, _DIGITS)), axis=1)[:, : self.k]
+        places = order_by_cosine(cosines, order)[:, : self.k]
         return np.take_along_axis(rows, places, 1), np.take_along_axis(cosines, places, 1)
 
 
@@ -181,7 +196,7 @@ class _Strip(NamedTuple):
 
 def _compare_once(
     unit: Unit, k: int, signs: tuple[float, ...], seed: int | None
-) -> list[tuple[Neighbours, Cosines]] | None:
+) -> list[tuple[Neighbors, Cosines]] | None:
     """Do as `compare_all`; None if so many rows are alike that there are many candidates."""
     search, firsts = _Search(unit, k, seed), range(0, len(unit), SIDE)
     parts: dict[tuple[int, int], list[_Found]] = defaultdict(list)
@@ -199,7 +214,7 @@ def _compare_once(
             for sign, first, found in strip.found:
                 parts[sign, first].append(found)
 
-        def order(sign: int, first: int) -> tuple[Neighbours, Cosines]:
+        def order(sign: int, first: int) -> tuple[Neighbors, Cosines]:
             profiles = signs[sign] * unit[first : first + SIDE]
             return search.order(profiles, _concatenate(parts.pop((sign, first))), first)
 
