@@ -60,6 +60,14 @@ def test_a_map_of_other_names_is_refused(inputs, explored, tmp_path):
         SharedNames.of(inputs.names, inputs.finder.unit, tmp_path / "zero.h5ad", zero)
 
 
+def test_rows_that_are_all_alike_agree_no_more_than_chance(tmp_path):
+    names = [f"G{row:03d}" for row in range(400)]
+    shared = SharedNames(tmp_path, names, np.ones((400, 1)), np.ones((400, 1)))
+    both = [shared.nearest(row, 20)[0]["both"].sum() for row in range(40)]
+    # Of 20 of 399 names, 1 is on another list of 20 by chance.
+    assert np.mean(both) < 3
+
+
 @pytest.mark.slow
 def test_maps_in_a_browser(app, inputs, explored, visit, find_faults):
     page = visit(f"{app(inputs)}?view=maps")

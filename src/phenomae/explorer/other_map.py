@@ -10,11 +10,11 @@ import polars as pl
 from jaxtyping import Float64, Int
 
 from phenomae.evaluation.neighbors.overlap import NeighborOverlap, compare_neighbors
+from phenomae.maps.cosine_order import order_by_cosine
 from phenomae.maps.read import ConsensusProfiles
 from phenomae.maps.unit_vectors import unit_map
 from phenomae.progress import count_of
 
-_DIGITS = 9  # cosines that agree in so many are equal: products of matrices round differently
 _MIN_NAMES = 3
 
 
@@ -80,7 +80,8 @@ class SharedNames:
         Columns: rank, neighbor, cosine, other_rank (its rank on the other of the two maps) and
         both: whether it is among the `k` nearest on both.
         """
-        here, there = _rank(self.unit, row), _rank(self.other, row)
+        # Ties in another order on each map: in one order, maps of equal rows would agree.
+        here, there = _rank(self.unit, row, seed=0), _rank(self.other, row, seed=1)
         return self._table(here, there, k), self._table(there, here, k)
 
     def _table(self, ranked: "_Ranked", other: "_Ranked", k: int) -> pl.DataFrame:
@@ -107,9 +108,9 @@ class _Ranked:
     """From 1; 0 for the row itself."""
 
 
-def _rank(unit: Float64[np.ndarray, "g d"], row: int) -> _Ranked:
+def _rank(unit: Float64[np.ndarray, "g d"], row: int, seed: int) -> _Ranked:
     cosines = unit @ unit[row]
-    order = np.argsort(-cosines.round(_DIGITS), kind="stable")
+    order = order_by_cosine(cosines, np.random.default_rng(seed).permutation(len(unit)))
     order = order[order != row]
     rank = np.zeros(len(unit), dtype=np.int64)
     rank[order] = np.arange(1, len(order) + 1)

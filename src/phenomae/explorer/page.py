@@ -23,8 +23,8 @@ def build_page(inputs: Inputs, pool: ThreadPoolExecutor) -> pn.Template:
     """Return the page of one visit."""
     state = State()
     state.follow_address()
-    asked = state.row
-    if inputs.search.look_up(asked) is None:
+    in_address = state.row
+    if inputs.search.look_up(in_address) is None:
         state.row = ""
     session = Session(inputs, state, pool)
     template = pn.Template(read_asset("page.html"), location=True)
@@ -36,21 +36,21 @@ def build_page(inputs: Inputs, pool: ThreadPoolExecutor) -> pn.Template:
     views = {view.name: view for view in load_views()}
     if state.view not in views:
         state.view = next(iter(views))
-    template.add_panel("search", _build_search(session, asked))
+    template.add_panel("search", _build_search(session, in_address))
     template.add_panel("layout", build_layout(session))
     template.add_panel("views", _build_switch(session, views))
     template.add_panel("view", _build_view(session, views))
     return template
 
 
-def _build_search(session: Session, asked: str) -> pn.viewable.Viewable:
+def _build_search(session: Session, text: str) -> pn.viewable.Viewable:
     state, index = session.state, session.inputs.search
     # Bokeh's own, because Panel waits for 50 ms before it tells of a value, and sends all options
     # again when one is set.
     box = AutocompleteInput(
         title="Search for a name, guide, compound or PLATE/WELL",
         completions=index.completions,
-        value=asked,
+        value=text,
         case_sensitive=False,
         restrict=False,
         search_strategy="includes",

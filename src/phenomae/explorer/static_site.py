@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from phenomae.artefacts import artefact_folder
 from phenomae.cores import available_cores
+from phenomae.evaluation.annotations import hash_annotations
 from phenomae.explorer.assets import read_asset
 from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.site_data import Pictures, SiteData, path_of_picture
@@ -25,7 +26,7 @@ from phenomae.paths import PathLike
 from phenomae.progress import count_of, info, tracked
 from phenomae.reporting.evidence.cells import Cells
 from phenomae.signatures import Origin, list_files
-from phenomae.whole_files import hash_json, write_bytes
+from phenomae.whole_files import write_bytes
 
 KIND = "explorer-site"
 SIDE = 240
@@ -81,8 +82,7 @@ def _origin(inputs: Inputs) -> Origin:
     if finder.wells is not None:
         sources["wells"] = finder.wells.profiles.identity
     if finder.annotations:
-        listed = [[each.name, each.checksum] for each in finder.annotations]
-        sources["annotations"] = hash_json(listed)
+        sources["annotations"] = hash_annotations(finder.annotations)
     if inputs.on_map.store is not None:
         sources |= inputs.on_map.store.sources
     settings = {
