@@ -16,8 +16,9 @@ from phenomae.explorer import pictures
 from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.pictures import FieldPictures
 from phenomae.explorer.state import State
+from phenomae.explorer.table import Table
 from phenomae.explorer.view import Session
-from phenomae.explorer.views import crops, doses, plates
+from phenomae.explorer.views import crops, doses, neighbors, plates
 from phenomae.maps.map import MapSettings, map_wells
 from phenomae.store.display import read_colors
 from phenomae.store.read import open_store
@@ -49,6 +50,7 @@ def dosed(explored, tmp_path_factory) -> Inputs:
         .then(pl.lit("bortezomib"))
         .otherwise("compound")
     )
+    table = table.drop("focus")  # as profiles of other software
     names = [f"f{number}" for number in range(wells.features.shape[1])]
     vectors = pl.from_numpy(wells.features, schema=names)
     phenomae.write_wells(folder / "wells", pl.concat([table, vectors], how="horizontal"), names)
@@ -119,3 +121,19 @@ def test_a_click_into_a_reduced_picture_is_a_pixel_of_the_store(app, explored, v
     image.click(position={"x": 40, "y": 20})  # of 64 on the screen, at 4 times 16 pixels
     page.wait_for_url(re.compile("crop="))
     assert crop_of(page.url) == "0,20,40"
+
+
+def test_a_name_in_other_letters_is_the_row_and_an_unknown_one_is_none(inputs):
+    assert session_of(inputs, row="g005").row == "G005"
+    assert session_of(inputs, row="absent").row == ""
+    assert "Search for a compound" in doses.VIEW.build(session_of(inputs, row="absent"))[0].object
+    near = neighbors.VIEW.build(session_of(inputs, row="g005"))
+    assert near[1].label.startswith("Nearest to G005")
+
+
+def test_measures_that_no_well_has_are_not_offered(dosed):
+    view = plates.VIEW.build(session_of(dosed))
+    selects = list(view.select(pn.widgets.Select))
+    assert "focus, relative to the plate's fields" not in selects[1].options
+    [summary] = [each for each in view if isinstance(each, Table)]
+    assert "focus" not in [column["name"] for column in summary.data["columns"]]

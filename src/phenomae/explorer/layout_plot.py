@@ -45,7 +45,7 @@ def build_layout(session: Session) -> pn.viewable.Viewable:
     link = svg_link("layout")
 
     def mark(*_: object) -> None:
-        link.object = link_to_svg("layout", row=state.row)
+        link.object = link_to_svg("layout", row=session.row)
         found = inputs.search.look_up(state.row)
         if found is None:
             marked.data = {"x": [], "y": [], "name": [], "color": [], "size": []}
@@ -55,7 +55,8 @@ def build_layout(session: Session) -> pn.viewable.Viewable:
         marked.data = {
             "x": points[rows, 0].tolist(),
             "y": points[rows, 1].tolist(),
-            "name": [inputs.names[row] for row in rows],
+            # Of the searched name only: those of its neighbors would lie on each other.
+            "name": [""] * (len(rows) - 1) + [inputs.names[found.row]],
             "color": ["#e69f00"] * (len(rows) - 1) + ["#d55e00"],
             "size": [8] * (len(rows) - 1) + [12],
         }

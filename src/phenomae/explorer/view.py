@@ -25,6 +25,15 @@ class Session:
     pool: ThreadPoolExecutor
     """Threads for what takes longer than a moment, shared by all pages."""
 
+    @property
+    def row(self) -> str:
+        """Name of the row that was searched for; empty if none was, or it is not on the map.
+
+        An address may have a guide or a well, or the name in other letters.
+        """
+        found = self.inputs.search.look_up(self.state.row)
+        return "" if found is None else self.inputs.names[found.row]
+
     def later(self, work: Callable[[], Result], show: Callable[[Result], object]) -> None:
         """Run `work` in a thread, and `show` its result on the page, if it is still open."""
         document = pn.state.curdoc

@@ -30,9 +30,9 @@ def _build(session: Session) -> pn.viewable.Viewable:
         return item(f"fields/{field}.png", field, text, shape, control=is_control)
 
     def update(*_: object) -> None:
-        shown = cells.of(state.row, _WELLS) if state.row else []
+        shown = cells.of(session.row, _WELLS) if session.row else []
         hint.visible = not shown
-        hint.object = note_text(state.row)
+        hint.object = note_text(session.row)
         gallery.items = [
             [
                 picture(field, field == pair.control)

@@ -31,10 +31,10 @@ def _build(session: Session) -> pn.viewable.Viewable:
     table = Table(sizing_mode="stretch_width", file="doses.csv")
 
     def update(*_: object) -> None:
-        compounds, wells = doses_of_row(inputs, state.row)
-        link.object = link_to_svg("doses", row=state.row)
+        compounds, wells = doses_of_row(inputs, session.row)
+        link.object = link_to_svg("doses", row=session.row)
         shown.visible = table.visible = link.visible = not wells.is_empty()
-        hint.object = _explain(state.row, compounds, wells.is_empty())
+        hint.object = _explain(session.row, compounds, wells.is_empty())
         if wells.is_empty():
             return
         medians = median_by_dose(wells)

@@ -25,7 +25,7 @@ def _build(session: Session) -> pn.viewable.Viewable:
     computed: list[NeighborOverlap] = []
 
     def update(*_: object) -> None:
-        row = shared.find(state.row)
+        row = shared.find(session.row)
         hint.object = paragraph(_hint(session, shared, row, computed))
         beside.visible = row is not None
         if row is None:
@@ -36,7 +36,7 @@ def _build(session: Session) -> pn.viewable.Viewable:
         ):
             both = pl.when("both").then(pl.lit("yes")).otherwise(pl.lit("")).alias("both")
             table.fill(nearest.with_columns(both), link="neighbor", **_TITLES)
-            table.label = f"Nearest to {state.row} on {which} map ({path.name})"
+            table.label = f"Nearest to {session.row} on {which} map ({path.name})"
 
     def show(overlap: Any) -> None:
         computed.append(overlap)
@@ -55,16 +55,16 @@ def _hint(
     session: Session, shared: SharedNames, row: int | None, computed: list[NeighborOverlap]
 ) -> str:
     """Return the sentence on the searched name."""
-    if not session.state.row:
+    if not session.row:
         return "Search for a name: the nearest on both maps are shown here."
     if row is None:
-        return f"{shared.path} has no name {session.state.row}."
+        return f"{shared.path} has no name {session.row}."
     if not computed:
         return ""
     own = computed[0].jaccard[row]
     lower = (computed[0].jaccard < own).mean()
     return (
-        f"The overlap of {session.state.row} is {own:.3g}, higher than of {100 * lower:.0f} % of "
+        f"The overlap of {session.row} is {own:.3g}, higher than of {100 * lower:.0f} % of "
         "the names."
     )
 

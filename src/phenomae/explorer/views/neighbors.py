@@ -18,7 +18,7 @@ def _build(session: Session) -> pn.viewable.Viewable:
 
     def show(row: int, table: pl.DataFrame) -> None:
         name = session.inputs.names[row]
-        if state.row != name:  # another was chosen while p-values were computed
+        if session.row != name:  # another was chosen while p-values were computed
             return
         for side, shown in tables.items():
             part = table.filter(side=side)
@@ -31,7 +31,7 @@ def _build(session: Session) -> pn.viewable.Viewable:
             shown.fill(part, link="neighbor", fdr="FDR")
 
     def add_p(row: int) -> pl.DataFrame | None:
-        if state.row != session.inputs.names[row]:  # another was searched for meanwhile
+        if session.row != session.inputs.names[row]:  # another was searched for meanwhile
             return None
         return finder.list_neighbors(np.array([row]))
 

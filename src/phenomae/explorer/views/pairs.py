@@ -37,8 +37,8 @@ def _show(session: Session, pairs: MapPairs) -> list[pn.viewable.Viewable]:
     of_row = scope.build("Pairs of")
 
     def update(*_: object) -> None:
-        of_row.visible = bool(state.row)
-        row = state.row if scope.value == "row" else ""
+        of_row.visible = bool(session.row)
+        row = session.row if scope.value == "row" else ""
         if sources:
             _fill_known(known, pairs, source.value, found.value, row)
         _fill_new(new, pairs, source.value, row)

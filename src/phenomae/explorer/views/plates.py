@@ -15,7 +15,7 @@ from phenomae.explorer.inputs import NO_WELLS, Inputs
 from phenomae.explorer.plots import make_plot
 from phenomae.explorer.table import Table
 from phenomae.explorer.view import WIDGETS, Session, View, note
-from phenomae.reporting.evidence.plate_views import MEASURES, PlateViews
+from phenomae.reporting.evidence.plate_views import PlateViews
 
 
 def _build(session: Session) -> pn.viewable.Viewable:
@@ -26,7 +26,7 @@ def _build(session: Session) -> pn.viewable.Viewable:
     def chosen() -> tuple[str, str]:
         """Return plate and value of the address, or the first ones: they are not written to it."""
         plate = state.plate if state.plate in names else names[0]
-        return plate, state.value if state.value in MEASURES else MEASURES[-1]
+        return plate, state.value if state.value in values else list(values)[-1]
 
     plate, value = chosen()
     choose_plate = _select("Plate", {name: name for name in names}, plate)
@@ -35,7 +35,7 @@ def _build(session: Session) -> pn.viewable.Viewable:
     plot = _plot(session, source)
     link = svg_link("plate")
     summary = Table(sizing_mode="stretch_width", label="Medians of all plates", file="plates.csv")
-    summary.fill(plates.summary())
+    summary.fill(plates.summary().select("plate", "wells", "controls", *values))
 
     def update(*_: object) -> None:
         choose_plate.value, choose_value.value = plate, value = chosen()
@@ -71,11 +71,13 @@ def _select(name: str, options: dict[str, str], value: str) -> pn.widgets.Select
 
 
 def _titles(plates: PlateViews) -> dict[str, str]:
-    return {
+    titles = {
         "foreground": f"cell number, by the share of {plates.counted}",
         "focus": "focus, relative to the plate's fields",
         "distance": "distance to the plate's controls (1: a typical control)",
     }
+    # Profiles of other software have no focus; without two controls there is no distance.
+    return {name: titles[name] for name in plates.measured} or titles
 
 
 def _columns(session: Session, plate: str, value: str) -> dict[str, Any]:
@@ -86,7 +88,7 @@ def _columns(session: Session, plate: str, value: str) -> dict[str, Any]:
     part = plates.wells.filter(pl.col("plate") == plate)
     names = wells.filter(pl.col("plate") == plate).select("well", "name")
     part = part.join(names, on="well", how="left", maintain_order="left")
-    row = session.state.row
+    row = session.row
     outlines = ["#d55e00" if row and name == row else None for name in part["name"]]
     return {
         "row": [well.rstrip("0123456789") for well in part["well"]],
