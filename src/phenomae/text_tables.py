@@ -16,6 +16,7 @@ import polars as pl
 
 _SEPARATORS = (",", "\t", ";")  # Excel writes semicolons where the comma is the decimal point
 _DECIMAL_COMMA = r"^(\s*[-+]?[0-9]+),([0-9]+(?:[eE][-+]?[0-9]+)?\s*)$"
+_LINE_END = re.compile(rb"[\r\n]")
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .xls
 
 # Errors that polars, csv and gzip raise on damaged files.
@@ -31,7 +32,8 @@ _ERRORS = (
 
 def read_table(path: Path) -> pl.DataFrame:
     """Return a table as `read_lines` does, without the lines."""
-    return read_lines(path)[0]
+    table, filled = _read_cells(path)
+    return table.filter(filled)
 
 
 def read_lines(path: Path) -> tuple[pl.DataFrame, list[int]]:
@@ -43,6 +45,12 @@ def read_lines(path: Path) -> tuple[pl.DataFrame, list[int]]:
 
     Raises ValueError if the file is missing, empty or not a table, or repeats a column.
     """
+    table, filled = _read_cells(path)
+    return table.filter(filled), [line for line, its in enumerate(filled, start=2) if its]
+
+
+def _read_cells(path: Path) -> tuple[pl.DataFrame, pl.Series]:
+    """Return a table with all cells as stripped text, and which of its rows have a cell."""
     try:
         table = _read_any(path)
     except FileNotFoundError:
@@ -59,7 +67,7 @@ def read_lines(path: Path) -> tuple[pl.DataFrame, list[int]]:
     filled = table.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
     if not filled.any():
         raise ValueError(f"{path} has a header but no rows")
-    return table.filter(filled), [line for line, its in enumerate(filled, start=2) if its]
+    return table, filled
 
 
 def read_columns(path: Path) -> list[str]:
@@ -131,6 +139,6 @@ def _read_header(content: bytes, separator: str, found: Sequence[str]) -> Sequen
 
 def find_separator(content: bytes) -> str:
     """Return the separator of which a table's header has most outside quotes: a comma if none."""
-    header = re.sub(rb'"[^"]*"', b"", content.splitlines()[0] if content.strip() else b"")
+    header = re.sub(rb'"[^"]*"', b"", _LINE_END.split(content, maxsplit=1)[0])
     # Where equally many are there, the first of these.
     return max(_SEPARATORS, key=lambda one: header.count(one.encode()))

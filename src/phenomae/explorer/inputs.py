@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32, Float64, Int
 
+from phenomae.blas import one_blas_thread
 from phenomae.evaluation.known_pairs import MapPairs
 from phenomae.evaluation.neighbors.finder import NeighborFinder, require_three
 from phenomae.explorer.other_map import SharedNames
@@ -212,10 +213,11 @@ def _open_tokens(folder: PathLike | None, store: Store | None) -> TokenFiles | N
 
 def principal_components(unit: Float64[np.ndarray, "g d"]) -> Float32[np.ndarray, "g 2"]:
     """Return the scores of the first two principal components, each with a fixed sign."""
-    centered = unit - unit.mean(axis=0)
     # In float32: the plane is drawn, and a product in float64 takes twice the time.
-    centered = centered.astype(np.float32)
-    _, axes = np.linalg.eigh(centered.T @ centered)
+    centered = unit.astype(np.float32)
+    centered -= unit.mean(axis=0, dtype=np.float64).astype(np.float32)
+    with one_blas_thread():  # Panel is imported on the other core meanwhile
+        _, axes = np.linalg.eigh(centered.T @ centered)
     first = axes[:, ::-1][:, :2]
     first = first * np.sign(first[np.abs(first).argmax(axis=0), np.arange(first.shape[1])])
     scores = centered @ first
