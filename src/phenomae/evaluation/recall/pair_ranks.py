@@ -71,12 +71,10 @@ class _Ranks:
         if not len(self._equal):
             return
         after = self._sorted.count_smaller(cosines)
-        is_value = self._sorted.values[after] == cosines
-        counts = np.bincount(after, minlength=len(self._after))
-        equal = np.bincount(after[is_value], minlength=len(self._equal))
+        equal = after[self._sorted.values[after] == cosines]
         with self._lock:
-            self._after += counts
-            self._equal += equal
+            np.add.at(self._after, after, 1)
+            np.add.at(self._equal, equal, 1)
 
     def count(self) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
         """Return for each value how many cosines are smaller, and how many are at most as high."""
