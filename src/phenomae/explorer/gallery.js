@@ -37,7 +37,7 @@ export function render({model, el}) {
   function fill() {
     list.replaceChildren(...model.items.map((pair) => {
       const row = document.createElement("div");
-      row.className = "pair";
+      row.className = pair.length > 2 ? "many" : "pair";
       row.append(...pair.map(pictureOf));
       return row;
     }));

@@ -3,7 +3,7 @@ function show(value, kind) {
   if (value === null || value === undefined) return "";
   if (kind === "number" && !Number.isInteger(value)) { // numbers of pairs or wells are exact
     const size = Math.abs(value);
-    return size !== 0 && size < 0.001 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
+    return size !== 0 && size < 0.0001 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
   }
   return String(value);
 }
