@@ -30,7 +30,15 @@ def test_an_address_of_defaults_is_empty():
     assert State().write() == ""
 
 
-NO_FIELDS = ["?field=x", "?field=-7", "?field=1.5", "?field", "?strange=1", f"?field={'9' * 5000}"]
+NO_FIELDS = [
+    "?view=bogus",
+    "?field=x",
+    "?field=-7",
+    "?field=1.5",
+    "?field",
+    "?strange=1",
+    f"?field={'9' * 5000}",
+]
 
 
 @pytest.mark.parametrize("query", NO_FIELDS)

@@ -137,3 +137,22 @@ def test_measures_that_no_well_has_are_not_offered(dosed):
     assert "focus, relative to the plate's fields" not in selects[1].options
     [summary] = [each for each in view if isinstance(each, Table)]
     assert "focus" not in [column["name"] for column in summary.data["columns"]]
+
+
+def test_plates_open_at_one_with_the_searched_name(inputs):
+    wells = inputs.wells.filter(name="G005")
+    absent = inputs.wells.filter(~pl.col("plate").is_in(wells["plate"]))["plate"].to_list()
+    session = session_of(inputs, row="G005")
+    view = plates.VIEW.build(session)
+    [plot] = [each.object for each in view if isinstance(each, pn.pane.Bokeh)]
+    assert plot.title.text.split(":")[0] in wells["plate"].to_list()
+    title = plot.title
+    for plate in [*absent, *inputs.on_map.plates.plates][:1]:
+        session.state.plate = plate
+        assert plot.title is title  # Bokeh does not draw another one
+        assert title.text.startswith(f"{plate}: ")
+
+
+def test_completions_are_sorted_so_that_a_name_precedes_longer_ones(inputs):
+    offered = inputs.search.completions
+    assert offered == sorted(offered, key=str.casefold)

@@ -12,8 +12,10 @@ import panel as pn
 from phenomae.explorer.doses import doses_of_row, median_by_dose
 from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.pictures import PictureHandler
+from phenomae.reporting.words import shorten
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # The style of matplotlib is set for all threads, so one figure is drawn at a time.
@@ -68,7 +70,28 @@ def _draw_layout(inputs: Inputs, row: str, plate: str) -> "Figure":
     if inputs.clusters is not None:
         labels = [str(cluster) for cluster in inputs.clusters]
         panels.append(Panel("clusters", labels, on_points=True))
-    return draw_layout(inputs.layout.points, inputs.names, panels).figure
+    figure = draw_layout(inputs.layout.points, inputs.names, panels).figure
+    if found is not None:
+        _name_points(figure.axes[0], inputs, found.row)
+    return figure
+
+
+def _name_points(axes: "Axes", inputs: Inputs, row: int) -> None:
+    """Draw a row and its ten nearest larger than the others, with their names."""
+    from phenomae.reporting.figures.layout import MAX_NAMED
+
+    near = inputs.neighbors(row)[0][0][0][:10].tolist()
+    points = inputs.layout.points
+    axes.scatter(points[near, 0], points[near, 1], 36, color="#e69f00", edgecolor="white", zorder=3)
+    axes.scatter(
+        points[[row], 0], points[[row], 1], 72, color="#d55e00", edgecolor="white", zorder=4
+    )
+    if len(inputs.names) > MAX_NAMED:  # else all rows have their names
+        for each in [*near, row]:
+            place = {"xytext": (5, 3), "textcoords": "offset points", "zorder": 5}
+            axes.annotate(
+                shorten(inputs.names[each], 16), points[each].tolist(), fontsize=7, **place
+            )
 
 
 def _draw_plate(inputs: Inputs, row: str, plate: str) -> "Figure":

@@ -53,7 +53,8 @@ def _build_search(session: Session, text: str) -> pn.viewable.Viewable:
         value=text,
         case_sensitive=False,
         restrict=False,
-        search_strategy="includes",
+        # Enter takes the first completion: in sorted order that is the text itself, if it is one.
+        search_strategy="starts_with",
         min_characters=1,
         sizing_mode="stretch_width",
         stylesheets=[WIDGETS],

@@ -53,10 +53,11 @@ class SearchIndex:
 
     @property
     def completions(self) -> list[str]:
-        """Texts to offer: all, or without wells if there are many."""
+        """Texts to offer, sorted: all, or without wells if there are many."""
         if len(self.found) <= MAX_COMPLETIONS:
-            return list(self.found)
-        return [text for text, found in self.found.items() if found.kind != "well"]
+            return sorted(self.found, key=str.casefold)
+        offered = (text for text, found in self.found.items() if found.kind != "well")
+        return sorted(offered, key=str.casefold)
 
     def look_up(self, text: str) -> Found | None:
         """Return what a text stands for, in any case of letters; None if nothing."""

@@ -5,12 +5,15 @@ from urllib.parse import parse_qsl, urlencode
 import panel as pn
 import param
 
+VIEWS = ("neighbors", "cells", "crops", "pairs", "sets", "plates", "doses", "maps")
+"""Views in the order of the page: modules of `views` with a `VIEW`."""
+
 
 class State(param.Parameterized):
     """The parameters of a page. Those that are not as at first are words of the address."""
 
     row = param.String("", doc="Name of the row of the map that was searched for")
-    view = param.String("neighbors", doc="The view that is open")
+    view = param.String(VIEWS[0], doc="The view that is open")
     channels = param.String("all", doc="Numbers of the channels that are shown, or all")
     field = param.Integer(-1, doc="Index of the field that is enlarged; -1 for none")
     crop = param.String("", doc="Field, row and column of the crop that was picked, in pixels")
@@ -48,6 +51,8 @@ class State(param.Parameterized):
             return
         words = dict(parse_qsl(query.removeprefix("?"), keep_blank_values=True))
         texts = {name: words.get(name, self.param[name].default) for name in self.shown()}
+        if texts["view"] not in VIEWS:
+            texts["view"] = VIEWS[0]
         number = read_number(words.get("field", ""))
         self.param.update({**texts, "field": -1 if number is None else number})
 

@@ -11,7 +11,7 @@ import panel as pn
 
 from phenomae.explorer.assets import read_asset
 from phenomae.explorer.inputs import Inputs
-from phenomae.explorer.state import State
+from phenomae.explorer.state import VIEWS, State
 
 Result = TypeVar("Result")
 
@@ -89,10 +89,6 @@ class View:
     """Returns a sentence that says which input the view needs and has not; None if it has all."""
 
 
-MODULES = ("neighbors", "cells", "crops", "pairs", "sets", "plates", "doses", "maps")
-"""Modules of `views` with a `VIEW`, in the order of the page."""
-
-
 def load_views() -> list[View]:
     """Return all views."""
-    return [import_module(f"phenomae.explorer.views.{name}").VIEW for name in MODULES]
+    return [import_module(f"phenomae.explorer.views.{name}").VIEW for name in VIEWS]

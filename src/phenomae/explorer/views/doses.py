@@ -18,7 +18,8 @@ from phenomae.explorer.view import Session, View, note, paragraph
 def _build(session: Session) -> pn.viewable.Viewable:
     state, inputs = session.state, session.inputs
     hint = note("")
-    points, line = ColumnDataSource(), ColumnDataSource()
+    _, empty = doses_of_row(inputs, "")
+    points, line = ColumnDataSource(_columns(empty)), ColumnDataSource(_columns(empty))
     plot = make_plot(height=340, x_axis_type="log", tools="")
     plot.xaxis.axis_label = "concentration (uM)"
     plot.yaxis.axis_label = "distance to the controls (1: a typical control)"

@@ -1,5 +1,7 @@
 """The rows of the map that are nearest to the one that was searched for, and the farthest."""
 
+import re
+
 import numpy as np
 import panel as pn
 import polars as pl
@@ -27,7 +29,7 @@ def _build(session: Session) -> pn.viewable.Viewable:
             own = [column for column in EFFECTS if column in part.columns]
             renamed = {f"neighbor_{column}": column for column in own}
             part = part.drop("name", "side", *own).rename(renamed)
-            shown.param.update(label=label, file=f"{side}.csv")
+            shown.param.update(label=label, file=f"{_as_file(name)}-{side}.csv")
             shown.fill(part, link="neighbor", fdr="FDR")
 
     def add_p(row: int) -> pl.DataFrame | None:
@@ -50,7 +52,28 @@ def _build(session: Session) -> pn.viewable.Viewable:
         table.param.watch(lambda event: event.new and state.param.update(row=event.new), "chosen")
     state.param.watch(update, "row")
     update()
-    return pn.Column(hint, *tables.values(), sizing_mode="stretch_width")
+    return pn.Column(hint, *tables.values(), note(_explain(session)), sizing_mode="stretch_width")
+
+
+def _as_file(name: str) -> str:
+    """Return a name without characters that files may not have."""
+    return re.sub(r"[^\w.-]+", "_", name)[:60]
+
+
+def _explain(session: Session) -> str:
+    finder = session.inputs.finder
+    of_what = "random names" if finder.wells is None else "averages of control wells"
+    text = (
+        f"p: the share of {finder.draws:,} {of_what} with a neighbor of this rank that is as near, "
+        "1 added to both counts. FDR (Benjamini and Hochberg): of the pairs listed here; tables of "
+        "all names and exported sites have it of all their pairs."
+    )
+    if finder.wells is not None:
+        text += (
+            " Consistency: the mean cosine of a name's wells with each other; where it is near 0, "
+            "do not rely on its neighbors."
+        )
+    return text
 
 
 def _without_p(session: Session, row: int) -> pl.DataFrame:

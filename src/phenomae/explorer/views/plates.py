@@ -14,7 +14,7 @@ from phenomae.explorer.figures import link_to_svg, svg_link
 from phenomae.explorer.inputs import NO_WELLS, Inputs
 from phenomae.explorer.plots import make_plot
 from phenomae.explorer.table import Table
-from phenomae.explorer.view import WIDGETS, Session, View, note
+from phenomae.explorer.view import WIDGETS, Session, View, note, paragraph
 from phenomae.reporting.evidence.plate_views import PlateViews
 
 
@@ -25,15 +25,17 @@ def _build(session: Session) -> pn.viewable.Viewable:
 
     def chosen() -> tuple[str, str]:
         """Return plate and value of the address, or the first ones: they are not written to it."""
-        plate = state.plate if state.plate in names else names[0]
+        own = [name for name in names if name in _plates_of(session)]
+        plate = state.plate if state.plate in names else [*own, *names][0]
         return plate, state.value if state.value in values else list(values)[-1]
 
     plate, value = chosen()
     choose_plate = _select("Plate", {name: name for name in names}, plate)
     choose_value = _select("Value", {title: name for name, title in values.items()}, value)
     source = ColumnDataSource(_columns(session, plate, value))
-    plot = _plot(session, source)
-    link = svg_link("plate")
+    plot, title = _plot(session, source), Title()
+    plot.title = title  # another title in its place would not be drawn
+    link, where = svg_link("plate"), note("")
     summary = Table(sizing_mode="stretch_width", label="Medians of all plates", file="plates.csv")
     summary.fill(plates.summary().select("plate", "wells", "controls", *values))
 
@@ -42,7 +44,8 @@ def _build(session: Session) -> pn.viewable.Viewable:
         link.object = link_to_svg("plate", plate=plate)
         source.data = _columns(session, plate, value)
         columns, rows = _ranges(source)
-        plot.update(title=Title(text=f"{plate}: {values[value]}"))
+        title.text = f"{plate}: {values[value]}"
+        where.object = paragraph(_explain(session, plate))
         plot.x_range.update(factors=columns)
         plot.y_range.update(factors=rows)
 
@@ -51,13 +54,29 @@ def _build(session: Session) -> pn.viewable.Viewable:
     state.param.watch(update, ["row", "plate", "value"])
     update()
     return pn.Column(
-        note("Circles are controls; an outline marks the wells of the searched name."),
+        where,
         pn.Row(choose_plate, choose_value, sizing_mode="stretch_width"),
         pn.pane.Bokeh(plot, sizing_mode="stretch_width"),
         link,
         summary,
         sizing_mode="stretch_width",
     )
+
+
+def _plates_of(session: Session) -> list[str]:
+    """Return the plates with wells of the searched name."""
+    wells = session.inputs.wells
+    assert wells is not None
+    return wells.filter(pl.col("name") == session.row)["plate"].unique().sort().to_list()
+
+
+def _explain(session: Session, plate: str) -> str:
+    row, own = session.row, _plates_of(session)
+    if not row:
+        return "Circles are controls. Search for a name: its wells are outlined."
+    if plate in own:
+        return f"Circles are controls; the wells of {row} are outlined."
+    return f"Circles are controls. {plate} has no well of {row}: its plates are {', '.join(own)}."
 
 
 def _select(name: str, options: dict[str, str], value: str) -> pn.widgets.Select:
@@ -110,7 +129,7 @@ def _ranges(source: ColumnDataSource) -> tuple[list[str], list[str]]:
 
 def _plot(session: Session, source: ColumnDataSource) -> figure:
     columns, rows = _ranges(source)
-    plot = make_plot(height=340, title="", x_range=columns, y_range=rows, tools="")
+    plot = make_plot(height=340, x_range=columns, y_range=rows, tools="")
     plot.grid.grid_line_color = None
     plot.axis.major_tick_line_color = None
     mapper = LinearColorMapper(palette=list(Viridis256), nan_color="#ffffff")

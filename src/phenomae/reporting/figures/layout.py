@@ -14,7 +14,7 @@ from phenomae.reporting.figures.style import COLOURS, GREY, INK, PALE, Drawing
 from phenomae.reporting.words import shorten
 
 _PANEL_INCHES = 5.2
-_MAX_NAMED = 60  # rows whose names are written beside their points
+MAX_NAMED = 60  # rows whose names are written beside their points
 _MAX_NUMBERED = 40  # groups whose name is written on them
 _MAX_LEGEND = 12  # groups with a legend
 _WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.75}
@@ -41,7 +41,7 @@ def draw_layout(
         zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True)
     ):
         _draw_panel(ax, points, panel)
-        if number == 0 and len(names) <= _MAX_NAMED:
+        if number == 0 and len(names) <= MAX_NAMED:
             for name, place in zip(names, points.tolist(), strict=True):
                 above = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
                 ax.annotate(shorten(name, 16), place, fontsize=6.5, color=INK, **above)
