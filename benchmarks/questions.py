@@ -30,11 +30,11 @@ SIZES = (6_250, 12_500, 25_000, 50_000, 100_000)
 WIDTH, WELLS, CONTROLS, REPLICATES = 384, 384, 32, 8
 MAX_GB = 4.0
 COMMANDS = {
-    "replicates": ["ask", "replicates"],
-    "replicates any": ["ask", "replicates", "--plates", "any"],
-    "signal": ["ask", "signal"],
-    "probe": ["ask", "probe"],
-    "correct": ["correct", "--method", "center-scale", "--batch", "plate", "--then", "tvn:"],
+    "replicates": "ask replicates WELLS OUT",
+    "replicates any": "ask replicates WELLS OUT --plates any",
+    "signal": "ask signal WELLS OUT",
+    "probe": "ask probe WELLS OUT",
+    "correct": "correct WELLS OUT --method center-scale --batch plate --then tvn: --diagnose",
 }
 
 
@@ -71,10 +71,11 @@ def make_wells(folder: Path, count: int) -> None:
     phenomae.write_wells(folder, table.with_columns(**columns), names)
 
 
-def run(words: list[str], wells: Path, out: Path) -> tuple[float, float, int]:
+def run(words: str, wells: Path, out: Path) -> tuple[float, float, int]:
     """Return seconds, peak GB and the number of progress lines of a command."""
     begun = time.perf_counter()
-    command = [sys.executable, "-m", "phenomae", *words, str(wells), str(out)]
+    paths = {"WELLS": str(wells), "OUT": str(out)}
+    command = [sys.executable, "-m", "phenomae", *(paths.get(word, word) for word in words.split())]
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
         _, status, used = os.wait4(process.pid, 0)
@@ -82,7 +83,7 @@ def run(words: list[str], wells: Path, out: Path) -> tuple[float, float, int]:
         said.seek(0)
         lines = said.read()
     if status != 0:
-        raise SystemExit(f"{' '.join(words)} failed: {lines}")
+        raise SystemExit(f"{words} failed: {lines}")
     return seconds, used.ru_maxrss / 2**20, lines.count(" left")
 
 
