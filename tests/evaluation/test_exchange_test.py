@@ -115,6 +115,51 @@ def test_a_group_that_nothing_can_be_exchanged_with_has_p_one():
     assert p_of_groups(np.ones((4, 2)), equal, np.array([0]), 10, 0).tolist() == [1]
 
 
+@pytest.mark.parametrize("plates", [None, np.arange(12) % 3])
+def test_null_values_that_equal_the_observed_one_count(plates):
+    """Profiles of three kinds, so that most exchanges give one of a few values."""
+    features = np.eye(3)[np.array([0, 0, 1, 0, 1, 2, 2, 1, 0, 2, 1, 0])] + 1
+    groups = np.array([0, 0, 0, 0, *[-1] * 8])
+    pairing, draws, seed = Pairing(groups, plates=plates), 200, 3
+    # What the test draws: the profiles that are ranked, and which exchange stands for the order as
+    # it is.
+    rng = np.random.default_rng([seed, 0])
+    ranking = rank(pairing, 0, np.arange(4), rng)
+    orders = exchanges(ranking.strata, draws, seed).astype(int)
+    chosen = rng.integers(draws + 1)
+    cosines = cosine_similarity(features).round(6)[np.ix_(ranking.rows, ranking.rows)]
+    values = []
+    for order in orders[np.argsort(orders[:, chosen])].T:
+        scores = []
+        for query, positives, negatives in ranking.queries:
+            labels = [1] * len(positives) + [0] * len(negatives)
+            ranked = order[np.concatenate([positives, negatives])]
+            scores.append(average_precision_score(labels, cosines[order[query], ranked]))
+        values.append(np.mean(scores))
+    observed, null = values[chosen], np.delete(values, chosen)
+    equal = np.isclose(null, observed)
+    assert equal.sum() > 10
+    p = (1 + ((null > observed) | equal).sum()) / (1 + draws)
+    assert p_of_groups(features, pairing, np.array([0]), draws, seed)[0] == pytest.approx(p)
+    unit = unit_rows(features).astype(np.float32)
+    rng = np.random.default_rng([seed, 0])
+    ranking = rank(pairing, 0, np.arange(4), rng)
+    found = exchanged_precisions(unit, ranking, draws, seed, rng)
+    np.testing.assert_allclose(found, [observed, *null], atol=1e-12)
+
+
+@pytest.mark.parametrize("strata", [(40,), (25, 3, 12)])
+def test_profiles_as_high_are_counted_with_ties(strata):
+    rng = np.random.default_rng(5)
+    cosines = rng.integers(-4, 5, size=(40, 40)).astype(np.int32) * 250_000
+    np.fill_diagonal(cosines, 1_000_000)
+    stratum = np.repeat(np.arange(len(strata)), strata)
+    for one in range(40):
+        others = np.flatnonzero((stratum == stratum[one]) & (np.arange(40) != one))
+        expected = [(cosines[one, others] >= cosines[one, other]).sum() for other in range(40)]
+        assert exchange_test.count_as_high(cosines, strata)[one].tolist() == expected
+
+
 def draw_null(
     count: int, wells: int, controls: int, spread: bool, seed: int
 ) -> tuple[np.ndarray, Pairing]:

@@ -318,9 +318,10 @@ def test_the_best_block_is_named(planted, tmp_path):
     assert table["folds"].to_list() == [5] * 3
 
 
-def test_wells_of_one_block_have_one_row(planted, tmp_path):
+def test_wells_of_one_block_have_one_row(planted, tmp_path, capsys):
     write_blocks(tmp_path / "wells", planted, {0: planted.features})
     table = probe_blocks(tmp_path / "wells")
+    assert "linear probe: 5/5 folds" in capsys.readouterr().err
     assert table.select("block", "best").rows() == [(None, True)]
 
 

@@ -15,10 +15,8 @@ from scipy.stats import false_discovery_control
 from sklearn.metrics import average_precision_score
 from sklearn.metrics.pairwise import cosine_similarity
 
-from phenomae.evaluation.questions import copairs_map as retrieval
 from phenomae.evaluation.questions.average_precision import chance_precision
 from phenomae.evaluation.questions.copairs_map import load_copairs
-from phenomae.evaluation.questions.pairing import Pairing
 from phenomae.evaluation.questions.perturbation_agreement import can_agree, measure_agreement
 from phenomae.evaluation.questions.precision_settings import PrecisionSettings
 from phenomae.evaluation.questions.replicate_retrieval import measure_activity, share_retrieved
@@ -112,15 +110,6 @@ def test_activity_against_scikit_learn(planted):
         labels = [1] * 5 + [0] * 12
         scores.append(average_precision_score(labels, cosines[row, others + controls]))
     assert table["average_precision"][0] == pytest.approx(np.mean(scores), abs=1e-7)
-
-
-def test_the_parts_it_is_done_in_do_not_matter(planted, monkeypatch):
-    settings = PrecisionSettings(draws=50)
-    whole = [measure(planted, HERE, settings) for measure in (measure_activity, measure_agreement)]
-    monkeypatch.setattr("phenomae.evaluation.questions.copairs_map._PAIRS", 1)
-    parts = [measure(planted, HERE, settings) for measure in (measure_activity, measure_agreement)]
-    for one, other in zip(whole, parts, strict=True):
-        assert one.equals(other)
 
 
 def test_agreement_of_guides_against_scikit_learn(planted):
@@ -305,14 +294,6 @@ def test_wells_without_a_cosine_are_no_perfect_replicates(planted):
 def test_settings_that_will_not_do(wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
         PrecisionSettings(**wrong)
-
-
-def test_pairs_within_large_groups_count_for_the_parts(monkeypatch):
-    # Ten groups of 30 rows make 30 x 30 pairs each, and with five controls 150 more.
-    monkeypatch.setattr(retrieval, "_PAIRS", 3 * 30 * 35)
-    parts = list(retrieval._parts(Pairing(np.repeat(np.arange(-1, 10), [5, *[30] * 10]))))
-    assert np.concatenate(parts).tolist() == list(range(10))
-    assert max(map(len, parts)) == 3
 
 
 @pytest.fixture

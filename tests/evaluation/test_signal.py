@@ -53,6 +53,16 @@ def planted() -> Profiles:
     return make_wells(features, names)
 
 
+def test_energy_distances_of_many_groups_show_their_progress(monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    rows, groups = rng.normal(size=(60, 3)), np.repeat(np.arange(10), 6)
+    quiet = energy_distances(rows, groups, 10, rows[:9])
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(energy_module, "_LONG_WORK", 10)
+    np.testing.assert_array_equal(energy_distances(rows, groups, 10, rows[:9]), quiet)
+    assert "energy distances: 10/10 groups" in capsys.readouterr().err
+
+
 def test_golden_case(golden_case: Callable[[str], Path]):
     wells = pl.read_parquet(golden_case("map") / "wells.parquet")
     features = wells.select(pl.col("^feature_.*$")).to_numpy().astype(np.float64)

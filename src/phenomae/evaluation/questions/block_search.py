@@ -51,9 +51,10 @@ class Blocks:
         All blocks together may not fit in memory. Raises ValueError if a block has other wells.
         """
         first: pl.DataFrame | None = None
-        for block, path in tracked(
-            self.folders.items(), "linear probe", len(self.folders), "blocks"
-        ):
+        each: Iterable[tuple[int | None, Path]] = self.folders.items()
+        if None not in self.folders:
+            each = tracked(each, "linear probe", len(self.folders), "blocks")
+        for block, path in each:
             profiles = read_wells(path)
             wells = profiles.table.select("plate", "well")
             first = wells if first is None else first
@@ -128,7 +129,8 @@ def _probe(
     rows: list[tuple[int | float | None, ...]] = []
     predictions: list[pl.DataFrame] = []
     for block, path, profiles in blocks:
-        probe = fit_probe(profiles, path, settings)
+        # Folds are counted where blocks are not: a terminal has one bar at a time.
+        probe = fit_probe(profiles, path, settings, show_progress=block is None)
         accuracies = probe.folds["accuracy"].to_numpy()
         spread = float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None
         chance = float(probe.folds["chance"].to_numpy().mean())

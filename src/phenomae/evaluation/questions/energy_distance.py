@@ -11,8 +11,10 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 
 from phenomae.maps.modz import rows_of_groups
+from phenomae.progress import tracked
 
 _CELLS = 1 << 22  # distances in memory at once: 32 MB
+_LONG_WORK = 5000  # groups from which progress is shown, because they take over ten seconds
 
 
 def mean_distances(
@@ -45,7 +47,10 @@ def energy_distances(
     """
     inside = np.flatnonzero(groups >= 0)
     energies, spread = np.full(count, np.nan), mean_within(reference)
-    for group, rows in enumerate(rows_of_groups(groups[inside], count)):
+    each = enumerate(rows_of_groups(groups[inside], count))
+    if count >= _LONG_WORK:
+        each = tracked(each, "energy distances", count, "groups")
+    for group, rows in each:
         if len(rows) >= min_wells:
             wells = features[inside[rows]]
             between = mean_distances(wells, reference).mean()

@@ -27,7 +27,7 @@ from phenomae.evaluation.questions.batch_folds import (
 from phenomae.evaluation.questions.compound_profiles import read_mechanisms
 from phenomae.evaluation.questions.replicates import find_replicates
 from phenomae.paths import PathLike
-from phenomae.progress import count_of, info
+from phenomae.progress import count_of, info, tracked
 from phenomae.wells import Profiles, require_finite
 
 FOLDS: dict[str, pl.DataType] = {
@@ -128,11 +128,15 @@ def probe_wells(
 
 
 def fit_probe(
-    profiles: Profiles, path: Path, settings: LinearProbeSettings = LinearProbeSettings()
+    profiles: Profiles,
+    path: Path,
+    settings: LinearProbeSettings = LinearProbeSettings(),
+    show_progress: bool = False,
 ) -> LinearProbe:
     """Fit the linear probe on all folds; return accuracies and predictions.
 
-    Raises ValueError as `probe_wells` does.
+    `show_progress` counts the folds, for callers that show no progress themselves. Raises
+    ValueError as `probe_wells` does.
     """
     require_finite(profiles, path)
     names, labels, columns = choose_wells(profiles.table, path, settings)
@@ -143,7 +147,9 @@ def fit_probe(
     folds = [assign_folds(codes, settings.folds, settings.seed) for codes in columns]
     rows: list[tuple[float, ...]] = []
     parts: list[pl.DataFrame] = []
-    for fold, (train, validation) in enumerate(each_fold(labels, folds)):
+    splits = list(each_fold(labels, folds))
+    each = tracked(splits, "linear probe", len(splits), "folds") if show_progress else splits
+    for fold, (train, validation) in enumerate(each):
         predicted = _predict(features, labels, train, validation, path, settings)
         numbers = _score(labels[train], labels[validation], predicted)
         count = len(np.unique(groups[validation]))

@@ -149,7 +149,7 @@ def _averaged(table: pl.DataFrame, settings: PrecisionSettings, path: Path) -> l
 
 QUESTION = Question(
     name="replicates",
-    help="""Do replicates retrieve each other? Mean average precision, computed by copairs.
+    help="""Do replicates retrieve each other? Mean average precision, as in copairs.
 
     Writes activity.csv (wells of a perturbation among controls), agreement.csv (perturbations of a
     gene among all others) if some gene has more than one, and retrieved.csv, which is printed. If
