@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.precision.amp import MixedPrecision
 from lightning_fabric.plugins.precision.precision import Precision as Precision32
@@ -67,7 +68,9 @@ def open_machine(
         raise ValueError("device must be cpu or cuda for several processes, not mps")
     if processes is None or processes.count == 1:
         chosen = [gpu] if device == "cuda" else 1
-        return Machine(Fabric(accelerator=device, devices=chosen, plugins=plugin), precision)
+        # Without it Fabric refuses jobs of SLURM with --ntasks, though it joins no process here.
+        plugins = [plugin, LightningEnvironment()]
+        return Machine(Fabric(accelerator=device, devices=chosen, plugins=plugins), precision)
     fabric = Fabric(
         accelerator=device,
         devices=processes.on_this_node,
