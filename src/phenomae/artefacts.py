@@ -9,14 +9,15 @@ why results of a killed command are never read as whole.
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from phenomae.locks import remove_stale_lock, writer_lock
 from phenomae.progress import info
 from phenomae.signatures import (
+    CLAIMS,
     LOCK,
     SIGNATURE,
     Origin,
@@ -58,38 +59,42 @@ def artefact_folder(
     """
     # Once, at the start: a link that is changed meanwhile does not lead elsewhere.
     path = path.resolve() if path.is_symlink() else path
-    _check_place(path)
-    if _is_done(path, origin, overwrite):
+    check_place(path)
+    if is_done(path, origin, overwrite):
         yield None
         return
-    created = _missing_parents(path)
+    created = missing_parents(path)
     partial = path.with_name(path.name + PARTIAL)
     try:
         with writer_lock(partial, path.name) as require_held:
             # Another call may have finished the same work just before the lock was free.
-            done = _is_done(path, origin, overwrite)
+            done = is_done(path, origin, overwrite)
             if not done:
-                _begin(partial, origin, overwrite)
+                begin(partial, origin, overwrite)
             try:
                 yield None if done else partial
             except BaseException:
-                if not (resume and _has_content(partial)):
+                if not (resume and has_content(partial)):
                     shutil.rmtree(partial)
                 raise
             if done:
                 shutil.rmtree(partial)
                 return
             require_held()
-            if read_signature(partial).get("identity") is None:
-                sign_complete(partial, origin)
-            _replace_folder(partial, path)
+            complete(partial, path, origin)
     finally:
-        for parent in created:
-            if parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
+        remove_empty(created)
 
 
-def _check_place(path: Path) -> None:
+def complete(partial: Path, path: Path, origin: Origin) -> None:
+    """Sign the folder that was filled, unless the caller has, and rename it to `path`."""
+    if read_signature(partial).get("identity") is None:
+        sign_complete(partial, origin)
+    _replace_folder(partial, path)
+
+
+def check_place(path: Path) -> None:
+    """Raise ValueError if `path` cannot be made or replaced, as `artefact_folder` does."""
     if not path.name:
         raise ValueError(f"{path} cannot be replaced: name a folder to create")
     if path.exists() and not (path / SIGNATURE).exists():
@@ -107,7 +112,7 @@ def refuse_inside(path: Path) -> None:
             )
 
 
-def _is_done(path: Path, origin: Origin, overwrite: bool) -> bool:
+def is_done(path: Path, origin: Origin, overwrite: bool) -> bool:
     """Return whether the artefact is complete; raises ValueError as `artefact_folder` does."""
     if not path.exists():
         return False
@@ -122,16 +127,25 @@ def _is_done(path: Path, origin: Origin, overwrite: bool) -> bool:
     return True
 
 
-def _missing_parents(path: Path) -> list[Path]:
+def missing_parents(path: Path) -> list[Path]:
     """Return the parent folders that are to be created, the innermost first."""
     return [parent for parent in path.absolute().parents if not parent.exists()]
 
 
-def _has_content(partial: Path) -> bool:
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders that were created for nothing, the innermost first."""
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            with suppress(OSError):  # another process has just put something into it
+                folder.rmdir()
+
+
+def has_content(partial: Path) -> bool:
+    """Return whether a partial folder holds files of the artefact."""
     return any(Path(name).name not in _UNLISTED for name in list_files(partial))
 
 
-def _begin(partial: Path, origin: Origin, overwrite: bool) -> None:
+def begin(partial: Path, origin: Origin, overwrite: bool) -> None:
     """Sign a new partial folder, or find the work that a stopped call began for the same origin.
 
     The caller holds the lock, so that partial files are of calls that were killed.
@@ -145,6 +159,7 @@ def _begin(partial: Path, origin: Origin, overwrite: bool) -> None:
                 raise
         else:
             remove_partial_files(partial)
+            shutil.rmtree(partial / CLAIMS, ignore_errors=True)  # of shards that were killed
             return
     elif is_begun(partial):
         raise ValueError(f"{partial} is in the way and was not made by phenomae: move it")
@@ -173,7 +188,7 @@ def is_begun(folder: Path) -> bool:
     """Return whether a folder holds more than what a stop in its first moment leaves."""
     if not folder.exists():
         return False
-    first = (SIGNATURE, LOCK)
+    first = (SIGNATURE, LOCK, CLAIMS)
     return any(not path.name.startswith(first) for path in folder.iterdir())
 
 

@@ -10,9 +10,13 @@ import select
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from phenomae.commands import NETWORK_PACKAGES, overview
 from phenomae.progress import info, is_quiet, set_quiet, set_wording
+
+if TYPE_CHECKING:
+    from phenomae.outputs import Output
 
 TRY_AGAIN = 75
 """EX_TEMPFAIL: a scheduler requeues a job that ends with it. The work was saved and goes on."""
@@ -90,8 +94,8 @@ def _run_command(arguments: list[str]) -> int:
         reword = partial(write_as_flags, tokens)
         set_wording(reword)
         made = call(tokens, recipe)
-        if isinstance(made, Output) and not is_quiet() and (counts := made.counts()):
-            info(f"{made.path}: {counts}")
+        if isinstance(made, Output) and made.is_finished and not is_quiet():
+            _print_counts(made)
     except CycloptsError as error:
         return _fail(*explain_usage(error))
     except ImportError as error:
@@ -110,6 +114,11 @@ def _run_command(arguments: list[str]) -> int:
     except Stopped as stopped:
         return _fail(str(stopped), code=TRY_AGAIN)
     return 0
+
+
+def _print_counts(made: "Output") -> None:
+    if counts := made.counts():
+        info(f"{made.path}: {counts}")
 
 
 def split_common_flags(arguments: list[str]) -> tuple[list[str], Path | None]:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.precision.amp import MixedPrecision
 from lightning_fabric.plugins.precision.precision import Precision as Precision32
@@ -49,11 +50,13 @@ def open_machine(
     precision: Precision,
     strategy: Callable[[], FabricStrategy] | None = None,
     processes: "Processes | None" = None,
+    gpu: int = 0,
 ) -> Machine:
     """Return a device with its precision; `auto` is the best that this machine has.
 
-    `processes` are all processes of this training (None: one process), and `strategy` makes the
-    Fabric strategy that connects them (None: DDP). Raises ValueError if the device does not exist.
+    `gpu` is the number of the GPU that a process alone uses. `processes` are all processes of this
+    training (None: one process), and `strategy` makes the Fabric strategy that connects them (None:
+    DDP). Raises ValueError if the device does not exist.
     """
     device = choose_device(device)
     if precision == "auto":
@@ -64,7 +67,10 @@ def open_machine(
     if device == "mps" and processes is not None and processes.count > 1:
         raise ValueError("device must be cpu or cuda for several processes, not mps")
     if processes is None or processes.count == 1:
-        return Machine(Fabric(accelerator=device, devices=1, plugins=plugin), precision)
+        chosen = [gpu] if device == "cuda" else 1
+        # Without it Fabric refuses jobs of SLURM with --ntasks, though it joins no process here.
+        plugins = [plugin, LightningEnvironment()]
+        return Machine(Fabric(accelerator=device, devices=chosen, plugins=plugins), precision)
     fabric = Fabric(
         accelerator=device,
         devices=processes.on_this_node,
@@ -89,6 +95,13 @@ def choose_device(device: Device) -> Literal["cpu", "cuda", "mps"]:
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device must be cpu or auto, not cuda: torch finds no GPU on this machine")
     return device
+
+
+def choose_gpu() -> int:
+    """Return the number of the GPU of this process: processes of torchrun on a node take turns."""
+    # SLURM shows each task only the GPUs that are its own.
+    rank = os.environ.get("LOCAL_RANK", "") if "TORCHELASTIC_RUN_ID" in os.environ else ""
+    return int(rank) % max(torch.cuda.device_count(), 1) if rank.isdigit() else 0
 
 
 def measure_peak(machine: Machine) -> float:

@@ -9,10 +9,11 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from phenomae.progress import info
 from phenomae.signatures import LOCK
@@ -67,8 +68,20 @@ def remove_stale_lock(folder: Path) -> None:
         return
     descriptor = os.open(path, os.O_RDWR | _FLAGS)
     try:
-        if _lock(descriptor) and _is_open(path, descriptor):
+        if lock_file(descriptor) and is_open_at(path, descriptor):
             path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether a process holds the lock of `folder` alone; False if that cannot be known."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR | _FLAGS)
+    except FileNotFoundError:
+        return False
+    try:
+        return lock_file(descriptor, shared=True) is False
     finally:
         os.close(descriptor)
 
@@ -85,7 +98,7 @@ class _Held:
     def is_at(self, path: Path) -> bool:
         """Return whether the lock at `path` is this one."""
         if self.descriptor is not None:
-            return _is_open(path, self.descriptor)
+            return is_open_at(path, self.descriptor)
         try:
             return path.read_bytes() == self.content
         except FileNotFoundError:
@@ -100,14 +113,10 @@ class _Held:
 def _acquire(folder: Path, name: str) -> _Held:
     path = folder / LOCK
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o666)
-        except FileNotFoundError:  # the folder was renamed since
-            continue
-        locked = _lock(descriptor)
+        descriptor = open_lock(folder)
+        locked = lock_file(descriptor)
         if locked is False or (locked is None and os.fstat(descriptor).st_size):
-            holder = _read_holder(descriptor)
+            holder = _describe(descriptor)
             os.close(descriptor)
             # Where there are no locks, nobody can tell a call that runs from one that was killed.
             unsure = "" if locked is False else f" (if it has ended, delete {path})"
@@ -116,7 +125,7 @@ def _acquire(folder: Path, name: str) -> _Held:
                 f"it, stop it, or choose another name{unsure}"
             )
         # The folder may have been renamed or removed between opening and locking.
-        if _is_open(path, descriptor):
+        if is_open_at(path, descriptor):
             content = _take_over(descriptor, folder.with_name(name))
             if fcntl is not None:
                 return _Held(descriptor, content)
@@ -125,12 +134,23 @@ def _acquire(folder: Path, name: str) -> _Held:
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> bool | None:
-    """Lock a file; return whether it was free, or None where the system has no locks."""
+def open_lock(folder: Path) -> int:
+    """Return a descriptor of the lock of a folder; both are created if they are not there."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # the folder was renamed since
+            return os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | _FLAGS, 0o666)
+
+
+def lock_file(descriptor: int, shared: bool = False) -> bool | None:
+    """Lock a file; return whether it was free, or None where the system has no locks.
+
+    `shared` excludes only processes that want it alone. A lock that is changed may be lost.
+    """
     if fcntl is None:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:  # some network file systems have no locks
@@ -138,7 +158,14 @@ def _lock(descriptor: int) -> bool | None:
     return True
 
 
-def _is_open(path: Path, descriptor: int) -> bool:
+def unlock_file(descriptor: int) -> None:
+    """Release the lock of a file, also if a process that was forked has the file open."""
+    if fcntl is not None:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def is_open_at(path: Path, descriptor: int) -> bool:
     """Return whether `path` is the file that is open as `descriptor`."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
@@ -152,9 +179,14 @@ def _take_over(descriptor: int, path: Path) -> bytes:
     Prints a line if the lock holds the name of a process that was killed.
     """
     if os.fstat(descriptor).st_size:
-        info(f"{path}: an earlier call, {_read_holder(descriptor)}, stopped before it finished")
+        info(f"{path}: an earlier call, {_describe(descriptor)}, stopped before it finished")
+    return write_holder(descriptor)
+
+
+def write_holder(descriptor: int, **more: Any) -> bytes:
+    """Write this process, and `more`, into a lock; return what was written."""
     since = time.strftime("%Y-%m-%d %H:%M:%S%z")
-    holder = {"pid": os.getpid(), "host": platform.node(), "since": since}
+    holder = {"pid": os.getpid(), "host": platform.node(), "since": since, **more}
     content = (json.dumps({**holder, "token": secrets.token_hex(8)}) + "\n").encode()
     os.ftruncate(descriptor, 0)
     os.lseek(descriptor, 0, os.SEEK_SET)
@@ -162,11 +194,23 @@ def _take_over(descriptor: int, path: Path) -> bytes:
     return content
 
 
-def _read_holder(descriptor: int) -> str:
-    """Return the process that wrote itself into a lock, in words."""
+def read_holder(descriptor: int) -> dict[str, Any]:
+    """Return what `write_holder` wrote: pid, host, since and more; empty if that is not there."""
     try:
         os.lseek(descriptor, 0, os.SEEK_SET)
         found = json.loads(os.read(descriptor, 4096))
-        return f"process {found['pid']} on {found['host']} since {found['since']}"
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def describe_holder(found: Mapping[str, Any]) -> str:
+    """Return the process that wrote itself into a lock, in words."""
+    if not {"pid", "host", "since"} <= found.keys():
         return "whose process is not known"
+    process = f"process {found['pid']} on {found['host']} since {found['since']}"
+    return f"one of {found['shards']} shards, {process}" if "shards" in found else process
+
+
+def _describe(descriptor: int) -> str:
+    return describe_holder(read_holder(descriptor))

@@ -21,6 +21,8 @@ class Output:
     """A file or folder that a command made; a finished one that was found returns the same."""
 
     path: Path
+    is_finished: bool = True
+    """Whether it is complete; False if other shards of the command are still writing it."""
 
     def __fspath__(self) -> str:
         return str(self.path)

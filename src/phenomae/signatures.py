@@ -20,6 +20,7 @@ FORMAT = 2  # raised when the layout of an artefact changes, so that old ones ar
 _WITHOUT_CHECKSUMS = 1  # the format of artefacts before version 0.2, which list no files
 SIGNATURE = "artefact.json"
 LOCK = "writer.lock"
+CLAIMS = ".claims"  # while shards fill a folder: which of them does what
 MADE_BY = {
     "store": "ingest makes",
     "run": "pretrain makes",

@@ -13,13 +13,12 @@ from typing import Annotated, Any, Literal, get_args
 import polars as pl
 from cyclopts import Parameter
 
-from phenomae.artefacts import artefact_folder
 from phenomae.checks import above, at_least, one_of, whole_numbers
 from phenomae.crops.fields import keep_fields
 from phenomae.crops.reader import CropReader
 from phenomae.crops.tiles import Tiling
 from phenomae.crops.turns import TURNS, Turns
-from phenomae.devices import Device, Precision, open_machine
+from phenomae.devices import Device, Precision, choose_gpu, open_machine
 from phenomae.embedding.channels import match_channels
 from phenomae.embedding.covering import (
     TRAIN_SMALLER,
@@ -28,7 +27,7 @@ from phenomae.embedding.covering import (
     report_left_out_pixels,
 )
 from phenomae.embedding.embedder import Embedder
-from phenomae.embedding.plates import read_plates
+from phenomae.embedding.plates import plate_units, read_plates
 from phenomae.embedding.targets import (
     Target,
     block_path,
@@ -43,6 +42,8 @@ from phenomae.outputs import Output
 from phenomae.paths import PathLike
 from phenomae.progress import info
 from phenomae.records import choose_channels
+from phenomae.shards import find_shard
+from phenomae.shared_artefacts import is_finished, shared_folder
 from phenomae.signatures import Origin, settings_dict
 from phenomae.store.read import Store, open_store
 from phenomae.store.relabel import relabel_fields
@@ -139,6 +140,7 @@ def embed(
     encoder: Annotated[PublicEncoderSettings, ENCODER] = PublicEncoderSettings(),
     labels: Annotated[PlateMapSettings, LABELS] = PlateMapSettings(),
     overwrite: bool = False,
+    shard: str | None = None,
 ) -> Wells | BlockWells:
     """Compute one embedding per well, the mean over its crops; resumes with missing plates.
 
@@ -164,6 +166,9 @@ def embed(
         A plate map whose labels replace those of the store.
     overwrite
         Replace wells and tokens that were made from another store or run, or with other settings.
+    shard
+        I/N: this call is the I-th of N that fill the same folders together, plate by plate. By
+        default SLURM (job arrays) and torchrun tell; 1/1 is a call alone.
 
     Raises
     ------
@@ -171,8 +176,9 @@ def embed(
         If channels do not match, a field is smaller than a crop, a block or pool does not exist, a
         seed is given for a network whose weights are not random, a public encoder cannot be opened
         completely, the plate map is wrong, the folders of wells and tokens are not beside each
-        other, or float16 cannot hold a token.
+        other, float16 cannot hold a token, or shards disagree on their number.
     """
+    share = find_shard(shard)
     opened = open_store(locate(store))
     full = relabel_fields(opened, labels)
     kept = keep_fields(full, settings.where)
@@ -183,21 +189,25 @@ def embed(
     blocks = _choose_blocks(network.model, settings)
     embedder = _build_embedder(kept, run, network, settings)
     sources = {**kept.sources, "run": network.identity}
+    origins: dict[Path, Origin] = {}
     with ExitStack() as stack:  # one pass over the crops writes to all folders
         targets = []
         for (kind, place), block in product(places.items(), blocks):
             # As for a call with this block alone, so that either can continue the other.
             recorded = {**_record(replace(settings, block=block)), **network.record}
             path = block_path(place, block) if settings.block == "all" else place
-            origin = Origin(kind, recorded, sources)
-            if folder := stack.enter_context(artefact_folder(path, origin, overwrite)):
-                targets.append(Target(kind, folder, block))
+            origin = origins[path] = Origin(kind, recorded, sources)
+            folder = shared_folder(path, origin, plate_units(plates), share, overwrite)
+            if shared := stack.enter_context(folder):
+                targets.append(Target(kind, shared, block))
         if targets:
             report_left_out_fields(full, kept)
             _report_pixel_size(kept, network.config, settings)
             report_left_out_pixels(kept, embedder.tiles, settings.crops_per_field)
             embed_plates(embedder, plates, targets, _find_rows(opened, kept))
-    return BlockWells(Path(wells)) if settings.block == "all" else Wells(Path(wells))
+    done = share is None or all(is_finished(path, origin) for path, origin in origins.items())
+    made = BlockWells if settings.block == "all" else Wells
+    return made(Path(wells), done)
 
 
 def _list_places(
@@ -282,7 +292,7 @@ def _build_embedder(
             store, crop_size, side, settings.tiling, settings.crops_per_field, remedy
         ),
         model=model,
-        machine=open_machine(settings.device, settings.precision),
+        machine=open_machine(settings.device, settings.precision, gpu=choose_gpu()),
         crops_at_once=settings.crops_at_once,
         pool=settings.pool,
         turns=settings.turns,

@@ -5,29 +5,36 @@ should see the same fields, channels and pixels as the network: `where`, `channe
 `pixel_size_um` have the same meaning as in `embed`. The module does not use torch.
 """
 
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from cyclopts import Parameter
 
-from phenomae.artefacts import artefact_folder
 from phenomae.checks import above, at_least, one_of, whole_numbers
 from phenomae.crops.fields import keep_fields
 from phenomae.crops.tiles import Tiling
 from phenomae.crops.turns import TURNS, Turns
 from phenomae.embedding.covering import report_left_out_fields, report_left_out_pixels
 from phenomae.embedding.hand_made.kinds import KINDS, find_kind
-from phenomae.embedding.plates import Plate, read_plates
+from phenomae.embedding.plates import Plate, plate_units, read_plates
 from phenomae.embedding.profiler import Profiler, make_profiler
 from phenomae.images.platemap.settings import LABELS, PlateMapSettings
 from phenomae.paths import PathLike
 from phenomae.progress import track
+from phenomae.shards import find_shard
+from phenomae.shared_artefacts import (
+    SharedFolder,
+    deal_units,
+    is_finished,
+    shared_folder,
+)
 from phenomae.signatures import Origin
 from phenomae.store.read import open_store
 from phenomae.store.relabel import relabel_fields
 from phenomae.urls import Location, locate
-from phenomae.wells import KIND, Wells, plate_path, write_feature_names, write_plate
+from phenomae.wells import KIND, Wells, write_feature_names, write_plate
 
 FeatureKind = Literal["spectra", "random-layer", "intensity", "count", "cellprofiler", "position"]
 _EVERY_KIND = (
@@ -132,6 +139,7 @@ def features(
     settings: FeaturesSettings = FeaturesSettings(),
     labels: Annotated[PlateMapSettings, LABELS] = PlateMapSettings(),
     overwrite: bool = False,
+    shard: str | None = None,
 ) -> Wells:
     """Compute one profile per well without learning, as a baseline for networks.
 
@@ -151,14 +159,19 @@ def features(
         A plate map whose labels replace those of the store.
     overwrite
         Replace wells that were made from another store, or with other settings.
+    shard
+        I/N: this call is the I-th of N that fill the same folder together, plate by plate. By
+        default SLURM (job arrays) and torchrun tell; 1/1 is a call alone.
 
     Raises
     ------
     ValueError
         If the store has no field or lacks a channel, `where` is not valid or matches no field, a
         field is smaller than a crop, the kind of features cannot be computed from the images, the
-        package that computes it is not installed, or the plate map is wrong.
+        package that computes it is not installed, the plate map is wrong, or shards disagree on
+        their number.
     """
+    share = find_shard(shard)
     if require := find_kind(settings.kind).require:
         require()
     folder, full = Path(wells), relabel_fields(open_store(locate(store)), labels)
@@ -167,12 +180,8 @@ def features(
     # Like everything else that can fail, before the folder is made.
     profiler = make_profiler(kept, settings)
     origin = Origin(KIND, settings.recorded(), kept.sources)
-    with artefact_folder(folder, origin, overwrite) as partial:
-        if partial is None:
-            return Wells(folder)
-        report_left_out_fields(full, kept)
-        report_left_out_pixels(kept, profiler.tiles or [], settings.crops_per_field)
-        _write_profiles(profiler, plates, partial)
+
+    def finish(partial: Path) -> None:
         if not list(partial.glob("*.parquet")):
             raise ValueError(
                 f"{kept.path} has no nucleus that is not cut by the edge of an image: name the "
@@ -180,18 +189,31 @@ def features(
             )
         if profiler.describe_objects is not None:
             write_feature_names(partial, profiler.describe_objects.names)
-    return Wells(folder)
+
+    units = plate_units(plates)
+    with shared_folder(folder, origin, units, share, overwrite, finish) as shared:
+        if shared is not None:
+            report_left_out_fields(full, kept)
+            report_left_out_pixels(kept, profiler.tiles or [], settings.crops_per_field)
+            _write_profiles(profiler, plates, shared)
+    return Wells(folder, share is None or is_finished(folder, origin))
 
 
-def _write_profiles(profiler: Profiler, plates: list[Plate], folder: Path) -> None:
-    """Write every plate whose file does not exist yet, and that has a well with a profile."""
-    missing = [plate for plate in plates if not plate_path(folder, plate.name).exists()]
+def _write_profiles(profiler: Profiler, plates: list[Plate], shared: SharedFolder) -> None:
+    """Write every plate that is not written yet, and that has a well with a profile."""
+    by_name = {plate.name: plate for plate in plates}
+    missing = [plate for plate in plates if shared.lacks(plate.name)]
     total, left = (sum(len(plate.fields) for plate in some) for some in (plates, missing))
     with (
         track("features", total, "fields", total - left) as advance,
         profiler.start(left) as profile,
+        closing(deal_units([shared])) as dealt,
     ):
-        for plate in missing:
+        for name, lacking in dealt:
+            plate = by_name[name]
+            if not lacking:  # another shard has written it
+                advance(len(plate.fields))
+                continue
             table, values = profile(plate, advance)
             if len(table):
-                write_plate(folder, table, values)
+                write_plate(shared.folder, table, values)

@@ -1,5 +1,6 @@
 """Lists the plates of a store as tables of wells, and averages vectors per well."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,9 @@ import polars as pl
 from jaxtyping import Float, Float32, Int64
 
 from phenomae.records import PLATE_MAP_COLUMNS, WELL_COLUMNS
+from phenomae.shared_artefacts import Units
 from phenomae.store.read import Store
+from phenomae.well_files import plate_path
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,13 @@ def read_plates(store: Store) -> list[Plate]:
 def list_plates(fields: pl.DataFrame) -> list[Plate]:
     """Return the plates of fields of one store; the column `field` has the fields' indices."""
     return [_plate(part) for part in fields.partition_by("plate", maintain_order=True)]
+
+
+def plate_units(plates: Sequence[Plate]) -> Units:
+    """Return the plates as the units of work: one is done when its table is written."""
+    return Units(
+        [plate.name for plate in plates], lambda folder, name: plate_path(folder, name).exists()
+    )
 
 
 def mean_per_well(

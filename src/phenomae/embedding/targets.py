@@ -4,6 +4,7 @@ Each has one file per plate that is written last, so that a stopped call finds w
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,12 @@ import polars as pl
 from phenomae.devices import all_cores
 from phenomae.embedding.embedder import Embedder
 from phenomae.embedding.plates import Plate
-from phenomae.progress import track
+from phenomae.progress import Advance, track
+from phenomae.shared_artefacts import SharedFolder, deal_units
 from phenomae.signatures import SIGNATURE
 from phenomae.tokens import CROP_COLUMNS, write_tokens
 from phenomae.tokens import KIND as TOKENS
-from phenomae.well_files import plate_path, write_plate
+from phenomae.well_files import write_plate
 
 
 @dataclass(frozen=True)
@@ -25,40 +27,54 @@ class Target:
 
     kind: str
     """`wells` or `tokens`."""
-    folder: Path
+    shared: SharedFolder
     block: int | None
     """None is the last block, with the layers after it."""
-
-    def lacks(self, plate: Plate) -> bool:
-        """Return whether the plate is still to be written."""
-        return not plate_path(self.folder, plate.name).exists()
 
 
 def embed_plates(
     embedder: Embedder, plates: Sequence[Plate], targets: Sequence[Target], rows: pl.Series
 ) -> None:
-    """Write each plate to the targets that lack it.
+    """Write each plate to the targets that lack it, unless another shard does.
 
     `rows` has, for each field of the embedder, its row in the store's table of fields.
     """
     # Only here, so that a call with nothing left to do takes no memory on the GPU.
     embedder.model.to(embedder.machine.device)
-    done = [plate for plate in plates if not any(target.lacks(plate) for target in targets)]
+    folders = [target.shared for target in targets]
+    by_name = {plate.name: plate for plate in plates}
+    done = [it for it in plates if not any(folder.lacks(it.name) for folder in folders)]
     total, before = (sum(map(embedder.count, some)) for some in (plates, done))
-    with all_cores(), track("embed", total, "crops", before) as advance:
-        for plate in plates:
-            # A stop between the files of two targets leaves a plate that only some of them have.
-            missing = [target for target in targets if target.lacks(plate)]
-            blocks = list(dict.fromkeys(target.block for target in missing))
-            if not blocks:
+    with (
+        all_cores(),
+        track("embed", total, "crops", before) as advance,
+        closing(deal_units(folders)) as dealt,
+    ):
+        for name, lacking in dealt:
+            plate = by_name[name]
+            if not lacking:  # another shard has written it
+                advance(embedder.count(plate))
                 continue
-            found = dict(zip(blocks, embedder.embed_crops(plate, blocks, advance), strict=True))
-            for target in missing:
-                vectors = found[target.block]
-                if target.kind == TOKENS:
-                    write_tokens(target.folder, _tabulate(embedder, plate, rows), vectors)
-                else:
-                    write_plate(target.folder, plate.table, embedder.average(plate, vectors))
+            # A stop between the files of two targets leaves a plate that only some of them have.
+            missing = [target for target in targets if target.shared in lacking]
+            _embed_plate(embedder, plate, missing, rows, advance)
+
+
+def _embed_plate(
+    embedder: Embedder,
+    plate: Plate,
+    targets: Sequence[Target],
+    rows: pl.Series,
+    advance: Advance,
+) -> None:
+    blocks = list(dict.fromkeys(target.block for target in targets))
+    found = dict(zip(blocks, embedder.embed_crops(plate, blocks, advance), strict=True))
+    for target in targets:
+        folder, vectors = target.shared.folder, found[target.block]
+        if target.kind == TOKENS:
+            write_tokens(folder, _tabulate(embedder, plate, rows), vectors)
+        else:
+            write_plate(folder, plate.table, embedder.average(plate, vectors))
 
 
 def _tabulate(embedder: Embedder, plate: Plate, rows: pl.Series) -> pl.DataFrame:
