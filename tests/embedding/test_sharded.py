@@ -198,7 +198,7 @@ def test_eight_shards_of_embed_killed_at_random_give_the_bytes_of_one(
         time.sleep(rng.uniform(0, 0.15))
         at = rng.choice(range(8))
         if running[at].poll() is None and (killed[at] < 3 or rng.random() < 0.1):
-            os.killpg(running[at].pid, signal.SIGKILL)
+            os.kill(running[at].pid, signal.SIGKILL)
             killed[at] += running[at].wait().returncode == -signal.SIGKILL
         if running[at].poll() is not None:
             running[at] = fork([*words("shared"), "--shard", f"{at + 1}/8"])
