@@ -1,4 +1,4 @@
-"""Which share of a command this process does, as told by `shard`, SLURM or torchrun.
+"""Number of this process among those that share a command's work: `shard`, SLURM or torchrun.
 
 Shards need not know each other: the folder that they fill says what is done (`shared_artefacts`).
 """
@@ -30,7 +30,7 @@ class Shard:
     """Counted from 1."""
     count: int
     source: str
-    """What says so: a setting or environment variables, for messages."""
+    """The setting or environment variables that give the number, for messages."""
 
     def __str__(self) -> str:
         return f"shard {self.number} of {self.count} ({self.source})"
@@ -46,7 +46,7 @@ class Shard:
 
 
 def find_shard(given: str | None) -> Shard | None:
-    """Return which shard this process is; None if it does all work alone.
+    """Return the shard that this process is; None if it does all the work alone.
 
     `given` is I/N, counted from 1; 1/1 is a process alone. None looks at the environment: the
     position in a job array of SLURM, and the rank under torchrun. Raises ValueError if `given` or a
