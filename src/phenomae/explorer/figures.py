@@ -1,6 +1,7 @@
 """Figures of the page as SVG files, to be saved: drawn by matplotlib in the style of the report."""
 
 import io
+import textwrap
 import threading
 from collections.abc import Callable
 from html import escape
@@ -61,12 +62,7 @@ def _draw_layout(inputs: Inputs, row: str, plate: str) -> "Figure":
     from phenomae.reporting.figures.layout import Panel, draw_layout
 
     found = inputs.search.look_up(row)
-    groups: list[str | None] = [None] * len(inputs.names)
-    if found is not None:
-        for near in inputs.neighbors(found.row)[0][0][0][:10].tolist():
-            groups[near] = "its ten nearest"
-        groups[found.row] = inputs.names[found.row]
-    panels = [Panel(inputs.layout.description, groups)]
+    panels = [Panel(inputs.layout.description, [None] * len(inputs.names))]
     if inputs.clusters is not None:
         labels = [str(cluster) for cluster in inputs.clusters]
         panels.append(Panel("clusters", labels, on_points=True))
@@ -77,21 +73,19 @@ def _draw_layout(inputs: Inputs, row: str, plate: str) -> "Figure":
 
 
 def _name_points(axes: "Axes", inputs: Inputs, row: int) -> None:
-    """Draw a row and its ten nearest larger than the others, with their names."""
-    from phenomae.reporting.figures.layout import MAX_NAMED
-
+    """Draw a row and its ten nearest larger than the others, and write their names."""
     near = inputs.neighbors(row)[0][0][0][:10].tolist()
     points = inputs.layout.points
     axes.scatter(points[near, 0], points[near, 1], 36, color="#e69f00", edgecolor="white", zorder=3)
     axes.scatter(
         points[[row], 0], points[[row], 1], 72, color="#d55e00", edgecolor="white", zorder=4
     )
-    if len(inputs.names) > MAX_NAMED:  # else all rows have their names
-        for each in [*near, row]:
-            place = {"xytext": (5, 3), "textcoords": "offset points", "zorder": 5}
-            axes.annotate(
-                shorten(inputs.names[each], 16), points[each].tolist(), fontsize=7, **place
-            )
+    place = {"xytext": (6, 4), "textcoords": "offset points", "zorder": 5}
+    axes.annotate(shorten(inputs.names[row], 16), points[row].tolist(), fontsize=8, **place)
+    # Below the picture, because names beside points that are alike would lie on each other.
+    names = ", ".join(shorten(inputs.names[each], 16) for each in near)
+    words = textwrap.wrap(f"Nearest to {inputs.names[row]}: {names}", 64 * len(axes.figure.axes))
+    axes.figure.supxlabel("\n".join(words), fontsize=8)
 
 
 def _draw_plate(inputs: Inputs, row: str, plate: str) -> "Figure":
