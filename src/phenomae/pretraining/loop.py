@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from phenomae.crops.stream import CropStream
 from phenomae.crops.tensors import Crops
+from phenomae.pretraining.core_threads import CoreThreads
 from phenomae.pretraining.team import whole
 
 Losses = Mapping[str, Tensor]
@@ -58,11 +59,14 @@ class Learner:
         *,
         crops_at_once: int | None = None,
         gradient_clip: float = 0.0,
+        threads: CoreThreads | None = None,
     ) -> None:
+        """`threads` compute micro-batches at once, in place of `objective`; None: one by one."""
         self.fabric, self.objective, self.optimiser = fabric, objective, optimiser
         self.schedule = schedule
         self.crops_at_once = crops_at_once
         self.gradient_clip = gradient_clip
+        self.threads = threads
 
     def __call__(self, crops: Crops, step: int) -> Losses:
         """Take a step; return its losses and `gradient_norm`, the gradient norm before clipping."""
@@ -71,14 +75,38 @@ class Learner:
         for group in self.optimiser.param_groups:
             # A function of the step alone, so that a run that continues needs no scheduler state.
             group["lr"] = self.schedule(step)
-        parts = split(crops, self.crops_at_once)
-        losses = [self._accumulate(part, step, len(parts)) for part in parts[:-1]]
-        losses.append(self._accumulate(parts[-1], step, len(parts), last=True))
+        losses = self._backward(split(crops, self.crops_at_once), step)
         norm = self._clip()
         self.optimiser.step()
         self.optimiser.zero_grad()
         means = {name: _mean([part[name] for part in losses]) for name in losses[0]}
         return {**means, "gradient_norm": norm}
+
+    def _backward(self, parts: Sequence[Crops], step: int) -> Sequence[Losses]:
+        """Compute the gradients of the mean loss; return the losses of each micro-batch."""
+        if self.threads is None:
+            losses = [self._accumulate(part, step, len(parts)) for part in parts[:-1]]
+            return [*losses, self._accumulate(parts[-1], step, len(parts), last=True)]
+        losses, gradients = self.threads.gradients(parts, step)
+        for weight, gradient in zip(self.threads.weights, gradients, strict=True):
+            weight.grad = gradient
+        return losses
+
+    def validate(self, batches: Sequence[Crops]) -> float:
+        """Return the mean validation loss over all crops; the index of a batch is its step."""
+        # The same masks every time; no drop path, and the running statistics of batch norm.
+        found = self.threads.losses if self.threads else self._validate_each
+        losses = found(batches)
+        weights = [len(batch) for batch in batches]
+        sums = [loss * weight for loss, weight in zip(losses, weights, strict=True)]
+        return sum(sums) / sum(weights)
+
+    @torch.no_grad()
+    def _validate_each(self, batches: Sequence[Crops]) -> list[float]:
+        self.objective.eval()
+        losses = [float(self.objective(part, step)["loss"]) for step, part in enumerate(batches)]
+        self.objective.train()
+        return losses
 
     def _accumulate(self, crops: Crops, step: int, parts: int, last: bool = False) -> Losses:
         """Gradient accumulation: forward and backward pass of one of `parts` micro-batches."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from phenomae.crops.stream import CropStream
@@ -18,8 +19,10 @@ from phenomae.pretraining.callbacks.meter import Exploded, Meter
 from phenomae.pretraining.callbacks.reconstructions import Panels
 from phenomae.pretraining.callbacks.stopping import Stopping
 from phenomae.pretraining.callbacks.validation import Validation
+from phenomae.pretraining.core_threads import CoreThreads
 from phenomae.pretraining.data import Data
 from phenomae.pretraining.loop import Callback, Learner, Losses, train
+from phenomae.pretraining.micro_batches import MicroBatches, choose_micro_batches
 from phenomae.pretraining.objectives.objective import Objective
 from phenomae.pretraining.optimiser import build_optimiser, one_cycle
 from phenomae.pretraining.settings import TrainingSettings
@@ -43,6 +46,7 @@ class Session:
     objective: Objective
     stream: CropStream
     learner: Learner
+    micro_batches: MicroBatches
     meter: Meter
     checkpoints: Checkpoints
     journal: Journal
@@ -101,7 +105,7 @@ class Session:
         settings = self.settings
         crops = self.data.validation_crops(settings.validation_crops)
         when = {"every": settings.validation_every, "last": settings.steps}
-        validation = Validation(self.journal, self.learner.objective, crops, **when)
+        validation = Validation(self.journal, self.learner, crops, **when)
         panels = Panels(self.journal, self.objective, self.data.example_crops(), **when)
         return validation, panels
 
@@ -192,6 +196,8 @@ def open_session(
     if settings.activation_checkpointing == "on":
         checkpoint_activations(objective.model)
     wrapped = fabric.setup_module(objective)
+    peak = measure_peak(team.machine) * team.count
+    batches = choose_micro_batches(settings, objective, flops_per_pass, team)
     optimiser = build_optimiser(
         settings.optimiser, objective, settings.lr, settings.betas, settings.weight_decay
     )
@@ -200,8 +206,9 @@ def open_session(
         wrapped,
         fabric.setup_optimizers(optimiser),  # pyright: ignore
         one_cycle(settings.lr, settings.steps, settings.warmup),
-        crops_at_once=settings.crops_at_once,
+        crops_at_once=batches.crops,
         gradient_clip=settings.gradient_clip,
+        threads=_start_threads(fabric, objective, batches),
     )
     # The meter reads the losses before every checkpoint, so that none is saved after an explosion.
     milestones = frozenset(round(share * settings.steps) for share in settings.milestones)
@@ -215,6 +222,7 @@ def open_session(
         objective=objective,
         stream=data.stream(settings, objective.groups_per_step, pin, share, objective.pairs),
         learner=learner,
+        micro_batches=batches,
         meter=Meter(team, boundaries, milestones | {settings.steps}),
         checkpoints=Checkpoints(
             folder / "checkpoints",
@@ -227,8 +235,21 @@ def open_session(
         ),
         journal=Journal(folder, team),
         flops_per_crop=objective.passes_per_crop * flops_per_pass,
-        peak_flops_per_s=measure_peak(team.machine) * team.count,
+        peak_flops_per_s=peak,
     )
+
+
+def _start_threads(
+    fabric: Fabric, objective: Objective, batches: MicroBatches
+) -> CoreThreads | None:
+    """Return the threads that compute micro-batches, if several cores do at once."""
+    if not batches.cores:
+        return None
+    threads_each = torch.get_num_threads() // batches.cores
+    # The main thread must not share its operations either: the optimiser's would wait for a core
+    # that others use. `all_cores` restores the number.
+    torch.set_num_threads(1)
+    return CoreThreads(fabric, objective, batches.cores, threads_each)
 
 
 def is_compiled(settings: TrainingSettings, device: torch.device) -> bool:

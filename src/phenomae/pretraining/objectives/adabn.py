@@ -126,6 +126,11 @@ class AdaBnObjective(ClassifyingObjective):
             settings.crops_per_step // settings.plates_per_step,
         )
 
+    @property
+    def is_mean_over_crops(self) -> bool:
+        """No: batch norm normalises the crops of a micro-batch together."""
+        return False
+
     def forward(self, crops: Crops, step: int) -> dict[str, Tensor]:
         """Return the cross entropy of a step's crops as `loss`, and their accuracy."""
         if not self.training:

@@ -40,7 +40,7 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         self.seed = seed
-        self._is_compiled = False
+        self.is_compiled = False
 
     @classmethod
     def open_data(cls, stores: Sequence[Store], settings: Any) -> Data:
@@ -61,6 +61,14 @@ class Objective(nn.Module):
     def device(self) -> torch.device:
         """Device of the network."""
         return next(self.parameters()).device
+
+    @property
+    def is_mean_over_crops(self) -> bool:
+        """Whether the loss of a step is the mean of the losses of its crops.
+
+        If so, crops can be divided into micro-batches of any size.
+        """
+        return self.pairs is None
 
     def forward(self, crops: Crops, step: int) -> dict[str, Tensor]:
         """Return the losses of a step's crops; `loss` is minimised, the others are its parts."""
@@ -96,12 +104,12 @@ class Objective(nn.Module):
         """
         # torch.compile itself would return a wrapper that changes the names of the weights.
         self.model.compile(*args, **kwargs)
-        self._is_compiled = True
+        self.is_compiled = True
 
     @property
     def runs_compiled(self) -> bool:
         """Whether to run compiled code: not on validation crops, whose shapes vary."""
-        return self._is_compiled and self.training
+        return self.is_compiled and self.training
 
     def numbers(
         self, step: int, purpose: Purpose, rows: range, width: int

@@ -79,6 +79,7 @@ def plan(
     with all_cores():
         # Inside all_cores, because its memory settings change the time and memory of a training.
         started, resident = time.perf_counter(), resident_memory()
+        cores = torch.get_num_threads()
         team = Team(open_machine(settings.device, settings.precision))
         objective = build_objective(data, settings, team)
         network = _describe_network(objective.model)
@@ -86,7 +87,7 @@ def plan(
         opened_s = time.perf_counter() - started
         share = range(settings.crops_per_step // processes)
         timed = time_steps(session, share, burst_s, resident)
-        machine = _describe_machine(team, settings, processes, session.peak_flops_per_s)
+        machine = _describe_machine(team, settings, processes, cores, session.peak_flops_per_s)
     disk = _estimate_disk(objective, session, run)
     return Estimate(
         network,
@@ -146,7 +147,7 @@ def _estimate_work(session: Session, processes: int) -> WorkEstimate:
         steps=settings.steps,
         crops_per_step=settings.crops_per_step,
         crops_per_process=share,
-        crops_at_once=min(settings.crops_at_once or share, share),
+        crops_at_once=min(session.micro_batches.crops_at_once, share),
         crops=crops,
         training_fields=len(data.training),
         validation_fields=len(data.validation),
@@ -158,7 +159,7 @@ def _estimate_work(session: Session, processes: int) -> WorkEstimate:
 
 
 def _describe_machine(
-    team: Team, settings: TrainingSettings, processes: int, peak: float
+    team: Team, settings: TrainingSettings, processes: int, cores: int, peak: float
 ) -> MachineEstimate:
     device = team.machine.device
     shared = "fsdp" if settings.strategy == "fsdp" else "ddp"
@@ -166,7 +167,7 @@ def _describe_machine(
         processes=processes,
         device=_name(device),
         kind=device.type,
-        cores=torch.get_num_threads(),
+        cores=cores,
         strategy="alone" if processes == 1 else shared,
         precision=team.machine.precision,
         compiled=is_compiled(settings, device),

@@ -1,0 +1,151 @@
+"""Micro-batches on several CPU cores: the gradients of one core, bit for bit."""
+
+import tomllib
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from phenomae.crops.reader import CropReader
+from phenomae.crops.stream import CropStream
+from phenomae.devices import Precision, open_machine
+from phenomae.models.vit.vit_mae import VitMae
+from phenomae.pretraining.blocks import checkpoint_activations
+from phenomae.pretraining.core_threads import CoreThreads
+from phenomae.pretraining.loop import Learner
+from phenomae.pretraining.micro_batches import choose_micro_batches
+from phenomae.pretraining.objectives.adabn import AdaBnObjective
+from phenomae.pretraining.objectives.masked import MaskedObjective
+from phenomae.pretraining.team import Team
+from phenomae.probes.commands import ClassifierSettings, VitMaeSettings
+from phenomae.shipped_recipes import RECIPES
+from phenomae.store.read import open_store
+
+CROPS = 8
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread() -> Iterator[None]:
+    """The sums of torch's own operations depend on its number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def stream(screen_path: Path) -> CropStream:
+    reader = CropReader([open_store(screen_path)], "memory")
+    return CropStream(reader, [np.arange(20)], 16, CROPS, seed=0)
+
+
+@pytest.fixture
+def dropping(tiny: VitMaeSettings) -> VitMaeSettings:
+    """A network of which crops skip blocks: numbers that each thread must have for itself."""
+    return replace(tiny, drop_path=0.5, layer_scale=1.0)
+
+
+def build(settings: VitMaeSettings) -> MaskedObjective:
+    torch.manual_seed(0)
+    return MaskedObjective(VitMae(settings.model, 2), settings.seed)
+
+
+def learn(
+    objective: MaskedObjective, stream: CropStream, cores: int, precision: Precision = "float32"
+) -> list[dict[str, float]]:
+    """Take three steps of plain gradient descent, on that many cores (0: without threads)."""
+    fabric = open_machine("cpu", precision).fabric
+    learner = Learner(
+        fabric,
+        fabric.setup_module(objective),
+        fabric.setup_optimizers(torch.optim.SGD(objective.parameters(), lr=1.0)),  # pyright: ignore
+        lambda step: 0.1,
+        crops_at_once=1,
+        threads=CoreThreads(fabric, objective, cores) if cores else None,
+    )
+    steps = [learner(stream.step(step), step) for step in range(3)]
+    return [{name: float(value) for name, value in losses.items()} for losses in steps]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("cores", [1, 2, 5])
+def test_any_number_of_cores_gives_the_bits_of_one(
+    dropping: VitMaeSettings,
+    stream: CropStream,
+    cores: int,
+    recompute: bool,
+    precision: Precision,
+) -> None:
+    one, other = build(dropping), build(dropping)
+    if recompute:
+        for objective in (one, other):
+            checkpoint_activations(objective.model)
+    assert learn(one, stream, 0, precision) == learn(other, stream, cores, precision)
+    for ours, theirs in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_validation_loss_on_cores_is_that_of_one(
+    dropping: VitMaeSettings, stream: CropStream
+) -> None:
+    objective = build(dropping).train()
+    batches = [stream.step(1), stream.step(2).part(0, 3)]
+    fabric = Fabric(accelerator="cpu", devices=1)
+    found = CoreThreads(fabric, objective, 2).losses(batches)
+    assert objective.training
+    objective.eval()
+    with torch.no_grad():
+        assert found == [float(objective(crops, k)["loss"]) for k, crops in enumerate(batches)]
+
+
+def test_an_error_in_a_core_is_raised(dropping: VitMaeSettings, stream: CropStream) -> None:
+    objective = build(dropping)
+    crops = stream.step(0)
+    crops = crops.only(crops.channels[:1])
+    threads = CoreThreads(Fabric(accelerator="cpu", devices=1), objective, 2)
+    with pytest.raises(ValueError, match="channels"):
+        threads.gradients([crops, crops], 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "crops", "cores"),
+    [
+        ({}, 16, 2),
+        ({"crops_per_step": 256}, 16, 2),
+        ({"crops_per_step": 24}, 12, 2),
+        ({"crops_at_once": 16}, 16, 0),
+        ({"crops_at_once": 8}, 8, 0),
+        ({"crop_size": 256, "patch_size": 16, "embed_dim": 384, "num_heads": 6}, 4, 2),
+    ],
+)
+def test_a_micro_batch_has_the_work_of_300_tokens(
+    changes: dict[str, int], crops: int, cores: int
+) -> None:
+    torch.set_num_threads(2)
+    recipe = tomllib.loads((RECIPES / "demo-vit-mae.toml").read_text())["pretrain"]["vit-mae"]
+    settings = VitMaeSettings(**{**recipe, **changes})
+    objective = MaskedObjective(VitMae(settings.model, 6), 0)
+    flops = deepcopy(objective.model).to("meta").eval().training_flops()
+    team = Team(open_machine("cpu", "float32"))
+    found = choose_micro_batches(settings, objective, flops, team)
+    assert (found.crops, found.cores) == (crops, cores)
+    weights = sum(item.numel() for item in objective.parameters() if item.requires_grad)
+    assert crops * flops >= 300 * 6 * weights or crops == settings.crops_at_once
+
+
+def test_crops_that_are_normalised_together_are_not_divided(screen_path: Path) -> None:
+    torch.set_num_threads(2)
+    settings = ClassifierSettings(
+        crop_size=16, growth_rate=4, first_width=4, block_depths=(1, 1), crops_per_step=8
+    )
+    store = open_store(screen_path)
+    objective = AdaBnObjective.build(AdaBnObjective.open_data([store], settings), settings)
+    team = Team(open_machine("cpu", "float32"))
+    found = choose_micro_batches(settings, objective, 1, team)
+    assert (found.crops, found.cores) == (8, 0)
