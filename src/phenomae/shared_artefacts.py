@@ -22,6 +22,7 @@ from phenomae.artefacts import (
     is_done,
     missing_parents,
     remove_empty,
+    remove_partial_files,
 )
 from phenomae.locks import BeingWrittenError, is_locked
 from phenomae.progress import info
@@ -35,6 +36,7 @@ from phenomae.signatures import (
     read_signature,
     read_verified,
     require_same_work,
+    sign_complete,
 )
 from phenomae.whole_files import PARTIAL, write_bytes
 
@@ -202,6 +204,7 @@ def _join(path: Path, origin: Origin, shard: Shard, overwrite: bool) -> SharedLo
     while not _is_done(path, origin, overwrite):
         lock = join_shards(partial, path.name, shard.count)
         if lock is None:
+            _require_same_signed(path, partial, origin)
             info(f"all of {path} is written, and another shard signs it")
             return None
         try:
@@ -256,6 +259,20 @@ def _require_same_shards(lock: SharedLock, path: Path, origin: Origin) -> None:
         ) from None
 
 
+def _require_same_signed(path: Path, partial: Path, origin: Origin) -> None:
+    """Raise ValueError if the folder that another shard signs, or has just renamed, is other work.
+
+    A shard of other settings would end as if its work were done.
+    """
+    for folder in (partial, path):
+        try:
+            signature = read_signature(folder)
+        except (ValueError, OSError):  # renamed since, or replaced just now
+            continue
+        require_same_work(path, signature, origin)
+        return
+
+
 def _leave(
     folder: SharedFolder,
     lock: SharedLock,
@@ -274,8 +291,11 @@ def _leave(
             info(f"{path} lacks {left}, whose shards were stopped: start one of them again")
             return
         lock.announce_signing(folder.shard.count if folder.shard else 1)
+        remove_partial_files(lock.folder)  # of shards that were killed while others went on
         finish(lock.folder)
-        shutil.rmtree(lock.folder / CLAIMS, ignore_errors=True)
+        if read_signature(lock.folder).get("identity") is None:
+            sign_complete(lock.folder, origin)
+        lock.remove_claims()
         complete(lock.folder, path, origin)
     elif not is_finished(path, origin):
         state = f"{left} are being written by other shards" if missing else f"has all {noun}"

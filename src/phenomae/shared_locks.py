@@ -7,9 +7,10 @@ must be deleted by hand.
 """
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from phenomae.signatures import CLAIMS, LOCK
 # For locks that other processes hold for a moment only: while they look, begin or take leave.
 _PATIENCE_S = 1.0
 _POLL_S = 0.05
+_SIGNING = "signing"  # the claim of the folder itself, where there are no locks
 
 
 @dataclass
@@ -49,6 +51,7 @@ class SharedLock:
         """Let other shards in; return whether the lock is still held: another call may take it."""
         self.is_alone = False
         if self.descriptor is None:
+            (self.folder / CLAIMS).mkdir(exist_ok=True)  # without it nobody can sign
             return True
         return bool(lock_file(self.descriptor, shared=True)) and self.is_held()
 
@@ -61,8 +64,8 @@ class SharedLock:
         if self.is_alone:
             return True
         if self.descriptor is None:
-            claims = self.folder / CLAIMS
-            self.is_alone = claims.is_dir() and _create(claims / "signing") is None
+            with suppress(FileNotFoundError):  # another shard signs, and has removed the claims
+                self.is_alone = _create(self.folder / CLAIMS / _SIGNING) is None
             return self.is_alone
         unlock_file(self.descriptor)
         # It may be another file by now: of a call that came after this one let go.
@@ -79,6 +82,14 @@ class SharedLock:
         """Let shards that start now know that there is nothing left to do; the lock is alone."""
         if self.descriptor is not None:
             write_holder(self.descriptor, shards=shards, signs=True)
+
+    def remove_claims(self) -> None:
+        """Remove all claims in one step; the lock is alone."""
+        # File by file, the claim to sign would be free for a moment, where there are no locks.
+        removed = self.folder / f"{CLAIMS}.removed"
+        with suppress(FileNotFoundError):  # no unit had to be claimed
+            os.replace(self.folder / CLAIMS, removed)
+        shutil.rmtree(removed, ignore_errors=True)
 
     def close(self, *places: Path) -> None:
         """Release the lock; its file is removed from the folder or `places` if it is held alone."""
@@ -186,7 +197,10 @@ def list_claims(lock: SharedLock) -> list[str]:
     """Return the claims that only their files tell of, in words; none where there are locks."""
     if lock.descriptor is not None:
         return []
-    paths = sorted((lock.folder / CLAIMS / "units").glob("*"))
+    claims = lock.folder / CLAIMS
+    paths = [*sorted((claims / "units").glob("*")), *claims.glob(_SIGNING)]
+    if not claims.exists() and lock.path.exists():  # signed, but not renamed yet
+        paths = [lock.path]
     return [f"{path} ({_read_file(path)})" for path in paths]
 
 
