@@ -28,7 +28,14 @@ from phenomae.artefacts import (
 from phenomae.locks import BeingWrittenError, is_locked
 from phenomae.progress import info
 from phenomae.shards import Shard, require_shared_disk
-from phenomae.shared_locks import SharedLock, claim, join_shards, list_claims
+from phenomae.shared_locks import (
+    SharedLock,
+    claim,
+    join_shards,
+    list_claims,
+    note_presence,
+    was_any_killed,
+)
 from phenomae.signatures import (
     CLAIMS,
     SIGNATURE,
@@ -192,7 +199,8 @@ def shared_folder(
             return
         folder = SharedFolder(lock.folder, units, lock, shard)
         try:
-            yield folder
+            with note_presence(lock):
+                yield folder
             _leave(folder, lock, path, origin, finish)
         except BaseException as error:
             _stop(lock, path, error)
@@ -315,7 +323,8 @@ def _leave(
             info(f"{path} lacks {left}, whose shards were stopped: start one of them again")
             return
         lock.announce_signing(folder.shard.count if folder.shard else 1)
-        remove_partial_files(lock.folder)  # of shards that were killed while others went on
+        if was_any_killed(lock):  # else the files of a large store need not be looked at
+            remove_partial_files(lock.folder)
         finish(lock.folder)
         if read_signature(lock.folder).get("identity") is None:
             sign_complete(lock.folder, origin)

@@ -7,6 +7,7 @@ must be deleted by hand.
 """
 
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from phenomae.signatures import CLAIMS, LOCK
 # For locks that other processes hold for a moment only: while they look, begin or take leave.
 _PATIENCE_S = 1.0
 _POLL_S = 0.05
+_PRESENT = "present"  # a folder of the claims with a file for each shard at work
 _SIGNING = "signing"  # the claim of the folder itself, where there are no locks
 
 
@@ -191,6 +193,28 @@ def claim(lock: SharedLock, unit: str) -> Iterator[bool]:
     finally:
         unlock_file(descriptor)
         os.close(descriptor)
+
+
+@contextmanager
+def note_presence(lock: SharedLock) -> Iterator[None]:
+    """Leave a file while the block runs, which stays if this process is killed."""
+    if lock.descriptor is None:  # whose claims are made once, and removed by who signs
+        yield
+        return
+    place = lock.folder / CLAIMS / _PRESENT
+    for folder in (place.parent, place):
+        folder.mkdir(exist_ok=True)
+    path = place / secrets.token_hex(8)
+    path.touch()
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def was_any_killed(lock: SharedLock) -> bool:
+    """Return whether a shard may have been killed since the folder was begun; the lock is alone."""
+    return lock.descriptor is None or any((lock.folder / CLAIMS / _PRESENT).glob("*"))
 
 
 def list_claims(lock: SharedLock) -> list[str]:
