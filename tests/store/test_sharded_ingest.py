@@ -324,6 +324,30 @@ def test_raw_files_that_change_between_shards_are_an_error(raw, tmp_path, fork):
     assert contents(tmp_path / "store") == contents(tmp_path / "alone")
 
 
+def test_shards_refer_to_plates_in_place(raw, alone, tmp_path, fork):
+    plate = tmp_path / "alone/P1.zarr"
+    words = ["ingest", plate, tmp_path / "store", "--in-place", "--shard"]
+    shards = [fork([*words, f"{number}/2"], before=CUT) for number in (1, 2)]
+    assert [shard.wait().returncode for shard in shards] == [0, 0]
+    ingest(plate, tmp_path / "whole", settings=IngestSettings(in_place=True))
+    assert contents(tmp_path / "store") == contents(tmp_path / "whole")
+    assert "in-place.arrow" in contents(tmp_path / "store")
+
+
+def test_what_a_shard_cannot_write_another_one_does(raw, alone, tmp_path, fork):
+    """The first shard may write no file as large as a field, as on a full disk."""
+    store = tmp_path / "store"
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))"
+    words = ["ingest", raw, store, "--workers", "1", "--quiet", "--shard"]
+    failed = fork([*words, "1/2"], before=limit).wait()
+    assert failed.returncode == 1
+    assert "File too large" in failed.stderr
+    assert failed.stderr.count("\n") == 1
+    assert not store.exists()
+    assert fork([*words, "2/2"]).wait().returncode == 0
+    assert contents(store) == alone
+
+
 def test_overwrite_by_shards_reads_raw_files_that_have_changed(raw, alone, tmp_path, capsys):
     store = tmp_path / "store"
     assert ingest(raw, store, shard="1/2").path == store
