@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -22,6 +23,7 @@ from phenomae.store.measures import Measures, read_measures, tabulate_measures
 from phenomae.store.part_rows import part_units, read_part, save_part
 from phenomae.store.parts import cut_plates
 from phenomae.store.quality import Quality
+from phenomae.store.read import Store
 
 # Plates of twelve fields in three ranges of four.
 CUT = "import phenomae.store.parts\nphenomae.store.parts._MIN_FIELDS = 4"
@@ -60,6 +62,13 @@ def replace_pixels(raw: Path) -> None:
     size = path.stat().st_size
     tifffile.imwrite(path, tifffile.imread(path)[::-1, ::-1].copy())
     assert path.stat().st_size == size
+
+
+def finish(raw: Path, store: Path, **how: Any) -> Store:
+    """Ingest and return the store, which must be finished."""
+    made = ingest(raw, store, **how)
+    assert made is not None
+    return made
 
 
 def spoil_pixels(path: Path) -> bytes:
@@ -107,6 +116,7 @@ def test_measures_of_a_field_come_back_from_the_table_as_they_were():
         for k, one in enumerate(levels)
     ]
     found = read_measures(tabulate_measures(measured))
+    assert found[0].levels is not None
     assert found[0].levels.tolist() == [[0 + 3, 1 + 4, 2 + 5]]
     for old, new in zip(measured, found, strict=True):
         assert (new.path, new.checksum, new.quality) == (old.path, old.checksum, old.quality)
@@ -139,7 +149,7 @@ def test_shards_divide_the_fields_and_give_the_bytes_of_one_process(
     assert "ingesting: 24/24 fields" in said
 
 
-@pytest.mark.parametrize("before", ["", CUT])
+@pytest.mark.parametrize("before", [pytest.param("", marks=pytest.mark.slow), CUT])
 def test_eight_shards_killed_at_random_give_the_bytes_of_one_process(
     before, write_screen, tmp_path, fork
 ):
@@ -169,7 +179,45 @@ def test_eight_shards_killed_at_random_give_the_bytes_of_one_process(
     assert not list(tmp_path.glob("store.*"))
 
 
-@pytest.mark.parametrize("before", ["", CUT])
+COUNT_CHANGES = """
+import os, signal, sys
+changes = 0
+
+def watch(event, arguments):
+    global changes
+    if event == "open":
+        if not (isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)):
+            return
+    elif event not in ("os.rename", "os.mkdir", "os.remove", "os.rmdir"):
+        return
+    if str(arguments[0]).startswith({place!r}):
+        changes += 1
+        if changes == {moment}:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(watch)
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_every_moment_the_next_shard_finishes(write_screen, tmp_path, fork):
+    """Also between the last range, the plate and its rows, and between signing and renaming."""
+    raw, store, moment, killed = write_screen(wells=("A01", "B01")), tmp_path / "store", 5, True
+    ingest(raw, tmp_path / "alone")
+    words = ["ingest", raw, store, "--workers", "1", "--shard"]
+    cut = CUT.replace("4", "2")
+    while killed:
+        before = COUNT_CHANGES.format(place=str(store), moment=moment)
+        killed = fork([*words, "1/2"], before=f"{cut}\n{before}").wait().returncode != 0
+        assert fork([*words, "2/2"], before=cut).wait().returncode == 0
+        assert contents(store) == contents(tmp_path / "alone"), moment
+        assert not list(tmp_path.glob("store.*"))
+        shutil.rmtree(store)
+        moment += 5
+    assert moment > 60
+
+
+@pytest.mark.parametrize("before", [pytest.param("", marks=pytest.mark.slow), CUT])
 def test_a_call_alone_goes_on_where_a_shard_stopped_and_the_reverse(
     before, raw, alone, tmp_path, fork
 ):
@@ -281,7 +329,9 @@ def test_saved_parts_are_done_again_if_raw_files_change_or_fields_were_bad(
         with pytest.raises(KeyboardInterrupt):
             ingest(raw, store, shard="1/2")
     (_, second, _, whole) = cut_plates(take_inventory(raw, IngestSettings()))["P2"]
-    rows, _ = read_part(partial, second)
+    saved = read_part(partial, second)
+    assert saved is not None
+    rows, _ = saved
     save_part(partial, second, rows, [Problem("not read", "P2", "A02", 1)])
     (partial / "rows/.P2.8-12.parquet").write_bytes(b"PAR1")
     replace_pixels(raw)
@@ -289,9 +339,9 @@ def test_saved_parts_are_done_again_if_raw_files_change_or_fields_were_bad(
     stamps = {path: path.stat().st_mtime_ns for path in partial.rglob("c/0/0/0")}
     done = []
 
-    def note(folder: Path, part: parts.Part, *more: object) -> None:
+    def note(folder: Path, part: parts.Part, rows: pl.DataFrame, problems: list[Problem]) -> None:
         done.append(part.name)
-        save_part(folder, part, *more)
+        save_part(folder, part, rows, problems)
 
     monkeypatch.setattr("phenomae.store.finish.save_part", note)
     ingest(raw, store)
@@ -350,15 +400,15 @@ def test_what_a_shard_cannot_write_another_one_does(raw, alone, tmp_path, fork):
 
 def test_overwrite_by_shards_reads_raw_files_that_have_changed(raw, alone, tmp_path, capsys):
     store = tmp_path / "store"
-    assert ingest(raw, store, shard="1/2").path == store
+    assert finish(raw, store, shard="1/2").path == store
     assert contents(store) == alone
     replace_pixels(raw)
     with pytest.raises(ValueError, match=r"raw files of plate P1 have changed since .*store"):
         ingest(raw, store, shard="2/2")
-    assert ingest(raw, store, shard="2/2", overwrite=True).path == store
+    assert finish(raw, store, shard="2/2", overwrite=True).path == store
     assert contents(store) != alone
     capsys.readouterr()
-    assert ingest(raw, store, shard="1/2", overwrite=True).path == store
+    assert finish(raw, store, shard="1/2", overwrite=True).path == store
     assert "store is already there" in capsys.readouterr().err
 
 
@@ -371,7 +421,7 @@ def test_a_store_that_other_shards_write_is_not_returned(raw, tmp_path, fork):
     assert not store.exists()
     os.kill(stuck.pid, signal.SIGKILL)
     stuck.wait()
-    assert ingest(raw, store, shard="2/2").fields["plate"].n_unique() == 2
+    assert finish(raw, store, shard="2/2").fields["plate"].n_unique() == 2
 
 
 @pytest.mark.parametrize(

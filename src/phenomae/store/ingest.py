@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from phenomae.progress import count_of, info
-from phenomae.shards import Shard, find_shard
+from phenomae.shards import Shard, find_shard, require_shared_disk
 from phenomae.shared_artefacts import is_finished, shared_folder
 from phenomae.store.add import add_plates
 from phenomae.store.finish import finish_store, gather_plates, write_parts, write_plates
@@ -97,10 +97,14 @@ def ingest(
 def _find_shard(path: Path | str, add: bool, given: str | None) -> Shard | None:
     """Return the shard that this call is; None if it writes the store alone.
 
-    Raises ValueError if a shard is given for what one process writes.
+    Raises ValueError if a shard is given for what one process writes, or if other nodes cannot see
+    the folder.
     """
     if isinstance(path, Path) and not add:
-        return find_shard(given)
+        shard = find_shard(given)
+        if shard is not None:
+            require_shared_disk(path)  # before all images are listed
+        return shard
     if given is not None and find_shard(given) is not None:
         what = "plates are added" if add else f"{path}, an address, is written"
         raise ValueError(
