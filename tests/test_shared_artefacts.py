@@ -246,6 +246,36 @@ def test_shards_of_other_work_are_refused_while_shards_write(start, tmp_path):
     first.wait()
 
 
+def test_shards_of_other_work_are_refused_while_a_shard_signs(start, tmp_path):
+    said = []
+
+    def come_late(folder: Path) -> None:
+        for settings in ({"kind": "other"}, ORIGIN.settings):
+            other = start(2, 2, settings=settings).wait()
+            said.append((other.stdout, other.stderr))
+
+    shard = Shard(1, 2, "shard")
+    with shared_folder(tmp_path / "out", ORIGIN, UNITS, shard, finish=come_late) as shared:
+        fill(shared)
+    assert "was made with another setting: kind = 'test', now 'other'" in said[0][0]
+    assert "another shard signs it" not in said[0][1]
+    assert "another shard signs it" in said[1][1]
+    assert is_finished(tmp_path / "out", ORIGIN)
+
+
+def test_files_that_a_killed_shard_left_half_written_are_removed(start, tmp_path, whole):
+    """The shard that signs was there before, and has not begun the folder anew."""
+    stuck = start(1, 2, pause_s=60)
+    wait_until(lambda: "begun" in stuck.printed.read_text())
+    with shared_folder(tmp_path / "out", ORIGIN, UNITS, Shard(2, 2, "shard")) as shared:
+        assert shared is not None
+        (shared.folder / f"{NAMES[0]}.0a1b2c3d.partial").write_text("ha")
+        os.killpg(stuck.pid, signal.SIGKILL)
+        stuck.wait()
+        fill(shared)
+    assert bytes_of(tmp_path / "out") == whole
+
+
 def test_overwrite_replaces_other_or_damaged_work(start, tmp_path):
     out = tmp_path / "out"
     assert start(1, 2, settings={"kind": "other"}).wait().returncode == 0
@@ -353,5 +383,32 @@ def test_without_locks_what_a_killed_shard_claimed_must_be_deleted(
     assert "1 of 12 plates are being written by other shards" in other.stderr
     assert f"claimed by {claim} (process {stuck.pid} on " in other.stderr
     claim.unlink()
+    assert start(2, 2, before=no_locks).wait().returncode == 0
+    assert bytes_of(tmp_path / "out") == whole
+
+
+KILL_AT_RENAME = """
+import os, signal, sys
+
+def watch(event, arguments):
+    if event == "os.rename" and str(arguments[0]) == {path!r}:
+        os.killpg(0, signal.SIGKILL)
+
+sys.addaudithook(watch)
+"""
+
+
+@pytest.mark.parametrize(
+    ("renamed", "named"), [(".claims", ".claims/signing"), ("", "writer.lock")]
+)
+def test_without_locks_a_killed_signer_is_named(renamed, named, start, tmp_path, whole, no_locks):
+    folder = tmp_path / "out.partial"
+    kill = KILL_AT_RENAME.format(path=str(folder / renamed))
+    signer = start(1, 2, before=no_locks + kill)
+    assert signer.wait().returncode == -signal.SIGKILL
+    other = start(2, 2, before=no_locks).wait()
+    assert f"claimed by {folder / named} (" in other.stderr
+    assert f"process {signer.pid} on " in other.stderr
+    (folder / named).unlink()
     assert start(2, 2, before=no_locks).wait().returncode == 0
     assert bytes_of(tmp_path / "out") == whole

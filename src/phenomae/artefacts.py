@@ -159,7 +159,8 @@ def begin(partial: Path, origin: Origin, overwrite: bool) -> None:
                 raise
         else:
             remove_partial_files(partial)
-            shutil.rmtree(partial / CLAIMS, ignore_errors=True)  # of shards that were killed
+            for claims in partial.glob(f"{CLAIMS}*"):  # of shards that were killed
+                shutil.rmtree(claims, ignore_errors=True)
             return
     elif is_begun(partial):
         raise ValueError(f"{partial} is in the way and was not made by phenomae: move it")

@@ -8,10 +8,11 @@ process.
 
 import shutil
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from phenomae.artefacts import (
     artefact_folder,
@@ -22,11 +23,19 @@ from phenomae.artefacts import (
     is_done,
     missing_parents,
     remove_empty,
+    remove_partial_files,
 )
 from phenomae.locks import BeingWrittenError, is_locked
 from phenomae.progress import info
 from phenomae.shards import Shard, require_shared_disk
-from phenomae.shared_locks import SharedLock, claim, join_shards, list_claims
+from phenomae.shared_locks import (
+    SharedLock,
+    claim,
+    join_shards,
+    list_claims,
+    note_presence,
+    was_any_killed,
+)
 from phenomae.signatures import (
     CLAIMS,
     SIGNATURE,
@@ -35,6 +44,7 @@ from phenomae.signatures import (
     read_signature,
     read_verified,
     require_same_work,
+    sign_complete,
 )
 from phenomae.whole_files import PARTIAL, write_bytes
 
@@ -48,9 +58,11 @@ class Units:
 
     names: Sequence[str]
     """Names that can be file names."""
-    is_written: Callable[[Path, str], bool]
+    is_written: Callable[[Any, str], bool]
     """Returns whether a folder holds what is written last of a unit."""
     noun: str = "plate"
+    after: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Units that must be written before another one is begun; none for most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +81,10 @@ class SharedFolder:
         if self.units.is_written(self.folder, unit) or unit in self._empty:
             return False
         return self.lock is None or not self._mark(unit).exists()
+
+    def is_ready(self, unit: str) -> bool:
+        """Return whether the units that must be written before a unit are written."""
+        return not any(map(self.lacks, self.units.after.get(unit, ())))
 
     def mark_done(self, unit: str) -> None:
         """Remember that a unit was done of which there is nothing to write."""
@@ -124,6 +140,8 @@ def deal_units(
 def _claim(folders: Sequence[SharedFolder], unit: str, claims: ExitStack) -> list[SharedFolder]:
     """Return the folders that lack a unit, in which it was claimed: all of them, or none."""
     lacking = [folder for folder in folders if folder.lacks(unit)]
+    if not all(folder.is_ready(unit) for folder in lacking):
+        return []
     if not all(claims.enter_context(folder.claim(unit)) for folder in lacking):
         return []
     # Again: another shard may have written it just before it was claimed here.
@@ -146,21 +164,26 @@ def shared_folder(
     units: Units,
     shard: Shard | None = None,
     overwrite: bool = False,
+    prepare: Callable[[Path], None] = lambda folder: None,
     finish: Callable[[Path], None] = lambda folder: None,
+    is_current: Callable[[Path], bool] = lambda path: True,
 ) -> Iterator[SharedFolder | None]:
     """Yield the folder to fill for the artefact `path`, or None if there is nothing left to do.
 
     Without `shard` it is that of `artefact_folder`. Shards of the same work fill it together, and
     the last one signs and renames it; one that ends while others write prints how many units are
-    left. `finish` is called with the folder when all units are done, before it is signed. With
-    `overwrite`, shards keep an artefact of the same origin and version that is undamaged: they
-    cannot tell it from what the others have just finished.
+    left. `prepare` is called with the folder before anybody writes to it, and `finish` when all
+    units are done, before it is signed. With `overwrite`, shards keep an artefact of the same
+    origin and version that is undamaged and `is_current`: they cannot tell it from what the others
+    have just finished.
 
     Raises ValueError as `artefact_folder` does, if shards disagree on how many they are, if a call
     that is no shard writes the folder, or if it is on a disk that the other nodes cannot see.
     """
     if shard is None:
         with artefact_folder(path, origin, overwrite) as folder:
+            if folder:
+                prepare(folder)
             yield folder and SharedFolder(folder, units, None, None)
             if folder:
                 finish(folder)
@@ -170,13 +193,14 @@ def shared_folder(
     require_shared_disk(path)
     created = missing_parents(path)
     try:
-        lock = _join(path, origin, shard, overwrite)
+        lock = _join(path, origin, shard, overwrite, prepare, is_current)
         if lock is None:
             yield None
             return
         folder = SharedFolder(lock.folder, units, lock, shard)
         try:
-            yield folder
+            with note_presence(lock):
+                yield folder
             _leave(folder, lock, path, origin, finish)
         except BaseException as error:
             _stop(lock, path, error)
@@ -196,12 +220,20 @@ def is_finished(path: Path, origin: Origin) -> bool:
     return True
 
 
-def _join(path: Path, origin: Origin, shard: Shard, overwrite: bool) -> SharedLock | None:
+def _join(
+    path: Path,
+    origin: Origin,
+    shard: Shard,
+    overwrite: bool,
+    prepare: Callable[[Path], None],
+    is_current: Callable[[Path], bool],
+) -> SharedLock | None:
     """Return the lock of the folder to fill, or None if there is nothing left to do."""
     partial = path.with_name(path.name + PARTIAL)
-    while not _is_done(path, origin, overwrite):
+    while not _is_done(path, origin, overwrite, is_current):
         lock = join_shards(partial, path.name, shard.count)
         if lock is None:
+            _require_same_signed(path, partial, origin)
             info(f"all of {path} is written, and another shard signs it")
             return None
         try:
@@ -209,11 +241,12 @@ def _join(path: Path, origin: Origin, shard: Shard, overwrite: bool) -> SharedLo
                 _require_same_shards(lock, path, origin)
                 return lock
             # Others may have finished the same work just before the lock was free.
-            if _is_done(path, origin, overwrite):
+            if _is_done(path, origin, overwrite, is_current):
                 shutil.rmtree(partial)
                 lock.close()
                 return None
             begin(partial, origin, overwrite)
+            prepare(partial)
         except BaseException:
             if lock.is_alone and not has_content(partial):
                 shutil.rmtree(partial)
@@ -225,12 +258,14 @@ def _join(path: Path, origin: Origin, shard: Shard, overwrite: bool) -> SharedLo
     return None
 
 
-def _is_done(path: Path, origin: Origin, overwrite: bool) -> bool:
+def _is_done(
+    path: Path, origin: Origin, overwrite: bool, is_current: Callable[[Path], bool]
+) -> bool:
     """Do as `is_done`; with `overwrite` only what this version would make again is kept."""
     is_same = is_finished(path, origin)
     if is_same and is_locked(path):  # by the shard that has just signed it and cleans up
         return True
-    if overwrite and is_same:
+    if overwrite and is_same and is_current(path):
         from phenomae import __version__
 
         with suppress(ValueError):
@@ -256,6 +291,20 @@ def _require_same_shards(lock: SharedLock, path: Path, origin: Origin) -> None:
         ) from None
 
 
+def _require_same_signed(path: Path, partial: Path, origin: Origin) -> None:
+    """Raise ValueError if the folder that another shard signs, or has just renamed, is other work.
+
+    A shard of other settings would end as if its work were done.
+    """
+    for folder in (partial, path):
+        try:
+            signature = read_signature(folder)
+        except (ValueError, OSError):  # renamed since, or replaced just now
+            continue
+        require_same_work(path, signature, origin)
+        return
+
+
 def _leave(
     folder: SharedFolder,
     lock: SharedLock,
@@ -274,8 +323,12 @@ def _leave(
             info(f"{path} lacks {left}, whose shards were stopped: start one of them again")
             return
         lock.announce_signing(folder.shard.count if folder.shard else 1)
+        if was_any_killed(lock):  # else the files of a large store need not be looked at
+            remove_partial_files(lock.folder)
         finish(lock.folder)
-        shutil.rmtree(lock.folder / CLAIMS, ignore_errors=True)
+        if read_signature(lock.folder).get("identity") is None:
+            sign_complete(lock.folder, origin)
+        lock.remove_claims()
         complete(lock.folder, path, origin)
     elif not is_finished(path, origin):
         state = f"{left} are being written by other shards" if missing else f"has all {noun}"

@@ -7,9 +7,11 @@ must be deleted by hand.
 """
 
 import os
+import secrets
+import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +30,8 @@ from phenomae.signatures import CLAIMS, LOCK
 # For locks that other processes hold for a moment only: while they look, begin or take leave.
 _PATIENCE_S = 1.0
 _POLL_S = 0.05
+_PRESENT = "present"  # a folder of the claims with a file for each shard at work
+_SIGNING = "signing"  # the claim of the folder itself, where there are no locks
 
 
 @dataclass
@@ -49,6 +53,7 @@ class SharedLock:
         """Let other shards in; return whether the lock is still held: another call may take it."""
         self.is_alone = False
         if self.descriptor is None:
+            (self.folder / CLAIMS).mkdir(exist_ok=True)  # without it nobody can sign
             return True
         return bool(lock_file(self.descriptor, shared=True)) and self.is_held()
 
@@ -61,8 +66,8 @@ class SharedLock:
         if self.is_alone:
             return True
         if self.descriptor is None:
-            claims = self.folder / CLAIMS
-            self.is_alone = claims.is_dir() and _create(claims / "signing") is None
+            with suppress(FileNotFoundError):  # another shard signs, and has removed the claims
+                self.is_alone = _create(self.folder / CLAIMS / _SIGNING) is None
             return self.is_alone
         unlock_file(self.descriptor)
         # It may be another file by now: of a call that came after this one let go.
@@ -79,6 +84,14 @@ class SharedLock:
         """Let shards that start now know that there is nothing left to do; the lock is alone."""
         if self.descriptor is not None:
             write_holder(self.descriptor, shards=shards, signs=True)
+
+    def remove_claims(self) -> None:
+        """Remove all claims in one step; the lock is alone."""
+        # File by file, the claim to sign would be free for a moment, where there are no locks.
+        removed = self.folder / f"{CLAIMS}.removed"
+        with suppress(FileNotFoundError):  # no unit had to be claimed
+            os.replace(self.folder / CLAIMS, removed)
+        shutil.rmtree(removed, ignore_errors=True)
 
     def close(self, *places: Path) -> None:
         """Release the lock; its file is removed from the folder or `places` if it is held alone."""
@@ -182,11 +195,36 @@ def claim(lock: SharedLock, unit: str) -> Iterator[bool]:
         os.close(descriptor)
 
 
+@contextmanager
+def note_presence(lock: SharedLock) -> Iterator[None]:
+    """Leave a file while the block runs, which stays if this process is killed."""
+    if lock.descriptor is None:  # whose claims are made once, and removed by who signs
+        yield
+        return
+    place = lock.folder / CLAIMS / _PRESENT
+    for folder in (place.parent, place):
+        folder.mkdir(exist_ok=True)
+    path = place / secrets.token_hex(8)
+    path.touch()
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def was_any_killed(lock: SharedLock) -> bool:
+    """Return whether a shard may have been killed since the folder was begun; the lock is alone."""
+    return lock.descriptor is None or any((lock.folder / CLAIMS / _PRESENT).glob("*"))
+
+
 def list_claims(lock: SharedLock) -> list[str]:
     """Return the claims that only their files tell of, in words; none where there are locks."""
     if lock.descriptor is not None:
         return []
-    paths = sorted((lock.folder / CLAIMS / "units").glob("*"))
+    claims = lock.folder / CLAIMS
+    paths = [*sorted((claims / "units").glob("*")), *claims.glob(_SIGNING)]
+    if not claims.exists() and lock.path.exists():  # signed, but not renamed yet
+        paths = [lock.path]
     return [f"{path} ({_read_file(path)})" for path in paths]
 
 

@@ -108,6 +108,12 @@ def remove_addresses(folder: str) -> None:
     _request(folder, "removed", lambda: _open(folder + "/").delete_range(ts.KvStore.KeyRange()))
 
 
+def remove_address(address: str) -> None:
+    """Remove what is at an address, if anything is. Raises OSError."""
+    folder, _, name = address.rpartition("/")
+    _request(address, "removed", lambda: _open(folder + "/").write(name, None))
+
+
 def first_reason(error: Exception) -> str:
     """Return the message of a tensorstore error without the locations in its source code."""
     return str(error).split(" [", 1)[0].splitlines()[0]

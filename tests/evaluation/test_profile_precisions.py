@@ -1,5 +1,6 @@
 """Average precision of profiles in blocks, beside copairs' own call, with ties and in tiers."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,17 @@ def test_blocks_have_no_more_cosines_than_fit(monkeypatch):
     assert {len(block.rows) for block in blocks} == {3}
     # The rows of a group are ranked with all of it at once.
     assert len(list(profile_precisions._cut_blocks(pairing, 90))) == 300
+
+
+def test_memory_does_not_grow_with_the_features_of_all_candidates():
+    unit = np.random.default_rng(0).normal(size=(20_000, 128))
+    rows = np.array([3, 5])
+    tracemalloc.start()
+    keys = profile_precisions._order_keys(unit, rows, np.arange(len(unit)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < unit.nbytes / 10
+    np.testing.assert_allclose(keys, 1 - unit[rows] @ unit.T, rtol=1e-5, atol=1e-4)
 
 
 def test_without_candidates_there_is_no_row():

@@ -191,7 +191,7 @@ def features(
             write_feature_names(partial, profiler.describe_objects.names)
 
     units = plate_units(plates)
-    with shared_folder(folder, origin, units, share, overwrite, finish) as shared:
+    with shared_folder(folder, origin, units, share, overwrite, finish=finish) as shared:
         if shared is not None:
             report_left_out_fields(full, kept)
             report_left_out_pixels(kept, profiler.tiles or [], settings.crops_per_field)

@@ -5,7 +5,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from phenomae.urls import kvstore_spec, read_address, remove_addresses, write_address
+from phenomae.urls import (
+    kvstore_spec,
+    read_address,
+    remove_address,
+    remove_addresses,
+    write_address,
+)
 from phenomae.whole_files import write_bytes
 
 
@@ -21,6 +27,14 @@ def write_file(location: Path | str, content: bytes) -> None:
         write_bytes(location, content)
     else:
         write_address(location, content)
+
+
+def remove_file(location: Path | str) -> None:
+    """Remove a file, if it exists; raises OSError."""
+    if isinstance(location, Path):
+        location.unlink(missing_ok=True)
+    else:
+        remove_address(location)
 
 
 def remove_folder(location: Path | str) -> None:

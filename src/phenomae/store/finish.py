@@ -4,11 +4,10 @@
 """
 
 import hashlib
-import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,23 @@ import polars as pl
 
 from phenomae.images.fields import Problem, raise_problems
 from phenomae.locks import writer_lock
-from phenomae.progress import track
+from phenomae.progress import Advance, track
+from phenomae.shared_artefacts import SharedFolder, deal_units
 from phenomae.signatures import SIGNATURE, Origin, parse_signature, signature_of
-from phenomae.store.files import read_file, remove_folder, write_file
+from phenomae.store.files import read_file, write_file
 from phenomae.store.inventory import Inventory, refuse_problems
-from phenomae.store.plate import write_plate
-from phenomae.store.raw_files import begin_plates
+from phenomae.store.measures import read_measures, tabulate_measures
+from phenomae.store.part_rows import part_units, read_part, remove_rows, save_part
+from phenomae.store.parts import Part, cut_plates
+from phenomae.store.plate import finish_plate, write_fields, write_plate
+from phenomae.store.raw_files import begin_plates, hash_times
 from phenomae.store.read import LABELS, REPORT, TABLE, settle
 from phenomae.store.refer import refer
-from phenomae.store.table import encode_table, report_problems, write_table
+from phenomae.store.table import encode_table, report_problems
 from phenomae.urls import below
 from phenomae.whole_files import PARTIAL, hash_bytes, hash_json
 from phenomae.workers import start_workers
 
-_ROWS = "rows"  # folder of an unfinished store with the table rows of each finished plate
 # Bytes of image files below which starting processes (0.7 s each) takes longer than they save.
 _WORTH_PROCESSES = 256e6
 
@@ -41,40 +43,100 @@ def write_plates(folder: Path | str, inventory: Inventory) -> tuple[pl.DataFrame
     left out. Raises ValueError if there are such fields and `on_bad` is not `skip`, or if no field
     is left.
     """
+    begin_plates(folder, cut_plates(inventory), inventory, hash_times(inventory))
+    write_parts(folder, inventory)
+    found = gather_plates(folder, inventory)
+    remove_rows(folder)
+    return found
+
+
+def write_parts(
+    folder: Path | str, inventory: Inventory, shared: SharedFolder | None = None
+) -> list[Problem]:
+    """Write the parts of all plates that are not written yet, and that no other shard writes.
+
+    `folder` was prepared by `begin_plates`. Returns the problems of the fields that this process
+    could not decode.
+    """
+    plates = cut_plates(inventory)
+    units = part_units(plates)
+    parts = {part.name: part for some in plates.values() for part in some}
+    missing = [name for name in parts if not units.is_written(folder, name)]
+    total = len(inventory.raw.fields)
+    left = sum(len(parts[name].fields) for name in missing)
+    problems: list[Problem] = []
+    with (
+        start_crew(inventory) as crew,
+        track("ingesting", total, "fields", total - left) as advance,
+        closing(_deal(missing, shared)) as dealt,
+    ):
+        for name, is_own in dealt:
+            part = parts[name]
+            if not is_own:  # another shard has written it
+                advance(len(part.fields))
+                continue
+            rows, wrong = _write_part(folder, part, plates[part.plate], inventory, crew, advance)
+            save_part(folder, part, rows, wrong)
+            problems += wrong
+    return problems
+
+
+def _deal(
+    missing: Sequence[str], shared: SharedFolder | None
+) -> Generator[tuple[str, bool], None, None]:
+    """Yield names of parts, and whether this process is to write them."""
+    if shared is None:
+        yield from ((name, True) for name in missing)
+        return
+    with closing(deal_units([shared])) as dealt:
+        for name, lacking in dealt:
+            yield name, bool(lacking)
+
+
+def _write_part(
+    folder: Path | str,
+    part: Part,
+    of_plate: Sequence[Part],
+    inventory: Inventory,
+    crew: Executor,
+    advance: Advance,
+) -> tuple[pl.DataFrame, list[Problem]]:
+    """Write a part of a plate; return its rows to save and its problems."""
+    if not part.is_whole:
+        measured, problems = write_fields(folder, part, inventory, crew, advance)
+        return tabulate_measures(measured), problems
+    if len(of_plate) == 1:
+        return write_plate(folder, part.plate, inventory, crew, advance)
+    found = [read_part(folder, other) for other in of_plate if other is not part]
+    measured = [one for rows in found if rows for one in read_measures(rows[0])]
+    return finish_plate(folder, part.plate, inventory, measured), []
+
+
+def gather_plates(folder: Path | str, inventory: Inventory) -> tuple[pl.DataFrame, list[Problem]]:
+    """Return the table of fields of all plates, which are written, and the problems.
+
+    Writes the references of a store in place. Raises ValueError if there are problems and `on_bad`
+    is not `skip`, or if no field is left.
+    """
     tables: list[pl.DataFrame] = []
     problems: list[Problem] = []
-    total = len(inventory.raw.fields)
-    kept = below(folder, _ROWS)
-    begin_plates(folder, kept, inventory)
-    with start_crew(inventory) as crew, track("ingesting", total, "fields") as advance:
-        for plate in inventory.raw.plate_names:
-            rows = _read_rows(below(kept, f"{plate}.parquet"))
-            if rows is None:
-                rows, wrong = write_plate(folder, plate, inventory, crew, advance)
-                # An interrupted ingest reads no pixel of a plate whose rows were saved. The rows
-                # of a plate with bad fields are not saved, because the bad fields have to be
-                # reported again.
-                if not wrong:
-                    write_table(below(kept, f"{plate}.parquet"), rows)
-                problems += wrong
-            else:
-                advance(len(rows))
-            tables.append(rows)
+    for parts in cut_plates(inventory).values():
+        for part in parts:
+            found = read_part(folder, part)
+            if found is None:  # ranges of a plate that an older version did not cut
+                assert not part.is_whole, part
+                continue
+            rows, wrong = found
+            problems += wrong
+            if part.is_whole:
+                tables.append(rows)
     refuse_problems(inventory, problems)
-    remove_folder(kept)
     table = pl.concat(tables)
     if table.is_empty():
         raise_problems(inventory.path, problems)
     if inventory.settings.in_place:
         refer(folder, inventory, table)
     return table, problems
-
-
-def _read_rows(location: Path | str) -> pl.DataFrame | None:
-    try:
-        return pl.read_parquet(io.BytesIO(read_file(location)))
-    except (FileNotFoundError, pl.exceptions.PolarsError):
-        return None
 
 
 def finish_store(

@@ -6,6 +6,7 @@ missing file is reported in seconds and not after an hour of writing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -123,6 +124,14 @@ class Inventory:
     problems: list[Problem]
     """Problems of the fields that are left out."""
     origin: Origin
+
+    @cached_property
+    def fields_of(self) -> dict[str, list[RawField]]:
+        """The fields of each plate, in their order."""
+        fields: dict[str, list[RawField]] = {plate: [] for plate in self.raw.plate_names}
+        for field in self.raw.fields:
+            fields[field.plate].append(field)
+        return fields
 
     @property
     def workers(self) -> int:

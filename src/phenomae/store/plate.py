@@ -1,4 +1,4 @@
-"""Writes one plate of a store: its fields in parallel, then its metadata.
+"""Writes one plate of a store: its fields in parallel, at once or in parts, then its metadata.
 
 Every field is decoded once, for the pixels, the intensity windows and the quality measures. Only if
 16-bit pixels are converted to 8 bits, the sampled fields are decoded a second time, because the
@@ -21,8 +21,10 @@ from phenomae.images.read import read_clipped
 from phenomae.progress import Advance, count_of, info
 from phenomae.records import FIELD_COLUMNS
 from phenomae.store.inventory import IngestSettings, Inventory
+from phenomae.store.measures import Measures
 from phenomae.store.metadata import image_attributes, write_group, write_plate_groups
-from phenomae.store.quality import Quality, count_levels, measure_quality, quality_columns
+from phenomae.store.parts import Part
+from phenomae.store.quality import count_levels, measure_quality, quality_columns
 from phenomae.store.windows import (
     BYTE_WINDOW,
     find_windows,
@@ -46,21 +48,6 @@ class _Job:
     fields if the windows are already known."""
 
 
-@dataclass(frozen=True)
-class _Written:
-    path: str
-    checksum: str
-    quality: Quality
-    blank: tuple[bool, ...]
-    """Whether all pixels of a channel have the same value."""
-    clipped: tuple[int, ...]
-    """Number of pixels of each channel that are outside of the setting value_range; empty if an
-    earlier call has written the field."""
-    levels: Int64[np.ndarray, "c levels"] | None
-    """Number of pixels of every grey level. None if the field is not sampled, because the array is
-    large (0.5 MB per 16-bit channel) to send between processes."""
-
-
 def write_plate(
     folder: Path | str,
     plate: str,
@@ -74,39 +61,79 @@ def write_plate(
     decoded, which have no row. Raises OSError if writing fails, and ValueError if none of the
     sampled fields can be decoded.
     """
-    table = inventory.table.filter(pl.col("plate") == plate)
-    fields = [field for field in inventory.raw.fields if field.plate == plate]
-    sample = set(sample_fields(fields, inventory.settings.window_fields))
-    raw_dtype = inventory.raw_dtypes[plate]
-    shrinks = inventory.dtype != raw_dtype
-    raw_windows = np.tile(BYTE_WINDOW, (len(inventory.raw.channels), 1))
-    if shrinks:
+    fields = inventory.fields_of[plate]
+    shrink = None
+    if inventory.dtype != inventory.raw_dtypes[plate]:
+        sample = set(sample_fields(fields, inventory.settings.window_fields))
         counted = list(crew.map(_count_raw, sorted(sample, key=fields.index)))
         bad = [counts for counts in counted if isinstance(counts, Problem)]
         if len(bad) == len(fields):
             return pl.DataFrame(schema=FIELD_COLUMNS), bad
-        raw_windows = _find_windows(plate, counted, inventory.settings, lossless=True)
+        shrink = _find_windows(plate, counted, inventory.settings, lossless=True)
+    part = Part(plate, range(len(fields)), True)
+    measured, problems = write_fields(folder, part, inventory, crew, advance, shrink)
+    return finish_plate(folder, plate, inventory, measured, shrink), problems
+
+
+def write_fields(
+    folder: Path | str,
+    part: Part,
+    inventory: Inventory,
+    crew: Executor,
+    advance: Advance,
+    shrink: _Windows | None = None,
+) -> tuple[list[Measures], list[Problem]]:
+    """Write fields of one plate, except those that an earlier call has written.
+
+    `shrink` are the windows that are scaled to 8 bits; None leaves pixels as they are. Returns the
+    measures of the fields, and the problems of those that cannot be decoded. Raises OSError if
+    writing fails.
+    """
+    table = inventory.table.filter(pl.col("plate") == part.plate)
+    fields = inventory.fields_of[part.plate]
+    # Windows are those of the whole plate.
+    sample = set(sample_fields(fields, inventory.settings.window_fields))
+    samples = inventory.raw_dtypes[part.plate] == "uint16" and shrink is None
     jobs = [
-        _Job(field, path, field in sample and raw_dtype == "uint16" and not shrinks)
-        for field, path in zip(fields, table["path"], strict=True)
+        _Job(fields[place], table["path"][place], samples and fields[place] in sample)
+        for place in part.fields
     ]
-    written: list[_Written] = []
+    measured: list[Measures] = []
     problems: list[Problem] = []
-    write = partial(_write_field, folder, raw_windows if shrinks else None)
+    write = partial(_write_field, folder, shrink)
     for done in crew.map(_measure_field if inventory.settings.in_place else write, jobs):
-        written.append(done) if isinstance(done, _Written) else problems.append(done)
+        measured.append(done) if isinstance(done, Measures) else problems.append(done)
         advance()
-    if not written:
-        return pl.DataFrame(schema=FIELD_COLUMNS), problems
-    _report_blank(plate, inventory.raw.channels, written)
-    _report_clipped(plate, inventory.raw.channels, written)
-    if raw_dtype == "uint16" and not shrinks:
-        raw_windows = _find_windows(plate, [done.levels for done in written], inventory.settings)
-    windows = np.tile(BYTE_WINDOW, (len(raw_windows), 1)) if shrinks else raw_windows
-    rows = _finish_rows(table, written, windows)
+    return measured, problems
+
+
+def finish_plate(
+    folder: Path | str,
+    plate: str,
+    inventory: Inventory,
+    measured: list[Measures],
+    shrink: _Windows | None = None,
+) -> pl.DataFrame:
+    """Write the metadata of a plate whose fields are written, and return its table rows.
+
+    `measured` has all fields of the plate that could be decoded, in their order. Raises ValueError
+    if none of the sampled fields is among them.
+    """
+    if not measured:
+        return pl.DataFrame(schema=FIELD_COLUMNS)
+    _report_blank(plate, inventory.raw.channels, measured)
+    _report_clipped(plate, inventory.raw.channels, measured)
+    windows = raw_windows = np.tile(BYTE_WINDOW, (len(inventory.raw.channels), 1))
+    if shrink is not None:
+        raw_windows = shrink
+    elif inventory.raw_dtypes[plate] == "uint16":
+        levels = [done.levels for done in measured]
+        windows = raw_windows = _find_windows(plate, levels, inventory.settings)
+    table = inventory.table.filter(pl.col("plate") == plate)
+    rows = _finish_rows(table, measured, windows)
     if not inventory.settings.in_place:
         _write_metadata(folder, plate, rows["path"].to_list(), inventory, windows, raw_windows)
-    return rows, problems
+    return rows
 
 
 def _write_metadata(
@@ -163,7 +190,7 @@ def _find_windows(
     return find_windows(total, settings)
 
 
-def _write_field(folder: Path | str, shrink: _Windows | None, job: _Job) -> _Written | Problem:
+def _write_field(folder: Path | str, shrink: _Windows | None, job: _Job) -> Measures | Problem:
     """Write one field unless an earlier call has; return its checksum and quality measures."""
     location = below(folder, f"{job.path}/0")
     # Reading a field that an interrupted call has written is faster than decoding its raw files.
@@ -179,33 +206,35 @@ def _write_field(folder: Path | str, shrink: _Windows | None, job: _Job) -> _Wri
     return _measure(job, pixels, clipped)
 
 
-def _measure_field(job: _Job) -> _Written | Problem:
+def _measure_field(job: _Job) -> Measures | Problem:
     """Measure one field that is left where it is."""
     read = _read(job.field)
     return read if isinstance(read, Problem) else _measure(job, *read)
 
 
-def _measure(job: _Job, pixels: UInt[np.ndarray, "c h w"], clipped: tuple[int, ...]) -> _Written:
+def _measure(job: _Job, pixels: UInt[np.ndarray, "c h w"], clipped: tuple[int, ...]) -> Measures:
     levels = count_levels(pixels)
     quality = measure_quality(pixels, levels)
     blank = tuple(bool(used == 1) for used in np.count_nonzero(levels, axis=1))
     kept = levels if job.sampled else None
-    return _Written(job.path, checksum(pixels), quality, blank, clipped, kept)
+    return Measures(job.path, checksum(pixels), quality, blank, clipped, kept)
 
 
-def _report_blank(plate: str, channels: Sequence[str], written: list[_Written]) -> None:
+def _report_blank(plate: str, channels: Sequence[str], measured: list[Measures]) -> None:
     """Print in how many fields of the plate a channel has one value everywhere, as if unlit."""
     for channel, blank in zip(
-        channels, zip(*(done.blank for done in written), strict=True), strict=True
+        channels, zip(*(done.blank for done in measured), strict=True), strict=True
     ):
         if count := sum(blank):
-            fields = "all fields" if count == len(written) else f"{count} of {len(written)} fields"
+            fields = (
+                "all fields" if count == len(measured) else f"{count} of {len(measured)} fields"
+            )
             info(f"plate {plate}, channel {channel}: {fields} have the same value everywhere")
 
 
-def _report_clipped(plate: str, channels: Sequence[str], written: list[_Written]) -> None:
+def _report_clipped(plate: str, channels: Sequence[str], measured: list[Measures]) -> None:
     """Print how many pixels of the fields that this call has read are outside of value_range."""
-    counts = [done.clipped for done in written if done.clipped]
+    counts = [done.clipped for done in measured if done.clipped]
     for channel, pixels in zip(channels, zip(*counts, strict=True), strict=False):
         if sum(pixels):
             fields = count_of(sum(map(bool, pixels)), "field")
@@ -213,15 +242,15 @@ def _report_clipped(plate: str, channels: Sequence[str], written: list[_Written]
             info(f"plate {plate}, channel {channel}: clipped {outside} of {fields} to value_range")
 
 
-def _finish_rows(table: pl.DataFrame, written: list[_Written], windows: _Windows) -> pl.DataFrame:
+def _finish_rows(table: pl.DataFrame, measured: list[Measures], windows: _Windows) -> pl.DataFrame:
     """Return the complete table rows of the written fields, in the order of `table`."""
-    count = len(written)
+    count = len(measured)
     found = {
-        "path": [done.path for done in written],
-        "checksum": [done.checksum for done in written],
+        "path": [done.path for done in measured],
+        "checksum": [done.checksum for done in measured],
         "window_low": [windows[:, 0].tolist()] * count,
         "window_high": [windows[:, 1].tolist()] * count,
-        **quality_columns([done.quality for done in written]),
+        **quality_columns([done.quality for done in measured]),
     }
     kinds = {name: FIELD_COLUMNS[name] for name in found}
     rows = table.join(pl.DataFrame(found, kinds), on="path", how="inner", maintain_order="left")

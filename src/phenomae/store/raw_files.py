@@ -6,7 +6,7 @@ the raw files has other times and the same pixels, and gives the same store.
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +14,12 @@ from phenomae.images.fields import Place, RawField
 from phenomae.images.pixels.zarr_array import list_chunk_times
 from phenomae.images.read import read_field
 from phenomae.images.threads import map_in_threads
+from phenomae.locks import BeingWrittenError
 from phenomae.progress import info, tracked
 from phenomae.store.files import read_file, remove_folder, write_file
 from phenomae.store.inventory import Inventory
+from phenomae.store.part_rows import forget_parts, is_saved, read_part
+from phenomae.store.parts import Part
 from phenomae.store.read import Store
 from phenomae.store.write import checksum
 from phenomae.urls import below, is_address
@@ -25,18 +28,45 @@ from phenomae.whole_files import hash_json
 RAW_FILES = "raw-files.json"
 
 
-def begin_plates(folder: Path | str, rows: Path | str, inventory: Inventory) -> None:
+def begin_plates(
+    folder: Path | str,
+    parts: Mapping[str, Sequence[Part]],
+    inventory: Inventory,
+    times: Mapping[str, str],
+) -> None:
     """Record the times of the raw files, and remove plates whose files changed since a stop.
 
-    `folder` is an unfinished store and `rows` its folder with the table rows of finished plates.
+    `folder` is an unfinished store, which nobody writes. Parts with fields that could not be
+    decoded are done again, because these fields have to be tried and reported again.
     """
-    found, known = hash_times(inventory), read_times(folder)
-    for plate in _find_changed(known, found):
+    known = read_times(folder)
+    changed = find_changed(known, times)
+    for plate in changed:
         info(f"plate {plate}: its raw files have changed since an earlier call read them")
         remove_folder(below(folder, f"{plate}.zarr"))
-        remove_folder(below(rows, f"{plate}.parquet"))
-    if {**known, **found} != known:
-        write_times(folder, {**known, **found})
+    for plate, some in parts.items():
+        forget_parts(folder, some if plate in changed else _find_unfinished(folder, some))
+    if {**known, **times} != known:
+        write_times(folder, {**known, **times})
+
+
+def _find_unfinished(folder: Path | str, parts: Sequence[Part]) -> list[Part]:
+    """Return the parts of a plate that have to be done again, of those that were saved."""
+    found = {part: read_part(folder, part) for part in parts}
+    bad = [part for part, saved in found.items() if saved is not None and saved[1]]
+    # Cut short, when the machine lost power.
+    cut = [part for part, saved in found.items() if saved is None and is_saved(folder, part)]
+    return [*bad, *cut, *(parts[-1:] if bad else ())]
+
+
+def require_same_times(folder: Path, inventory: Inventory, times: Mapping[str, str]) -> None:
+    """Raise ValueError if raw files have changed since other shards began to read them."""
+    for plate in find_changed(read_times(folder), times):
+        raise BeingWrittenError(
+            f"{inventory.path}: raw files of plate {plate} have changed since other shards began "
+            "to read them, or each node has a copy of its own with other times: stop all shards "
+            "and start them again with files that stay as they are"
+        )
 
 
 def read_times(folder: Path | str) -> dict[str, str]:
@@ -58,9 +88,9 @@ def read_times(folder: Path | str) -> dict[str, str]:
     return times
 
 
-def write_times(folder: Path | str, times: dict[str, str]) -> None:
+def write_times(folder: Path | str, times: Mapping[str, str]) -> None:
     """Write what `read_times` reads."""
-    content = json.dumps(times, indent=2, sort_keys=True) + "\n"
+    content = json.dumps(dict(times), indent=2, sort_keys=True) + "\n"
     write_file(below(folder, RAW_FILES), content.encode())
 
 
@@ -71,7 +101,7 @@ def require_unchanged(store: Store, inventory: Inventory) -> None:
     recorded anew, without it the times are compared.
     """
     known, found = read_times(store.path), hash_times(inventory)
-    changed = _find_changed(known, found)
+    changed = find_changed(known, found)
     if inventory.settings.check_raw:
         _compare_pixels(store, inventory)
         write_times(store.path, {**known, **found})
@@ -83,7 +113,8 @@ def require_unchanged(store: Store, inventory: Inventory) -> None:
         )
 
 
-def _find_changed(known: dict[str, str], found: dict[str, str]) -> list[str]:
+def find_changed(known: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """Return the plates whose times of raw files are others now than they were."""
     return [plate for plate, times in found.items() if known.get(plate, times) != times]
 
 

@@ -68,6 +68,7 @@ def _refer_anew(store: Store, inventory: Inventory) -> bool:
 def _make_references(inventory: Inventory, table: pl.DataFrame) -> dict[str, Reference]:
     paths = dict(zip(table.select("plate", "well", "site").rows(), table["path"], strict=True))
     named = {(field.plate, field.well, field.site): field for field in inventory.raw.fields}
-    fields: dict[str, RawField] = {paths[key]: named[key] for key in paths.keys() & named.keys()}
+    # In the order of the table: that of a set of texts is another one in each process.
+    fields: dict[str, RawField] = {paths[key]: named[key] for key in paths if key in named}
     made = map_in_threads(make_reference, list(fields.values()), inventory.workers)
     return dict(zip(fields, made, strict=True))

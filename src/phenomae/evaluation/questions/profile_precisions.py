@@ -89,7 +89,7 @@ def _rank(
     unit: Float64[np.ndarray, "n d"], pairing: Pairing, members: list[Codes], block: Block
 ) -> Scores:
     """Return row, code, positives, pairs and average precision of every row of a block."""
-    wrong = _sort_keys(unit, block.rows, block.pool)
+    wrong = _order_keys(unit, block.rows, block.pool)
     # Controls are of no group, and those of a block are on its plate: only a tier removes some.
     all_are_negatives = pairing.against == "controls" and pairing.apart is None
     scores: Scores = []
@@ -97,7 +97,7 @@ def _rank(
     for start, stop in zip(starts, [*starts[1:], len(block.codes)], strict=True):
         code = int(block.codes[start])
         own = members[code]
-        right = _sort_keys(unit, block.rows[start:stop], own)
+        right = _order_keys(unit, block.rows[start:stop], own)
         for place in range(start, stop):
             row, negatives = int(block.rows[place]), wrong[place]
             if not all_are_negatives:
@@ -108,9 +108,14 @@ def _rank(
     return scores
 
 
-def _sort_keys(unit: Float64[np.ndarray, "n d"], rows: Codes, others: Codes) -> Keys:
+def _order_keys(unit: Float64[np.ndarray, "n d"], rows: Codes, others: Codes) -> Keys:
     """Return 1 - cosine of some rows and others, rounded as copairs rounds it."""
-    keys = (unit[rows] @ unit[others].T).astype(np.float32)
+    keys = np.empty((len(rows), len(others)), np.float32)
+    own = unit[rows]
+    # In pieces, because each thread copies the profiles of the others: up to all of them.
+    for start in range(0, len(others), SIDE):
+        part = slice(start, start + SIDE)
+        keys[:, part] = own @ unit[others[part]].T
     return np.subtract(np.float32(1), keys, out=keys)
 
 
