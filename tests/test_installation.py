@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from phenomae import cli, installation
-from phenomae.installation import free_memory_gb, info
+from phenomae import cli
+from phenomae.installation import info
 
 
 def test_info_says_what_is_installed(capsys, monkeypatch):
@@ -78,24 +78,3 @@ def test_an_apple_gpu_is_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert info().device == "cpu, and mps, which must be asked for (device = mps)"
-
-
-def test_free_memory_is_that_of_the_machine_or_of_the_container(monkeypatch, tmp_path):
-    lines = "MemTotal:       32000000 kB\nMemAvailable:   16000000 kB\n"
-    (tmp_path / "meminfo").write_text(lines)
-    monkeypatch.setattr(installation, "_MEMORY", tmp_path / "meminfo")
-    monkeypatch.setattr(installation, "_CGROUP", tmp_path)
-    assert free_memory_gb() == 16.4
-    (tmp_path / "memory.max").write_text("max\n")
-    (tmp_path / "memory.current").write_text("1000000000\n")
-    assert free_memory_gb() == 16.4
-    (tmp_path / "memory.max").write_text("3000000000\n")
-    assert free_memory_gb() == 2.0
-    (tmp_path / "memory.stat").write_text("anon 1\nfile 900000000\ninactive_file 400000000\n")
-    assert free_memory_gb() == 2.4
-    monkeypatch.setattr(installation, "_MEMORY", tmp_path / "absent")
-    monkeypatch.setattr(installation, "_CGROUP", tmp_path / "absent")
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
-    free = free_memory_gb()
-    assert free is not None
-    assert 0 < free <= pages

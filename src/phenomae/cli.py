@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phenomae.commands import NETWORK_PACKAGES, overview
+from phenomae.free_memory import is_out_of_memory
 from phenomae.progress import info, is_quiet, set_quiet, set_wording
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _run_command(arguments: list[str]) -> int:
     except ValueError as error:
         return _fail(reword(str(error)))
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         command = next((word for word in arguments if word in LESS_MEMORY), "")
         advice = LESS_MEMORY.get(command, _FEWER)
@@ -147,12 +148,6 @@ def split_common_flags(arguments: list[str]) -> tuple[list[str], Path | None]:
             tokens.append(token)
     set_quiet(quiet)
     return tokens, config
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error is numpy's, torch's or CUDA's for memory it cannot allocate."""
-    known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return known or "can't allocate memory" in str(error)  # torch on a CPU
 
 
 def _missing_package(error: ImportError) -> str | None:

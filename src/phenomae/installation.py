@@ -16,10 +16,9 @@ from pathlib import Path
 
 from phenomae import __version__
 from phenomae.cores import available_cores, cpu_name
+from phenomae.free_memory import free_memory
 
 _GB = 1e9
-_MEMORY = Path("/proc/meminfo")
-_CGROUP = Path("/sys/fs/cgroup")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -67,7 +66,7 @@ def info(*, json: bool = False) -> Installation:
         cores=available_cores(),
         threads={name: os.environ[name] for name in _THREADS if name in os.environ},
         device=_describe_device(),
-        free_memory_gb=free_memory_gb(),
+        free_memory_gb=_free_memory_gb(),
         free_disk_gb=round(shutil.disk_usage(Path.cwd()).free / _GB, 1),
         libraries=dict(sorted(libraries.items())),
         missing={
@@ -122,31 +121,9 @@ def _describe_device() -> str:
         return f"none: torch does not work: {' '.join(str(error).split())}"
 
 
-def free_memory_gb() -> float | None:
-    """Return the memory that this process can still get; None where the system does not tell."""
-    free = [size for size in (_available_memory(), _left_in_container()) if size is not None]
-    return round(min(free) / _GB, 1) if free else None
-
-
-def _available_memory() -> int | None:
-    if _MEMORY.exists():
-        found = re.search(r"^MemAvailable: +(\d+) kB", _MEMORY.read_text(), re.MULTILINE)
-        return int(found[1]) * 1024 if found else None
-    if "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return None
-
-
-def _left_in_container() -> int | None:
-    limit, used = _CGROUP / "memory.max", _CGROUP / "memory.current"
-    if not (limit.exists() and used.exists()) or limit.read_text().strip() == "max":
-        return None
-    # The kernel counts cached files as used, but gives their memory to whoever asks for it.
-    counts = _CGROUP / "memory.stat"
-    listed = counts.read_text() if counts.exists() else ""
-    cached = re.search(r"^inactive_file (\d+)", listed, re.MULTILINE)
-    free = int(limit.read_text()) - int(used.read_text()) + (int(cached[1]) if cached else 0)
-    return max(free, 0)
+def _free_memory_gb() -> float | None:
+    free = free_memory()
+    return None if free is None else round(free / _GB, 1)
 
 
 def _describe(found: Installation) -> str:

@@ -1,7 +1,9 @@
 """Micro-batches on several CPU cores: the gradients of one core, bit for bit."""
 
+import subprocess
+import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from phenomae import free_memory
 from phenomae.crops.reader import CropReader
 from phenomae.crops.stream import CropStream
 from phenomae.devices import Precision, open_machine
@@ -18,7 +21,11 @@ from phenomae.models.vit.vit_mae import VitMae
 from phenomae.pretraining.blocks import checkpoint_activations
 from phenomae.pretraining.core_threads import CoreThreads
 from phenomae.pretraining.loop import Learner
-from phenomae.pretraining.micro_batches import choose_micro_batches
+from phenomae.pretraining.micro_batches import (
+    MicroBatches,
+    choose_micro_batches,
+    fit_to_memory,
+)
 from phenomae.pretraining.objectives.adabn import AdaBnObjective
 from phenomae.pretraining.objectives.masked import MaskedObjective
 from phenomae.pretraining.team import Team
@@ -149,3 +156,91 @@ def test_crops_that_are_normalised_together_are_not_divided(screen_path: Path) -
     team = Team(open_machine("cpu", "float32"))
     found = choose_micro_batches(settings, objective, 1, team)
     assert (found.crops, found.cores) == (8, 0)
+
+
+@pytest.fixture
+def meminfo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[float], int]:
+    """Return a function that sets the megabytes that are free by /proc/meminfo."""
+    path = tmp_path / "meminfo"
+    monkeypatch.setattr(free_memory, "_MEMORY", path)
+    return lambda megabytes: path.write_text(f"MemAvailable: {int(megabytes * 1000)} kB\n")
+
+
+def test_micro_batches_shrink_until_they_fit_the_free_memory(
+    meminfo: Callable[[float], int],
+    tiny: VitMaeSettings,
+    stream: CropStream,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """First to fewer cores, which take as many crops each, then to fewer crops."""
+    objective, team = build(tiny), Team(open_machine("cpu", "float32"))
+    crop = stream.step(0).part(0, 1)
+
+    def fit(megabytes: float, fields_bytes: int = 0) -> tuple[int, int]:
+        meminfo(megabytes)
+        found = fit_to_memory(MicroBatches(12, 4), objective, crop, team, fields_bytes)
+        return found.crops, found.cores
+
+    assert fit(100) == (12, 4)
+    assert capsys.readouterr().err == ""
+    sizes = [fit(megabytes) for megabytes in np.geomspace(100, 0.1, 200)]
+    distinct = list(dict.fromkeys(sizes))
+    expected = [(12, 4), (12, 3), (12, 2), (12, 0), (6, 0), (4, 0), (3, 0), (2, 0), (1, 0)]
+    assert distinct == [size for size in expected if size in distinct]
+    assert len(distinct) > 5
+    output = capsys.readouterr().err
+    assert "crops_at_once is 36 instead of 48, because" in output
+    assert "GB are free: choose a smaller network" in output
+    assert fit(200, fields_bytes=10**9) == (1, 0)
+
+
+def test_a_step_that_does_not_fit_is_taken_in_smaller_micro_batches() -> None:
+    """In a process that may take 500 MB more: 256 crops at once need 670, and 128 need 340."""
+    done = subprocess.run(
+        [sys.executable, "-c", OUT_OF_MEMORY], capture_output=True, text=True, check=True
+    )
+    assert "out of memory: going on with 128 crops at once instead of 256" in done.stderr
+    assert done.stdout.split() == ["128", "True"]
+
+
+OUT_OF_MEMORY = """
+import resource
+import torch
+from lightning_fabric import Fabric
+from phenomae.crops.tensors import Crops
+from phenomae.models.vit.vit_mae import VitMae
+from phenomae.pretraining.loop import Learner
+from phenomae.pretraining.objectives.masked import MaskedObjective
+from phenomae.probes.commands import VitMaeSettings
+
+torch.set_num_threads(1)
+settings = VitMaeSettings(
+    crop_size=64, patch_size=8, embed_dim=128, depth=6, num_heads=4,
+    decoder_embed_dim=128, decoder_depth=2, decoder_num_heads=4,
+)
+pixels = torch.randint(0, 255, (256, 6, 64, 64), dtype=torch.uint8)
+crops = Crops(
+    pixels, torch.zeros(256, 6, 2), torch.zeros(256, dtype=torch.uint8),
+    torch.zeros(256, 3, dtype=torch.int64), tuple("abcdef"),
+)
+fabric = Fabric(accelerator="cpu", devices=1)
+
+def learn(crops_at_once, may_shrink):
+    torch.manual_seed(0)
+    objective = MaskedObjective(VitMae(settings.model, 6), 0)
+    wrapped = fabric.setup_module(objective)
+    optimiser = fabric.setup_optimizers(torch.optim.SGD(objective.parameters(), lr=1.0))
+    learner = Learner(
+        fabric, wrapped, optimiser, lambda step: 0.1, crops_at_once=crops_at_once,
+        may_shrink=may_shrink,
+    )
+    learner(crops, 0)
+    return learner, [item.detach() for item in objective.parameters()]
+
+addresses = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (addresses + 500_000_000, resource.RLIM_INFINITY))
+learner, found = learn(256, True)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+_, expected = learn(128, False)
+print(learner.crops_at_once, all(map(torch.equal, expected, found)))
+"""

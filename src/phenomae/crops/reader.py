@@ -96,6 +96,14 @@ class CropReader:
         ]
         return np.array(kinds, dtype=np.int64)[self.store_of]
 
+    @property
+    def kept_bytes(self) -> int:
+        """Memory that fields take once all of them are kept; 0 if they are not kept."""
+        if self.reading != "memory":
+            return 0
+        pixel = [len(store.channels) * np.dtype(store.dtype).itemsize for store in self.stores]
+        return int(self.sizes.prod(axis=1) @ np.array(pixel)[self.store_of])
+
     def read_by(self, reading: Reading) -> "CropReader":
         """Return a reader of the same fields and channels that uses another `Reading`."""
         return CropReader(self.stores, reading, self.channels, self.pixel_size_um)

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from phenomae.crops.stream import CropStream
 from phenomae.crops.tensors import Crops
+from phenomae.free_memory import is_out_of_memory
 from phenomae.pretraining.core_threads import CoreThreads
 from phenomae.pretraining.team import whole
+from phenomae.progress import info
 
 Losses = Mapping[str, Tensor]
 """Losses of a step by name; `loss` is minimised. Empty if the step was skipped."""
@@ -60,13 +62,19 @@ class Learner:
         crops_at_once: int | None = None,
         gradient_clip: float = 0.0,
         threads: CoreThreads | None = None,
+        may_shrink: bool = False,
     ) -> None:
-        """`threads` compute micro-batches at once, in place of `objective`; None: one by one."""
+        """Prepare to take steps.
+
+        `threads` compute micro-batches at once, in place of `objective`; None: one by one. With
+        `may_shrink`, micro-batches become smaller, once, if a step does not fit into the memory.
+        """
         self.fabric, self.objective, self.optimiser = fabric, objective, optimiser
         self.schedule = schedule
         self.crops_at_once = crops_at_once
         self.gradient_clip = gradient_clip
         self.threads = threads
+        self.may_shrink = may_shrink
 
     def __call__(self, crops: Crops, step: int) -> Losses:
         """Take a step; return its losses and `gradient_norm`, the gradient norm before clipping."""
@@ -75,12 +83,36 @@ class Learner:
         for group in self.optimiser.param_groups:
             # A function of the step alone, so that a run that continues needs no scheduler state.
             group["lr"] = self.schedule(step)
-        losses = self._backward(split(crops, self.crops_at_once), step)
+        losses = self._backward_if_it_fits(crops, step)
+        if losses is None:
+            self._shrink(len(crops))
+            losses = self._backward(split(crops, self.crops_at_once), step)
         norm = self._clip()
         self.optimiser.step()
         self.optimiser.zero_grad()
         means = {name: _mean([part[name] for part in losses]) for name in losses[0]}
         return {**means, "gradient_norm": norm}
+
+    def _backward_if_it_fits(self, crops: Crops, step: int) -> Sequence[Losses] | None:
+        """Do as `_backward`; None if memory ran out, and smaller micro-batches can be tried."""
+        try:
+            return self._backward(split(crops, self.crops_at_once), step)
+        except (RuntimeError, MemoryError) as error:
+            size = min(self.crops_at_once or len(crops), len(crops))
+            if not (self.may_shrink and size > 1 and is_out_of_memory(error)):
+                raise
+        # The error holds the tensors of the step, so that memory is free only now.
+        return None
+
+    def _shrink(self, crops: int) -> None:
+        """Make micro-batches half as large, or less, after memory ran out."""
+        size = min(self.crops_at_once or crops, crops)
+        self.crops_at_once = next(k for k in range(size // 2, 0, -1) if crops % k == 0)
+        self.may_shrink = False
+        info(f"out of memory: going on with {self.crops_at_once} crops at once instead of {size}")
+        self.optimiser.zero_grad()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def _backward(self, parts: Sequence[Crops], step: int) -> Sequence[Losses]:
         """Compute the gradients of the mean loss; return the losses of each micro-batch."""

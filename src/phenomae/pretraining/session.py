@@ -22,7 +22,7 @@ from phenomae.pretraining.callbacks.validation import Validation
 from phenomae.pretraining.core_threads import CoreThreads
 from phenomae.pretraining.data import Data
 from phenomae.pretraining.loop import Callback, Learner, Losses, train
-from phenomae.pretraining.micro_batches import MicroBatches, choose_micro_batches
+from phenomae.pretraining.micro_batches import MicroBatches, choose_micro_batches, fit_to_memory
 from phenomae.pretraining.objectives.objective import Objective
 from phenomae.pretraining.optimiser import build_optimiser, one_cycle
 from phenomae.pretraining.settings import TrainingSettings
@@ -198,6 +198,9 @@ def open_session(
     wrapped = fabric.setup_module(objective)
     peak = measure_peak(team.machine) * team.count
     batches = choose_micro_batches(settings, objective, flops_per_pass, team)
+    if settings.crops_at_once == "auto":
+        crop = data.example_crops().part(0, 1)
+        batches = fit_to_memory(batches, objective, crop, team, data.reader.kept_bytes)
     optimiser = build_optimiser(
         settings.optimiser, objective, settings.lr, settings.betas, settings.weight_decay
     )
@@ -209,6 +212,10 @@ def open_session(
         crops_at_once=batches.crops,
         gradient_clip=settings.gradient_clip,
         threads=_start_threads(fabric, objective, batches),
+        # Not with several processes, of which only some may be out of memory.
+        may_shrink=settings.crops_at_once == "auto"
+        and objective.is_mean_over_crops
+        and team.count == 1,
     )
     # The meter reads the losses before every checkpoint, so that none is saved after an explosion.
     milestones = frozenset(round(share * settings.steps) for share in settings.milestones)

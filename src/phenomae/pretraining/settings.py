@@ -63,9 +63,9 @@ class TrainingSettings:
     strategy: Annotated[Strategy, HARDWARE] = "auto"
     """How processes of torchrun or SLURM share the network: ddp (auto) gives each process the whole
     network; fsdp gives each a part of every weight, for networks that are too large for a GPU."""
-    crops_at_once: Annotated[int | None, HARDWARE] = None
-    """Micro-batch: maximum number of crops in a forward pass of a process; more crops per step use
-    gradient accumulation. Default: all crops of the process."""
+    crops_at_once: Annotated[int | Literal["auto"], HARDWARE] = "auto"
+    """Maximum number of crops that a process computes at a time; more crops per step use gradient
+    accumulation. auto: as many as fit the free memory, and on a CPU micro-batches on each core."""
     activation_checkpointing: Annotated[Literal["on", "off"], HARDWARE] = "off"
     """Recompute block activations in the backward pass to save memory."""
     gradient_clip: Annotated[float, OPTIMISATION] = 0.0
@@ -119,7 +119,9 @@ class TrainingSettings:
         for name in ("steps", "seed", "rollbacks", "lr", "weight_decay", "cache_gb"):
             at_least(name, getattr(self, name), 0)
         at_least("gradient_clip", self.gradient_clip, 0)
-        for name in ("crops_per_step", "crops_at_once", "crops_per_field", "checkpoint_every"):
+        if self.crops_at_once != "auto":
+            at_least("crops_at_once", self.crops_at_once, 1)
+        for name in ("crops_per_step", "crops_per_field", "checkpoint_every"):
             at_least(name, getattr(self, name), 1)
         for name in ("keep", "log_every", "validation_every", "validation_crops"):
             at_least(name, getattr(self, name), 1)
@@ -142,6 +144,11 @@ class TrainingSettings:
         if self.init is not None:
             # Text and paths become one type, so that equal settings compare and record as equal.
             object.__setattr__(self, "init", Path(self.init))
+
+    @property
+    def max_crops_at_once(self) -> int | None:
+        """The number that `crops_at_once` gives; None if it is automatic."""
+        return None if self.crops_at_once == "auto" else self.crops_at_once
 
 
 def _below_one(name: str, value: float) -> None:
@@ -170,7 +177,7 @@ CHANGEABLE = (
 
 ADDED_LATER = {
     "optimiser": "lion",
-    "crops_at_once": None,
+    "crops_at_once": "auto",
     "activation_checkpointing": "off",
     "crops_per_field": 1,
     "gradient_clip": 0.0,

@@ -88,7 +88,7 @@ def check_shares(settings: TrainingSettings, processes: Processes) -> None:
         raise ValueError(
             f"crops_per_step must be a multiple of {count}, the number of processes, not {crops}"
         )
-    share, at_once = crops // count, settings.crops_at_once
+    share, at_once = crops // count, settings.max_crops_at_once
     of_pair = 2 * settings.pair_crops if getattr(settings, "pair_weight", 0) else 1  # pyright: ignore
     if share % of_pair:
         raise ValueError(

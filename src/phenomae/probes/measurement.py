@@ -127,7 +127,7 @@ class Measurement:
 
     def _open_embedder(self, data: Data, tiles: list[Tiles]) -> Embedder:
         # Not more crops per forward pass than in training, whose micro-batch fits the memory.
-        usual, at_once = EmbedSettings(), self.session.settings.crops_at_once
+        usual, at_once = EmbedSettings(), self.session.settings.max_crops_at_once
         adapts = bool(self.objective.notes().get("adabn"))
         return Embedder(
             reader=data.reader,

@@ -53,7 +53,7 @@ class AdaBnSettings(ObjectiveSettings):
         rule = f"at least {2 * plates}, two per plate, because batch norm normalises over crops"
         require(step >= 2 * plates, "crops_per_step", rule, step)
         per_plate = step // plates
-        at_once = min(settings.crops_at_once or per_plate, per_plate)
+        at_once = min(settings.max_crops_at_once or per_plate, per_plate)
         rule = f"at least 2 and a divisor of {per_plate}, the crops per plate"
         fits = at_once >= 2 and per_plate % at_once == 0
         require(fits, "crops_at_once", rule, settings.crops_at_once)

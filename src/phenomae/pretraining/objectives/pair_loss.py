@@ -49,7 +49,12 @@ class PairSettings(ObjectiveSettings):
         of_pair, step = 2 * self.pair_crops, settings.crops_per_step
         rule = f"a multiple of {of_pair}, the crops of a pair of wells, and at least {2 * of_pair}"
         require(step % of_pair == 0 and step > of_pair, "crops_per_step", rule, step)
-        defaults = {"crops_at_once": None, "balance": None, "sample_by": None, "crops_per_field": 1}
+        defaults = {
+            "crops_at_once": "auto",
+            "balance": None,
+            "sample_by": None,
+            "crops_per_field": 1,
+        }
         for name, default in defaults.items():
             value = getattr(settings, name)
             require(value == default, name, f"{default} if pair_weight is above 0", value)

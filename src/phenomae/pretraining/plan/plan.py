@@ -12,7 +12,6 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from phenomae.checks import above, at_least, whole_number
@@ -186,13 +185,10 @@ def _estimate_memory(
 ) -> MemoryEstimate:
     weights = sum(item.nbytes for item in objective.parameters())
     state = weights + _count_gradient_bytes(objective) + _count_optimiser_bytes(session)
-    reader = session.data.reader
-    pixel = [len(store.channels) * np.dtype(store.dtype).itemsize for store in reader.stores]
-    fields = int(reader.sizes.prod(axis=1) @ np.array(pixel)[reader.store_of])
     return MemoryEstimate(
         state=math.ceil(state / machine.processes) if machine.strategy == "fsdp" else state,
         peak=timed.peak_bytes,
-        fields=fields if reader.reading == "memory" else 0,
+        fields=session.data.reader.kept_bytes,
     )
 
 
