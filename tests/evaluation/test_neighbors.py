@@ -1,11 +1,13 @@
 """Neighbors of names on a map: those of scikit-learn, with p-values by their formula."""
 
+import re
 import tracemalloc
 
 import numpy as np
 import polars as pl
 import pytest
 from scipy.stats import false_discovery_control
+from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import NearestNeighbors
 
 from phenomae import (
@@ -19,6 +21,7 @@ from phenomae import (
 )
 from phenomae.evaluation.neighbors.finder import NeighborFinder
 from phenomae.evaluation.neighbors.neighbors import NeighborsSettings
+from phenomae.evaluation.neighbors.partners import list_partners
 from phenomae.evaluation.questions.signal import SignalSettings, measure_signal
 from phenomae.maps import nearest as searching
 from phenomae.maps.map import MapSettings
@@ -149,6 +152,66 @@ def test_partners_are_found_and_named(screen, capsys):
     printed = capsys.readouterr().out
     assert "nearest to G00 (3 wells on 3 plates, consistency" in printed
     assert "farthest from G07" in printed
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """A map of 60 names, ten rows six times, and the known pairs of N00 with 39 of them."""
+    rng = np.random.default_rng(3)
+    values = np.repeat(rng.normal(size=(10, 5)), 6, axis=0)
+    names = [f"N{number:02d}" for number in range(60)]
+    wells = [f"{row}{column:02d}" for row in "ABCDE" for column in range(1, 13)]
+    table = pl.DataFrame({"well": wells, "gene": names}).with_columns(
+        plate=pl.lit("P"), perturbation="gene", control=False
+    )
+    write(tmp_path / "wells", table, values)
+    map_wells(tmp_path / "wells", tmp_path / "map.h5ad", settings=MapSettings(through="wells"))
+    lines = [f"{name},N00\n" for name in names[1:31]] + ["N00,N00\n", "N00,absent\n", "N01,N02\n"]
+    known = tmp_path / "known"
+    known.mkdir()
+    (known / "one.csv").write_text("entity1,entity2\n" + "".join(lines))
+    twice = "".join(f"N00,{name}\n" for name in names[21:40])
+    (known / "two.csv").write_text("entity1,entity2\n" + twice)
+    return tmp_path
+
+
+def test_partners_have_the_ranks_of_scikit_learn(hub):
+    """Found and missed; equal cosines are in the order of the map, as those of neighbors."""
+    path = hub / "map.h5ad"
+    finder = NeighborFinder.open(path, read_map(path), annotations=hub / "known", k=7)
+    listed = finder.list_neighbors(np.array([0]))
+    partners = list_partners(finder, 0, listed)
+    cosines = cosine_similarity(read_map(path).features.astype(np.float64))[0]
+    order = sorted(range(1, 60), key=lambda row: (-round(cosines[row], 9), row))
+    expected = [row for row in order if row < 40]
+    assert partners["partner"].to_list() == [f"N{row:02d}" for row in expected]
+    assert partners["rank"].to_list() == [order.index(row) + 1 for row in expected]
+    np.testing.assert_allclose(partners["cosine"], cosines[expected], atol=1e-6)
+    sources = ["one" if row < 21 else "one | two" if row < 31 else "two" for row in expected]
+    assert partners["known"].to_list() == sources
+    near = [f"N{row:02d}" for row in order[:7]]
+    far = sorted(order, key=lambda row: (round(cosines[row], 9), row))[:7]
+    named = {name: "nearest" for name in near} | {f"N{row:02d}": "farthest" for row in far}
+    assert partners["listed"].to_list() == [named.get(name) for name in partners["partner"]]
+    p = {row["neighbor"]: (row["p"], row["fdr"]) for row in listed.rows(named=True)}
+    assert partners.select("p", "fdr").rows() == [
+        p.get(name, (None, None)) for name in partners["partner"]
+    ]
+
+
+def test_partners_that_are_not_near_are_printed(hub, capsys):
+    words = ["neighbors", str(hub / "map.h5ad"), "N00", "N50", "--k", "7"]
+    assert cli.run([*words, "--annotations", str(hub / "known")]) == 0
+    printed = capsys.readouterr().out
+    found = re.search(r"N00 has 39 known partners on the map, (\d) among its 7 n.*", printed)
+    assert found
+    assert f"and {39 - int(found[1]) - 20} more" in printed
+    block = printed.split(found[0])[1].splitlines()
+    assert block[1].split() == ["rank", "partner", "cosine", "known"]
+    assert all(int(line.split()[0]) > 7 for line in block[2:22])
+    assert "no known partner of N50 is on the map" in printed
+    assert cli.run(words) == 0
+    assert "partner" not in capsys.readouterr().out
 
 
 def test_all_names_in_another_order_keep_their_own_neighbors(screen):

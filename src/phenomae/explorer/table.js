@@ -85,7 +85,7 @@ export function render({model, el}) {
   }
 
   function fill() {
-    body.replaceChildren(...sorted().map((row) => {
+    body.replaceChildren(...sorted().slice(0, model.limit || undefined).map((row) => {
       const line = document.createElement("tr");
       line.append(...row.map((value, index) => cellOf(value, model.data.columns[index], index)));
       return line;

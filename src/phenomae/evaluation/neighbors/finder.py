@@ -118,6 +118,14 @@ class NeighborFinder:
         pairs = [pairs_on_map(annotation, self.names) for annotation in self.annotations]
         return [each[:, 0] * len(self.names) + each[:, 1] for each in pairs]
 
+    def partners_of(self, row: int) -> Int[np.ndarray, " partners"]:
+        """Return the rows that any source has a pair of with a row, in the order of the map."""
+        found = [np.empty(0, dtype=np.int64)]
+        for known in self._known:
+            low, high = np.divmod(known, len(self.names))
+            found += [high[low == row], low[high == row]]
+        return np.unique(np.concatenate(found))
+
     def name_sources(
         self, rows: Int[np.ndarray, " pairs"], others: Int[np.ndarray, " pairs"]
     ) -> pl.Series:
