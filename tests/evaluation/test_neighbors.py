@@ -191,7 +191,7 @@ def test_partners_have_the_ranks_of_scikit_learn(hub):
     assert partners["known"].to_list() == sources
     near = [f"N{row:02d}" for row in order[:7]]
     far = sorted(order, key=lambda row: (round(cosines[row], 9), row))[:7]
-    named = {name: "nearest" for name in near} | {f"N{row:02d}": "farthest" for row in far}
+    named = dict.fromkeys(near, "nearest") | {f"N{row:02d}": "farthest" for row in far}
     assert partners["listed"].to_list() == [named.get(name) for name in partners["partner"]]
     p = {row["neighbor"]: (row["p"], row["fdr"]) for row in listed.rows(named=True)}
     assert partners.select("p", "fdr").rows() == [
@@ -234,6 +234,59 @@ def test_wells_and_effects_are_those_of_ask_signal(screen):
             assert (row[f"{start}wells"], row[f"{start}plates"]) == (3, 3)
             for measure in ("consistency", "magnitude"):
                 assert row[f"{start}{measure}"] == pytest.approx(wanted[name][measure], rel=1e-6)
+
+
+@pytest.fixture
+def guided(tmp_path):
+    """A gene of three guides on five wells, one of a single guide, one of none, and controls."""
+    rows = [
+        *(("P1", f"A{at + 1:02d}", "three", f"g{guide}") for at, guide in enumerate([0, 0, 1, 2])),
+        ("P2", "A01", "three", "g2"),
+        *((plate, "B01", "one", "g0") for plate in ("P1", "P2")),
+        *((plate, "C01", "none", None) for plate in ("P1", "P2")),
+        *((plate, f"D{at:02d}", None, None) for plate in ("P1", "P2") for at in range(1, 7)),
+    ]
+    table = pl.DataFrame(rows, ["plate", "well", "gene", "guide"], orient="row").with_columns(
+        perturbation=pl.col("gene").fill_null("control"), control=pl.col("gene").is_null()
+    )
+    values = np.random.default_rng(8).normal(size=(len(rows), 6)).astype(np.float32)
+    write(tmp_path / "wells", table, values)
+    map_wells(tmp_path / "wells", tmp_path / "map.h5ad", settings=MapSettings(through="wells"))
+    return tmp_path, table, values
+
+
+def test_guides_agree_by_the_cosines_of_their_means(guided, capsys):
+    """Three pairs of guides, each of one or two wells; a single guide has nothing to agree with."""
+    folder, table, values = guided
+    settings = NeighborsSettings(k=2, wells=folder / "wells")
+    found = neighbors(folder / "map.h5ad", "three", "none", settings=settings)
+    own = (table["gene"] == "three").fill_null(False)
+    means = np.stack(
+        [values[own & (table["guide"] == f"g{guide}")].mean(axis=0) for guide in range(3)]
+    )
+    agreement = cosine_similarity(means)[np.triu_indices(3, k=1)].mean()
+    near = found.filter(name="three", side="nearest")
+    assert near["guides"].to_list() == [3, 3]
+    assert near["guide_agreement"].to_list() == pytest.approx([agreement] * 2, abs=1e-6)
+    neighbor = {row["neighbor"]: row for row in near.rows(named=True)}
+    assert neighbor["one"]["neighbor_guides"] == 1
+    assert neighbor["one"]["neighbor_guide_agreement"] is None
+    assert neighbor["none"]["neighbor_guides"] == 0
+    printed = capsys.readouterr().out
+    assert f"nearest to three (5 wells on 2 plates, 3 guides with agreement {agreement:.3f}" in (
+        printed
+    )
+    assert "nearest to none (2 wells on 2 plates, consistency" in printed
+
+
+def test_a_guide_of_two_genes_is_one_of_each_and_no_guides_are_no_columns(guided, screen):
+    folder, *_ = guided
+    settings = NeighborsSettings(k=1, wells=folder / "wells")
+    found = neighbors(folder / "map.h5ad", out=folder / "out", settings=settings).to_polars()
+    assert dict(found.select("name", "guides").unique().rows()) == {"three": 3, "one": 1, "none": 0}
+    settings = NeighborsSettings(k=1, wells=screen / "wells")
+    columns = neighbors(screen / "map.h5ad", "G00", settings=settings).columns
+    assert [name for name in columns if "guide" in name] == []
 
 
 def test_p_and_fdr_without_wells_by_their_formulas(screen):

@@ -45,7 +45,7 @@ function choose(row) {
 }
 
 function effectsOf(row) {
-  return Object.entries(site.effects).map(([name, values]) => [name, values[row]]);
+  return Object.entries(site.effects).map(([name, values]) => [name.replaceAll("_", " "), values[row]]);
 }
 
 async function showRow() {
@@ -64,7 +64,7 @@ async function showRow() {
   element("row").textContent = about ? `${name} (${about})` : name;
   showPictures(answer.pictures);
   const columns = [["rank", "number"], ["neighbor", "link"], ["cosine", "number"], ["p", "number"], ["FDR", "number"], ["known", "text"]];
-  columns.push(...Object.keys(site.effects).map((word) => [word, "number"]));
+  columns.push(...effectsOf(row).map(([word]) => [word, "number"]));
   for (const [side, preposition] of [["nearest", "to"], ["farthest", "from"]]) {
     const rows = answer[side].map(([other, ...values], at) => [at + 1, site.names[other], ...values, ...effectsOf(other).map(([, value]) => value)]);
     tables[side].fill(`${side[0].toUpperCase()}${side.slice(1)} ${preposition} ${name}`, columns, rows);

@@ -57,7 +57,8 @@ class NeighborsSettings:
     """Number of the nearest names, and of the farthest, of each name."""
     wells: PathLike | None = None
     """The wells that the map was made from: p-values are then those among averages of control
-    wells, and wells, plates, consistency and magnitude of both names are listed."""
+    wells, and wells, plates, guides and their agreement, consistency and magnitude of both names
+    are listed."""
     annotations: PathLike | None = None
     """File of known pairs, or folder of such files: the column `known` names the sources that have
     a pair."""
@@ -103,7 +104,9 @@ def neighbors(
     A table with the columns name, side (nearest or farthest), rank, neighbor, cosine, p (the share
     of profiles without effect whose neighbor of this rank is as near), fdr (Benjamini & Hochberg
     1995, over all pairs listed), known (sources that have the pair); with `wells` also wells,
-    plates, consistency and magnitude, and neighbor_wells and so on. With `out` that folder.
+    plates, guides and guide_agreement (mean cosine of the mean profiles of the guides; both left
+    out where wells have no guide), consistency and magnitude, and neighbor_wells and so on. With
+    `out` that folder.
 
     Raises
     ------

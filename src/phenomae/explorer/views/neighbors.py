@@ -92,6 +92,11 @@ def _explain(session: Session) -> str:
             " Consistency: the mean cosine of a name's wells with each other; where it is near 0, "
             "do not rely on its neighbors."
         )
+    if finder.wells is not None and finder.wells.have_guides:
+        text += (
+            " Guide agreement: the mean cosine between the mean profiles of a name's guides, empty "
+            "with fewer than two; where it is low, only some of the guides make the name near."
+        )
     return text
 
 
