@@ -69,6 +69,31 @@ def test_a_search_shows_the_neighbors_and_a_link_opens_them_again(app, inputs, e
     again.get_by_role("region", name=re.compile(f"^Nearest to {shown[0]}")).wait_for()
 
 
+@pytest.mark.parametrize("width", [1400, 400])
+@pytest.mark.parametrize("view", ["neighbors", "pairs", "maps"])
+def test_after_a_link_the_answer_has_focus_and_is_in_sight(app, inputs, visit, view, width):
+    page = visit(f"{app(inputs)}?row=G005&view={view}", width=width)
+    page.set_viewport_size({"width": width, "height": 300})  # the link is below what is in sight
+    links = page.locator("tbody a").filter(has_not_text="G005")
+    links.first.wait_for()
+    page.wait_for_timeout(1000)  # p-values come later and replace the rows
+    link = links.last
+    name = link.inner_text()
+    link.focus()
+    link.press("Enter")
+    read = """() => {
+        let focused = document.activeElement;
+        while (focused.shadowRoot?.activeElement) focused = focused.shadowRoot.activeElement;
+        return [focused.tagName, focused.textContent, focused.getBoundingClientRect().top];
+    }"""
+    page.get_by_role("heading", name=name).first.wait_for()
+    page.wait_for_timeout(1000)
+    tag, heading, top = page.evaluate(read)
+    assert tag == "H2"
+    assert name in heading
+    assert 0 <= top < 100
+
+
 def test_p_values_follow_and_are_those_of_the_command(app, inputs, explored, visit):
     settings = phenomae.NeighborsSettings(
         wells=explored.wells, annotations=explored.annotations, k=5

@@ -323,6 +323,7 @@ def test_a_site_in_a_browser(address, site, explored, visit, find_faults):
     assert page.url.endswith("row=G006")
     nearest.get_by_role("link").first.click()
     page.get_by_role("region", name=f"Nearest to {wanted[0]}").wait_for()
+    page.wait_for_function("document.activeElement.id === 'row'")  # where the answer begins
     page.go_back()
     nearest.wait_for()
     box.fill("no such gene")

@@ -19,7 +19,7 @@ class Model { // what `render` expects of the app
     this.data = {columns: columns.map(([title, kind]) => ({name: title, title, kind})), rows};
     this.heard.data();
   }
-  set chosen(name) { if (name) choose(site.names.indexOf(name)); }
+  set chosen(name) { if (name) choose(site.names.indexOf(name)).then(focusRow); }
 }
 
 function say(sentence) { element("message").textContent = sentence; }
@@ -41,7 +41,13 @@ function go(changes) {
 
 function choose(row) {
   go({row: site.names[row]});
-  showRow();
+  return guard(showRow);
+}
+
+// The link that was clicked is gone with its table.
+function focusRow() {
+  element("row").focus({preventScroll: true});
+  element("row").scrollIntoView({block: "start"});
 }
 
 function effectsOf(row) {

@@ -32,6 +32,7 @@ function saveCsv(columns, rows, name) {
 
 export function render({model, el}) {
   const title = document.createElement("h2");
+  title.tabIndex = -1; // gets focus when the table is the answer to a click in it
   const frame = document.createElement("div");
   frame.className = "frame";
   frame.tabIndex = 0;
@@ -126,4 +127,8 @@ export function render({model, el}) {
   draw();
   model.on("data", draw);
   model.on("label", name);
+  model.on("focused", () => {
+    title.focus({preventScroll: true});
+    title.scrollIntoView({block: "start"});
+  });
 }

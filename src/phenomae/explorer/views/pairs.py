@@ -11,7 +11,7 @@ from phenomae.evaluation.known_pairs import MapPairs
 from phenomae.explorer.inputs import NO_ANNOTATIONS
 from phenomae.explorer.pair_tables import ALL, ENTITIES, FOUND, MISSED, TITLES, known_of, new_of
 from phenomae.explorer.table import Table
-from phenomae.explorer.view import WIDGETS, Session, View, note
+from phenomae.explorer.view import WIDGETS, Session, View, follow_links, note
 
 LIMIT = 200
 """Known pairs that are sent to the page at once."""
@@ -52,9 +52,8 @@ def _show(session: Session, pairs: MapPairs) -> list[pn.viewable.Viewable]:
             _fill_known(known, pairs, source.value, found.value, row)
         _fill_new(new, pairs, source.value, row)
 
-    for table in (known, new):
-        table.param.watch(lambda event: event.new and state.param.update(row=event.new), "chosen")
     state.param.watch(update, ["row", "source", "found", "scope"])
+    follow_links(session, (known, new), known if sources else new)
     update()
     if not sources:
         return [note(NO_ANNOTATIONS), of_row, new]
