@@ -94,6 +94,22 @@ def test_after_a_link_the_answer_has_focus_and_is_in_sight(app, inputs, visit, v
     assert 0 <= top < 100
 
 
+def test_the_window_is_called_by_what_is_open(app, inputs, explored, visit):
+    assert b"<title>G005 \xc2\xb7 cells \xc2\xb7 map \xe2\x80\x93 phenomae</title>" in (
+        urllib.request.urlopen(f"{app(inputs)}?row=g005&view=cells").read()
+    )
+    page = visit(app(inputs))
+    page.wait_for_function("document.title === 'neighbors · map – phenomae'")
+    page.get_by_role("button", name="Pairs").click()
+    page.wait_for_function("document.title === 'pairs · map – phenomae'")
+    name = explored.hostile["G001"]
+    page.get_by_label(SEARCH).fill(name)
+    page.get_by_label(SEARCH).press("Enter")
+    page.wait_for_function(
+        "name => document.title === `${name} · pairs · map – phenomae`", arg=name
+    )
+
+
 def test_p_values_follow_and_are_those_of_the_command(app, inputs, explored, visit):
     settings = phenomae.NeighborsSettings(
         wells=explored.wells, annotations=explored.annotations, k=5
