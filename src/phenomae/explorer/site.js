@@ -11,6 +11,7 @@ class Model { // what `render` expects of the app
   constructor(id, file) {
     Object.assign(this, {data: {columns: [], rows: []}, label: "", file, target: "row"});
     this.heard = {};
+    this.sorted = "";
     render({model: this, el: element(id)});
   }
   on(name, hear) { this.heard[name] = hear; }
@@ -18,6 +19,11 @@ class Model { // what `render` expects of the app
     this.label = label;
     this.data = {columns: columns.map(([title, kind]) => ({name: title, title, kind})), rows};
     this.heard.data();
+  }
+  get order() { return this.sorted; }
+  set order(text) {
+    this.sorted = text;
+    this.heard.order();
   }
   set chosen(name) { if (name) choose(site.names.indexOf(name)).then(focusRow); }
 }

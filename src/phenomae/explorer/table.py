@@ -22,6 +22,7 @@ class Table(JSComponent):
     )
     label = param.String("", doc="Heading of the table")
     file = param.String("table.csv", doc="Name of the CSV file")
+    order = param.String("", doc="Column that rows are sorted by, `-` before it: falling")
     limit = param.Integer(0, doc="Rows that are shown, of those that are saved; 0 for all")
     target = param.String("row", doc="Parameter of the address that a link sets")
     chosen = param.String("", doc="Text of the link that was clicked last")

@@ -83,6 +83,14 @@ def follow_links(session: Session, tables: Iterable[Table], answer: Table | None
         table.param.watch(search, "chosen")
 
 
+def keep_order(session: Session, table: Table, parameter: str) -> None:
+    """Keep the column and direction that a table is sorted by in a parameter of the address."""
+    state = session.state
+    table.order = getattr(state, parameter)
+    table.param.watch(lambda event: state.param.update(**{parameter: event.new}), "order")
+    state.param.watch(lambda event: table.param.update(order=event.new), parameter)
+
+
 def note(text: str) -> pn.pane.HTML:
     """Return a place with a paragraph of plain text."""
     return pn.pane.HTML(paragraph(text), stylesheets=[_NOTE], sizing_mode="stretch_width", margin=0)

@@ -9,7 +9,7 @@ import polars as pl
 from phenomae.evaluation.neighbors.finder import EFFECTS, SIDES, describe_row
 from phenomae.evaluation.neighbors.partners import list_partners
 from phenomae.explorer.table import Table
-from phenomae.explorer.view import Session, View, follow_links, note
+from phenomae.explorer.view import Session, View, follow_links, keep_order, note
 
 _HINT = "Search for a name, or click a point of the layout."
 MAX_PARTNERS = 20
@@ -55,6 +55,8 @@ def _build(session: Session) -> pn.viewable.Viewable:
         show(row, _without_p(session, row))
         session.later(lambda: add_p(row), lambda table: table is not None and show(row, table))
 
+    for side, table in {**tables, "known": known}.items():
+        keep_order(session, table, f"sort_{side}")
     follow_links(session, (*tables.values(), known), tables[SIDES[0]])
     state.param.watch(update, "row")
     update()
