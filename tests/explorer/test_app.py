@@ -3,6 +3,7 @@
 Whatever a page shows is compared with the map and the store themselves.
 """
 
+import io
 import re
 import shutil
 import subprocess
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import pytest
+from bokeh.palettes import Viridis256
+from PIL import Image
 from sklearn.metrics.pairwise import cosine_similarity
 
 import phenomae
@@ -26,7 +29,7 @@ from phenomae.store.colors import choose_colors
 from phenomae.store.read import open_store, read_field
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
 SEARCH = "Search for"
 
@@ -230,6 +233,38 @@ def test_views_are_accessible_and_fit(app, inputs, visit, find_faults, view, wid
     page.wait_for_function("Bokeh.documents.length && Bokeh.documents[0].is_idle")
     page.wait_for_timeout(500)
     assert find_faults(page) == []
+
+
+def colors_of(place: "Locator") -> set[tuple[int, ...]]:
+    """Return the colors that the screen shows in a place."""
+    with Image.open(io.BytesIO(place.screenshot())) as picture:
+        values = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    return {tuple(color) for color in np.unique(values, axis=0).tolist()}
+
+
+def test_dark_mode_leaves_pictures_and_scales_in_their_colors(app, inputs, visit):
+    """The colors of a plate are Viridis in light and dark, and fields those of the store."""
+    palette = {tuple(bytes.fromhex(color[1:])) for color in Viridis256}
+    for dark in (False, True):
+        page = visit(f"{app(inputs)}?row=G005&view=plates", dark=dark)
+        page.wait_for_function("Bokeh.documents.length && Bokeh.documents[0].is_idle")
+        plot = page.locator(".bk-Figure").last
+        plot.wait_for()
+        page.wait_for_timeout(500)
+        shown = colors_of(plot)
+        assert len(shown & palette) > 200  # of the bar beside the plate
+        assert (255, 255, 255) in shown
+        assert "invert" not in page.content()
+        page.get_by_role("button", name="Cells").click()
+        image = page.locator("figure img").first
+        image.evaluate("image => image.decode()")
+        filters = """image => {
+            const found = [];
+            for (let node = image; node; node = node.parentNode ?? node.host)
+                if (node instanceof Element) found.push(getComputedStyle(node).filter);
+            return found;
+        }"""
+        assert set(image.evaluate(filters)) == {"none"}
 
 
 def test_what_is_missing_is_said(app, explored, visit):
