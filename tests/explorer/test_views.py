@@ -16,6 +16,7 @@ import phenomae
 from phenomae.explorer import pictures
 from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.pictures import FieldPictures
+from phenomae.explorer.plate_values import list_wells
 from phenomae.explorer.state import State
 from phenomae.explorer.table import Table
 from phenomae.explorer.view import Session
@@ -63,7 +64,7 @@ def test_wells_without_a_value_are_not_drawn_as_zero(dosed):
     assert dosed.on_map.plates is not None
     table = dosed.on_map.plates.wells
     plate = table.filter(pl.col("distance").is_null())["plate"][0]
-    shown = plates._columns(session_of(dosed), plate, "distance")["value"]
+    shown = list_wells(dosed, "", plate, "distance")["value"]
     here = table.filter(plate=plate)["distance"]
     assert here.null_count() > 0
     np.testing.assert_array_equal(np.isnan(shown), here.is_null().to_numpy())
