@@ -103,7 +103,7 @@ def _draw_plate(inputs: Inputs, words: dict[str, str]) -> "Figure":
     titles = title_values(inputs.on_map.plates)
     value = value if value in titles else list(titles)[-1]
     wells = list_wells(inputs, row, plate, value)
-    columns, rows = list_axes(wells)
+    columns, rows = list_axes(wells["column"], wells["row"])
     figure = Figure(figsize=(_PLATE_INCHES, 1 + 0.28 * len(rows)), layout="constrained")
     axes = figure.subplots()
     across = [columns.index(column) for column in wells["column"]]

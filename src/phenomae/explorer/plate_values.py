@@ -1,5 +1,6 @@
 """The wells of a plate with one value of each: what the view and the saved figure of it draw."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -46,11 +47,11 @@ def list_wells(inputs: Inputs, row: str, plate: str, value: str) -> dict[str, An
     }
 
 
-def list_axes(wells: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Return the columns of the wells from left to right, and the rows from the bottom up."""
-    columns = sorted({int(column) for column in wells["column"]})
-    rows = sorted({str(row) for row in wells["row"]}, key=lambda row: (len(row), row))[::-1]
-    return [str(column) for column in columns], rows
+def list_axes(columns: Iterable[Any], rows: Iterable[Any]) -> tuple[list[str], list[str]]:
+    """Return the columns of wells from left to right, and their rows from the bottom up."""
+    across = sorted({int(column) for column in columns})
+    upwards = sorted({str(row) for row in rows}, key=lambda row: (len(row), row))[::-1]
+    return [str(column) for column in across], upwards
 
 
 def explain_wells(inputs: Inputs, row: str, plate: str) -> str:

@@ -45,7 +45,7 @@ def _build(session: Session) -> pn.viewable.Viewable:
         choose_plate.value, choose_value.value = plate, value = chosen()
         link.object = link_to_svg("plate", plate=plate, value=value, row=session.row)
         source.data = list_wells(session.inputs, session.row, plate, value)
-        columns, rows = list_axes(source.data)
+        columns, rows = list_axes(source.data["column"], source.data["row"])
         title.text = f"{plate}: {values[value]}"
         where.object = paragraph(explain_wells(session.inputs, session.row, plate))
         plot.x_range.update(factors=columns)
@@ -76,7 +76,7 @@ def _select(name: str, options: dict[str, str], value: str) -> pn.widgets.Select
 
 
 def _plot(session: Session, source: ColumnDataSource) -> figure:
-    columns, rows = list_axes(source.data)
+    columns, rows = list_axes(source.data["column"], source.data["row"])
     plot = make_plot(height=340, x_range=columns, y_range=rows, tools="")
     plot.grid.grid_line_color = None
     plot.axis.major_tick_line_color = None
