@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FIRST = "phenomae simulate raw --genes 24 --complexes 6"
 SMALLER = "--sites 2 --field-size 128"
-NOT_OF_THE_SCREEN = ("--pattern", "--pixel-size-um")
+NOT_OF_THE_SCREEN = ("--pattern", "--pixel-size-um", "phenomae explore")  # which does not end
 STEPS = "--steps 20 --checkpoint-every 20 --validation-every 20"
 REST = ("phenomae recipes", "phenomae info", "phenomae completion bash", "phenomae -V")
 

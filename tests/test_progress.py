@@ -1,6 +1,7 @@
 """What is printed while a command runs."""
 
 import contextlib
+import time
 
 import pytest
 
@@ -56,3 +57,20 @@ def test_a_block_can_be_silenced_and_what_was_before_comes_back(capsys: pytest.C
     finally:
         progress.set_quiet(before)
     assert capsys.readouterr().err == "printed\n"
+
+
+@pytest.mark.parametrize(("quiet", "expected"), [(False, "working\n"), (True, "")])
+def test_long_work_is_announced(capsys, quiet: bool, expected: str):
+    around = progress.silenced() if quiet else contextlib.nullcontext()
+    with around, progress.announced("working", after_s=0.01):
+        time.sleep(0.5)
+    assert capsys.readouterr().err == expected
+
+
+def test_short_work_is_not_announced(capsys):
+    with progress.announced("working", after_s=0.2):
+        pass
+    with pytest.raises(ValueError, match="broken"), progress.announced("working", after_s=0.2):
+        raise ValueError("broken")
+    time.sleep(0.5)
+    assert capsys.readouterr().err == ""

@@ -101,7 +101,7 @@ def test_mitocheck(shared: Path, tmp_path: Path, monkeypatch, capsys):
     (tmp_path / "annotations").symlink_to(shared / "data/annotations")
     monkeypatch.chdir(tmp_path)
     printed = run_page(DOCS / "tutorial-mitocheck.md", capsys)
-    assert len(printed) == 4
+    assert len(printed) == 5
     for found, shown in printed:
         require_alike(found, shown)
 
@@ -114,7 +114,7 @@ def test_bbbc013(shared: Path, tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     end = "\n## With a trained network\n"
     printed = run_page(DOCS / "tutorial-bbbc013.md", capsys, end)
-    assert len(printed) == 5
+    assert len(printed) == 6
     for found, shown in printed:
         # The images at hand are compressed; the public ones are not.
         require_alike(found.replace("27.9", "85.2"), shown)

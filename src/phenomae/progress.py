@@ -4,6 +4,7 @@ Everything goes to standard error, so that standard output has only results.
 """
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,21 @@ def info(text: str) -> None:
     """Print one line for the user on standard error, unless the process is silenced."""
     if not _quiet:
         print(_reword(text), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def announced(text: str, after_s: float = 2.0) -> Iterator[None]:
+    """Print a line with `info` if the block takes longer than `after_s` seconds, and else nothing.
+
+    For long work of other libraries, whose progress is not known.
+    """
+    timer = threading.Timer(after_s, info, [text])
+    timer.daemon = True  # an interrupt does not wait for it
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @runtime_checkable

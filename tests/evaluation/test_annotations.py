@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from phenomae.evaluation.annotations import (
+    COMPLEXES,
     Annotation,
     hash_annotations,
     pairs_on_map,
@@ -15,6 +16,7 @@ from phenomae.evaluation.annotations import (
     resolve_names,
     unknown_genes,
 )
+from phenomae.evaluation.fetch import FILES
 
 
 def test_a_folder_gives_every_file_that_has_the_columns(tmp_path, capsys):
@@ -28,6 +30,19 @@ def test_a_folder_gives_every_file_that_has_the_columns(tmp_path, capsys):
     assert sources[1].pairs.to_dicts() == [{"entity1": "C", "entity2": "A"}]
     assert "README.txt is skipped" in capsys.readouterr().err
     assert [source.name for source in read_annotations(tmp_path / "mine.csv")] == ["mine"]
+    read_annotations(tmp_path)  # as commands that need the lists twice
+    assert "is skipped" not in capsys.readouterr().err
+
+
+def test_the_complexes_beside_the_public_lists_are_no_surprise(tmp_path, capsys):
+    """`annotations fetch` writes them into the same folder, for another setting."""
+    (tmp_path / "pairs.csv").write_text("entity1,entity2\nA,B\n")
+    (tmp_path / COMPLEXES).write_text("first complex\tA B C\n")
+    assert COMPLEXES in [file.name for file in FILES]
+    assert [annotation.name for annotation in read_annotations(tmp_path)] == ["pairs"]
+    assert capsys.readouterr().err == ""
+    with pytest.raises(ValueError, match="is not an annotation file"):
+        read_annotations(tmp_path / COMPLEXES)
 
 
 def test_the_hash_is_of_names_and_content(tmp_path):

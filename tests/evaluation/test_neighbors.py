@@ -1,11 +1,13 @@
 """Neighbors of names on a map: those of scikit-learn, with p-values by their formula."""
 
+import re
 import tracemalloc
 
 import numpy as np
 import polars as pl
 import pytest
 from scipy.stats import false_discovery_control
+from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import NearestNeighbors
 
 from phenomae import (
@@ -19,6 +21,7 @@ from phenomae import (
 )
 from phenomae.evaluation.neighbors.finder import NeighborFinder
 from phenomae.evaluation.neighbors.neighbors import NeighborsSettings
+from phenomae.evaluation.neighbors.partners import list_partners
 from phenomae.evaluation.questions.signal import SignalSettings, measure_signal
 from phenomae.maps import nearest as searching
 from phenomae.maps.map import MapSettings
@@ -151,6 +154,66 @@ def test_partners_are_found_and_named(screen, capsys):
     assert "farthest from G07" in printed
 
 
+@pytest.fixture
+def hub(tmp_path):
+    """A map of 60 names, ten rows six times, and the known pairs of N00 with 39 of them."""
+    rng = np.random.default_rng(3)
+    values = np.repeat(rng.normal(size=(10, 5)), 6, axis=0)
+    names = [f"N{number:02d}" for number in range(60)]
+    wells = [f"{row}{column:02d}" for row in "ABCDE" for column in range(1, 13)]
+    table = pl.DataFrame({"well": wells, "gene": names}).with_columns(
+        plate=pl.lit("P"), perturbation="gene", control=False
+    )
+    write(tmp_path / "wells", table, values)
+    map_wells(tmp_path / "wells", tmp_path / "map.h5ad", settings=MapSettings(through="wells"))
+    lines = [f"{name},N00\n" for name in names[1:31]] + ["N00,N00\n", "N00,absent\n", "N01,N02\n"]
+    known = tmp_path / "known"
+    known.mkdir()
+    (known / "one.csv").write_text("entity1,entity2\n" + "".join(lines))
+    twice = "".join(f"N00,{name}\n" for name in names[21:40])
+    (known / "two.csv").write_text("entity1,entity2\n" + twice)
+    return tmp_path
+
+
+def test_partners_have_the_ranks_of_scikit_learn(hub):
+    """Found and missed; equal cosines are in the order of the map, as those of neighbors."""
+    path = hub / "map.h5ad"
+    finder = NeighborFinder.open(path, read_map(path), annotations=hub / "known", k=7)
+    listed = finder.list_neighbors(np.array([0]))
+    partners = list_partners(finder, 0, listed)
+    cosines = cosine_similarity(read_map(path).features.astype(np.float64))[0]
+    order = sorted(range(1, 60), key=lambda row: (-round(cosines[row], 9), row))
+    expected = [row for row in order if row < 40]
+    assert partners["partner"].to_list() == [f"N{row:02d}" for row in expected]
+    assert partners["rank"].to_list() == [order.index(row) + 1 for row in expected]
+    np.testing.assert_allclose(partners["cosine"], cosines[expected], atol=1e-6)
+    sources = ["one" if row < 21 else "one | two" if row < 31 else "two" for row in expected]
+    assert partners["known"].to_list() == sources
+    near = [f"N{row:02d}" for row in order[:7]]
+    far = sorted(order, key=lambda row: (round(cosines[row], 9), row))[:7]
+    named = dict.fromkeys(near, "nearest") | {f"N{row:02d}": "farthest" for row in far}
+    assert partners["listed"].to_list() == [named.get(name) for name in partners["partner"]]
+    p = {row["neighbor"]: (row["p"], row["fdr"]) for row in listed.rows(named=True)}
+    assert partners.select("p", "fdr").rows() == [
+        p.get(name, (None, None)) for name in partners["partner"]
+    ]
+
+
+def test_partners_that_are_not_near_are_printed(hub, capsys):
+    words = ["neighbors", str(hub / "map.h5ad"), "N00", "N50", "--k", "7"]
+    assert cli.run([*words, "--annotations", str(hub / "known")]) == 0
+    printed = capsys.readouterr().out
+    found = re.search(r"N00 has 39 known partners on the map, (\d) among its 7 n.*", printed)
+    assert found
+    assert f"and {39 - int(found[1]) - 20} more" in printed
+    block = printed.split(found[0])[1].splitlines()
+    assert block[1].split() == ["rank", "partner", "cosine", "known"]
+    assert all(int(line.split()[0]) > 7 for line in block[2:22])
+    assert "no known partner of N50 is on the map" in printed
+    assert cli.run(words) == 0
+    assert "partner" not in capsys.readouterr().out
+
+
 def test_all_names_in_another_order_keep_their_own_neighbors(screen):
     names = [f"G{number:02d}" for number in range(30)][::-1]
     table = neighbors(screen / "map.h5ad", *names, settings=NeighborsSettings(k=2))
@@ -171,6 +234,59 @@ def test_wells_and_effects_are_those_of_ask_signal(screen):
             assert (row[f"{start}wells"], row[f"{start}plates"]) == (3, 3)
             for measure in ("consistency", "magnitude"):
                 assert row[f"{start}{measure}"] == pytest.approx(wanted[name][measure], rel=1e-6)
+
+
+@pytest.fixture
+def guided(tmp_path):
+    """A gene of three guides on five wells, one of a single guide, one of none, and controls."""
+    rows = [
+        *(("P1", f"A{at + 1:02d}", "three", f"g{guide}") for at, guide in enumerate([0, 0, 1, 2])),
+        ("P2", "A01", "three", "g2"),
+        *((plate, "B01", "one", "g0") for plate in ("P1", "P2")),
+        *((plate, "C01", "none", None) for plate in ("P1", "P2")),
+        *((plate, f"D{at:02d}", None, None) for plate in ("P1", "P2") for at in range(1, 7)),
+    ]
+    table = pl.DataFrame(rows, ["plate", "well", "gene", "guide"], orient="row").with_columns(
+        perturbation=pl.col("gene").fill_null("control"), control=pl.col("gene").is_null()
+    )
+    values = np.random.default_rng(8).normal(size=(len(rows), 6)).astype(np.float32)
+    write(tmp_path / "wells", table, values)
+    map_wells(tmp_path / "wells", tmp_path / "map.h5ad", settings=MapSettings(through="wells"))
+    return tmp_path, table, values
+
+
+def test_guides_agree_by_the_cosines_of_their_means(guided, capsys):
+    """Three pairs of guides, each of one or two wells; a single guide has nothing to agree with."""
+    folder, table, values = guided
+    settings = NeighborsSettings(k=2, wells=folder / "wells")
+    found = neighbors(folder / "map.h5ad", "three", "none", settings=settings)
+    own = (table["gene"] == "three").fill_null(False)
+    means = np.stack(
+        [values[own & (table["guide"] == f"g{guide}")].mean(axis=0) for guide in range(3)]
+    )
+    agreement = cosine_similarity(means)[np.triu_indices(3, k=1)].mean()
+    near = found.filter(name="three", side="nearest")
+    assert near["guides"].to_list() == [3, 3]
+    assert near["guide_agreement"].to_list() == pytest.approx([agreement] * 2, abs=1e-6)
+    neighbor = {row["neighbor"]: row for row in near.rows(named=True)}
+    assert neighbor["one"]["neighbor_guides"] == 1
+    assert neighbor["one"]["neighbor_guide_agreement"] is None
+    assert neighbor["none"]["neighbor_guides"] == 0
+    printed = capsys.readouterr().out
+    assert f"nearest to three (5 wells on 2 plates, 3 guides with agreement {agreement:.3f}" in (
+        printed
+    )
+    assert "nearest to none (2 wells on 2 plates, consistency" in printed
+
+
+def test_a_guide_of_two_genes_is_one_of_each_and_no_guides_are_no_columns(guided, screen):
+    folder, *_ = guided
+    settings = NeighborsSettings(k=1, wells=folder / "wells")
+    found = neighbors(folder / "map.h5ad", out=folder / "out", settings=settings).to_polars()
+    assert dict(found.select("name", "guides").unique().rows()) == {"three": 3, "one": 1, "none": 0}
+    settings = NeighborsSettings(k=1, wells=screen / "wells")
+    columns = neighbors(screen / "map.h5ad", "G00", settings=settings).columns
+    assert [name for name in columns if "guide" in name] == []
 
 
 def test_p_and_fdr_without_wells_by_their_formulas(screen):

@@ -3,6 +3,7 @@
 Whatever a page shows is compared with the map and the store themselves.
 """
 
+import io
 import re
 import shutil
 import subprocess
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import pytest
+from bokeh.palettes import Viridis256
+from PIL import Image
 from sklearn.metrics.pairwise import cosine_similarity
 
 import phenomae
@@ -26,7 +29,7 @@ from phenomae.store.colors import choose_colors
 from phenomae.store.read import open_store, read_field
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
 SEARCH = "Search for"
 
@@ -67,6 +70,47 @@ def test_a_search_shows_the_neighbors_and_a_link_opens_them_again(app, inputs, e
     # A neighbor is a link, which searches for it.
     found.locator("tbody a").first.click()
     again.get_by_role("region", name=re.compile(f"^Nearest to {shown[0]}")).wait_for()
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+@pytest.mark.parametrize("view", ["neighbors", "pairs", "maps"])
+def test_after_a_link_the_answer_has_focus_and_is_in_sight(app, inputs, visit, view, width):
+    page = visit(f"{app(inputs)}?row=G005&view={view}", width=width)
+    page.set_viewport_size({"width": width, "height": 300})  # the link is below what is in sight
+    links = page.locator("tbody a").filter(has_not_text="G005")
+    links.first.wait_for()
+    page.wait_for_timeout(1000)  # p-values come later and replace the rows
+    link = links.last
+    name = link.inner_text()
+    link.focus()
+    link.press("Enter")
+    read = """() => {
+        let focused = document.activeElement;
+        while (focused.shadowRoot?.activeElement) focused = focused.shadowRoot.activeElement;
+        return [focused.tagName, focused.textContent, focused.getBoundingClientRect().top];
+    }"""
+    page.get_by_role("heading", name=name).first.wait_for()
+    page.wait_for_timeout(1000)
+    tag, heading, top = page.evaluate(read)
+    assert tag == "H2"
+    assert name in heading
+    assert 0 <= top < 100
+
+
+def test_the_window_is_called_by_what_is_open(app, inputs, explored, visit):
+    assert b"<title>G005 \xc2\xb7 cells \xc2\xb7 map \xe2\x80\x93 phenomae</title>" in (
+        urllib.request.urlopen(f"{app(inputs)}?row=g005&view=cells").read()
+    )
+    page = visit(app(inputs))
+    page.wait_for_function("document.title === 'neighbors · map – phenomae'")
+    page.get_by_role("button", name="Pairs").click()
+    page.wait_for_function("document.title === 'pairs · map – phenomae'")
+    name = explored.hostile["G001"]
+    page.get_by_label(SEARCH).fill(name)
+    page.get_by_label(SEARCH).press("Enter")
+    page.wait_for_function(
+        "name => document.title === `${name} · pairs · map – phenomae`", arg=name
+    )
 
 
 def test_p_values_follow_and_are_those_of_the_command(app, inputs, explored, visit):
@@ -189,6 +233,38 @@ def test_views_are_accessible_and_fit(app, inputs, visit, find_faults, view, wid
     page.wait_for_function("Bokeh.documents.length && Bokeh.documents[0].is_idle")
     page.wait_for_timeout(500)
     assert find_faults(page) == []
+
+
+def colors_of(place: "Locator") -> set[tuple[int, ...]]:
+    """Return the colors that the screen shows in a place."""
+    with Image.open(io.BytesIO(place.screenshot())) as picture:
+        values = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    return {tuple(color) for color in np.unique(values, axis=0).tolist()}
+
+
+def test_dark_mode_leaves_pictures_and_scales_in_their_colors(app, inputs, visit):
+    """The colors of a plate are Viridis in light and dark, and fields those of the store."""
+    palette = {tuple(bytes.fromhex(color[1:])) for color in Viridis256}
+    for dark in (False, True):
+        page = visit(f"{app(inputs)}?row=G005&view=plates", dark=dark)
+        page.wait_for_function("Bokeh.documents.length && Bokeh.documents[0].is_idle")
+        plot = page.locator(".bk-Figure").last
+        plot.wait_for()
+        page.wait_for_timeout(500)
+        shown = colors_of(plot)
+        assert len(shown & palette) > 200  # of the bar beside the plate
+        assert (255, 255, 255) in shown
+        assert "invert" not in page.content()
+        page.get_by_role("button", name="Cells").click()
+        image = page.locator("figure img").first
+        image.evaluate("image => image.decode()")
+        filters = """image => {
+            const found = [];
+            for (let node = image; node; node = node.parentNode ?? node.host)
+                if (node instanceof Element) found.push(getComputedStyle(node).filter);
+            return found;
+        }"""
+        assert set(image.evaluate(filters)) == {"none"}
 
 
 def test_what_is_missing_is_said(app, explored, visit):

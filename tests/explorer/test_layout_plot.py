@@ -40,6 +40,19 @@ def test_points_have_the_color_of_their_cluster(explored, of_map):
     assert len(set.union(*colors.values())) == len(colors)
 
 
+def test_the_name_is_on_the_side_with_more_space(inputs):
+    state = State()
+    column = build_layout(Session(inputs, state, ThreadPoolExecutor(1)))
+    across = inputs.layout.points[:, 0]
+    marked = column[0].object.renderers[1].data_source
+    sides = ((across.argmax(), "right", (-99, 0)), (across.argmin(), "left", (0, 99)))
+    for end, align, shifts in sides:
+        state.row = inputs.names[end]
+        assert marked.data["name"][-1] == state.row
+        assert marked.data["align"][-1] == align
+        assert shifts[0] < marked.data["shift"][-1] < shifts[1]
+
+
 def test_the_saved_figure_has_a_panel_of_clusters(app, explored, of_map):
     address = app(Inputs.open(explored.map, clusters=of_map))
     with urllib.request.urlopen(f"{address}figures/layout.svg?row=G005") as answer:

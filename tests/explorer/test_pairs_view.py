@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
+from phenomae.evaluation.annotations import ALL_SOURCES
 from phenomae.evaluation.known_pairs import MapPairs
 from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.pair_tables import known_of, new_of
@@ -53,6 +54,22 @@ def test_known_pairs_are_those_of_the_source_with_the_highest_first(pairs):
     assert known_of(pairs, "three").is_empty()
 
 
+def test_pairs_of_all_sources_stand_once_with_their_sources(pairs):
+    table = known_of(pairs, ALL_SOURCES)
+    assert table["entity1"].to_list() == ["A", "C", "B", "D", "E"]
+    both = "one | two"
+    assert table["sources"].to_list() == [both, both, "one", "one", "one"]
+    assert table["result"].to_list() == ["similar", *["missed"] * 3, "opposite"]
+    assert known_of(pairs, ALL_SOURCES, found="found", row="X")["sources"].to_list() == [
+        both,
+        "one",
+    ]
+    # Each pair counts once: of 0.9, 0.5, 0.5, -0.2 and -0.9, four are below 0.7.
+    assert new_of(pairs, ALL_SOURCES)["above"].to_list() == [4 / 5, 2 / 5]
+    assert pairs.count_all().rows() == [(ALL_SOURCES, 5, 1, 1, 3, 2 / 5)]
+    assert "sources" not in known_of(pairs, "one").columns
+
+
 def test_known_pairs_are_found_missed_or_those_of_a_row(pairs):
     assert known_of(pairs, "one", found="found")["entity1"].to_list() == ["A", "E"]
     assert known_of(pairs, "one", found="missed")["entity1"].to_list() == ["C", "B", "D"]
@@ -91,11 +108,11 @@ def test_many_pairs_are_sent_in_part(inputs, monkeypatch):
     with ThreadPoolExecutor(1) as pool:
         view = pairs_view.VIEW.build(Session(inputs, state, pool))
     [known] = [table for table in view.select(Table) if table.label.startswith("Known pairs (")]
-    assert known.label == "Known pairs (complexes): 12, the first 5 by cosine"
+    assert known.label == "Known pairs (all sources): 12, the first 5 by cosine"
     assert len(known.data["rows"]) == 5
     first = known.data["rows"]
     state.param.update(found="missed", row="G005")
-    assert known.label == "Known pairs missed (complexes, G005): 2"
+    assert known.label == "Known pairs missed (all sources, G005): 2"
     state.param.update(found="no such word", scope="map", source="no such source")
     assert known.data["rows"] == first
 
@@ -132,12 +149,24 @@ def read_rows(page, label: str) -> list[list[str]]:
 def test_pairs_in_a_browser(app, inputs, explored, visit, find_faults):
     address = app(inputs)
     page = visit(f"{address}?view=pairs")
-    rows = read_rows(page, "Known pairs (complexes): 12")
+    rows = read_rows(page, "Known pairs (all sources): 12")
     assert [row[:4] for row in rows] == expected_rows(explored, "complexes")
+    few = {tuple(row[:2]) for row in expected_rows(explored, "signal_ing <&> more")}
+    for row in rows:
+        more = " | signal_ing <&> more" if tuple(row[:2]) in few else ""
+        assert row[5] == f"complexes{more}"
     counts = read_rows(page, "Known pairs per source")
-    assert [row[:2] for row in counts] == [["complexes", "12"], ["signal_ing <&> more", "3"]]
+    assert [row[:2] for row in counts] == [
+        ["complexes", "12"],
+        ["signal_ing <&> more", "3"],
+        ["all sources", "12"],
+    ]
     missed = sum(row[4] == "missed" for row in rows)
     assert counts[0][4] == str(missed)
+    page.get_by_label("Source", exact=True).select_option("complexes")
+    assert [row[:4] for row in read_rows(page, "Known pairs (complexes): 12")] == [
+        row[:4] for row in rows
+    ]
     page.get_by_label("Known pairs", exact=True).select_option("missed")
     assert len(read_rows(page, f"Known pairs missed (complexes): {missed}")) == missed
     page.get_by_label("Source", exact=True).select_option("signal_ing <&> more")

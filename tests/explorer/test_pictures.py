@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from bokeh.palettes import Viridis256
 from PIL import Image
 
 import phenomae
@@ -148,6 +149,38 @@ def test_figures_are_saved_as_svg(app, inputs: Inputs):
             root = ElementTree.fromstring(answer.read())
         assert root.tag.endswith("svg")
         assert len(list(root.iter())) > 50
+
+
+@pytest.mark.parametrize("value", ["foreground", "distance", ""])
+def test_a_saved_plate_has_the_colors_of_the_page_and_a_readable_size(app, inputs: Inputs, value):
+    """Those of Bokeh's mapper, from the lowest value of the plate to the highest."""
+    assert inputs.on_map.plates is not None
+    plate = inputs.on_map.plates.plates[0]
+    path = f"plate.svg?plate={plate}&value={value}&row=G005"
+    with urllib.request.urlopen(f"{app(inputs)}figures/{path}") as answer:
+        root = ElementTree.fromstring(answer.read())
+    assert float(root.attrib["width"].removesuffix("pt")) * 96 / 72 >= 800
+    [mesh] = [each for each in root.iter() if each.get("id") == "QuadMesh_1"]
+    styles = [each.attrib["style"] for each in mesh if each.tag.endswith("path")]
+    shown = [style.split("fill: ")[1].split(";")[0] for style in styles]
+    table = inputs.on_map.plates.wells.filter(plate=plate)
+    values = table[value or "distance"].to_numpy()
+    parts = (values - values.min()) / (values.max() - values.min())
+    wells = {
+        (well[0], int(well[1:])): Viridis256[min(int(256 * part), 255)]
+        for well, part in zip(table["well"], parts, strict=True)
+    }
+    rows = sorted({row for row, _ in wells}, reverse=True)  # from the bottom up
+    columns = sorted({column for _, column in wells})
+    places = [(row, column) for row in rows for column in columns]
+    for place, color in zip(places, shown, strict=True):
+        expected = wells.get(place)
+        if expected is None:
+            assert color == "none"
+            continue
+        pair = (bytes.fromhex(each.removeprefix("#")) for each in (color, expected))
+        # A step of the palette at most: matplotlib rounds its ends in another way.
+        assert max(abs(a - b) for a, b in zip(*pair, strict=True)) <= 3
 
 
 def test_pictures_of_the_server_are_those_drawn(app, inputs: Inputs, drawn: FieldPictures):

@@ -1,6 +1,6 @@
 """The address of a page: what is written is read again, whatever names look like."""
 
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -73,3 +73,59 @@ def test_back_shows_what_was_shown_before(app, inputs, visit):
     page.keyboard.press("Enter")
     page.wait_for_url("**?row=G005#answers")
     assert page.evaluate("window.kept")  # a jump to a part of the page does not load it again
+
+
+def column_of(region, heading: str) -> list[str]:
+    at = region.locator("thead th").all_inner_texts().index(heading)
+    return [row.locator("th, td").nth(at).inner_text() for row in region.locator("tbody tr").all()]
+
+
+@pytest.mark.slow
+def test_the_order_of_the_neighbors_is_in_the_address(app, inputs, visit):
+    page = visit(f"{app(inputs)}?row=G005")
+    nearest = page.get_by_role("region", name="Nearest to G005 (")  # p-values are there
+    farthest = page.get_by_role("region", name="Farthest from G005 (")
+    nearest.wait_for()
+    known = page.get_by_role("region", name="Known partners of G005")
+    names = column_of(nearest, "neighbor")
+    partners = column_of(known, "partner")
+    assert len(partners) > 1
+    heading = nearest.get_by_role("button", name="cosine")
+    heading.click()
+    assert column_of(nearest, "neighbor") == names  # the highest cosine is the first
+    heading.click()  # the other direction
+    assert column_of(nearest, "neighbor") == names[::-1]
+    farthest.get_by_role("button", name="magnitude").click()
+    known.get_by_role("button", name="rank").click()
+    chosen = {
+        "row": ["G005"],
+        "sort_nearest": ["cosine"],
+        "sort_farthest": ["-magnitude"],
+        "sort_known": ["-rank"],
+    }
+    page.wait_for_url(lambda address: parse_qs(urlsplit(address).query) == chosen)
+    again = visit(page.url)
+    nearest = again.get_by_role("region", name="Nearest to G005 (")
+    nearest.wait_for()
+    assert column_of(nearest, "neighbor") == names[::-1]
+    headings = again.get_by_role("columnheader")
+    assert headings.filter(has_text="cosine").first.get_attribute("aria-sort") == "ascending"
+    known = again.get_by_role("region", name="Known partners of G005")
+    assert column_of(known, "partner") == partners[::-1]
+    farthest = again.get_by_role("region", name="Farthest from G005 (")
+    magnitudes = [float(text) for text in column_of(farthest, "magnitude")]
+    assert magnitudes == sorted(magnitudes, reverse=True)
+    # Another name is listed in the same order.
+    again.get_by_label("Search for").fill("G006")
+    again.get_by_label("Search for").press("Enter")
+    region = again.get_by_role("region", name="Nearest to G006 (")
+    region.wait_for()
+    assert column_of(region, "rank") == ["5", "4", "3", "2", "1"]
+
+
+@pytest.mark.slow
+def test_an_order_by_no_column_is_that_of_ranks(app, inputs, visit):
+    page = visit(f"{app(inputs)}?row=G005&sort_nearest=-absent")
+    nearest = page.get_by_role("region", name="Nearest to G005 (")
+    nearest.wait_for()
+    assert column_of(nearest, "rank") == ["1", "2", "3", "4", "5"]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
@@ -57,7 +58,8 @@ def all_bytes(folder: Path) -> dict[str, bytes]:
 
 def test_files_are_named_by_numbers(site):
     expected = re.compile(
-        r"artefact\.json|index\.html|site\.js|data/(names|new)\.json|data/rows-\d{4}\.json"
+        r"artefact\.json|index\.html|site\.js|layout\.svg|data/(names|new|layout)\.json"
+        r"|data/rows-\d{4}\.json"
         r"|data/pairs-\d{2}-\d{4}\.json|pictures/\d{3}/\d+\.jpg"
     )
     names = list(all_bytes(site))
@@ -126,6 +128,52 @@ def test_known_pairs_are_those_of_the_annotations(site, explored):
                 if row in (first, second)
             ]
             assert [values[1:] for values in own] == others
+
+
+def test_the_layout_has_the_points_of_the_map(site, inputs):
+    """Both axes have one scale, and y points upwards."""
+    layout = read(site / "data/layout.json")
+    shown = np.array(layout["points"])
+    assert shown.min() >= 0
+    assert (shown.max(axis=0) <= [layout["width"], layout["height"]]).all()
+    points = inputs.layout.points
+    for axis, sign in ((0, 1), (1, -1)):
+        slope, start = np.polyfit(points[:, axis], shown[:, axis], 1)
+        assert slope == pytest.approx(sign * 940 / np.ptp(points, axis=0).max(), rel=1e-2)
+        np.testing.assert_allclose(slope * points[:, axis] + start, shown[:, axis], atol=1)
+    root = ElementTree.fromstring((site / "layout.svg").read_bytes())
+    assert root.attrib["viewBox"] == f"0 0 {layout['width']} {layout['height']}"
+    [path] = [each for each in root.iter() if each.tag.endswith("path")]
+    drawn = [list(map(int, pair)) for pair in re.findall(r"M(\d+) (\d+)h0", path.attrib["d"])]
+    assert drawn == layout["points"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "dark"), [(1400, False), (400, True)])
+def test_the_layout_marks_the_searched_name_and_leads_to_others(
+    address, site, explored, visit, find_faults, width, dark
+):
+    page = visit(f"{address}?row=G006", width=width, dark=dark)
+    page.get_by_role("region", name="Nearest to G006").wait_for()
+    profiles, points = read_map(explored.map), read(site / "data/layout.json")["points"]
+    between = cosine_similarity(profiles.features)
+    row = profiles.names.index("G006")
+    near = [each for each in np.argsort(-between[row]).tolist() if each != row][:5]
+    marks = page.locator("#marks")
+    places = marks.locator("circle").evaluate_all(
+        "circles => circles.map(each => [each.cx.baseVal.value, each.cy.baseVal.value])"
+    )
+    assert places == [points[each] for each in [*near[::-1], row]]
+    assert marks.locator("text").text_content() == "G006"
+    assert find_faults(page) == []
+    image = page.get_by_role("img", name="Layout of the rows of the map")
+    assert image.evaluate("image => image.naturalWidth") > 0
+    # A click on the point of another name searches for it.
+    other = profiles.names.index("G011")
+    scale = image.bounding_box()["width"] / 1000
+    x, y = (scale * value for value in points[other])
+    marks.click(position={"x": x, "y": y})
+    page.get_by_role("region", name="Nearest to G011").wait_for()
 
 
 def test_labels_lead_to_the_rows_of_their_wells(site, explored):
@@ -323,6 +371,7 @@ def test_a_site_in_a_browser(address, site, explored, visit, find_faults):
     assert page.url.endswith("row=G006")
     nearest.get_by_role("link").first.click()
     page.get_by_role("region", name=f"Nearest to {wanted[0]}").wait_for()
+    page.locator("#row:focus").wait_for()  # where the answer begins
     page.go_back()
     nearest.wait_for()
     box.fill("no such gene")
@@ -341,7 +390,10 @@ def test_hostile_names_are_text_on_a_narrow_dark_page(address, explored, visit, 
         page.get_by_role("region", name=f"Nearest to {name}", exact=True).wait_for()
         pictures = page.get_by_role("figure").get_by_role("img")
         assert pictures.count() == 2
-        page.wait_for_function("[...document.images].every((image) => image.naturalWidth === 64)")
+        for picture in pictures.all():
+            assert (
+                picture.evaluate("async image => (await image.decode(), image.naturalWidth)") == 64
+            )
         assert find_faults(page) == []
         again = visit(page.url)
         again.get_by_role("region", name=f"Nearest to {name}", exact=True).wait_for()

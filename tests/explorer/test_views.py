@@ -10,11 +10,13 @@ import numpy as np
 import panel as pn
 import polars as pl
 import pytest
+from sklearn.metrics.pairwise import cosine_similarity
 
 import phenomae
 from phenomae.explorer import pictures
 from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.pictures import FieldPictures
+from phenomae.explorer.plate_values import list_wells
 from phenomae.explorer.state import State
 from phenomae.explorer.table import Table
 from phenomae.explorer.view import Session
@@ -62,7 +64,7 @@ def test_wells_without_a_value_are_not_drawn_as_zero(dosed):
     assert dosed.on_map.plates is not None
     table = dosed.on_map.plates.wells
     plate = table.filter(pl.col("distance").is_null())["plate"][0]
-    shown = plates._columns(session_of(dosed), plate, "distance")["value"]
+    shown = list_wells(dosed, "", plate, "distance")["value"]
     here = table.filter(plate=plate)["distance"]
     assert here.null_count() > 0
     np.testing.assert_array_equal(np.isnan(shown), here.is_null().to_numpy())
@@ -129,6 +131,60 @@ def test_a_name_in_other_letters_is_the_row_and_an_unknown_one_is_none(inputs):
     assert "Search for a compound" in doses.VIEW.build(session_of(inputs, row="absent"))[0].object
     near = neighbors.VIEW.build(session_of(inputs, row="g005"))
     assert near[1].label.startswith("Nearest to G005")
+
+
+def test_known_partners_are_shown_with_the_ranks_of_scikit_learn(inputs, explored, monkeypatch):
+    monkeypatch.setattr(neighbors, "MAX_PARTNERS", 1)
+    view = neighbors.VIEW.build(session_of(inputs, row="G005"))
+    [table] = [each for each in view.select(Table) if each.label.startswith("Known partners")]
+    profiles = phenomae.read_map(explored.map)
+    cosines = cosine_similarity(profiles.features.astype(np.float64))
+    row = profiles.names.index("G005")
+    order = [each for each in np.argsort(-cosines[row]).tolist() if each != row]
+    partners: dict[str, list[str]] = {}
+    for file in sorted(explored.annotations.glob("*.csv")):
+        for first, second in pl.read_csv(file).select("entity1", "entity2").rows():
+            if "G005" in (first, second):
+                partner = second if first == "G005" else first
+                partners.setdefault(partner, []).append(file.stem)
+    rank = {profiles.names[each]: at for at, each in enumerate(order, start=1)}
+    expected = sorted(partners, key=lambda name: rank[name])
+    rows = [
+        dict(zip([column["name"] for column in table.data["columns"]], values, strict=True))
+        for values in table.data["rows"]
+    ]
+    assert [each["partner"] for each in rows] == expected
+    assert [each["rank"] for each in rows] == [rank[name] for name in expected]
+    assert [each["sources"] for each in rows] == [" | ".join(partners[name]) for name in expected]
+    own = [cosines[row, profiles.names.index(name)] for name in expected]
+    np.testing.assert_allclose([each["cosine"] for each in rows], own, atol=1e-6)
+    # Five of the eleven others are listed as nearest and five as farthest.
+    listed = ["nearest" if each["rank"] <= 5 else "no" for each in rows if each["rank"] <= 6]
+    assert [each["listed"] for each in rows][: len(listed)] == listed
+    near = sum(rank[name] <= 5 for name in expected)
+    words = f"{len(expected)}, {near} among the 5 nearest; the nearest 1 are shown"
+    assert table.label == f"Known partners of G005 on the map: {words}"
+
+
+@pytest.mark.slow
+def test_known_partners_in_a_browser_are_saved_beyond_those_that_are_shown(
+    app, inputs, visit, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(neighbors, "MAX_PARTNERS", 1)
+    page = visit(f"{app(inputs)}?row=G005")
+    caption = re.compile("^Known partners of G005 on the map: 2, ")
+    page.get_by_role("region", name=caption).wait_for()
+    shown = page.get_by_role("region", name=caption).locator("tbody tr")
+    assert shown.count() == 1
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Save as CSV").nth(1).click()  # below the nearest
+    started.value.save_as(tmp_path / "saved.csv")
+    assert started.value.suggested_filename == "G005-known-partners.csv"
+    saved = pl.read_csv(tmp_path / "saved.csv")
+    assert len(saved) == 2
+    assert saved["partner"][0] == shown.locator("a").inner_text()
+    shown.locator("a").click()
+    page.get_by_role("region", name=f"Nearest to {saved['partner'][0]}").wait_for()
 
 
 def test_measures_that_no_well_has_are_not_offered(dosed):

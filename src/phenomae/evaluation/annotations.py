@@ -7,6 +7,7 @@ A list is a table of pairs (columns `entity1,entity2`), a table of genes and the
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,8 @@ from phenomae.whole_files import hash_file, hash_json
 COLUMNS = ("entity1", "entity2")
 SUFFIXES = (".txt", ".csv", ".tsv", ".gmt")
 """Files of a folder of annotations that are looked at."""
+COMPLEXES = "CORUM_clusters.tsv"
+"""File of complexes that `annotations fetch` writes beside the lists, for `--complexes`."""
 _PAIRS = (COLUMNS, ("gene_a", "gene_b"), ("gene1", "gene2"), ("gene_1", "gene_2"))
 _SETS = tuple(("gene", name) for name in ("set", "complex", "group", "pathway", "term"))
 _FORMS = "entity1,entity2 (or gene_a,gene_b), or gene,set"
@@ -71,7 +74,8 @@ def read_annotations(path: PathLike, *, as_sets: bool = False) -> list[Annotatio
     """Read known pairs from one file, or from every .txt, .csv, .tsv and .gmt file of a folder.
 
     With `as_sets`, lists of sets are read as these and not as pairs, of which large sets have many.
-    Files of a folder without the columns of a list are skipped and logged. Raises ValueError if
+    Files of a folder without the columns of a list are skipped and logged, once each; `COMPLEXES`
+    is not logged. Raises ValueError if
     `path` does not exist, is a file without these columns, or is a folder without such a file or
     with two of the same stem, or if a file is called `ALL_SOURCES`.
     """
@@ -92,7 +96,8 @@ def read_annotations(path: PathLike, *, as_sets: bool = False) -> list[Annotatio
     listed = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
     found = [file for file in listed if _find_form(file) is not None]
     for file in sorted({*listed} - {*found}):
-        info(f"{file} is skipped: its first line does not name {_FORMS}{_hint(file)}")
+        if file.name != COMPLEXES:
+            _announce_skipped(file)
     if not found:
         raise ValueError(
             f"{path} has no {', '.join(SUFFIXES)} file whose first line names {_FORMS}"
@@ -101,6 +106,11 @@ def read_annotations(path: PathLike, *, as_sets: bool = False) -> list[Annotatio
     if repeated := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise ValueError(f"{path} has two files for the source {repeated[0]}: remove one of them")
     return [_read_annotation(file, as_sets) for file in found]
+
+
+@cache  # once per command, of which some read a folder several times
+def _announce_skipped(file: Path) -> None:
+    info(f"{file} is skipped: its first line does not name {_FORMS}{_hint(file)}")
 
 
 def read_aliases(path: Path) -> dict[str, str]:

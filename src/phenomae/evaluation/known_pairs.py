@@ -5,12 +5,13 @@ A pair is found exactly if `benchmark` counts it as recalled at the same percent
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float64, Int
 
-from phenomae.evaluation.annotations import Annotation, pairs_on_map
+from phenomae.evaluation.annotations import ALL_SOURCES, Annotation, pairs_on_map
 from phenomae.evaluation.recall.pair_ranks import PairRanks, rank_pairs
 from phenomae.evaluation.recall.recall import Percentiles, tail_ranks
 
@@ -35,27 +36,39 @@ class MapPairs:
 
     def counts(self) -> pl.DataFrame:
         """Return one row per source: source, pairs, similar, opposite, missed, recall."""
-        similar, opposite = (pl.col("side").eq_missing(side).sum() for side in SIDES[::-1])
-        return self.known.group_by("source", maintain_order=True).agg(
-            pl.len().alias("pairs"),
-            similar.alias("similar"),
-            opposite.alias("opposite"),
-            (~pl.col("found")).sum().alias("missed"),
-            pl.col("found").mean().alias("recall"),
-        )
+        return _count(self.known)
 
-    def highest(self, count: int) -> pl.DataFrame:
-        """Return the known pairs with the highest cosines, each once, with all their `sources`.
+    def count_all(self) -> pl.DataFrame:
+        """Return a row like those of `counts` for all sources together, each pair once."""
+        return _count(self.of_all_sources.with_columns(source=pl.lit(ALL_SOURCES)))
+
+    @cached_property
+    def of_all_sources(self) -> pl.DataFrame:
+        """The known pairs of all sources, each once, the highest cosine first.
 
         Columns: entity1, entity2, cosine, percentile, found, side, sources (joined by ` | `).
         """
         # Equal pairs have equal bits, and the sort keeps the order of the map for equal cosines.
         top = self.known.sort("cosine", descending=True, maintain_order=True)
-        pairs = top.group_by("entity1", "entity2", maintain_order=True).agg(
+        return top.group_by("entity1", "entity2", maintain_order=True).agg(
             pl.col("cosine", "percentile", "found", "side").first(),
             pl.col("source").sort().str.join(" | ").alias("sources"),
         )
-        return pairs.head(count)
+
+    def highest(self, count: int) -> pl.DataFrame:
+        """Return the first rows of `of_all_sources`."""
+        return self.of_all_sources.head(count)
+
+
+def _count(known: pl.DataFrame) -> pl.DataFrame:
+    similar, opposite = (pl.col("side").eq_missing(side).sum() for side in SIDES[::-1])
+    return known.group_by("source", maintain_order=True).agg(
+        pl.len().alias("pairs"),
+        similar.alias("similar"),
+        opposite.alias("opposite"),
+        (~pl.col("found")).sum().alias("missed"),
+        pl.col("found").mean().alias("recall"),
+    )
 
 
 def compare_pairs(

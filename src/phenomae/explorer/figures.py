@@ -8,11 +8,13 @@ from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+import numpy as np
 import panel as pn
 
 from phenomae.explorer.doses import doses_of_row, median_by_dose
 from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.pictures import PictureHandler
+from phenomae.explorer.plate_values import explain_wells, list_axes, list_wells, title_values
 from phenomae.reporting.words import shorten
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 # The style of matplotlib is set for all threads, so one figure is drawn at a time.
 _LOCK = threading.Lock()
+_WORDS = ("row", "plate", "value")  # of an address
+_PLATE_INCHES = 9.6  # 920 pixels of a screen
 
 
 class FigureHandler(PictureHandler):
@@ -32,7 +36,7 @@ class FigureHandler(PictureHandler):
     async def get(self, name: str) -> None:
         """Write the figure, or a sentence that says why there is none."""
         draw = _FIGURES[name]
-        words = {key: self.get_query_argument(key, "") for key in ("row", "plate")}
+        words = {key: self.get_query_argument(key, "") for key in _WORDS}
         await self.answer(lambda: _encode(draw, self.inputs, words))
 
 
@@ -53,15 +57,15 @@ def _encode(draw: Callable, inputs: Inputs, words: dict[str, str]) -> bytes:
 
     buffer = io.BytesIO()
     with _LOCK, house_style():
-        figure = draw(inputs, **words)
+        figure = draw(inputs, words)
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 
 
-def _draw_layout(inputs: Inputs, row: str, plate: str) -> "Figure":
+def _draw_layout(inputs: Inputs, words: dict[str, str]) -> "Figure":
     from phenomae.reporting.figures.layout import Panel, draw_layout
 
-    found = inputs.search.look_up(row)
+    found = inputs.search.look_up(words["row"])
     panels = [Panel(inputs.layout.description, [None] * len(inputs.names))]
     if inputs.clusters is not None:
         labels = [str(cluster) for cluster in inputs.clusters]
@@ -88,20 +92,47 @@ def _name_points(axes: "Axes", inputs: Inputs, row: int) -> None:
     axes.figure.supxlabel("\n".join(words), fontsize=8)
 
 
-def _draw_plate(inputs: Inputs, row: str, plate: str) -> "Figure":
-    from phenomae.reporting.figures.plate_view import Limits, draw_view
+def _draw_plate(inputs: Inputs, words: dict[str, str]) -> "Figure":
+    """Draw the wells of a plate as the page does: in its colors, from the lowest to the highest."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
+    row, plate, value = (words[name] for name in _WORDS)
     if inputs.on_map.plates is None or plate not in inputs.on_map.plates.plates:
         raise ValueError(f"there is no plate {plate!r} to draw")
-    return draw_view(inputs.on_map.plates, plate, Limits.of(inputs.on_map.plates)).figure
+    titles = title_values(inputs.on_map.plates)
+    value = value if value in titles else list(titles)[-1]
+    wells = list_wells(inputs, row, plate, value)
+    columns, rows = list_axes(wells["column"], wells["row"])
+    figure = Figure(figsize=(_PLATE_INCHES, 1 + 0.28 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    across = [columns.index(column) for column in wells["column"]]
+    down = [rows.index(letters) for letters in wells["row"]]
+    grid = np.full((len(rows), len(columns)), np.nan)
+    grid[down, across] = wells["value"]
+    edges = {"edgecolor": "white", "linewidth": 1}
+    shown = axes.pcolormesh(np.ma.masked_invalid(grid), cmap="viridis", **edges)
+    for x, y, dot, outline in zip(across, down, wells["dot"], wells["outline"], strict=True):
+        if dot:
+            axes.plot(x + 0.5, y + 0.5, "o", color="white", mec="black", mew=0.8, ms=7)
+        if outline is not None:
+            place = {"xy": (x, y), "width": 1, "height": 1}
+            axes.add_patch(Rectangle(**place, fill=False, edgecolor=outline, linewidth=3))
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns, fontsize=11)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows, fontsize=11)
+    axes.tick_params(length=0)
+    axes.set_title(f"{plate}: {titles[value]}", fontsize=13)
+    figure.colorbar(shown, ax=axes, aspect=30, pad=0.01).ax.tick_params(labelsize=11)
+    figure.supxlabel(explain_wells(inputs, row, plate), fontsize=11)
+    return figure
 
 
-def _draw_doses(inputs: Inputs, row: str, plate: str) -> "Figure":
+def _draw_doses(inputs: Inputs, words: dict[str, str]) -> "Figure":
     from matplotlib.figure import Figure
 
-    compounds, wells = doses_of_row(inputs, row)
+    compounds, wells = doses_of_row(inputs, words["row"])
     if wells.is_empty():
-        raise ValueError(f"there are no doses of {row!r} to draw")
+        raise ValueError(f"there are no doses of {words['row']!r} to draw")
     figure = Figure(figsize=(5, 3.2), layout="constrained")
     axes = figure.subplots()
     medians = median_by_dose(wells)

@@ -11,6 +11,9 @@ from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.plots import make_plot
 from phenomae.explorer.view import Session, note
 
+_MARK_NOTHING: dict[str, Any] = {
+    name: [] for name in ("x", "y", "name", "color", "size", "align", "shift")
+}
 _GREY = "#9aa5b4"
 _WHEEL = (*Category20_20[::2], *Category20_20[1::2])  # ten dark colors, then ten pale ones
 
@@ -20,7 +23,7 @@ def build_layout(session: Session) -> pn.viewable.Viewable:
     inputs, state = session.inputs, session.state
     points = inputs.layout.points
     every = ColumnDataSource(_columns_of_points(inputs))
-    marked = ColumnDataSource({"x": [], "y": [], "name": [], "color": [], "size": []})
+    marked = ColumnDataSource(_MARK_NOTHING)
     plot = make_plot(
         height=480,
         tools="pan,wheel_zoom,reset",
@@ -36,7 +39,14 @@ def build_layout(session: Session) -> pn.viewable.Viewable:
     plot.scatter("x", "y", source=marked, size="size", color="color", line_color="white")
     plot.add_layout(
         LabelSet(
-            x="x", y="y", text="name", source=marked, x_offset=6, y_offset=2, text_font_size="12px"
+            x="x",
+            y="y",
+            text="name",
+            source=marked,
+            text_align="align",
+            x_offset="shift",
+            y_offset=2,
+            text_font_size="12px",
         )
     )
     tip = "@name" if inputs.clusters is None else "@name, cluster @cluster"
@@ -48,10 +58,12 @@ def build_layout(session: Session) -> pn.viewable.Viewable:
         link.object = link_to_svg("layout", row=session.row)
         found = inputs.search.look_up(state.row)
         if found is None:
-            marked.data = {"x": [], "y": [], "name": [], "color": [], "size": []}
+            marked.data = _MARK_NOTHING
             return
         near = inputs.neighbors(found.row)[0][0]
         rows = [*near[0][:10].tolist(), found.row]
+        # On the side with more space, because the plot ends beside the outermost points.
+        is_right = points[found.row, 0] > (points[:, 0].min() + points[:, 0].max()) / 2
         marked.data = {
             "x": points[rows, 0].tolist(),
             "y": points[rows, 1].tolist(),
@@ -59,6 +71,8 @@ def build_layout(session: Session) -> pn.viewable.Viewable:
             "name": [""] * (len(rows) - 1) + [inputs.names[found.row]],
             "color": ["#e69f00"] * (len(rows) - 1) + ["#d55e00"],
             "size": [8] * (len(rows) - 1) + [12],
+            "align": ["right" if is_right else "left"] * len(rows),
+            "shift": [-8 if is_right else 8] * len(rows),
         }
 
     def choose(attribute: str, old: list[int], new: list[int]) -> None:

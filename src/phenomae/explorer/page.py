@@ -10,6 +10,7 @@ from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.layout_plot import build_layout
 from phenomae.explorer.state import State
 from phenomae.explorer.view import WIDGETS, Session, View, load_views, note, paragraph
+from phenomae.explorer.window_title import build_title, describe_window
 
 # Bokeh writes its document into a script of the page, and Panel runs components from blobs.
 POLICY = (
@@ -36,6 +37,8 @@ def build_page(inputs: Inputs, pool: ThreadPoolExecutor) -> pn.Template:
     views = {view.name: view for view in load_views()}
     if state.view not in views:
         state.view = next(iter(views))
+    template.add_variable("window_title", describe_window(session))
+    template.add_panel("window", build_title(session))
     template.add_panel("search", _build_search(session, in_address))
     template.add_panel("layout", build_layout(session))
     template.add_panel("views", _build_switch(session, views))

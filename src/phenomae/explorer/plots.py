@@ -4,9 +4,9 @@ from typing import Any
 
 from bokeh.plotting import figure
 
-# In dark mode a plot is inverted and its hues turned back, because a canvas does not know of the
-# style sheet of the page.
-DARK = "@media (prefers-color-scheme: dark) { :host { filter: invert(.88) hue-rotate(180deg); } }"
+# A plot is on a light card in dark mode too: its canvas does not know of the style sheet of the
+# page, and an inverted scale of colors would show high values as low ones.
+_CARD = ":host { background: #fff; color-scheme: light; }"
 
 
 def make_plot(**look: Any) -> figure:
@@ -15,7 +15,7 @@ def make_plot(**look: Any) -> figure:
         sizing_mode="stretch_width",
         toolbar_location=None,
         output_backend="canvas",
-        stylesheets=[DARK],
+        stylesheets=[_CARD],
         **look,
     )
     plot.outline_line_color = None

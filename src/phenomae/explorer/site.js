@@ -6,11 +6,13 @@ const element = (id) => document.getElementById(id);
 const state = new URLSearchParams(window.location.search);
 let site = null; // names.json
 let texts = []; // [text, the same in lower case, row]
+let layout = null; // layout.json
 
 class Model { // what `render` expects of the app
   constructor(id, file) {
     Object.assign(this, {data: {columns: [], rows: []}, label: "", file, target: "row"});
     this.heard = {};
+    this.sorted = "";
     render({model: this, el: element(id)});
   }
   on(name, hear) { this.heard[name] = hear; }
@@ -19,7 +21,12 @@ class Model { // what `render` expects of the app
     this.data = {columns: columns.map(([title, kind]) => ({name: title, title, kind})), rows};
     this.heard.data();
   }
-  set chosen(name) { if (name) choose(site.names.indexOf(name)); }
+  get order() { return this.sorted; }
+  set order(text) {
+    this.sorted = text;
+    this.heard.order();
+  }
+  set chosen(name) { if (name) choose(site.names.indexOf(name)).then(focusRow); }
 }
 
 function say(sentence) { element("message").textContent = sentence; }
@@ -41,11 +48,17 @@ function go(changes) {
 
 function choose(row) {
   go({row: site.names[row]});
-  showRow();
+  return guard(showRow);
+}
+
+// The link that was clicked is gone with its table.
+function focusRow() {
+  element("row").focus({preventScroll: true});
+  element("row").scrollIntoView({block: "start"});
 }
 
 function effectsOf(row) {
-  return Object.entries(site.effects).map(([name, values]) => [name, values[row]]);
+  return Object.entries(site.effects).map(([name, values]) => [name.replaceAll("_", " "), values[row]]);
 }
 
 async function showRow() {
@@ -55,6 +68,7 @@ async function showRow() {
   element("search").value = name;
   document.title = row < 0 ? document.querySelector("h1").textContent : name;
   say(row < 0 && name ? `${name} is not on the map.` : "");
+  mark([]);
   if (row < 0) return;
   const file = String(Math.floor(row / site.rows)).padStart(4, "0");
   const answer = (await read(`data/rows-${file}.json`)).rows[row % site.rows];
@@ -63,8 +77,9 @@ async function showRow() {
   const about = effects.map(([word, value]) => `${word} ${show(value, "number")}`).join(", ");
   element("row").textContent = about ? `${name} (${about})` : name;
   showPictures(answer.pictures);
+  mark([...answer.nearest.slice(0, 10).map(([other]) => other).reverse(), row]);
   const columns = [["rank", "number"], ["neighbor", "link"], ["cosine", "number"], ["p", "number"], ["FDR", "number"], ["known", "text"]];
-  columns.push(...Object.keys(site.effects).map((word) => [word, "number"]));
+  columns.push(...effectsOf(row).map(([word]) => [word, "number"]));
   for (const [side, preposition] of [["nearest", "to"], ["farthest", "from"]]) {
     const rows = answer[side].map(([other, ...values], at) => [at + 1, site.names[other], ...values, ...effectsOf(other).map(([, value]) => value)]);
     tables[side].fill(`${side[0].toUpperCase()}${side.slice(1)} ${preposition} ${name}`, columns, rows);
@@ -143,6 +158,40 @@ function buildSources() {
   element("result").onchange = (event) => { go({result: event.target.value || null, page: null}); guard(showPairs); };
 }
 
+function draw(kind, attributes) {
+  const part = document.createElementNS(element("marks").namespaceURI, kind);
+  for (const [name, value] of Object.entries(attributes)) part.setAttribute(name, String(value));
+  return part;
+}
+
+// The last of the rows is the searched one, and is drawn above the others.
+function mark(rows) {
+  const marks = element("marks");
+  marks.replaceChildren(...rows.map((row, at) => {
+    const [x, y] = layout.points[row];
+    const last = at === rows.length - 1;
+    return draw("circle", {cx: x, cy: y, r: last ? 15 : 10, fill: last ? "#d55e00" : "#e69f00", stroke: "#fff", "stroke-width": 2});
+  }));
+  if (rows.length === 0) return;
+  const [x, y] = layout.points[rows.at(-1)];
+  const right = x > layout.width / 2; // the name is on the side with more space
+  const text = draw("text", {x: x + (right ? -22 : 22), y: Math.max(y - 16, 30), "text-anchor": right ? "end" : "start"});
+  const name = site.names[rows.at(-1)];
+  text.textContent = name.length > 24 ? `${name.slice(0, 23)}…` : name;
+  marks.append(text);
+}
+
+function buildLayout() {
+  const marks = element("marks");
+  marks.setAttribute("viewBox", `0 0 ${layout.width} ${layout.height}`);
+  marks.addEventListener("click", (event) => {
+    const scale = layout.width / marks.getBoundingClientRect().width;
+    const away = layout.points.map(([x, y]) => Math.hypot(x - event.offsetX * scale, y - event.offsetY * scale));
+    const row = away.reduce((best, each, at) => (each < away[best] ? at : best), 0);
+    if (away[row] < 30) choose(row);
+  });
+}
+
 function offer(text) {
   const box = element("search");
   const low = text.trim().toLowerCase();
@@ -173,7 +222,7 @@ function offer(text) {
 
 function close() { offer(""); }
 
-function mark(step) {
+function markOffer(step) {
   const items = [...element("found").children];
   if (items.length === 0) return;
   const before = items.findIndex((item) => item.getAttribute("aria-selected") === "true");
@@ -200,7 +249,7 @@ function listen() {
   box.addEventListener("keydown", (event) => {
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
-      mark(event.key === "ArrowDown" ? 1 : -1);
+      markOffer(event.key === "ArrowDown" ? 1 : -1);
     } else if (event.key === "Enter") enter();
     else if (event.key === "Escape") close();
   });
@@ -228,7 +277,8 @@ const tables = {
 };
 
 guard(async () => {
-  site = await read("data/names.json");
+  [site, layout] = await Promise.all([read("data/names.json"), read("data/layout.json")]);
+  buildLayout();
   texts = [...site.names.map((name, row) => [name, name.toLowerCase(), row]), ...Object.entries(site.labels).map(([text, row]) => [text, text.toLowerCase(), row])];
   listen();
   const hasSources = site.sources.length > 0;

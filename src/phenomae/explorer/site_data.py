@@ -16,6 +16,7 @@ from phenomae.evaluation.known_pairs import SIDES, MapPairs
 from phenomae.evaluation.neighbors.finder import EFFECTS
 from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.pair_tables import MISSED
+from phenomae.explorer.site_layout import WIDTH, draw_points, scale_points
 
 ROWS = 100
 """Names of the map in a file."""
@@ -39,6 +40,7 @@ class SiteData:
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Yield path and content of each file."""
         yield "data/names.json", _encode(self._names())
+        yield from self._layout()
         yield "data/new.json", _encode(self._new())
         yield from self._of_rows()
         for source in range(len(self.sources)):
@@ -108,6 +110,14 @@ class SiteData:
                 [self.sources[source], *self._count(source)] for source in range(len(self.sources))
             ],
         }
+
+    def _layout(self) -> Iterator[tuple[str, bytes]]:
+        layout = self._inputs.layout
+        places, height = scale_points(layout.points)
+        title = f"{self._inputs.path.name}: {layout.description}"
+        yield "layout.svg", draw_points(places, height, title)
+        sizes = {"width": WIDTH, "height": height}
+        yield "data/layout.json", _encode({**sizes, "points": places.tolist()})
 
     def _count(self, source: int) -> list[int]:
         """Return how many pairs of a source have each of the `RESULTS`."""

@@ -14,6 +14,9 @@ class State(param.Parameterized):
 
     row = param.String("", doc="Name of the row of the map that was searched for")
     view = param.String(VIEWS[0], doc="The view that is open")
+    sort_nearest = param.String("", doc="Column that the nearest are sorted by, `-` if falling")
+    sort_known = param.String("", doc="Column that known partners are sorted by, likewise")
+    sort_farthest = param.String("", doc="Column that the farthest are sorted by, likewise")
     channels = param.String("all", doc="Numbers of the channels that are shown, or all")
     field = param.Integer(-1, doc="Index of the field that is enlarged; -1 for none")
     crop = param.String("", doc="Field, row and column of the crop that was picked, in pixels")

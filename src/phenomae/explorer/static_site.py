@@ -46,8 +46,8 @@ def export_site(inputs: Inputs, out: PathLike, *, overwrite: bool = False) -> Si
     """Write a folder that shows neighbors, known pairs and pictures of all names of a map.
 
     Any web server can serve it, also from a path below its root: `python -m http.server` in the
-    folder does. It has `index.html`, `site.js`, answers as JSON in `data`, and with a store
-    `pictures` of a field of each name and of controls of the same plates. Files are named by
+    folder does. It has `index.html`, `site.js`, `layout.svg`, answers as JSON in `data`, and with a
+    store `pictures` of a field of each name and of controls of the same plates. Files are named by
     numbers, not by names of the map.
 
     Parameters
@@ -136,7 +136,11 @@ def _page(inputs: Inputs) -> Iterator[tuple[str, bytes]]:
     )
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     html = environment.from_string(read_asset("site.html")).render(
-        heading=inputs.path.name, about=inputs.about, policy=policy, css=Markup(css)
+        heading=inputs.path.name,
+        about=inputs.about,
+        layout=inputs.layout.description,
+        policy=policy,
+        css=Markup(css),
     )
     yield "index.html", html.encode()
     yield "site.js", (read_asset("table.js") + read_asset("site.js")).encode()

@@ -32,6 +32,7 @@ function saveCsv(columns, rows, name) {
 
 export function render({model, el}) {
   const title = document.createElement("h2");
+  title.tabIndex = -1; // gets focus when the table is the answer to a click in it
   const frame = document.createElement("div");
   frame.className = "frame";
   frame.tabIndex = 0;
@@ -46,7 +47,12 @@ export function render({model, el}) {
   table.append(head, body);
   frame.append(table);
   el.append(title, frame, save);
-  let order = null; // column and direction, once a reader has chosen them
+  let order = null; // number of the column and direction, once a reader has chosen them
+
+  function readOrder() { // an address may have a column that is not there
+    const at = model.data.columns.findIndex((column) => column.name === model.order.replace(/^-/, ""));
+    order = at < 0 ? null : {at, down: model.order.startsWith("-")};
+  }
 
   function address(value) {
     const query = new URLSearchParams(window.location.search);
@@ -85,7 +91,7 @@ export function render({model, el}) {
   }
 
   function fill() {
-    body.replaceChildren(...sorted().map((row) => {
+    body.replaceChildren(...sorted().slice(0, model.limit || undefined).map((row) => {
       const line = document.createElement("tr");
       line.append(...row.map((value, index) => cellOf(value, model.data.columns[index], index)));
       return line;
@@ -104,26 +110,37 @@ export function render({model, el}) {
       const cell = document.createElement("th");
       cell.scope = "col";
       if (column.kind === "number") cell.className = "number";
-      const sort = document.createElement("button");
-      sort.type = "button";
-      sort.textContent = column.title;
-      sort.title = `Sort by ${column.title}`;
-      sort.addEventListener("click", () => {
-        order = {at, down: order !== null && order.at === at ? !order.down : column.kind === "number"};
-        for (const other of line.children) other.removeAttribute("aria-sort");
-        cell.setAttribute("aria-sort", order.down ? "descending" : "ascending");
-        fill();
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = column.title;
+      button.title = `Sort by ${column.title}`;
+      button.addEventListener("click", () => {
+        const down = order !== null && order.at === at ? !order.down : column.kind === "number";
+        model.order = `${down ? "-" : ""}${column.name}`;
       });
-      cell.append(sort);
+      cell.append(button);
       return cell;
     }));
     head.replaceChildren(line);
-    order = null;
+    sort();
+  }
+
+  function sort() { // the headings stay, one of which has focus
+    readOrder();
+    [...head.firstChild.children].forEach((cell, at) => {
+      if (order === null || order.at !== at) cell.removeAttribute("aria-sort");
+      else cell.setAttribute("aria-sort", order.down ? "descending" : "ascending");
+    });
     fill();
   }
 
   save.addEventListener("click", () => saveCsv(model.data.columns, sorted(), model.file));
   draw();
   model.on("data", draw);
+  model.on("order", sort);
   model.on("label", name);
+  model.on("focused", () => {
+    title.focus({preventScroll: true});
+    title.scrollIntoView({block: "start"});
+  });
 }

@@ -22,8 +22,11 @@ class Table(JSComponent):
     )
     label = param.String("", doc="Heading of the table")
     file = param.String("table.csv", doc="Name of the CSV file")
+    order = param.String("", doc="Column that rows are sorted by, `-` before it: falling")
+    limit = param.Integer(0, doc="Rows that are shown, of those that are saved; 0 for all")
     target = param.String("row", doc="Parameter of the address that a link sets")
     chosen = param.String("", doc="Text of the link that was clicked last")
+    focused = param.Integer(0, doc="Number of times that the heading was given focus")
 
     _esm = read_asset("table.js")
     _stylesheets = [read_asset("table.css")]  # noqa: RUF012 (Panel declares it without ClassVar)

@@ -1,6 +1,6 @@
 """The parts of a page share a session; a view is one part, in a module of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from html import escape
@@ -8,10 +8,12 @@ from importlib import import_module
 from typing import TypeVar
 
 import panel as pn
+import param
 
 from phenomae.explorer.assets import read_asset
 from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.state import VIEWS, State
+from phenomae.explorer.table import Table
 
 Result = TypeVar("Result")
 
@@ -61,6 +63,32 @@ class Session:
 
 
 _MOMENT_MS = 120
+
+
+def follow_links(session: Session, tables: Iterable[Table], answer: Table | None) -> None:
+    """Search for a name whose link is clicked in one of the tables, and move focus to the answer.
+
+    The row that had focus is replaced with its table: the focus would be lost. `answer` is the
+    table that shows the new name first, None if the tables stay.
+    """
+
+    def search(event: param.parameterized.Event) -> None:
+        if not event.new:
+            return
+        session.state.row = event.new
+        if answer is not None:
+            answer.focused += 1
+
+    for table in tables:
+        table.param.watch(search, "chosen")
+
+
+def keep_order(session: Session, table: Table, parameter: str) -> None:
+    """Keep the column and direction that a table is sorted by in a parameter of the address."""
+    state = session.state
+    table.order = getattr(state, parameter)
+    table.param.watch(lambda event: state.param.update(**{parameter: event.new}), "order")
+    state.param.watch(lambda event: table.param.update(order=event.new), parameter)
 
 
 def note(text: str) -> pn.pane.HTML:

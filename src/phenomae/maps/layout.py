@@ -18,7 +18,7 @@ from phenomae.maps.trustworthiness import expected_by_chance, measure_trustworth
 from phenomae.maps.umap_points import compute_points
 from phenomae.maps.unit_vectors import limit_neighbors, require_different, unit_map
 from phenomae.paths import PathLike
-from phenomae.progress import count_of, info
+from phenomae.progress import announced, count_of, info
 from phenomae.signatures import Origin, already_there, record_of, settings_dict
 from phenomae.whole_files import remove_abandoned, write_bytes
 
@@ -82,7 +82,11 @@ def layout(
     unit = unit_map(profiles, path)
     require_different(unit, path, "a layout needs")
     near = limit_neighbors(settings.n_neighbors, len(unit), path)
-    points = compute_points(unit, near, settings.min_dist, settings.seed)
+    with announced(
+        f"{path}: computing a UMAP of {count_of(len(unit), 'row')} from their {near} nearest rows; "
+        "umap-learn is compiled first"
+    ):
+        points = compute_points(unit, near, settings.min_dist, settings.seed)
     _require_points(points, profiles.names, path)
     record = record_of(origin, hash_points(points), umap=umap, **_trust(unit, points, settings))
     _write(path, origin, points, record)

@@ -1,5 +1,6 @@
 """Points in the plane by UMAP (McInnes et al. 2018, arXiv 1802.03426), from exact neighbors."""
 
+import sys
 import warnings
 
 import numpy as np
@@ -7,6 +8,7 @@ from jaxtyping import Float32, Float64, Int
 
 from phenomae.blas import one_blas_thread
 from phenomae.maps.nearest import compare_all
+from phenomae.progress import is_quiet
 
 
 def compute_points(
@@ -26,6 +28,8 @@ def compute_points(
         metric="cosine",
         random_state=seed,
         n_jobs=1,
+        # A bar of the epochs on a terminal, if they take longer than a moment.
+        tqdm_kwds={"disable": is_quiet() or not sys.stderr.isatty(), "delay": 2, "leave": False},
         # With neighbors given, umap-learn compiles no approximate search, which takes a minute.
         precomputed_knn=find_neighbors(unit, n_neighbors),
     )

@@ -22,8 +22,9 @@ from phenomae.paths import PathLike
 from phenomae.progress import count_of
 
 SIDES = ("nearest", "farthest")
-EFFECTS = ("wells", "plates", "consistency", "magnitude")
-"""Columns of `well_effects.MapWells.effects`, and with `neighbor_` before them."""
+EFFECTS = ("wells", "plates", "guides", "guide_agreement", "consistency", "magnitude")
+"""Columns of `well_effects.MapWells.effects`, and with `neighbor_` before them. Those of guides are
+left out where wells have none."""
 
 
 def find_rows(
@@ -118,6 +119,14 @@ class NeighborFinder:
         pairs = [pairs_on_map(annotation, self.names) for annotation in self.annotations]
         return [each[:, 0] * len(self.names) + each[:, 1] for each in pairs]
 
+    def partners_of(self, row: int) -> Int[np.ndarray, " partners"]:
+        """Return the rows that any source has a pair of with a row, in the order of the map."""
+        found = [np.empty(0, dtype=np.int64)]
+        for known in self._known:
+            low, high = np.divmod(known, len(self.names))
+            found += [high[low == row], low[high == row]]
+        return np.unique(np.concatenate(found))
+
     def name_sources(
         self, rows: Int[np.ndarray, " pairs"], others: Int[np.ndarray, " pairs"]
     ) -> pl.Series:
@@ -174,8 +183,12 @@ def describe_row(part: pl.DataFrame) -> str:
     """Return wells and effect of the name that a table is of, if they are known."""
     if "wells" not in part.columns:
         return ""
-    wells, plates, consistency, magnitude = part.select(EFFECTS).row(0)
-    parts = [f"{count_of(wells, 'well')} on {count_of(plates, 'plate')}"]
-    if consistency is not None:
-        parts += [f"consistency {consistency:.3f}", f"magnitude {magnitude:.3g}"]
+    own = {name: part[name][0] for name in EFFECTS if name in part.columns}
+    parts = [f"{count_of(own['wells'], 'well')} on {count_of(own['plates'], 'plate')}"]
+    if own.get("guides"):
+        agree = own["guide_agreement"]
+        agreement = "" if agree is None else f" with agreement {agree:.3f}"
+        parts.append(f"{count_of(own['guides'], 'guide')}{agreement}")
+    if own["consistency"] is not None:
+        parts += [f"consistency {own['consistency']:.3f}", f"magnitude {own['magnitude']:.3g}"]
     return f" ({', '.join(parts)})"

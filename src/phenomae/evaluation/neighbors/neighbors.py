@@ -19,6 +19,7 @@ from phenomae.evaluation.neighbors.finder import (
     describe_row,
     find_rows,
 )
+from phenomae.evaluation.neighbors.partners import list_partners
 from phenomae.maps.read import ConsensusProfiles, read_map
 from phenomae.outputs import TableOutput
 from phenomae.paths import PathLike
@@ -30,6 +31,7 @@ from phenomae.whole_files import write_bytes
 
 KIND = "neighbors"
 TABLE = "neighbors.parquet"
+_MAX_PARTNERS = 20  # that are printed for a name: some have hundreds
 
 
 class Neighbors(TableOutput):
@@ -55,7 +57,8 @@ class NeighborsSettings:
     """Number of the nearest names, and of the farthest, of each name."""
     wells: PathLike | None = None
     """The wells that the map was made from: p-values are then those among averages of control
-    wells, and wells, plates, consistency and magnitude of both names are listed."""
+    wells, and wells, plates, guides and their agreement, consistency and magnitude of both names
+    are listed."""
     annotations: PathLike | None = None
     """File of known pairs, or folder of such files: the column `known` names the sources that have
     a pair."""
@@ -82,7 +85,8 @@ def neighbors(
 ) -> pl.DataFrame | Neighbors:
     """List the names that are nearest to names of a map, and the farthest.
 
-    Prints a table for each name. Cosines are exact and of all features of the map.
+    Prints a table for each name. Cosines are exact and of all features of the map. With
+    `annotations` it also prints the known partners of the name that are not among the nearest.
 
     Parameters
     ----------
@@ -100,7 +104,9 @@ def neighbors(
     A table with the columns name, side (nearest or farthest), rank, neighbor, cosine, p (the share
     of profiles without effect whose neighbor of this rank is as near), fdr (Benjamini & Hochberg
     1995, over all pairs listed), known (sources that have the pair); with `wells` also wells,
-    plates, consistency and magnitude, and neighbor_wells and so on. With `out` that folder.
+    plates, guides and guide_agreement (mean cosine of the mean profiles of the guides; both left
+    out where wells have no guide), consistency and magnitude, and neighbor_wells and so on. With
+    `out` that folder.
 
     Raises
     ------
@@ -116,8 +122,13 @@ def neighbors(
         )
     if out is None:
         rows = find_rows(names, profiles, path)
-        table = _finder(path, profiles, settings).list_neighbors(rows)
-        _print(table)
+        finder = _finder(path, profiles, settings)
+        table = finder.list_neighbors(rows)
+        for row in rows.tolist():
+            listed = table.filter(name=finder.names[row])
+            _print(listed)
+            if settings.annotations is not None:
+                _print_partners(finder, row, listed)
         return table
     sources = {"map": profiles.identity}
     origin = Origin(KIND, _recorded(settings), sources | _hash_files(settings))
@@ -167,6 +178,26 @@ def _print(table: pl.DataFrame) -> None:
         its = part.select(*shown, *renamed)
         show(its.rename({column: column.removeprefix("neighbor_") for column in renamed}))
         print()
+
+
+def _print_partners(finder: NeighborFinder, row: int, listed: pl.DataFrame) -> None:
+    """Print how many known partners of a name are among the nearest, and where the others are."""
+    name = finder.names[row]
+    partners = list_partners(finder, row, listed)
+    if partners.is_empty():
+        print(f"no known partner of {name} is on the map\n")
+        return
+    others = partners.filter(pl.col("rank") > finder.k)
+    near = len(partners) - len(others)
+    print(
+        f"{name} has {count_of(len(partners), 'known partner')} on the map, {near} among its "
+        f"{finder.k} nearest{'; the others, by rank among all names:' if len(others) else ''}"
+    )
+    if len(others):
+        show(others.head(_MAX_PARTNERS).select("rank", "partner", "cosine", "known"))
+    if len(others) > _MAX_PARTNERS:
+        print(f"and {len(others) - _MAX_PARTNERS} more")
+    print()
 
 
 def _summarize(table: pl.DataFrame) -> None:

@@ -11,9 +11,10 @@ from phenomae.evaluation.neighbors.nulls import Controls
 from phenomae.evaluation.questions.energy_distance import energy_distances
 from phenomae.evaluation.questions.magnitude import split_controls
 from phenomae.evaluation.tier_wells import WellsOfMap
+from phenomae.maps.aggregate import group_means
 from phenomae.maps.consistency import mean_cosines
 from phenomae.maps.null_checks import warn_centred
-from phenomae.maps.unit_vectors import unit_wells
+from phenomae.maps.unit_vectors import unit_rows, unit_wells
 from phenomae.wells import Profiles, read_wells
 
 _MIN_WELLS = 2  # of a magnitude
@@ -50,10 +51,12 @@ class MapWells:
         )
 
     def effects(self, rows: Int[np.ndarray, " q"], seed: int) -> pl.DataFrame:
-        """Return wells, plates, consistency and magnitude of some rows of the map, by `row`.
+        """Return how many wells some rows of the map rest on, and how alike these are, by `row`.
 
-        Consistency is the mean cosine over all pairs of wells, magnitude the energy distance from
-        half of the controls, as of `ask signal`; null for rows with one well.
+        Columns: wells, plates; if wells have guides, guides and guide_agreement: the mean cosine
+        over all pairs of guides, each the mean profile of its wells, null for rows with fewer than
+        2; consistency: the mean cosine over all pairs of wells; magnitude: the energy distance from
+        half of the controls, as of `ask signal`; both null for rows with one well.
         """
         numbers = np.full(self.of_map.rows, -1)
         numbers[rows] = np.arange(len(rows))
@@ -69,6 +72,7 @@ class MapWells:
             {
                 "row": rows,
                 **counted.sort("group").select("wells", "plates").to_dict(),
+                **self._compare_guides(features, table, groups[inside], len(rows)),
                 "consistency": mean_cosines(unit, groups[inside], len(rows)),
                 "magnitude": self._magnitudes(features, groups[inside], len(rows), seed),
             },
@@ -88,6 +92,37 @@ class MapWells:
         reference, _ = split_controls(self._plates[controls], _MAX_CONTROLS, seed)
         used = self.profiles.features[controls[reference]].astype(np.float64)
         return energy_distances(features, groups, count, used, _MIN_WELLS)
+
+    def _compare_guides(
+        self,
+        features: Float[np.ndarray, "n d"],
+        table: pl.DataFrame,
+        groups: Int[np.ndarray, " n"],
+        rows: int,
+    ) -> dict[str, np.ndarray]:
+        """Return number and agreement of the guides of each group 0 ... rows - 1.
+
+        Nothing if no well on the map has a guide. Wells without one are left out; a guide that
+        targets two genes is a guide of each.
+        """
+        if not self.have_guides:
+            return {}
+        known = table["guide"].is_not_null().to_numpy()
+        pairs = table.filter(known).select("guide", group=groups[known])
+        guides = pairs.unique(maintain_order=True).with_row_index("number")
+        numbered = pairs.join(guides, on=["guide", "group"], how="left", maintain_order="left")
+        means = group_means(features[known], numbered["number"].to_numpy(), len(guides))
+        own = guides["group"].to_numpy()
+        return {
+            "guides": np.bincount(own, minlength=rows).astype(np.int32),
+            "guide_agreement": mean_cosines(unit_rows(means), own, rows),
+        }
+
+    @cached_property
+    def have_guides(self) -> bool:
+        """Whether any well on the map has a guide."""
+        on_map = self.of_map.genes >= 0
+        return self.profiles.table.filter(on_map)["guide"].is_not_null().any()
 
     @cached_property
     def _is_control(self) -> Bool[np.ndarray, " n"]:

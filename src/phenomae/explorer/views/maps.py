@@ -9,7 +9,7 @@ from phenomae.evaluation.neighbors.overlap import NeighborOverlap
 from phenomae.explorer.inputs import Inputs
 from phenomae.explorer.other_map import SharedNames
 from phenomae.explorer.table import Table
-from phenomae.explorer.view import Session, View, note, paragraph
+from phenomae.explorer.view import Session, View, follow_links, note, paragraph
 
 _TITLES = {"other_rank": "rank on the other", "both": "on both lists"}
 _LACKS = "This needs another map with the same names: give it with --compare."
@@ -43,8 +43,7 @@ def _build(session: Session) -> pn.viewable.Viewable:
         whole.object = paragraph(_describe(overlap))
         update()
 
-    for table in tables:
-        table.param.watch(lambda event: event.new and state.param.update(row=event.new), "chosen")
+    follow_links(session, tables, tables[0])
     state.param.watch(update, "row")
     update()
     session.later(lambda: shared.overlap, show)

@@ -7,14 +7,18 @@ import panel as pn
 import polars as pl
 
 from phenomae.evaluation.neighbors.finder import EFFECTS, SIDES, describe_row
+from phenomae.evaluation.neighbors.partners import list_partners
 from phenomae.explorer.table import Table
-from phenomae.explorer.view import Session, View, note
+from phenomae.explorer.view import Session, View, follow_links, keep_order, note
 
 _HINT = "Search for a name, or click a point of the layout."
+MAX_PARTNERS = 20
+"""Known partners that are shown of a name; the saved table has all."""
 
 
 def _build(session: Session) -> pn.viewable.Viewable:
     tables = {side: Table(sizing_mode="stretch_width") for side in SIDES}
+    known = Table(sizing_mode="stretch_width", limit=MAX_PARTNERS)
     hint = note(_HINT)
     state, finder = session.state, session.inputs.finder
 
@@ -31,6 +35,8 @@ def _build(session: Session) -> pn.viewable.Viewable:
             part = part.drop("name", "side", *own).rename(renamed)
             shown.param.update(label=label, file=f"{_as_file(name)}-{side}.csv")
             shown.fill(part, link="neighbor", fdr="FDR")
+        if finder.annotations:
+            _fill_partners(known, name, list_partners(finder, row, table), finder.k)
 
     def add_p(row: int) -> pl.DataFrame | None:
         if session.row != session.inputs.names[row]:  # another was searched for meanwhile
@@ -42,17 +48,31 @@ def _build(session: Session) -> pn.viewable.Viewable:
         hint.visible = found is None
         for table in tables.values():
             table.visible = found is not None
+        known.visible = found is not None and bool(finder.annotations)
         if found is None:
             return
         row = found.row
         show(row, _without_p(session, row))
         session.later(lambda: add_p(row), lambda table: table is not None and show(row, table))
 
-    for table in tables.values():
-        table.param.watch(lambda event: event.new and state.param.update(row=event.new), "chosen")
+    for side, table in {**tables, "known": known}.items():
+        keep_order(session, table, f"sort_{side}")
+    follow_links(session, (*tables.values(), known), tables[SIDES[0]])
     state.param.watch(update, "row")
     update()
-    return pn.Column(hint, *tables.values(), note(_explain(session)), sizing_mode="stretch_width")
+    near, far = tables.values()
+    about = note(_explain(session))
+    return pn.Column(hint, near, known, far, about, sizing_mode="stretch_width")
+
+
+def _fill_partners(table: Table, name: str, partners: pl.DataFrame, k: int) -> None:
+    near = (partners["rank"] <= k).sum()
+    shown = partners.rename({"known": "sources"}).with_columns(pl.col("listed").fill_null("no"))
+    table.file = f"{_as_file(name)}-known-partners.csv"
+    table.fill(shown, link="partner", fdr="FDR", rank="rank of all names", listed="listed here")
+    number = f"{len(partners):,}, {near} among the {k} nearest" if len(partners) else "none"
+    first = f"; the nearest {MAX_PARTNERS} are shown" if len(partners) > MAX_PARTNERS else ""
+    table.label = f"Known partners of {name} on the map: {number}{first}"
 
 
 def _as_file(name: str) -> str:
@@ -72,6 +92,11 @@ def _explain(session: Session) -> str:
         text += (
             " Consistency: the mean cosine of a name's wells with each other; where it is near 0, "
             "do not rely on its neighbors."
+        )
+    if finder.wells is not None and finder.wells.have_guides:
+        text += (
+            " Guide agreement: the mean cosine between the mean profiles of a name's guides, empty "
+            "with fewer than two; where it is low, only some of the guides make the name near."
         )
     return text
 

@@ -1,15 +1,17 @@
-"""The known pairs of each source, found or missed, and the highest pairs that no source has."""
+"""The known pairs of one or all sources, found or missed, and the highest others."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import panel as pn
+import polars as pl
 
+from phenomae.evaluation.annotations import ALL_SOURCES
 from phenomae.evaluation.known_pairs import MapPairs
 from phenomae.explorer.inputs import NO_ANNOTATIONS
 from phenomae.explorer.pair_tables import ALL, ENTITIES, FOUND, MISSED, TITLES, known_of, new_of
 from phenomae.explorer.table import Table
-from phenomae.explorer.view import WIDGETS, Session, View, note
+from phenomae.explorer.view import WIDGETS, Session, View, follow_links, note
 
 LIMIT = 200
 """Known pairs that are sent to the page at once."""
@@ -23,8 +25,14 @@ def _build(session: Session) -> pn.viewable.Viewable:
     def show(pairs: Any) -> None:
         place[:] = _show(session, pairs)
 
-    session.later(lambda: session.inputs.pairs, show)
+    session.later(lambda: _compare(session), show)
     return place
+
+
+def _compare(session: Session) -> MapPairs:
+    pairs = session.inputs.pairs
+    _ = pairs.of_all_sources  # of millions of pairs it takes a moment
+    return pairs
 
 
 def _show(session: Session, pairs: MapPairs) -> list[pn.viewable.Viewable]:
@@ -32,7 +40,8 @@ def _show(session: Session, pairs: MapPairs) -> list[pn.viewable.Viewable]:
     known = Table(sizing_mode="stretch_width", file="known-pairs.csv")
     new = Table(sizing_mode="stretch_width", file="new-pairs.csv")
     sources = [annotation.name for annotation in session.inputs.finder.annotations]
-    source = _Choice(session, "source", {name: name for name in sources})
+    every = [ALL_SOURCES] if len(sources) > 1 else []
+    source = _Choice(session, "source", {name: name for name in (*every, *sources)})
     found, scope = _Choice(session, "found", _FOUND), _Choice(session, "scope", _SCOPES)
     of_row = scope.build("Pairs of")
 
@@ -43,9 +52,8 @@ def _show(session: Session, pairs: MapPairs) -> list[pn.viewable.Viewable]:
             _fill_known(known, pairs, source.value, found.value, row)
         _fill_new(new, pairs, source.value, row)
 
-    for table in (known, new):
-        table.param.watch(lambda event: event.new and state.param.update(row=event.new), "chosen")
     state.param.watch(update, ["row", "source", "found", "scope"])
+    follow_links(session, (known, new), known if sources else new)
     update()
     if not sources:
         return [note(NO_ANNOTATIONS), of_row, new]
@@ -86,7 +94,8 @@ class _Choice:
 
 def _count(pairs: MapPairs) -> Table:
     table = Table(sizing_mode="stretch_width", label="Known pairs per source", file="sources.csv")
-    table.fill(pairs.counts())
+    counts = pairs.counts()
+    table.fill(pl.concat([counts, pairs.count_all()]) if len(counts) > 1 else counts)
     return table
 
 

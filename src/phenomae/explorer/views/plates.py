@@ -1,10 +1,6 @@
 """A plate by row and column: cell number, focus, and distance to the controls."""
 
-from typing import Any
-
-import numpy as np
 import panel as pn
-import polars as pl
 from bokeh.core.properties import field
 from bokeh.models import ColorBar, ColumnDataSource, HoverTool, LinearColorMapper, TapTool, Title
 from bokeh.palettes import Viridis256
@@ -12,27 +8,33 @@ from bokeh.plotting import figure
 
 from phenomae.explorer.figures import link_to_svg, svg_link
 from phenomae.explorer.inputs import NO_WELLS, Inputs
+from phenomae.explorer.plate_values import (
+    explain_wells,
+    list_axes,
+    list_wells,
+    plates_of,
+    title_values,
+)
 from phenomae.explorer.plots import make_plot
 from phenomae.explorer.table import Table
 from phenomae.explorer.view import WIDGETS, Session, View, note, paragraph
-from phenomae.reporting.evidence.plate_views import PlateViews
 
 
 def _build(session: Session) -> pn.viewable.Viewable:
     plates, state = session.inputs.on_map.plates, session.state
     assert plates is not None
-    names, values = plates.plates, _titles(plates)
+    names, values = plates.plates, title_values(plates)
 
     def chosen() -> tuple[str, str]:
         """Return plate and value of the address, or the first ones: they are not written to it."""
-        own = [name for name in names if name in _plates_of(session)]
+        own = [name for name in names if name in plates_of(session.inputs, session.row)]
         plate = state.plate if state.plate in names else [*own, *names][0]
         return plate, state.value if state.value in values else list(values)[-1]
 
     plate, value = chosen()
     choose_plate = _select("Plate", {name: name for name in names}, plate)
     choose_value = _select("Value", {title: name for name, title in values.items()}, value)
-    source = ColumnDataSource(_columns(session, plate, value))
+    source = ColumnDataSource(list_wells(session.inputs, session.row, plate, value))
     plot, title = _plot(session, source), Title()
     plot.title = title  # another title in its place would not be drawn
     link, where = svg_link("plate"), note("")
@@ -41,11 +43,11 @@ def _build(session: Session) -> pn.viewable.Viewable:
 
     def update(*_: object) -> None:
         choose_plate.value, choose_value.value = plate, value = chosen()
-        link.object = link_to_svg("plate", plate=plate)
-        source.data = _columns(session, plate, value)
-        columns, rows = _ranges(source)
+        link.object = link_to_svg("plate", plate=plate, value=value, row=session.row)
+        source.data = list_wells(session.inputs, session.row, plate, value)
+        columns, rows = list_axes(source.data["column"], source.data["row"])
         title.text = f"{plate}: {values[value]}"
-        where.object = paragraph(_explain(session, plate))
+        where.object = paragraph(explain_wells(session.inputs, session.row, plate))
         plot.x_range.update(factors=columns)
         plot.y_range.update(factors=rows)
 
@@ -63,22 +65,6 @@ def _build(session: Session) -> pn.viewable.Viewable:
     )
 
 
-def _plates_of(session: Session) -> list[str]:
-    """Return the plates with wells of the searched name."""
-    wells = session.inputs.wells
-    assert wells is not None
-    return wells.filter(pl.col("name") == session.row)["plate"].unique().sort().to_list()
-
-
-def _explain(session: Session, plate: str) -> str:
-    row, own = session.row, _plates_of(session)
-    if not row:
-        return "Circles are controls. Search for a name: its wells are outlined."
-    if plate in own:
-        return f"Circles are controls; the wells of {row} are outlined."
-    return f"Circles are controls. {plate} has no well of {row}: its plates are {', '.join(own)}."
-
-
 def _select(name: str, options: dict[str, str], value: str) -> pn.widgets.Select:
     return pn.widgets.Select(
         label=name,
@@ -89,46 +75,8 @@ def _select(name: str, options: dict[str, str], value: str) -> pn.widgets.Select
     )
 
 
-def _titles(plates: PlateViews) -> dict[str, str]:
-    titles = {
-        "foreground": f"cell number, by the share of {plates.counted}",
-        "focus": "focus, relative to the plate's fields",
-        "distance": "distance to the plate's controls (1: a typical control)",
-    }
-    # Profiles of other software have no focus; without two controls there is no distance.
-    return {name: titles[name] for name in plates.measured} or titles
-
-
-def _columns(session: Session, plate: str, value: str) -> dict[str, Any]:
-    """Return the wells of a plate as the columns of the plot."""
-    plates, wells = session.inputs.on_map.plates, session.inputs.wells
-    assert plates is not None
-    assert wells is not None
-    part = plates.wells.filter(pl.col("plate") == plate)
-    names = wells.filter(pl.col("plate") == plate).select("well", "name")
-    part = part.join(names, on="well", how="left", maintain_order="left")
-    row = session.row
-    outlines = ["#d55e00" if row and name == row else None for name in part["name"]]
-    return {
-        "row": [well.rstrip("0123456789") for well in part["well"]],
-        "column": [str(column + 1) for column in part["column"]],
-        # NaN, because null, which is what None becomes, would be drawn as 0.
-        "value": part[value].cast(pl.Float64).fill_null(np.nan).to_numpy(),
-        "well": part["well"].to_list(),
-        "name": part["name"].fill_null("").to_list(),
-        "dot": [9 if control else 0 for control in part["control"]],
-        "outline": outlines,
-    }
-
-
-def _ranges(source: ColumnDataSource) -> tuple[list[str], list[str]]:
-    columns = sorted({int(column) for column in source.data["column"]})
-    rows = sorted({str(row) for row in source.data["row"]}, key=lambda row: (len(row), row))[::-1]
-    return [str(column) for column in columns], rows
-
-
 def _plot(session: Session, source: ColumnDataSource) -> figure:
-    columns, rows = _ranges(source)
+    columns, rows = list_axes(source.data["column"], source.data["row"])
     plot = make_plot(height=340, x_range=columns, y_range=rows, tools="")
     plot.grid.grid_line_color = None
     plot.axis.major_tick_line_color = None

@@ -19,7 +19,7 @@ from phenomae.explorer.list_answer import (
 from phenomae.explorer.name_text import NamesOfText
 from phenomae.explorer.plots import make_plot
 from phenomae.explorer.table import Table
-from phenomae.explorer.view import WIDGETS, Session, View, note
+from phenomae.explorer.view import WIDGETS, Session, View, follow_links, note
 from phenomae.progress import count_of
 from phenomae.reporting.words import shorten
 
@@ -99,10 +99,7 @@ def _show(session: Session, found: Any) -> list[pn.viewable.Viewable]:
     nearest = Table(sizing_mode="stretch_width", file="nearest-to-list.csv")
     nearest.label = "Nearest to the mean profile of the list, without its own names"
     nearest.fill(answer.nearest, link="neighbor")
-    for table in (pairs, nearest):
-        table.param.watch(
-            lambda event: event.new and session.state.param.update(row=event.new), "chosen"
-        )
+    follow_links(session, (pairs, nearest), None)
     draws = len(answer.cohesion.random)
     about = note(
         f"p is the share of {draws:,} random lists of the map that are as alike or more, 1 added "
