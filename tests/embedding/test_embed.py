@@ -209,3 +209,18 @@ def test_wells_are_returned_and_paths_may_be_text(
         1: Wells(tmp_path / "all/block-01"),
         2: Wells(tmp_path / "all/block-02"),
     }
+
+
+def test_any_number_of_cores_gives_the_bytes_of_one(
+    screen_path: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two cores compute batches of 32 crops, which are also those of one core."""
+    settings = EmbedSettings(crops_at_once=64, tiling="overlap", turns=4)
+    for cores in ("1", "2"):
+        monkeypatch.setenv("OMP_NUM_THREADS", cores)
+        embed(screen_path, run, tmp_path / cores, settings=settings)
+    names = sorted(path.name for path in (tmp_path / "1").iterdir())
+    assert any(name.endswith(".parquet") for name in names)
+    for name in names:
+        if name.endswith(".parquet"):
+            assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()

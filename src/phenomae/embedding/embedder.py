@@ -28,6 +28,9 @@ from phenomae.progress import Advance
 # Crops in one forward pass while a plate's statistics are estimated, at least. Each batch norm
 # normalises such a part by the part's own statistics, which must be near those of the plate.
 _MIN_PART = 32
+# Crops in a forward pass of one CPU core, at most. With 16 a small network took .3 more time
+# (docs/log.md, 2026-12-01).
+_CORE_CROPS = 32
 
 
 @dataclass(frozen=True)
@@ -68,16 +71,18 @@ class Embedder:
         places = self.list_crops(plate)
         parts: list[list[Float32[Tensor, "b _d"]]] = [[] for _ in blocks]
         adapted = kept_statistics(self.model) if self.adabn_crops else nullcontext()
-        with torch.inference_mode(), self.machine.fabric.autocast(), adapted:
+        with adapted:
             # Before any crop is embedded, so that all wells of a plate use the same statistics.
             if self.adabn_crops:
-                reestimate(self.model, self._read_spread(places))
-            # The next crops are read in the background while the network runs.
-            for pixels in self._read(self._split(places), self.reader):
-                for part, vectors in zip(parts, self._vectors(pixels, blocks), strict=True):
+                with torch.inference_mode(), self.machine.fabric.autocast():
+                    reestimate(self.model, self._read_spread(places))
+            on_cpu = self.machine.device.type == "cpu"
+            batches = (self._embed_on_cores if on_cpu else self._embed_in_turn)(places, blocks)
+            for found in batches:
+                for part, vectors in zip(parts, found, strict=True):
                     # Left on a GPU: the CPU would wait for this batch before it sends the next.
                     part.append(vectors)
-                advance(len(pixels))
+                advance(len(found[0]))
         return [torch.cat(part).cpu().numpy() for part in parts]
 
     def average(
@@ -103,6 +108,38 @@ class Embedder:
             ]
         )
 
+    def _embed_in_turn(
+        self, places: Int64[np.ndarray, "m 3"], blocks: Sequence[int | None]
+    ) -> Iterator[Sequence[Float32[Tensor, "b _d"]]]:
+        """Yield the embeddings of each batch; the next crops are read while the network runs."""
+        for pixels in self._read(_split(places, self.crops_at_once), self.reader):
+            # Not around `yield`, which would leave the caller in inference mode.
+            with torch.inference_mode(), self.machine.fabric.autocast():
+                found = self._vectors(pixels, blocks)
+            yield found
+
+    def _embed_on_cores(
+        self, places: Int64[np.ndarray, "m 3"], blocks: Sequence[int | None]
+    ) -> Iterator[Sequence[Float32[Tensor, "b _d"]]]:
+        """Yield the embeddings of each batch; cores compute batches of their own.
+
+        So no core waits at every operation for one that other processes use. `crops_at_once` limits
+        the crops of all cores together.
+        """
+        size = min(self.crops_at_once, _CORE_CROPS)
+        cores = torch.get_num_threads()
+        count = min(cores, self.crops_at_once // size)
+
+        def embed(pixels: Pixels) -> Sequence[Float32[Tensor, "b _d"]]:
+            torch.set_num_threads(cores // count)  # of this thread
+            torch.set_autocast_cache_enabled(False)  # it is shared by all threads
+            with torch.inference_mode(), self.machine.fabric.autocast():
+                return self._vectors(pixels, blocks)
+
+        # One thread reads for all cores, in order, so that no field is read twice.
+        batches = self._read(_split(places, size), self.reader)
+        return prefetch(embed, batches, ahead=count, threads=count)
+
     def _vectors(
         self, pixels: Pixels, blocks: Sequence[int | None]
     ) -> Sequence[Float32[Tensor, "b _d"]]:
@@ -122,11 +159,6 @@ class Embedder:
         if numbers:
             return self.model.encoder.embed_blocks(pixels, numbers, self.pool)
         return [self.model.encoder.embed(pixels, self.pool)]
-
-    def _split(self, places: Int64[np.ndarray, "m 3"]) -> Iterator[Int64[np.ndarray, "b 3"]]:
-        """Yield the positions of the crops of each forward pass."""
-        for start in range(0, len(places), self.crops_at_once):
-            yield places[start : start + self.crops_at_once]
 
     def _read_spread(self, places: Int64[np.ndarray, "m 3"]) -> Iterator[Pixels]:
         """Yield crops spread over a plate, in parts that are each spread over the plate."""
@@ -152,6 +184,12 @@ class Embedder:
 
         for crops in prefetch(cut, parts):
             yield network_input(crops, self.machine.device)
+
+
+def _split(places: Int64[np.ndarray, "m 3"], size: int) -> Iterator[Int64[np.ndarray, "b 3"]]:
+    """Yield the positions of the crops of each forward pass."""
+    for start in range(0, len(places), size):
+        yield places[start : start + size]
 
 
 def _require_finite(rows: Float32[np.ndarray, "n d"], plate: Plate) -> None:
