@@ -1,5 +1,6 @@
 """How many cores a process may use, against what the system is told to allow."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from phenomae import cores
+from phenomae import cli, cores
+from phenomae.cores import available_cores, limited_threads
 
 CODE = "import os; os.sched_setaffinity(0, {%d}); from phenomae.cores import available_cores as a"
 
@@ -27,3 +29,61 @@ def test_a_containers_quota_counts(tmp_path: Path, monkeypatch, quota: str, most
     path.write_text(quota + "\n")
     monkeypatch.setattr(cores, "_QUOTA", path)
     assert cores.available_cores() == min(len(os.sched_getaffinity(0)), most)
+
+
+LIBRARIES = """
+from phenomae.cores import available_cores, limited_threads
+with limited_threads(1):
+    import numba, polars, torch
+    from threadpoolctl import threadpool_info
+    pools = [pool["num_threads"] for pool in threadpool_info()]
+    print(available_cores(), polars.thread_pool_size(), torch.get_num_threads(), *pools)
+    print(numba.get_num_threads())
+"""
+
+
+def test_a_limit_holds_for_the_threads_of_all_libraries():
+    names = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"}
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    done = subprocess.run(
+        [sys.executable, "-c", LIBRARIES],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(done.stdout.split()) > 5
+    assert set(done.stdout.split()) == {"1"}
+
+
+def test_a_limit_ends_with_its_block_and_leaves_other_variables_alone(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("POLARS_MAX_THREADS", raising=False)
+    cores = available_cores()
+    with limited_threads(None):
+        assert os.environ["OMP_NUM_THREADS"] == "3"
+        assert os.environ["POLARS_MAX_THREADS"] == str(cores)
+        assert available_cores() == cores
+    with limited_threads(1):
+        assert os.environ["OMP_NUM_THREADS"] == "1"
+        assert available_cores() == 1
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert "POLARS_MAX_THREADS" not in os.environ
+    assert "PHENOMAE_THREADS" not in os.environ
+
+
+@pytest.mark.parametrize("limit", ["0", "two", "-1", "1.5"])
+def test_a_limit_that_is_no_number_is_refused(limit, monkeypatch, capsys):
+    monkeypatch.setenv("PHENOMAE_THREADS", limit)
+    with pytest.raises(ValueError, match="PHENOMAE_THREADS must be a whole number from 1, not"):
+        available_cores()
+    monkeypatch.delenv("PHENOMAE_THREADS")
+    assert cli.run(["info", "--threads", limit]) == 1
+    assert f"--threads must be a whole number from 1, not {limit}" in capsys.readouterr().err
+
+
+def test_the_command_line_limits_cores(capsys):
+    assert cli.run(["info", "--json", "--threads", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)["cores"] == 1
+    assert cli.run(["info", "--threads"]) == 2
+    assert "--threads needs a number: --threads 2" in capsys.readouterr().err

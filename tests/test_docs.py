@@ -194,7 +194,7 @@ def test_every_command_parses(page):
 
 def parse(command: str, is_name: bool) -> None:
     """Parse a command line; `phenomae ingest` within a line is the name of a command."""
-    tokens, recipe = cli.split_common_flags(shlex.split(command, comments=True)[1:])
+    tokens, recipe, _ = cli.split_common_flags(shlex.split(command, comments=True)[1:])
     command_parser.check_command(tokens)
     words = 2 if tokens[0] in GROUPS else 1
     if tokens[-1] in command_parser.FLAGS or (is_name and len(tokens) <= words):

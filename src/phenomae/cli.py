@@ -8,11 +8,13 @@ import errno
 import os
 import select
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phenomae.commands import NETWORK_PACKAGES, overview
+from phenomae.cores import limited_threads
 from phenomae.free_memory import is_out_of_memory
 from phenomae.progress import info, is_quiet, set_quiet, set_wording
 
@@ -91,10 +93,12 @@ def _run_command(arguments: list[str]) -> int:
 
     reword = partial(write_as_flags, arguments)
     try:
-        tokens, recipe = split_common_flags(arguments)
+        tokens, recipe, threads = split_common_flags(arguments)
         reword = partial(write_as_flags, tokens)
         set_wording(reword)
-        made = call(tokens, recipe)
+        # Before numpy, polars or torch is imported, which then start so many threads.
+        with limited_threads(threads):
+            made = call(tokens, recipe)
         if isinstance(made, Output) and made.is_finished and not is_quiet():
             _print_counts(made)
     except CycloptsError as error:
@@ -122,32 +126,43 @@ def _print_counts(made: "Output") -> None:
         info(f"{made.path}: {counts}")
 
 
-def split_common_flags(arguments: list[str]) -> tuple[list[str], Path | None]:
-    """Apply `--quiet` and return the remaining words and the recipe of `--config`.
+def split_common_flags(arguments: list[str]) -> tuple[list[str], Path | None, int | None]:
+    """Apply `--quiet`; return the remaining words, the recipe of `--config`, and `--threads`.
 
-    Every command takes these two flags, so no command has to declare them. Raises CycloptsError if
-    `--config` has no value.
+    Every command takes these flags, so no command has to declare them. Raises CycloptsError if one
+    has no value, and ValueError if the number of threads is no number.
     """
     tokens: list[str] = []
     config: Path | None = None
+    threads: int | None = None
     quiet = False
     rest = iter(arguments)
     for token in rest:
         if token == "--quiet":
             quiet = True
-        elif token == "--config" or token.startswith("--config="):
-            value = token.partition("=")[2] or next(rest, None)
-            if value is None:
-                from cyclopts.exceptions import CycloptsError
-
-                raise CycloptsError(
-                    msg="--config needs a file or the name of a recipe: --config recipe.toml"
-                )
-            config = Path(value)
+        elif token.partition("=")[0] == "--config":
+            what = "a file or the name of a recipe: --config recipe.toml"
+            config = Path(_value(token, rest, what))
+        elif token.partition("=")[0] == "--threads":
+            value = _value(token, rest, "a number: --threads 2")
+            if not (value.isdecimal() and int(value)):
+                raise ValueError(f"--threads must be a whole number from 1, not {value}")
+            threads = int(value)
         else:
             tokens.append(token)
     set_quiet(quiet)
-    return tokens, config
+    return tokens, config, threads
+
+
+def _value(flag: str, rest: Iterator[str], what: str) -> str:
+    """Return the value of a flag: after its =, or the next word."""
+    name, _, value = flag.partition("=")
+    value = value or next(rest, "")
+    if not value:
+        from cyclopts.exceptions import CycloptsError
+
+        raise CycloptsError(msg=f"{name} needs {what}")
+    return value
 
 
 def _missing_package(error: ImportError) -> str | None:

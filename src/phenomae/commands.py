@@ -205,7 +205,10 @@ GROUPS: Mapping[str, Group] = {
 }
 
 ABOUT = "Masked autoencoders for cell morphology: from raw plates to a benchmarked map of genes."
-FOOTER = "Every command takes --config RECIPE (settings; flags win) and --quiet."
+FOOTER = (
+    "Every command takes --config RECIPE (settings; flags win), --threads N (CPU cores to use) "
+    "and --quiet."
+)
 
 
 def overview() -> str:

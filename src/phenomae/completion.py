@@ -1,7 +1,8 @@
 """`phenomae completion SHELL`: the completion of commands, flags and recipes in a shell.
 
-cyclopts writes the script. `--config` and `--quiet` are no flags of its commands (`cli.py` takes
-them off the command line first), so the parser for the script gets them as flags of all.
+cyclopts writes the script. `--config`, `--threads` and `--quiet` are no flags of its commands
+(`cli.py` takes them off the command line first), so the parser for the script gets them as flags of
+all.
 """
 
 from importlib import import_module
@@ -55,6 +56,7 @@ def _add_common_flags(parser: App) -> None:
     def common(
         *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
         config: str | None = None,
+        threads: Annotated[int | None, Parameter(help="Number of CPU cores to use.")] = None,
         quiet: Annotated[bool, Parameter(help="Print only results.", negative=())] = False,
     ) -> None: ...
 

@@ -158,7 +158,7 @@ def test_the_commands_of_our_studies_parse_and_are_printed(file, tmp_path, capsy
         *(screen.name for screen in study.screens),
     }
     for command in commands:
-        tokens, recipe = cli.split_common_flags(command)
+        tokens, recipe, _ = cli.split_common_flags(command)
         assert "settings" in command_parser.parse(tokens, recipe) or tokens[0] == "ingest"
 
 

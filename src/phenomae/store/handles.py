@@ -6,11 +6,12 @@ filtered.
 
 import os
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import tensorstore as ts
 
+from phenomae.cores import available_cores
 from phenomae.store.files import array_location
 from phenomae.urls import first_reason, locate
 
@@ -77,4 +78,11 @@ def _begin_opening(target: Target, dtype: str, identity: str, process: int) -> t
     }
     if target.driver is None:  # other shapes and types are an error
         spec["metadata"] = {"shape": list(target.shape), "data_type": dtype}
-    return ts.open(spec, open=True, read=True)
+    return ts.open(spec, open=True, read=True, context=_limit_cores(available_cores()))
+
+
+@cache
+def _limit_cores(count: int) -> ts.Context:
+    """Return a context whose arrays are decoded by that many threads together."""
+    # By default as many as the machine has cores, also in a container that may not use them.
+    return ts.Context({"data_copy_concurrency": {"limit": count}})

@@ -29,7 +29,7 @@ def check_settings(plan: StudyFile) -> None:
         folder = StudyFolder(Path(temporary))
         write_recipes(list_recipes(plan, folder))
         for step in list_steps(plan, folder):
-            tokens, recipe = cli.split_common_flags([*step, *quiet_flag()])
+            tokens, recipe, _ = cli.split_common_flags([*step, *quiet_flag()])
             try:
                 command_parser.parse(tokens, recipe)
             except CycloptsError as error:
