@@ -1,12 +1,16 @@
 """What `pretrain` returns, and settings that are refused in one sentence."""
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from phenomae.pretraining.loop import Callback
+from phenomae.pretraining.pretrain import pretrain
+from phenomae.pretraining.session import Session
 from phenomae.probes.commands import ClassifierSettings, VitMaeSettings, pretrain_vit_mae
 from phenomae.runs import Run, read_log
 
@@ -69,3 +73,21 @@ def test_half_lines_of_a_log_are_left_out_and_foreign_ones_refused(tmp_path: Pat
         log.write_text(f'{{"step": 2, "loss": 0.5}}\n{line}\n')
         with pytest.raises(ValueError, match=r"log\.jsonl is damaged: a line of it is no record"):
             read_log(tmp_path)
+
+
+def test_a_training_of_days_on_a_cpu_is_announced(
+    screen_path: Path, tiny: VitMaeSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The estimate is that of the FLOPs; the run stops at once, because a callback raises."""
+
+    def refuse(session: Session) -> Callback:
+        raise ValueError("stop")
+
+    def lines(steps: int) -> str:
+        settings = replace(tiny, steps=steps, device="cpu")
+        with pytest.raises(ValueError, match="stop"):
+            pretrain([screen_path, tmp_path / "run"], settings, callbacks=[refuse])
+        return capsys.readouterr().err
+
+    assert "days on this CPU" not in lines(100)
+    assert re.search(r"10,000,000,000 steps take about [\d,]+ days .* demo-vit-mae", lines(10**10))

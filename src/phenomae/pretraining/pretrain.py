@@ -19,7 +19,7 @@ from phenomae.locks import remove_stale_lock
 from phenomae.pretraining.combine_settings import find_objective
 from phenomae.pretraining.data import Data
 from phenomae.pretraining.objectives.objective import Objective
-from phenomae.pretraining.session import MakeCallback, identify, is_compiled, open_session
+from phenomae.pretraining.session import MakeCallback, Session, identify, is_compiled, open_session
 from phenomae.pretraining.settings import ADDED_LATER
 from phenomae.pretraining.team import Team, gather_team, is_shared, whole
 from phenomae.progress import info, set_quiet
@@ -41,6 +41,9 @@ from phenomae.whole_files import hash_file
 # Where a block's output is scaled by less, blocks hardly add to the mean of the patches: on the
 # demo's screen 1e-4 gives recall at chance, and 1 that of a trained network.
 _LINEAR_BELOW = 0.1
+# Share of a CPU's peak FLOP/s that trainings reached: .5 to .6 (docs/log.md, 2026-12-01).
+_SHARE_OF_PEAK = 0.5
+_DAY_S = 86_400
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ def _pretrain(request: _Request, team: Team) -> None:
     run, settings = request.run, request.settings
     objective = build_objective(request.data, settings, team)
     session = open_session(run, objective, request.data, settings, team)
+    _report_duration(session)
     # Before anything is written, because a callback raises if its settings are wrong.
     session.callbacks += [make(session) for make in request.callbacks]
     with _open_run(request, team) as require_held:
@@ -241,6 +245,20 @@ def _warn_if_linear(run: Path, settings: Any) -> None:
         info(
             f"steps is 0, and at a layer_scale of {scale:g} the network is nearly linear, a weak "
             f"baseline: embed with random:{run}, the same network at layer_scale 1"
+        )
+
+
+def _report_duration(session: Session) -> None:
+    """Print a line if the training would take more than a day on this CPU."""
+    settings = session.settings
+    flops = settings.steps * settings.crops_per_step * session.flops_per_crop
+    days = flops / (_SHARE_OF_PEAK * session.peak_flops_per_s) / _DAY_S
+    if session.team.machine.device.type == "cpu" and days > 1:
+        family = settings.network.family
+        info(
+            f"{settings.steps:,} steps take about {days:,.0f} days on this CPU, by their FLOPs: "
+            f"--config demo-{family} trains a small network in minutes, and phenomae plan pretrain "
+            f"{family} times some steps"
         )
 
 
