@@ -217,7 +217,7 @@ def every_flag() -> set[str]:
     apps = [app[name] for name in COMMANDS]
     apps += [app[group][name] for group, parts in GROUPS.items() for name in parts.table]
     arguments = [item for app in apps for item in app.assemble_argument_collection()]
-    common = {"--config", "--quiet", *command_parser.FLAGS}
+    common = {"--config", "--quiet", "--threads", *command_parser.FLAGS}
     return common | {name for item in arguments for name in item.names}
 
 
