@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from phenomae import cli, cores
-from phenomae.cores import available_cores, limited_threads
+from phenomae.cores import available_cores, idle_cores, limited_threads, wait_passively_if_busy
 
 CODE = "import os; os.sched_setaffinity(0, {%d}); from phenomae.cores import available_cores as a"
 
@@ -32,7 +32,7 @@ def test_a_containers_quota_counts(tmp_path: Path, monkeypatch, quota: str, most
 
 
 LIBRARIES = """
-from phenomae.cores import available_cores, limited_threads
+from phenomae.cores import available_cores, idle_cores, limited_threads, wait_passively_if_busy
 with limited_threads(1):
     import numba, polars, torch
     from threadpoolctl import threadpool_info
@@ -87,3 +87,43 @@ def test_the_command_line_limits_cores(capsys):
     assert json.loads(capsys.readouterr().out)["cores"] == 1
     assert cli.run(["info", "--threads"]) == 2
     assert "--threads needs a number: --threads 2" in capsys.readouterr().err
+
+
+BEFORE = (
+    "cpu  1000 10 200 5000 50 0 5 0 0 0\ncpu0 500 5 100 2500 25 0 2 0\ncpu1 1 1 1 1 1 1 1 1\nintr 1"
+)
+
+
+@pytest.mark.parametrize(
+    ("user", "idle", "waiting", "stolen", "expected"),
+    [
+        (0, 20, 0, 0, 2.0),
+        (20, 0, 0, 0, 0.0),
+        (10, 5, 5, 0, 1.0),
+        (5, 10, 0, 5, 1.0),
+        (0, 0, 0, 0, 0),
+    ],
+)
+def test_idle_cores_are_those_that_wait(user, idle, waiting, stolen, expected):
+    after = BEFORE.replace(
+        "cpu  1000 10 200 5000 50 0 5 0",
+        f"cpu  {1000 + user} 10 200 {5000 + idle} {50 + waiting} 0 5 {stolen}",
+    )
+    assert idle_cores(BEFORE, after) == pytest.approx(expected)
+
+
+def test_threads_sleep_while_they_wait_if_the_cores_are_busy(monkeypatch):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    spin = [sys.executable, "-c", "while True: pass"]
+    busy = [subprocess.Popen(spin) for _ in range(2 * len(os.sched_getaffinity(0)))]
+    try:
+        wait_passively_if_busy()
+        assert os.environ.pop("OMP_WAIT_POLICY") == "PASSIVE"
+        monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")  # the choice of the user
+        wait_passively_if_busy()
+        assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phenomae.commands import NETWORK_PACKAGES, overview
-from phenomae.cores import limited_threads
+from phenomae.cores import limited_threads, wait_passively_if_busy
 from phenomae.free_memory import is_out_of_memory
 from phenomae.progress import info, is_quiet, set_quiet, set_wording
 
@@ -98,6 +98,8 @@ def _run_command(arguments: list[str]) -> int:
         set_wording(reword)
         # Before numpy, polars or torch is imported, which then start so many threads.
         with limited_threads(threads):
+            if tokens[:1] == ["pretrain"]:
+                wait_passively_if_busy()
             made = call(tokens, recipe)
         if isinstance(made, Output) and made.is_finished and not is_quiet():
             _print_counts(made)

@@ -3,13 +3,16 @@
 import math
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _CPU = Path("/proc/cpuinfo")
-_LIMIT = "PHENOMAE_THREADS"
+_STAT = Path("/proc/stat")
+_LOOK_S = 0.1  # ten ticks of the kernel's clock
+_LIMIT, _WAIT_POLICY = "PHENOMAE_THREADS", "OMP_WAIT_POLICY"
 # Each library reads its variable when it is imported; without it, most use all cores of the
 # machine, also those that a container may not use.
 _OF_LIBRARIES = (
@@ -39,7 +42,7 @@ def limited_threads(count: int | None) -> Iterator[None]:
     try:
         yield
     finally:
-        for name in (_LIMIT, *_OF_LIBRARIES):
+        for name in (_LIMIT, _WAIT_POLICY, *_OF_LIBRARIES):
             os.environ.pop(name, None)
             if name in before:
                 os.environ[name] = before[name]
@@ -66,6 +69,31 @@ def _cores_of_container() -> int:
     )
     quota, _, period = _QUOTA.read_text().partition(" ") if _QUOTA.exists() else ("max", "", "")
     return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))
+
+
+def wait_passively_if_busy() -> None:
+    """Let the threads of OpenMP sleep while they wait, if other programs use the cores now.
+
+    It must be called before torch is imported. Otherwise they spin, and a thread that shares its
+    core with others then lets all threads wait at every operation.
+    """
+    if _WAIT_POLICY in os.environ or "GOMP_SPINCOUNT" in os.environ or not _STAT.exists():
+        return
+    before = _STAT.read_text()
+    time.sleep(_LOOK_S)
+    if idle_cores(before, _STAT.read_text()) < available_cores() - 0.5:
+        os.environ[_WAIT_POLICY] = "PASSIVE"
+
+
+def idle_cores(before: str, after: str) -> float:
+    """Return how many cores of the machine were idle between two contents of /proc/stat."""
+    first, last = (
+        [int(number) for number in text.split("\n", 1)[0].split()[1:9]] for text in (before, after)
+    )
+    # user, nice, system, idle, iowait, irq, softirq, steal; guests are counted in user.
+    spent = [end - start for start, end in zip(first, last, strict=True)]
+    cores = sum(line.startswith("cpu") for line in after.splitlines()) - 1
+    return cores * (spent[3] + spent[4]) / max(sum(spent), 1)
 
 
 def cpu_name() -> str:
