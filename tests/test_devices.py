@@ -49,6 +49,10 @@ def test_threads_are_those_of_the_environment_whatever_a_library_left(wanted, th
     before = torch.get_num_threads()
     with devices.all_cores():
         assert torch.get_num_threads() == threads
+        torch.set_num_threads(1)  # as a training does whose micro-batches have the cores
+        with devices.all_threads():
+            assert torch.get_num_threads() == threads
+        assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
 
 

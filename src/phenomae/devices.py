@@ -209,18 +209,23 @@ def bf16_is_fast(device: str) -> bool:
 
 @contextmanager
 def all_cores() -> Iterator[None]:
+    """Do as `all_threads`, and keep freed memory with the process (`kept_memory`)."""
+    with all_threads(), kept_memory():
+        yield
+
+
+@contextmanager
+def all_threads() -> Iterator[None]:
     """Let torch use all available cores inside the block, or as many as OMP_NUM_THREADS says.
 
-    Freed memory stays with the process inside the block (`kept_memory`). On a CPU the order of sums
-    depends on the number of threads, so equal bytes need equal numbers of threads.
+    On a CPU the order of sums depends on the number of threads that share an operation.
     """
     threads = torch.get_num_threads()
     # Also where the variable is set, which torch has read: numba, which UMAP uses, changes the
     # threads of every library of the process that uses OpenMP.
     torch.set_num_threads(_threads_wanted())
     try:
-        with kept_memory():
-            yield
+        yield
     finally:
         torch.set_num_threads(threads)
 

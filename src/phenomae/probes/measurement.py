@@ -13,6 +13,7 @@ from jaxtyping import Float32, Int
 from phenomae.correction.batches import require_controls
 from phenomae.correction.correct import fit_controls
 from phenomae.crops.tiles import Tiles
+from phenomae.devices import all_threads
 from phenomae.embedding.covering import cover_fields
 from phenomae.embedding.embed import EmbedSettings
 from phenomae.embedding.embedder import Embedder
@@ -90,10 +91,12 @@ class Measurement:
         was_training = self.objective.training
         self.objective.eval()
         try:
-            parts = [
-                self.embedder.embed(plate, [None], lambda advance=1, note="": None)[0]
-                for plate in self.plates
-            ]
+            # The training may have left this thread only one core.
+            with all_threads():
+                parts = [
+                    self.embedder.embed(plate, [None], lambda advance=1, note="": None)[0]
+                    for plate in self.plates
+                ]
         finally:
             self.objective.train(was_training)
         # In the order of `self.table`, whose parts are those of the plates.
