@@ -129,6 +129,9 @@ def run_out_of_memory(site: Site) -> Iterator[str]:
     fewer = words.replace("16384", "512").replace(" --overwrite", "")
     run(site, fewer.replace("--crops-per-step 512", "--crops-per-step 16384"))
     yield f"with 512 at once: {describe_run(site.folder / 'crowded', 0)}"
+    done = run(site, words.replace("--crops-at-once 16384", "").replace("--quiet", ""))
+    yield f"auto: {describe_run(site.folder / 'crowded', 0)}"
+    yield from (f"auto: {line}" for line in done.stderr.splitlines() if "at_once" in line)
 
 
 def embed_from_store(site: Site) -> Iterator[str]:
@@ -140,6 +143,21 @@ def embed_from_store(site: Site) -> Iterator[str]:
     )
     seconds = time.monotonic() - began
     yield f"embed, start included: {seconds:.1f} s"
+
+
+def embed_by_shards(site: Site) -> Iterator[str]:
+    """Embed the screen once more by two shards on the same card, with the bytes of one process."""
+    words = "embed {at}/store {at}/untrained {at}/wells-shards --device {device} --quiet --shard "
+    began = time.monotonic()
+    shards = [subprocess.Popen(command(site, words + part)) for part in ("1/2", "2/2")]
+    codes = [shard.wait() for shard in shards]
+    yield f"two shards, start included: {time.monotonic() - began:.1f} s"
+    plates = sorted((site.folder / "wells-s16").glob("*.parquet"))
+    others = [site.folder / "wells-shards" / plate.name for plate in plates]
+    if any(codes) or not plates:
+        raise ValueError(f"shards ended with {codes}")
+    same = sum(a.read_bytes() == b.read_bytes() for a, b in zip(plates, others, strict=True))
+    yield f"plates with the bytes of one process: {same} of {len(plates)}"
 
 
 def measure_recall(site: Site, name: str, config: str = "") -> str:

@@ -44,10 +44,11 @@ def list_rows() -> list[Row]:
         Row("screen", commands.make_screen, 90),
         Row("train", commands.train_by_command, 75, "screen"),
         Row("embed", commands.embed_from_store, 60, "screen"),
+        Row("shards", commands.embed_by_shards, 60, "embed"),
         *speed[9:],
         Row("kill", commands.kill_and_go_on, 60, "screen"),
         Row("ways", commands.train_in_other_ways, 90, "screen"),
-        Row("memory", commands.run_out_of_memory, 60, "screen"),
+        Row("memory", commands.run_out_of_memory, 120, "screen"),
         Row("demo", commands.run_the_demo, 180, "screen"),
         Row("long", commands.train_for_the_rest, 600, "screen"),
     ]
