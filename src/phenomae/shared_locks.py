@@ -211,7 +211,7 @@ def note_presence(lock: SharedLock) -> Iterator[None]:
     path.unlink(missing_ok=True)
 
 
-def was_any_killed(lock: SharedLock) -> bool:
+def did_any_fail(lock: SharedLock) -> bool:
     """Return whether a shard was killed or failed since the folder was begun; the lock is alone."""
     return lock.descriptor is None or any((lock.folder / CLAIMS / _PRESENT).glob("*"))
 
