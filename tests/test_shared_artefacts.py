@@ -276,6 +276,25 @@ def test_files_that_a_killed_shard_left_half_written_are_removed(start, tmp_path
     assert bytes_of(tmp_path / "out") == whole
 
 
+def test_what_a_shard_that_failed_left_half_written_is_removed(start, tmp_path, whole):
+    """A shard fails if one of its worker processes is killed, which leaves what it was writing."""
+    first = start(1, 2, pause_s=0.2)
+    wait_until(lambda: "begun" in first.printed.read_text())
+    array = tmp_path / "out.partial/0.0a1b2c3d.partial"
+
+    def fail() -> None:
+        with shared_folder(tmp_path / "out", ORIGIN, UNITS, Shard(2, 2, "shard")):
+            (array / "c").mkdir(parents=True)
+            (array / "c/0").write_text("ha")
+            raise OSError("a worker process was killed")
+
+    with pytest.raises(OSError, match="a worker process was killed"):
+        fail()
+    assert array.exists()
+    assert first.wait().returncode == 0
+    assert bytes_of(tmp_path / "out") == whole
+
+
 def test_overwrite_replaces_other_or_damaged_work(start, tmp_path):
     out = tmp_path / "out"
     assert start(1, 2, settings={"kind": "other"}).wait().returncode == 0

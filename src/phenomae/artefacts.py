@@ -40,6 +40,8 @@ _ADDED_TO_PLATES = {"labels", "tables"}
 
 # safetensors writes into a file of its own, which it renames to the one that it was given.
 _OF_SAFETENSORS = re.compile(r"\.tmp\w{6}")
+# Fields of a store are folders. Other folders of such names are not ours.
+_OF_ARRAYS = re.compile(rf"0\.[0-9a-f]{{8}}{re.escape(PARTIAL)}")
 
 
 @contextmanager
@@ -169,11 +171,14 @@ def begin(partial: Path, origin: Origin, overwrite: bool) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove files that killed calls left half-written; the caller holds the lock."""
-    for path in folder.rglob("*"):
-        is_half = path.name.endswith(PARTIAL) or _OF_SAFETENSORS.fullmatch(path.name)
-        if is_half and (path.is_file() or path.is_symlink()):
-            path.unlink(missing_ok=True)
+    """Remove what killed calls left half-written: files, and arrays; the caller holds the lock."""
+    for place, folders, files in os.walk(folder):
+        for name in [name for name in folders if _OF_ARRAYS.fullmatch(name)]:
+            folders.remove(name)
+            shutil.rmtree(Path(place, name), ignore_errors=True)
+        for name in files:
+            if name.endswith(PARTIAL) or _OF_SAFETENSORS.fullmatch(name):
+                Path(place, name).unlink(missing_ok=True)
 
 
 def _empty(partial: Path) -> None:

@@ -31,10 +31,10 @@ from phenomae.shards import Shard, require_shared_disk
 from phenomae.shared_locks import (
     SharedLock,
     claim,
+    did_any_fail,
     join_shards,
     list_claims,
     note_presence,
-    was_any_killed,
 )
 from phenomae.signatures import (
     CLAIMS,
@@ -323,7 +323,7 @@ def _leave(
             info(f"{path} lacks {left}, whose shards were stopped: start one of them again")
             return
         lock.announce_signing(folder.shard.count if folder.shard else 1)
-        if was_any_killed(lock):  # else the files of a large store need not be looked at
+        if did_any_fail(lock):  # else the files of a large store need not be looked at
             remove_partial_files(lock.folder)
         finish(lock.folder)
         if read_signature(lock.folder).get("identity") is None:

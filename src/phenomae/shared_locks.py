@@ -197,7 +197,7 @@ def claim(lock: SharedLock, unit: str) -> Iterator[bool]:
 
 @contextmanager
 def note_presence(lock: SharedLock) -> Iterator[None]:
-    """Leave a file while the block runs, which stays if this process is killed."""
+    """Leave a file while the block runs, which stays if this process is killed or fails."""
     if lock.descriptor is None:  # whose claims are made once, and removed by who signs
         yield
         return
@@ -206,14 +206,13 @@ def note_presence(lock: SharedLock) -> Iterator[None]:
         folder.mkdir(exist_ok=True)
     path = place / secrets.token_hex(8)
     path.touch()
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
+    yield
+    # Not after an error: a worker process that was killed may have left half-written files.
+    path.unlink(missing_ok=True)
 
 
-def was_any_killed(lock: SharedLock) -> bool:
-    """Return whether a shard may have been killed since the folder was begun; the lock is alone."""
+def did_any_fail(lock: SharedLock) -> bool:
+    """Return whether a shard was killed or failed since the folder was begun; the lock is alone."""
     return lock.descriptor is None or any((lock.folder / CLAIMS / _PRESENT).glob("*"))
 
 

@@ -359,6 +359,21 @@ def test_saved_parts_are_done_again_if_raw_files_change_or_fields_were_bad(
     assert contents(store) == contents(tmp_path / "alone")
 
 
+def test_bad_fields_of_a_range_that_was_cut_short_are_found_again(raw, tmp_path, monkeypatch):
+    """The plate was finished before the machine lost power."""
+    monkeypatch.setattr(parts, "_MIN_FIELDS", 4)
+    spoil_pixels(raw / "images/P1/A02_s1_DNA.tiff")
+    settings, rows = IngestSettings(on_bad="skip"), tmp_path / "store.partial/rows"
+    ingest(raw, tmp_path / "alone", settings=settings)
+    # With an error for the bad field at its end, all parts stay.
+    with pytest.raises(ValueError, match="on_bad = skip leaves such fields out"):
+        ingest(raw, tmp_path / "store")
+    (rows / ".P1.0-4.parquet").write_bytes(b"PAR1")
+    assert (rows / "P1.parquet").exists()
+    ingest(raw, tmp_path / "store", settings=settings)
+    assert contents(tmp_path / "store") == contents(tmp_path / "alone")
+
+
 def test_raw_files_that_change_between_shards_are_an_error(raw, tmp_path, fork):
     words = ["ingest", raw, tmp_path / "store", "--shard"]
     stuck = fork([*words, "1/2"], before=STOP.format(part="rows/P1.parquet"))

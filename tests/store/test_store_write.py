@@ -1,6 +1,10 @@
 """Arrays: any side, what zarr-python makes of them, and pixels that cannot be written."""
 
 import hashlib
+import os
+import signal
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,3 +51,63 @@ def test_what_cannot_be_written_is_an_os_error(tmp_path):
         write_array(tmp_path / "file/0", np.zeros((1, 8, 8), np.uint8))
     with pytest.raises(OSError, match="0 could not be written"):
         write_array(tmp_path / "0", np.zeros((1, 8, 8), "datetime64[s]"))
+
+
+# Stops before it removes or renames anything.
+WRITE = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from phenomae.store.write import write_array
+
+def watch(event, arguments):
+    if event in ("os.rename", "shutil.rmtree"):
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+sys.addaudithook(watch)
+write_array(Path({path!r}), np.full((1, 8, 8), 7, np.uint16))
+"""
+
+
+def find_files(folder: Path) -> dict[str, int]:
+    """Return the names of all files with their numbers on the disk."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.stat().st_ino for path in files}
+
+
+def wait_until_stopped(pid: int) -> None:
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_process_that_comes_late_leaves_what_another_one_wrote(tmp_path, fork_program):
+    """As a worker process of a call that was killed, in its last moment."""
+    path = tmp_path / "A/01/0/0"
+    late = fork_program(WRITE.format(path=str(path)))
+    wait_until_stopped(late.pid)
+    pixels = np.full((1, 8, 8), 7, np.uint16)
+    write_array(path, pixels)
+    written = find_files(path)
+    while late.poll() is None:
+        os.kill(late.pid, signal.SIGCONT)
+        time.sleep(0.01)
+        assert find_files(path) == written
+    assert late.wait().returncode == 0
+    np.testing.assert_array_equal(read_if_whole(path), pixels)
+    assert [folder.name for folder in path.parent.iterdir()] == ["0"]
+
+
+def test_an_array_of_other_pixels_or_without_pixels_is_replaced(tmp_path):
+    path = tmp_path / "0"
+    write_array(path, np.full((1, 8, 8), 7, np.uint8))
+    for pixels in (np.full((1, 8, 8), 7, np.uint16), np.full((1, 8, 8), 8, np.uint16)):
+        write_array(path, pixels)
+        found = zarr.open_array(path, mode="r")
+        assert found.dtype == np.uint16
+        np.testing.assert_array_equal(found[:], pixels)
+        (path / "c/0/0/0").write_bytes(b"")  # after a power failure
+    write_array(path, pixels)
+    np.testing.assert_array_equal(zarr.open_array(path, mode="r")[:], pixels)
+    assert [folder.name for folder in tmp_path.iterdir()] == ["0"]

@@ -20,7 +20,7 @@ from phenomae.shared_artefacts import SharedFolder, deal_units
 from phenomae.signatures import SIGNATURE, Origin, parse_signature, signature_of
 from phenomae.store.files import read_file, write_file
 from phenomae.store.inventory import Inventory, refuse_problems
-from phenomae.store.measures import read_measures, tabulate_measures
+from phenomae.store.measures import Measures, read_measures, tabulate_measures
 from phenomae.store.part_rows import part_units, read_part, remove_rows, save_part
 from phenomae.store.parts import Part, cut_plates
 from phenomae.store.plate import finish_plate, write_fields, write_plate
@@ -107,8 +107,11 @@ def _write_part(
         return tabulate_measures(measured), problems
     if len(of_plate) == 1:
         return write_plate(folder, part.plate, inventory, crew, advance)
-    found = [read_part(folder, other) for other in of_plate if other is not part]
-    measured = [one for rows in found if rows for one in read_measures(rows[0])]
+    measured: list[Measures] = []
+    for other in of_plate[:-1]:
+        found = read_part(folder, other)
+        assert found is not None, other
+        measured += read_measures(found[0])
     return finish_plate(folder, part.plate, inventory, measured), []
 
 

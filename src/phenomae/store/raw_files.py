@@ -51,12 +51,15 @@ def begin_plates(
 
 
 def _find_unfinished(folder: Path | str, parts: Sequence[Part]) -> list[Part]:
-    """Return the parts of a plate that have to be done again, of those that were saved."""
+    """Return the parts of a plate that have to be done again, of those that were saved.
+
+    The plate itself, the last part, is among them if any of its ranges is.
+    """
     found = {part: read_part(folder, part) for part in parts}
     bad = [part for part, saved in found.items() if saved is not None and saved[1]]
     # Cut short, when the machine lost power.
     cut = [part for part, saved in found.items() if saved is None and is_saved(folder, part)]
-    return [*bad, *cut, *(parts[-1:] if bad else ())]
+    return [*bad, *cut, *(parts[-1:] if bad or cut else ())]
 
 
 def require_same_times(folder: Path, inventory: Inventory, times: Mapping[str, str]) -> None:

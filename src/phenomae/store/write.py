@@ -7,6 +7,7 @@ One shard per field keeps the number of files low. The inner chunks of a shard (
 import hashlib
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from jaxtyping import UInt
 
 from phenomae.store.files import array_location
 from phenomae.urls import first_reason
+from phenomae.whole_files import PARTIAL
 
 # With chunks of 64 instead (docs/log.md, 2026-11-25), crops of 64 pixels were read 1.4 times as
 # fast, but crops of 256 pixels at most 5 % faster, and reading a whole field took 20 % longer.
@@ -30,24 +32,55 @@ _COMPRESSION = {"cname": "lz4", "clevel": 5, "shuffle": "bitshuffle"}
 
 
 def write_array(location: Path | str, pixels: UInt[np.ndarray, "c h w"]) -> None:
-    """Write one field as a Zarr array: its metadata, then its shard, completely or not at all.
+    """Write one field as a Zarr array, completely or not at all.
 
-    Raises OSError if writing fails, for example because the disk is full.
+    Several processes may write the same field at once. Raises OSError if writing fails, for example
+    because the disk is full.
     """
-    if isinstance(location, Path):
-        shutil.rmtree(location, ignore_errors=True)  # may be incomplete after an interrupted call
     try:
-        spec = {
-            "driver": "zarr3",
-            "kvstore": array_location(location),
-            # By default a field of zeros would have no shard and could not be told from damage.
-            "store_data_equal_to_fill_value": True,
-            "metadata": array_metadata(pixels.shape, pixels.dtype),
-        }
-        array = ts.open(spec, create=True, delete_existing=not isinstance(location, Path)).result()
-        array.write(pixels).result()
+        if isinstance(location, Path):
+            _write_beside(location, pixels)
+        else:
+            _create_array(location, pixels)
     except (ValueError, OSError) as error:
         raise _explain(error, location) from None
+
+
+def _write_beside(location: Path, pixels: UInt[np.ndarray, "c h w"]) -> None:
+    """Write an array under a name of its own, then rename it.
+
+    A worker process lives a moment longer than its call that was killed, and may still write a
+    field that another process writes again: neither removes files of the other.
+    """
+    partial = location.with_name(f"{location.name}.{secrets.token_hex(4)}{PARTIAL}")
+    try:
+        _create_array(partial, pixels)
+        try:
+            os.rename(partial, location)
+        except OSError:  # there is one: of another process, or incomplete after a power failure
+            if not _has_pixels(location, pixels):
+                shutil.rmtree(location, ignore_errors=True)
+                os.rename(partial, location)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _has_pixels(location: Path, pixels: UInt[np.ndarray, "c h w"]) -> bool:
+    found = read_if_whole(location)
+    return found is not None and found.dtype == pixels.dtype and np.array_equal(found, pixels)
+
+
+def _create_array(location: Path | str, pixels: UInt[np.ndarray, "c h w"]) -> None:
+    """Write the metadata of an array, then its shard."""
+    spec = {
+        "driver": "zarr3",
+        "kvstore": array_location(location),
+        # By default a field of zeros would have no shard and could not be told from damage.
+        "store_data_equal_to_fill_value": True,
+        "metadata": array_metadata(pixels.shape, pixels.dtype),
+    }
+    array = ts.open(spec, create=True, delete_existing=not isinstance(location, Path)).result()
+    array.write(pixels).result()
 
 
 def read_if_whole(location: Path | str) -> UInt[np.ndarray, "c h w"] | None:
@@ -102,12 +135,13 @@ def _round_up(side: int) -> int:
 
 
 def _explain(error: Exception, path: Path | str) -> OSError:
-    """Return an OSError for tensorstore's error, with the error number of the operating system.
+    """Return an OSError that names the field, with the error number of the operating system.
 
     tensorstore gives the number only in the text of its error; the command line needs the number to
     recognise a full disk.
     """
-    number = re.search(r"os_error_code='(\d+)'", str(error))
+    found = re.search(r"os_error_code='(\d+)'", str(error))
+    number = int(found[1]) if found else getattr(error, "errno", None)
     if number is None:
         return OSError(f"{path} could not be written: {first_reason(error)}")
-    return OSError(int(number[1]), os.strerror(int(number[1])), str(path))
+    return OSError(number, os.strerror(number), str(path))
