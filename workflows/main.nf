@@ -13,14 +13,20 @@ params.simulate = '--level real'     // more settings of the command: the size o
 params.recipe = 'demo-energy-mae'
 params.pretrain = ''                 // more settings of the command: --steps 600
 params.shards = 2
+params.threads = 2                   // of each task
 params.means = '0:128'
 params.correction = 'pca-center-scale(components=64)'
 params.correction_of_few = 'pca-center-scale'
 params.shuffle = 200
 params.program = 'phenomae'
 
-KINDS = ['random-layer', 'spectra', 'intensity', 'count', 'position']
-BASELINES = ['random-network', 'random-network-spread'] + KINDS
+def kinds() {
+    return ['random-layer', 'spectra', 'intensity', 'count', 'position']
+}
+
+def baselines() {
+    return ['random-network', 'random-network-spread'] + kinds()
+}
 
 def wells_of(name) {
     return 'wells-' + name.replace('random-network', 'random').replace('-spread', '')
@@ -39,7 +45,7 @@ def network_of(network) {
 }
 
 process simulate {
-    cpus 8
+    cpus params.threads
     memory 4.GB
     cache 'deep'
 
@@ -57,7 +63,7 @@ process simulate {
 }
 
 process ingest_shard {
-    cpus 4
+    cpus params.threads
     memory 4.GB
     cache 'deep'
 
@@ -75,7 +81,7 @@ process ingest_shard {
 }
 
 process ingest {
-    cpus 4
+    cpus params.threads
     memory 4.GB
     cache 'deep'
 
@@ -94,7 +100,7 @@ process ingest {
 }
 
 process pretrain {
-    cpus 8
+    cpus params.threads
     memory 8.GB
     cache 'deep'
 
@@ -112,7 +118,7 @@ process pretrain {
 }
 
 process embed_shard {
-    cpus 4
+    cpus params.threads
     memory 4.GB
     cache 'deep'
 
@@ -132,7 +138,7 @@ process embed_shard {
 }
 
 process embed {
-    cpus 4
+    cpus params.threads
     memory 4.GB
     cache 'deep'
 
@@ -153,7 +159,7 @@ process embed {
 }
 
 process features {
-    cpus 4
+    cpus params.threads
     memory 4.GB
     cache 'deep'
 
@@ -192,7 +198,7 @@ process make_map {
 }
 
 process benchmark {
-    cpus 2
+    cpus params.threads
     memory 4.GB
     cache 'deep'
 
@@ -203,7 +209,7 @@ process benchmark {
     path 'results.json'
 
     script:
-    def others = BASELINES.collect { name -> "'${name}=${params.folder}/map-${name}.h5ad'" }.join(' ')
+    def others = baselines().collect { name -> "'${name}=${params.folder}/map-${name}.h5ad'" }.join(' ')
     """
     ${params.program} benchmark '${params.folder}/map-trained.h5ad' '${params.folder}/results' --annotations '${params.folder}/raw/relationships.csv' --shuffle ${params.shuffle} --baseline ${others} --threads ${task.cpus}
     cp '${params.folder}/results/artefact.json' results.json
@@ -211,7 +217,7 @@ process benchmark {
 }
 
 process report {
-    cpus 2
+    cpus params.threads
     memory 4.GB
     cache 'deep'
 
@@ -236,7 +242,7 @@ workflow {
     store = ingest(raw, ingest_shard(raw, shards).collect())
     run = pretrain(store)
     embedded = embed(store, run, embed_shard(store, run, networks, shards).collect(), networks)
-    wells = embedded.mix(features(store, KINDS)).collect()
-    maps = make_map(wells, ['trained'] + BASELINES).collect()
+    wells = embedded.mix(features(store, kinds())).collect()
+    maps = make_map(wells, ['trained'] + baselines()).collect()
     report(benchmark(maps), maps)
 }
