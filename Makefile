@@ -5,6 +5,7 @@
 # make torch-check: networks, trainer and a short demo under several versions of PyTorch.
 # make release: source distribution, wheel, SBOM and checksums in dist/, checked; publishes nothing.
 # make wheel-test: the wheel alone, in a new environment, runs the quickstart.
+# make workflow-test: the demo's workflow by Snakemake, which has an environment of its own.
 # make hashes: requirements with hashes (release/requirements) of the versions in constraints.txt.
 # make gpu-kit: an archive with all that a GPU node without a package index lacks (docs/gpu.md).
 PYTHON ?= python3
@@ -17,7 +18,7 @@ BIN = .venv/bin
 PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
 	$(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal
 
-.PHONY: install demo demo-rivals demo-families test test-all gpu-kit torch-check docs release wheel-test hashes clean
+.PHONY: install demo demo-rivals demo-families test test-all gpu-kit torch-check docs release wheel-test workflow-test hashes clean
 
 install: .venv/installed
 
@@ -71,6 +72,16 @@ wheel-test: $(TOOLS)/installed
 	rm -rf .release/dist
 	$(TOOLS)/bin/python -m build --wheel --outdir .release/dist
 	$(TOOLS)/bin/python release/wheel_test.py .release/dist/*.whl .release/wheel
+
+FLOW = .release/snakemake
+
+$(FLOW)/installed: workflows/requirements.txt
+	$(PYTHON) -m venv --clear $(FLOW)
+	$(FLOW)/bin/pip install --quiet -r workflows/requirements.txt
+	touch $@
+
+workflow-test: install $(FLOW)/installed
+	PATH="$(CURDIR)/$(FLOW)/bin:$$PATH" $(PYTEST) -m 'slow or not slow' tests/test_workflows.py
 
 hashes: $(TOOLS)/installed
 	$(TOOLS)/bin/python release/hashes.py
