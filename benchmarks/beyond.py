@@ -106,7 +106,7 @@ def screen_table(prices: Prices) -> list[str]:
         "fields": "the README of August 2026; third-party notes of Kraus et al. 2023",
         "pixels of a field": "the largest of JUMP-Lite; 93 M images: **assumed**, not known",
         "store, TB": f"{BYTES_A_PIXEL:.2f} bytes a pixel: a real Phenix site, uint16, lossless",
-        "store with `--bits 8`, TB": f"{EIGHT_BITS:.2f} of that: the same site",
+        "store with `--bits 8`, TB": f"{EIGHT_BITS:.2f} of that: the same site (simulated: .58)",
         "ingest, hours on 2 cores": ingest,
         "ingest, hours on 64 cores": linear,
         "crops of 256 x 256": "side by side in a field",

@@ -1,6 +1,6 @@
 """Time and memory of commands over five sizes, each twice the last, with the fitted exponents.
 
-    python benchmarks/growth.py FOLDER                              ten minutes on quiet cores
+    python benchmarks/growth.py FOLDER                              22 minutes beside other work
     python benchmarks/growth.py FOLDER --only correct map           some commands
     python benchmarks/growth.py FOLDER --only replicates            not among the others by default
     python benchmarks/growth.py FOLDER --figure growth.svg          also draws what was measured
