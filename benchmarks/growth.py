@@ -30,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -122,11 +122,12 @@ def measure(name: str, wells: int, words: Words) -> Usage:
     with tempfile.TemporaryFile("w+") as said:
         # A session of its own tells its processes from all others.
         process = subprocess.Popen(words, stdout=said, stderr=said, start_new_session=True)
-        ended = 0
-        while not ended:
+        while True:
+            ended, status, used = os.wait4(process.pid, os.WNOHANG)
+            if ended:
+                break
             together = max(together, sum(memory_of_session(process.pid)))
             time.sleep(0.1)
-            ended, status, used = os.wait4(process.pid, os.WNOHANG)
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - begun
         said.seek(0)
@@ -198,15 +199,14 @@ def run_alone(work: Callable[[Path, int], None], at: Path, count: int) -> None:
 def write_map(at: Path, genes: int) -> None:
     """Write a map in which genes of a set are alike, and the sets as annotations."""
     from anndata import AnnData
+    from pandas import DataFrame
 
     rng = np.random.default_rng(0)
     sets = np.arange(genes) // SET_GENES
     names = np.char.add("gene-", np.arange(genes).astype(str))
     features = rng.standard_normal((genes, WIDTH), dtype=np.float32)
     features += 0.3 * rng.standard_normal((sets.max() + 1, WIDTH), dtype=np.float32)[sets]
-    planted = AnnData(features)
-    planted.obs_names = names
-    planted.write_h5ad(at / "drawn.h5ad")
+    AnnData(features, obs=DataFrame(index=names)).write_h5ad(at / "drawn.h5ad")
     pl.DataFrame({"gene": names, "set": sets}).write_csv(at / "sets.csv")
 
 
@@ -243,7 +243,7 @@ def format_table(found: list[Usage]) -> str:
     return "\n".join([*markdown([head, *rows]), "", *lines])
 
 
-def markdown(rows: list[tuple[str, ...]]) -> list[str]:
+def markdown(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Return the lines of a table whose first row is the head."""
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return [lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]

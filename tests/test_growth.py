@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -26,17 +27,13 @@ subprocess.run([sys.executable, "-c", child], check=True)
 @pytest.fixture
 def growth(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    import growth
-
-    return growth
+    return import_module("growth")
 
 
 @pytest.fixture
 def beyond(growth: ModuleType) -> ModuleType:
     del growth  # only its path is needed
-    import beyond
-
-    return beyond
+    return import_module("beyond")
 
 
 def test_the_exponent_of_a_power_is_found(growth):
