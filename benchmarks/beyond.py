@@ -152,7 +152,7 @@ def reckon_screen(screen: Screen, prices: Prices, large: Entry) -> dict[str, str
 def training_table(prices: Prices) -> list[str]:
     """Return the table of the published trainings, 6 channels."""
     head = ("recipe", "steps x crops", "GFLOP a crop", "FLOPs", "crops/s", "H200 hours", "$")
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for name, rate in TRAINING_CROPS_PER_S.items():
         family, _ = NETWORKS[name]
         settings = tomllib.loads(find_recipe(name).read_text())["pretrain"][family]
