@@ -46,13 +46,23 @@ def test_the_exponent_of_a_power_is_found(growth):
     assert growth.fit_command("map", uses[:1]) == ()
 
 
-def test_time_and_memory_are_those_of_the_process_and_its_children(growth):
-    use = growth.measure("map", 7, [sys.executable, "-c", HUNGRY])
-    assert (use.command, use.wells) == ("map", 7)
-    assert 300 < use.peak_mb < 360
-    assert 500 < use.sum_mb < 600
-    assert 0.5 < use.cpu_s < 2
-    assert use.seconds > 1
+def test_time_and_memory_are_those_of_the_process_and_its_children():
+    """In a small process: Linux counts the memory of who starts a process as a peak of its own."""
+    program = (
+        "import sys, dataclasses, json, growth\n"
+        "use = growth.measure('map', 7, [sys.executable, '-c', sys.argv[1]])\n"
+        "print(json.dumps(dataclasses.asdict(use)))"
+    )
+    command = [sys.executable, "-c", program, HUNGRY]
+    done = subprocess.run(
+        command, cwd=ROOT / "benchmarks", capture_output=True, text=True, check=True
+    )
+    use = json.loads(done.stdout)
+    assert (use["command"], use["wells"]) == ("map", 7)
+    assert 300 < use["peak_mb"] < 360
+    assert 500 < use["sum_mb"] < 600
+    assert 0.5 < use["cpu_s"] < 4
+    assert use["seconds"] > 1
 
 
 def test_a_command_that_fails_ends_the_benchmark(growth):
