@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from phenomae import free_memory
 from phenomae.crops.reader import CropReader
 from phenomae.crops.stream import CropStream
+from phenomae.crops.tensors import Crops
 from phenomae.devices import Precision, open_machine
 from phenomae.models.vit.vit_mae import VitMae
 from phenomae.pretraining.blocks import checkpoint_activations
@@ -109,6 +111,28 @@ def test_the_validation_loss_on_cores_is_that_of_one(
     objective.eval()
     with torch.no_grad():
         assert found == [float(objective(crops, k)["loss"]) for k, crops in enumerate(batches)]
+
+
+class Branching(nn.Module):
+    """The loss of a micro-batch depends on one of two weights only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.even, self.odd = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+
+    def forward(self, crops: Crops, step: int) -> dict[str, torch.Tensor]:
+        weight = self.odd if crops.first % 2 else self.even
+        return {"loss": (weight * (crops.first + 1)).sum()}
+
+
+def test_weights_that_only_some_micro_batches_use_get_their_gradients(stream: CropStream) -> None:
+    threads = CoreThreads(Fabric(accelerator="cpu", devices=1), Branching(), 2)
+    parts = [stream.step(0).part(at, at + 1) for at in (1, 2, 4, 5)]
+    _, (even, odd) = threads.gradients(parts, 0)
+    assert even is not None
+    assert odd is not None
+    assert even.tolist() == [(3 + 5) / 4] * 2
+    assert odd.tolist() == [(2 + 6) / 4] * 2
 
 
 def test_an_error_in_a_core_is_raised(dropping: VitMaeSettings, stream: CropStream) -> None:
@@ -207,6 +231,7 @@ OUT_OF_MEMORY = """
 import resource
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 from phenomae.crops.tensors import Crops
 from phenomae.models.vit.vit_mae import VitMae
 from phenomae.pretraining.loop import Learner

@@ -114,7 +114,9 @@ def _copy_modules(objective: nn.Module) -> nn.Module:
 
 
 def _add(total: Gradients, found: Gradients) -> Gradients:
-    pairs = zip(total, found, strict=True)
-    kept = [(one, other) for one, other in pairs if one is not None and other is not None]
-    torch._foreach_add_([one for one, _ in kept], [other for _, other in kept])  # pyright: ignore
-    return total
+    """Return the sums, computed in place; None stands for zeros."""
+    pairs = list(zip(total, found, strict=True))
+    both = [(one, other) for one, other in pairs if one is not None and other is not None]
+    if both:
+        torch._foreach_add_([one for one, _ in both], [other for _, other in both])  # pyright: ignore
+    return [other if one is None else one for one, other in pairs]
