@@ -216,7 +216,7 @@ def test_what_cannot_be_compared_is_one_sentence(store, rows, changes, sentence)
         ({"pair_crops": 0}, "pair_crops must be at least 1, not 0"),
         ({"pair_crops": 3}, "crops_per_step must be a multiple of 6, .* not 8"),
         ({"pair_crops": 4}, "crops_per_step must be a multiple of 8, .* at least 16, not 8"),
-        ({"crops_at_once": 4}, "crops_at_once must be None if pair_weight is above 0, not 4"),
+        ({"crops_at_once": 4}, "crops_at_once must be auto if pair_weight is above 0, not 4"),
         ({"balance": "plate"}, "balance must be None if pair_weight is above 0, not plate"),
         ({"masks_per_crop": 0}, "masks_per_crop must be at least 1, not 0"),
         ({"crops_per_field": 2}, "crops_per_field must be 1 if pair_weight is above 0, not 2"),

@@ -198,7 +198,8 @@ def open_session(
     wrapped = fabric.setup_module(objective)
     peak = measure_peak(team.machine) * team.count
     batches = choose_micro_batches(settings, objective, flops_per_pass, team)
-    if settings.crops_at_once == "auto":
+    # Not with several processes, each of which may have other memory than the rest.
+    if settings.crops_at_once == "auto" and team.count == 1:
         crop = data.example_crops().part(0, 1)
         batches = fit_to_memory(batches, objective, crop, team, data.reader.kept_bytes)
     optimiser = build_optimiser(
