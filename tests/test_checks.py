@@ -46,6 +46,8 @@ def check_whole(kind, name, default):
     several = isinstance(default, tuple)
     for value in (0.5, 64.25, np.float32(2.5), float("nan")):
         check_fraction(kind, name, (*default, value) if several else value)
+    if default == "auto":
+        default = 64
     if default is not None:
         whole = tuple(map(float, default)) if several else float(default)
         taken = getattr(make(kind, **{name: whole}), name)
