@@ -56,6 +56,39 @@ def test_a_limit_holds_for_the_threads_of_all_libraries():
     assert set(done.stdout.split()) == {"1"}
 
 
+NUMBA = """
+import numpy as np
+from phenomae.cores import limited_threads
+
+def add():
+    import numba
+
+    @numba.njit(parallel=True)
+    def compiled(values):
+        total = 0.0
+        for index in numba.prange(len(values)):
+            total += values[index]
+        return total
+
+    return compiled(np.ones(10))
+
+with limited_threads(2):
+    print(add())
+print(add())
+with limited_threads(1):
+    print(add())
+"""
+
+
+def test_numba_keeps_the_number_of_threads_that_it_started_with():
+    """It raises an error if its variable has another number later."""
+    environment = {name: it for name, it in os.environ.items() if name != "NUMBA_NUM_THREADS"}
+    command = [sys.executable, "-c", NUMBA]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout.split() == ["10.0"] * 3
+
+
 def test_a_limit_ends_with_its_block_and_leaves_other_variables_alone(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("POLARS_MAX_THREADS", raising=False)

@@ -3,6 +3,7 @@
 import math
 import os
 import platform
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ _CPU = Path("/proc/cpuinfo")
 _STAT = Path("/proc/stat")
 _LOOK_S = 0.1  # ten ticks of the kernel's clock
 _LIMIT, _WAIT_POLICY = "PHENOMAE_THREADS", "OMP_WAIT_POLICY"
+_OF_NUMBA = "NUMBA_NUM_THREADS"
 # Each library reads its variable when it is imported; without it, most use all cores of the
 # machine, also those that a container may not use.
 _OF_LIBRARIES = (
@@ -20,7 +22,7 @@ _OF_LIBRARIES = (
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS",
+    _OF_NUMBA,
     "POLARS_MAX_THREADS",
 )
 
@@ -33,7 +35,7 @@ def limited_threads(count: int | None) -> Iterator[None]:
     already imported keep their number.
     """
     before = dict(os.environ)
-    names = _OF_LIBRARIES
+    names = _limits()
     if count is None:
         count, names = available_cores(), [name for name in names if name not in before]
     else:
@@ -42,10 +44,15 @@ def limited_threads(count: int | None) -> Iterator[None]:
     try:
         yield
     finally:
-        for name in (_LIMIT, _WAIT_POLICY, *_OF_LIBRARIES):
+        for name in (_LIMIT, _WAIT_POLICY, *_limits()):
             os.environ.pop(name, None)
             if name in before:
                 os.environ[name] = before[name]
+
+
+def _limits() -> list[str]:
+    # numba reads its variable again, and refuses another number once its threads have started.
+    return [name for name in _OF_LIBRARIES if name != _OF_NUMBA or "numba" not in sys.modules]
 
 
 def available_cores() -> int:
