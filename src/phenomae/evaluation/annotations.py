@@ -75,9 +75,9 @@ def read_annotations(path: PathLike, *, as_sets: bool = False) -> list[Annotatio
 
     With `as_sets`, lists of sets are read as these and not as pairs, of which large sets have many.
     Files of a folder without the columns of a list are skipped and logged, once each; `COMPLEXES`
-    is not logged. Raises ValueError if
-    `path` does not exist, is a file without these columns, or is a folder without such a file or
-    with two of the same stem, or if a file is called `ALL_SOURCES`.
+    is not logged. Raises ValueError if `path` does not exist, is a file without these columns, or
+    is a folder without such a file or with two of the same stem, or if a file is called
+    `ALL_SOURCES`.
     """
     path = Path(path)
     if path.is_file():
@@ -108,7 +108,7 @@ def read_annotations(path: PathLike, *, as_sets: bool = False) -> list[Annotatio
     return [_read_annotation(file, as_sets) for file in found]
 
 
-@cache  # once per command, of which some read a folder several times
+@cache  # once per process: some commands read a folder several times
 def _announce_skipped(file: Path) -> None:
     info(f"{file} is skipped: its first line does not name {_FORMS}{_hint(file)}")
 
