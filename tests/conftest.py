@@ -486,3 +486,44 @@ def fork(fork_program: ForkProgram) -> Fork:
         return fork_program(program, **environment)
 
     return start
+
+
+KILL_BEFORE_CHANGE = """
+import os, signal, sys
+changes = 0
+
+def watch(event, arguments):
+    global changes
+    if event == "open":
+        if not (isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)):
+            return
+    elif event not in ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod"):
+        return
+    if str(arguments[0]).startswith({place!r}):
+        changes += 1
+        if changes == {moment}:
+            {kill}
+
+sys.addaudithook(watch)
+"""
+
+
+class KillBeforeChange(Protocol):
+    """Returns code for `before` that counts changes of files in `changes`, and kills before one."""
+
+    def __call__(self, place: Path, moment: int, *, workers: bool = True) -> str: ...
+
+
+@pytest.fixture(scope="session")
+def kill_before_change() -> KillBeforeChange:
+    """A function that returns code by which a process kills itself before its change `moment`.
+
+    Changes are of files whose paths begin with `place`. Without `workers`, only the process itself
+    is killed, and not its children.
+    """
+
+    def write(place: Path, moment: int, *, workers: bool = True) -> str:
+        kill = f"os.{'killpg(0' if workers else 'kill(os.getpid()'}, signal.SIGKILL)"
+        return KILL_BEFORE_CHANGE.format(place=str(place), moment=moment, kill=kill)
+
+    return write

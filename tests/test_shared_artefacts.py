@@ -127,32 +127,12 @@ def test_eight_shards_killed_at_random_until_all_is_done(start, tmp_path, whole)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["alone", "out"]
 
 
-COUNT_CHANGES = """
-import os, signal, sys
-changes = 0
-
-def watch(event, arguments):
-    global changes
-    if event == "open":
-        if not (isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)):
-            return
-    elif event not in ("os.rename", "os.mkdir", "os.remove", "os.rmdir"):
-        return
-    if str(arguments[0]).startswith({place!r}):
-        changes += 1
-        if changes == {moment}:
-            os.killpg(0, signal.SIGKILL)
-
-sys.addaudithook(watch)
-"""
-
-
 @pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])
-def test_killed_at_every_moment_the_next_shard_finishes(start, tmp_path, step):
+def test_killed_at_every_moment_the_next_shard_finishes(start, tmp_path, step, kill_before_change):
     """Also between the last unit and signing, and between signing and renaming."""
     moment, killed, out = step, True, tmp_path / "out"
     while killed:
-        before = COUNT_CHANGES.format(place=str(out), moment=moment)
+        before = kill_before_change(out, moment)
         killed = start(1, 2, pause_s=0, names=NAMES[:2], before=before).wait().returncode != 0
         assert start(2, 2, pause_s=0, names=NAMES[:2]).wait().returncode == 0
         assert bytes_of(out).keys() == {"artefact.json", *NAMES[:2]}, moment

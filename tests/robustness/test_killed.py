@@ -33,36 +33,16 @@ COMMANDS = (
     "benchmark",
 )
 
-# Counts its changes of files below `place`, and kills itself and its children before one.
-COUNT_CHANGES = """
-import os, signal, sys
-place, moment, changes = {place!r}, {moment}, 0
-
-def watch(event, arguments):
-    global changes
-    if event == "open":
-        if not (isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)):
-            return
-    elif event not in ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod"):
-        return
-    if str(arguments[0]).startswith(place):
-        changes += 1
-        if changes == moment:
-            os.killpg(0, signal.SIGKILL)
-
-sys.addaudithook(watch)
-"""
-
 
 @pytest.fixture
-def killed_at(fork) -> Callable[[int, list[str], Path], int | None]:
+def killed_at(fork, kill_before_change) -> Callable[[int, list[str], Path], int | None]:
     """A function that runs a command that is killed before its change number `moment`.
 
     It returns None where the command was killed, else the number of its changes.
     """
 
     def run(moment: int, words: list[str], out: Path) -> int | None:
-        before = COUNT_CHANGES.format(place=str(out), moment=moment)
+        before = kill_before_change(out, moment)
         done = fork(words, before=before, after="print(changes)").wait()
         if done.returncode == -signal.SIGKILL:
             return None

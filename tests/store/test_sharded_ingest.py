@@ -179,35 +179,17 @@ def test_eight_shards_killed_at_random_give_the_bytes_of_one_process(
     assert not list(tmp_path.glob("store.*"))
 
 
-COUNT_CHANGES = """
-import os, signal, sys
-changes = 0
-
-def watch(event, arguments):
-    global changes
-    if event == "open":
-        if not (isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)):
-            return
-    elif event not in ("os.rename", "os.mkdir", "os.remove", "os.rmdir"):
-        return
-    if str(arguments[0]).startswith({place!r}):
-        changes += 1
-        if changes == {moment}:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-sys.addaudithook(watch)
-"""
-
-
 @pytest.mark.slow
-def test_killed_at_every_moment_the_next_shard_finishes(write_screen, tmp_path, fork):
+def test_killed_at_every_moment_the_next_shard_finishes(
+    write_screen, tmp_path, fork, kill_before_change
+):
     """Also between the last range, the plate and its rows, and between signing and renaming."""
     raw, store, moment, killed = write_screen(wells=("A01", "B01")), tmp_path / "store", 5, True
     ingest(raw, tmp_path / "alone")
     words = ["ingest", raw, store, "--workers", "1", "--shard"]
     cut = CUT.replace("4", "2")
     while killed:
-        before = COUNT_CHANGES.format(place=str(store), moment=moment)
+        before = kill_before_change(store, moment, workers=False)
         killed = fork([*words, "1/2"], before=f"{cut}\n{before}").wait().returncode != 0
         assert fork([*words, "2/2"], before=cut).wait().returncode == 0
         assert contents(store) == contents(tmp_path / "alone"), moment
